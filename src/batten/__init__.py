@@ -1,0 +1,1 @@
+"""Run a function over everything, get a dataset you can trust. Kill it anywhere, run it again."""

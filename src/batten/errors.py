@@ -1,0 +1,96 @@
+"""Every error that batten raises on purpose.
+
+    BattenError
+    ├── UsageError            bad arguments, a job that cannot be loaded        exit 2
+    ├── InconsistentError     what is recorded and what is there do not add up  exit 4
+    │   └── CorruptError      something cannot be read, or its digest differs   exit 4
+    ├── RefusedError          going on could mix or replace results             exit 5
+    ├── BusyError             a live process holds the lock                     exit 6
+    ├── StorageError          disk full, no permission, read or write error     exit 7
+    ├── InterruptedRunError   stopped by a signal; safe to run again            exit 75
+    └── FailedRunError        the user's function failed for good               exit 1
+
+Each says what happened, what is safe, and what to run next. All of them pickle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class BattenError(Exception):
+    """An expected failure, told in three sentences.
+
+    `what` happened, what is `safe` (the state of the data), and what to run or do `next`.
+    """
+
+    def __init__(self, what: str, *, safe: str = "", next: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.safe = safe
+        self.next = next
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.safe, self.next) if line)
+
+
+def _rebuild(kind: type[BattenError], fields: dict[str, Any]) -> BattenError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, fields.get("what", ""))
+    error.__dict__.update(fields)
+    return error
+
+
+class UsageError(BattenError):
+    """Bad arguments, or a job file that cannot be loaded. Nothing was read or written."""
+
+
+class InconsistentError(BattenError):
+    """What is recorded and what is there do not add up. Nothing was changed."""
+
+    def __init__(
+        self, what: str, *, safe: str = "", next: str = "", missing: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(what, safe=safe, next=next)
+        self.missing = missing
+
+
+class CorruptError(InconsistentError):
+    """Something cannot be read, or its digest differs. Nothing was changed."""
+
+
+class RefusedError(BattenError):
+    """Going on could mix, replace or lose results, so nothing was done."""
+
+
+class BusyError(BattenError):
+    """A live process holds the lock."""
+
+
+class StorageError(BattenError):
+    """The disk is full, permission is missing, or reading or writing failed.
+
+    `errno` is the operating system's number where there is one.
+    """
+
+    def __init__(
+        self, what: str, *, safe: str = "", next: str = "", errno: int | None = None
+    ) -> None:
+        super().__init__(what, safe=safe, next=next)
+        self.errno = errno
+
+
+class InterruptedRunError(BattenError):
+    """A signal stopped the run after what was finished had been put aside; run it again."""
+
+
+class FailedRunError(BattenError):
+    """The user's own code failed in a way that ends the run (`on_error="raise"`, too many
+    quarantined items, a class that cannot be constructed). `trace` is its traceback, if any."""
+
+    def __init__(self, what: str, *, safe: str = "", next: str = "", trace: str = "") -> None:
+        super().__init__(what, safe=safe, next=next)
+        self.trace = trace

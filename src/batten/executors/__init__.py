@@ -1,0 +1,1 @@
+"""Where work runs: in this process, in threads, in processes. They know nothing of pipelines."""

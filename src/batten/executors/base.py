@@ -1,0 +1,94 @@
+"""What an executor is: it runs `work(task, mark)` somewhere and tells what became of it.
+
+A task is any small value that pickles; so is what `work` returns. While `work` handles an item
+it says so through `mark`, so that the item that was in hand when a worker died, or that takes too
+long, is known by number. Work functions stage their results themselves: no result crosses a pipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+IDLE = -1
+
+
+class Mark(Protocol):
+    """Says which item a worker has in hand. Cheap: it is called for every item."""
+
+    def begin(self, item: int) -> None: ...
+
+    def end(self) -> None: ...
+
+
+Work = Callable[[Any, Mark], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """`work` returned `value`."""
+
+    task_id: int
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """`work` raised: never an item's fault (those are handled inside `work`), so the run ends.
+
+    `error` is the exception where it pickles, else a `FailedRunError` with its text."""
+
+    task_id: int
+    error: BaseException
+    trace: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Died:
+    """The worker ended without an answer. `item` was in hand, or None where it was between items.
+    `cause` for people: "killed by signal SIGSEGV", "exited with status 3"."""
+
+    task_id: int
+    item: int | None
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedOut:
+    """The item was in hand for longer than the limit, and its worker was killed for it."""
+
+    task_id: int
+    item: int
+    seconds: float
+
+
+Event = Finished | Raised | Died | TimedOut
+
+
+class Executor(Protocol):
+    """Runs tasks. Used from one thread. `start` once, then `submit` and `wait`, then `stop`."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at a time."""
+        ...
+
+    @property
+    def can_kill(self) -> bool:
+        """Whether a worker's death is survived, and time limits are enforced."""
+        ...
+
+    def start(self, work: Work) -> None: ...
+
+    def submit(self, task_id: int, task: Any) -> None:
+        """Queue a task; it is given to a worker as soon as one is free. Tasks start in order."""
+        ...
+
+    def wait(self, timeout_seconds: float | None = None) -> list[Event]:
+        """At least one event, unless the time is up. Submitted tasks each give exactly one event."""
+        ...
+
+    def stop(self) -> None:
+        """End all workers at once, whatever they do, and leave nothing behind. May be repeated."""
+        ...

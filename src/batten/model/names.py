@@ -1,0 +1,174 @@
+"""Names on disk, made and read in one place. All are relative to the folder that holds the output.
+
+    features/part-000042.parquet
+    features.batten/dataset.json
+    features.batten/schema.json
+    features.batten/plan/000000.json, plan/000000.arrow
+    features.batten/staging/<what>.<host>-<pid>-<random>
+    features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
+    features.batten/staged/000042-sealed-<digest>.parquet          a sealed batch
+    features.batten/staged/000042-quarantine-<digest>.parquet      its quarantined items
+    features.batten/quarantine/000042.parquet
+    features.batten/commits/000042.json
+    features.batten/recompute/000042.json
+    features.batten/set-aside/<time>-<name>
+    features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
+    features.batten/COMPLETE
+    features.batten/lock
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+CONTROL_SUFFIX = ".batten"
+DIGEST_CHARACTERS = 32
+"""How much of a SHA-256, in hexadecimal, the name of a staged file carries."""
+
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+_NUMBERED = re.compile(r"(\d{6,})\.(json|parquet|arrow)")
+_CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-([0-9a-f]{32})\.arrow")
+_SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
+_STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedChunk:
+    """A finished chunk: items `start` to `stop` (exclusive) of `batch`, counted within the batch."""
+
+    batch: int
+    start: int
+    stop: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedFile:
+    """A sealed batch (`kind` "sealed") or its quarantined items (`kind` "quarantine")."""
+
+    batch: int
+    kind: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything of one output lies. `output` is its name in the folder that holds it."""
+
+    output: str
+
+    @property
+    def control(self) -> str:
+        return self.output + CONTROL_SUFFIX
+
+    @property
+    def config(self) -> str:
+        return f"{self.control}/dataset.json"
+
+    @property
+    def schema(self) -> str:
+        return f"{self.control}/schema.json"
+
+    @property
+    def plan(self) -> str:
+        return f"{self.control}/plan"
+
+    @property
+    def staging(self) -> str:
+        return f"{self.control}/staging"
+
+    @property
+    def staged(self) -> str:
+        return f"{self.control}/staged"
+
+    @property
+    def quarantine(self) -> str:
+        return f"{self.control}/quarantine"
+
+    @property
+    def commits(self) -> str:
+        return f"{self.control}/commits"
+
+    @property
+    def recompute(self) -> str:
+        return f"{self.control}/recompute"
+
+    @property
+    def set_aside(self) -> str:
+        return f"{self.control}/set-aside"
+
+    @property
+    def runs(self) -> str:
+        return f"{self.control}/runs"
+
+    @property
+    def complete(self) -> str:
+        return f"{self.control}/COMPLETE"
+
+    @property
+    def lock(self) -> str:
+        return f"{self.control}/lock"
+
+    def part(self, batch: int) -> str:
+        return f"{self.output}/part-{batch:06}.parquet"
+
+    def commit(self, batch: int) -> str:
+        return f"{self.commits}/{batch:06}.json"
+
+    def quarantined(self, batch: int) -> str:
+        return f"{self.quarantine}/{batch:06}.parquet"
+
+    def recomputed(self, batch: int) -> str:
+        return f"{self.recompute}/{batch:06}.json"
+
+    def segment(self, number: int) -> str:
+        return f"{self.plan}/{number:06}.json"
+
+    def segment_keys(self, number: int) -> str:
+        return f"{self.plan}/{number:06}.arrow"
+
+    def staged_chunk(self, batch: int, start: int, stop: int, digest: str) -> str:
+        return f"{self.staged}/{batch:06}-{start:06}-{stop:06}-{digest[:DIGEST_CHARACTERS]}.arrow"
+
+    def staged_file(self, batch: int, kind: str, digest: str) -> str:
+        return f"{self.staged}/{batch:06}-{kind}-{digest[:DIGEST_CHARACTERS]}.parquet"
+
+    def run_log(self, run: str) -> str:
+        return f"{self.runs}/{run}.jsonl"
+
+    def in_flight(self, run: str) -> str:
+        return f"{self.runs}/{run}.inflight"
+
+
+def find_part(name: str) -> int | None:
+    """The batch that a file of the data folder is the part of, or None."""
+    match = _PART.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def find_number(name: str, suffix: str) -> int | None:
+    """The number of `000042.json` and its like, or None."""
+    match = _NUMBERED.fullmatch(name)
+    return int(match[1]) if match and match[2] == suffix else None
+
+
+def find_staged(name: str) -> StagedChunk | StagedFile | None:
+    """What a file in `staged/` says of itself, or None where it says nothing known."""
+    if match := _CHUNK.fullmatch(name):
+        return StagedChunk(
+            batch=int(match[1]), start=int(match[2]), stop=int(match[3]), digest=match[4]
+        )
+    if match := _SEALED.fullmatch(name):
+        return StagedFile(batch=int(match[1]), kind=match[2], digest=match[3])
+    return None
+
+
+def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
+    return f"{what}.{host}-{pid}-{random}"
+
+
+def find_staging_owner(name: str) -> tuple[str, int] | None:
+    """Host and process that wrote a file of `staging/`, or None."""
+    match = _STAGING.fullmatch(name)
+    return (match["host"], int(match["pid"])) if match else None

@@ -1,0 +1,51 @@
+"""Outcomes of consecutive items as a short text, run by run: `998c1f1q`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from batten.model.words import Outcome
+
+_RUN = re.compile(r"(\d+)([cfq])")
+
+
+def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
+    return "".join(f"{sum(1 for _ in run)}{kind.value}" for kind, run in groupby(outcomes))
+
+
+def join_outcomes(texts: Iterable[str]) -> str:
+    """The text of several consecutive texts, in its one canonical form."""
+    joined: list[tuple[int, str]] = []
+    for count, kind in (run for text in texts for run in _runs(text)):
+        if joined and joined[-1][1] == kind:
+            joined[-1] = (joined[-1][0] + count, kind)
+        else:
+            joined.append((count, kind))
+    return "".join(f"{count}{kind}" for count, kind in joined)
+
+
+def decode_outcomes(text: str) -> Iterator[Outcome]:
+    for count, kind in _runs(text):
+        outcome = Outcome(kind)
+        for _ in range(count):
+            yield outcome
+
+
+def count_outcomes(text: str) -> dict[Outcome, int]:
+    counts = dict.fromkeys(Outcome, 0)
+    for count, kind in _runs(text):
+        counts[Outcome(kind)] += count
+    return counts
+
+
+def _runs(text: str) -> Iterator[tuple[int, str]]:
+    end = 0
+    for match in _RUN.finditer(text):
+        if match.start() != end:
+            break
+        end = match.end()
+        yield int(match[1]), match[2]
+    if end != len(text):
+        raise ValueError(f"not a text of outcomes: {text!r}")

@@ -1,0 +1,208 @@
+"""What batten writes about a dataset, as values, and their JSON.
+
+Every record carries `format_version`; one that is newer than this batten is refused
+(`NewerFormat`), one that is torn, lacks a field or has another type is `Unreadable`. Neither is
+ever taken for a missing record.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from batten.model.words import FORMAT_VERSION
+
+
+class Unreadable(ValueError):
+    """A record that cannot be understood; the text says why."""
+
+
+class NewerFormat(Unreadable):
+    """A record that a newer batten wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What changes results: a digest of all, and of each part by its name for people
+    ("function measure", "parameter window", "batch size"), so that a refusal can say what differs.
+
+    `parts` maps such a name to a digest or a short value. `places` maps names of functions to
+    where they are ("features.py:12"); it is for messages and not part of the digest.
+    """
+
+    digest: str
+    parts: dict[str, str]
+    places: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """`dataset.json`: what this dataset is. `next` is the command that runs its job again."""
+
+    fingerprint: Fingerprint
+    batch_size: int
+    key_column: str
+    source: str
+    sink: str
+    parameters: dict[str, str]
+    next: str
+    created: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """`plan/000000.json`: the items that one look at the source added to the plan.
+
+    Its batches are numbered from `first_batch`; all hold `batch_size` items but the last. Items
+    of a source without keys are the ordinals from `first_ordinal`, and there is no keys file. Otherwise
+    `keys` holds `model.keys.describe_keys` of each batch, and `plan/000000.arrow` (of `keys_size` bytes
+    and SHA-256 `keys_digest`) the keys themselves, a record batch a batch.
+    `duplicates` counts all items of the source, over all segments so far, whose key came before.
+    `is_limited` says that the source held more items than were planned.
+    """
+
+    number: int
+    first_batch: int
+    first_ordinal: int
+    items: int
+    batch_size: int
+    is_keyed: bool
+    duplicates: int
+    duplicate_examples: list[str]
+    is_limited: bool
+    keys: list[str]
+    keys_size: int
+    keys_digest: str
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def batches(self) -> int:
+        return -(-self.items // self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartDescription:
+    """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
+    no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
+
+    batch: int
+    items: int
+    rows: int
+    outcomes: str
+    keys: str
+    fingerprint: str
+    format_version: int = FORMAT_VERSION
+
+
+PART_KEY = "batten.part"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitRecord:
+    """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest` (SHA-256)
+    are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
+
+    batch: int
+    items: int
+    rows: int
+    outcomes: str
+    keys: str
+    fingerprint: str
+    size: int
+    digest: str
+    quarantine_digest: str
+    run: str
+    time: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes."""
+
+    source: int
+    committed: int
+    filtered: int
+    quarantined: int
+    duplicate: int
+    rows: int
+    segments: int
+    part_sizes: list[int]
+    run: str
+    time: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id."""
+
+    pid: int
+    host: str
+    since: str
+    boot: str
+
+
+Record = TypeVar("Record", Config, Segment, PartDescription, CommitRecord, Completion, Holder)
+
+
+def encode_record(record: Record) -> bytes:
+    """One JSON object, keys in the order of the fields: the same value gives the same bytes."""
+    return (json.dumps(asdict(record), ensure_ascii=False) + "\n").encode()
+
+
+def decode_record(kind: type[Record], data: bytes) -> Record:
+    """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
+    return _build(kind, value)
+
+
+def _build(kind: type[Any], value: object) -> Any:
+    if not isinstance(value, dict):
+        raise Unreadable(f"not an object but {json.dumps(value)[:40]}")
+    version = value.get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
+    hints = _hints(kind)
+    known = {}
+    for each in fields(kind):
+        if each.name not in value:
+            raise Unreadable(f"the field {each.name!r} is missing")
+        hint = hints[each.name]
+        item = value[each.name]
+        if hint is Fingerprint:
+            item = _build(Fingerprint, {"format_version": FORMAT_VERSION, **_as_object(item)})
+        elif not _fits(hint, item):
+            raise Unreadable(f"the field {each.name!r} is {json.dumps(item)[:40]}")
+        known[each.name] = item
+    return kind(**known)
+
+
+_cached_hints: dict[type[Any], dict[str, Any]] = {}
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    if kind not in _cached_hints:
+        _cached_hints[kind] = get_type_hints(kind)
+    return _cached_hints[kind]
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"not an object but {json.dumps(value)[:40]}")
+    return value
+
+
+def _fits(hint: Any, value: object) -> bool:
+    if isinstance(hint, types.GenericAlias):
+        inner = get_args(hint)[-1]
+        if get_origin(hint) is dict:
+            return isinstance(value, dict) and all(type(item) is inner for item in value.values())
+        return isinstance(value, list) and all(type(item) is inner for item in value)
+    return type(value) is hint

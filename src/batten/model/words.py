@@ -1,0 +1,42 @@
+"""The words of batten, one sense each."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+FORMAT_VERSION = 1
+"""Version of everything on disk that this batten writes, and the newest that it reads."""
+
+
+class Outcome(Enum):
+    """What became of an item of the plan. Duplicates never enter the plan."""
+
+    COMMITTED = "c"
+    FILTERED = "f"
+    QUARANTINED = "q"
+
+
+class State(Enum):
+    """What an output is found in. See `model.states` for the table that names it."""
+
+    NEW = "NEW"
+    RUNNING = "RUNNING"
+    INTERRUPTED = "INTERRUPTED"
+    COMPLETE = "COMPLETE"
+    COMPLETE_WITH_ORPHANS = "COMPLETE_WITH_ORPHANS"
+    RECOVERY_PENDING = "RECOVERY_PENDING"
+    INCONSISTENT = "INCONSISTENT"
+    CORRUPT = "CORRUPT"
+    UNKNOWN = "UNKNOWN"
+
+
+class Action(Enum):
+    """The one safe action in a state."""
+
+    RUN = "run"
+    LEAVE_ALONE = "leave alone"
+    NOTHING = "nothing"
+    CLEAN = "clean"
+    RECOVER = "recover"
+    STOP = "stop"
+    LOOK = "look"

@@ -1,0 +1,83 @@
+"""What a source is: something that lists its items once for the plan, and gives any of them again later.
+
+The plan keeps for each item its key, a `position` (a number that the source understands: an
+ordinal, a byte offset) and perhaps a `payload` (the item itself as bytes, for sources that cannot
+be read twice). Workers, in other processes, then ask for items by those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+SCAN_BLOCK_ITEMS = 8192
+"""About how many items a block of a scan holds, so that memory does not grow with the items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanBlock:
+    """Consecutive items of the source. The three run in parallel; an absent one is None: `keys` for
+    a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the positions),
+    `payloads` where the source can be read again."""
+
+    count: int
+    keys: Sequence[str] | None = None
+    positions: Sequence[int] | None = None
+    payloads: Sequence[bytes] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsWanted:
+    """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from `first_ordinal`."""
+
+    first_ordinal: int
+    count: int
+    keys: Sequence[str] | None = None
+    positions: Sequence[int] | None = None
+    payloads: Sequence[bytes] | None = None
+
+
+class Unavailable:
+    """Stands for an item that cannot be had: a vanished file, a line that is not JSON."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Reader(Protocol):
+    """Gives items in one worker; keeps files open between calls."""
+
+    def read(self, wanted: ItemsWanted) -> Iterable[Any | Unavailable]:
+        """The items in order, one each. Lazily where they are large."""
+        ...
+
+
+class Source(Protocol):
+    """A description of where items come from; making one reads nothing. Pickles with the job's process
+    by fork, so it may hold anything."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the fingerprint covers, by name for people: {"source": "files clips/**/*.mp4"}.
+        The place, not the content: a source that grew has the same identity."""
+        ...
+
+    @property
+    def is_keyed(self) -> bool:
+        """False when the keys are ordinals."""
+        ...
+
+    def count_items(self) -> int | None:
+        """How many items there are, where that is known without a scan, else None. Only sources
+        whose keys are ordinals, and which need neither positions nor payloads, may know."""
+        ...
+
+    def scan(self) -> Iterator[ScanBlock]:
+        """All items in the source's own order, which is the same each time. Raises `UsageError` for a source
+        that is not there or cannot be understood as a whole, `StorageError` for one that cannot be read."""
+        ...
+
+    def open(self) -> Reader: ...

@@ -1,0 +1,115 @@
+"""What batten asks of a place that holds files: whole files, made once, listed, read and deleted.
+
+Nothing here appends to a file or changes one in place, but for `append_log`, whose files are hints.
+Names are relative to the storage, with `/`. What an object store can't do is not asked.
+
+    stage(name)            a whole file, invisible to readers by its place (`staging/`), perhaps synced
+    publish(staged, name)  the same file under its final name, by one atomic step that replaces nothing
+    sync_names(folder)     the names in a folder are durable from here on
+    delete(name)           the name is gone; only ever after what replaces it is durable
+
+A file is durable when it was staged with `is_synced=True`, published, and `sync_names` has
+returned for its folder. `publishing.py` puts these together; the engine uses that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from batten.model.records import Holder
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as a listing shows it: its full name, size in bytes, time of last change in
+    seconds since 1970. `is_folder` where the entry is itself a folder."""
+
+    name: str
+    size: int
+    modified_seconds: float
+    is_folder: bool = False
+
+
+class Lock(Protocol):
+    """A lock that is held until `release`, or until the process ends."""
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> Lock: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Storage(Protocol):
+    """See the module. Every method raises `StorageError` when the machine fails it; after that,
+    what it was to do may have happened or not, and the caller looks it up."""
+
+    @property
+    def place(self) -> str:
+        """The storage for people: a path or an address."""
+        ...
+
+    def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
+        """Create the file exclusively with all of `data`; with `is_synced` its bytes are durable."""
+        ...
+
+    def publish(self, staged: str, name: str) -> bool:
+        """Make the staged file appear as `name`, whole, in one step, and replace nothing.
+
+        True when it appeared now; False when `name` was there already, which is then untouched.
+        The staged name stays until `delete`."""
+        ...
+
+    def replace(self, staged: str, name: str) -> None:
+        """Make the staged file appear as `name` in one step, in the place of what was there."""
+        ...
+
+    def sync_names(self, folder: str) -> None:
+        """What appeared in and disappeared from `folder` is durable when this returns."""
+        ...
+
+    def ensure_folder(self, folder: str) -> None:
+        """The folder exists and is durable; with all its parents. May be repeated."""
+        ...
+
+    def read(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        """The bytes, fewer than `length` at the file's end. A negative `offset` counts from the
+        end. Raises `FileNotFoundError` when there is no such file."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """The file for reading at random. Raises `FileNotFoundError`."""
+        ...
+
+    def find(self, name: str) -> Entry | None:
+        """The file or folder of that name, or None."""
+        ...
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        """What lies directly in the folder, in no order; nothing where there is no such folder."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """The file is gone, also when it was not there. Empty folders can be deleted too."""
+        ...
+
+    def append_log(self, name: str, line: bytes) -> None:
+        """Add a line to a run log. Never relied upon, so never synced; failures are ignored."""
+        ...
+
+    def lock(self, name: str, holder: Holder) -> Lock:
+        """Take the lock exclusively without waiting, and leave `holder` as its text. Raises `BusyError`
+        when another holds it."""
+        ...
+
+    def observe_lock(self, name: str) -> Holder | None:
+        """Who holds the lock, or None when it is free. Takes nothing, changes nothing."""
+        ...
