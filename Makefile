@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+# The first use sets up .venv with the versions of constraints.txt.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+SETUP := pyproject.toml constraints.txt tools/setup.sh
+
+# The sampled crash sweeps start from this number: BATTEN_SEED=… make test repeats them.
+BATTEN_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+export BATTEN_SEED := $(BATTEN_SEED)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint crash bench clean
+
+help:
+	@echo "make demo    the main job on real video clips: killed, diagnosed, resumed, verified"
+	@echo "make test    all tests, with sampled crash sweeps"
+	@echo "make check   what CI runs: style, types, layers, tests"
+	@echo "make crash   the complete crash sweeps"
+	@echo "make bench   the benchmarks, as tables"
+	@echo "make setup   .venv with everything in it"
+	@echo "make clean   removes what the above left, .venv included"
+
+setup: .venv/.installed-dev
+
+.venv/.installed-dev: $(SETUP)
+	@tools/setup.sh dev
+
+.venv/.installed-demo: $(SETUP)
+	@tools/setup.sh demo
+
+demo: .venv/.installed-demo
+	@$(BIN)/python examples/video_features/demo.py
+
+test: .venv/.installed-dev
+	@echo "BATTEN_SEED=$(BATTEN_SEED)"
+	$(PYTEST) -n 2
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+crash: .venv/.installed-dev
+	@echo "BATTEN_SEED=$(BATTEN_SEED)"
+	$(PYTEST) -n 2 -m crash
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+		build demo-output
