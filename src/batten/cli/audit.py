@@ -1,0 +1,36 @@
+"""`batten audit`: does a hand-made done file tell the truth about the rows?"""
+
+from __future__ import annotations
+
+import argparse
+
+NAME = "audit"
+HELP = "check a done file against Parquet rows, key by key; changes nothing"
+EXIT_CONSISTENT = 0
+EXIT_INCONSISTENT = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--done", required=True, metavar="FILE", help="finished keys, one a line")
+    parser.add_argument(
+        "--rows", required=True, metavar="PATH", help="a Parquet file, or a folder of them"
+    )
+    parser.add_argument("--key", required=True, metavar="COLUMN", help="the rows' column of keys")
+    parser.add_argument(
+        "--staging", metavar="FILE", help="JSONL rows that are not in Parquet yet, keyed likewise"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, with all keys")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    import json
+
+    from batten.cli.audit_report import build_object, list_lines
+    from batten.inspect.audit import audit_files
+
+    report = audit_files(arguments.done, arguments.rows, arguments.key, arguments.staging)
+    if arguments.json:
+        print(json.dumps(build_object(report)))
+    else:
+        print("\n".join(list_lines(report)))
+    return EXIT_CONSISTENT if report.audit.is_consistent else EXIT_INCONSISTENT
