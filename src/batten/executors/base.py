@@ -86,7 +86,8 @@ class Executor(Protocol):
         ...
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:
-        """At least one event, unless the time is up. Submitted tasks each give exactly one event."""
+        """At least one event, unless the time is up or no task is outstanding. Submitted tasks
+        each give exactly one event."""
         ...
 
     def stop(self) -> None:

@@ -1,0 +1,130 @@
+"""Which item each worker has in hand, in memory that outlives the worker and perhaps the run.
+
+A table of 64-bit words: a header, then a record of eight words for each worker. A worker writes its
+own record by plain stores, and the driver reads it when the worker has died or may be overdue.
+Backed by a file, the table is still there after everything was killed, so that the next run learns
+which items were in hand (`read_in_flight`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from pathlib import Path
+from time import monotonic_ns
+
+from batten.errors import StorageError
+from batten.executors.base import IDLE
+
+RECORD_WORDS = 8
+"""64 bytes, a line of the processor's cache, so that workers do not slow each other down."""
+
+ITEM = 0
+ITEM_STARTED = 1
+TASK = 2
+TASK_NANOSECONDS = 3
+_CHECK = 7
+
+NO_TASK = -1
+
+_MAGIC = int.from_bytes(b"inflight", "little")
+_VERSION = 1
+_WORD_BYTES = 8
+_RECORD_BYTES = RECORD_WORDS * _WORD_BYTES
+
+
+class SlotMark:
+    """The mark of a worker whose items have no time limit."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: memoryview) -> None:
+        self._record = record
+
+    def begin(self, item: int) -> None:
+        self._record[ITEM] = item
+
+    def end(self) -> None:
+        self._record[ITEM] = IDLE
+
+
+class TimedMark(SlotMark):
+    """The mark of a worker whose items have a time limit."""
+
+    __slots__ = ()
+
+    def begin(self, item: int) -> None:
+        # The time first: who sees the item then never sees the time of an earlier one.
+        self._record[ITEM_STARTED] = monotonic_ns()
+        self._record[ITEM] = item
+
+
+class MarkTable:
+    """The marks of all workers; shared with every process that is forked after it was made.
+
+    With a `path` the file is created exclusively, and left where it is: who named it deletes it.
+    """
+
+    def __init__(self, slots: int, path: Path | None = None) -> None:
+        content = _encode_empty(slots)
+        self._memory = _map_file(path, content) if path else mmap.mmap(-1, len(content))
+        self._memory[:] = content
+        self._words = memoryview(self._memory).cast("q")
+        self.records = [
+            self._words[start : start + RECORD_WORDS]
+            for start in range(RECORD_WORDS, RECORD_WORDS * (slots + 1), RECORD_WORDS)
+        ]
+
+    def close(self) -> None:
+        """Give the memory back; the marks made from it must not be used any more."""
+        for view in (*self.records, self._words):
+            view.release()
+        self._memory.close()
+
+
+def clear_record(record: memoryview) -> None:
+    """The worker has nothing in hand and has begun no task."""
+    record[ITEM] = IDLE
+    record[TASK] = NO_TASK
+    record[TASK_NANOSECONDS] = 0
+
+
+def read_in_flight(data: bytes) -> list[int]:
+    """The items that were in hand according to the bytes of a table's file.
+
+    Never raises: what is torn, foreign or of another version holds no items."""
+    words = memoryview(data[: len(data) // _RECORD_BYTES * _RECORD_BYTES]).cast("q").tolist()
+    if words[:2] != [_MAGIC, _VERSION]:
+        return []
+    slots = max(words[2], 0)
+    records = [
+        words[start : start + RECORD_WORDS]
+        for start in range(RECORD_WORDS, len(words), RECORD_WORDS)
+    ][:slots]
+    items = [record[ITEM] for record in records if record[_CHECK] == _MAGIC and record[ITEM] >= 0]
+    return list(dict.fromkeys(items))
+
+
+def _encode_empty(slots: int) -> bytes:
+    header = [_MAGIC, _VERSION, slots, 0, 0, 0, 0, 0]
+    record = [IDLE, 0, NO_TASK, 0, 0, 0, 0, _MAGIC]
+    return struct.pack(f"={RECORD_WORDS * (slots + 1)}q", *header, *record * slots)
+
+
+def _map_file(path: Path, content: bytes) -> mmap.mmap:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            # Room on the disk before the map is written to: without it the kernel would kill us.
+            os.posix_fallocate(handle, 0, len(content))
+            return mmap.mmap(handle, len(content))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make {path}, which notes the items in hand: {error.strerror}",
+            safe="Nothing was started; what was committed before is untouched.",
+            next="Put that right and run the same command again.",
+            errno=error.errno,
+        ) from error

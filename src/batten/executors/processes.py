@@ -1,0 +1,376 @@
+"""Runs tasks in processes, and survives their deaths.
+
+A pipe pair for each worker and one socket to the nursery, all watched by one thread: the death of a
+worker costs the task that it had in hand and nothing else. What it had not begun goes to another.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+from collections import deque
+from pathlib import Path
+from time import monotonic, monotonic_ns
+from typing import Any, NoReturn
+
+from batten.errors import BattenError, InterruptedRunError, StorageError
+from batten.executors.base import IDLE, Died, Event, TimedOut, Work
+from batten.executors.frames import FrameReader, FrameWriter, encode_frame
+from batten.executors.marks import (
+    ITEM,
+    ITEM_STARTED,
+    NO_TASK,
+    TASK,
+    TASK_NANOSECONDS,
+    MarkTable,
+    SlotMark,
+    TimedMark,
+    clear_record,
+)
+from batten.executors.nursery import News, Nursery, NurseryGoneError, Tell, kill_group
+from batten.executors.replies import decode_reply
+from batten.executors.worker import flush_output, run_worker
+
+_PREFETCH_TASK_NANOSECONDS = 1_000_000_000
+"""Tasks queue behind one in hand only where tasks are quicker than this. Behind a slow one, a
+task could wait long for its turn while another worker idles."""
+
+_POLL_SECONDS_MAX = 3600.0
+"""The kernel counts milliseconds in 32 bits."""
+
+_STILLBORN_MAX = 5
+"""So many workers in a row that end before they begin any task, and the run ends."""
+
+_SAFE = "What was committed before is untouched, and finished work is kept."
+_AGAIN = "Run the same command again."
+
+
+class _Worker:
+    """What the driver knows of a worker. `assigned` holds the tasks it was given and has not
+    answered, in order, pickled; `pid` is None until the nursery has told it."""
+
+    def __init__(self, slot: int, tasks: int, results: int, record: memoryview) -> None:
+        self.slot = slot
+        self.tasks = tasks
+        self.results = results
+        self.record = record
+        self.writer = FrameWriter(tasks)
+        self.reader = FrameReader(results)
+        self.assigned: dict[int, bytes] = {}
+        self.pid: int | None = None
+        self.is_ending = False
+        self.overdue: TimedOut | None = None
+
+
+class ProcessExecutor:
+    """`jobs` worker processes, forked when there are tasks for them.
+
+    `work` and all that it refers to is inherited by fork at `start`; only tasks and results are
+    pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`.
+    `in_flight` names a file to be made for the marks (see `marks`). With `stdout_to_stderr` what
+    workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
+    """
+
+    can_kill = True
+
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        timeout_seconds: float | None = None,
+        in_flight: Path | None = None,
+        stdout_to_stderr: bool = False,
+        prefetch: int = 1,
+    ) -> None:
+        self._jobs = jobs
+        self._timeout_seconds = timeout_seconds
+        self._in_flight = in_flight
+        self._stdout_to_stderr = stdout_to_stderr
+        self._prefetch = prefetch
+        self._marks: MarkTable | None = None
+        self._nursery: Nursery | None = None
+        self._poll: select.epoll | None = None
+        self._workers: dict[int, _Worker] = {}
+        self._by_pipe: dict[int, _Worker] = {}
+        self._pending: deque[tuple[int, bytes]] = deque()
+        self._outstanding = 0
+        self._events: list[Event] = []
+        self._failure: BattenError | None = None
+        self._stillborn = 0
+
+    @property
+    def slots(self) -> int:
+        return self._jobs
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The workers that were alive when last heard of."""
+        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
+
+    def start(self, work: Work) -> None:
+        """Call it before taking locks and starting threads: workers inherit what there is now."""
+        marks = self._marks = MarkTable(self._jobs, self._in_flight)
+        mark_type = SlotMark if self._timeout_seconds is None else TimedMark
+
+        def run(slot: int, tasks: int, results: int) -> NoReturn:
+            record = marks.records[slot]
+            run_worker(work, mark_type(record), record, tasks, results)
+
+        # What is buffered now would be written again by every worker.
+        flush_output()
+        try:
+            self._nursery = Nursery(run, stdout_to_stderr=self._stdout_to_stderr)
+            self._poll = select.epoll()
+            self._poll.register(self._nursery, select.EPOLLIN)
+        except OSError as error:
+            self.stop()
+            raise _cannot_fork(error.errno) from error
+
+    def submit(self, task_id: int, task: Any) -> None:
+        """Raises what pickling raises. That no worker can be had is raised by `wait`."""
+        self._pending.append((task_id, pickle.dumps(task, pickle.HIGHEST_PROTOCOL)))
+        self._outstanding += 1
+        self._assign()
+
+    def wait(self, timeout_seconds: float | None = None) -> list[Event]:
+        """Raises `StorageError` when no worker can be forked and `InterruptedRunError` when the
+        nursery was killed; all earlier events have been returned before."""
+        until = None if timeout_seconds is None else monotonic() + timeout_seconds
+        while not self._events and self._outstanding:
+            if self._failure is not None:
+                raise self._failure
+            seconds = self._kill_overdue()
+            if until is None:
+                self._turn(seconds)
+                continue
+            left = max(0.0, until - monotonic())
+            self._turn(left if seconds is None else min(left, seconds))
+            if monotonic() >= until:
+                break
+        events, self._events = self._events, []
+        self._outstanding -= len(events)
+        return events
+
+    def stop(self) -> None:
+        """Kill all workers and what they started. The file of the marks stays as it is."""
+        self._pending.clear()
+        self._events.clear()
+        self._outstanding = 0
+        if self._nursery is not None:
+            self._nursery.stop()
+            self._nursery = None
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
+        if self._marks is not None:
+            self._marks.close()
+            self._marks = None
+
+    # Giving out tasks
+
+    def _assign(self) -> None:
+        while self._pending and self._failure is None and (worker := self._find_free()):
+            task_id, payload = self._pending.popleft()
+            worker.assigned[task_id] = payload
+            worker.writer.write(encode_frame(task_id, 0, payload))
+            if worker.writer.is_waiting:
+                self._watch(worker.tasks, worker, select.EPOLLOUT)
+
+    def _find_free(self) -> _Worker | None:
+        """An idle worker, else a new one, else the shortest queue that may grow."""
+        usable = [worker for worker in self._workers.values() if not worker.is_ending]
+        shortest = min(usable, key=lambda worker: len(worker.assigned), default=None)
+        if shortest is not None and not shortest.assigned:
+            return shortest
+        if len(self._workers) < self._jobs:
+            return self._fork()
+        queueable = [
+            worker
+            for worker in usable
+            if len(worker.assigned) <= self._prefetch
+            and 0 < worker.record[TASK_NANOSECONDS] < _PREFETCH_TASK_NANOSECONDS
+        ]
+        return min(queueable, key=lambda worker: len(worker.assigned), default=None)
+
+    def _fork(self) -> _Worker | None:
+        if self._nursery is None or self._marks is None:
+            raise RuntimeError("submit before start, or after stop")
+        slot = next(slot for slot in range(self._jobs) if slot not in self._workers)
+        pipes: list[int] = []
+        try:
+            pipes += os.pipe2(os.O_CLOEXEC)
+            pipes += os.pipe2(os.O_CLOEXEC)
+            their_tasks, tasks, results, their_results = pipes
+            record = self._marks.records[slot]
+            clear_record(record)
+            self._nursery.fork_worker(slot, their_tasks, their_results)
+        except (OSError, NurseryGoneError) as error:
+            for pipe in pipes:
+                os.close(pipe)
+            if isinstance(error, OSError):
+                self._failure = _cannot_fork(error.errno)
+            else:
+                self._lose_nursery()
+            return None
+        os.close(their_tasks)
+        os.close(their_results)
+        os.set_blocking(tasks, False)
+        os.set_blocking(results, False)
+        worker = self._workers[slot] = _Worker(slot, tasks, results, record)
+        self._watch(results, worker, select.EPOLLIN)
+        return worker
+
+    # Hearing of workers
+
+    def _turn(self, seconds: float | None) -> None:
+        """Wait until something happens, at most so long, and deal with it."""
+        if self._poll is None or self._nursery is None:
+            raise RuntimeError("wait before start, or after stop")
+        longest = _POLL_SECONDS_MAX if seconds is None else min(seconds, _POLL_SECONDS_MAX)
+        for handle, _ in self._poll.poll(longest):
+            worker = self._by_pipe.get(handle)
+            if handle == self._nursery.fileno():
+                self._listen(self._nursery)
+            elif worker is not None and handle == worker.results:
+                self._read(worker)
+            elif worker is not None:
+                worker.writer.write()
+                if not worker.writer.is_waiting:
+                    self._unwatch(worker.tasks)
+        self._assign()
+
+    def _read(self, worker: _Worker) -> None:
+        is_open = worker.reader.read_available()
+        for header, payload in worker.reader.take_frames():
+            del worker.assigned[header.task_id]
+            self._events.append(decode_reply(*header[:2], payload))
+        if not is_open:
+            # It has ended, or has closed its pipe; either way it can do no more.
+            self._unwatch(worker.results)
+            self._kill(worker)
+
+    def _listen(self, nursery: Nursery) -> None:
+        try:
+            for news in nursery.receive():
+                self._take_news(news)
+        except NurseryGoneError:
+            self._lose_nursery()
+
+    def _take_news(self, news: News) -> None:
+        worker = self._workers[news.slot]
+        if news.kind is Tell.BORN:
+            worker.pid = news.value
+        elif news.kind is Tell.UNBORN:
+            self._failure = _cannot_fork(news.value)
+            self._bury(worker, "")
+        else:
+            self._bury(worker, _describe_end(news.value))
+
+    def _bury(self, worker: _Worker, cause: str) -> None:
+        """The worker has ended: tell what it had in hand, and give away what it had not begun."""
+        if worker.results in self._by_pipe:
+            self._read(worker)
+        task_id, item = worker.record[TASK], worker.record[ITEM]
+        self._count_stillborn(task_id == NO_TASK, cause)
+        overdue = worker.overdue
+        if overdue is None and worker.assigned.pop(task_id, None) is not None:
+            in_hand = None if item == IDLE else item
+            self._events.append(Died(task_id=task_id, item=in_hand, cause=cause))
+        elif overdue is not None and worker.assigned.pop(overdue.task_id, None) is not None:
+            self._events.append(overdue)
+        self._pending.extendleft(reversed(worker.assigned.items()))
+        clear_record(worker.record)
+        self._forget(worker)
+
+    def _count_stillborn(self, is_stillborn: bool, cause: str) -> None:
+        self._stillborn = self._stillborn + 1 if is_stillborn else 0
+        if self._stillborn >= _STILLBORN_MAX and self._failure is None:
+            self._failure = InterruptedRunError(
+                f"{_STILLBORN_MAX} workers in a row ended before they took any work: {cause}",
+                safe=_SAFE,
+                next=_AGAIN,
+            )
+
+    def _lose_nursery(self) -> None:
+        # The kernel ends workers with the nursery, but not what they started.
+        for worker in list(self._workers.values()):
+            if worker.pid is not None:
+                kill_group(worker.pid)
+            self._forget(worker)
+        if self._poll is not None and self._nursery is not None:
+            self._poll.unregister(self._nursery)
+        self._failure = InterruptedRunError(
+            "The process that keeps the workers was killed, and the workers with it.",
+            safe=_SAFE,
+            next=_AGAIN,
+        )
+
+    # Ending workers
+
+    def _kill_overdue(self) -> float | None:
+        """Kill workers whose item is over the limit; in how many seconds the next may be."""
+        if self._timeout_seconds is None:
+            return None
+        next_seconds = self._timeout_seconds
+        for worker in self._workers.values():
+            record = worker.record
+            task_id, item, started = record[TASK], record[ITEM], record[ITEM_STARTED]
+            # Read twice: the time belongs to this item only if it is still in hand.
+            if worker.is_ending or item == IDLE or (record[TASK], record[ITEM]) != (task_id, item):
+                continue
+            seconds = (monotonic_ns() - started) / 1e9
+            if seconds > self._timeout_seconds:
+                worker.overdue = TimedOut(task_id=task_id, item=item, seconds=seconds)
+                self._kill(worker)
+            else:
+                next_seconds = min(next_seconds, self._timeout_seconds - seconds)
+        return next_seconds
+
+    def _kill(self, worker: _Worker) -> None:
+        worker.is_ending = True
+        try:
+            if self._nursery is not None:
+                self._nursery.kill_worker(worker.slot)
+        except NurseryGoneError:
+            pass  # Its socket tells it as well, and that is dealt with in one place.
+
+    def _forget(self, worker: _Worker) -> None:
+        self._unwatch(worker.tasks)
+        self._unwatch(worker.results)
+        os.close(worker.tasks)
+        os.close(worker.results)
+        del self._workers[worker.slot]
+
+    def _watch(self, pipe: int, worker: _Worker, mask: int) -> None:
+        if self._poll is not None and pipe not in self._by_pipe:
+            self._by_pipe[pipe] = worker
+            self._poll.register(pipe, mask)
+
+    def _unwatch(self, pipe: int) -> None:
+        if self._poll is not None and self._by_pipe.pop(pipe, None) is not None:
+            self._poll.unregister(pipe)
+
+
+def _cannot_fork(number: int | None) -> StorageError:
+    reason = os.strerror(number) if number else "unknown reason"
+    return StorageError(
+        f"cannot start a worker process: {reason}",
+        safe=_SAFE,
+        next=f"{_AGAIN} With fewer --jobs, if processes, memory or open files are scarce.",
+        errno=number,
+    )
+
+
+def _describe_end(status: int) -> str:
+    """For people: "killed by signal SIGSEGV", "exited with status 3"."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"killed by signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
