@@ -138,12 +138,14 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id."""
+    """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
+    `pid_namespace` that in which `pid` counts (containers have their own)."""
 
     pid: int
     host: str
     since: str
     boot: str
+    pid_namespace: str = ""
 
 
 Record = TypeVar("Record", Config, Segment, PartDescription, CommitRecord, Completion, Holder)

@@ -3,8 +3,8 @@
 Nothing here appends to a file or changes one in place, but for `append_log`, whose files are hints.
 Names are relative to the storage, with `/`. What an object store can't do is not asked.
 
-    stage(name)            a whole file, invisible to readers by its place (`staging/`), perhaps synced
-    publish(staged, name)  the same file under its final name, by one atomic step that replaces nothing
+    stage(name)            a whole file, unseen by readers for its place (`staging/`); may be synced
+    publish(staged, name)  the same file under its final name, by one step that replaces nothing
     sync_names(folder)     the names in a folder are durable from here on
     delete(name)           the name is gone; only ever after what replaces it is durable
 
@@ -58,7 +58,7 @@ class Storage(Protocol):
         ...
 
     def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
-        """Create the file exclusively with all of `data`; with `is_synced` its bytes are durable."""
+        """Create the file exclusively with all of `data`; its bytes durable with `is_synced`."""
         ...
 
     def publish(self, staged: str, name: str) -> bool:
@@ -106,8 +106,8 @@ class Storage(Protocol):
         ...
 
     def lock(self, name: str, holder: Holder) -> Lock:
-        """Take the lock exclusively without waiting, and leave `holder` as its text. Raises `BusyError`
-        when another holds it."""
+        """Take the lock exclusively without waiting, and leave `holder` as its text. Raises
+        `BusyError` when another holds it."""
         ...
 
     def observe_lock(self, name: str) -> Holder | None:

@@ -1,0 +1,68 @@
+"""What the operating system's errors mean for the data, told in three sentences."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from batten.errors import StorageError
+
+_FULL = "Free some space there, then run the same command again."
+_PERMISSION = "Give this user permission to read and write there, then run the same command again."
+_DEVICE = "Check the disk and the kernel's log (dmesg) before running the same command again."
+_KIND = "Move what is in the way elsewhere, or choose another path, then run again."
+
+# How the reason reads, and what to do next.
+_KNOWN = {
+    errno.ENOSPC: ("the disk is full", _FULL),
+    errno.EDQUOT: ("the disk quota is used up", _FULL),
+    errno.EFBIG: ("the file is larger than is allowed here", "Raise the limit (ulimit -f)."),
+    errno.EACCES: ("permission is missing", _PERMISSION),
+    errno.EPERM: ("the operating system does not permit it", _PERMISSION),
+    errno.EROFS: (
+        "the filesystem is read-only",
+        "Mount it for writing (a disk error can have made it read-only), then run again.",
+    ),
+    errno.EIO: ("the disk reported a read or write error", _DEVICE),
+    errno.ENOTDIR: ("a file lies where a folder should be", _KIND),
+    errno.EISDIR: ("a folder lies where a file should be", _KIND),
+    errno.EEXIST: ("something of that name is there already", _KIND),
+    errno.ENOTEMPTY: ("the folder is not empty", _KIND),
+    errno.EXDEV: (
+        "the two places are on different filesystems",
+        "Put the output and its .batten folder on one filesystem, then run again.",
+    ),
+    errno.ENOENT: (
+        "the file or its folder is not there",
+        "Check that the folder exists and that nothing else removes files there, then run again.",
+    ),
+    errno.EMFILE: ("too many files are open", "Raise the limit (ulimit -n), then run again."),
+    errno.ESTALE: ("the network filesystem lost track of it", "Mount it again, then run again."),
+}
+
+_SAFE_READING = "Nothing was changed."
+_SAFE_WRITING = (
+    "What was committed before is safe; whether this step happened is looked up by the next run."
+)
+
+
+def reading_failure(error: OSError, action: str, path: str) -> StorageError:
+    """For a failed step that only reads. `action` begins a sentence: "Reading"."""
+    return _describe(error, action, path, _SAFE_READING)
+
+
+def writing_failure(error: OSError, action: str, path: str) -> StorageError:
+    """For a failed step that may have changed something. `action` begins a sentence."""
+    return _describe(error, action, path, _SAFE_WRITING)
+
+
+def _describe(error: OSError, action: str, path: str, safe: str) -> StorageError:
+    code = error.errno
+    if code in _KNOWN:
+        reason, next_step = _KNOWN[code]
+    else:
+        reason = os.strerror(code) if code is not None else str(error)
+        next_step = "Remove the cause, then run the same command again."
+    return StorageError(
+        f"{action} {path!r} failed: {reason}.", safe=safe, next=next_step, errno=code
+    )

@@ -1,0 +1,281 @@
+"""The lock of a dataset: the kernel's flock, so it ends with its process and can't go stale.
+
+The file's text names the holder, for people. It is the one text that is changed in place, it
+may be empty or torn, and nothing is decided by it but whether the kernel must be asked again.
+The file is never deleted: two processes could then hold two locks of one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+
+from batten.errors import BusyError
+from batten.model.names import CONTROL_SUFFIX
+from batten.model.records import Holder, Unreadable, decode_record, encode_record
+from batten.storage import steps
+from batten.storage.failures import reading_failure, writing_failure
+
+_PATIENCE_SECONDS = 0.3
+"""How long a busy lock is asked for again: an inspection may hold it for an instant to probe it."""
+_RETRY_SECONDS = 0.01
+_TEXT_BYTES_MAX = 4096
+
+
+class FileLock:
+    """A lock that is held until `release` or the process's end. Forked children don't hold it."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor: int | None = descriptor
+        self._name = name
+
+    def release(self) -> None:
+        """Empty the text, then unlock. May be repeated."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            with suppress(OSError):
+                steps.do("lock.clear", self._name, os.ftruncate, descriptor, 0)
+        finally:
+            _held.discard(self)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+    def abandon(self) -> None:
+        """Close a child's copy. The lock is the parent's and stays so: only its last copy, or an
+        explicit unlock, ends it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+_held: set[FileLock] = set()
+_forking = threading.Lock()
+"""Held from opening a lock file until `_held` knows of it, so that no fork comes in between."""
+
+
+def _abandon_in_child() -> None:
+    for lock in _held:
+        lock.abandon()
+    _held.clear()
+    _forking.release()
+
+
+os.register_at_fork(
+    before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_abandon_in_child
+)
+
+
+def current_holder() -> Holder:
+    """This process, as the text of a lock that it takes now."""
+    return Holder(
+        pid=os.getpid(),
+        host=os.uname().nodename,
+        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        boot=_observe_boot(),
+        pid_namespace=_observe_pid_namespace(),
+    )
+
+
+def acquire(path: str, name: str, holder: Holder) -> FileLock:
+    """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had."""
+    try:
+        lock, descriptor = steps.do("lock", name, _take_patiently, path, name)
+    except BlockingIOError:
+        raise busy_error(os.path.dirname(path), observe(path)) from None
+    except OSError as error:
+        raise writing_failure(error, "Locking", path) from error
+    # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
+    with suppress(OSError):
+        steps.do("lock.write", name, _write_text, descriptor, encode_record(holder))
+    return lock
+
+
+def busy_error(control: str, holder: Holder | None) -> BusyError:
+    """`control` is the folder of the lock. `holder` is None where it was let go meanwhile."""
+    output = control.removesuffix(CONTROL_SUFFIX)
+    return BusyError(
+        f"{output!r} is in use by {_describe_holder(holder)}.",
+        safe="Nothing was changed. It is safe to wait; do not delete the lock.",
+        next=f"Run the same command again when that has ended; meanwhile: batten diagnose {output}",
+    )
+
+
+def observe(path: str) -> Holder | None:
+    """Who holds the lock, or None. Asks the kernel's table; takes the lock, shared and for an
+    instant, only where the table can't tell."""
+    try:
+        status = os.stat(path)
+        text = _read_text(path)
+        locked_by = _find_locking_pid(status)
+        named = _parse_text(text)
+        if locked_by is not None:
+            return _choose(named, locked_by)
+        if _is_free_for_sure(text, named):
+            return None
+        if _probe(path):
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise reading_failure(error, "Looking at the lock", path) from error
+    return _choose(named, 0)
+
+
+def _take_patiently(path: str, name: str) -> tuple[FileLock, int]:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            taken = _take(path, name)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+            continue
+        if taken is not None:
+            return taken
+
+
+def _take(path: str, name: str) -> tuple[FileLock, int] | None:
+    """None where the file was removed by hand while it was being locked."""
+    with _forking:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = FileLock(descriptor, name)
+        _held.add(lock)
+    is_taken = False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError):
+            is_taken = os.path.samestat(os.stat(path), os.fstat(descriptor))
+    finally:
+        if not is_taken:
+            _held.discard(lock)
+            lock.abandon()
+    return (lock, descriptor) if is_taken else None
+
+
+def _write_text(descriptor: int, text: bytes) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text, 0)
+
+
+def _read_text(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_TEXT_BYTES_MAX)
+
+
+def _parse_text(text: bytes) -> Holder | None:
+    try:
+        return decode_record(Holder, text)
+    except Unreadable:
+        return None
+
+
+def _choose(named: Holder | None, pid: int) -> Holder:
+    """The holder by its text, unless that was left by an earlier one."""
+    is_here = named is not None and named.pid_namespace == _observe_pid_namespace()
+    if named is None or (is_here and pid not in (0, named.pid)):
+        return Holder(pid=pid, host="", since="", boot="")
+    return named
+
+
+def _find_locking_pid(status: os.stat_result) -> int | None:
+    """The process that /proc/locks says has an exclusive flock on this file, or None."""
+    device = status.st_dev
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
+    for line in _read_lock_table() or ():
+        # "12: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" second.
+        _, kind, _, access, pid, place, *_ = line.split()
+        if (kind, access, place) == ("FLOCK", "WRITE", wanted):
+            return int(pid)
+    return None
+
+
+def _read_lock_table() -> list[str] | None:
+    try:
+        with open("/proc/locks") as table:
+            return table.readlines()
+    except OSError:
+        return None
+
+
+def _is_free_for_sure(text: bytes, named: Holder | None) -> bool:
+    """Whether absence from the kernel's table proves that the lock is free.
+
+    The table leaves out the holders in other process namespaces and on other machines, and some
+    filesystems (overlayfs, btrfs) show another device number in it than stat does. So a text
+    that names someone who may be alive calls for a probe; a release leaves the text empty."""
+    if _read_lock_table() is None:
+        return False
+    if not text:
+        return True
+    here = current_holder()
+    return (
+        named is not None
+        and (named.host, named.boot, named.pid_namespace)
+        == (here.host, here.boot, here.pid_namespace)
+        and not _is_alive(named.pid)
+    )
+
+
+def _probe(path: str) -> bool:
+    """Whether the lock is free, found out by taking it, shared, and letting it go at once."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _observe_boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _observe_pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _describe_holder(holder: Holder | None) -> str:
+    if holder is None or holder.pid == 0:
+        return "another process"
+    where = f" on {holder.host}" if holder.host else ""
+    since = f" since {holder.since}" if holder.since else ""
+    return f"process {holder.pid}{where}{since}"

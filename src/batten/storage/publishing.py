@@ -1,0 +1,84 @@
+"""The one way in which a file comes to be: staged, synced, published in one step, its name synced.
+
+    create      exclusive: what is there already stays
+    create_many the same for many, which share the syncs of their folders
+    replace     what is there already is replaced in one step
+    set_aside   moved, with no moment in which the file has no durable name
+
+Each may be killed anywhere and repeated. What a killed one leaves in `staging` is throwaway.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from batten.errors import RefusedError
+from batten.model.names import staging_name
+from batten.storage.base import Storage
+from batten.storage.relative import folder_of, last_piece
+
+_HOST = os.uname().nodename
+_COMPARED_BYTES = 1 << 20
+
+
+def fresh_name(staging: str, what: str) -> str:
+    """A name in the folder `staging` that no other process and no other call has."""
+    random = os.urandom(8).hex()
+    return f"{staging}/{staging_name(what, host=_HOST, pid=os.getpid(), random=random)}"
+
+
+def create(storage: Storage, staging: str, name: str, data: bytes | memoryview) -> bool:
+    """Whether the file was made now. False where there was one of that name, which is untouched.
+    Whichever it is, it is durable under that name."""
+    return create_many(storage, staging, [(name, data)])[0]
+
+
+def create_many(
+    storage: Storage, staging: str, items: Iterable[tuple[str, bytes | memoryview]]
+) -> list[bool]:
+    """`create` for each name and its data, in order; a folder is synced once, at the end."""
+    staged = []
+    for name, data in items:
+        throwaway = fresh_name(staging, last_piece(name))
+        storage.stage(throwaway, data, is_synced=True)
+        staged.append((throwaway, name))
+    is_new = [storage.publish(throwaway, name) for throwaway, name in staged]
+    for folder in dict.fromkeys(folder_of(name) for _, name in staged):
+        storage.sync_names(folder)
+    for throwaway, _ in staged:
+        storage.delete(throwaway)
+    return is_new
+
+
+def replace(storage: Storage, staging: str, name: str, data: bytes | memoryview) -> None:
+    """The file is there with this data, in the place of any that was; durable on return."""
+    throwaway = fresh_name(staging, last_piece(name))
+    storage.stage(throwaway, data, is_synced=True)
+    storage.replace(throwaway, name)
+    storage.sync_names(folder_of(name))
+
+
+def set_aside(storage: Storage, name: str, to: str) -> None:
+    """Move the file. Done already, it does nothing; raises `FileNotFoundError` where there is no
+    such file under either name, and `RefusedError` where `to` is another file."""
+    if storage.find(name) is not None:
+        if not storage.publish(name, to) and not _is_same(storage, name, to):
+            raise RefusedError(
+                f"{name!r} cannot be set aside as {to!r}: there is another file of that name.",
+                safe="Neither file was touched.",
+                next="Run the same command again, which chooses a new name.",
+            )
+    elif storage.find(to) is None:
+        raise FileNotFoundError(name)
+    storage.sync_names(folder_of(to))
+    storage.delete(name)
+    storage.sync_names(folder_of(name))
+
+
+def _is_same(storage: Storage, first: str, second: str) -> bool:
+    with storage.open(first) as one, storage.open(second) as other:
+        while piece := one.read(_COMPARED_BYTES):
+            if other.read(len(piece)) != piece:
+                return False
+        return not other.read(1)

@@ -1,0 +1,36 @@
+"""Renames that replace nothing, for filesystems without hard links."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+
+
+def rename_without_replacing(source: str, target: str) -> None:
+    """Rename in one step; raises `FileExistsError` where `target` is there already.
+
+    Where neither kernel nor filesystem can do that in one step, it is a look and then a rename,
+    which only the caller's lock makes exclusive."""
+    try:
+        _renameat2(source, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EINVAL):
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+
+
+def _renameat2(source: str, target: str) -> None:
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    arguments = (_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target))
+    if library.renameat2(*arguments, ctypes.c_uint(_RENAME_NOREPLACE)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), source, None, target)
