@@ -81,11 +81,12 @@ def compare(distorted: bytes, reference: Path) -> dict[str, float]:
 
 
 def ffmpeg(*arguments: str, stdin: bytes = b"") -> bytes:
-    """What ffmpeg writes to standard output; its own words as the error when it fails."""
+    """What ffmpeg writes to standard output; its last words as the error when it fails."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-filter_complex_threads", "1"]
     done = subprocess.run([*command, "-threads", "1", *arguments], input=stdin, capture_output=True)
     if done.returncode != 0:
-        raise RuntimeError(f"ffmpeg: {done.stderr.decode(errors='replace').strip()}")
+        words = done.stderr.decode(errors="replace").splitlines() or [f"exit {done.returncode}"]
+        raise RuntimeError(f"ffmpeg: {words[-1]}")
     return done.stdout
 
 
