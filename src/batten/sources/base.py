@@ -1,4 +1,4 @@
-"""What a source is: something that lists its items once for the plan, and gives any of them again later.
+"""What a source is: it lists its items once for the plan, and gives any of them again later.
 
 The plan keeps for each item its key, a `position` (a number that the source understands: an
 ordinal, a byte offset) and perhaps a `payload` (the item itself as bytes, for sources that cannot
@@ -18,8 +18,8 @@ SCAN_BLOCK_ITEMS = 8192
 @dataclass(frozen=True, kw_only=True)
 class ScanBlock:
     """Consecutive items of the source. The three run in parallel; an absent one is None: `keys` for
-    a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the positions),
-    `payloads` where the source can be read again."""
+    a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the
+    positions), `payloads` where the source can be read again."""
 
     count: int
     keys: Sequence[str] | None = None
@@ -29,7 +29,8 @@ class ScanBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemsWanted:
-    """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from `first_ordinal`."""
+    """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from
+    `first_ordinal`."""
 
     first_ordinal: int
     count: int
@@ -56,8 +57,8 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """A description of where items come from; making one reads nothing. Pickles with the job's process
-    by fork, so it may hold anything."""
+    """A description of where items come from; making one reads nothing. Pickles with the job's
+    process by fork, so it may hold anything."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -76,8 +77,9 @@ class Source(Protocol):
         ...
 
     def scan(self) -> Iterator[ScanBlock]:
-        """All items in the source's own order, which is the same each time. Raises `UsageError` for a source
-        that is not there or cannot be understood as a whole, `StorageError` for one that cannot be read."""
+        """All items in the source's own order, which is the same each time. Raises `UsageError` for
+        a source that is not there or cannot be understood as a whole, `StorageError` for one that
+        cannot be read."""
         ...
 
     def open(self) -> Reader: ...

@@ -1,0 +1,87 @@
+"""Files that a pattern names. The item is a `Path`, the key the path below the pattern's fixed
+folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from glob import has_magic
+from pathlib import Path
+
+from batten.errors import UsageError
+from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
+from batten.sources.blocks import cut_blocks
+from batten.sources.keys import escape_key, unescape_key
+from batten.sources.paths import SAFE, require_file, require_folder, written_path
+from batten.sources.pattern import Pattern, find_files, split_pattern
+
+
+class FileSource:
+    """The files that match a glob pattern such as `clips/**/*.mp4`, relative to `folder`.
+
+    The key is the path relative to the pattern's leading folder without magic (`clips`), with `/`.
+    Items come in the order of the bytes of that path, which is the same on every machine. Names
+    that begin with a dot match only where the pattern has that dot; links are followed. The item is
+    an absolute `Path`.
+    """
+
+    is_keyed = True
+
+    def __init__(self, pattern: str | os.PathLike[str], *, folder: Path) -> None:
+        self._written = written_path(pattern)
+        fixed, self._components = split_pattern(self._written)
+        if not self._components or self._written.endswith("/") or ".." in self._components:
+            raise UsageError(
+                f"The pattern {self._written!r} names no files.",
+                safe=SAFE,
+                next=f"Give one such as {_suggest(self._written)}, with .. only at its start.",
+            )
+        self._base = Path(folder, fixed).absolute()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"source": f"files {escape_key(self._written)}"}
+
+    def count_items(self) -> None:
+        return None
+
+    def scan(self) -> Iterator[ScanBlock]:
+        require_folder(self._base)
+        for names in cut_blocks(self._find_names()):
+            keys = [escape_key(name.decode("utf-8", "surrogateescape")) for name in names]
+            yield ScanBlock(count=len(keys), keys=keys)
+
+    def open(self) -> FileReader:
+        return FileReader(str(self._base))
+
+    def _find_names(self) -> Iterator[bytes]:
+        if not has_magic(self._components[0]):
+            name = self._components[0]
+            suggestion = f"To take the files in it, give {_suggest(self._written)}."
+            require_file(self._base / name, if_folder=suggestion)
+            return iter([os.fsencode(name)])
+        return find_files(str(self._base), Pattern(self._components))
+
+
+class FileReader:
+    """Gives the paths of files that are there, and `Unavailable` for those that are not."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+
+    def read(self, wanted: ItemsWanted) -> Iterator[Path | Unavailable]:
+        if wanted.keys is None:
+            raise ValueError("files are read by their keys")
+        for key in wanted.keys:
+            name = unescape_key(key).encode("utf-8", "surrogateescape")
+            path = f"{self._base}/{os.fsdecode(name)}"
+            try:
+                os.stat(path)
+            except OSError as error:
+                yield Unavailable(error)
+            else:
+                yield Path(path)
+
+
+def _suggest(written: str) -> str:
+    return repr(f"{written.rstrip('/') or '.'}/**/*")

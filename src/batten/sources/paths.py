@@ -1,0 +1,75 @@
+"""Paths that a user named, and what is said when they cannot be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batten.errors import StorageError, UsageError
+
+SAFE = "Nothing was changed."
+CORRECT_PATH = "Correct the path. A relative one is relative to the folder of the job file."
+
+
+def written_path(path: object) -> str:
+    """The path as the user wrote it. Raises `UsageError` for what is none."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise UsageError(f"Not a path: {path!r}.", safe=SAFE, next="Give a str or a Path.")
+    return text
+
+
+def show_path(path: str | Path) -> str:
+    """The path in quotes, printable whatever its bytes."""
+    return repr(str(path))
+
+
+def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
+    """Raises `UsageError` unless a file is there that can be read more than once. `if_folder` says
+    what to do where it is a folder."""
+    with translated_errors(path):
+        mode = _find_mode(path)
+    if mode is None:
+        raise UsageError(f"There is no file {show_path(path)}.", safe=SAFE, next=CORRECT_PATH)
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{show_path(path)} is a folder, not a file.", safe=SAFE, next=if_folder)
+    if not stat.S_ISREG(mode):
+        raise UsageError(
+            f"{show_path(path)} is not a regular file, so it cannot be read twice.",
+            safe=SAFE,
+            next="Copy what it gives to a file, and name that.",
+        )
+
+
+def require_folder(path: Path) -> None:
+    """Raises `UsageError` unless a folder is there."""
+    with translated_errors(path):
+        mode = _find_mode(path)
+    if mode is None:
+        raise UsageError(f"There is no folder {show_path(path)}.", safe=SAFE, next=CORRECT_PATH)
+    if not stat.S_ISDIR(mode):
+        raise UsageError(f"{show_path(path)} is not a folder.", safe=SAFE, next=CORRECT_PATH)
+
+
+@contextmanager
+def translated_errors(path: str | Path) -> Iterator[None]:
+    """Raises the operating system's errors on as `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Cannot read {show_path(path)}: {error.strerror or error}.",
+            safe=SAFE,
+            next="Make it readable, then run again.",
+            errno=error.errno,
+        ) from error
+
+
+def _find_mode(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None

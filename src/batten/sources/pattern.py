@@ -1,0 +1,172 @@
+"""Finds the files that a glob pattern names, in the order of the bytes of their paths.
+
+Each folder is listed once and only its own names are held, so memory grows with the largest folder
+and not with the number of files. Siblings are ordered with `/` after the names of folders, which
+makes walking them in turn give the order of whole paths: `a-b` comes before `a/x`, `a0` after it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from glob import has_magic
+
+from batten.sources.paths import translated_errors
+
+States = frozenset[int]
+"""Components of the pattern, by number, that the names in a folder may match."""
+
+
+class Pattern:
+    """A glob pattern, component by component: `*`, `?` and `[…]` within a name, and `**` for any
+    number of folders, none included. As in a shell, a name that begins with a dot matches only
+    where the pattern has that dot."""
+
+    def __init__(self, components: list[str]) -> None:
+        self._components = [_Component(text) for text in components]
+        self._last = len(components) - 1
+
+    def begin(self) -> States:
+        return self._reach({0})
+
+    def enter(self, states: States, name: str) -> States:
+        """What the names in the folder `name` may match; empty where nothing in it can."""
+        entered = set()
+        for number in states:
+            component = self._components[number]
+            if component.match(name):
+                if component.is_recursive:
+                    entered.add(number)
+                elif number < self._last:
+                    entered.add(number + 1)
+        return self._reach(entered)
+
+    def accept(self, states: States, name: str) -> bool:
+        """Whether a file of this name matches."""
+        return self._last in states and self._components[self._last].match(name)
+
+    def _reach(self, numbers: set[int]) -> States:
+        reached = set(numbers)
+        for number in sorted(numbers):
+            while number < self._last and self._components[number].is_recursive:
+                number += 1
+                reached.add(number)
+        return frozenset(reached)
+
+
+class _Component:
+    def __init__(self, text: str) -> None:
+        self.is_recursive = text == "**"
+        self._is_dot_matched = text.startswith(".")
+        self._match = re.compile(fnmatch.translate(text)).match
+
+    def match(self, name: str) -> bool:
+        if name.startswith(".") and not self._is_dot_matched:
+            return False
+        return self._match(name) is not None
+
+
+def split_pattern(text: str) -> tuple[str, list[str]]:
+    """The leading folder without magic ("" where there is none), and the components from there
+    on."""
+    root = "/" if text.startswith("/") else ""
+    components = [part for part in text.split("/") if part not in ("", ".")]
+    fixed = 0
+    while fixed < len(components) - 1 and not has_magic(components[fixed]):
+        fixed += 1
+    return root + "/".join(components[:fixed]), components[fixed:]
+
+
+def find_files(base: str, pattern: Pattern) -> Iterator[bytes]:
+    """Paths, relative to `base`, of the files that match, in the order of their bytes.
+
+    Links are followed, but not into a folder that they lie in. A link to nothing is a file that has
+    vanished, and is given, so that it is not passed over in silence. Raises `StorageError` for a
+    folder that cannot be listed.
+    """
+    stack = [_Folder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern)]
+    while stack:
+        folder = stack[-1]
+        name = next(folder.names, None)
+        if name is None:
+            stack.pop()
+        elif name.endswith(b"/"):
+            stack.append(folder.enter(name))
+        else:
+            yield folder.prefix + name
+
+
+@dataclass(frozen=True)
+class _Identity:
+    device: int
+    inode: int
+
+
+class _Folder:
+    """A folder on the way down: its matching names that are still to be given."""
+
+    def __init__(
+        self,
+        base: bytes,
+        prefix: bytes,
+        states: States,
+        ancestors: frozenset[_Identity],
+        pattern: Pattern,
+    ) -> None:
+        self.prefix = prefix
+        self._base = base
+        self._pattern = pattern
+        self._states = states
+        self._states_within: dict[bytes, States] = {}
+        path = os.path.join(base, prefix)
+        names: list[bytes] = []
+        with translated_errors(os.fsdecode(path)):
+            status = os.stat(path)
+            self._line = ancestors | {_Identity(status.st_dev, status.st_ino)}
+            if len(self._line) > len(ancestors):
+                with os.scandir(path) as entries:
+                    names = [name for entry in entries if (name := self._observe(entry))]
+        names.sort()
+        self.names = iter(names)
+
+    def enter(self, name: bytes) -> _Folder:
+        states = self._states_within.pop(name)
+        return _Folder(self._base, self.prefix + name, states, self._line, self._pattern)
+
+    def _observe(self, entry: os.DirEntry[bytes]) -> bytes | None:
+        """The name of a file that matches, that of a folder to look into with a `/`, else None."""
+        text = entry.name.decode("utf-8", "surrogateescape")
+        states = self._pattern.enter(self._states, text)
+        is_matching = self._pattern.accept(self._states, text)
+        if not states and not is_matching:
+            return None
+        if _is_folder(entry):
+            name = entry.name + b"/"
+            if states:
+                self._states_within[name] = states
+                return name
+            return None
+        return entry.name if is_matching and _is_file(entry) else None
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        if entry.is_symlink():
+            return False
+        raise
+
+
+def _is_file(entry: os.DirEntry[bytes]) -> bool:
+    """False for pipes, sockets and devices, whatever links lead to them; a link to nothing is a
+    file."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        if entry.is_symlink():
+            return True
+        raise
