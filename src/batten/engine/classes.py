@@ -1,0 +1,126 @@
+"""What functions and classes are made of, apart from their code."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
+from pathlib import PurePath
+from types import CodeType, FunctionType
+from typing import Any
+
+from batten.engine import code
+from batten.engine.ownership import Namespace
+
+_MACHINERY = ("_abc_impl",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassDescription:
+    """`text` is the code of the class without `functions`, which stand for themselves. `reads`
+    are the names that its body reads."""
+
+    text: str
+    place: str
+    functions: list[FunctionType]
+    attributes: dict[str, Any]
+    reads: list[code.NamePath]
+
+
+def defaults(function: FunctionType) -> dict[str, Any]:
+    """Values of arguments that have a default, by name."""
+    values = function.__defaults__ or ()
+    arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
+    found = dict(zip(arguments[len(arguments) - len(values) :], values, strict=True))
+    return found | (function.__kwdefaults__ or {})
+
+
+def captured(function: FunctionType) -> dict[str, Any]:
+    """Values of the variables that the function has from the functions around it, by name."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue
+    return found
+
+
+def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:
+    members = vars(kind)
+    functions = [each for value in members.values() for each in _functions(value)]
+    node, filename = _find(kind, namespace, functions)
+    if node is not None or hasattr(kind, "_fields") or is_dataclass(kind):
+        functions = [each for each in functions if not _is_generated(each)]
+    attributes = {
+        name: value
+        for name, value in members.items()
+        if not (name.startswith("__") and name.endswith("__"))
+        and name not in _MACHINERY
+        and not next(_functions(value), None)
+    }
+    if issubclass(kind, Enum):
+        attributes = {name: member.value for name, member in kind.__members__.items()}
+    if node is None:
+        text = repr(
+            ("without source", list(members.get("__annotations__", {})), sorted(attributes))
+        )
+        return ClassDescription(
+            text=text, place="", functions=functions, attributes=attributes, reads=[]
+        )
+    apart = [code.find_function(each.__code__, each.__globals__) for each in functions]
+    return ClassDescription(
+        text=code.describe_node(node, without=[each for each in apart if each is not None]),
+        place=f"{PurePath(filename).name}:{node.lineno}",
+        functions=functions,
+        attributes=attributes,
+        reads=code.read_expressions(ast.iter_child_nodes(node)),
+    )
+
+
+def _find(
+    kind: type[Any], namespace: Namespace, functions: list[FunctionType]
+) -> tuple[ast.ClassDef | None, str]:
+    codes = [each.__code__ for each in functions if _is_method(each.__code__, kind)]
+    filename = next(
+        (each.co_filename for each in codes if linecache.getlines(each.co_filename)),
+        namespace.file or "",
+    )
+    lines = [each.co_firstlineno for each in codes]
+    return code.find_class(kind.__qualname__, filename, namespace.names, lines), filename
+
+
+def _is_method(own_code: CodeType, kind: type[Any]) -> bool:
+    return own_code.co_qualname == f"{kind.__qualname__}.{own_code.co_name}"
+
+
+def _is_generated(function: FunctionType) -> bool:
+    """Made from a text, as dataclasses make `__init__`: what it is made from is described."""
+    innermost = inspect.unwrap(function)
+    if not isinstance(innermost, FunctionType):
+        return False
+    filename = innermost.__code__.co_filename
+    return filename.startswith("<") and not linecache.getlines(filename)
+
+
+def _functions(value: Any) -> Iterator[FunctionType]:
+    """The functions that a member of a class is made of, whatever they are wrapped in."""
+    if isinstance(value, FunctionType):
+        yield value
+    elif isinstance(value, staticmethod | classmethod):
+        yield from _functions(value.__func__)
+    elif isinstance(value, property):
+        for each in (value.fget, value.fset, value.fdel):
+            yield from _functions(each)
+    elif isinstance(value, functools.cached_property | functools.partialmethod):
+        yield from _functions(value.func)
+    elif isinstance(value, functools.singledispatchmethod):
+        yield from _functions(value.func)
+        for each in value.dispatcher.registry.values():
+            yield from _functions(each)
+    elif not isinstance(value, type) and hasattr(value, "__wrapped__"):
+        yield from _functions(value.__wrapped__)

@@ -1,0 +1,307 @@
+"""The fingerprint of the user's functions: the code that they reach by name in the user's own
+modules, and the values that this code reads. Not its formatting, its place, or what is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from batten.engine import classes, code
+from batten.engine.ownership import (
+    Namespace,
+    namespace_of_class,
+    namespace_of_function,
+    namespace_of_module,
+    public_name,
+)
+from batten.engine.values import Opaque, ValueText, digest_text, shorten
+from batten.errors import UsageError
+from batten.model.records import Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionDescription:
+    """What the results of a function depend on. `name` is the function for people; `parts` maps
+    names for people to short values or digests, `places` maps those of functions and classes to
+    "features.py:12"."""
+
+    name: str
+    parts: dict[str, str]
+    places: dict[str, str]
+
+
+def describe_function(
+    function: Callable[..., Any], *, version: str | None = None
+) -> FunctionDescription:
+    """Describe a step's function, class or callable instance; with `version` by that alone.
+
+    Raises `UsageError` where it depends on a value that has no content to compare.
+    """
+    name = _name_of(function)
+    if version is not None:
+        declared = {f"function {name}": f"version {version!r}"}
+        return FunctionDescription(name=name, parts=declared, places={})
+    walk = _Walk(name)
+    walk.describe_step(function)
+    return FunctionDescription(name=name, parts=walk.parts, places=walk.places)
+
+
+def merge_descriptions(descriptions: Iterable[FunctionDescription]) -> FunctionDescription:
+    """One description for the functions of all steps, in order. A part that an earlier step gave
+    another value carries the step's number: two closures of one function are both seen."""
+    names, parts, places = [], dict[str, str](), dict[str, str]()
+    for number, each in enumerate(descriptions, start=1):
+        names.append(each.name)
+        for part, value in each.parts.items():
+            own = part if parts.get(part, value) == value else f"{part} (step {number})"
+            parts[own] = value
+            if part in each.places:
+                places[own] = each.places[part]
+    return FunctionDescription(name=", ".join(names), parts=parts, places=places)
+
+
+def combine(parts: Mapping[str, str], places: Mapping[str, str]) -> Fingerprint:
+    """The fingerprint of all parts; its digest does not depend on their order, nor on places."""
+    canonical = json.dumps(sorted(parts.items()), separators=(",", ":")).encode()
+    digest = f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+    return Fingerprint(digest=digest, parts=dict(parts), places=dict(places))
+
+
+def _name_of(value: Any) -> str:
+    if isinstance(value, functools.partial):
+        return _name_of(value.func)
+    inner = getattr(value, "__wrapped__", None)
+    if inner is not None and not isinstance(value, type):
+        return _name_of(inner)
+    if isinstance(value, FunctionType):
+        return namespace_of_function(value).qualify(value.__code__.co_qualname)
+    if isinstance(getattr(value, "__func__", None), FunctionType):
+        return _name_of(value.__func__)
+    kind = value if isinstance(value, type) else None
+    if kind is None and isinstance(getattr(value, "__qualname__", None), str):
+        return public_name(getattr(value, "__module__", None), value.__qualname__)
+    return _class_name(kind or type(value))
+
+
+def _class_name(kind: type[Any]) -> str:
+    namespace = namespace_of_class(kind)
+    if namespace.is_own:
+        return namespace.qualify(kind.__qualname__)
+    return public_name(kind.__module__, kind.__qualname__)
+
+
+class _Walk:
+    """Describes one step: what is reached is named at once and described later, each thing once."""
+
+    def __init__(self, step: str) -> None:
+        self.parts: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        self._step = step
+        self._references: dict[int, tuple[object, str]] = {}
+        self._taken: set[str] = set()
+        self._read: set[tuple[int, str, bool]] = set()
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def describe_step(self, function: Any) -> None:
+        reference = self._refer(function)
+        if reference is None or not self._waiting:
+            owner = namespace_of_class(type(function))
+            self._add_value(f"function {self._step}", function, owner, f"{self._step} itself is")
+        while self._waiting:
+            self._waiting.popleft()()
+
+    def _refer(self, value: Any) -> str | None:
+        """What a function, class or module is called in texts, having it described if it is the
+        user's own; None for other values."""
+        if isinstance(value, FunctionType):
+            return self._refer_function(value)
+        if isinstance(value, type):
+            if namespace_of_class(value).is_own:
+                name = f"class {_class_name(value)}"
+                return self._reserve(value, name, lambda name: self._describe_class(value, name))
+            return f"class {_class_name(value)}"
+        if isinstance(value, ModuleType):
+            namespace = namespace_of_module(value)
+            if namespace.is_own:
+                name = f"module {namespace.label}"
+                return self._reserve(value, name, lambda name: self._describe_module(value, name))
+            return f"module {value.__name__}"
+        if isinstance(value, BuiltinFunctionType):
+            if value.__self__ is None or isinstance(value.__self__, ModuleType):
+                return f"function {public_name(value.__module__, value.__qualname__)}"
+            return None
+        if isinstance(owner := getattr(value, "__objclass__", None), type):
+            return f"function {_class_name(owner)}.{value.__name__}"
+        return None
+
+    def _refer_function(self, function: FunctionType) -> str:
+        namespace = namespace_of_function(function)
+        if namespace.is_own:
+            name = f"function {namespace.qualify(function.__code__.co_qualname)}"
+            return self._reserve(function, name, lambda name: self._describe(function, name))
+        inside = [getattr(function, "__wrapped__", None), getattr(function, "registry", None)]
+        inside.extend(classes.captured(function).values())
+        own = [text for each in inside for text in self._refer_within(each)]
+        name = f"function {public_name(namespace.label, function.__code__.co_qualname)}"
+        return f"{name}({', '.join(dict.fromkeys(own))})" if own else name
+
+    def _refer_within(self, value: Any) -> list[str]:
+        """The user's own functions and classes that an installed decorator has put in a value."""
+        if isinstance(value, Mapping | list | tuple):
+            items = list(value.values()) if isinstance(value, Mapping) else list(value)
+            return [text for each in items for text in self._refer_within(each)][:1000]
+        is_own = (isinstance(value, FunctionType) and namespace_of_function(value).is_own) or (
+            isinstance(value, type) and namespace_of_class(value).is_own
+        )
+        reference = self._refer(value) if is_own else None
+        return [reference] if reference else []
+
+    def _reserve(self, value: object, name: str, describe: Callable[[str], None]) -> str:
+        known = self._references.get(id(value))
+        if known is None:
+            numbered, count = name, 1
+            while numbered in self._taken:
+                count += 1
+                numbered = f"{name} ({count})"
+            self._taken.add(numbered)
+            known = self._references[id(value)] = (value, numbered)
+            self._waiting.append(lambda: describe(numbered))
+        return known[1]
+
+    def _describe(self, function: FunctionType, name: str) -> None:
+        namespace = namespace_of_function(function)
+        own_code = function.__code__
+        bare = name.removeprefix("function ")
+        node = code.find_function(own_code, function.__globals__)
+        if node is None:
+            text = code.describe_bytecode(own_code, function.__doc__)
+        else:
+            text = code.describe_node(node)
+            for module, taken in code.read_imports(node):
+                self._read_import(namespace, module, taken)
+            for path in code.read_expressions(getattr(node, "decorator_list", ())):
+                self._read_name(namespace, path, bare, is_lenient=True)
+        self.parts[name] = digest_text(text)
+        self.places[name] = f"{PurePath(own_code.co_filename).name}:{own_code.co_firstlineno}"
+        for argument, value in classes.defaults(function).items():
+            what = f"{bare} has the default `{argument}`,"
+            self._add_value(f"default of {bare}: {argument}", value, namespace, what)
+        rebound = code.rebound_captured(own_code)
+        for variable, value in classes.captured(function).items():
+            if variable not in rebound:
+                what = f"{bare} captures the variable `{variable}`,"
+                self._add_value(f"captured value of {bare}: {variable}", value, namespace, what)
+        state = code.rebound_globals(own_code)
+        for path in code.read_names(own_code):
+            self._read_name(namespace, path, bare, is_state=path[0] in state)
+        self._refer_within(getattr(function, "__wrapped__", None))
+
+    def _describe_class(self, kind: type[Any], name: str) -> None:
+        namespace = namespace_of_class(kind)
+        bare = name.removeprefix("class ")
+        found = classes.describe_class(kind, namespace)
+        self.parts[name] = digest_text(found.text)
+        if found.place:
+            self.places[name] = found.place
+        for each in (*kind.__bases__, type(kind), *found.functions):
+            self._refer(each)
+        for attribute, value in found.attributes.items():
+            what = f"{bare} has the class attribute `{attribute}`,"
+            is_lenient = hasattr(type(value), "__get__")
+            self._add_value(
+                f"constant {bare}.{attribute}", value, namespace, what, is_lenient=is_lenient
+            )
+        for path in found.reads:
+            self._read_name(namespace, path, bare, is_lenient=True)
+
+    def _describe_module(self, module: ModuleType, name: str) -> None:
+        namespace = namespace_of_module(module)
+        tree = code.find_module(namespace.file, namespace.names) if namespace.file else None
+        self.parts[name] = digest_text(code.describe_node(tree) if tree else "without source")
+        for each in list(namespace.names):
+            self._read_name(namespace, (each,), namespace.label, is_lenient=True)
+
+    def _read_import(self, namespace: Namespace, module: str, taken: str | None) -> None:
+        """An import within a function: of the user's own module, what is taken is described."""
+        package = namespace.names.get("__package__") or ""
+        try:
+            absolute = importlib.util.resolve_name(module, package)
+            spec = importlib.util.find_spec(absolute.partition(".")[0])
+            if spec is None or not Namespace.of_spec(spec).is_own:
+                return
+            imported = importlib.import_module(absolute)
+        except Exception:  # noqa: BLE001
+            # It cannot be imported here, so the function cannot either; it may not need it.
+            return
+        if taken is None or taken == "*":
+            self._refer(imported)
+        else:
+            self._read_name(namespace_of_module(imported), (taken,), self._step)
+
+    def _read_name(
+        self,
+        namespace: Namespace,
+        path: code.NamePath,
+        reader: str,
+        *,
+        is_lenient: bool = False,
+        is_state: bool = False,
+    ) -> None:
+        name, *attributes = path
+        if name not in namespace.names or (name.startswith("__") and name.endswith("__")):
+            return
+        value = namespace.names[name]
+        full = namespace.qualify(name)
+        if isinstance(value, ModuleType) and (attributes or not namespace_of_module(value).is_own):
+            inner = namespace_of_module(value)
+            if inner.label != name:
+                self.parts[f"name {full}"] = inner.label
+            if inner.is_own:
+                self._read_name(inner, tuple(attributes), reader, is_lenient=is_lenient)
+            return
+        if isinstance(value, FunctionType) and attributes and attributes[0] in vars(value):
+            what = f"{reader} reads the attribute `{attributes[0]}` of {full},"
+            part, attribute = f"constant {full}.{attributes[0]}", vars(value)[attributes[0]]
+            self._add_value(part, attribute, namespace, what, is_lenient=is_lenient)
+        seen = (id(namespace.names), name, is_lenient or is_state)
+        if seen in self._read:
+            return
+        self._read.add(seen)
+        reference = self._refer(value)
+        if reference is None:
+            if is_state:
+                return
+            what = f"{reader} reads the global `{name}`,"
+            self._add_value(f"constant {full}", value, namespace, what, is_lenient=is_lenient)
+        elif reference not in (f"function {full}", f"class {full}", f"module {name}"):
+            self.parts[f"name {full}"] = shorten(reference)
+
+    def _add_value(
+        self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
+    ) -> None:
+        try:
+            self.parts[part] = shorten(ValueText(self._refer, namespace.folder).describe(value))
+        except Opaque as error:
+            if not is_lenient:
+                raise self._cannot_compare(value, what, error) from error
+
+    def _cannot_compare(self, value: object, what: str, error: Opaque) -> UsageError:
+        kind = public_name(type(value).__module__, type(value).__qualname__)
+        holds = f"a {kind}" if kind == error.kind else f"a {kind} that holds a {error.kind}"
+        short = self._step.rpartition(".")[2]
+        return UsageError(
+            f"{what} {holds}, which has no content that batten can compare.",
+            safe="Nothing was read or written.",
+            next=f'Declare what the function is instead: version="1" on its step, as in '
+            f'.map({short}, version="1"), and change it whenever its results change.',
+        )

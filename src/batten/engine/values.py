@@ -1,0 +1,243 @@
+"""Values as canonical text: equal text means equal content, in any process, on any machine.
+
+Functions, classes and modules are not values here: a callback says how they are referred to.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable
+from enum import Enum
+from pathlib import PurePath
+from types import BuiltinFunctionType, GenericAlias, MappingProxyType, MethodType, UnionType
+from typing import Any, get_args, get_origin
+
+from batten.engine.code import describe_literal
+from batten.engine.ownership import namespace_of_class, public_name
+
+SHORT_CHARACTERS = 60
+"""Texts up to this long are kept as they are, so that a difference can show them."""
+
+_LITERALS = {type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)}
+_SEQUENCES: dict[type[Any], str] = {tuple: "()", list: "[]"}
+_SETS: dict[type[Any], str] = {set: "set", frozenset: "frozenset"}
+
+_WRAPPERS: dict[type[Any], tuple[str, ...]] = {
+    classmethod: ("__func__",),
+    functools._lru_cache_wrapper: ("__wrapped__",),
+    functools.cached_property: ("func",),
+    functools.partial: ("func", "args", "keywords"),
+    property: ("fget", "fset", "fdel"),
+    staticmethod: ("__func__",),
+}
+"""Callables and descriptors around functions, and what they hold."""
+
+_KNOWN_BY_TEXT = {
+    "datetime.date",
+    "datetime.timedelta",
+    "datetime.timezone",
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "ipaddress.IPv4Address",
+    "ipaddress.IPv4Network",
+    "ipaddress.IPv6Address",
+    "ipaddress.IPv6Network",
+    "range",
+    "slice",
+    "uuid.UUID",
+}
+"""Installed classes that `str` tells all of."""
+
+_KNOWN_BY_CONTENT = {
+    "array.array",
+    "bytearray",
+    "collections.Counter",
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "collections.deque",
+    "datetime.datetime",
+    "datetime.time",
+    "operator.attrgetter",
+    "operator.itemgetter",
+    "operator.methodcaller",
+    "string.Template",
+    "types.SimpleNamespace",
+    "zoneinfo.ZoneInfo",
+}
+"""Installed classes whose content is what pickling an instance keeps."""
+
+_WITHOUT_CONTENT = {
+    "_thread",
+    "asyncio.locks",
+    "logging",
+    "multiprocessing.synchronize",
+    "threading",
+}
+"""Modules whose instances hold nothing that results come from: loggers and locks."""
+
+_STANDARD_STREAMS = ("<stdin>", "<stdout>", "<stderr>")
+
+
+class Opaque(Exception):
+    """A value that has no content to compare."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(type(value).__qualname__)
+        self.kind = public_name(type(value).__module__, type(value).__qualname__)
+
+
+class ValueText:
+    """Makes the text of one value. `refer` names a function, class or module, or gives None for
+    other values. Paths under `folder` are told relative to it, so that a job can be moved."""
+
+    def __init__(self, refer: Callable[[Any], str | None], folder: str | None) -> None:
+        self._refer = refer
+        self._folder = folder if folder and folder != os.sep else None
+        self._within: list[int] = []
+
+    def describe(self, value: Any) -> str:
+        """Raises `Opaque` where there is no content to compare, also deep within."""
+        kind = type(value)
+        if kind is str:
+            return self._place(value) or describe_literal(value)
+        if kind in _LITERALS:
+            return describe_literal(value)
+        if id(value) in self._within:
+            return f"<{len(self._within) - self._within.index(id(value))} up>"
+        self._within.append(id(value))
+        try:
+            return self._describe_compound(value, kind)
+        except RecursionError as error:
+            raise Opaque(value) from error
+        finally:
+            self._within.pop()
+
+    def _describe_compound(self, value: Any, kind: type[Any]) -> str:
+        if kind in _SEQUENCES:
+            brackets = _SEQUENCES[kind]
+            return f"{brackets[0]}{', '.join(map(self.describe, value))}{brackets[1]}"
+        if kind is dict or kind is MappingProxyType:
+            return self._mapping(value.items())
+        if kind in _SETS:
+            return f"{_SETS[kind]}({', '.join(sorted(map(self.describe, value)))})"
+        if isinstance(value, PurePath):
+            return f"Path({self._place(str(value)) or ascii(value.as_posix())})"
+        reference = self._refer(value)
+        if reference is not None:
+            return reference
+        if isinstance(value, Enum):
+            return f"{self.describe(kind)}.{value.name}({self.describe(value.value)})"
+        if isinstance(value, re.Pattern):
+            return f"re.Pattern({self.describe(value.pattern)}, {value.flags})"
+        if isinstance(value, MethodType):
+            return f"method {self.describe(value.__func__)} of {self.describe(value.__self__)}"
+        if isinstance(value, BuiltinFunctionType):
+            return f"method {value.__qualname__} of {self.describe(value.__self__)}"
+        if kind in _WRAPPERS:
+            wrapped = tuple(getattr(value, name) for name in _WRAPPERS[kind])
+            return f"{kind.__name__}{self.describe(wrapped)}"
+        return self._describe_other(value, kind)
+
+    def _describe_other(self, value: Any, kind: type[Any]) -> str:
+        name = public_name(kind.__module__, kind.__qualname__)
+        package = kind.__module__.partition(".")[0]
+        if isinstance(value, GenericAlias | UnionType) or get_origin(value) is not None:
+            return f"type({self.describe(get_origin(value))}, {self.describe(get_args(value))})"
+        if package == "typing":
+            return f"typing({value!r})"
+        if package == "_io" and getattr(value, "name", "") in _STANDARD_STREAMS:
+            return str(value.name)
+        if kind.__module__ in _WITHOUT_CONTENT or package == "batten":
+            return name
+        if any(each.__module__ == "numpy" for each in kind.__mro__[:-1]):
+            return self._numpy(value)
+        if package == "pyarrow":
+            return _arrow(value)
+        if name in _KNOWN_BY_TEXT:
+            return f"{name}({value})"
+        if name in _KNOWN_BY_CONTENT or namespace_of_class(kind).is_own:
+            return self._instance(value, kind)
+        if callable(value) and isinstance(getattr(value, "__name__", None), str):
+            return f"{name} {value.__name__}"
+        raise Opaque(value)
+
+    def _instance(self, value: Any, kind: type[Any]) -> str:
+        """What pickling keeps; a class may say so itself by `__getstate__`."""
+        model = next((each for each in kind.__mro__ if each.__module__ == "pydantic.main"), None)
+        if model is not None:
+            extra = getattr(value, "__pydantic_extra__", None)
+            private = getattr(value, "__pydantic_private__", None)
+            return f"{self.describe(kind)}{self.describe((vars(value), extra, private))}"
+        try:
+            reduced = value.__reduce_ex__(2)
+        except (TypeError, AttributeError) as error:
+            raise Opaque(value) from error
+        if isinstance(reduced, str):
+            return f"{self.describe(kind)}.{reduced}"
+        make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        content = [self.describe((make, arguments, state, list(items or ())))]
+        content.append(self._mapping(pairs or ()))
+        return f"{self.describe(kind)}[{', '.join(content)}]"
+
+    def _mapping(self, pairs: Iterable[tuple[Any, Any]]) -> str:
+        texts = sorted(f"{self.describe(key)}: {self.describe(item)}" for key, item in pairs)
+        return f"{{{', '.join(texts)}}}"
+
+    def _place(self, text: str) -> str | None:
+        if self._folder is None or not text.startswith(self._folder):
+            return None
+        rest = text[len(self._folder) :]
+        return f"here/{rest[1:]!a}" if rest[:1] in ("", os.sep) else None
+
+    def _numpy(self, value: Any) -> str:
+        if not hasattr(value, "dtype") or not hasattr(value, "tobytes"):
+            if callable(value) and isinstance(getattr(value, "__name__", None), str):
+                return f"numpy.{value.__name__}"
+            if type(value).__module__.startswith("numpy") and hasattr(value, "descr"):
+                return f"numpy.dtype({value.descr!r})"
+            raise Opaque(value)
+        content = (
+            self.describe(value.tolist()) if value.dtype.hasobject else _digest(value.tobytes())
+        )
+        return f"numpy({value.dtype.descr!r}, {value.shape}, {content})"
+
+
+def _arrow(value: Any) -> str:
+    import pyarrow
+
+    name = type(value).__name__
+    if isinstance(value, pyarrow.Table | pyarrow.RecordBatch):
+        table = value
+    elif isinstance(value, pyarrow.Array | pyarrow.ChunkedArray):
+        table = pyarrow.table([value], names=["value"])
+    elif isinstance(value, pyarrow.Scalar):
+        table = pyarrow.table([pyarrow.array([value.as_py()], value.type)], names=["value"])
+    elif isinstance(value, pyarrow.Schema):
+        return f"pyarrow.{name}({_digest(value.serialize().to_pybytes())})"
+    elif isinstance(value, pyarrow.DataType | pyarrow.Field):
+        field = value if isinstance(value, pyarrow.Field) else pyarrow.field("value", value)
+        return f"pyarrow.{name}({_digest(pyarrow.schema([field]).serialize().to_pybytes())})"
+    else:
+        raise Opaque(value)
+    if isinstance(table, pyarrow.Table):
+        table = table.combine_chunks()
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write(table)
+    return f"pyarrow.{name}({_digest(sink.getvalue().to_pybytes())})"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_text(text: str) -> str:
+    return f"sha256:{_digest(text.encode('utf-8', 'surrogatepass'))}"
+
+
+def shorten(text: str) -> str:
+    """The text itself where it is short, else its digest."""
+    return text if len(text) <= SHORT_CHARACTERS else digest_text(text)

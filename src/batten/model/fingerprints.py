@@ -1,0 +1,23 @@
+"""What differs between two fingerprints, told for people."""
+
+from __future__ import annotations
+
+from batten.model.records import Fingerprint
+
+DIGEST_PREFIX = "sha256:"
+
+
+def difference(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """A line for each part that differs, with its two values where they are short, in the order of
+    the parts: "function measure changed (features.py:12)", "parameter window: 5 → 7"."""
+    lines = []
+    for name, value in new.parts.items():
+        place = f" ({new.places[name]})" if name in new.places else ""
+        if name not in old.parts:
+            lines.append(f"{name} is new{place}")
+        elif old.parts[name] != value:
+            before = old.parts[name]
+            is_digest = before.startswith(DIGEST_PREFIX) or value.startswith(DIGEST_PREFIX)
+            lines.append(f"{name} changed{place}" if is_digest else f"{name}: {before} → {value}")
+    lines.extend(f"{name} is gone" for name in old.parts if name not in new.parts)
+    return lines
