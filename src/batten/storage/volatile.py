@@ -1,0 +1,239 @@
+"""What a machine shows and what it would still have after a crash, kept apart.
+
+    kill     the process dies: nothing is lost, and nothing more is durable than before
+    ordered  the power fails on an ordered journalling filesystem: of the changes to names, in
+             their order, some number of the last is lost; none before one that was synced
+    weak     the power fails where every unsynced change to a name may be lost, or kept, alone
+
+The bytes of a file that was not synced may under `ordered` be cut short anywhere, under `weak`
+also be zeroes, block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Literal
+
+from batten.storage.relative import folder_of
+
+Model = Literal["kill", "ordered", "weak"]
+
+BLOCK_BYTES = 4096
+
+
+@dataclass(eq=False, kw_only=True)
+class File:
+    """A file under any number of names. `is_synced`: its bytes are durable."""
+
+    modified_seconds: float
+    data: bytes = b""
+    is_synced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A folder; what lies in it is told by the names."""
+
+    modified_seconds: float
+
+
+Node = File | Folder
+Loss = Callable[[bytes], bytes]
+Losses = Callable[[File], bytes]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A name now means `node`, or nothing. Changes of one operation are one step of a journal."""
+
+    operation: int
+    name: str
+    node: Node | None
+
+
+@dataclass(eq=False)
+class VolatileTree:
+    """Names, what they mean now, and what they would mean after a crash."""
+
+    visible: dict[str, Node] = field(default_factory=dict)
+    _durable: dict[str, Node] = field(default_factory=dict)
+    _unsynced: list[_Change] = field(default_factory=list)
+    _operations: int = 0
+    _last_certain: int = 0
+
+    def change(self, changes: dict[str, Node | None]) -> None:
+        """One operation of the filesystem, such as a rename, which changes two names."""
+        self._operations += 1
+        for name, node in changes.items():
+            _apply(self.visible, name, node)
+            self._unsynced.append(_Change(self._operations, name, node))
+
+    def sync_names(self, folder: str) -> None:
+        """The changes in `folder` are durable, and with an ordered journal all before them."""
+        remaining = []
+        for change in self._unsynced:
+            if folder_of(change.name) == folder:
+                _apply(self._durable, change.name, change.node)
+                self._last_certain = max(self._last_certain, change.operation)
+            else:
+                remaining.append(change)
+        self._unsynced = remaining
+
+    def snapshot(self) -> dict[str, bytes | None]:
+        """What is visible: the bytes of each file, None for a folder."""
+        return {
+            name: node.data if isinstance(node, File) else None
+            for name, node in self.visible.items()
+        }
+
+    def crash(self, model: Model, random: Random) -> VolatileTree:
+        """One state that may be found after a crash, by chance."""
+        if model == "kill":
+            return self._copy()
+        if model == "ordered":
+            lengths = self._ordered_choices()
+            kept = lengths[random.randrange(len(lengths))]
+            return self._after(kept, lambda file: _cut_by_chance(file.data, random))
+        bias = random.random()
+        kept = [change for change in self._unsynced if random.random() < bias]
+        return self._after(kept, lambda file: _lose_by_chance(file.data, random))
+
+    def surviving_states(self, model: Model) -> Iterator[VolatileTree]:
+        """The extreme states that may be found after a crash, each once: all lost, all kept, each
+        change and the bytes of each file lost alone, and kept alone."""
+        if model == "kill":
+            yield self._copy()
+            return
+        choices = self._ordered_choices() if model == "ordered" else _extremes(self._unsynced)
+        seen: set[frozenset[tuple[str, bytes | None]]] = set()
+        for kept in choices:
+            for losses in _extreme_losses(self._unsynced_files(kept), _LOSSES[model]):
+                state = self._after(kept, losses)
+                identity = frozenset(state.snapshot().items())
+                if identity not in seen:
+                    seen.add(identity)
+                    yield state
+
+    def _ordered_choices(self) -> list[list[_Change]]:
+        """The changes kept, for each point up to which the journal may have been written."""
+        certain = [each for each in self._unsynced if each.operation <= self._last_certain]
+        ends = sorted({each.operation for each in self._unsynced[len(certain) :]})
+        return [certain] + [[each for each in self._unsynced if each.operation <= e] for e in ends]
+
+    def _names_after(self, kept: Iterable[_Change]) -> dict[str, Node]:
+        names = dict(self._durable)
+        for change in kept:
+            _apply(names, change.name, change.node)
+        found: dict[str, Node] = {}
+        for name in sorted(names, key=lambda name: name.count("/")):
+            folder = folder_of(name)
+            # What lies in a folder is lost with the folder's own name.
+            if not folder or isinstance(found.get(folder), Folder):
+                found[name] = names[name]
+        return found
+
+    def _unsynced_files(self, kept: Iterable[_Change]) -> list[File]:
+        nodes = dict.fromkeys(self._names_after(kept).values())
+        return [node for node in nodes if isinstance(node, File) and not node.is_synced]
+
+    def _after(self, kept: Iterable[_Change], losses: Losses) -> VolatileTree:
+        nodes: dict[Node, Node] = {}
+        names = self._names_after(kept)
+        for node in names.values():
+            if isinstance(node, File) and node not in nodes:
+                data = node.data if node.is_synced else losses(node)
+                nodes[node] = File(
+                    data=data, is_synced=True, modified_seconds=node.modified_seconds
+                )
+        found = {name: nodes.get(node, node) for name, node in names.items()}
+        return VolatileTree(visible=found, _durable=dict(found))
+
+    def _copy(self) -> VolatileTree:
+        changed = [change.node for change in self._unsynced if change.node is not None]
+        nodes: dict[Node, Node] = {}
+        for node in [*self.visible.values(), *self._durable.values(), *changed]:
+            if isinstance(node, File) and node not in nodes:
+                nodes[node] = File(
+                    data=node.data,
+                    is_synced=node.is_synced,
+                    modified_seconds=node.modified_seconds,
+                )
+        return VolatileTree(
+            visible={name: nodes.get(node, node) for name, node in self.visible.items()},
+            _durable={name: nodes.get(node, node) for name, node in self._durable.items()},
+            _unsynced=[
+                _Change(each.operation, each.name, each.node and nodes.get(each.node, each.node))
+                for each in self._unsynced
+            ],
+            _operations=self._operations,
+            _last_certain=self._last_certain,
+        )
+
+
+def _apply(names: dict[str, Node], name: str, node: Node | None) -> None:
+    if node is None:
+        names.pop(name, None)
+    else:
+        names[name] = node
+
+
+def _extremes(changes: list[_Change]) -> Iterator[list[_Change]]:
+    yield list(changes)
+    yield []
+    for single in changes:
+        yield [single]
+        yield [each for each in changes if each is not single]
+
+
+def _extreme_losses(files: list[File], kinds: tuple[Loss, ...]) -> Iterator[Losses]:
+    yield lambda file: file.data
+    for lose in kinds:
+        yield partial(_lose_of, lose, files)
+        for single in files if len(files) > 1 else ():
+            yield partial(_lose_of, lose, [single])
+            yield partial(_lose_of, lose, [each for each in files if each is not single])
+
+
+def _lose_of(lose: Loss, lost: list[File], file: File) -> bytes:
+    return lose(file.data) if file in lost else file.data
+
+
+def _empty(data: bytes) -> bytes:
+    return b""
+
+
+def _first_half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _zeroes(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def _first_block_lost(data: bytes) -> bytes:
+    return bytes(len(data[:BLOCK_BYTES])) + data[BLOCK_BYTES:]
+
+
+def _last_block_lost(data: bytes) -> bytes:
+    start = max(len(data) - 1, 0) // BLOCK_BYTES * BLOCK_BYTES
+    return data[:start] + bytes(len(data) - start)
+
+
+_LOSSES: dict[Model, tuple[Loss, ...]] = {
+    "ordered": (_empty, _first_half),
+    "weak": (_empty, _first_half, _zeroes, _first_block_lost, _last_block_lost),
+}
+
+
+def _cut_by_chance(data: bytes, random: Random) -> bytes:
+    return data[: random.choice((0, len(data), random.randint(0, len(data))))]
+
+
+def _lose_by_chance(data: bytes, random: Random) -> bytes:
+    bias = random.random()
+    kept = _cut_by_chance(data, random)
+    blocks = (kept[start : start + BLOCK_BYTES] for start in range(0, len(kept), BLOCK_BYTES))
+    return b"".join(each if random.random() < bias else bytes(len(each)) for each in blocks)
