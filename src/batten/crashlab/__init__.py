@@ -1,0 +1,1 @@
+"""How batten is proved: crashes, faults and contracts, for tests; nothing imports it."""

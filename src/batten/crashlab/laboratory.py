@@ -35,13 +35,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from batten.crashlab import tracer
+from batten.crashlab import exchange
+from batten.crashlab.exchange import Report, Request
 from batten.crashlab.faults import Fault
 from batten.crashlab.ptrace import find_platform_obstacle
 from batten.crashlab.system_calls import CHANGING, Call, Kind
-from batten.crashlab.tracer import Report, Request
 from batten.errors import BattenError
 
+_TRACER = "batten.crashlab.tracer"
 _GRACE_SECONDS = 10.0
 
 
@@ -110,16 +111,16 @@ def run_traced(
         timeout_seconds=timeout_seconds,
     )
     with tempfile.TemporaryDirectory(prefix="crashlab-") as name:
-        exchange = Path(name)
-        report = _trace(request, exchange)
+        folder = Path(name)
+        report = _trace(request, folder)
         if report.obstacle is not None or report.returncode is None:
             raise TracingError(f"Nothing was traced: {report.obstacle}.")
         meanwhile = None
         if report.meanwhile_returncode is not None:
             meanwhile = Finished(
                 returncode=report.meanwhile_returncode,
-                stdout=_text(exchange / tracer.MEANWHILE_OUTPUT),
-                stderr=_text(exchange / tracer.MEANWHILE_ERRORS),
+                stdout=_text(folder / exchange.MEANWHILE_OUTPUT),
+                stderr=_text(folder / exchange.MEANWHILE_ERRORS),
             )
         return Traced(
             command=request.command,
@@ -127,17 +128,17 @@ def run_traced(
             returncode=report.returncode,
             calls=tuple(report.calls),
             hits=tuple(report.calls[number - 1] for number in report.hits),
-            stdout=_text(exchange / tracer.OUTPUT),
-            stderr=_text(exchange / tracer.ERRORS),
+            stdout=_text(folder / exchange.OUTPUT),
+            stderr=_text(folder / exchange.ERRORS),
             is_timed_out=report.is_timed_out,
             meanwhile=meanwhile,
         )
 
 
-def _trace(request: Request, exchange: Path) -> Report:
-    (exchange / tracer.REQUEST).write_bytes(pickle.dumps(request))
+def _trace(request: Request, folder: Path) -> Report:
+    (folder / exchange.REQUEST).write_bytes(pickle.dumps(request))
     # -P: the current folder must not shadow what the tracer imports.
-    command = [sys.executable, "-P", "-m", tracer.__name__, str(exchange)]
+    command = [sys.executable, "-P", "-m", _TRACER, str(folder)]
     try:
         process = subprocess.run(
             command,
@@ -154,7 +155,7 @@ def _trace(request: Request, exchange: Path) -> Report:
             f"The tracer failed with status {process.returncode}.",
             safe=process.stderr.decode(errors="replace"),
         )
-    report: Report = pickle.loads((exchange / tracer.REPORT).read_bytes())
+    report: Report = pickle.loads((folder / exchange.REPORT).read_bytes())
     return report
 
 

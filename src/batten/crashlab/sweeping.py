@@ -15,24 +15,22 @@ A failure names the exact faults; `run_trail(experiment, folder, faults)` repeat
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import sys
-import threading
-import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from batten.crashlab.faults import Fault
 from batten.crashlab.laboratory import Traced, run_traced
-from batten.crashlab.system_calls import CHANGING, Kind
+from batten.crashlab.system_calls import CHANGING, Call, Kind
 
 MakeFault = Callable[[int], Fault]
-
-
-class TrailError(Exception):
-    """The command did not finish, although it was left alone."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +66,24 @@ class Experiment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trail and what was wrong with it, if anything."""
+
+    trail: Trail
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """Faults after which a check failed, the folder as it was left, and the runs."""
 
     faults: tuple[Fault, ...]
     folder: Path
-    reason: str
+    problem: str
     trail: Trail
 
     def __str__(self) -> str:
-        lines = [f"{list(self.faults)}", f"  left in {self.folder}", f"  {self.reason}"]
+        lines = [f"{list(self.faults)}", f"  left in {self.folder}", f"  {self.problem}"]
         lines += [f"  exit {run.returncode}, hit {run.hit}" for run in self.trail.runs]
         lines += [f"  | {line}" for line in self.trail.last.stderr.splitlines()[-8:]]
         return "\n".join(lines)
@@ -91,54 +97,105 @@ class SweepReport:
     points: int
     hit: int
     failures: tuple[Failure, ...]
-    seconds: float
 
     def __str__(self) -> str:
         head = f"{self.points} points, {self.hit} hit, {len(self.failures)} failed"
-        timing = f"seed {self.seed}, {self.seconds:.1f} s"
-        return "\n".join([f"{head} ({timing})", *(str(each) for each in self.failures)])
+        return "\n".join([f"{head} (seed {self.seed})", *map(str, self.failures)])
 
     def raise_on_failures(self) -> None:
         if self.failures:
             raise AssertionError(str(self))
 
 
-def run_trail(
-    experiment: Experiment, folder: Path, faults: Sequence[Fault]
-) -> tuple[Trail, str | None]:
-    """Prepare the folder, run once under each fault, then undisturbed until done, at least once.
-
-    The second value says what went wrong, or is None.
-    """
+def run_trail(experiment: Experiment, folder: Path, faults: Sequence[Fault]) -> Outcome:
+    """Prepare the folder, run once under each fault, then undisturbed until done, at least once."""
     folder.mkdir(parents=True)
-    trail = Trail()
+    experiment.prepare(folder)
+    runs: list[Traced] = []
+    for fault in (*faults, *[None] * experiment.undisturbed_runs_max):
+        runs.append(
+            run_traced(
+                experiment.command(folder),
+                folders=experiment.folders(folder),
+                fault=fault,
+                kinds=experiment.kinds,
+                environment=experiment.environment,
+                working_folder=folder,
+                timeout_seconds=experiment.timeout_seconds,
+            )
+        )
+        trail = Trail(tuple(runs))
+        problem = _judge(experiment, folder, trail)
+        is_done = fault is None and trail.last.returncode in experiment.done_codes
+        if problem is not None or is_done:
+            return Outcome(trail=trail, problem=problem)
+    return Outcome(trail=Trail(tuple(runs)), problem="it was not done after the undisturbed runs")
+
+
+def _judge(experiment: Experiment, folder: Path, trail: Trail) -> str | None:
+    if trail.last.is_timed_out:
+        return f"it was still running after {experiment.timeout_seconds} s"
     try:
-        experiment.prepare(folder)
-        for fault in faults:
-            trail = _run(experiment, folder, trail, fault)
-        for _ in range(experiment.undisturbed_runs_max):
-            trail = _run(experiment, folder, trail, None)
-            if trail.last.returncode in experiment.done_codes:
-                return trail, None
-    except (AssertionError, TrailError) as error:
-        return trail, f"{type(error).__name__}: {error}"
-    return trail, f"not done after {experiment.undisturbed_runs_max} undisturbed runs"
+        experiment.check_always(folder, trail)
+        if trail.last.returncode in experiment.done_codes:
+            experiment.check(folder, trail)
+    except Exception as error:  # noqa: BLE001 - whatever a check raises is its verdict
+        return "".join(traceback.format_exception_only(error)).strip()
+    return None
 
 
-def _run(experiment: Experiment, folder: Path, trail: Trail, fault: Fault | None) -> Trail:
-    run = run_traced(
-        experiment.command(folder),
-        folders=experiment.folders(folder),
-        fault=fault,
-        kinds=experiment.kinds,
-        environment=experiment.environment,
-        working_folder=folder,
-        timeout_seconds=experiment.timeout_seconds,
+def sweep(
+    experiment: Experiment,
+    workspace: Path,
+    *,
+    faults: Sequence[MakeFault],
+    sample: int | None = None,
+    seed: int | None = None,
+    is_twice: bool = False,
+    jobs: int = 2,
+) -> SweepReport:
+    """Try each kind of fault at each call that it applies to, or at `sample` of these points.
+
+    The points are counted in an undisturbed run, which must succeed. With `is_twice` each
+    point's rerun is disturbed as well, at another point that the seed chooses. Folders of points
+    that pass are removed; those of failures stay.
+    """
+    seed = secrets.randbits(32) if seed is None else seed
+    chooser = random.Random(seed)
+    undisturbed = run_trail(experiment, workspace / "undisturbed", ())
+    if undisturbed.problem is not None:
+        raise AssertionError(f"undisturbed, {undisturbed.problem}\n{undisturbed.trail}")
+    points = _points(undisturbed.trail.runs[0].calls, faults)
+    trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
+    if sample is not None and sample < len(trails):
+        trails = chooser.sample(trails, sample)
+    sys.stderr.write(f"sweep: {len(trails)} of {len(points)} points, seed {seed}\n")
+    with ThreadPoolExecutor(jobs) as pool:
+        outcomes = list(pool.map(partial(_try_point, experiment, workspace), count(1), trails))
+    return SweepReport(
+        seed=seed,
+        points=len(trails),
+        hit=sum(outcome.trail.runs[0].was_triggered for outcome, _ in outcomes),
+        failures=tuple(failure for _, failure in outcomes if failure is not None),
     )
-    trail = Trail((*trail.runs, run))
-    if run.is_timed_out:
-        raise TrailError(f"still running after {experiment.timeout_seconds} s")
-    experiment.check_always(folder, trail)
-    if run.returncode in experiment.done_codes:
-        experiment.check(folder, trail)
-    return trail
+
+
+def _points(calls: Sequence[Call], faults: Sequence[MakeFault]) -> list[Fault]:
+    return [
+        make_fault(number)
+        for make_fault in faults
+        for number in range(1, sum(map(make_fault(1).applies_to, calls)) + 1)
+    ]
+
+
+def _try_point(
+    experiment: Experiment, workspace: Path, number: int, faults: tuple[Fault, ...]
+) -> tuple[Outcome, Failure | None]:
+    folder = workspace / f"point-{number:05d}"
+    outcome = run_trail(experiment, folder, faults)
+    if outcome.problem is None:
+        shutil.rmtree(folder)
+        return outcome, None
+    return outcome, Failure(
+        faults=faults, folder=folder, problem=outcome.problem, trail=outcome.trail
+    )

@@ -11,13 +11,22 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from batten.crashlab import ptrace
+from batten.crashlab.exchange import (
+    ERRORS,
+    MEANWHILE_ERRORS,
+    MEANWHILE_OUTPUT,
+    OUTPUT,
+    REPORT,
+    REQUEST,
+    Report,
+    Request,
+)
 from batten.crashlab.faults import (
     Fail,
     Fault,
@@ -29,46 +38,12 @@ from batten.crashlab.faults import (
 )
 from batten.crashlab.ptrace import Registers, Stop, libc
 from batten.crashlab.seccomp import build_filter, install_filter
-from batten.crashlab.system_calls import TABLE, Call, Kind, SystemCall, classify
+from batten.crashlab.system_calls import TABLE, Call, SystemCall, classify
 from batten.crashlab.tracee import Patch, halve_write, observe
-
-REQUEST = "request"
-REPORT = "report"
-OUTPUT = "stdout"
-ERRORS = "stderr"
-MEANWHILE_OUTPUT = "meanwhile-stdout"
-MEANWHILE_ERRORS = "meanwhile-stderr"
 
 _PR_SET_PDEATHSIG = 1
 _ANY_CHILD = -1
 _WAIT_FOR_THREADS_TOO = 0x40000000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to run and what to do to it; `laboratory` is the process that asks."""
-
-    laboratory: int
-    command: tuple[str, ...]
-    folders: tuple[str, ...]
-    kinds: frozenset[Kind]
-    fault: Fault | None
-    environment: Mapping[str, str]
-    working_folder: str
-    timeout_seconds: float
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What happened; `obstacle` says why nothing could be traced. A `returncode` below zero is
-    the signal that ended the driver."""
-
-    obstacle: str | None = None
-    returncode: int | None = None
-    calls: list[Call] = field(default_factory=list)
-    hits: list[int] = field(default_factory=list)
-    is_timed_out: bool = False
-    meanwhile_returncode: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
