@@ -1,1 +1,93 @@
 """Run a function over everything, get a dataset you can trust. Kill it anywhere, run it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batten.engine.pipeline import (
+        Pipeline,
+        from_csv,
+        from_files,
+        from_items,
+        from_jsonl,
+        from_parquet,
+        from_range,
+    )
+    from batten.errors import (
+        BattenError,
+        BusyError,
+        CorruptError,
+        FailedRunError,
+        InconsistentError,
+        InterruptedRunError,
+        RefusedError,
+        StorageError,
+        UsageError,
+    )
+    from batten.inspect.diagnose import Diagnosis, diagnose
+    from batten.storage.atomic import publish_directory, publish_file
+
+__all__ = [
+    "BattenError",
+    "BusyError",
+    "CorruptError",
+    "Diagnosis",
+    "FailedRunError",
+    "InconsistentError",
+    "InterruptedRunError",
+    "Pipeline",
+    "RefusedError",
+    "StorageError",
+    "UsageError",
+    "diagnose",
+    "from_csv",
+    "from_files",
+    "from_items",
+    "from_jsonl",
+    "from_parquet",
+    "from_range",
+    "publish_directory",
+    "publish_file",
+]
+
+_MODULES = {
+    "batten.engine.pipeline": (
+        "Pipeline",
+        "from_csv",
+        "from_files",
+        "from_items",
+        "from_jsonl",
+        "from_parquet",
+        "from_range",
+    ),
+    "batten.errors": (
+        "BattenError",
+        "BusyError",
+        "CorruptError",
+        "FailedRunError",
+        "InconsistentError",
+        "InterruptedRunError",
+        "RefusedError",
+        "StorageError",
+        "UsageError",
+    ),
+    "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
+    "batten.storage.atomic": ("publish_directory", "publish_file"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names are imported when they are first used, so that `import batten` costs nothing."""
+    from importlib import import_module
+
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 FORMAT_VERSION = 1
 """Version of everything on disk that this batten writes, and the newest that it reads."""
@@ -16,7 +16,7 @@ class Outcome(Enum):
     QUARANTINED = "q"
 
 
-class State(Enum):
+class State(StrEnum):
     """What an output is found in. See `model.states` for the table that names it."""
 
     NEW = "NEW"
@@ -30,7 +30,7 @@ class State(Enum):
     UNKNOWN = "UNKNOWN"
 
 
-class Action(Enum):
+class Action(StrEnum):
     """The one safe action in a state."""
 
     RUN = "run"

@@ -1,0 +1,92 @@
+"""A diagnosis for people: one screen, what to do first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.sizes import show_age, show_bytes
+from batten.model.accounting import Accounts
+from batten.model.findings import Finding, Severity
+
+_FINDINGS_SHOWN = 5
+_ORPHANS_SHOWN = 3
+
+
+def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """The lines of the screen."""
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield _line("why", diagnosis.reason)
+    yield _line("do", _SAFE_ACTIONS[diagnosis.action.value])
+    yield _line("next", diagnosis.next)
+    yield _line("risky", diagnosis.risky)
+    if holder := diagnosis.holder:
+        where = f" on {holder.host}" if holder.host else ""
+        since = f" since {holder.since}" if holder.since else ""
+        yield _line("holder", f"process {holder.pid or 'unknown'}{where}{since}")
+    if diagnosis.items.source:
+        yield _line("items", show_accounts(diagnosis.items))
+        yield _line("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+    yield from _list_orphans(diagnosis.orphans)
+    for hint in diagnosis.hints:
+        yield _line("hint", hint)
+    yield from list_findings(diagnosis.findings)
+
+
+_SAFE_ACTIONS = {
+    "run": "run the job; it takes up what is there",
+    "leave alone": "leave it alone",
+    "nothing": "nothing",
+    "clean": "clean; do not run again",
+    "recover": "recover",
+    "stop": "stop: restore what is damaged from a copy; without one, have it computed again",
+    "look": "look by hand",
+}
+
+
+def show_accounts(items: Accounts) -> str:
+    """`1000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, and what is open."""
+    text = (
+        f"{items.source} = {items.committed} committed + {items.filtered} filtered + "
+        f"{items.quarantined} quarantined + {items.duplicate} duplicate"
+    )
+    if items.staged or items.pending:
+        text += f" + {items.staged} staged + {items.pending} pending"
+    return text
+
+
+def list_findings(findings: Iterable[Finding], *, most: int = _FINDINGS_SHOWN) -> Iterator[str]:
+    """The worst findings, and how many more there are. Notes are for the JSON."""
+    order = list(Severity)
+    told = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    told.sort(key=lambda finding: -order.index(finding.severity))
+    for finding in islice(told, most):
+        yield _line("found", f"{finding.path}: {finding.evidence} ({finding.code.value})")
+    if len(told) > most:
+        yield _line("", f"and {len(told) - most} more; --json lists them all")
+
+
+def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
+    if not orphans:
+        return
+    size = show_bytes(sum(orphan.bytes for orphan in orphans))
+    noun = "file" if len(orphans) == 1 else "files"
+    yield _line("orphans", f"{len(orphans)} {noun} of dead runs, {size}")
+    for orphan in orphans[:_ORPHANS_SHOWN]:
+        owner = f", of {orphan.owner}" if orphan.owner else ""
+        size, age = show_bytes(orphan.bytes), show_age(orphan.age_seconds)
+        yield _line("", f"{orphan.path}  {size}, {age} old{owner}")
+    if len(orphans) > _ORPHANS_SHOWN:
+        yield _line("", f"and {len(orphans) - _ORPHANS_SHOWN} more")
+
+
+def _line(word: str, text: str) -> str:
+    """Control characters of names and errors must not reach the terminal."""
+    return f"  {word:<8} {escape(text)}"
+
+
+def escape(text: str) -> str:
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )

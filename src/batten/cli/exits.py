@@ -1,0 +1,94 @@
+"""The one place that turns errors into exit codes, and shows them."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple
+
+from batten.cli.output import emit_object, flush_output, settle_output
+from batten.errors import (
+    BattenError,
+    BusyError,
+    FailedRunError,
+    InconsistentError,
+    InterruptedRunError,
+    RefusedError,
+    StorageError,
+    UsageError,
+)
+
+
+class Ending(NamedTuple):
+    """How a command that raised ends: its exit code, and `status` in JSON."""
+
+    exit_code: int
+    status: str
+
+
+UNEXPECTED = Ending(1, "failed")
+INTERRUPTED = Ending(75, "interrupted")
+
+ENDINGS: dict[type[BattenError], Ending] = {
+    UsageError: Ending(2, "failed"),
+    InconsistentError: Ending(4, "inconsistent"),
+    RefusedError: Ending(5, "refused"),
+    BusyError: Ending(6, "busy"),
+    StorageError: Ending(7, "failed"),
+    InterruptedRunError: INTERRUPTED,
+    FailedRunError: UNEXPECTED,
+}
+
+
+def find_ending(error: BaseException) -> Ending:
+    """The ending of the nearest class of the error that has one."""
+    for kind in type(error).__mro__:
+        if kind in ENDINGS:
+            return ENDINGS[kind]
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNEXPECTED
+
+
+def guard(command: Callable[[], int], *, is_json: bool) -> int:
+    """The exit code of the command, whatever it raises; errors are shown as the contract says."""
+    try:
+        try:
+            return command()
+        except BattenError as error:
+            return _show(error, is_json)
+        except BrokenPipeError as error:
+            settle_output(error)
+            return UNEXPECTED.exit_code
+        except KeyboardInterrupt as error:
+            interruption = InterruptedRunError(
+                "Interrupted.", safe="What is committed stays.", next="Run the same command again."
+            )
+            interruption.__cause__ = error
+            return _show(interruption, is_json)
+        except Exception as error:  # noqa: BLE001  the last resort, which hides nothing
+            traceback.print_exc()
+            return _show(_explain(error), is_json)
+        finally:
+            flush_output()
+    except StorageError as error:
+        return _show(error, is_json=False)
+
+
+def _explain(error: Exception) -> FailedRunError:
+    return FailedRunError(
+        f"Unexpected {type(error).__name__}: {error}",
+        safe="What is committed stays; nothing is deleted by a failure.",
+        next="Run batten diagnose on the output; if it happens again, report it with these lines.",
+    )
+
+
+def _show(error: BattenError, is_json: bool) -> int:
+    ending = find_ending(error)
+    if isinstance(error, FailedRunError) and error.trace:
+        print(error.trace.rstrip("\n"), file=sys.stderr)
+    print(str(error), file=sys.stderr)
+    if is_json:
+        told = {"what": error.what, "safe": error.safe, "next": error.next}
+        missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}
+        emit_object({"status": ending.status, "error": told, **missing})
+    return ending.exit_code

@@ -1,0 +1,86 @@
+"""`batten`: finds the command, and imports nothing but that."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from batten.cli.exits import guard
+from batten.cli.output import prepare_streams
+from batten.errors import UsageError
+
+COMMANDS = {
+    "run": "run a job, or go on with it where it ended",
+    "diagnose": "name the state of an output and the one safe action; reads only",
+    "recover": "do the safe action: rebuild records, clear orphans",
+    "verify": "read every byte: digests, rows, accounts by key; changes nothing",
+    "clean": "remove what dead runs left, and nothing else",
+    "show": "accounts, quarantined items with their errors, runs",
+    "audit": "check a done file against Parquet rows, key by key; changes nothing",
+}
+"""Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
+
+_EPILOG = """\
+exit codes: 0 done, 1 unexpected failure, 2 usage, 3 done but items are quarantined,
+4 inconsistent or corrupt, 5 refused, 6 busy, 7 environment, 75 interrupted;
+diagnose also: 10 run, 11 clean, 12 recover first"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of bad arguments as every command tells of an error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"{self.prog}: {message}",
+            safe="Nothing was read or written.",
+            next=f"Look at: {self.prog} --help",
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
+    is_json = "--json" in words
+    return guard(lambda: _dispatch(words), is_json=is_json)
+
+
+def _dispatch(words: list[str]) -> int:
+    try:
+        if not words or words[0] not in COMMANDS:
+            return _parse_without_command(words)
+        command = importlib.import_module(f"batten.cli.{words[0]}")
+        parser = _Parser(prog=f"batten {words[0]}", description=command.HELP)
+        command.add_arguments(parser)
+        arguments = parser.parse_args(words[1:])
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    status: int = command.execute(arguments)
+    return status
+
+
+def _parse_without_command(words: list[str]) -> int:
+    parser = _Parser(
+        prog="batten",
+        description="Run a function over everything, get a dataset you can trust. "
+        "Kill it anywhere, run it again.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, help_line in COMMANDS.items():
+        commands.add_parser(name, help=help_line, add_help=False)
+    if not parser.parse_args(words).version:
+        parser.error("a command is missing")
+    return _print_version()
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    print(f"batten {version('batten')}")
+    return 0

@@ -1,0 +1,56 @@
+"""How commands print. A reader that went away (`| head`) had what it wanted: no failure."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from batten.errors import StorageError
+
+
+def prepare_streams() -> None:
+    """Names that are not UTF-8 are shown escaped rather than ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def emit_object(value: dict[str, Any]) -> None:
+    """Print one JSON object, in plain ASCII, on standard output."""
+    emit_lines([json.dumps(value)])
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Print lines on standard output. Raises `StorageError` where it can't be written."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+    except OSError as error:
+        settle_output(error)
+
+
+def flush_output() -> None:
+    """What was printed has reached its reader, or there is none. Raises `StorageError`."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        settle_output(error)
+
+
+def settle_output(error: OSError) -> None:
+    """Nothing more can be printed; Python must not try again when it ends. Raises `StorageError`
+    unless the reader just went away."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    if not isinstance(error, BrokenPipeError):
+        raise StorageError(
+            f"Standard output can't be written: {error.strerror}.",
+            safe="The command itself did what it says.",
+            next="Give it a place to write to, then run the same command again.",
+            errno=error.errno,
+        ) from error

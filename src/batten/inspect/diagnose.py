@@ -1,0 +1,236 @@
+"""Names the state of an output and the one safe action. Reads only, and takes no lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from batten.inspect.hints import find_hints
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation, observe_output
+from batten.inspect.place import Place, locate_output
+from batten.model.accounting import Accounts
+from batten.model.findings import Code, Finding, Severity
+from batten.model.names import find_staging_owner
+from batten.model.records import Holder
+from batten.model.words import Action, State
+from batten.storage.base import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orphan:
+    """A file that no live run owns. `owner` is "host-process" where its name tells."""
+
+    path: str
+    bytes: int
+    age_seconds: int
+    owner: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
+
+    `next` is the command to run, `risky` what not to do, `missing` the parts that are gone."""
+
+    state: State
+    path: str
+    action: Action
+    next: str
+    risky: str
+    reason: str
+    items: Accounts
+    parts: int
+    rows: int
+    orphans: tuple[Orphan, ...]
+    holder: Holder | None
+    hints: tuple[str, ...]
+    missing: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    exit_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        holder = self.holder
+        return {
+            "state": self.state.value,
+            "path": self.path,
+            "action": self.action.value,
+            "next": self.next,
+            "risky": self.risky,
+            "reason": self.reason,
+            "items": dict(vars(self.items)),
+            "parts": self.parts,
+            "rows": self.rows,
+            "orphans": [dict(vars(orphan)) for orphan in self.orphans],
+            "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
+            "hints": list(self.hints),
+            "missing": list(self.missing),
+            "findings": [list_finding(finding) for finding in self.findings],
+        }
+
+
+def list_finding(finding: Finding) -> dict[str, str]:
+    """A finding as the commands' JSON shows it."""
+    return {
+        "code": finding.code.value,
+        "severity": finding.severity.value,
+        "path": finding.path,
+        "evidence": finding.evidence,
+        "safe_action": finding.safe_action,
+    }
+
+
+def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
+    """What is at the output now. Raises `UsageError` for a path that can't be an output."""
+    place = locate_output(path)
+    observation = observe_output(place.storage, place.layout)
+    return describe(place, observation, judge(observation), now_seconds=time.time())
+
+
+def describe(
+    place: Place, observation: Observation, judgement: Judgement, *, now_seconds: float
+) -> Diagnosis:
+    """The diagnosis of what was judged; looks up hints."""
+    state = judgement.verdict.state
+    has_control = state not in (State.NEW, State.UNKNOWN, State.RUNNING)
+    layout = observation.layout
+    findings = tuple(_show_path(place, finding) for finding in judgement.findings)
+    return Diagnosis(
+        state=state,
+        path=place.path,
+        action=judgement.verdict.action,
+        next=_next_command(place, observation, judgement),
+        risky=_name_risk(place, observation, judgement),
+        reason=_name_reason(observation, judgement, findings),
+        items=judgement.accounts,
+        parts=len(observation.parts),
+        rows=judgement.rows,
+        orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
+        holder=observation.holder,
+        hints=tuple(find_hints(place.storage, layout)) if has_control else (),
+        missing=tuple(place.show(layout.part(batch)) for batch in judgement.lost),
+        findings=findings,
+        exit_code=judgement.verdict.exit_code,
+    )
+
+
+def _describe_orphan(place: Place, entry: Entry, now_seconds: float) -> Orphan:
+    owner = find_staging_owner(entry.name.rpartition("/")[2])
+    return Orphan(
+        path=place.show(entry.name),
+        bytes=entry.size,
+        age_seconds=max(0, int(now_seconds - entry.modified_seconds)),
+        owner=f"{owner[0]}-{owner[1]}" if owner else None,
+    )
+
+
+def _show_path(place: Place, finding: Finding) -> Finding:
+    return Finding(
+        code=finding.code,
+        path=place.show(finding.path),
+        evidence=finding.evidence,
+        batch=finding.batch,
+    )
+
+
+UNRECOVERABLE = frozenset(
+    {
+        Code.MISSING_CONFIG,
+        Code.UNREADABLE_CONFIG,
+        Code.UNREADABLE_SCHEMA,
+        Code.UNREADABLE_PLAN,
+        Code.PLAN_GAP,
+        Code.UNREADABLE_FOLDER,
+        Code.BEYOND_PLAN,
+    }
+)
+"""What computing again can't mend: it says what there is to compute."""
+
+
+def _next_command(place: Place, observation: Observation, judgement: Judgement) -> str:
+    job = observation.config.next if observation.config else ""
+    is_blocked = any(finding.code in UNRECOVERABLE for finding in judgement.findings)
+    return {
+        State.NEW: "batten run JOB.py, the job that writes here",
+        State.RUNNING: place.command("diagnose") + ", when it has ended",
+        State.INTERRUPTED: job or "batten run JOB.py, the job that writes here",
+        State.COMPLETE: place.command("show"),
+        State.COMPLETE_WITH_ORPHANS: place.command("clean"),
+        State.RECOVERY_PENDING: place.command("recover"),
+        State.INCONSISTENT: _next_of_damage(place, is_blocked),
+        State.CORRUPT: _next_of_damage(place, is_blocked),
+        State.UNKNOWN: f"look at {place.path} by hand",
+    }[judgement.verdict.state]
+
+
+def _next_of_damage(place: Place, is_blocked: bool) -> str:
+    return (
+        place.command("verify") if is_blocked else place.command("recover", "--recompute-missing")
+    )
+
+
+def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:
+    items = judgement.accounts
+    control = place.show(observation.layout.control)
+    finished = items.committed + items.filtered + items.quarantined + items.staged
+    again = f"deleting {control}: {finished} finished items would be computed again"
+    return {
+        State.NEW: "nothing",
+        State.RUNNING: f"deleting or changing anything in {place.path} or {control} meanwhile",
+        State.INTERRUPTED: again if finished else "nothing",
+        State.COMPLETE: f"deleting {control}: the output could not be verified or extended",
+        State.COMPLETE_WITH_ORPHANS: "running the job from scratch: everything is there already",
+        State.RECOVERY_PENDING: f"deleting {control}: half a change could not be undone",
+        State.INCONSISTENT: f"using {place.path} as it is, or deleting {control}, the evidence",
+        State.CORRUPT: f"using {place.path} as it is, or deleting {control}, the evidence",
+        State.UNKNOWN: "deleting or overwriting what nobody has looked at",
+    }[judgement.verdict.state]
+
+
+def _name_reason(
+    observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
+) -> str:
+    state, items = judgement.verdict.state, judgement.accounts
+    if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN):
+        return _reason_of_damage(state, findings)
+    if state is State.INTERRUPTED:
+        return _reason_of_interruption(observation, judgement)
+    return {
+        State.NEW: "there is no output and no control folder",
+        State.RUNNING: "a live process holds the lock",
+        State.COMPLETE: f"the accounts of {items.source} items are closed",
+        State.COMPLETE_WITH_ORPHANS: (
+            f"the accounts of {items.source} items are closed; "
+            f"a dead run left {len(judgement.orphans)} throwaway files"
+        ),
+        State.RECOVERY_PENDING: "a change was begun and neither finished nor undone",
+    }[state]
+
+
+def _reason_of_damage(state: State, findings: tuple[Finding, ...]) -> str:
+    """Names the first finding of the worst severity, and counts the others."""
+    severity = {
+        State.INCONSISTENT: Severity.INCONSISTENT,
+        State.CORRUPT: Severity.CORRUPT,
+        State.UNKNOWN: Severity.UNKNOWN,
+    }[state]
+    worst = [finding for finding in findings if finding.severity is severity]
+    more = f"; and {len(worst) - 1} more findings" if len(worst) > 1 else ""
+    return f"{worst[0].path}: {worst[0].evidence}{more}"
+
+
+def _reason_of_interruption(observation: Observation, judgement: Judgement) -> str:
+    items = judgement.accounts
+    if observation.config is None or not observation.segments:
+        return "a run began and ended before it had planned what there is to do"
+    if items.pending or items.staged:
+        open_items = items.pending + items.staged
+        reason = f"{open_items} of {items.source} items are not published yet"
+    else:
+        reason = "every batch is published, but the accounts are not closed yet"
+    if observation.segments[-1].is_limited:
+        reason += "; the plan was limited, the source holds more"
+    return reason

@@ -1,0 +1,288 @@
+"""Reads what is there, and writes nothing: no lock is taken, no Parquet library is needed.
+
+Whatever can't be read becomes a finding; only a place that can't be looked at as a whole raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from batten.errors import StorageError
+from batten.model.findings import Code, Finding, Severity, find_worst
+from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.names import Layout, find_number, find_part, find_staged, find_staging_owner
+from batten.model.published import Published, decode_published, published_by_footer
+from batten.model.records import (
+    Completion,
+    Config,
+    Holder,
+    NewerFormat,
+    Segment,
+    Unreadable,
+    decode_record,
+)
+from batten.model.states import Ground
+from batten.storage.base import Entry, Storage
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was found of one output. Files are by batch where they are of one.
+
+    `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
+    and the sizes of all parts agree, and records were not read. `findings` are those of reading
+    alone."""
+
+    layout: Layout
+    ground: Ground
+    holder: Holder | None = None
+    config: Config | None = None
+    segments: tuple[Segment, ...] = ()
+    has_whole_plan: bool = True
+    parts: dict[int, int] = field(default_factory=dict)
+    recorded: frozenset[int] = frozenset()
+    claims: dict[int, Published] = field(default_factory=dict)
+    is_vouched: bool = False
+    given_up: frozenset[int] = frozenset()
+    quarantine: dict[int, int] = field(default_factory=dict)
+    staged: tuple[Entry, ...] = ()
+    staging: tuple[Entry, ...] = ()
+    completion: Completion | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def observe_output(storage: Storage, layout: Layout) -> Observation:
+    """What is at the output now. A live run may change it meanwhile: see `holder`."""
+    ground, findings = _find_ground(storage, layout)
+    if ground is not Ground.OURS:
+        return Observation(layout=layout, ground=ground, findings=tuple(findings))
+    return _Reading(storage, layout).observe()
+
+
+def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding]]:
+    control, output = storage.find(layout.control), storage.find(layout.output)
+    for entry in (control, output):
+        if entry is not None and not entry.is_folder:
+            finding = Finding(
+                code=Code.NOT_A_FOLDER, path=entry.name, evidence="a file, where a folder should be"
+            )
+            return Ground.FOREIGN, [finding]
+    if control is not None:
+        return Ground.OURS, []
+    if output is None:
+        return Ground.NOTHING, []
+    first = next(iter(storage.list(layout.output)), None)
+    if first is None:
+        return Ground.NOTHING, []
+    has_parts = find_part(first.name.rpartition("/")[2]) is not None
+    evidence = "it holds files, and there is no " + layout.control
+    if has_parts:
+        evidence += "; the files look like batten's: restore that folder"
+    return Ground.FOREIGN, [Finding(code=Code.NOT_BATTENS, path=layout.output, evidence=evidence)]
+
+
+class _Reading:
+    """One pass over an output that is batten's, collecting findings as it goes."""
+
+    def __init__(self, storage: Storage, layout: Layout) -> None:
+        self.storage = storage
+        self.layout = layout
+        self.findings: list[Finding] = []
+
+    def observe(self) -> Observation:
+        layout = self.layout
+        holder = self._observe_lock()
+        config = self._decode_present(layout.config, Code.UNREADABLE_CONFIG, _decode_config)
+        segments, has_whole_plan = self._read_plan()
+        parts = self._list_parts()
+        completion = self._decode_present(
+            layout.complete, Code.UNREADABLE_COMPLETE, _decode_completion
+        )
+        quarantine = self._list_numbered(layout.quarantine, "parquet")
+        recorded: dict[int, int] = {}
+        claims: dict[int, Published] = {}
+        is_vouched = completion is not None and _is_vouched(completion, parts)
+        if not is_vouched:
+            recorded = self._list_numbered(layout.commits, "json")
+            claims = self._read_claims(recorded, parts)
+        if config is None and (parts or recorded or completion):
+            self._note_missing_config()
+        worst = find_worst(self.findings)
+        return Observation(
+            layout=layout,
+            ground=Ground.NEWER if worst is Severity.UNKNOWN else Ground.OURS,
+            holder=holder,
+            config=config,
+            segments=segments,
+            has_whole_plan=has_whole_plan,
+            parts=parts,
+            recorded=frozenset(recorded),
+            claims=claims,
+            is_vouched=is_vouched,
+            given_up=frozenset(self._list_numbered(layout.recompute, "json")),
+            quarantine=quarantine,
+            staged=self._list_known(layout.staged, find_staged),
+            staging=self._list_known(layout.staging, find_staging_owner),
+            completion=completion,
+            findings=tuple(self.findings),
+        )
+
+    def _observe_lock(self) -> Holder | None:
+        try:
+            return self.storage.observe_lock(self.layout.lock)
+        except StorageError as error:
+            self._note(Code.UNREADABLE_FOLDER, self.layout.lock, _reason(error))
+            return None
+
+    def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
+        """The segments up to the first that can't be read, and whether those are all."""
+        numbers = sorted(self._list_numbered(self.layout.plan, "json"))
+        key_files = self._list_numbered(self.layout.plan, "arrow")
+        segments: list[Segment] = []
+        for number in range(numbers[-1] + 1 if numbers else 0):
+            name = self.layout.segment(number)
+            if number not in numbers:
+                self._note(Code.PLAN_GAP, name, "it is gone, and later ones are there")
+                return tuple(segments), False
+            segment = self._decode(name, Code.UNREADABLE_PLAN, _decode_segment)
+            if segment is None:
+                return tuple(segments), False
+            size = key_files.get(number)
+            if segment.keys_size and size != segment.keys_size:
+                found = "it is gone" if size is None else f"it has {size} bytes"
+                evidence = f"{found}; {segment.keys_size} bytes were written"
+                self._note(Code.UNREADABLE_PLAN, self.layout.segment_keys(number), evidence)
+            segments.append(segment)
+        return tuple(segments), True
+
+    def _list_parts(self) -> dict[int, int]:
+        parts = {}
+        for entry in self._list(self.layout.output):
+            batch = find_part(entry.name[len(self.layout.output) + 1 :])
+            if batch is None or entry.name != self.layout.part(batch):
+                self._note(Code.FOREIGN_FILE, entry.name, "not a part")
+            elif entry.is_folder:
+                self._note(Code.UNREADABLE_PART, entry.name, "a folder, not a file", batch)
+            else:
+                parts[batch] = entry.size
+        return parts
+
+    def _list_numbered(self, folder: str, suffix: str) -> dict[int, int]:
+        """Sizes of the files `000042.suffix` in the folder, by number."""
+        start = len(folder) + 1
+        sizes = {}
+        for entry in self._list(folder):
+            number = find_number(entry.name[start:], suffix)
+            if number is not None and entry.name == f"{folder}/{number:06}.{suffix}":
+                sizes[number] = entry.size
+        return sizes
+
+    def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
+        known = []
+        for entry in self._list(folder):
+            if entry.is_folder or find(entry.name[len(folder) + 1 :]) is None:
+                self._note(Code.FOREIGN_FILE, entry.name, "its name is not one that batten gives")
+            else:
+                known.append(entry)
+        return tuple(sorted(known, key=lambda entry: entry.name))
+
+    def _read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
+        claims = {}
+        for batch in recorded:
+            name = self.layout.commit(batch)
+            claim = self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
+            if claim is not None:
+                claims[batch] = claim
+        for batch in sorted(set(parts).difference(recorded)):
+            claim = self._read_footer(batch)
+            if claim is not None:
+                claims[batch] = claim
+        return claims
+
+    def _read_footer(self, batch: int) -> Published | None:
+        name = self.layout.part(batch)
+        try:
+            return published_by_footer_of(self.storage, name)
+        except NewerFormat as error:
+            self._note(Code.NEWER_FORMAT, name, str(error), batch)
+        except (Unreadable, StorageError, FileNotFoundError) as error:
+            self._note(Code.UNREADABLE_PART, name, _reason(error), batch)
+        return None
+
+    def _decode_present(
+        self, name: str, code: Code, decode: Callable[[bytes], Value]
+    ) -> Value | None:
+        return self._decode(name, code, decode) if self._is_there(name) else None
+
+    def _decode(
+        self, name: str, code: Code, decode: Callable[[bytes], Value], batch: int | None = None
+    ) -> Value | None:
+        try:
+            return decode(self.storage.read(name))
+        except NewerFormat as error:
+            self._note(Code.NEWER_FORMAT, name, str(error), batch)
+        except (Unreadable, StorageError, FileNotFoundError, RecursionError) as error:
+            self._note(code, name, _reason(error), batch)
+        return None
+
+    def _is_there(self, name: str) -> bool:
+        """Also of what can't be looked up, so that reading it then says why."""
+        try:
+            return self.storage.find(name) is not None
+        except StorageError:
+            return True
+
+    def _list(self, folder: str) -> Iterable[Entry]:
+        try:
+            yield from self.storage.list(folder)
+        except StorageError as error:
+            self._note(Code.UNREADABLE_FOLDER, folder, _reason(error))
+
+    def _note_missing_config(self) -> None:
+        if not any(finding.path == self.layout.config for finding in self.findings):
+            evidence = "it is gone, and results are there: nothing says what they are results of"
+            self._note(Code.MISSING_CONFIG, self.layout.config, evidence)
+
+    def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
+        self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
+
+
+def published_by_footer_of(storage: Storage, name: str) -> Published:
+    """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
+    size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
+    footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
+    return published_by_footer(decode_footer(footer))
+
+
+def _decode_config(data: bytes) -> Config:
+    return decode_record(Config, data)
+
+
+def _decode_segment(data: bytes) -> Segment:
+    return decode_record(Segment, data)
+
+
+def _decode_completion(data: bytes) -> Completion:
+    return decode_record(Completion, data)
+
+
+def _is_vouched(completion: Completion, parts: dict[int, int]) -> bool:
+    """Quarantine files are recorded batch by batch, so where there are any the records are read."""
+    sizes = completion.part_sizes
+    return (
+        completion.quarantined == 0
+        and len(parts) == len(sizes)
+        and all(parts.get(batch) == size for batch, size in enumerate(sizes))
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it is gone"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return (getattr(error, "what", None) or str(error)).splitlines()[0]

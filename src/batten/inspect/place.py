@@ -1,0 +1,48 @@
+"""From the path that the user named to a storage and the names in it, and back for messages."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+
+from batten.errors import UsageError
+from batten.model.names import CONTROL_SUFFIX, Layout
+from batten.storage.local import LocalStorage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An output: `path` is how to show it, `folder` how the user named what holds it."""
+
+    storage: LocalStorage
+    layout: Layout
+    path: str
+    folder: str
+
+    def show(self, name: str) -> str:
+        """A name of the storage, as the user would write it."""
+        return self.folder + name
+
+    def command(self, *words: str) -> str:
+        """A command line about this output, safe to paste."""
+        return shlex.join(("batten", *words, self.path))
+
+
+def locate_output(path: str | os.PathLike[str]) -> Place:
+    """The output that `path` names; `path` may also be its control folder."""
+    given = os.fspath(path)
+    if "\0" in given:
+        raise UsageError("The path holds a zero byte.", next="Name the output of a job.")
+    absolute = os.path.abspath(given)
+    root, name = os.path.split(absolute)
+    if not name:
+        raise UsageError(f"{given!r} is not the output of a job.", next="Name the output of a job.")
+    is_control = name.endswith(CONTROL_SUFFIX) and name != CONTROL_SUFFIX
+    if is_control and os.path.isdir(absolute) and not os.path.exists(absolute + CONTROL_SUFFIX):
+        name = name.removesuffix(CONTROL_SUFFIX)
+    holder, last = os.path.split(given.rstrip("/"))
+    if not last.startswith(name):
+        holder = root
+    folder = os.path.join(holder, "") if holder else ""
+    return Place(storage=LocalStorage(root), layout=Layout(name), path=folder + name, folder=folder)

@@ -1,0 +1,61 @@
+"""What the logs of runs tell. They are hints: a line that can't be read is left out and counted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from batten.errors import StorageError
+from batten.model.names import Layout
+from batten.storage.base import Storage
+
+LOG_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLog:
+    """One run. `start`, `stop` and `signals` are the log's lines of those events; a run that was
+    killed has no `stop`."""
+
+    run: str
+    start: dict[str, Any]
+    stop: dict[str, Any] | None
+    signals: tuple[dict[str, Any], ...]
+    damaged_lines: int
+
+
+def list_runs(storage: Storage, layout: Layout) -> list[str]:
+    """The ids of all runs that left a log, oldest first."""
+    start = len(layout.runs) + 1
+    try:
+        names = [entry.name[start:] for entry in storage.list(layout.runs) if not entry.is_folder]
+    except StorageError:
+        return []
+    return sorted(name.removesuffix(LOG_SUFFIX) for name in names if name.endswith(LOG_SUFFIX))
+
+
+def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
+    """What the log of a run says, as far as it can be read."""
+    try:
+        lines = storage.read(layout.run_log(run)).splitlines()
+    except (FileNotFoundError, StorageError):
+        return RunLog(run=run, start={}, stop=None, signals=(), damaged_lines=1)
+    events = [event for line in lines if (event := _parse_line(line)) is not None]
+    starts = [event for event in events if event["event"] == "start"]
+    stops = [event for event in events if event["event"] == "stop"]
+    return RunLog(
+        run=run,
+        start=starts[0] if starts else {},
+        stop=stops[-1] if stops else None,
+        signals=tuple(event for event in events if event["event"] == "signal"),
+        damaged_lines=len(lines) - len(events) + (not starts),
+    )
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -1,0 +1,123 @@
+"""What an inspection can see, and what is safe to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+
+class Severity(Enum):
+    """How bad a finding is, in rising order; the worst one decides the state."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    INCONSISTENT = "inconsistent"
+    CORRUPT = "corrupt"
+    UNKNOWN = "unknown"
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Code(Enum):
+    """The names of findings, which users may script against."""
+
+    NOT_A_FOLDER = "not-a-folder"
+    NOT_BATTENS = "not-battens"
+    NEWER_FORMAT = "newer-format"
+    MISSING_CONFIG = "missing-config"
+    UNREADABLE_CONFIG = "unreadable-config"
+    UNREADABLE_SCHEMA = "unreadable-schema"
+    UNREADABLE_PLAN = "unreadable-plan"
+    PLAN_GAP = "plan-gap"
+    UNREADABLE_FOLDER = "unreadable-folder"
+    UNREADABLE_RECORD = "unreadable-record"
+    UNREADABLE_PART = "unreadable-part"
+    UNREADABLE_QUARANTINE = "unreadable-quarantine"
+    UNREADABLE_COMPLETE = "unreadable-complete"
+    SIZE_DIFFERS = "size-differs"
+    DIGEST_DIFFERS = "digest-differs"
+    LOST_PART = "lost-part"
+    LOST_QUARANTINE = "lost-quarantine"
+    HOLE = "hole"
+    BEYOND_PLAN = "beyond-plan"
+    ACCOUNTS_DIFFER = "accounts-differ"
+    KEYS_DIFFER = "keys-differ"
+    ROWS_DIFFER = "rows-differ"
+    SCHEMA_DIFFERS = "schema-differs"
+    COMPLETE_DISAGREES = "complete-disagrees"
+    MISSING_RECORD = "missing-record"
+    GIVEN_UP = "given-up"
+    STAGED_DAMAGED = "staged-damaged"
+    DAMAGED_LOG = "damaged-log"
+    FOREIGN_FILE = "foreign-file"
+
+
+class Meaning(NamedTuple):
+    """How bad a code is, and what is safe to do about it."""
+
+    severity: Severity
+    safe_action: str
+
+
+_RESTORE = "restore it from a copy"
+_RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-missing"
+
+MEANINGS: dict[Code, Meaning] = {
+    Code.NOT_A_FOLDER: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
+    Code.NOT_BATTENS: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
+    Code.NEWER_FORMAT: Meaning(Severity.UNKNOWN, "use the newer batten that wrote it"),
+    Code.MISSING_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.UNREADABLE_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.UNREADABLE_SCHEMA: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.UNREADABLE_PLAN: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.PLAN_GAP: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.UNREADABLE_FOLDER: Meaning(Severity.CORRUPT, "make it a folder that can be read"),
+    Code.UNREADABLE_RECORD: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.UNREADABLE_PART: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.UNREADABLE_QUARANTINE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.UNREADABLE_COMPLETE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.SIZE_DIFFERS: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.DIGEST_DIFFERS: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.LOST_PART: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.LOST_QUARANTINE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.HOLE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.BEYOND_PLAN: Meaning(
+        Severity.INCONSISTENT, "restore the plan, or move the file away if it is not this job's"
+    ),
+    Code.ACCOUNTS_DIFFER: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.KEYS_DIFFER: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.ROWS_DIFFER: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.SCHEMA_DIFFERS: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.COMPLETE_DISAGREES: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.MISSING_RECORD: Meaning(Severity.NOTE, "nothing: the next run or recover makes it anew"),
+    Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
+    Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
+    Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
+    Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was seen. `path` is relative to the storage; `batch` where it is of one."""
+
+    code: Code
+    path: str
+    evidence: str
+    batch: int | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return MEANINGS[self.code].severity
+
+    @property
+    def safe_action(self) -> str:
+        return MEANINGS[self.code].safe_action
+
+
+def find_worst(findings: Iterable[Finding]) -> Severity:
+    """The worst severity among the findings; `NOTE` where there are none."""
+    return max((each.severity for each in findings), key=_RANKS.__getitem__, default=Severity.NOTE)
