@@ -1,0 +1,103 @@
+"""What tests of executors share: real processes, watched through pidfds, never by sleeping."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batten.executors.base import Event, Executor, Work
+from batten.executors.processes import ProcessExecutor
+
+DEADLINE_SECONDS = 60.0
+
+
+class Ends:
+    """Processes that must end. A process that has already gone has ended."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self._handles = {}
+        for pid in pids:
+            try:
+                self._handles[pid] = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+
+    def wait(self) -> list[int]:
+        """Those that are still alive at the deadline."""
+        alive = []
+        for pid, handle in self._handles.items():
+            if not select.select([handle], [], [], DEADLINE_SECONDS)[0]:
+                alive.append(pid)
+            os.close(handle)
+        return alive
+
+
+@pytest.fixture
+def watch_ends() -> Callable[[list[int]], Ends]:
+    return Ends
+
+
+class Gate:
+    """Where work waits until the test lets it through, one call each."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+
+    def pass_through(self) -> None:
+        os.read(self.read, 1)
+
+    def open(self, times: int = 1) -> None:
+        os.write(self.write, b"x" * times)
+
+
+@pytest.fixture
+def make_gate() -> Iterator[Callable[[], Gate]]:
+    gates: list[Gate] = []
+
+    def make() -> Gate:
+        gates.append(Gate())
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        os.close(gate.read)
+        os.close(gate.write)
+
+
+@pytest.fixture
+def collect() -> Callable[[Executor, int], list[Event]]:
+    def collect_events(executor: Executor, count: int) -> list[Event]:
+        events: list[Event] = []
+        while len(events) < count:
+            more = executor.wait(DEADLINE_SECONDS)
+            assert more, f"{len(events)} events of {count} came before the deadline"
+            events += more
+        return events
+
+    return collect_events
+
+
+@pytest.fixture
+def run_processes() -> Iterator[Callable[..., ProcessExecutor]]:
+    """Makes and starts a pool; it is stopped after the test."""
+    pools: list[ProcessExecutor] = []
+
+    def run(work: Work, jobs: int = 1, **options: Any) -> ProcessExecutor:
+        pool = ProcessExecutor(jobs, **options)
+        pools.append(pool)
+        pool.start(work)
+        return pool
+
+    yield run
+    for pool in pools:
+        pool.stop()
+
+
+@pytest.fixture
+def in_flight(tmp_path: Path) -> Path:
+    return tmp_path / "run.inflight"
