@@ -21,7 +21,7 @@ from batten.model.records import Holder, encode_record
 from batten.storage.base import Entry
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.locks import busy_error
-from batten.storage.relative import check_name, folder_of
+from batten.storage.relative import check_folder, check_name, folder_of
 from batten.storage.steps import Observer, Step
 from batten.storage.volatile import File, Folder, Model, Node, VolatileTree
 
@@ -108,13 +108,13 @@ class MemoryStorage:
 
     def sync_names(self, folder: str) -> None:
         try:
-            self._do("sync_names", folder, self._sync_folder, folder)
+            self._do("sync_names", check_folder(folder), self._sync_folder, folder)
         except OSError as error:
             raise writing_failure(error, "Syncing the folder", folder) from error
 
     def ensure_folder(self, folder: str) -> None:
         try:
-            self._ensure(check_name(folder) if folder else folder)
+            self._ensure(check_folder(folder))
         except OSError as error:
             raise writing_failure(error, "Making the folder", folder) from error
 
@@ -129,7 +129,7 @@ class MemoryStorage:
     def find(self, name: str) -> Entry | None:
         with self._powered():
             try:
-                return _describe(name, self._node(check_name(name) if name else name))
+                return _describe(name, self._node(check_folder(name)))
             except FileNotFoundError:
                 return None
             except OSError as error:
@@ -138,7 +138,7 @@ class MemoryStorage:
     def list(self, folder: str) -> Iterator[Entry]:
         with self._powered():
             try:
-                if not isinstance(self._node(check_name(folder) if folder else folder), Folder):
+                if not isinstance(self._node(check_folder(folder)), Folder):
                     raise _error(errno.ENOTDIR, folder)
             except FileNotFoundError:
                 return

@@ -12,6 +12,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_folder(folder: str) -> str:
+    """`check_name` for a folder, which may also be the storage itself: the empty name."""
+    return check_name(folder) if folder else folder
+
+
 def folder_of(name: str) -> str:
     """The folder that a file or folder lies in; empty for the storage itself."""
     return name.rpartition("/")[0]
