@@ -13,7 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 from batten.engine import classes, code
@@ -27,6 +36,14 @@ from batten.engine.ownership import (
 from batten.engine.values import Opaque, ValueText, digest_text, shorten
 from batten.errors import UsageError
 from batten.model.records import Fingerprint
+
+_BUILT_IN_METHODS = (
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +101,7 @@ def _name_of(value: Any) -> str:
     if inner is not None and not isinstance(value, type):
         return _name_of(inner)
     if isinstance(value, FunctionType):
-        return namespace_of_function(value).qualify(value.__code__.co_qualname)
+        return namespace_of_function(value).qualify_code(value.__code__)
     if isinstance(getattr(value, "__func__", None), FunctionType):
         return _name_of(value.__func__)
     kind = value if isinstance(value, type) else None
@@ -114,9 +131,11 @@ class _Walk:
 
     def describe_step(self, function: Any) -> None:
         reference = self._refer(function)
-        if reference is None or not self._waiting:
+        if reference is None:
             owner = namespace_of_class(type(function))
-            self._add_value(f"function {self._step}", function, owner, f"{self._step} itself is")
+            self._add_value(f"value of {self._step}", function, owner, f"{self._step} itself is")
+        elif not self._waiting:
+            self.parts[f"function {self._step}"] = shorten(reference)
         while self._waiting:
             self._waiting.popleft()()
 
@@ -140,14 +159,14 @@ class _Walk:
             if value.__self__ is None or isinstance(value.__self__, ModuleType):
                 return f"function {public_name(value.__module__, value.__qualname__)}"
             return None
-        if isinstance(owner := getattr(value, "__objclass__", None), type):
-            return f"function {_class_name(owner)}.{value.__name__}"
+        if isinstance(value, _BUILT_IN_METHODS):
+            return f"function {_class_name(value.__objclass__)}.{value.__name__}"
         return None
 
     def _refer_function(self, function: FunctionType) -> str:
         namespace = namespace_of_function(function)
         if namespace.is_own:
-            name = f"function {namespace.qualify(function.__code__.co_qualname)}"
+            name = f"function {namespace.qualify_code(function.__code__)}"
             return self._reserve(function, name, lambda name: self._describe(function, name))
         inside = [getattr(function, "__wrapped__", None), getattr(function, "registry", None)]
         inside.extend(classes.captured(function).values())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import PurePath
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+_COMPREHENSION = re.compile(r"<(?:list|set|dict)comp>\.(?:<locals>\.)?")
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
 _STANDARD_LIBRARY = os.path.dirname(os.path.realpath(os.__file__))
 _BATTEN = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
@@ -27,6 +29,11 @@ class Namespace:
 
     def qualify(self, name: str) -> str:
         return f"{self.label}.{name}" if self.label else name
+
+    def qualify_code(self, code: CodeType) -> str:
+        """The qualified name of a function, without the list comprehension that it may be made in:
+        some versions of Python make a function of that, some do not."""
+        return self.qualify(_COMPREHENSION.sub("", code.co_qualname))
 
     @staticmethod
     def of_spec(spec: ModuleSpec) -> Namespace:
