@@ -162,6 +162,8 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
         value = json.loads(data)
     except ValueError as error:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
+    except RecursionError as error:
+        raise Unreadable("not a record: it is nested too deeply") from error
     return _build(kind, value)
 
 
