@@ -1,0 +1,83 @@
+"""What a run and `batten recover` do alike, under the lock, before anything else: complete what a crash
+left half told, and clear away what nobody will use. Each step may be killed anywhere and repeated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from batten.errors import CorruptError
+from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.names import Layout
+from batten.model.outcomes import count_outcomes
+from batten.model.records import CommitRecord, Unreadable, encode_record
+from batten.model.words import Outcome
+from batten.storage.base import Storage
+from batten.storage.publishing import create_many, set_aside
+from batten.storage.relative import last_piece
+
+
+def rebuild_records(
+    storage: Storage, layout: Layout, batches: Iterable[int], *, run: str, time: str
+) -> list[CommitRecord]:
+    """Commit records for parts that have none, from what the parts say of themselves.
+
+    The parts are made durable first: a crash may have come between their appearance and that."""
+    records = [_describe_part(storage, layout, batch, run, time) for batch in batches]
+    if records:
+        storage.sync_names(layout.output)
+        create_many(
+            storage,
+            layout.staging,
+            [(layout.commit(record.batch), encode_record(record)) for record in records],
+        )
+    return records
+
+
+def _describe_part(
+    storage: Storage, layout: Layout, batch: int, run: str, time: str
+) -> CommitRecord:
+    name = layout.part(batch)
+    data = storage.read(name)
+    try:
+        size = find_footer_size(data[-TAIL_SIZE:])
+        described = decode_footer(data[-(size + TAIL_SIZE) : -TAIL_SIZE])
+    except Unreadable as error:
+        raise CorruptError(
+            f"{name} has no commit record, and can't be read: {error}.",
+            safe="Nothing was changed.",
+            next="Restore it from a copy, or: batten recover --recompute-missing.",
+        ) from error
+    quarantine = ""
+    if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
+        quarantine = hashlib.sha256(storage.read(layout.quarantined(batch))).hexdigest()
+    return CommitRecord(
+        batch=described.batch,
+        items=described.items,
+        rows=described.rows,
+        outcomes=described.outcomes,
+        keys=described.keys,
+        fingerprint=described.fingerprint,
+        size=len(data),
+        digest=hashlib.sha256(data).hexdigest(),
+        quarantine_digest=quarantine,
+        run=run,
+        time=time,
+    )
+
+
+def retire_markers(storage: Storage, layout: Layout, batches: Iterable[int], *, run: str) -> None:
+    """Keep as evidence the markers of lost parts that are there again."""
+    retired = False
+    for batch in batches:
+        if not retired:
+            storage.ensure_folder(layout.set_aside)
+            retired = True
+        name = layout.recomputed(batch)
+        set_aside(storage, name, f"{layout.set_aside}/{run}-recompute-{last_piece(name)}")
+
+
+def delete_orphans(storage: Storage, names: Iterable[str]) -> None:
+    """Delete throwaway files that no live run owns."""
+    for name in names:
+        storage.delete(name)
