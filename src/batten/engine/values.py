@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import PurePath
@@ -78,7 +79,7 @@ _WITHOUT_CONTENT = {
 }
 """Modules whose instances hold nothing that results come from: loggers and locks."""
 
-_STANDARD_STREAMS = ("<stdin>", "<stdout>", "<stderr>")
+_STANDARD_STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
 
 
 class Opaque(Exception):
@@ -148,8 +149,8 @@ class ValueText:
             return f"type({self.describe(get_origin(value))}, {self.describe(get_args(value))})"
         if package == "typing":
             return f"typing({value!r})"
-        if package == "_io" and getattr(value, "name", "") in _STANDARD_STREAMS:
-            return str(value.name)
+        if any(value is getattr(sys, each, None) for each in _STANDARD_STREAMS):
+            return name
         if kind.__module__ in _WITHOUT_CONTENT or package == "batten":
             return name
         if any(each.__module__ == "numpy" for each in kind.__mro__[:-1]):
@@ -209,8 +210,10 @@ def _arrow(value: Any) -> str:
     import pyarrow
 
     name = type(value).__name__
-    if isinstance(value, pyarrow.Table | pyarrow.RecordBatch):
+    if isinstance(value, pyarrow.Table):
         table = value
+    elif isinstance(value, pyarrow.RecordBatch):
+        table = pyarrow.Table.from_batches([value])
     elif isinstance(value, pyarrow.Array | pyarrow.ChunkedArray):
         table = pyarrow.table([value], names=["value"])
     elif isinstance(value, pyarrow.Scalar):
@@ -222,8 +225,9 @@ def _arrow(value: Any) -> str:
         return f"pyarrow.{name}({_digest(pyarrow.schema([field]).serialize().to_pybytes())})"
     else:
         raise Opaque(value)
-    if isinstance(table, pyarrow.Table):
-        table = table.combine_chunks()
+    # Taking all rows leaves behind what a slice hides and how chunks were cut.
+    table = table.take(pyarrow.array(range(len(table)), pyarrow.int64()))
+    table = table.combine_chunks()
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, table.schema) as writer:
         writer.write(table)
