@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,3 +249,21 @@ def test_a_read_that_the_machine_fails(hand_made: HandMade) -> None:
     with pytest.raises(StorageError, match="/proc/self/mem could not be read") as raised:
         audit_files("/proc/self/mem", str(hand_made.rows), "clip")
     assert raised.value.errno == errno.EIO
+
+
+def test_a_job_that_writes_during_the_audit_is_told(hand_made: HandMade) -> None:
+    hand_made.write_done(["a"])
+    hand_made.write_rows(["a"])
+    os.mkfifo(hand_made.staging)
+
+    def go_on() -> None:
+        """Opening the pipe returns when the audit, which has read the done file, opens it too."""
+        with hand_made.staging.open("w"), hand_made.done.open("a") as done:
+            done.write("b\n")
+
+    job = threading.Thread(target=go_on)
+    job.start()
+    report = hand_made.audit()
+    job.join()
+    assert str(hand_made.done) in report.files.changed
+    assert any("a job is still writing" in hint for hint in report.advice.hints)

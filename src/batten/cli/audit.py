@@ -23,14 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    import json
-
     from batten.cli.audit_report import build_object, list_lines
+    from batten.cli.output import emit_lines, emit_object
     from batten.inspect.audit import audit_files
 
     report = audit_files(arguments.done, arguments.rows, arguments.key, arguments.staging)
     if arguments.json:
-        print(json.dumps(build_object(report)))
+        emit_object(build_object(report))
     else:
-        print("\n".join(list_lines(report)))
+        emit_lines(list_lines(report))
     return EXIT_CONSISTENT if report.audit.is_consistent else EXIT_INCONSISTENT

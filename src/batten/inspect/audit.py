@@ -44,7 +44,9 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
     try:
         audit = compare_keys(done_keys, _read_row_keys(row_files, key), staged)
     except CorruptError as error:
-        raise _add_recoverable(error, done_keys, staged, done, staging) from error
+        if staged:
+            error.safe = _describe_recoverable(done_keys, staged, done, staging)
+        raise
     files = AuditedFiles(
         done=done,
         rows=rows,
@@ -55,22 +57,14 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
     return AuditReport(audit=audit, advice=advise(audit, files), files=files)
 
 
-def _add_recoverable(
-    error: CorruptError,
-    done_keys: DoneKeys,
-    staged: StagedKeys | None,
-    done: str,
-    staging: str | None,
-) -> CorruptError:
-    """The same error; where there is staging, it says what can be recovered from that."""
-    if staged is None:
-        return error
+def _describe_recoverable(
+    done_keys: DoneKeys, staged: StagedKeys, done: str, staging: str | None
+) -> str:
     keys = set(done_keys.keys)
-    safe = (
+    return (
         f"{_UNCHANGED} {staging} holds whole rows for {len(keys & set(staged.keys)):,} "
         f"of the {len(keys):,} keys in {done}: keep it."
     )
-    return CorruptError(error.what, safe=safe, next=error.next)
 
 
 def _observe(name: str) -> tuple[int, int]:
@@ -190,7 +184,7 @@ def _read_row_keys(names: Iterable[str], column: str) -> Iterator[str | None]:
             with ParquetFile(name, page_checksum_verification=True) as file:
                 _check_column(file, name, column)
                 for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
-                    yield from _list_texts(batch.column(0))
+                    yield from _list_texts(batch.column(column))
         except (OSError, pyarrow.ArrowException) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise _translate(error, name) from error

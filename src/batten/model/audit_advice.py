@@ -173,8 +173,11 @@ def _list_steps(audit: Audit, files: AuditedFiles) -> Iterator[str]:
             f"and keep {files.staging} until an audit finds them there."
         )
     if lost:
-        which = f"the other {lost:,} missing" if audit.recoverable else f"the {lost:,} missing"
-        yield f"Remove {which} keys from {files.done} and run the job again to make their rows."
+        noun = "other missing key" if audit.recoverable else "missing key"
+        yield (
+            f"Remove the {count_of(lost, noun)} from {files.done} "
+            "and run the job again to make what is lost."
+        )
     if audit.extra:
         yield (
             f"Add the {count_of(len(audit.extra), 'extra key')} to {files.done} "
