@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -180,15 +181,18 @@ def test_the_whole_tree_is_followed(script: MakeScript, watched: Path) -> None:
 def test_signals_and_stops_work_as_usual(script: MakeScript, watched: Path) -> None:
     run = run_traced(
         script("""
-            import signal
+            import select, signal
             signal.signal(signal.SIGUSR1, lambda *_: os.mkdir("handled"))
             os.kill(os.getpid(), signal.SIGUSR1)
+            listen, tell = os.pipe()
             child = os.fork()
             if child == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)
+                os.write(tell, b"!")
                 os.mkdir("continued")
                 os._exit(5)
             assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+            assert select.select([listen], [], [], 0.1) == ([], [], [])
             os.mkdir("seen stopped")
             os.kill(child, signal.SIGCONT)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
@@ -303,15 +307,20 @@ def test_a_torn_write_leaves_the_first_half(
 def test_a_write_can_be_short_without_a_death(script: MakeScript, watched: Path) -> None:
     run = run_traced(
         script("""
-            file = os.open('file', os.O_CREAT | os.O_WRONLY)
-            print(os.writev(file, [b'ab', b'cdefgh']), os.write(file, b'xyz'))
+            import ctypes
+            file = os.open("file", os.O_CREAT | os.O_WRONLY)
+            class Buffer(ctypes.Structure):
+                _fields_ = [("start", ctypes.c_char_p), ("length", ctypes.c_size_t)]
+            buffers = (Buffer * 2)(Buffer(b"ab", 2), Buffer(b"cdefgh", 6))
+            writev = ctypes.CDLL(None).writev
+            print(writev(file, buffers, 2), writev(file, buffers, 2))
         """),
         folders=[watched],
         working_folder=watched,
         fault=TearWrite(1, victims=Victims.NOBODY),
     )
-    assert run.stdout == "4 3\n"
-    assert (watched / "file").read_bytes() == b"abcdxyz"
+    assert run.stdout == "4 8\n"
+    assert (watched / "file").read_bytes() == b"abcd" + b"abcdefgh"
 
 
 THREE_DIRECTORIES = """
@@ -394,6 +403,7 @@ def test_the_tree_dies_with_the_laboratory(
         import signal
         fifo = os.open({str(fifo)!r}, os.O_WRONLY)
         os.fork()
+        signal.alarm(60)
         os.write(fifo, b"alive")
         while True: signal.pause()
     """)
@@ -401,12 +411,48 @@ def test_the_tree_dies_with_the_laboratory(
         "from pathlib import Path; from batten.crashlab.laboratory import run_traced; "
         f"run_traced({command!r}, folders=[Path({str(watched)!r})])"
     )
-    with subprocess.Popen([sys.executable, "-c", program]) as laboratory, fifo.open("rb") as lives:
-        assert lives.read(len(b"alive") * 2) == b"alive" * 2
+    with (
+        subprocess.Popen([sys.executable, "-c", program]) as laboratory,
+        fifo.open("rb", 0) as lives,
+    ):
+        alive = lives.read(len(b"alive")) or b""
+        alive += lives.read(len(b"alive")) or b""
+        assert alive == b"alive" * 2
         laboratory.kill()
-        assert lives.read() == b""  # the end of the pipe: every writer is gone
+        # The end of the pipe: every writer is gone.
+        assert select.select([lives], [], [], 30)[0]
+        assert lives.read() == b""
 
 
 def test_a_command_that_cannot_start_is_an_error(watched: Path) -> None:
     with pytest.raises(TracingError, match="no-such-program"):
         run_traced(["no-such-program"], folders=[watched])
+
+
+def test_the_filter_stops_only_calls_whose_arguments_are_of_interest(watched: Path) -> None:
+    # Without a tracer, a call at which the filter stops does not exist.
+    program = """
+import errno, mmap, os
+from batten.crashlab.seccomp import build_filter, install_filter
+from batten.crashlab.system_calls import TABLE, Kind
+rows = [row for row in TABLE if row.kind in (Kind.OPEN_TO_WRITE, Kind.MAP)]
+file = os.open("file", os.O_CREAT | os.O_RDWR)
+os.write(file, b"1")
+install_filter(build_filter(rows))
+def missing(call, *arguments):
+    try: call(*arguments)
+    except OSError as error: return error.errno == errno.ENOSYS
+    return False
+shared, private = mmap.MAP_SHARED, mmap.MAP_PRIVATE
+print(
+    missing(os.open, "file", os.O_RDONLY),
+    missing(mmap.mmap, file, 1, private, mmap.PROT_WRITE),
+    missing(mmap.mmap, file, 1, shared, mmap.PROT_READ),
+    missing(os.open, "file", os.O_RDWR),
+    missing(mmap.mmap, file, 1, shared, mmap.PROT_WRITE),
+)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=watched, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["False", "False", "False", "True", "True"], done.stderr

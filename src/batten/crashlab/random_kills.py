@@ -102,6 +102,7 @@ def run_with_random_kills(
             target = chooser.choice(targets) if len(attempts) < kills else None
             delay = chooser.uniform(0, delay_seconds_max)
             attempts.append(_attempt(launch, target, delay, chooser, sessions))
+            sessions[:] = _living(sessions)
     except BaseException:
         _end_sessions(sessions, patience_seconds=0)
         raise
@@ -190,12 +191,19 @@ def _kill_session(session: int) -> None:
 def _end_sessions(sessions: Sequence[int], *, patience_seconds: float) -> int:
     """Wait for all to end; kill what has not ended by then, and count it."""
     deadline = time.monotonic() + patience_seconds
-    while any(map(_living_members, sessions)) and time.monotonic() < deadline:
+    remaining = _living(sessions)
+    while remaining and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-    survivors = sum(len(_living_members(session)) for session in sessions)
-    for session in sessions:
+        remaining = _living(remaining)
+    survivors = sum(len(_living_members(session)) for session in remaining)
+    for session in remaining:
         _kill_session(session)
     return survivors
+
+
+def _living(sessions: Sequence[int]) -> list[int]:
+    """Those in which something lives; the number of another may come to mean something else."""
+    return [session for session in sessions if _living_members(session)]
 
 
 def _living_members(session: int) -> list[int]:
