@@ -89,7 +89,8 @@ def set_aside(storage: MemoryStorage) -> None:
 def test_a_created_file_is_whole_or_absent_and_durable_once_it_is_told(
     sweep: Callable[..., Iterator[tuple[bool, MemoryStorage]]], model: Model
 ) -> None:
-    results = {(done, content(state, "out/x")) for done, state in sweep(create, prior=False, model=model)}  # fmt: skip
+    states = sweep(create, prior=False, model=model)
+    results = {(is_done, content(state, "out/x")) for is_done, state in states}
     assert results == {(False, None), (False, NEW), (True, NEW)}
 
 
@@ -108,7 +109,8 @@ def test_a_replaced_file_is_the_old_or_the_new(
     sweep: Callable[..., Iterator[tuple[bool, MemoryStorage]]], model: Model, prior: bool
 ) -> None:
     before = OLD if prior else None
-    results = {(done, content(state, "out/x")) for done, state in sweep(replace, prior=prior, model=model)}  # fmt: skip
+    states = sweep(replace, prior=prior, model=model)
+    results = {(is_done, content(state, "out/x")) for is_done, state in states}
     assert results == {(False, before), (False, NEW), (True, NEW)}
 
 
