@@ -261,7 +261,7 @@ def test_a_job_that_writes_during_the_audit_is_told(hand_made: HandMade) -> None
         with hand_made.staging.open("w"), hand_made.done.open("a") as done:
             done.write("b\n")
 
-    job = threading.Thread(target=go_on)
+    job = threading.Thread(target=go_on, daemon=True)
     job.start()
     report = hand_made.audit()
     job.join()
