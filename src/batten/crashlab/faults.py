@@ -7,7 +7,7 @@ run to run, so the same number may be another call next time; `Traced.hit` says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -26,7 +26,7 @@ class Victims(StrEnum):
         return f"Victims.{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fault:
     """The `number`-th call of `kinds` whose path or target matches the shell pattern `path`."""
 
@@ -38,6 +38,12 @@ class Fault:
         if self.number < 1:
             raise ValueError(f"calls are counted from 1, not from {self.number}")
 
+    def __repr__(self) -> str:
+        """What makes the fault again, without what is as usual."""
+        values = [(each, getattr(self, each.name)) for each in fields(self)[1:]]
+        unusual = [f"{each.name}={value!r}" for each, value in values if value != each.default]
+        return f"{type(self).__name__}({', '.join([str(self.number), *unusual])})"
+
     def applies_to(self, call: Call) -> bool:
         return call.kind in self.kinds and (
             fnmatchcase(call.path, self.path) or fnmatchcase(call.target, self.path)
@@ -48,21 +54,21 @@ class Fault:
         return ordinal == self.number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KillBefore(Fault):
     """The victims are killed and, where the caller is among them, the call never happens."""
 
     victims: Victims = field(default=Victims.TREE, kw_only=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KillAfter(Fault):
     """The call happens; the victims are killed before the caller is told."""
 
     victims: Victims = field(default=Victims.TREE, kw_only=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TearWrite(Fault):
     """Only the first half of the bytes, rounded up, is written; then the victims are killed.
 
@@ -74,7 +80,7 @@ class TearWrite(Fault):
         return call.kind is Kind.WRITE and super().applies_to(call)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fail(Fault):
     """The call fails with the errno `error`, and so do those after it that the fault applies to:
     `times` in all, or for ever where that is None (a disk that stays full).
@@ -91,7 +97,7 @@ class Fail(Fault):
         return ordinal >= self.number and not is_over
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Meanwhile(Fault):
     """The caller is held just before the call while `command` runs, untraced, to its end; then
     the call goes on. `victims` are killed first: with `Victims.DRIVER` the caller is a worker
