@@ -60,6 +60,10 @@ def namespace_of_class(kind: type[Any]) -> Namespace:
     return _namespace(vars(module) if module is not None else {"__name__": kind.__module__})
 
 
+def is_own_namespace(names: dict[str, Any]) -> bool:
+    return _namespace(names).is_own
+
+
 def public_name(module: str | None, name: str) -> str:
     """The qualified name of something installed, without the private modules that it moves
     between from version to version."""
