@@ -33,13 +33,14 @@ class Plan:
 
 
 def make_plan(source: Source) -> Plan:
-    plan = Plan()
+    plan = Plan(keys=[] if source.is_keyed else None)
     for block in source.scan():
         for name in ("keys", "positions", "payloads"):
             values = getattr(block, name)
             if values is None:
                 assert getattr(plan, name) is None
                 continue
+            assert name != "keys" or source.is_keyed
             assert len(values) == block.count
             setattr(plan, name, [*(getattr(plan, name) or []), *values])
         plan.count += block.count
@@ -71,7 +72,8 @@ class Sources:
     def read_range(
         self, reader: Reader, plan: Plan, start: int = 0, stop: int | None = None
     ) -> list[Any]:
-        return self.show(reader.read(plan.wanted(start, stop)))
+        wanted = plan.wanted(start, stop)
+        return self.show(reader.read(wanted)) if wanted.count else []
 
     def pairs(self, source: Source) -> list[tuple[Any, Any]]:
         """Each key and its item."""

@@ -73,8 +73,7 @@ def expected_items(source: Source, folder: Path) -> list[Any]:
     if isinstance(source, RangeSource):
         return list(range(COUNT))
     if isinstance(source, FileSource):
-        paths = [path for path in (folder / "clips").rglob("*.mp4")]
-        return sorted(paths, key=lambda path: os.fsencode(path))
+        return sorted((folder / "clips").rglob("*.mp4"), key=os.fsencode)
     return ROWS
 
 
