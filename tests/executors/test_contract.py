@@ -153,6 +153,21 @@ def test_the_item_in_hand_is_in_the_file(
     assert read_in_flight(in_flight.read_bytes()) == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_item_is_in_hand_after_its_task(
+    make: Callable[..., Executor], collect: Collect, in_flight: Path, fails: bool
+) -> None:
+    def forget_the_end(task: int, mark: Mark) -> None:
+        mark.begin(task)
+        if fails:
+            raise ValueError
+
+    executor = start(make(1, in_flight=in_flight), forget_the_end)
+    executor.submit(0, 5)
+    collect(executor, 1)
+    assert read_in_flight(in_flight.read_bytes()) == []
+
+
 def test_a_file_of_marks_is_never_taken_over(
     make: Callable[..., Executor], in_flight: Path
 ) -> None:

@@ -140,6 +140,20 @@ def test_marks_are_there_after_everything_was_killed_at_once(
     assert sorted(read_in_flight(in_flight.read_bytes())) == [100, 101]
 
 
+def test_workers_end_with_the_nursery_whatever_the_driver_does(
+    start_driver: StartDriver, watch_ends: Callable[[list[int]], Any]
+) -> None:
+    driver = start_driver()
+    ends = watch_ends(driver.workers)
+    os.kill(driver.process.pid, signal.SIGSTOP)
+    os.kill(driver.nursery, signal.SIGKILL)
+    try:
+        assert ends.wait() == []
+    finally:
+        for pid in driver.programs:
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_signals_that_stop_the_driver_leave_nursery_and_workers_alone(
     start_driver: StartDriver, watch_ends: Callable[[list[int]], Any]
 ) -> None:
@@ -158,9 +172,11 @@ def test_signals_that_stop_the_driver_leave_nursery_and_workers_alone(
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_what_workers_print_comes_once_and_where_it_is_wanted(stream: str) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
         [sys.executable, "-c", PRINTER, stream],
         input="not for workers",
+        env=buffered,
         capture_output=True,
         text=True,
         check=True,

@@ -7,6 +7,7 @@ import faulthandler
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -113,6 +114,23 @@ def test_a_worker_killed_while_idle_costs_nothing(
     assert event.value[0] != pid
 
 
+def test_an_answer_given_before_the_death_counts(
+    run_processes: RunProcesses, collect: Collect, watch_ends: WatchEnds, make_gate: MakeGate
+) -> None:
+    told = make_gate()
+    pool = run_processes(lambda task, mark: os.write(told.write, b"%d" % os.getpid()))
+    pool.submit(0, None)
+    pid = int(os.read(told.read, 100))
+    (worker,) = pool._workers.values()
+    select.select([worker.results], [], [])
+    ends = watch_ends([pid])
+    os.kill(pid, signal.SIGKILL)
+    assert ends.wait() == []
+    while Path(f"/proc/{pid}").exists():
+        os.sched_yield()
+    assert values(collect(pool, 1)) == [len(str(pid))]
+
+
 def test_tasks_queued_behind_a_death_are_run_elsewhere(
     run_processes: RunProcesses, collect: Collect, make_gate: MakeGate, tmp_path: Path
 ) -> None:
@@ -202,8 +220,9 @@ def test_what_a_dead_worker_started_ends_with_it(
     pid, child = map(int, os.read(told.read, 100).split())
     ends = watch_ends([child])
     os.kill(pid, signal.SIGKILL)
-    collect(pool, 1)
     assert ends.wait() == []
+    (event,) = collect(pool, 1)
+    assert event == Died(task_id=0, item=None, cause="killed by signal SIGKILL")
 
 
 STILLBORN = """
