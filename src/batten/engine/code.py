@@ -322,17 +322,22 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
 
 
 def read_expressions(nodes: Iterable[ast.AST]) -> list[NamePath]:
-    """Names with their attributes that are read when these are evaluated: what lies in functions
-    is not."""
+    """Names with their attributes that are read when these are evaluated, or later by lambdas in
+    them. What lies in functions that are defined there is not."""
     found: dict[NamePath, None] = {}
-    waiting = list(nodes)[::-1]
+    waiting: list[tuple[ast.AST, frozenset[str]]] = [(node, frozenset()) for node in nodes][::-1]
     while waiting:
-        node = waiting.pop()
+        node, arguments = waiting.pop()
         path = _name_path(node)
         if path:
-            found[path] = None
-        elif not isinstance(node, _FUNCTIONS):
-            waiting.extend(reversed(list(ast.iter_child_nodes(node))))
+            if path[0] not in arguments:
+                found[path] = None
+            continue
+        if isinstance(node, _NAMED_FUNCTIONS):
+            continue
+        if isinstance(node, ast.Lambda):
+            arguments = arguments.union(_argument_names(node))
+        waiting.extend((child, arguments) for child in reversed(list(ast.iter_child_nodes(node))))
     return list(found)
 
 

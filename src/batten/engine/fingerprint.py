@@ -159,6 +159,16 @@ class _Walk:
             if value.__self__ is None or isinstance(value.__self__, ModuleType):
                 return f"function {public_name(value.__module__, value.__qualname__)}"
             return None
+        if callable(value) and not namespace_of_class(type(value)).is_own:
+            return self._refer_callable(value)
+        return None
+
+    def _refer_callable(self, value: Any) -> str | None:
+        """What is built in, or what an installed decorator made of the user's own function."""
+        if isinstance(value, BuiltinFunctionType):
+            if value.__self__ is None or isinstance(value.__self__, ModuleType):
+                return f"function {public_name(value.__module__, value.__qualname__)}"
+            return None
         if isinstance(value, _BUILT_IN_METHODS):
             return f"function {_class_name(value.__objclass__)}.{value.__name__}"
         return None
@@ -168,22 +178,32 @@ class _Walk:
         if namespace.is_own:
             name = f"function {namespace.qualify_code(function.__code__)}"
             return self._reserve(function, name, lambda name: self._describe(function, name))
-        inside = [getattr(function, "__wrapped__", None), getattr(function, "registry", None)]
-        inside.extend(classes.captured(function).values())
-        own = [text for each in inside for text in self._refer_within(each)]
         name = f"function {public_name(namespace.label, function.__code__.co_qualname)}"
-        return f"{name}({', '.join(dict.fromkeys(own))})" if own else name
+        return self._with_own(name, self._own_within(function))
 
-    def _refer_within(self, value: Any) -> list[str]:
-        """The user's own functions and classes that an installed decorator has put in a value."""
-        if isinstance(value, Mapping | list | tuple):
-            items = list(value.values()) if isinstance(value, Mapping) else list(value)
-            return [text for each in items for text in self._refer_within(each)][:1000]
-        is_own = (isinstance(value, FunctionType) and namespace_of_function(value).is_own) or (
-            isinstance(value, type) and namespace_of_class(value).is_own
-        )
-        reference = self._refer(value) if is_own else None
-        return [reference] if reference else []
+    @staticmethod
+    def _with_own(name: str, own: list[str]) -> str:
+        return f"{name}({', '.join(own)})" if own else name
+
+    def _own_within(self, value: Any) -> list[str]:
+        """The user's own functions and classes that installed code, a decorator say, holds on to,
+        having them described."""
+        found: dict[str, None] = {}
+        seen: dict[int, object] = {}
+        waiting = [value]
+        while waiting:
+            each = waiting.pop()
+            if id(each) in seen or isinstance(each, ModuleType):
+                continue
+            seen[id(each)] = each
+            kind = each if isinstance(each, type) else type(each)
+            if isinstance(each, FunctionType) and namespace_of_function(each).is_own:
+                found[self._refer_function(each)] = None
+            elif namespace_of_class(kind).is_own:
+                found[self._refer(kind) or ""] = None
+            elif not isinstance(each, type):
+                waiting.extend(reversed(classes.held_by(each)))
+        return list(found)
 
     def _reserve(self, value: object, name: str, describe: Callable[[str], None]) -> str:
         known = self._references.get(id(value))
@@ -223,7 +243,7 @@ class _Walk:
         state = code.rebound_globals(own_code)
         for path in code.read_names(own_code):
             self._read_name(namespace, path, bare, is_state=path[0] in state)
-        self._refer_within(getattr(function, "__wrapped__", None))
+        self._own_within(getattr(function, "__wrapped__", None))
 
     def _describe_class(self, kind: type[Any], name: str) -> None:
         namespace = namespace_of_class(kind)
@@ -313,6 +333,7 @@ class _Walk:
         except Opaque as error:
             if not is_lenient:
                 raise self._cannot_compare(value, what, error) from error
+            self._own_within(value)
 
     def _cannot_compare(self, value: object, what: str, error: Opaque) -> UsageError:
         kind = public_name(type(value).__module__, type(value).__qualname__)

@@ -1,0 +1,147 @@
+"""`batten run`: do what is left of a job."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from batten.errors import UsageError
+
+if TYPE_CHECKING:
+    from batten.engine.report import Report
+
+NAME = "run"
+HELP = "run a job, or go on with it where it ended"
+
+EXIT_DONE = 0
+EXIT_QUARANTINED = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "job", metavar="JOB[:NAME]", help="a Python file, and the pipeline in it if there are several"
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="items at a time (default: the processors)"
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the job's function; may be repeated",
+    )
+    parser.add_argument(
+        "--resume",
+        choices=("if_possible", "always", "never"),
+        default="if_possible",
+        help="never: refuse where the output exists (default: if_possible)",
+    )
+    parser.add_argument(
+        "--retry-quarantined", action="store_true", help="try quarantined items again"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="only the first N items; never marked complete"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from batten.cli.output import emit_object
+    from batten.cli.progress import choose_progress
+    from batten.engine.job import load_job
+
+    parameters = _read_parameters(arguments.param)
+    # What the user's own code prints must not mix with the one JSON object.
+    with contextlib.redirect_stdout(sys.stderr):
+        job = load_job(arguments.job, parameters)
+        report = job.pipeline.run(
+            jobs=arguments.jobs,
+            resume=arguments.resume,
+            retry_quarantined=arguments.retry_quarantined,
+            limit=arguments.limit,
+            dry_run=arguments.dry_run,
+            progress=choose_progress(is_quiet=arguments.quiet),
+            parameters=job.parameters,
+            next_command=_describe_command(arguments),
+        )
+    if arguments.json:
+        emit_object(report.to_json())
+    else:
+        print("\n".join(describe_report(report)), file=sys.stderr)
+    is_done = report.status != "planned"
+    return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
+
+
+def _read_parameters(given: list[str]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(
+                f"--param {text!r} is not of the form NAME=VALUE.",
+                safe="Nothing was read or written.",
+                next="Write, for instance: --param run_date=2026-04-24",
+            )
+        if name in parameters:
+            raise UsageError(
+                f"--param {name} is given twice.",
+                safe="Nothing was read or written.",
+                next="Give each parameter once.",
+            )
+        parameters[name] = value
+    return parameters
+
+
+def _describe_command(arguments: argparse.Namespace) -> str:
+    words = ["batten", "run", arguments.job]
+    for parameter in arguments.param:
+        words += ["--param", parameter]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def describe_report(report: Report) -> list[str]:
+    """The end of a run, for people."""
+    accounts = report.accounts
+    if accounts is None:
+        return [f"{report.path}: {report.status}."]
+    pending = accounts.pending + accounts.staged
+    counts = f"{accounts.committed:,} committed ({report.rows:,} rows)"
+    for count, word in (
+        (accounts.filtered, "filtered"),
+        (accounts.quarantined, "quarantined"),
+        (accounts.duplicate, "duplicate"),
+        (pending, "pending"),
+    ):
+        if count:
+            counts += f", {count:,} {word}"
+    lines = [f"{report.path}: {_TITLES[report.status]}", f"  {accounts.source:,} items: {counts}"]
+    if report.status in ("complete", "limited"):
+        seconds = sum(report.seconds.get(stage, 0.0) for stage in ("plan", "prepare", "account"))
+        lines.append(
+            f"  this run: {report.executed_items:,} executed, {report.adopted_items:,} adopted "
+            f"from before, {seconds:.1f} s"
+        )
+    if report.vanished_items:
+        lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    if accounts.source == 0:
+        lines.append("  the source has no items: is its path or pattern right?")
+    if accounts.quarantined:
+        lines.append(f"  see why: batten show {shlex.quote(report.path)}")
+    return lines
+
+
+_TITLES = {
+    "complete": "complete; the accounts are closed.",
+    "nothing-to-do": "complete already; nothing to do.",
+    "limited": "limited: not the whole source was asked for, so it is not marked complete.",
+    "planned": "dry run; nothing was written.",
+}
+

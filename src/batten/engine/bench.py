@@ -1,0 +1,265 @@
+"""A worker's bench: runs the steps over a chunk, stages the result, seals batches.
+
+The same bench serves in a process, in a thread and in the driver itself. It writes to `staging/` and
+`staged/` only; publishing is the driver's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from threading import local
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batten.engine.items import Done, ItemRunner
+from batten.engine.pieces import Piece, cut_pieces, encode_piece, load_piece
+from batten.engine.pipeline import Step
+from batten.engine.plan import Plan, PlanBatch
+from batten.engine.rows import ITEM
+from batten.engine.seal import PinRefusedError, seal_pieces
+from batten.engine.tasks import Answer, Prepare, Prepared, Reopen, Reopened, Seal, Sealed, Task, Unsealable
+from batten.errors import CorruptError
+from batten.executors.base import Mark
+from batten.model.names import Layout, StagedChunk
+from batten.model.outcomes import decode_outcomes
+from batten.model.records import PART_KEY, PartDescription, decode_record
+from batten.model.words import Outcome
+from batten.sources.base import Source
+from batten.storage.base import Storage
+from batten.storage.publishing import fresh_name
+
+CHUNK_SECONDS = 0.25
+"""After so much work a worker puts aside what it has, so that no kill costs more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all workers share: where things lie, what to do, and the fingerprints. `work` is
+    that of what makes rows; `fingerprint` also covers how they are laid out."""
+
+    storage: Storage
+    layout: Layout
+    plan: Plan
+    source: Source
+    steps: Sequence[Step]
+    key_column: str
+    fingerprint: str
+    work: str
+    has_time_limit: bool
+    keeps_failures: bool
+
+
+class Bench:
+    """One for all workers; each has its own reader, its own constructed classes."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._own = local()
+
+    def work(self, task: Task, mark: Mark) -> Answer:
+        match task:
+            case Prepare():
+                return self._prepare(task, mark)
+            case Seal():
+                return self._seal(task)
+            case Reopen():
+                return self._reopen(task)
+
+    def _prepare(self, task: Prepare, mark: Mark) -> Prepared:
+        began = perf_counter()
+        batch = self._job.plan.batch(task.batch)
+        schema = self._schema(task.schema)
+        if task.condemned is not None:
+            done = Done(start=task.start, stop=task.stop, failures=[task.condemned])
+        else:
+            done = self._run(task, batch, mark, schema)
+        executed = 0 if task.condemned is not None else done.stop - done.start
+        failures = done.failures
+        if failures and not self._job.keeps_failures:
+            # The failing item stays to be done; the run ends on it.
+            done = Done(start=done.start, stop=failures[0].item, tables=done.tables)
+            done.tables = _before(done.tables, done.stop)
+        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures)
+        sealed: Sealed | None = None
+        chunks: tuple[StagedChunk, ...] = ()
+        if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
+            sealed = self._store_sealed(batch, pieces, schema)
+        if sealed is None and done.stop > done.start:
+            chunks = tuple(self._store_piece(batch, piece) for piece in pieces)
+        return Prepared(
+            batch=task.batch,
+            start=done.start,
+            stop=done.stop,
+            chunks=chunks,
+            sealed=sealed,
+            executed=executed,
+            failures=len(failures),
+            first_failure=failures[0] if failures else None,
+            seconds=perf_counter() - began,
+        )
+
+    def _run(
+        self, task: Prepare, batch: PlanBatch, mark: Mark, schema: pa.Schema | None
+    ) -> Done:
+        own = self._own
+        if not hasattr(own, "runner"):
+            own.reader = self._job.source.open()
+            own.runner = ItemRunner(
+                self._job.steps, self._job.key_column, self._job.has_time_limit
+            )
+        wanted = self._job.plan.wanted(batch, task.start, task.stop)
+        keys = wanted.keys
+        if keys is None:
+            keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
+        runner: ItemRunner = own.runner
+        return runner.run(
+            own.reader.read(wanted),
+            keys,
+            task.start,
+            batch.first_item,
+            mark,
+            schema,
+            CHUNK_SECONDS,
+            task.is_apart,
+        )
+
+    def _seal(self, task: Seal) -> Sealed | Unsealable:
+        job = self._job
+        batch = job.plan.batch(task.batch)
+        pieces: list[Piece] = []
+        damaged = []
+        for chunk in task.chunks:
+            name = job.layout.staged_chunk(chunk.batch, chunk.start, chunk.stop, chunk.digest)
+            piece = load_piece(job.storage, name, chunk.digest, chunk.batch, job.work)
+            if piece is None:
+                damaged.append(chunk)
+            else:
+                pieces.append(piece)
+        if damaged:
+            return Unsealable(batch=task.batch, damaged=tuple(damaged))
+        sealed = self._store_sealed(batch, pieces, self._schema(task.schema))
+        return sealed or Unsealable(batch=task.batch, is_rowless=True)
+
+    def _store_sealed(
+        self, batch: PlanBatch, pieces: Sequence[Piece], schema: pa.Schema | None
+    ) -> Sealed | None:
+        """The batch, sealed and staged; None where it has no rows that could pin the schema."""
+        job = self._job
+        try:
+            made = seal_pieces(batch, pieces, schema, job.plan, job.key_column, job.fingerprint)
+        except PinRefusedError:
+            for piece in pieces:
+                self._store_piece(batch, piece)
+            raise
+        if made is None:
+            return None
+        quarantine_digest = ""
+        if made.quarantine is not None:
+            quarantine_digest = self._store_file(batch, "quarantine", made.quarantine)
+        digest = self._store_file(batch, "sealed", made.part)
+        return Sealed(
+            batch=batch.number,
+            items=batch.items,
+            rows=made.description.rows,
+            outcomes=made.description.outcomes,
+            keys=made.description.keys,
+            size=made.part.size,
+            digest=digest,
+            quarantine_digest=quarantine_digest,
+            schema=made.pinned.serialize().to_pybytes() if made.pinned is not None else None,
+        )
+
+    def _store_file(self, batch: PlanBatch, kind: str, data: pa.Buffer) -> str:
+        digest = hashlib.sha256(memoryview(data)).hexdigest()
+        name = self._job.layout.staged_file(batch.number, kind, digest)
+        self._stage(name, memoryview(data), is_synced=True)
+        return digest
+
+    def _store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
+        data, digest = encode_piece(piece, batch.number, self._job.work)
+        chunk = StagedChunk(
+            batch=batch.number, start=piece.start, stop=piece.stop, digest=digest
+        )
+        name = self._job.layout.staged_chunk(chunk.batch, chunk.start, chunk.stop, digest)
+        self._stage(name, memoryview(data), is_synced=False)
+        return chunk
+
+    def _stage(self, name: str, data: memoryview, *, is_synced: bool) -> None:
+        """Put a whole file into `staged/`. One of that name was made from the same bytes."""
+        storage = self._job.storage
+        throwaway = fresh_name(self._job.layout.staging, name.rpartition("/")[2])
+        storage.stage(throwaway, data, is_synced=is_synced)
+        if not storage.publish(throwaway, name):
+            storage.replace(throwaway, name)
+        else:
+            storage.delete(throwaway)
+
+    def _reopen(self, task: Reopen) -> Reopened:
+        job = self._job
+        batch = job.plan.batch(task.batch)
+        name = job.layout.part(task.batch)
+        try:
+            table = pq.read_table(pa.BufferReader(job.storage.read(name)), use_threads=False)
+            described = decode_record(
+                PartDescription, table.schema.metadata[PART_KEY.encode()]
+            )
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise CorruptError(
+                f"{name} can't be read: {error}.",
+                safe="Nothing was changed.",
+                next="Run `batten verify` to see what else is damaged.",
+            ) from error
+        again = []
+        chunks = []
+        start = 0
+        data = table.drop_columns([job.key_column]).replace_schema_metadata(None)
+        numbers = {key: n for n, key in enumerate(job.plan.key_column(batch).to_pylist())}
+        items = [numbers[key] for key in table.column(job.key_column).to_pylist()]
+        data = data.append_column(ITEM, pa.array(items, pa.int64()))
+        for outcome, run in groupby(decode_outcomes(described.outcomes), _is_quarantined):
+            stop = start + sum(1 for _ in run)
+            if outcome:
+                again.append((start, stop))
+            else:
+                rows = _between(data, items, start, stop)
+                piece = Piece(
+                    start=start, stop=stop, table=rows if rows.num_rows else None, failures=()
+                )
+                chunks.append(self._store_piece(batch, piece))
+            start = stop
+        return Reopened(batch=task.batch, chunks=tuple(chunks), again=tuple(again))
+
+    def _schema(self, serialized: bytes | None) -> pa.Schema | None:
+        if serialized is None:
+            return None
+        if getattr(self._own, "serialized", None) != serialized:
+            self._own.serialized = serialized
+            self._own.schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+        schema: pa.Schema = self._own.schema
+        return schema
+
+
+def _is_quarantined(outcome: Outcome) -> bool:
+    return outcome is Outcome.QUARANTINED
+
+
+def _between(table: pa.Table, items: list[int], start: int, stop: int) -> pa.Table:
+    chosen = [row for row, item in enumerate(items) if start <= item < stop]
+    return table.slice(chosen[0], len(chosen)) if chosen else table.slice(0, 0)
+
+
+def _before(tables: list[pa.Table], stop: int) -> list[pa.Table]:
+    kept = []
+    for table in tables:
+        items = table.column(ITEM).to_pylist()
+        rows = sum(1 for item in items if item < stop)
+        if rows:
+            kept.append(table.slice(0, rows))
+    return kept
+

@@ -1,0 +1,148 @@
+"""Calling the user's functions: tries, pauses between them, and what became of an item."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batten.engine.pipeline import Step
+from batten.errors import BattenError, FailedRunError, StorageError
+
+PAUSE_SECONDS_FIRST = 0.1
+PAUSE_SECONDS_MAX = 10.0
+TRACE_CHARACTERS_MAX = 20_000
+
+DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An item that failed for good: its number in the batch, the error, and how often it was tried."""
+
+    item: int
+    error: str
+    trace: str
+    attempts: int
+
+
+class ItemFailedError(Exception):
+    """Carries a failure out of the calls of one item; never leaves the worker."""
+
+    def __init__(self, error: str, trace: str, attempts: int) -> None:
+        super().__init__(error)
+        self.error = error
+        self.trace = trace
+        self.attempts = attempts
+
+    def at(self, item: int) -> Failure:
+        return Failure(item=item, error=self.error, trace=self.trace, attempts=self.attempts)
+
+
+def describe_error(error: BaseException) -> tuple[str, str]:
+    """One line, and the traceback from the user's own code on."""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace)
+    return text, _as_text("".join(lines))[-TRACE_CHARACTERS_MAX:]
+
+
+def _as_text(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+class Call:
+    """A step's function, ready to be called in this worker; a class is constructed here, once.
+
+    `begin_try` is called before each try, where tries have a time limit."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.kind = step.kind
+        self.begin_try: Callable[[], None] | None = None
+        self._attempts = step.retries + 1
+        self._function: Callable[..., Any] = step.function
+        if isinstance(step.function, type):
+            self._function = self._construct(step.function)
+
+    def _construct(self, kind: type) -> Callable[..., Any]:
+        try:
+            made: Callable[..., Any] = kind()
+        except (Exception, SystemExit) as error:
+            text, trace = describe_error(error)
+            raise FailedRunError(
+                f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
+                safe="Everything that was finished is kept.",
+                next="Mend the class and run the job again.",
+                trace=trace,
+            ) from error
+        if not callable(made):
+            raise FailedRunError(
+                f"{kind.__name__} makes objects that can't be called.",
+                safe="Everything that was finished is kept.",
+                next=f"Give {kind.__name__} a method __call__(self, item).",
+            )
+        return made
+
+    def __call__(self, value: Any) -> Any:
+        """What the function returns; raises `ItemFailedError` when all tries failed.
+
+        A full disk is not the item's fault: it ends the run, and nothing is quarantined."""
+        attempt = 1
+        while True:
+            if self.begin_try is not None:
+                self.begin_try()
+            try:
+                result = self._function(value)
+                return list(result) if self.kind == "flat_map" else result
+            except BattenError:
+                raise
+            except (Exception, SystemExit) as error:
+                if attempt < self._attempts:
+                    pause = min(PAUSE_SECONDS_FIRST * 2 ** (attempt - 1), PAUSE_SECONDS_MAX)
+                else:
+                    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
+                        raise StorageError(
+                            f"The disk is full: {error}.",
+                            safe="Everything that was finished is kept.",
+                            next="Free some space and run the same command again.",
+                            errno=error.errno,
+                        ) from error
+                    text, trace = describe_error(error)
+                    raise ItemFailedError(_as_text(text), trace, attempt) from error
+            attempt += 1
+            time.sleep(pause)
+
+
+class Chain:
+    """Consecutive steps that take one item at a time."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._calls = [Call(step) for step in steps]
+        self._is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
+
+    def watch_tries(self, begin_try: Callable[[], None]) -> None:
+        for call in self._calls:
+            call.begin_try = begin_try
+
+    def __call__(self, item: Any) -> list[Any]:
+        """What the steps make of the item: any number of values."""
+        if self._is_one_map:
+            return [self._calls[0](item)]
+        values = [item]
+        for call in self._calls:
+            if call.kind == "map":
+                values = [call(value) for value in values]
+            elif call.kind == "flat_map":
+                values = [row for value in values for row in call(value)]
+            else:
+                values = [value for value in values if call(value)]
+            if not values:
+                break
+        return values
+

@@ -1,0 +1,59 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from batten.engine.pipeline import ExecutorName, Pipeline, Resume
+from batten.engine.progress import Progress
+from batten.engine.signals import StopSignals
+from batten.model.names import Layout
+from batten.storage.base import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How one run goes; nothing here changes results. `next_command` runs the job again."""
+
+    jobs: int
+    resume: Resume = "if_possible"
+    should_retry_quarantined: bool = False
+    limit: int | None = None
+    is_dry_run: bool = False
+    executor: ExecutorName = "processes"
+    parameters: dict[str, str] = field(default_factory=dict)
+    next_command: str = ""
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One run: what it runs, where, and how far it is."""
+
+    pipeline: Pipeline
+    options: RunOptions
+    storage: Storage
+    layout: Layout
+    path: str
+    run: str
+    progress: Progress
+    signals: StopSignals = field(default_factory=StopSignals)
+    seconds: dict[str, float] = field(default_factory=dict)
+    executed_items: int = 0
+    adopted_items: int = 0
+
+    @property
+    def again(self) -> str:
+        """What to run to go on."""
+        return self.options.next_command or "run the pipeline again"
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time of a stage, in seconds."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began

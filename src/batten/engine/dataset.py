@@ -1,0 +1,255 @@
+"""The dataset as a run finds it: looked at, decided upon, brought in order, planned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation, observe_output
+from batten.engine.clock import utc_now
+from batten.engine.context import Context
+from batten.engine.identity import LAYOUT_PARTS
+from batten.errors import (
+    BattenError,
+    CorruptError,
+    InconsistentError,
+    RefusedError,
+)
+from batten.model.accounting import Accounts, tally_outcomes
+from batten.model.fingerprints import difference
+from batten.model.findings import Code, Finding, Severity
+from batten.model.names import StagedChunk, StagedFile, find_staged
+from batten.model.records import Config, Fingerprint, encode_record
+from batten.model.resume import Decision, Found, ResumeMode, decide_resume
+from batten.model.words import State
+from batten.storage.publishing import create
+from batten.storage.publishing import replace as replace_file
+from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers
+
+SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What was found and decided. `quarantined` maps published batches to how many of their items are."""
+
+    observation: Observation
+    judgement: Judgement
+    decision: Decision
+    fingerprint: Fingerprint
+    work: Fingerprint
+
+    @property
+    def is_complete(self) -> bool:
+        return self.observation.completion is not None
+
+    @property
+    def accounts(self) -> Accounts:
+        return self.judgement.accounts
+
+    @property
+    def rows(self) -> int:
+        return self.judgement.rows
+
+    @property
+    def quarantined_batches(self) -> list[int]:
+        """Published batches that have quarantined items."""
+        return sorted(
+            batch
+            for batch, claim in self.observation.claims.items()
+            if batch in self.observation.parts and tally_outcomes(claim.outcomes)[2]
+        )
+
+    def staged(self) -> Mapping[int, list[StagedChunk | StagedFile]]:
+        """Staged files by batch."""
+        start = len(self.observation.layout.staged) + 1
+        by_batch: dict[int, list[StagedChunk | StagedFile]] = defaultdict(list)
+        for entry in self.observation.staged:
+            found = find_staged(entry.name[start:])
+            if found is not None:
+                by_batch[found.batch].append(found)
+        return by_batch
+
+
+def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Dataset:
+    """What is there and what to do about it. Writes nothing; raises what forbids to go on."""
+    observation, judgement = observe_free(context)
+    refuse_damaged(context, observation, judgement)
+    found = _find(observation, fingerprint)
+    decision = decide_resume(found, ResumeMode(context.options.resume))
+    if decision is Decision.REFUSE_EXISTS:
+        raise RefusedError(
+            f"{context.path} exists, and resume is 'never'.",
+            safe="Nothing was changed.",
+            next="Write to another output, or allow to resume: --resume if_possible.",
+        )
+    if decision is Decision.REFUSE_CHANGED:
+        raise _changed(context, observation, fingerprint)
+    return Dataset(
+        observation=observation,
+        judgement=judgement,
+        decision=decision,
+        fingerprint=fingerprint,
+        work=work,
+    )
+
+
+def observe_free(context: Context) -> tuple[Observation, Judgement]:
+    """What is on disk, as seen by the one who holds the lock."""
+    observation = replace(observe_output(context.storage, context.layout), holder=None)
+    return observation, judge(observation)
+
+
+def _find(observation: Observation, fingerprint: Fingerprint) -> Found:
+    config = observation.config
+    if config is None:
+        return Found.NOTHING
+    if config.fingerprint.digest != fingerprint.digest and not _is_blank(observation, fingerprint):
+        return Found.CHANGED
+    return Found.UNFINISHED if observation.completion is None else Found.FINISHED
+
+
+def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
+    """Whether nothing was published, and what is staged is of use, or nothing is: then a change
+    neither mixes nor loses anything."""
+    config = observation.config
+    if config is None or observation.parts or observation.completion is not None:
+        return False
+    if not observation.staged:
+        return True
+    old, new = (
+        {name: value for name, value in parts.items() if name not in LAYOUT_PARTS}
+        for parts in (config.fingerprint.parts, fingerprint.parts)
+    )
+    return old == new
+
+
+def _changed(
+    context: Context, observation: Observation, fingerprint: Fingerprint
+) -> RefusedError:
+    assert observation.config is not None
+    lines = difference(observation.config.fingerprint, fingerprint)
+    done = len(observation.parts)
+    return RefusedError(
+        f"{context.path} was made by other code or settings: {'; '.join(lines)}.",
+        safe=f"Nothing was changed; {done} published parts stay as they are. "
+        "Going on would mix old rows with new ones.",
+        next="Undo the change, or write to another output; to begin anew, move "
+        f"{context.path} and {context.layout.control} away.",
+    )
+
+
+def refuse_damaged(context: Context, observation: Observation, judgement: Judgement) -> None:
+    """Raise what the findings forbid."""
+    state = judgement.verdict.state
+    if state in (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
+        return
+    worst = [
+        finding
+        for finding in judgement.findings
+        if finding.severity in (Severity.UNKNOWN, Severity.CORRUPT, Severity.INCONSISTENT)
+    ]
+    first = worst[0]
+    more = f" (and {len(worst) - 1} more findings)" if len(worst) > 1 else ""
+    what = f"{first.path}: {first.evidence}{more}."
+    see = f"Run: batten diagnose {context.path}"
+    if state is State.UNKNOWN:
+        raise RefusedError(what, safe="Nothing was changed.", next=f"{_sentence(first)} {see}")
+    missing = find_missing_keys(context, judgement)
+    if missing:
+        shown = ", ".join(missing[:SHOWN_KEYS])
+        rest = f" and {len(missing) - SHOWN_KEYS} more" if len(missing) > SHOWN_KEYS else ""
+        what = f"{what[:-1]}. Missing: {shown}{rest}."
+    kind: type[InconsistentError] = CorruptError if state is State.CORRUPT else InconsistentError
+    raise kind(
+        what,
+        safe="Nothing was changed, and nothing was deleted.",
+        next=f"{_sentence(first)} {see}",
+        missing=tuple(missing),
+    )
+
+
+def _sentence(finding: Finding) -> str:
+    text = finding.safe_action
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def find_missing_keys(context: Context, judgement: Judgement) -> list[str]:
+    """The keys of the batches whose parts are gone, by the plan."""
+    lost = judgement.lost
+    if not lost or judgement.plan is None:
+        return []
+    from batten.engine.plan import Plan
+
+    plan = Plan(context.storage, context.layout, list(judgement.plan.segments))
+    keys: list[str] = []
+    for batch in lost:
+        try:
+            keys += plan.key_texts(plan.batch(batch))
+        except (BattenError, IndexError):
+            continue
+    return keys
+
+
+def bring_in_order(context: Context, dataset: Dataset) -> bool:
+    """Write what must be there before work begins, complete what a crash left half done, and make
+    names durable that a killed process may have left unsynced. True where what was found before no
+    longer holds."""
+    storage, layout = context.storage, context.layout
+    folders = (layout.output, layout.control, layout.plan, layout.commits, layout.quarantine)
+    for folder in (*folders, layout.staging, layout.staged, layout.runs):
+        storage.ensure_folder(folder)
+    for folder in folders:
+        storage.sync_names(folder)
+    observation = dataset.observation
+    config = observation.config
+    has_new_config = config is None or config.fingerprint.digest != dataset.fingerprint.digest
+    if has_new_config:
+        _write_config(context, dataset)
+    unrecorded = [f.batch for f in dataset.judgement.findings if f.code is Code.MISSING_RECORD]
+    rebuild_records(
+        storage,
+        layout,
+        [batch for batch in unrecorded if batch is not None],
+        run=context.run,
+        time=utc_now(),
+    )
+    retire_markers(
+        storage,
+        layout,
+        sorted(observation.given_up.intersection(observation.parts)),
+        run=context.run,
+    )
+    delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
+    return has_new_config
+
+
+def _write_config(context: Context, dataset: Dataset) -> None:
+    """Where an earlier one is replaced, nothing was published under it: its plan and schema go first,
+    from the end, so that what a crash leaves is a shorter plan of the earlier one."""
+    storage, layout = context.storage, context.layout
+    settings = context.pipeline.settings
+    config = Config(
+        fingerprint=dataset.fingerprint,
+        batch_size=settings.batch_size,
+        key_column=settings.key_column,
+        source=next(iter(context.pipeline.source.identity.values()), ""),
+        sink="parquet",
+        parameters=dict(context.options.parameters),
+        next=context.options.next_command,
+        created=utc_now(),
+    )
+    data = encode_record(config)
+    if dataset.observation.config is None:
+        create(storage, layout.staging, layout.config, data)
+        return
+    storage.delete(layout.schema)
+    if not dataset.observation.staged:
+        for segment in reversed(dataset.observation.segments):
+            storage.delete(layout.segment(segment.number))
+            storage.sync_names(layout.plan)
+            storage.delete(layout.segment_keys(segment.number))
+    storage.sync_names(layout.control)
+    replace_file(storage, layout.staging, layout.config, data)

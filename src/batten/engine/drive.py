@@ -1,0 +1,369 @@
+"""The driver: hands tasks to workers, takes their answers, publishes in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from batten.engine.bench import Bench, Job
+from batten.engine.calls import Failure
+from batten.engine.context import Context
+from batten.engine.dataset import Dataset
+from batten.engine.flight import find_condemned
+from batten.engine.plan import Plan
+from batten.engine.progress import Status
+from batten.engine.publisher import Publisher
+from batten.engine.run_log import RunLog
+from batten.engine.schedule import Schedule
+from batten.engine.schema import decode_schema, encode_schema, read_schema_option
+from batten.engine.staged import find_sealed
+from batten.engine.tasks import Prepared, Reopen, Reopened, Sealed, Unsealable
+from batten.errors import CorruptError, FailedRunError, InterruptedRunError
+from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut
+from batten.model.names import StagedChunk, StagedFile
+from batten.model.records import Unreadable
+from batten.storage.local import LocalStorage
+from batten.storage.publishing import create, set_aside
+
+import pyarrow as pa
+
+PUBLISH_SECONDS = 0.1
+"""Sealed batches wait this long for others, to share the syncs of folders; they lie safe on disk."""
+
+PUBLISH_BATCHES = 64
+POLL_SECONDS = 0.2
+DRAIN_SECONDS = 10.0
+"""After a signal, how long items in hand may take to end."""
+
+
+class Driver:
+    """Runs what is pending of one dataset, under its lock. Single-threaded."""
+
+    def __init__(self, context: Context, dataset: Dataset, plan: Plan, log: RunLog) -> None:
+        self._context = context
+        self._dataset = dataset
+        self._plan = plan
+        self._log = log
+        self._storage = context.storage
+        self._layout = context.layout
+        self._staged = dict(dataset.staged())
+        self._publisher = Publisher(
+            self._storage,
+            self._layout,
+            fingerprint=dataset.fingerprint.digest,
+            run=context.run,
+        )
+        self._quarantined = dataset.accounts.quarantined
+        self._published_items = sum(
+            claim.items for claim in dataset.observation.claims.values()
+        )
+        self._ready: list[Sealed] = []
+        self._leftovers: list[str] = []
+        self._published_at = 0.0
+        self._shown_at = 0.0
+        self._began = time.monotonic()
+
+    def drive(self, pending: Sequence[int], to_retry: Sequence[int]) -> None:
+        """Do all that is pending; returns when it is published."""
+        context = self._context
+        steps = context.pipeline.steps
+        units = [step.items for step in steps if step.kind == "map_batches"]
+        unit = None
+        if units:
+            sizes = [size or context.pipeline.settings.batch_size for size in units]
+            unit = max(sizes)
+        timeouts = [s.timeout_seconds for s in steps if s.timeout_seconds is not None]
+        executor = self._make_executor(max(timeouts) if timeouts else None)
+        self._tries = 1 + max((step.retries for step in steps), default=0)
+        schema = self._load_schema()
+        self._had_schema = schema is not None
+        self._schedule = Schedule(
+            self._plan,
+            pending,
+            find_staged=self._find_staged,
+            schema=schema,
+            slots=executor.slots,
+            unit_items=unit,
+            condemned=find_condemned(self._storage, self._layout, self._plan),
+            limit=context.options.limit,
+        )
+        self._schedule.count_items(sum(self._plan.batch(batch).items for batch in pending))
+        bench = Bench(
+            Job(
+                storage=self._storage,
+                layout=self._layout,
+                plan=self._plan,
+                source=context.pipeline.source,
+                steps=steps,
+                key_column=context.pipeline.settings.key_column,
+                fingerprint=self._dataset.fingerprint.digest,
+                work=self._dataset.work.digest,
+                has_time_limit=bool(timeouts),
+                keeps_failures=context.pipeline.settings.on_error == "quarantine",
+            )
+        )
+        try:
+            with context.timed("prepare"):
+                executor.start(bench.work)
+                self._reopen(executor, to_retry)
+                self._loop(executor)
+        finally:
+            executor.stop()
+            context.adopted_items = self._schedule.adopted_items
+            with suppress(Exception):
+                self._storage.delete(self._layout.in_flight(context.run))
+
+    def _make_executor(self, timeout_seconds: float | None) -> Executor:
+        options = self._context.options
+        if options.executor == "serial":
+            from batten.executors.serial import SerialExecutor
+
+            return SerialExecutor()
+        if options.executor == "threads":
+            from batten.executors.threads import ThreadExecutor
+
+            return ThreadExecutor(options.jobs)
+        from batten.executors.processes import ProcessExecutor
+
+        in_flight = None
+        if isinstance(self._storage, LocalStorage):
+            in_flight = Path(self._storage.place) / self._layout.in_flight(self._context.run)
+        return ProcessExecutor(
+            options.jobs,
+            timeout_seconds=timeout_seconds,
+            in_flight=in_flight,
+            stdout_to_stderr=True,
+        )
+
+    def _load_schema(self) -> bytes | None:
+        """The schema that is pinned, or that the job gives, or None yet."""
+        settings = self._context.pipeline.settings
+        try:
+            return _serialize(decode_schema(self._storage.read(self._layout.schema)))
+        except FileNotFoundError:
+            pass
+        except Unreadable as error:
+            raise CorruptError(
+                f"{self._layout.schema} can't be read: {error}.",
+                safe="Nothing was changed.",
+                next="Restore it from a copy.",
+            ) from error
+        if settings.schema is None:
+            return None
+        schema = read_schema_option(settings.schema, settings.key_column)
+        create(self._storage, self._layout.staging, self._layout.schema, encode_schema(schema))
+        return _serialize(schema)
+
+    def _find_staged(self, batch: int) -> tuple[list[StagedChunk], Sealed | None]:
+        files = self._staged.get(batch, [])
+        chunks = [file for file in files if isinstance(file, StagedChunk)]
+        sealed = None
+        if self._had_schema:
+            found = [file for file in files if isinstance(file, StagedFile)]
+            sealed = find_sealed(
+                self._storage,
+                self._layout,
+                self._plan.batch(batch),
+                found,
+                self._dataset.fingerprint.digest,
+            )
+        return chunks, sealed
+
+    def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
+        """Take published batches with quarantined items up again. Their commit records become
+        markers: until the new part is there, the old one stands."""
+        if not batches:
+            return
+        self._storage.ensure_folder(self._layout.recompute)
+        for number, batch in enumerate(batches):
+            set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
+            self._publisher.reopened.add(batch)
+            executor.submit(-number - 1, Reopen(batch=batch))
+        left = len(batches)
+        while left:
+            for event in executor.wait():
+                left -= 1
+                answer = _answer_of(event)
+                if not isinstance(answer, Reopened):
+                    raise FailedRunError(
+                        f"A worker failed while batch {event.task_id} was taken up again: {event}.",
+                        safe="The published part stands.",
+                        next="Run the same command again.",
+                    )
+                retried = sum(stop - start for start, stop in answer.again)
+                self._quarantined -= retried
+                self._schedule.reopen(answer)
+
+    def _loop(self, executor: Executor) -> None:
+        while True:
+            stopping = self._context.signals.received
+            if stopping is None:
+                self._dispatch(executor)
+            self._publish_ready(is_last=not self._schedule.outstanding)
+            if self._schedule.find_unpinned():
+                self._pin(_serialize(pa.schema([])))
+                continue
+            if stopping is not None:
+                self._drain(executor, stopping)
+            if not self._schedule.outstanding:
+                return
+            for event in executor.wait(POLL_SECONDS):
+                self._take(event)
+            self._show()
+
+    def _dispatch(self, executor: Executor) -> None:
+        schedule = self._schedule
+        most = executor.slots * (3 if schedule.are_tasks_short else 1)
+        while schedule.outstanding < most:
+            found = schedule.next_task()
+            if found is None:
+                return
+            executor.submit(*found)
+
+    def _drain(self, executor: Executor, signal: str) -> None:
+        """No new work; what is in hand may end; then stop."""
+        self._log.write("signal", signal=signal)
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._schedule.outstanding and time.monotonic() < until:
+            for event in executor.wait(max(0.0, until - time.monotonic())):
+                self._take(event)
+        self._publish_ready(is_last=True)
+        raise InterruptedRunError(
+            f"Stopped by {signal}.",
+            safe="Everything that was finished is kept; it is safe to run again.",
+            next=f"Run the same command again; it resumes: {self._context.again}",
+        )
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Died):
+            cause = event.cause
+            self._check_raise(cause)
+            self._context.progress.note(f"A worker was {cause}; its item is tried alone.")
+            self._schedule.died(
+                event.task_id,
+                event.item,
+                lambda item, tries: Failure(
+                    item=item, error=f"the worker was {cause}", trace="", attempts=tries
+                ),
+            )
+            return
+        if isinstance(event, TimedOut):
+            seconds = event.seconds
+            text = f"TimeoutError: the item took longer than {seconds:g} seconds"
+            self._schedule.timed_out(
+                event.task_id,
+                event.item,
+                self._tries,
+                lambda item, tries: Failure(item=item, error=text, trace="", attempts=tries),
+            )
+            return
+        answer = _answer_of(event)
+        if isinstance(answer, Prepared):
+            self._take_prepared(event.task_id, answer)
+        elif isinstance(answer, Sealed):
+            self._schedule.sealed(answer, event.task_id)
+            self._pin(answer.schema)
+        elif isinstance(answer, Unsealable):
+            self._schedule.unsealable(event.task_id, answer)
+
+    def _check_raise(self, cause: str) -> None:
+        if self._context.pipeline.settings.on_error == "raise":
+            raise FailedRunError(
+                f"A worker was {cause}, and on_error is 'raise'.",
+                safe="Everything that was finished is kept.",
+                next=f"Mend the cause and run it again: {self._context.again}",
+            )
+
+    def _take_prepared(self, task_id: int, answer: Prepared) -> None:
+        self._schedule.prepared(task_id, answer)
+        if answer.sealed is not None:
+            self._pin(answer.sealed.schema)
+        self._context.executed_items += answer.executed
+        self._quarantined += answer.failures
+        failure = answer.first_failure
+        if failure is None:
+            return
+        settings = self._context.pipeline.settings
+        if settings.on_error == "raise":
+            key = self._key_of(answer.batch, failure.item)
+            raise FailedRunError(
+                f"The item {key!r} failed: {failure.error}",
+                safe="Everything that was finished before it is kept.",
+                next=f"Mend the cause and run it again: {self._context.again}",
+                trace=failure.trace,
+            )
+        if self._quarantined == answer.failures:
+            key = self._key_of(answer.batch, failure.item)
+            self._context.progress.note(f"First quarantined item: {key!r}: {failure.error}")
+        if settings.quarantine_max is not None and self._quarantined > settings.quarantine_max:
+            raise FailedRunError(
+                f"{self._quarantined} items are quarantined; quarantine_max is "
+                f"{settings.quarantine_max}. The last: {failure.error}",
+                safe="Everything that was finished is kept.",
+                next=f"See why: batten show {self._context.path}; or allow more.",
+                trace=failure.trace,
+            )
+
+    def _key_of(self, batch: int, item: int) -> str:
+        return self._plan.key_texts(self._plan.batch(batch))[item]
+
+    def _pin(self, schema: bytes | None) -> None:
+        """Make the schema that the first rows pinned durable, before any part that has it."""
+        if schema is None or self._schedule.schema is not None:
+            return
+        data = encode_schema(pa.ipc.read_schema(pa.py_buffer(schema)))
+        create(self._storage, self._layout.staging, self._layout.schema, data)
+        self._schedule.pin(schema)
+
+    def _publish_ready(self, *, is_last: bool) -> None:
+        for sealed, chunks in self._schedule.take_ready():
+            self._ready.append(sealed)
+            self._leftovers += [
+                self._layout.staged_chunk(c.batch, c.start, c.stop, c.digest) for c in chunks
+            ]
+            self._leftovers += [self._name_of(file) for file in self._staged.pop(sealed.batch, [])]
+        now = time.monotonic()
+        is_due = now - self._published_at >= PUBLISH_SECONDS
+        if not self._ready or not (is_due or is_last or len(self._ready) >= PUBLISH_BATCHES):
+            return
+        with self._context.timed("publish"):
+            self._publisher.publish(self._ready, self._leftovers)
+        self._published_items += sum(sealed.items for sealed in self._ready)
+        self._ready.clear()
+        self._leftovers.clear()
+        self._published_at = time.monotonic()
+
+    def _name_of(self, file: StagedChunk | StagedFile) -> str:
+        if isinstance(file, StagedChunk):
+            return self._layout.staged_chunk(file.batch, file.start, file.stop, file.digest)
+        return self._layout.staged_file(file.batch, file.kind, file.digest)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < POLL_SECONDS:
+            return
+        self._shown_at = now
+        self._context.progress.show(
+            Status(
+                source=self._plan.items + self._plan.duplicates,
+                committed=self._published_items,
+                staged=self._schedule.staged_items,
+                quarantined=self._quarantined,
+                executed=self._context.executed_items,
+                adopted=self._schedule.adopted_items,
+                seconds=now - self._began,
+            )
+        )
+
+
+def _answer_of(event: Event) -> object:
+    if isinstance(event, Raised):
+        raise event.error
+    return event.value if isinstance(event, Finished) else None
+
+
+def _serialize(schema: pa.Schema) -> bytes:
+    data: bytes = schema.serialize().to_pybytes()
+    return data

@@ -1,0 +1,45 @@
+"""What a pipeline is: the fingerprint of all that changes its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batten.engine.fingerprint import combine, describe_function
+from batten.engine.pipeline import Pipeline
+from batten.model.records import Fingerprint
+
+LAYOUT_PARTS = ("schema",)
+"""Parts of the fingerprint that change how rows are written but not what the functions make."""
+
+
+def fingerprint_pipeline(
+    pipeline: Pipeline, parameters: Mapping[str, str]
+) -> tuple[Fingerprint, Fingerprint]:
+    """The fingerprint, and that of the work alone, which staged chunks carry."""
+    parts: dict[str, str] = dict(pipeline.source.identity)
+    places: dict[str, str] = {}
+    for number, step in enumerate(pipeline.steps, 1):
+        described = describe_function(step.function, version=step.version)
+        units = "" if step.items is None else f" of {step.items} items"
+        parts[f"step {number}"] = f"{step.kind} {described.name}{units}"
+        parts.update(described.parts)
+        places.update(described.places)
+    for name, value in parameters.items():
+        parts[f"parameter {name}"] = value
+    settings = pipeline.settings
+    parts["batch size"] = str(settings.batch_size)
+    parts["key column"] = settings.key_column
+    work = combine(parts, places)
+    if settings.schema is not None:
+        parts["schema"] = _describe_schema(settings.schema)
+    return combine(parts, places), work
+
+
+def _describe_schema(schema: object) -> str:
+    if isinstance(schema, Mapping):
+        return ", ".join(f"{name}: {_name_type(kind)}" for name, kind in schema.items())
+    return str(schema)
+
+
+def _name_type(kind: object) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)

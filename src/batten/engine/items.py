@@ -1,0 +1,290 @@
+"""Running the steps over consecutive items of a batch, one at a time or, for `map_batches`, by units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+
+from batten.engine.calls import Call, Chain, Failure, ItemFailedError, describe_error
+from batten.engine.pipeline import Step
+from batten.engine.rows import ITEM, Unfitting, as_row, build_tables, conform_table
+from batten.engine.schema import Unfit
+from batten.executors.base import Mark
+from batten.sources.base import Unavailable
+
+
+@dataclass(kw_only=True)
+class Done:
+    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it."""
+
+    start: int
+    stop: int
+    tables: list[pa.Table] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+class ItemRunner:
+    """Runs the steps in one worker. Made on the first task, so that classes are constructed there."""
+
+    def __init__(self, steps: Sequence[Step], key_column: str, has_time_limit: bool) -> None:
+        place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
+        self._chain = Chain(steps if place is None else steps[:place])
+        self._has_time_limit = has_time_limit
+        self._key_column = key_column
+        self._units = None
+        if place is not None:
+            self._units = UnitCalls(steps[place:], key_column)
+
+    def run(
+        self,
+        items: Iterable[Any],
+        keys: Sequence[Any],
+        start: int,
+        first_item: int,
+        mark: Mark,
+        schema: pa.Schema | None,
+        seconds: float | None,
+        is_apart: bool = False,
+    ) -> Done:
+        """Run over `items`, which are `start` and on of a batch whose first item is number `first_item`
+        of the plan. Stops early when `seconds` are over; at least one item is always run. With
+        `map_batches`, runs all; `is_apart` then calls it for each item alone."""
+        rows, owners, failures, stop = self._collect(items, start, first_item, mark, seconds)
+        if self._units is not None:
+            if self._has_time_limit:
+                self._units.watch_tries(lambda: mark.begin(first_item + start))
+            mark.begin(first_item + start)
+            rows_or_tables = self._units.run(rows, owners, keys, start, failures, is_apart)
+        else:
+            rows_or_tables = (rows, owners)
+        mark.end()
+        tables, unfitting = self._tabulate(rows_or_tables, keys, start, schema)
+        failures += [
+            Failure(item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1)
+            for each in unfitting
+        ]
+        failures.sort(key=lambda failure: failure.item)
+        return Done(start=start, stop=stop, tables=tables, failures=failures)
+
+    def _collect(
+        self, items: Iterable[Any], start: int, first_item: int, mark: Mark, seconds: float | None
+    ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int]:
+        rows: list[dict[str, Any]] = []
+        owners: list[int] = []
+        failures: list[Failure] = []
+        until = None if seconds is None or self._units is not None else perf_counter() + seconds
+        number = start - 1
+        chain, begin = self._chain, mark.begin
+        for number, item in enumerate(items, start):
+            begin(first_item + number)
+            if self._has_time_limit:
+                chain.watch_tries(lambda in_hand=first_item + number: begin(in_hand))  # type: ignore[misc]
+            try:
+                if type(item) is Unavailable:
+                    raise ItemFailedError(*describe_error(item.error), 1)
+                for value in chain(item):
+                    rows.append(value if type(value) is dict else as_row(value))
+                    owners.append(number)
+            except ItemFailedError as failed:
+                failures.append(failed.at(number))
+                _drop(rows, owners, number)
+            except Unfit as error:
+                failures.append(Failure(item=number, error=str(error), trace="", attempts=1))
+                _drop(rows, owners, number)
+            if until is not None and perf_counter() > until:
+                break
+        return rows, owners, failures, number + 1
+
+    def _tabulate(
+        self,
+        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table],
+        keys: Sequence[Any],
+        start: int,
+        schema: pa.Schema | None,
+    ) -> tuple[list[pa.Table], list[Unfitting]]:
+        if isinstance(made, list):
+            return _fit_tables(made, schema)
+        rows, owners = made
+        clashing: list[Unfitting] = []
+        if any(self._key_column in row for row in rows):
+            rows, owners, clashing = _without_key(rows, owners, keys, start, self._key_column)
+        tables, unfitting = build_tables(rows, owners, schema)
+        return tables, [*clashing, *unfitting]
+
+
+def _drop(rows: list[Any], owners: list[int], item: int) -> None:
+    """Take back the rows of an item that failed in the middle of them."""
+    while owners and owners[-1] == item:
+        owners.pop()
+        rows.pop()
+
+
+def _without_key(
+    rows: list[dict[str, Any]],
+    owners: list[int],
+    keys: Sequence[Any],
+    start: int,
+    key_column: str,
+) -> tuple[list[dict[str, Any]], list[int], list[Unfitting]]:
+    """Rows that repeat their key under its own name are as good as rows that don't."""
+    clashing = {
+        owner: row[key_column]
+        for row, owner in zip(rows, owners, strict=True)
+        if key_column in row and str(row[key_column]) != str(keys[owner - start])
+    }
+    kept = [
+        ({name: value for name, value in row.items() if name != key_column}, owner)
+        for row, owner in zip(rows, owners, strict=True)
+        if owner not in clashing
+    ]
+    reason = (
+        "the row has a column {0!r} of its own, which is the name of the key's; "
+        'name the key another way: .options(key_column="…")'
+    ).format(key_column)
+    return (
+        [row for row, _ in kept],
+        [owner for _, owner in kept],
+        [Unfitting(item=owner, reason=reason) for owner in clashing],
+    )
+
+
+def _fit_tables(
+    tables: list[pa.Table], schema: pa.Schema | None
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    if schema is None:
+        return tables, []
+    fitted: list[pa.Table] = []
+    unfitting: list[Unfitting] = []
+    for table in tables:
+        own, unfit = conform_table(table, schema)
+        fitted += own
+        unfitting += unfit
+    return ([pa.concat_tables(fitted).combine_chunks()] if fitted else []), unfitting
+
+
+class UnitCalls:
+    """`map_batches` and what follows it, over the rows of a unit of items."""
+
+    def __init__(self, steps: Sequence[Step], key_column: str) -> None:
+        self._call = Call(steps[0])
+        place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
+        self._chain = Chain(steps[1:place]) if place > 1 else None
+        self._next = UnitCalls(steps[place:], key_column) if place < len(steps) else None
+        self._key_column = key_column
+
+    def watch_tries(self, begin_try: Any) -> None:
+        self._call.begin_try = begin_try
+        if self._chain is not None:
+            self._chain.watch_tries(begin_try)
+        if self._next is not None:
+            self._next.watch_tries(begin_try)
+
+    def run(
+        self,
+        rows: list[dict[str, Any]],
+        owners: list[int],
+        keys: Sequence[Any],
+        start: int,
+        failures: list[Failure],
+        is_apart: bool,
+    ) -> list[pa.Table]:
+        """Tables of the results; adds the items that failed to `failures`."""
+        groups = _by_item(rows, owners)
+        made: list[pa.Table] = []
+        if not is_apart and groups:
+            try:
+                return self._call_with(groups, keys, start)
+            except (ItemFailedError, Unfit) as error:
+                if len(groups) == 1:
+                    failures.append(_as_failure(error, groups[0][0]))
+                    return []
+        for group in groups:
+            try:
+                made += self._call_with([group], keys, start)
+            except (ItemFailedError, Unfit) as error:
+                failures.append(_as_failure(error, group[0]))
+        return made
+
+    def _call_with(
+        self, groups: list[tuple[int, list[dict[str, Any]]]], keys: Sequence[Any], start: int
+    ) -> list[pa.Table]:
+        rows = [row for _, own in groups for row in own]
+        owners = [item for item, own in groups for _ in own]
+        tables, unfitting = build_tables(
+            [{k: v for k, v in row.items() if k != self._key_column} for row in rows], owners, None
+        )
+        if unfitting or len(tables) != 1:
+            raise Unfit(
+                unfitting[0].reason if unfitting else "rows of different types in one Arrow table"
+            )
+        table = tables[0].drop_columns([ITEM])
+        key_values = pa.array([keys[owner - start] for owner in owners])
+        table = table.add_column(0, self._key_column, key_values)
+        made = self._accept(self._call(table), owners, keys, start)
+        if self._chain is None and self._next is None:
+            return [made] if made.num_rows else []
+        return self._follow(made, keys, start)
+
+    def _accept(
+        self, made: Any, owners: list[int], keys: Sequence[Any], start: int
+    ) -> pa.Table:
+        """The result with the item of each row, in the order of the plan."""
+        if isinstance(made, pa.RecordBatch):
+            made = pa.Table.from_batches([made])
+        if not isinstance(made, pa.Table):
+            raise Unfit(f"the function returned a {type(made).__name__}, not an Arrow table")
+        if self._key_column in made.column_names:
+            allowed = {keys[owner - start]: owner for owner in owners}
+            try:
+                items = [allowed[key] for key in made.column(self._key_column).to_pylist()]
+            except KeyError as error:
+                raise Unfit(f"the result has a key that did not go in: {error}") from error
+            made = made.drop_columns([self._key_column])
+        elif made.num_rows == len(owners):
+            items = owners
+        else:
+            raise Unfit(
+                f"the result has {made.num_rows} rows for {len(owners)} and no column "
+                f"{self._key_column!r} that says which are whose"
+            )
+        made = made.combine_chunks().append_column(ITEM, pa.array(items, pa.int64()))
+        return made if items == sorted(items) else made.sort_by(ITEM).combine_chunks()
+
+    def _follow(self, made: pa.Table, keys: Sequence[Any], start: int) -> list[pa.Table]:
+        owners = made.column(ITEM).to_pylist()
+        rows = made.drop_columns([ITEM]).to_pylist()
+        if self._chain is not None:
+            pairs = [
+                (as_row(value), owner)
+                for row, owner in zip(rows, owners, strict=True)
+                for value in self._chain(row)
+            ]
+            rows, owners = [row for row, _ in pairs], [owner for _, owner in pairs]
+        if self._next is not None:
+            return self._next._call_with(_by_item(rows, owners), keys, start) if rows else []
+        tables, unfitting = build_tables(rows, owners, None)
+        if unfitting:
+            raise Unfit(unfitting[0].reason)
+        return tables
+
+
+def _by_item(
+    rows: list[dict[str, Any]], owners: list[int]
+) -> list[tuple[int, list[dict[str, Any]]]]:
+    groups: list[tuple[int, list[dict[str, Any]]]] = []
+    for row, owner in zip(rows, owners, strict=True):
+        if groups and groups[-1][0] == owner:
+            groups[-1][1].append(row)
+        else:
+            groups.append((owner, [row]))
+    return groups
+
+
+def _as_failure(error: ItemFailedError | Unfit, item: int) -> Failure:
+    if isinstance(error, ItemFailedError):
+        return error.at(item)
+    return Failure(item=item, error=str(error), trace="", attempts=1)

@@ -1,0 +1,344 @@
+"""What the user writes: a source, steps, a sink. Building a pipeline reads and imports nothing heavy.
+
+    pipeline = (
+        batten.from_files("clips/**/*.mp4")
+        .map(measure, retries=2)
+        .write_parquet("features/")
+    )
+
+Every method gives a new pipeline. Relative paths are relative to the job file, or to the current
+folder where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from batten.engine.place import current_folder
+from batten.errors import UsageError
+from batten.sources.base import Source
+
+if TYPE_CHECKING:
+    from batten.engine.progress import Progress
+    from batten.engine.report import Report
+
+StepKind = Literal["map", "flat_map", "filter", "map_batches"]
+Resume = Literal["if_possible", "always", "never"]
+ExecutorName = Literal["processes", "threads", "serial"]
+
+DEFAULT_BATCH_SIZE = 1000
+"""Items in a batch, and so in a part, where the job does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One function of a pipeline and how it is called."""
+
+    kind: StepKind
+    function: Callable[..., Any]
+    retries: int = 0
+    timeout_seconds: float | None = None
+    items: int | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What holds for the whole pipeline; see `Pipeline.options`."""
+
+    batch_size: int = DEFAULT_BATCH_SIZE
+    on_error: Literal["quarantine", "raise"] = "quarantine"
+    quarantine_max: int | None = None
+    schema: Any = None
+    key_column: str = "key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """A source, the steps its items go through, and where the rows are written."""
+
+    source: Source
+    steps: tuple[Step, ...] = ()
+    output: Path | None = None
+    settings: Options = field(default_factory=Options)
+    written_output: str = ""
+    folder: Path = field(default_factory=current_folder)
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        version: str | None = None,
+    ) -> Pipeline:
+        """Each item (or what the step before gave) becomes one row: a dict, a dataclass or a
+        pydantic model.
+
+        `function` may be a class: it is constructed once in each worker, then called. `retries`
+        are further tries after a first that raised, with growing pauses; an item that failed them
+        all is quarantined. `timeout_seconds` is the longest a try may take; its worker is then
+        killed. `version` declares the function's identity where its code cannot be compared.
+        """
+        return self._with_step(
+            "map",
+            function,
+            retries=retries,
+            timeout_seconds=timeout_seconds,
+            version=version,
+        )
+
+    def flat_map(
+        self,
+        function: Callable[..., Iterable[Any]],
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        version: str | None = None,
+    ) -> Pipeline:
+        """Each item becomes any number of rows; all carry its key. Options as for `map`."""
+        return self._with_step(
+            "flat_map",
+            function,
+            retries=retries,
+            timeout_seconds=timeout_seconds,
+            version=version,
+        )
+
+    def filter(
+        self,
+        function: Callable[..., Any],
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        version: str | None = None,
+    ) -> Pipeline:
+        """Keeps what `function` says yes to. Items without rows are counted as filtered."""
+        return self._with_step(
+            "filter",
+            function,
+            retries=retries,
+            timeout_seconds=timeout_seconds,
+            version=version,
+        )
+
+    def map_batches(
+        self,
+        function: Callable[..., Any],
+        *,
+        items: int | None = None,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        version: str | None = None,
+    ) -> Pipeline:
+        """An Arrow table in, an Arrow table out.
+
+        The table holds the rows of `items` consecutive items of the plan, by default a whole
+        batch, always the same ones however often the run was killed. It has the key column;
+        the result must have it too, or as many rows as came in. When the call fails, its items
+        are tried one by one.
+        """
+        if items is not None:
+            _check_count("items", items, at_least=1)
+        return self._with_step(
+            "map_batches",
+            function,
+            items=items,
+            retries=retries,
+            timeout_seconds=timeout_seconds,
+            version=version,
+        )
+
+    def write_parquet(self, path: str | os.PathLike[str]) -> Pipeline:
+        """Write a folder of Parquet parts, one a batch, in the order of the plan."""
+        if self.output is not None:
+            raise UsageError(
+                f"This pipeline already writes to {self.written_output!r}.",
+                safe="Nothing was read or written.",
+                next="Write to one place; a second sink is not supported yet.",
+            )
+        written = os.fspath(path)
+        if not written or not written.strip("/. "):
+            raise UsageError(
+                f"{written!r} is not a folder that batten can own.",
+                safe="Nothing was read or written.",
+                next='Name a folder of its own: .write_parquet("features/").',
+            )
+        return replace(self, output=self.folder / written, written_output=written)
+
+    def options(
+        self,
+        *,
+        batch_size: int | None = None,
+        on_error: Literal["quarantine", "raise"] | None = None,
+        quarantine_max: int | None = None,
+        schema: Any = None,
+        key_column: str | None = None,
+    ) -> Pipeline:
+        """Settings of the whole pipeline; what is left out stays as it was.
+
+        `batch_size`: items in a part. `on_error`: "quarantine" sets an item that failed for good
+        aside and goes on, "raise" ends the run. `quarantine_max`: more quarantined items than this
+        end the run. `schema`: the columns, as a pyarrow schema or a dict of names to pyarrow types
+        or their names ("int64", "string"); else the first batch that has rows pins it.
+        `key_column`: the name of the first column of the output.
+        """
+        settings = self.settings
+        if batch_size is not None:
+            _check_count("batch_size", batch_size, at_least=1)
+            settings = replace(settings, batch_size=batch_size)
+        if on_error is not None:
+            if on_error not in ("quarantine", "raise"):
+                raise UsageError(
+                    f"on_error is {on_error!r}.",
+                    safe="Nothing was read or written.",
+                    next='Say on_error="quarantine" or on_error="raise".',
+                )
+            settings = replace(settings, on_error=on_error)
+        if quarantine_max is not None:
+            _check_count("quarantine_max", quarantine_max, at_least=0)
+            settings = replace(settings, quarantine_max=quarantine_max)
+        if schema is not None:
+            settings = replace(settings, schema=schema)
+        if key_column is not None:
+            if not isinstance(key_column, str) or not key_column:
+                raise UsageError(
+                    f"key_column is {key_column!r}.",
+                    safe="Nothing was read or written.",
+                    next='Give the name of a column: key_column="clip".',
+                )
+            settings = replace(settings, key_column=key_column)
+        return replace(self, settings=settings)
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        resume: Resume = "if_possible",
+        retry_quarantined: bool = False,
+        limit: int | None = None,
+        dry_run: bool = False,
+        executor: ExecutorName = "processes",
+        progress: Progress | None = None,
+        parameters: Mapping[str, str] | None = None,
+        next_command: str = "",
+    ) -> Report:
+        """Do what is left to do, and give the accounts.
+
+        Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises a
+        `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`: how many
+        items at a time, by default the processors. `executor`: "processes" survive a function that
+        crashes; "threads" and "serial" do not, and can't enforce time limits.
+        """
+        from batten.engine.run import RunOptions, run_pipeline
+
+        if jobs is not None:
+            _check_count("jobs", jobs, at_least=1)
+        if limit is not None:
+            _check_count("limit", limit, at_least=0)
+        for name, value, allowed in (
+            ("resume", resume, ("if_possible", "always", "never")),
+            ("executor", executor, ("processes", "threads", "serial")),
+        ):
+            if value not in allowed:
+                raise UsageError(
+                    f"{name} is {value!r}.",
+                    safe="Nothing was read or written.",
+                    next=f"Say one of {', '.join(allowed)}.",
+                )
+        options = RunOptions(
+            jobs=jobs if jobs is not None else len(os.sched_getaffinity(0)),
+            resume=resume,
+            should_retry_quarantined=retry_quarantined,
+            limit=limit,
+            is_dry_run=dry_run,
+            executor=executor,
+            parameters=dict(parameters or {}),
+            next_command=next_command,
+        )
+        return run_pipeline(self, options, progress)
+
+    def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Pipeline:
+        if not callable(function):
+            raise UsageError(
+                f".{kind}() takes a function, not {type(function).__name__}.",
+                safe="Nothing was read or written.",
+                next=f"Give the function itself, without calling it: .{kind}(measure).",
+            )
+        _check_count("retries", options["retries"], at_least=0)
+        timeout = options["timeout_seconds"]
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise UsageError(
+                f"timeout_seconds is {timeout!r}.",
+                safe="Nothing was read or written.",
+                next="Give a number of seconds above zero.",
+            )
+        if self.output is not None:
+            raise UsageError(
+                f".{kind}() stands after the sink.",
+                safe="Nothing was read or written.",
+                next=f"Put .{kind}() before .write_parquet().",
+            )
+        step = Step(kind=kind, function=function, **options)
+        return replace(self, steps=(*self.steps, step))
+
+
+def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
+    """The files that a pattern names (`clips/**/*.mp4`), each a `Path`; the key is the path
+    relative to the folder before the first wildcard, with `/`. Hidden files are left out."""
+    from batten.sources.files import FileSource
+
+    folder = current_folder()
+    return Pipeline(source=FileSource(os.fspath(pattern), folder=folder), folder=folder)
+
+
+def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
+    """A list, any iterable, or a function that gives one. `key`: a field's name, or a function of the
+    item; without it the ordinal is the key."""
+    from batten.sources.items import ItemSource
+
+    return Pipeline(source=ItemSource(items, key=key))
+
+
+def from_range(stop: int) -> Pipeline:
+    """The numbers from 0 to `stop` (exclusive), which are their own keys."""
+    from batten.sources.range import RangeSource
+
+    return Pipeline(source=RangeSource(stop))
+
+
+def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+    """The lines of a JSON Lines file, each as a dict; `key` names the field that is the key."""
+    from batten.sources.jsonl import JsonLinesSource
+
+    folder = current_folder()
+    return Pipeline(source=JsonLinesSource(os.fspath(path), key=key, folder=folder), folder=folder)
+
+
+def from_csv(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+    """The records of a CSV file with a header, each a dict of texts; `key` names a column."""
+    from batten.sources.csv import CsvSource
+
+    folder = current_folder()
+    return Pipeline(source=CsvSource(os.fspath(path), key=key, folder=folder), folder=folder)
+
+
+def from_parquet(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+    """The rows of a Parquet file or of a folder of them, each a dict; `key` names a column."""
+    from batten.sources.parquet import ParquetSource
+
+    folder = current_folder()
+    return Pipeline(source=ParquetSource(os.fspath(path), key=key, folder=folder), folder=folder)
+
+
+def _check_count(name: str, value: object, *, at_least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise UsageError(
+            f"{name} is {value!r}.",
+            safe="Nothing was read or written.",
+            next=f"Give a whole number of at least {at_least}.",
+        )

@@ -1,0 +1,150 @@
+"""The plan: what there is to do, durable before anything is done, read a batch at a time.
+
+A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals say
+all, an Arrow file with a record batch for every batch: keys, positions, payloads. The Arrow file is
+published first, so a record never names keys that are not there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from batten.errors import CorruptError
+from batten.model.keys import describe_ordinals
+from batten.model.names import Layout
+from batten.model.records import Segment
+from batten.sources.base import ItemsWanted
+from batten.storage.base import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPEN_SEGMENTS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanBatch:
+    """One batch of the plan. `first_item` is the number of its first item within the whole plan;
+    `keys_description` stands for its keys (see `model.keys`)."""
+
+    number: int
+    first_item: int
+    items: int
+    keys_description: str
+    segment: int
+    index: int
+
+
+class Plan:
+    """The segments of a plan, and the batches in them. May be used in several processes."""
+
+    def __init__(self, storage: Storage, layout: Layout, segments: list[Segment]) -> None:
+        self._storage = storage
+        self._layout = layout
+        self.segments = segments
+        self._first_batches = [segment.first_batch for segment in segments]
+        self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
+
+    @property
+    def batches(self) -> int:
+        return sum(segment.batches for segment in self.segments)
+
+    @property
+    def items(self) -> int:
+        return sum(segment.items for segment in self.segments)
+
+    @property
+    def duplicates(self) -> int:
+        return self.segments[-1].duplicates if self.segments else 0
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.segments) and self.segments[-1].is_limited
+
+    def batch(self, number: int) -> PlanBatch:
+        place = self._place_of(number)
+        segment = self.segments[place]
+        index = number - segment.first_batch
+        first = segment.first_ordinal + index * segment.batch_size
+        items = min(segment.batch_size, segment.items - index * segment.batch_size)
+        described = segment.keys[index] if segment.is_keyed else ""
+        return PlanBatch(
+            number=number,
+            first_item=first,
+            items=items,
+            keys_description=described or describe_ordinals(first, first + items),
+            segment=place,
+            index=index,
+        )
+
+    def batch_of_item(self, item: int) -> int | None:
+        """The batch that holds the item of this number, or None where the plan does not."""
+        for segment in self.segments:
+            if segment.first_ordinal <= item < segment.first_ordinal + segment.items:
+                return segment.first_batch + (item - segment.first_ordinal) // segment.batch_size
+        return None
+
+    def wanted(self, batch: PlanBatch, start: int, stop: int) -> ItemsWanted:
+        """What to ask the source for, to have items `start` to `stop` of the batch."""
+        table = self._columns(batch)
+        return ItemsWanted(
+            first_ordinal=batch.first_item + start,
+            count=stop - start,
+            keys=_slice(table, "key", start, stop),
+            positions=_slice(table, "position", start, stop),
+            payloads=_slice(table, "payload", start, stop),
+        )
+
+    def key_column(self, batch: PlanBatch) -> pa.Array:
+        """The keys of a batch, as they stand in the output: texts, or ordinals."""
+        if self.segments[batch.segment].is_keyed:
+            table = self._columns(batch)
+            if table is not None:
+                return table.column("key")
+        import pyarrow as pa
+
+        return pa.array(range(batch.first_item, batch.first_item + batch.items), pa.int64())
+
+    def key_texts(self, batch: PlanBatch) -> list[str]:
+        return [str(key) for key in self.key_column(batch).to_pylist()]
+
+    def _place_of(self, number: int) -> int:
+        place = bisect_right(self._first_batches, number) - 1
+        while place >= 0 and number >= self.segments[place].first_batch + self.segments[place].batches:
+            place -= 1
+        if place < 0:
+            raise IndexError(f"the plan has no batch {number}")
+        return place
+
+    def _columns(self, batch: PlanBatch) -> pa.RecordBatch | None:
+        segment = self.segments[batch.segment]
+        if not segment.keys_size:
+            return None
+        import pyarrow as pa
+
+        try:
+            return self._open(segment.number).get_batch(batch.index)
+        except (pa.ArrowException, FileNotFoundError) as error:
+            name = self._layout.segment_keys(segment.number)
+            raise CorruptError(
+                f"The plan can't be read: {name}: {error}.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; `batten verify` tells what else is damaged.",
+            ) from error
+
+    def _open_segment(self, number: int) -> pa.ipc.RecordBatchFileReader:
+        import pyarrow as pa
+
+        return pa.ipc.open_file(
+            pa.PythonFile(self._storage.open(self._layout.segment_keys(number)), mode="r")
+        )
+
+
+def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[object] | None:
+    if table is None or table.schema.get_field_index(name) < 0:
+        return None
+    values: list[object] = table.column(name).slice(start, stop - start).to_pylist()
+    return values

@@ -1,0 +1,281 @@
+"""Making and extending the plan: one look at the source, what is new goes to the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from batten.engine.key_index import KeyIndex
+from batten.engine.plan import Plan
+from batten.errors import CorruptError, RefusedError
+from batten.model.keys import describe_keys
+from batten.model.names import Layout
+from batten.model.records import Segment, encode_record
+from batten.sources.base import Source
+from batten.storage.base import Storage
+from batten.storage.publishing import create
+
+SEGMENT_ITEMS = 1 << 18
+"""At most about so many items go into one segment, since it is made in memory."""
+
+DUPLICATE_EXAMPLES = 10
+
+Row = tuple[str | None, int | None, bytes | None]
+
+
+@dataclass
+class Look:
+    """What a look at the source found, besides the new items it yields."""
+
+    seen: int = 0
+    duplicates: int = 0
+    examples: list[str] = field(default_factory=list)
+    vanished: int = 0
+    is_limited: bool = False
+
+
+def count_new_items(source: Source, plan: Plan, limit: int | None) -> int:
+    """How many items a plan would gain now. Writes nothing."""
+    return sum(1 for _ in _new_rows(source, plan, limit, Look()))
+
+
+def extend_plan(
+    storage: Storage,
+    layout: Layout,
+    source: Source,
+    plan: Plan,
+    batch_size: int,
+    *,
+    limit: int | None = None,
+    before_change: Callable[[], None],
+) -> tuple[Plan, Look]:
+    """The plan with all items of the source in it, and what was seen.
+
+    Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
+    extends to the same. Items are never taken out: a key that the source no longer has is counted as
+    vanished and kept. With a `limit`, the plan holds at most so many items. `before_change` is
+    called before anything is written.
+    """
+    look = Look()
+    storing = _Storing(storage, layout, before_change)
+    count = source.count_items()
+    if count is not None and not source.is_keyed:
+        segments = _extend_by_count(storing, plan, batch_size, count, limit, look)
+        return Plan(storage, layout, segments), look
+    rows = _new_rows(source, plan, limit, look)
+    segments = list(plan.segments)
+    per_segment = max(batch_size, SEGMENT_ITEMS // batch_size * batch_size)
+    while taken := _take(rows, per_segment):
+        segment, data = _encode_segment(segments, taken, batch_size, look, source.is_keyed)
+        storing.store(segment, data)
+        segments.append(segment)
+    last = segments[-1] if segments else None
+    look.duplicates = max(look.duplicates, plan.duplicates)
+    if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
+        segment, data = _encode_segment(segments, [], batch_size, look, source.is_keyed)
+        storing.store(segment, data)
+        segments.append(segment)
+    return Plan(storage, layout, segments), look
+
+
+def _extend_by_count(
+    storing: _Storing,
+    plan: Plan,
+    batch_size: int,
+    count: int,
+    limit: int | None,
+    look: Look,
+) -> list[Segment]:
+    look.seen = count
+    _refuse_shrunk(plan, count)
+    target = count if limit is None else max(plan.items, min(limit, count))
+    look.is_limited = target < count
+    segments = list(plan.segments)
+    if target > plan.items or not segments or plan.is_limited != look.is_limited:
+        segment = _make_segment(segments, target - plan.items, batch_size, look, is_keyed=False)
+        storing.store(segment, b"")
+        segments.append(segment)
+    return segments
+
+
+def _refuse_shrunk(plan: Plan, count: int) -> None:
+    if count < plan.items:
+        raise RefusedError(
+            f"The source has {count} items, but {plan.items} are planned.",
+            safe="Nothing was changed; what is committed stays.",
+            next="Give the source its items back, or write to another output.",
+        )
+
+
+def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iterator[Row]:
+    """The items that the plan does not have, in the order of the source; fills in `look`."""
+    find_new = _find_new_keyed if source.is_keyed else _find_new_ordinals
+    planned = plan.items
+    for row in find_new(source, plan, look):
+        if limit is not None and planned >= limit:
+            look.is_limited = True
+            return
+        planned += 1
+        yield row
+
+
+def _scan_rows(source: Source, look: Look) -> Iterator[Row]:
+    for block in source.scan():
+        look.seen += block.count
+        nothing = [None] * block.count
+        yield from zip(
+            block.keys or nothing,
+            block.positions or nothing,
+            block.payloads or nothing,
+            strict=True,
+        )
+
+
+def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
+    planned = plan.items
+    for number, row in enumerate(_scan_rows(source, look)):
+        if number >= planned:
+            yield row
+    _refuse_shrunk(plan, look.seen)
+
+
+def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
+    """While the source and the plan agree key by key, nothing is remembered; from the first
+    difference on, an index of all planned keys tells new ones from known and repeated ones."""
+    rows = _scan_rows(source, look)
+    planned = _planned_keys(plan)
+    same = 0
+    pending: Row | None = None
+    for row in rows:
+        expected = next(planned, None)
+        if row[0] != expected:
+            pending = row
+            break
+        same += 1
+    if pending is None:
+        look.vanished = plan.items - same
+        return
+    index = KeyIndex()
+    for key in _planned_keys(plan):
+        index.add(key)
+    found = same
+    fresh: set[int] = set()
+    row_or_none: Row | None = pending
+    while row_or_none is not None:
+        key = row_or_none[0] or ""
+        known = index.find(key)
+        if known is None:
+            index.add(key)
+            yield row_or_none
+        elif known >= plan.items or known < same or known in fresh:
+            look.duplicates += 1
+            if len(look.examples) < DUPLICATE_EXAMPLES:
+                look.examples.append(key)
+        else:
+            fresh.add(known)
+            found += 1
+        row_or_none = next(rows, None)
+    look.vanished = plan.items - found
+
+
+def _planned_keys(plan: Plan) -> Iterator[str]:
+    for number in range(plan.batches):
+        yield from plan.key_texts(plan.batch(number))
+
+
+def _take(rows: Iterator[Row], most: int) -> list[Row]:
+    taken = []
+    for row in rows:
+        taken.append(row)
+        if len(taken) == most:
+            break
+    return taken
+
+
+def _make_segment(
+    before: list[Segment],
+    items: int,
+    batch_size: int,
+    look: Look,
+    *,
+    is_keyed: bool,
+    keys: list[str] | None = None,
+    data: bytes | memoryview = b"",
+) -> Segment:
+    return Segment(
+        number=len(before),
+        first_batch=sum(segment.batches for segment in before),
+        first_ordinal=sum(segment.items for segment in before),
+        items=items,
+        batch_size=batch_size,
+        is_keyed=is_keyed,
+        duplicates=look.duplicates,
+        duplicate_examples=list(look.examples),
+        is_limited=look.is_limited,
+        keys=keys or [],
+        keys_size=len(data),
+        keys_digest=hashlib.sha256(data).hexdigest() if len(data) else "",
+    )
+
+
+def _encode_segment(
+    before: list[Segment], rows: list[Row], batch_size: int, look: Look, is_keyed: bool
+) -> tuple[Segment, bytes | memoryview]:
+    import pyarrow as pa
+
+    columns: dict[str, tuple[int, pa.DataType]] = {}
+    for place, (name, kind) in enumerate(
+        (("key", pa.string()), ("position", pa.int64()), ("payload", pa.large_binary()))
+    ):
+        if rows and rows[0][place] is not None:
+            columns[name] = (place, kind)
+    if not columns:
+        return _make_segment(before, len(rows), batch_size, look, is_keyed=is_keyed), b""
+    schema = pa.schema([(name, kind) for name, (_, kind) in columns.items()])
+    sink = pa.BufferOutputStream()
+    keys = []
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    with pa.ipc.new_file(sink, schema, options=options) as writer:
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            arrays = [
+                pa.array([row[place] for row in batch], kind) for place, kind in columns.values()
+            ]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            if is_keyed:
+                keys.append(describe_keys(row[0] or "" for row in batch))
+    data = memoryview(sink.getvalue())
+    segment = _make_segment(
+        before, len(rows), batch_size, look, is_keyed=is_keyed, keys=keys, data=data
+    )
+    return segment, data
+
+
+class _Storing:
+    """Stores segments: the keys first, then the record that names them."""
+
+    def __init__(
+        self, storage: Storage, layout: Layout, before_change: Callable[[], None]
+    ) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._before_change: Callable[[], None] | None = before_change
+
+    def store(self, segment: Segment, data: bytes | memoryview) -> None:
+        """A keys file without its record is what a crash left before; it is made anew."""
+        if self._before_change is not None:
+            self._before_change()
+            self._before_change = None
+        storage, layout = self._storage, self._layout
+        if len(data):
+            name = layout.segment_keys(segment.number)
+            storage.delete(name)
+            create(storage, layout.staging, name, data)
+        name = layout.segment(segment.number)
+        if not create(storage, layout.staging, name, encode_record(segment)):
+            raise CorruptError(
+                f"{name} appeared while the plan was being extended.",
+                safe="Nothing was changed.",
+                next="Run `batten diagnose`; something else writes to the control folder.",
+            )

@@ -1,0 +1,109 @@
+"""Publishing: sealed batches become visible, in order, and their commit records durable.
+
+For each batch: quarantine file, part, commit record; the syncs of folders are shared by all batches that
+are ready together. What was staged goes last, when all that replaces it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from batten.engine.clock import utc_now
+from batten.engine.tasks import Sealed
+from batten.errors import InconsistentError
+from batten.model.names import DIGEST_CHARACTERS, Layout
+from batten.model.records import CommitRecord, encode_record
+from batten.storage.base import Storage
+from batten.storage.publishing import create_many, set_aside
+from batten.storage.relative import last_piece
+from batten.storage.upkeep import retire_markers
+
+
+class Publisher:
+    """Publishes under the dataset's lock. A batch taken up again replaces its part in one step."""
+
+    def __init__(self, storage: Storage, layout: Layout, *, fingerprint: str, run: str) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._fingerprint = fingerprint
+        self._run = run
+        self.reopened: set[int] = set()
+
+    def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
+        """Publish these batches, then delete what was staged for them; `leftovers` are names."""
+        first_quarantines = [
+            each for each in ready if each.quarantine_digest and each.batch not in self.reopened
+        ]
+        self._publish_quarantines(first_quarantines)
+        for sealed in ready:
+            self._publish_part(sealed)
+        self._storage.sync_names(self._layout.output)
+        # A retried batch's old quarantine file covers the old part and the new one; so it goes later.
+        self._publish_quarantines(
+            [each for each in ready if each.quarantine_digest and each.batch in self.reopened]
+        )
+        create_many(
+            self._storage,
+            self._layout.staging,
+            [(self._layout.commit(each.batch), encode_record(self._record(each))) for each in ready],
+        )
+        self._retire([each for each in ready if each.batch in self.reopened])
+        for sealed in ready:
+            self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
+            if sealed.quarantine_digest:
+                self._storage.delete(self._staged(sealed, "quarantine", sealed.quarantine_digest))
+        for name in leftovers:
+            self._storage.delete(name)
+
+    def _retire(self, retried: Sequence[Sealed]) -> None:
+        """What said that a batch was being retried becomes evidence."""
+        retire_markers(
+            self._storage, self._layout, [each.batch for each in retried], run=self._run
+        )
+        for sealed in retried:
+            name = self._layout.quarantined(sealed.batch)
+            if not sealed.quarantine_digest and self._storage.find(name) is not None:
+                kept = f"{self._layout.set_aside}/{self._run}-quarantine-{last_piece(name)}"
+                set_aside(self._storage, name, kept)
+
+    def _publish_quarantines(self, ready: Sequence[Sealed]) -> None:
+        """A quarantine file without its part is what a crash left of an earlier try; the part that
+        comes now may have failed differently."""
+        for sealed in ready:
+            name = self._layout.quarantined(sealed.batch)
+            staged = self._staged(sealed, "quarantine", sealed.quarantine_digest)
+            if not self._storage.publish(staged, name):
+                self._storage.replace(staged, name)
+        if ready:
+            self._storage.sync_names(self._layout.quarantine)
+
+    def _publish_part(self, sealed: Sealed) -> None:
+        name = self._layout.part(sealed.batch)
+        staged = self._staged(sealed, "sealed", sealed.digest)
+        if self._storage.publish(staged, name):
+            return
+        if sealed.batch not in self.reopened:
+            raise InconsistentError(
+                f"{name} appeared while batch {sealed.batch} was being computed.",
+                safe="It was not touched; the computed batch stays staged.",
+                next="Find out what else writes there, then run `batten diagnose`.",
+            )
+        self._storage.replace(staged, name)
+
+    def _staged(self, sealed: Sealed, kind: str, digest: str) -> str:
+        return self._layout.staged_file(sealed.batch, kind, digest[:DIGEST_CHARACTERS])
+
+    def _record(self, sealed: Sealed) -> CommitRecord:
+        return CommitRecord(
+            batch=sealed.batch,
+            items=sealed.items,
+            rows=sealed.rows,
+            outcomes=sealed.outcomes,
+            keys=sealed.keys,
+            fingerprint=self._fingerprint,
+            size=sealed.size,
+            digest=sealed.digest,
+            quarantine_digest=sealed.quarantine_digest,
+            run=self._run,
+            time=utc_now(),
+        )

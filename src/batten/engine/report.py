@@ -1,0 +1,64 @@
+"""What a run tells when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from batten.errors import BattenError
+from batten.model.accounting import Accounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The end of a run; `batten run --json` prints it.
+
+    `status`: complete, nothing-to-do, limited, planned (a dry run), interrupted, refused, inconsistent,
+    busy or failed. `accounts` are of the whole dataset, all runs together; `executed_items` counts
+    the items for which this run called the user's functions, `adopted_items` those it took over
+    from what an earlier run had staged. `seconds` by stage, of this run.
+    """
+
+    status: str
+    path: str
+    accounts: Accounts | None
+    rows: int = 0
+    executed_items: int = 0
+    adopted_items: int = 0
+    vanished_items: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    run: str = ""
+    error: BattenError | None = None
+
+    @property
+    def quarantined(self) -> int:
+        return self.accounts.quarantined if self.accounts is not None else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `batten run --json` prints."""
+        items = None
+        if self.accounts is not None:
+            items = {
+                name: getattr(self.accounts, name)
+                for name in ("source", "committed", "filtered", "quarantined", "duplicate", "pending")
+            }
+            items["pending"] += self.accounts.staged
+            items["staged"] = self.accounts.staged
+        value: dict[str, Any] = {
+            "status": self.status,
+            "path": self.path,
+            "items": items,
+            "rows": self.rows,
+            "executed_items": self.executed_items,
+            "adopted_items": self.adopted_items,
+            "vanished_items": self.vanished_items,
+            "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+            "run": self.run,
+        }
+        if self.error is not None:
+            value["error"] = {
+                "what": self.error.what,
+                "safe": self.error.safe,
+                "next": self.error.next,
+            }
+        return value

@@ -1,0 +1,194 @@
+"""From rows, as functions return them, to Arrow tables.
+
+Every table carries the column `ITEM`: the number, within the batch, of the item that a row is of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+
+from batten.engine.schema import Unfit, conform
+
+ITEM = "batten.item"
+
+_PLAIN = frozenset({bool, int, float, str, bytes})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unfitting:
+    """An item whose rows are not rows of the dataset, and why."""
+
+    item: int
+    reason: str
+
+
+def as_row(value: Any) -> dict[str, Any]:
+    """The row that a function returned: a dict, a dataclass or a pydantic model; raises `Unfit`."""
+    if type(value) is dict:
+        return value
+    if isinstance(value, dict):
+        return dict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    dump = getattr(type(value), "model_dump", None)
+    if dump is not None:
+        return dict(dump(value))
+    kind = "None" if value is None else f"a {type(value).__name__}"
+    raise Unfit(f"the function returned {kind}; a row is a dict, a dataclass or a pydantic model")
+
+
+def build_tables(
+    rows: Sequence[dict[str, Any]], items: Sequence[int], schema: pa.Schema | None
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    """Consecutive tables of these rows, and the items that do not fit.
+
+    With a schema, one table of exactly that. Without one yet, a table for each stretch of rows
+    of the very same types, so that what is pinned later does not depend on how the rows were cut.
+    """
+    if not rows:
+        return [], []
+    if schema is not None:
+        try:
+            return [_with_items(conform(infer_table(rows), schema), items)], []
+        except Unfit:
+            return _build_by_item(rows, items, schema)
+    if _is_uniform(rows):
+        try:
+            return [_with_items(infer_table(rows), items)], []
+        except Unfit:
+            pass
+    return _build_stretches(rows, items)
+
+
+def conform_table(
+    table: pa.Table, schema: pa.Schema
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    """The same for rows that are a table already."""
+    if not table.num_rows:
+        return [], []
+    items = table.column(ITEM)
+    data = table.drop_columns([ITEM])
+    try:
+        return [conform(data, schema).append_column(ITEM, items)], []
+    except Unfit:
+        tables, unfitting = [], []
+        for item, start, count in _stretches(items.to_pylist()):
+            piece = data.slice(start, count)
+            present = [n for n in piece.column_names if piece[n].null_count < count]
+            try:
+                fitted = conform(piece.select(present), schema)
+                tables.append(_with_items(fitted, [item] * count))
+            except Unfit as error:
+                unfitting.append(Unfitting(item=item, reason=str(error)))
+        return tables, unfitting
+
+
+def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """The rows as columns with the types of their values; raises `Unfit` where they have none."""
+    names = _column_names(rows)
+    arrays = []
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kinds = set(map(type, values)) - {type(None)}
+        if len(kinds) > 1 and not all(issubclass(k, int | float) and k is not bool for k in kinds):
+            listed = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise Unfit(f"the column {name!r} holds several types: {listed}")
+        try:
+            arrays.append(pa.array(values))
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise Unfit(f"the column {name!r}: {error}") from error
+    if not names:
+        raise Unfit("a row without columns")
+    return pa.table(arrays, names=names)
+
+
+def _column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
+    first = rows[0].keys()
+    names: dict[Any, None] = dict.fromkeys(first)
+    for row in rows:
+        if row.keys() != first:
+            names.update(dict.fromkeys(row))
+    for name in names:
+        if not isinstance(name, str):
+            raise Unfit(f"a column is named {name!r}; names are texts")
+        if name == ITEM:
+            raise Unfit(f"a column is named {ITEM!r}, which batten uses itself")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit(f"a column is named {name!r}, which is not valid Unicode") from error
+    return list(names)
+
+
+def _with_items(table: pa.Table, items: Sequence[int]) -> pa.Table:
+    return table.append_column(ITEM, pa.array(items, pa.int64()))
+
+
+def _is_uniform(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether each column holds values of one plain type, or None."""
+    first = rows[0]
+    return all(row.keys() == first.keys() for row in rows) and all(
+        len(kinds := set(map(type, map(itemgetter(name), rows))) - {type(None)}) <= 1
+        and kinds <= _PLAIN
+        for name in first
+    )
+
+
+def _build_by_item(
+    rows: Sequence[dict[str, Any]], items: Sequence[int], schema: pa.Schema
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    tables, unfitting = [], []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            tables.append(_with_items(conform(infer_table(own), schema), [item] * len(own)))
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+    return ([pa.concat_tables(tables).combine_chunks()] if tables else []), unfitting
+
+
+def _build_stretches(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    tables: list[pa.Table] = []
+    unfitting = []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            table = _with_items(infer_table(own), [item] * len(own))
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+            continue
+        if tables and (both := _join_equals(tables[-1], table)) is not None:
+            tables[-1] = both
+        else:
+            tables.append(table)
+    return [table.combine_chunks() for table in tables], unfitting
+
+
+def _join_equals(first: pa.Table, second: pa.Table) -> pa.Table | None:
+    """Both tables as one where they differ only in columns that hold nothing, else None."""
+    try:
+        return pa.concat_tables([first, second], promote_options="default")
+    except pa.ArrowException:
+        return None
+
+
+def _rows_by_item(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    remaining = iter(rows)
+    for item, _, count in _stretches(items):
+        yield item, list(islice(remaining, count))
+
+
+def _stretches(items: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    start = 0
+    for item, run in groupby(items):
+        count = sum(1 for _ in run)
+        yield item, start, count
+        start += count

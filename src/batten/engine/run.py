@@ -1,0 +1,244 @@
+"""One run of a pipeline: look, decide, plan, prepare, publish, account."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from batten.engine.clock import new_run, utc_now
+from batten.engine.context import Context, RunOptions
+from batten.engine.dataset import Dataset, bring_in_order, look, observe_free, refuse_damaged
+from batten.engine.identity import fingerprint_pipeline
+from batten.engine.pipeline import Pipeline
+from batten.engine.plan import Plan
+from batten.engine.planning import count_new_items, extend_plan
+from batten.engine.progress import Progress, Silent
+from batten.engine.report import Report
+from batten.engine.run_log import RunLog
+from batten.errors import BattenError, BusyError, InconsistentError, InterruptedRunError, UsageError
+from batten.model.accounting import Accounts, close_accounts
+from batten.model.names import Layout
+from batten.model.records import Completion, Fingerprint, encode_record
+from batten.storage.base import Storage
+from batten.storage.local import LocalStorage
+from batten.storage.locks import current_holder
+from batten.storage.publishing import create
+
+
+def run_pipeline(pipeline: Pipeline, options: RunOptions, progress: Progress | None) -> Report:
+    """Run on local files; see `Pipeline.run`."""
+    output = _check(pipeline, options)
+    return run_on(LocalStorage(output.parent), pipeline, options, progress)
+
+
+def run_on(
+    storage: Storage,
+    pipeline: Pipeline,
+    options: RunOptions,
+    progress: Progress | None = None,
+) -> Report:
+    """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a `BattenError` that
+    is raised carries the report of what was reached as `report`."""
+    output = _check(pipeline, options)
+    context = Context(
+        pipeline=pipeline,
+        options=options,
+        storage=storage,
+        layout=Layout(output.name),
+        path=_shown(output),
+        run=new_run(),
+        progress=progress or Silent(),
+    )
+    try:
+        return _run(context)
+    except BattenError as error:
+        error.__dict__.setdefault("report", _report(context, "failed", None))
+        raise
+
+
+def _shown(output: Path) -> str:
+    """The output as one would name it from the current folder."""
+    relative = os.path.relpath(output)
+    return str(output) if relative.startswith("../..") else relative
+
+
+def _check(pipeline: Pipeline, options: RunOptions) -> Path:
+    if pipeline.output is None:
+        raise UsageError(
+            "The pipeline has no sink, so its rows would go nowhere.",
+            safe="Nothing was read or written.",
+            next='End it with a sink: .write_parquet("features/").',
+        )
+    is_timed = any(step.timeout_seconds is not None for step in pipeline.steps)
+    if is_timed and options.executor != "processes":
+        raise UsageError(
+            f"timeout_seconds= can't be kept with executor={options.executor!r}.",
+            safe="Nothing was read or written.",
+            next="Use processes, the default, or leave the time limit out.",
+        )
+    return Path(pipeline.output)
+
+
+def _run(context: Context) -> Report:
+    fingerprint, work = fingerprint_pipeline(context.pipeline, context.options.parameters)
+    if context.options.is_dry_run:
+        return _dry_run(context, fingerprint, work)
+    with ExitStack() as stack:
+        stack.enter_context(context.signals)
+        if context.storage.find(context.layout.control) is None:
+            look(context, fingerprint, work)
+            context.storage.ensure_folder(context.layout.control)
+        stack.enter_context(context.storage.lock(context.layout.lock, current_holder()))
+        stack.callback(context.progress.close)
+        dataset = look(context, fingerprint, work)
+        return _work(context, dataset)
+
+
+def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+    holder = context.storage.observe_lock(context.layout.lock)
+    if holder is not None:
+        raise BusyError(
+            f"A live run holds {context.path}: process {holder.pid} on {holder.host}.",
+            safe="It is safe to wait for it.",
+            next=f"Run: batten diagnose {context.path}",
+        )
+    dataset = look(context, fingerprint, work)
+    plan = plan_of(context, dataset)
+    new = count_new_items(context.pipeline.source, plan, context.options.limit)
+    accounts = replace(
+        dataset.accounts,
+        source=dataset.accounts.source + new,
+        pending=dataset.accounts.pending + new,
+    )
+    return _report(context, "planned", accounts, dataset.rows)
+
+
+def _work(context: Context, dataset: Dataset) -> Report:
+    storage, layout, pipeline = context.storage, context.layout, context.pipeline
+    if bring_in_order(context, dataset):
+        dataset = look(context, dataset.fingerprint, dataset.work)
+    with context.timed("plan"):
+        plan, seen = extend_plan(
+            storage,
+            layout,
+            pipeline.source,
+            plan_of(context, dataset),
+            pipeline.settings.batch_size,
+            limit=context.options.limit,
+            before_change=lambda: _withdraw_completion(context, dataset),
+        )
+    parts = dataset.observation.parts
+    pending = [batch for batch in range(plan.batches) if batch not in parts]
+    to_retry = dataset.quarantined_batches if context.options.should_retry_quarantined else []
+    is_complete = storage.find(layout.complete) is not None
+    if is_complete and not pending and not to_retry:
+        return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
+    if to_retry:
+        _withdraw_completion(context, dataset)
+    log = RunLog(storage, layout, context.run)
+    log.start(jobs=context.options.jobs, command=context.options.next_command)
+    status = "failed"
+    failure: BaseException | None = None
+    try:
+        if pending or to_retry:
+            from batten.engine.drive import Driver
+
+            Driver(context, dataset, plan, log).drive(pending, to_retry)
+        with context.timed("account"):
+            status, accounts, rows = _account(context, plan)
+        return _report(context, status, accounts, rows, seen.vanished)
+    except BaseException as error:
+        failure = error
+        status = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
+        raise
+    finally:
+        _log_stop(context, log, status, failure)
+
+
+def plan_of(context: Context, dataset: Dataset) -> Plan:
+    found = dataset.judgement.plan
+    return Plan(context.storage, context.layout, list(found.segments) if found else [])
+
+
+def _withdraw_completion(context: Context, dataset: Dataset) -> None:
+    """The dataset is about to grow or change, so it says first that it is not complete."""
+    if dataset.is_complete:
+        context.storage.delete(context.layout.complete)
+        context.storage.sync_names(context.layout.control)
+
+
+def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
+    """Read from disk what is there, hold it against the plan by key, and say that it is complete."""
+    observation, judgement = observe_free(context)
+    refuse_damaged(context, observation, judgement)
+    accounts = judgement.accounts
+    rows = judgement.rows
+    if plan.is_limited or (context.options.limit is not None and accounts.pending):
+        return "limited", accounts, rows
+    closed = close_accounts(
+        context.layout, plan.segments, [observation.claims[b] for b in observation.parts]
+    )
+    if not isinstance(closed, Accounts):
+        missing = [
+            key
+            for finding in closed
+            if finding.batch is not None and finding.batch < plan.batches
+            for key in plan.key_texts(plan.batch(finding.batch))
+        ]
+        raise InconsistentError(
+            f"The accounts do not close: {closed[0].path}: {closed[0].evidence}; "
+            f"{len(missing)} items are not accounted for: {', '.join(missing[:5])}.",
+            safe="Nothing was deleted, and the dataset is not marked complete.",
+            next=f"Run: batten diagnose {context.path}",
+            missing=tuple(missing),
+        )
+    completion = Completion(
+        source=closed.source,
+        committed=closed.committed,
+        filtered=closed.filtered,
+        quarantined=closed.quarantined,
+        duplicate=closed.duplicate,
+        rows=rows,
+        segments=len(plan.segments),
+        part_sizes=[observation.parts[batch] for batch in range(plan.batches)],
+        run=context.run,
+        time=utc_now(),
+    )
+    layout = context.layout
+    create(context.storage, layout.staging, layout.complete, encode_record(completion))
+    return "complete", closed, rows
+
+
+def _log_stop(
+    context: Context, log: RunLog, status: str, failure: BaseException | None
+) -> None:
+    log.write(
+        "stop",
+        status=status,
+        executed_items=context.executed_items,
+        adopted_items=context.adopted_items,
+        seconds={name: round(value, 3) for name, value in context.seconds.items()},
+        error=str(failure).split("\n")[0] if failure is not None else None,
+    )
+
+
+def _report(
+    context: Context,
+    status: str,
+    accounts: Accounts | None,
+    rows: int = 0,
+    vanished: int = 0,
+) -> Report:
+    return Report(
+        status=status,
+        path=context.path,
+        accounts=accounts,
+        rows=rows,
+        executed_items=context.executed_items,
+        adopted_items=context.adopted_items,
+        vanished_items=vanished,
+        seconds=dict(context.seconds),
+        run=context.run,
+    )

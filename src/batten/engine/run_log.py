@@ -1,0 +1,32 @@
+"""The log of a run: what it did, for hints and for people. Nothing relies on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from batten.engine.clock import utc_now
+from batten.model.names import Layout
+from batten.storage.base import Storage
+from batten.storage.locks import current_holder
+
+
+class RunLog:
+    """Appends lines to `runs/<run>.jsonl`."""
+
+    def __init__(self, storage: Storage, layout: Layout, run: str) -> None:
+        self._storage = storage
+        self._name = layout.run_log(run)
+
+    def start(self, **details: Any) -> None:
+        holder = asdict(current_holder())
+        holder.pop("since", None)
+        self.write("start", **holder, python=sys.version.split()[0], argv=sys.argv, **details)
+
+    def write(self, event: str, **details: Any) -> None:
+        line = json.dumps({"event": event, "time": utc_now(), **details}, default=str)
+        self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")
+
+

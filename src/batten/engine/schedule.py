@@ -1,0 +1,409 @@
+"""Which work comes next: batches in the order of the plan, cut so that a piece takes about a quarter
+of a second, and what was staged before is taken over."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from batten.engine.bench import CHUNK_SECONDS
+from batten.engine.calls import Failure
+from batten.engine.plan import Plan
+from batten.engine.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.model.names import StagedChunk
+
+OPEN_BATCHES_MAX = 1024
+"""Batches begun and not yet published, at most; they wait on disk."""
+
+SHARE_SECONDS_MIN = 0.02
+"""Towards the end work is cut finer, so that all workers end together, but not finer than this."""
+
+TELLING_ITEMS = 16
+"""So many items tell their mean time better than what was thought before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Items to be done. `deaths` counts the workers that died with it in hand."""
+
+    start: int
+    stop: int
+    deaths: int = 0
+    timeouts: int = 0
+    is_apart: bool = False
+    condemned: Failure | None = None
+
+
+@dataclass(kw_only=True)
+class OpenBatch:
+    """A batch that is being worked on."""
+
+    number: int
+    items: int
+    todo: deque[Range]
+    chunks: list[StagedChunk] = field(default_factory=list)
+    running: int = 0
+    is_sealing: bool = False
+    is_rowless: bool = False
+    sealed: Sealed | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all its items are staged and it can be sealed."""
+        return (
+            not self.todo
+            and not self.running
+            and self.sealed is None
+            and not self.is_sealing
+            and sum(chunk.stop - chunk.start for chunk in self.chunks) == self.items
+        )
+
+
+class Schedule:
+    """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        pending: Iterable[int],
+        *,
+        find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]],
+        schema: bytes | None,
+        slots: int,
+        unit_items: int | None,
+        condemned: dict[int, Failure],
+        limit: int | None,
+    ) -> None:
+        self._plan = plan
+        self._pending = iter(pending)
+        self._find_staged = find_staged
+        self.schema = schema
+        self._slots = slots
+        self._unit_items = unit_items
+        self._condemned = condemned
+        self._limit = limit
+        self._open: dict[int, OpenBatch] = {}
+        self._suspects: deque[tuple[OpenBatch, Range]] = deque()
+        self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
+        self._next_id = 0
+        self._has_suspect_running = False
+        self._items_left = 0
+        self._seconds_an_item: float | None = None
+        self._is_exhausted = False
+        self.adopted_items = 0
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._running)
+
+    @property
+    def are_tasks_short(self) -> bool:
+        """Whether tasks are so short that a worker should have the next at hand already."""
+        seconds = self._seconds_an_item
+        return seconds is not None and seconds * self._plan_batch_size() < CHUNK_SECONDS / 4
+
+    @property
+    def staged_items(self) -> int:
+        """Items of open batches that are finished."""
+        return sum(
+            batch.items
+            - sum(each.stop - each.start for each in batch.todo)
+            - sum(
+                each.stop - each.start
+                for other, each in self._running.values()
+                if other is batch and each is not None
+            )
+            for batch in self._open.values()
+        )
+
+    def count_items(self, items: int) -> None:
+        """How many items are left to do in all, for cutting work fine towards the end."""
+        self._items_left = items
+
+    def reopen(self, answer: Reopened) -> None:
+        """Take a published batch up again."""
+        batch = OpenBatch(
+            number=answer.batch,
+            items=self._plan.batch(answer.batch).items,
+            todo=deque(Range(start=start, stop=stop) for start, stop in answer.again),
+            chunks=list(answer.chunks),
+        )
+        self._open[batch.number] = batch
+        self._open = dict(sorted(self._open.items()))
+
+    def next_task(self, *, may_begin: bool = True) -> tuple[int, Task] | None:
+        """The next task and its number, or None while there is nothing to hand out."""
+        if self._has_suspect_running:
+            return None
+        found = self._next_seal() or (self._next_work() if may_begin else None)
+        if found is None:
+            return None
+        batch, task, work = found
+        self._next_id += 1
+        self._running[self._next_id] = (batch, work)
+        return self._next_id, task
+
+    def _next_seal(self) -> tuple[OpenBatch, Task, None] | None:
+        for batch in self._open.values():
+            if not batch.is_finished:
+                if self.schema is None:
+                    return None
+                continue
+            if self.schema is None and batch.is_rowless:
+                continue
+            batch.is_sealing = True
+            batch.chunks.sort(key=lambda chunk: chunk.start)
+            task = Seal(
+                batch=batch.number,
+                chunks=tuple(batch.chunks),
+                schema=self.schema,
+            )
+            return batch, task, None
+        return None
+
+    def _are_before_rowless(self, batch: OpenBatch) -> bool:
+        return all(b.is_rowless for b in self._open.values() if b.number < batch.number)
+
+    def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
+        if self._suspects:
+            if self._running:
+                return None
+            batch, work = self._suspects.popleft()
+            self._has_suspect_running = True
+            return self._give(batch, work)
+        for batch in self._open.values():
+            if batch.todo:
+                return self._give(batch, self._cut(batch))
+        while len(self._open) < OPEN_BATCHES_MAX:
+            opened = self._open_next()
+            if opened is None:
+                return None
+            if opened.todo:
+                return self._give(opened, self._cut(opened))
+        return None
+
+    def _give(self, batch: OpenBatch, work: Range) -> tuple[OpenBatch, Task, Range]:
+        batch.running += 1
+        task = Prepare(
+            batch=batch.number,
+            start=work.start,
+            stop=work.stop,
+            schema=self.schema,
+            may_pin=self.schema is None and self._are_before_rowless(batch),
+            condemned=work.condemned,
+            is_apart=work.is_apart,
+        )
+        return batch, task, work
+
+    def _open_next(self) -> OpenBatch | None:
+        number = next(self._pending, None)
+        planned = self._plan.batch(number) if number is not None else None
+        if planned is None or (self._limit is not None and planned.first_item >= self._limit):
+            self._pending = iter(())
+            self._is_exhausted = True
+            return None
+        number = planned.number
+        chunks, sealed = self._find_staged(number)
+        batch = OpenBatch(number=number, items=planned.items, todo=deque(), sealed=sealed)
+        if sealed is not None:
+            self.adopted_items += planned.items
+            self._items_left -= planned.items
+        else:
+            batch.chunks = choose_cover(chunks, planned.items)
+            self.adopted_items += (adopted := sum(c.stop - c.start for c in batch.chunks))
+            self._items_left -= adopted
+            for start, stop in find_gaps(batch.chunks, planned.items):
+                batch.todo.extend(self._split_condemned(planned.first_item, start, stop))
+        self._open[number] = batch
+        return batch
+
+    def _split_condemned(self, first_item: int, start: int, stop: int) -> Iterator[Range]:
+        """The range, with items that are not to be tried any more on their own."""
+        if self._limit is not None:
+            stop = min(stop, max(start, self._limit - first_item))
+        cut = start
+        for item in sorted(self._condemned):
+            place = item - first_item
+            if cut <= place < stop:
+                if place > cut:
+                    yield Range(start=cut, stop=place)
+                yield Range(start=place, stop=place + 1, condemned=self._condemned[item])
+                cut = place + 1
+        if cut < stop:
+            yield Range(start=cut, stop=stop)
+
+    def _cut(self, batch: OpenBatch) -> Range:
+        """The next range of the batch: what likely takes a quarter of a second, no more than a fair
+        share of what is left; whole units where the steps take several items at a time."""
+        work = batch.todo.popleft()
+        if work.condemned is not None or work.is_apart or work.deaths or work.timeouts:
+            return work
+        size = self._size(work.stop - work.start)
+        if self._unit_items is not None:
+            size = max(self._unit_items - work.start % self._unit_items, 0)
+        if size < work.stop - work.start:
+            batch.todo.appendleft(Range(start=work.start + size, stop=work.stop))
+            work = Range(start=work.start, stop=work.start + size)
+        return work
+
+    def _size(self, items: int) -> int:
+        seconds = self._seconds_an_item
+        if seconds is None:
+            return 1
+        share = max(self._items_left // (4 * self._slots), int(SHARE_SECONDS_MIN / seconds))
+        return max(1, min(items, int(CHUNK_SECONDS / seconds), share))
+
+    def _plan_batch_size(self) -> int:
+        return self._plan.segments[0].batch_size if self._plan.segments else 1
+
+    def prepared(self, task_id: int, answer: Prepared) -> None:
+        """A chunk came back: perhaps not all that was asked for, the rest is to be done again."""
+        batch, work = self._close(task_id)
+        assert work is not None
+        if answer.stop < work.stop:
+            batch.todo.appendleft(
+                Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart)
+            )
+        if answer.executed:
+            took = answer.seconds / answer.executed
+            known = self._seconds_an_item
+            is_telling = known is None or answer.executed >= TELLING_ITEMS
+            self._seconds_an_item = took if is_telling else (known + took) / 2
+        self._items_left -= answer.stop - answer.start
+        if answer.sealed is not None:
+            self.sealed(answer.sealed)
+        batch.chunks.extend(answer.chunks)
+
+    def sealed(self, answer: Sealed, task_id: int | None = None) -> None:
+        if task_id is not None:
+            self._close(task_id)
+        batch = self._open[answer.batch]
+        batch.is_sealing = False
+        batch.sealed = answer
+
+    def unsealable(self, task_id: int, answer: Unsealable) -> None:
+        """Staged chunks turned out damaged: their items are done again. Or there are no rows yet."""
+        batch, _ = self._close(task_id)
+        batch.is_sealing = False
+        batch.is_rowless = batch.is_rowless or answer.is_rowless
+        for chunk in answer.damaged:
+            batch.chunks.remove(chunk)
+            batch.todo.append(Range(start=chunk.start, stop=chunk.stop))
+            self.adopted_items -= chunk.stop - chunk.start
+
+    def died(self, task_id: int, item: int | None, failure: Callable[[int, int], Failure]) -> None:
+        """A worker died with item number `item` of the plan in hand. What came before it is done
+        again; the item itself is tried alone, and is quarantined when that kills again: `failure` makes
+        the record, from the item's number in the batch and the number of tries."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+            return
+        first = self._plan.batch(batch.number).first_item
+        start = work.start if item is None else min(max(item - first, work.start), work.stop - 1)
+        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        suspect = Range(
+            start=start, stop=start + unit, deaths=work.deaths + 1, is_apart=work.is_apart
+        )
+        self._split_around(batch, work, suspect)
+        if suspect.deaths < 2:
+            self._suspects.append((batch, suspect))
+        elif unit > 1:
+            for place in range(suspect.start, suspect.stop):
+                single = Range(start=place, stop=place + 1, deaths=1, is_apart=True)
+                self._suspects.append((batch, single))
+        else:
+            batch.todo.appendleft(
+                Range(start=start, stop=start + 1, condemned=failure(start, suspect.deaths))
+            )
+
+    def timed_out(
+        self, task_id: int, item: int, tries: int, failure: Callable[[int, int], Failure]
+    ) -> None:
+        """An item took too long and its worker was killed; it is tried `tries` times in all."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+            return
+        first = self._plan.batch(batch.number).first_item
+        start = min(max(item - first, work.start), work.stop - 1)
+        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        timeouts = work.timeouts + 1
+        overdue = Range(start=start, stop=start + unit, timeouts=timeouts, is_apart=work.is_apart)
+        self._split_around(batch, work, overdue)
+        if timeouts < tries:
+            batch.todo.appendleft(overdue)
+        elif unit > 1:
+            for place in range(overdue.stop - 1, overdue.start - 1, -1):
+                batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True))
+        else:
+            batch.todo.appendleft(
+                Range(start=start, stop=start + 1, condemned=failure(start, timeouts))
+            )
+
+    def _split_around(self, batch: OpenBatch, work: Range, taken: Range) -> None:
+        if taken.stop < work.stop:
+            batch.todo.appendleft(
+                Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart)
+            )
+        if work.start < taken.start:
+            batch.todo.appendleft(
+                Range(start=work.start, stop=taken.start, is_apart=work.is_apart)
+            )
+
+    def pin(self, schema: bytes) -> None:
+        self.schema = schema
+        for batch in self._open.values():
+            batch.is_rowless = False
+
+    def find_unpinned(self) -> bool:
+        """Whether all that is left are finished batches without rows, so that nothing pins a schema."""
+        return (
+            self.schema is None
+            and self._is_exhausted
+            and not self._running
+            and bool(self._open)
+            and all(batch.is_rowless for batch in self._open.values())
+        )
+
+    def take_ready(self) -> list[tuple[Sealed, list[StagedChunk]]]:
+        """Sealed batches that may be published now, those before which no batch is open, and the
+        chunks they were made from."""
+        ready = []
+        while self._open:
+            number, batch = next(iter(self._open.items()))
+            if batch.sealed is None:
+                break
+            ready.append((batch.sealed, batch.chunks))
+            del self._open[number]
+        return ready
+
+    def _close(self, task_id: int) -> tuple[OpenBatch, Range | None]:
+        batch, work = self._running.pop(task_id)
+        if work is not None:
+            batch.running -= 1
+        self._has_suspect_running = False
+        return batch, work
+
+
+def choose_cover(chunks: Iterable[StagedChunk], items: int) -> list[StagedChunk]:
+    """Chunks that don't overlap, from the first item on, the longest first."""
+    cover: list[StagedChunk] = []
+    end = 0
+    for chunk in sorted(chunks, key=lambda c: (c.start, -c.stop)):
+        if chunk.start >= end and chunk.start < chunk.stop <= items:
+            cover.append(chunk)
+            end = chunk.stop
+    return cover
+
+
+def find_gaps(chunks: Iterable[StagedChunk], items: int) -> Iterator[tuple[int, int]]:
+    """The ranges between chunks that are sorted and do not overlap."""
+    end = 0
+    for chunk in chunks:
+        if chunk.start > end:
+            yield end, chunk.start
+        end = chunk.stop
+    if end < items:
+        yield end, items

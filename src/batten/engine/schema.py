@@ -1,0 +1,198 @@
+"""The columns of a dataset: pinned once, then every row must fit.
+
+Types are compared before values are converted, so that a row fits or does not however its
+neighbours look: a chunk's rows give the same result together, apart, and in any other cut.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from batten.errors import UsageError
+from batten.model.records import NewerFormat, Unreadable
+from batten.model.words import FORMAT_VERSION
+
+PYTHON_TYPES: dict[Any, pa.DataType] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bytes: pa.binary(),
+}
+
+
+class Unfit(ValueError):
+    """Rows that can't be columns, or not those of the dataset; the text says which and why."""
+
+
+def read_schema_option(option: Any, key_column: str) -> pa.Schema:
+    """The schema that `.options(schema=…)` asks for, without the key column."""
+    if isinstance(option, pa.Schema):
+        fields = list(option)
+    elif isinstance(option, Mapping):
+        fields = [pa.field(str(name), _read_type(name, kind)) for name, kind in option.items()]
+    else:
+        raise UsageError(
+            f"schema= is a {type(option).__name__}.",
+            safe="Nothing was read or written.",
+            next='Give a pyarrow schema, or a dict: schema={"frames": "int64", "name": "string"}.',
+        )
+    return pa.schema([field for field in fields if field.name != key_column])
+
+
+def _read_type(name: Any, kind: Any) -> pa.DataType:
+    if isinstance(kind, pa.DataType):
+        return kind
+    try:
+        return PYTHON_TYPES[kind] if kind in PYTHON_TYPES else pa.type_for_alias(kind)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"schema= gives the column {name!r} the type {kind!r}, which is none.",
+            safe="Nothing was read or written.",
+            next='Give a pyarrow type or its name, such as "int64", "double", "string".',
+        ) from error
+
+
+def encode_schema(schema: pa.Schema) -> bytes:
+    """`schema.json`: the schema for batten, and its fields for people."""
+    return json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "ipc": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+            "fields": [f"{field.name}: {field.type}" for field in schema],
+        }
+    ).encode()
+
+
+def decode_schema(data: bytes) -> pa.Schema:
+    """The schema in `schema.json`; raises `Unreadable`."""
+    try:
+        value = json.loads(data)
+        if value["format_version"] > FORMAT_VERSION:
+            raise NewerFormat(f"format version {value['format_version']}")
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["ipc"], validate=True)))
+    except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"schema.json: {error}") from error
+
+
+def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:
+    """What the first rows of a dataset pin: the union of their columns in order of appearance,
+    with numbers widened. A schema that contradicts those before it is left out: its rows will not fit."""
+    joined: pa.Schema | None = None
+    for schema in schemas:
+        joined = schema if joined is None else _join(joined, schema) or joined
+    return joined
+
+
+def _join(first: pa.Schema, second: pa.Schema) -> pa.Schema | None:
+    try:
+        both = pa.unify_schemas([first, second], promote_options="permissive")
+    except pa.ArrowException:
+        return None
+    for schema in (first, second):
+        if not all(_fits(field.type, both.field(field.name).type) for field in schema):
+            return None
+    return both
+
+
+def find_unknown_columns(schema: pa.Schema) -> list[str]:
+    """Columns whose type, or an inner type, is not known: no row had a value."""
+    return [field.name for field in schema if _holds_null(field.type)]
+
+
+def _holds_null(kind: pa.DataType) -> bool:
+    if pa.types.is_null(kind):
+        return True
+    return any(_holds_null(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with exactly the schema's columns; raises `Unfit`."""
+    for name in table.column_names:
+        if schema.get_field_index(name) < 0:
+            raise Unfit(
+                f"a new column {name!r}; the dataset has {', '.join(schema.names) or 'none'}"
+            )
+    columns = []
+    for field in schema:
+        index = table.column_names.index(field.name) if field.name in table.column_names else -1
+        if index < 0:
+            column: Any = pa.nulls(table.num_rows, field.type)
+        else:
+            column = _cast(table.column(index), field)
+        if not field.nullable and column.null_count:
+            raise Unfit(f"the column {field.name!r} is null, which its schema does not allow")
+        columns.append(column)
+    return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    if column.type.equals(field.type):
+        return column
+    if not _fits(column.type, field.type):
+        raise Unfit(
+            f"the column {field.name!r} is {column.type}, the dataset's is {field.type}"
+        )
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise Unfit(f"the column {field.name!r}: {error}") from error
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of one type may go into a column of another without changing their sense."""
+    if found.equals(wanted) or pa.types.is_null(found):
+        return True
+    kinds = pa.types
+    if kinds.is_integer(found):
+        return bool(kinds.is_integer(wanted) or kinds.is_floating(wanted) or kinds.is_decimal(wanted))
+    if kinds.is_struct(found):
+        return bool(kinds.is_struct(wanted)) and all(
+            wanted.get_field_index(field.name) >= 0
+            and _fits(field.type, wanted.field(field.name).type)
+            for field in found
+        )
+    if _is_list(found):
+        return _is_list(wanted) and _fits(found.value_type, wanted.value_type)
+    if kinds.is_dictionary(wanted) and not kinds.is_dictionary(found):
+        return _fits(found, wanted.value_type)
+    if kinds.is_timestamp(found):
+        return bool(kinds.is_timestamp(wanted)) and (found.tz is None) == (wanted.tz is None)
+    return any(family(found) and family(wanted) for family in _FAMILIES)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    kinds = pa.types
+    return bool(
+        kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = pa.types
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    kinds = pa.types
+    return bool(
+        kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
+    )
+
+
+_FAMILIES = (
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    _is_text,
+    _is_bytes,
+    pa.types.is_date,
+    pa.types.is_time,
+    pa.types.is_duration,
+)

@@ -1,0 +1,140 @@
+"""From the finished pieces of a batch to the bytes of its part: the same, however it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from batten.engine.calls import Failure
+from batten.engine.clock import utc_now
+from batten.engine.pieces import Piece
+from batten.engine.plan import Plan, PlanBatch
+from batten.engine.rows import ITEM, conform_table
+from batten.engine.schema import find_unknown_columns, join_schemas
+from batten.errors import UsageError
+from batten.model.outcomes import encode_outcomes
+from batten.model.records import PartDescription
+from batten.model.words import Outcome
+from batten.sinks.parquet import encode_part, encode_quarantine
+
+
+class PinRefusedError(UsageError):
+    """The first rows leave the type of a column open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedBytes:
+    """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
+    pinned, without the key."""
+
+    part: pa.Buffer
+    quarantine: pa.Buffer | None
+    description: PartDescription
+    pinned: pa.Schema | None
+
+
+def seal_pieces(
+    batch: PlanBatch,
+    pieces: Sequence[Piece],
+    schema: pa.Schema | None,
+    plan: Plan,
+    key_column: str,
+    fingerprint: str,
+) -> SealedBytes | None:
+    """None where no schema is pinned yet and the batch has no rows to pin one."""
+    tables = [piece.table for piece in pieces if piece.table is not None]
+    failures = [failure for piece in pieces for failure in piece.failures]
+    pinned = None
+    if schema is None:
+        schema = pinned = _pin(batch, tables)
+        if schema is None:
+            return None
+    fitted: list[pa.Table] = []
+    for table in tables:
+        own, unfitting = conform_table(table, schema)
+        fitted += own
+        failures += [
+            Failure(item=u.item, error=f"the row does not fit: {u.reason}", trace="", attempts=1)
+            for u in unfitting
+        ]
+    failures.sort(key=lambda failure: failure.item)
+    table = _join(fitted, schema)
+    items = table.column(ITEM)
+    described = _describe(batch, items.to_pylist(), failures, fingerprint)
+    keys = plan.key_column(batch)
+    table = table.drop_columns([ITEM])
+    table = table.add_column(
+        0, pa.field(key_column, keys.type, nullable=False), keys.take(items.combine_chunks())
+    )
+    return SealedBytes(
+        part=encode_part(table, described),
+        quarantine=_encode_failures(batch, failures, plan) if failures else None,
+        description=described,
+        pinned=pinned,
+    )
+
+
+def _pin(batch: PlanBatch, tables: Sequence[pa.Table]) -> pa.Schema | None:
+    schema = join_schemas(
+        table.schema.remove(table.schema.get_field_index(ITEM)).remove_metadata()
+        for table in tables
+    )
+    if schema is None:
+        return None
+    unknown = find_unknown_columns(schema)
+    if unknown:
+        listed = ", ".join(repr(name) for name in unknown)
+        known = ", ".join(
+            f'"{field.name}": "{"…" if field.name in unknown else field.type}"' for field in schema
+        )
+        raise PinRefusedError(
+            f"The type of {listed} can't be known: no value in the first {batch.items} items.",
+            safe="What was finished stays staged and is used again; nothing was published.",
+            next=f"Say the types and run it again: .options(schema={{{known}}})",
+        )
+    return schema
+
+
+def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    wanted = schema.append(pa.field(ITEM, pa.int64()))
+    return pa.concat_tables([table.cast(wanted) for table in tables]) if tables else (
+        wanted.empty_table()
+    )
+
+
+def _describe(
+    batch: PlanBatch, items: Sequence[int], failures: Sequence[Failure], fingerprint: str
+) -> PartDescription:
+    outcomes = [Outcome.FILTERED] * batch.items
+    for item in items:
+        outcomes[item] = Outcome.COMMITTED
+    for failure in failures:
+        outcomes[failure.item] = Outcome.QUARANTINED
+    return PartDescription(
+        batch=batch.number,
+        items=batch.items,
+        rows=len(items),
+        outcomes=encode_outcomes(outcomes),
+        keys=batch.keys_description,
+        fingerprint=fingerprint,
+    )
+
+
+def _encode_failures(batch: PlanBatch, failures: Sequence[Failure], plan: Plan) -> pa.Buffer:
+    keys = plan.key_texts(batch)
+    now = utc_now()
+    return encode_quarantine(
+        [
+            {
+                "key": keys[failure.item],
+                "item": failure.item,
+                "error": failure.error,
+                "traceback": failure.trace,
+                "attempts": failure.attempts,
+                "time": now,
+            }
+            for failure in failures
+        ]
+    )

@@ -1,0 +1,97 @@
+"""What the driver asks of workers, and what they answer: small values; rows never travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batten.engine.calls import Failure
+from batten.model.names import StagedChunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Run the steps over items `start` to `stop` of a batch, for a quarter of a second or one item.
+
+    `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that this batch
+    may pin it. `condemned` are items not to be run but to be quarantined. `is_apart`: items that
+    are usually taken together are taken one by one."""
+
+    batch: int
+    start: int
+    stop: int
+    schema: bytes | None
+    may_pin: bool
+    condemned: Failure | None = None
+    is_apart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seal:
+    """Make the part of a batch from its staged chunks. Without a `schema` it pins one."""
+
+    batch: int
+    chunks: tuple[StagedChunk, ...]
+    schema: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopen:
+    """Stage the finished items of a published batch as chunks again, without its quarantined ones."""
+
+    batch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
+
+    `schema` is what the batch pinned, where it did."""
+
+    batch: int
+    items: int
+    rows: int
+    outcomes: str
+    keys: str
+    size: int
+    digest: str
+    quarantine_digest: str
+    schema: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Items `start` to `stop` are finished: as `chunks`, or within `sealed`. What was asked for beyond `stop`
+    was not begun."""
+
+    batch: int
+    start: int
+    stop: int
+    chunks: tuple[StagedChunk, ...]
+    sealed: Sealed | None
+    executed: int
+    failures: int
+    first_failure: Failure | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsealable:
+    """The batch could not be sealed: these staged chunks are gone or damaged; or, when `is_rowless`, it
+    has no rows that could pin a schema."""
+
+    batch: int
+    damaged: tuple[StagedChunk, ...] = ()
+    is_rowless: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopened:
+    """What a published batch's finished items were staged as, and which ranges are to be done again."""
+
+    batch: int
+    chunks: tuple[StagedChunk, ...]
+    again: tuple[tuple[int, int], ...]
+
+
+Task = Prepare | Seal | Reopen
+Answer = Prepared | Sealed | Unsealable | Reopened
