@@ -17,20 +17,20 @@ _ORPHANS_SHOWN = 3
 def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
     yield f"{diagnosis.state.value}  {diagnosis.path}"
-    yield _line("why", diagnosis.reason)
-    yield _line("do", _SAFE_ACTIONS[diagnosis.action.value])
-    yield _line("next", diagnosis.next)
-    yield _line("risky", diagnosis.risky)
+    yield labelled("why", diagnosis.reason)
+    yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value])
+    yield labelled("next", diagnosis.next)
+    yield labelled("risky", diagnosis.risky)
     if holder := diagnosis.holder:
         where = f" on {holder.host}" if holder.host else ""
         since = f" since {holder.since}" if holder.since else ""
-        yield _line("holder", f"process {holder.pid or 'unknown'}{where}{since}")
+        yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
     if diagnosis.items.source:
-        yield _line("items", show_accounts(diagnosis.items))
-        yield _line("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+        yield labelled("items", show_accounts(diagnosis.items))
+        yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
     yield from _list_orphans(diagnosis.orphans)
     for hint in diagnosis.hints:
-        yield _line("hint", hint)
+        yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
 
 
@@ -62,9 +62,9 @@ def list_findings(findings: Iterable[Finding], *, most: int = _FINDINGS_SHOWN) -
     told = [finding for finding in findings if finding.severity is not Severity.NOTE]
     told.sort(key=lambda finding: -order.index(finding.severity))
     for finding in islice(told, most):
-        yield _line("found", f"{finding.path}: {finding.evidence} ({finding.code.value})")
+        yield labelled("found", f"{finding.path}: {finding.evidence} ({finding.code.value})")
     if len(told) > most:
-        yield _line("", f"and {len(told) - most} more; --json lists them all")
+        yield labelled("", f"and {len(told) - most} more; --json lists them all")
 
 
 def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
@@ -72,17 +72,17 @@ def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
         return
     size = show_bytes(sum(orphan.bytes for orphan in orphans))
     noun = "file" if len(orphans) == 1 else "files"
-    yield _line("orphans", f"{len(orphans)} {noun} of dead runs, {size}")
+    yield labelled("orphans", f"{len(orphans)} {noun} of dead runs, {size}")
     for orphan in orphans[:_ORPHANS_SHOWN]:
         owner = f", of {orphan.owner}" if orphan.owner else ""
         size, age = show_bytes(orphan.bytes), show_age(orphan.age_seconds)
-        yield _line("", f"{orphan.path}  {size}, {age} old{owner}")
+        yield labelled("", f"{orphan.path}  {size}, {age} old{owner}")
     if len(orphans) > _ORPHANS_SHOWN:
-        yield _line("", f"and {len(orphans) - _ORPHANS_SHOWN} more")
+        yield labelled("", f"and {len(orphans) - _ORPHANS_SHOWN} more")
 
 
-def _line(word: str, text: str) -> str:
-    """Control characters of names and errors must not reach the terminal."""
+def labelled(word: str, text: str) -> str:
+    """A line of the screen. Control characters of names and errors never reach the terminal."""
     return f"  {word:<8} {escape(text)}"
 
 

@@ -167,14 +167,12 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
 
 
 def _next_of_damage(place: Place, is_blocked: bool) -> str:
-    return (
-        place.command("verify") if is_blocked else place.command("recover", "--recompute-missing")
-    )
+    return place.command("verify") if is_blocked else place.recover_command()
 
 
 def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:
     items = judgement.accounts
-    control = place.show(observation.layout.control)
+    control = place.control
     finished = items.committed + items.filtered + items.quarantined + items.staged
     again = f"deleting {control}: {finished} finished items would be computed again"
     return {

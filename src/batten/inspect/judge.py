@@ -148,6 +148,13 @@ def _find_fault(
 
 
 def _missing_record(observation: Observation, batch: int) -> Finding:
+    if batch in observation.reopened:
+        return Finding(
+            code=Code.REOPENED,
+            path=observation.layout.recomputed(batch),
+            evidence="its quarantined items are being tried again; the part stays meanwhile",
+            batch=batch,
+        )
     return Finding(
         code=Code.MISSING_RECORD,
         path=observation.layout.commit(batch),
@@ -198,8 +205,9 @@ def _sort_staged(
         staged = find_staged(entry.name[start:])
         if staged is None or plan is None:
             continue
-        if observation.completion is not None or staged.batch in observation.parts:
-            leftovers.append(entry)
+        if staged.batch in observation.parts:
+            if staged.batch not in observation.reopened:
+                leftovers.append(entry)
         elif staged.batch >= plan.batches:
             evidence = f"of batch {staged.batch}; the plan has {plan.batches}"
             findings.append(Finding(code=Code.FOREIGN_FILE, path=entry.name, evidence=evidence))

@@ -52,15 +52,29 @@ class Observation:
     staged: tuple[Entry, ...] = ()
     staging: tuple[Entry, ...] = ()
     completion: Completion | None = None
+    has_complete: bool = False
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def reopened(self) -> frozenset[int]:
+        """Batches whose part is there and is about to be replaced, its quarantined items retried:
+        their record was given up on purpose."""
+        return self.given_up.intersection(self.parts) - self.recorded
 
-def observe_output(storage: Storage, layout: Layout) -> Observation:
-    """What is at the output now. A live run may change it meanwhile: see `holder`."""
+    @property
+    def unrecorded(self) -> list[int]:
+        """Batches whose part was published by a run that was killed before it wrote the record."""
+        without = set(self.claims).intersection(self.parts) - self.recorded
+        return sorted(without - self.reopened)
+
+
+def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = False) -> Observation:
+    """What is at the output now. A live run may change it meanwhile: see `holder`. With
+    `is_thorough` all records are read, whatever `COMPLETE` says."""
     ground, findings = _find_ground(storage, layout)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
-    return _Reading(storage, layout).observe()
+    return _Reading(storage, layout).observe(is_thorough=is_thorough)
 
 
 def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding]]:
@@ -93,7 +107,7 @@ class _Reading:
         self.layout = layout
         self.findings: list[Finding] = []
 
-    def observe(self) -> Observation:
+    def observe(self, *, is_thorough: bool) -> Observation:
         layout = self.layout
         holder = self._observe_lock()
         config = self._decode_present(layout.config, Code.UNREADABLE_CONFIG, _decode_config)
@@ -105,7 +119,7 @@ class _Reading:
         quarantine = self._list_numbered(layout.quarantine, "parquet")
         recorded: dict[int, int] = {}
         claims: dict[int, Published] = {}
-        is_vouched = completion is not None and _is_vouched(completion, parts)
+        is_vouched = not is_thorough and completion is not None and _is_vouched(completion, parts)
         if not is_vouched:
             recorded = self._list_numbered(layout.commits, "json")
             claims = self._read_claims(recorded, parts)
@@ -128,6 +142,7 @@ class _Reading:
             staged=self._list_known(layout.staged, find_staged),
             staging=self._list_known(layout.staging, find_staging_owner),
             completion=completion,
+            has_complete=self._is_there(layout.complete),
             findings=tuple(self.findings),
         )
 
@@ -197,7 +212,7 @@ class _Reading:
             claim = self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
             if claim is not None:
                 claims[batch] = claim
-        for batch in sorted(set(parts).difference(recorded)):
+        for batch in sorted(set(parts).difference(claims)):
             claim = self._read_footer(batch)
             if claim is not None:
                 claims[batch] = claim
@@ -225,7 +240,7 @@ class _Reading:
             return decode(self.storage.read(name))
         except NewerFormat as error:
             self._note(Code.NEWER_FORMAT, name, str(error), batch)
-        except (Unreadable, StorageError, FileNotFoundError, RecursionError) as error:
+        except (Unreadable, StorageError, FileNotFoundError) as error:
             self._note(code, name, _reason(error), batch)
         return None
 
@@ -283,6 +298,4 @@ def _is_vouched(completion: Completion, parts: dict[int, int]) -> bool:
 def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "it is gone"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
     return (getattr(error, "what", None) or str(error)).splitlines()[0]

@@ -24,6 +24,14 @@ class Place:
         """A name of the storage, as the user would write it."""
         return self.folder + name
 
+    @property
+    def control(self) -> str:
+        """The control folder, for messages."""
+        return self.show(self.layout.control)
+
+    def recover_command(self) -> str:
+        return self.command("recover", "--recompute-missing")
+
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""
         return shlex.join(("batten", *words, self.path))

@@ -49,7 +49,9 @@ class Code(Enum):
     SCHEMA_DIFFERS = "schema-differs"
     COMPLETE_DISAGREES = "complete-disagrees"
     MISSING_RECORD = "missing-record"
+    LOST_RECORD = "lost-record"
     GIVEN_UP = "given-up"
+    REOPENED = "reopened"
     STAGED_DAMAGED = "staged-damaged"
     DAMAGED_LOG = "damaged-log"
     FOREIGN_FILE = "foreign-file"
@@ -93,6 +95,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.SCHEMA_DIFFERS: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.COMPLETE_DISAGREES: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.MISSING_RECORD: Meaning(Severity.NOTE, "nothing: the next run or recover makes it anew"),
+    Code.LOST_RECORD: Meaning(Severity.INCONSISTENT, "batten recover makes it anew"),
+    Code.REOPENED: Meaning(Severity.NOTE, "run: its quarantined items are tried again"),
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),

@@ -1,0 +1,65 @@
+"""`batten clean`: removes what dead runs left."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+NAME = "clean"
+HELP = "remove what dead runs left, and nothing else"
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="the output of a job")
+    parser.add_argument(
+        "--older-than",
+        metavar="AGE",
+        type=parse_age,
+        default=0.0,
+        help="only what has at least this age: 90s, 30m, 24h, 7d",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def parse_age(text: str) -> float:
+    """Seconds of `90s`, `30m`, `24h`, `7d`; raises as argparse wants it."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 90s, 30m, 24h or 7d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from batten.cli.diagnosis_text import escape
+    from batten.cli.output import emit_lines, emit_object
+    from batten.inspect.clean import clean_output
+    from batten.inspect.place import locate_output
+    from batten.inspect.sizes import show_bytes
+
+    place = locate_output(arguments.path)
+    cleaning = clean_output(
+        place, older_than_seconds=arguments.older_than, is_dry_run=arguments.dry_run
+    )
+    removed = [dict(vars(orphan)) for orphan in cleaning.removed]
+    size = sum(orphan.bytes for orphan in cleaning.removed)
+    if arguments.json:
+        emit_object(
+            {
+                "path": place.path,
+                "dry_run": cleaning.is_dry_run,
+                "removed": removed,
+                "bytes": size,
+                "kept": cleaning.kept,
+                "found": cleaning.diagnosis.state.value,
+            }
+        )
+        return 0
+    verb = "would remove" if cleaning.is_dry_run else "removed"
+    emit_lines(escape(f"{verb} {orphan.path}") for orphan in cleaning.removed)
+    emit_lines([f"{verb} {len(removed)} files of dead runs, {show_bytes(size)}"])
+    if cleaning.kept:
+        emit_lines([f"kept {cleaning.kept} that are younger, or may be the only copy"])
+    return 0

@@ -1,0 +1,76 @@
+"""An overview: one JSON object, or one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.inspect.runs import RunLog
+from batten.inspect.show import Overview
+
+_QUARANTINED_SHOWN = 10
+_RUNS_SHOWN = 5
+
+
+def build_object(overview: Overview) -> dict[str, Any]:
+    """The object of `--json`."""
+    diagnosis = overview.diagnosis
+    return {
+        "state": diagnosis.state.value,
+        "path": diagnosis.path,
+        "items": dict(vars(diagnosis.items)),
+        "parts": diagnosis.parts,
+        "rows": diagnosis.rows,
+        "quarantined": [dict(vars(item)) for item in overview.quarantined],
+        "unreadable": list(overview.unreadable),
+        "runs": [_build_run(run) for run in overview.runs],
+    }
+
+
+def _build_run(run: RunLog) -> dict[str, Any]:
+    stop = run.stop or {}
+    return {
+        "run": run.run,
+        "started": run.start.get("time"),
+        "stopped": stop.get("time"),
+        "status": stop.get("status"),
+        "jobs": run.start.get("jobs"),
+        "command": run.start.get("command"),
+        "executed_items": stop.get("executed_items"),
+        "adopted_items": stop.get("adopted_items"),
+        "seconds": stop.get("seconds"),
+        "error": stop.get("error"),
+    }
+
+
+def list_lines(overview: Overview) -> Iterator[str]:
+    """The lines for people."""
+    diagnosis = overview.diagnosis
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield labelled("items", show_accounts(diagnosis.items))
+    yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+    yield from list_findings(diagnosis.findings)
+    for item in overview.quarantined[:_QUARANTINED_SHOWN]:
+        error = item.error.splitlines()[0] if item.error else "unknown error"
+        attempts = f"{item.attempts} attempts" if item.attempts != 1 else "1 attempt"
+        yield labelled("failed", f"{item.key}: {error} ({attempts}, {item.time})")
+    if len(overview.quarantined) > _QUARANTINED_SHOWN:
+        more = len(overview.quarantined) - _QUARANTINED_SHOWN
+        yield labelled("", f"and {more} more; --json lists them all, with tracebacks")
+    for name in overview.unreadable:
+        yield labelled("damaged", f"{name} can't be read")
+    for run in overview.runs[-_RUNS_SHOWN:]:
+        yield labelled("run", _show_run(run))
+
+
+def _show_run(run: RunLog) -> str:
+    if run.stop is None:
+        return f"{run.run}  killed, or still at work"
+    text = f"{run.run}  {run.stop.get('status')}"
+    executed, adopted = run.stop.get("executed_items"), run.stop.get("adopted_items")
+    text += f": {executed} items executed, {adopted} adopted"
+    seconds = run.stop.get("seconds")
+    if isinstance(seconds, dict) and seconds:
+        text += "; seconds: " + ", ".join(f"{stage} {spent}" for stage, spent in seconds.items())
+    return text

@@ -1,0 +1,55 @@
+"""A verification: one JSON object, or lines that name all that is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.inspect.diagnose import list_finding
+from batten.inspect.sizes import show_bytes
+from batten.inspect.verify import Verification
+from batten.model.findings import Severity
+
+_FINDINGS_SHOWN = 20
+
+
+def build_object(verification: Verification) -> dict[str, Any]:
+    """The object of `--json`."""
+    diagnosis = verification.diagnosis.to_json()
+    return {
+        "status": "sound" if verification.is_sound else "damaged",
+        "state": diagnosis["state"],
+        "path": diagnosis["path"],
+        "quick": verification.is_quick,
+        "next": _next_step(verification),
+        "items": diagnosis["items"],
+        "parts": verification.parts,
+        "rows": diagnosis["rows"],
+        "bytes": verification.bytes,
+        "missing": diagnosis["missing"],
+        "findings": [list_finding(finding) for finding in verification.findings],
+    }
+
+
+def list_lines(verification: Verification) -> Iterator[str]:
+    """The lines for people."""
+    diagnosis = verification.diagnosis
+    yield f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}"
+    how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
+    yield labelled("read", f"{how} of {verification.parts} parts")
+    yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
+    if diagnosis.items.source:
+        yield labelled("items", show_accounts(diagnosis.items))
+    yield from list_findings(verification.findings, most=_FINDINGS_SHOWN)
+    yield labelled("next", _next_step(verification))
+
+
+def _next_step(verification: Verification) -> str:
+    """What the diagnosis says holds, unless reading has found more than that looked at."""
+    diagnosis = verification.diagnosis
+    if diagnosis.exit_code == 4:
+        return diagnosis.next
+    damage = (Severity.CORRUPT, Severity.INCONSISTENT)
+    worst = [finding for finding in verification.findings if finding.severity in damage]
+    return worst[0].safe_action if worst else diagnosis.next

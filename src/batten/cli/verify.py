@@ -1,0 +1,29 @@
+"""`batten verify`: reads every byte."""
+
+from __future__ import annotations
+
+import argparse
+
+NAME = "verify"
+HELP = "read every byte: digests, rows, accounts by key; changes nothing"
+EXIT_SOUND = 0
+EXIT_DAMAGED = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="the output of a job")
+    parser.add_argument("--quick", action="store_true", help="sizes and counts only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.verification_text import build_object, list_lines
+    from batten.inspect.verify import verify
+
+    verification = verify(arguments.path, is_quick=arguments.quick)
+    if arguments.json:
+        emit_object(build_object(verification))
+    else:
+        emit_lines(list_lines(verification))
+    return EXIT_SOUND if verification.is_sound else EXIT_DAMAGED

@@ -1,0 +1,60 @@
+"""Removes orphans of dead runs, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from batten.inspect.diagnose import Diagnosis, Orphan, describe
+from batten.inspect.judge import judge
+from batten.inspect.observe import observe_output
+from batten.inspect.owning import hold_lock
+from batten.inspect.place import Place
+from batten.model.words import State
+from batten.storage.locks import busy_error
+from batten.storage.upkeep import delete_orphans
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaning:
+    """The orphans that were removed, or would be, and how many were too young for it."""
+
+    removed: tuple[Orphan, ...]
+    kept: int
+    is_dry_run: bool
+    diagnosis: Diagnosis
+
+
+def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -> Cleaning:
+    """Remove orphans of at least that age, under the lock, so that none is of a live run.
+
+    Raises `BusyError`, or `RefusedError` for what is not batten's. Where there is damage nothing
+    is removed: what is staged may be the only good copy."""
+    observation = observe_output(place.storage, place.layout)
+    if observation.holder is not None and is_dry_run:
+        raise busy_error(place.control, observation.holder)
+    if is_dry_run or judge(observation).verdict.state is State.NEW:
+        return _clean(place, older_than_seconds, is_dry_run=True)
+    with hold_lock(place, observation):
+        return _clean(place, older_than_seconds, is_dry_run=False)
+
+
+def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:
+    observation = replace(observe_output(place.storage, place.layout), holder=None)
+    judgement = judge(observation)
+    now = time.time()
+    diagnosis = describe(place, observation, judgement, now_seconds=now)
+    is_damaged = judgement.verdict.state in (State.INCONSISTENT, State.CORRUPT)
+    chosen = [
+        (entry, orphan)
+        for entry, orphan in zip(judgement.orphans, diagnosis.orphans, strict=True)
+        if now - entry.modified_seconds >= older_than_seconds and not is_damaged
+    ]
+    if not is_dry_run:
+        delete_orphans(place.storage, [entry.name for entry, _ in chosen])
+    return Cleaning(
+        removed=tuple(orphan for _, orphan in chosen),
+        kept=len(judgement.orphans) - len(chosen),
+        is_dry_run=is_dry_run,
+        diagnosis=diagnosis,
+    )

@@ -1,0 +1,28 @@
+"""The lock and the refusals that the commands which change something share."""
+
+from __future__ import annotations
+
+from batten.errors import RefusedError
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation
+from batten.inspect.place import Place
+from batten.model.words import State
+from batten.storage.base import Lock
+from batten.storage.locks import current_holder
+
+
+def hold_lock(place: Place, observation: Observation) -> Lock:
+    """The lock of an output that is batten's; raises `BusyError`, or `RefusedError` for another."""
+    refuse_unknown(place, judge(observation))
+    return place.storage.lock(place.layout.lock, current_holder())
+
+
+def refuse_unknown(place: Place, judgement: Judgement) -> None:
+    """Raises `RefusedError` for what is not batten's, or of a newer one."""
+    if judgement.verdict.state is State.UNKNOWN:
+        first = judgement.findings[0]
+        raise RefusedError(
+            f"{place.show(first.path)}: {first.evidence}.",
+            safe="Nothing was changed.",
+            next=f"{first.safe_action[:1].upper()}{first.safe_action[1:]}.",
+        )

@@ -1,0 +1,248 @@
+"""Does the safe action: observe, decide (a list of steps), apply under the lock.
+
+Killed anywhere and run again, it does what is left. Nothing is deleted but throwaway files: damaged
+parts and their records are moved to `set-aside/`, and where a part has to be computed again, a file
+in `recompute/` says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import groupby
+
+from batten.errors import CorruptError, InconsistentError
+from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation, observe_output
+from batten.inspect.owning import hold_lock, refuse_unknown
+from batten.inspect.place import Place
+from batten.inspect.verify import find_faults
+from batten.model.findings import Code, Finding, Severity
+from batten.model.names import Layout, find_staged
+from batten.model.words import State
+from batten.storage.base import Entry, Storage
+from batten.storage.locks import busy_error
+from batten.storage.publishing import create, set_aside
+from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers
+
+RUN = "recover"
+"""What a record that was made by recover gives as its run."""
+
+
+class StepKind(Enum):
+    """What a step does; the value is the verb for people."""
+
+    SET_ASIDE = "set aside"
+    GIVE_UP = "have computed again"
+    REBUILD_RECORD = "rebuild"
+    RETIRE_MARKER = "retire"
+    DELETE_ORPHAN = "delete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change. `path` is relative to the storage; `batch` where the step is of one."""
+
+    kind: StepKind
+    path: str
+    why: str
+    batch: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What was done, or would be, and the diagnosis afterwards (or now)."""
+
+    steps: tuple[Step, ...]
+    is_dry_run: bool
+    diagnosis: Diagnosis
+
+
+def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) -> Recovery:
+    """Recover the output. Raises `BusyError`, `RefusedError` where it is not batten's, and
+    `InconsistentError` or `CorruptError` where only a copy, or computing again, can mend it."""
+    observation = observe_output(place.storage, place.layout, is_thorough=True)
+    if judge(observation).verdict.state is State.NEW:
+        return Recovery(steps=(), is_dry_run=is_dry_run, diagnosis=_diagnose(place, observation))
+    if is_dry_run:
+        if observation.holder is not None:
+            raise busy_error(place.control, observation.holder)
+        steps = _decide(place, observation, should_recompute)
+        return Recovery(
+            steps=tuple(steps), is_dry_run=True, diagnosis=_diagnose(place, observation)
+        )
+    with hold_lock(place, observation):
+        steps = _decide(place, _observe_mine(place), should_recompute)
+        apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
+        after = _observe_mine(place)
+    return Recovery(steps=tuple(steps), is_dry_run=False, diagnosis=_diagnose(place, after))
+
+
+def _observe_mine(place: Place) -> Observation:
+    """As `observe_output`, by the holder of the lock: nobody else is at work."""
+    found = observe_output(place.storage, place.layout, is_thorough=True)
+    return replace(found, holder=None)
+
+
+def _diagnose(place: Place, observation: Observation) -> Diagnosis:
+    return describe(place, observation, judge(observation), now_seconds=time.time())
+
+
+def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[Step]:
+    judgement = judge(observation)
+    refuse_unknown(place, judgement)
+    findings = list(judgement.findings)
+    if should_recompute:
+        findings = find_faults(place.storage, observation, judgement)
+    _refuse_unmendable(place, judgement, findings, should_recompute)
+    return decide_steps(observation, findings, judgement.orphans)
+
+
+def _refuse_unmendable(
+    place: Place, judgement: Judgement, findings: Sequence[Finding], should_recompute: bool
+) -> None:
+    damage = [finding for finding in findings if finding.severity in _DAMAGE]
+    blocked = [finding for finding in damage if finding.code in UNRECOVERABLE]
+    told = blocked or damage
+    if not told or (should_recompute and not blocked):
+        return
+    first = told[0]
+    more = f" (and {len(told) - 1} more: {place.command('verify')})" if len(told) > 1 else ""
+    next_step = f"Restore what is damaged from a copy. {_AGAIN.format(place.recover_command())}"
+    if blocked:
+        next_step = f"For {place.show(first.path)}: {first.safe_action}; then recover again."
+    kind = CorruptError if first.severity is Severity.CORRUPT else InconsistentError
+    raise kind(
+        f"{place.show(first.path)}: {first.evidence}{more}.",
+        safe="Nothing was changed.",
+        next=next_step,
+        missing=tuple(place.show(place.layout.part(batch)) for batch in judgement.lost),
+    )
+
+
+_DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
+_AGAIN = "Without one: {} sets it aside, deletes nothing, and the next run computes it again."
+
+
+def decide_steps(
+    observation: Observation, findings: Sequence[Finding], orphans: Sequence[Entry]
+) -> list[Step]:
+    """What to do about the findings, in an order in which a kill between any two steps leaves what
+    the next recovery understands. Pure."""
+    layout = observation.layout
+    damage = [finding for finding in findings if finding.severity in _DAMAGE]
+    by_batch: dict[int, set[Code]] = {}
+    for finding in damage:
+        if finding.batch is not None:
+            by_batch.setdefault(finding.batch, set()).add(finding.code)
+    steps = []
+    records_only = {batch for batch, codes in by_batch.items() if codes <= _OF_RECORDS}
+    given_up = sorted(by_batch.keys() - records_only)
+    is_open = bool(given_up) or any(finding.path == layout.complete for finding in damage)
+    if observation.has_complete and is_open:
+        steps.append(_set_aside(layout.complete, "the accounts are open again"))
+    for batch in given_up:
+        steps += _give_up(observation, batch, by_batch[batch])
+    steps += [
+        _set_aside(layout.commit(batch), "it can't be read; the part says the same", batch)
+        for batch in sorted(records_only & observation.recorded)
+    ]
+    rebuilt = (set(observation.unrecorded) | records_only).difference(given_up)
+    steps += [
+        Step(
+            kind=StepKind.REBUILD_RECORD,
+            path=layout.commit(batch),
+            why="from what the part says of itself",
+            batch=batch,
+        )
+        for batch in sorted(rebuilt)
+    ]
+    steps += _retire_markers(observation, set(by_batch))
+    steps += _delete_orphans(observation, orphans, set(by_batch))
+    return steps
+
+
+_OF_RECORDS = frozenset({Code.UNREADABLE_RECORD, Code.LOST_RECORD})
+"""Findings of a batch whose part may be whole."""
+
+
+def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator[Step]:
+    """The part goes first: a part that can't be trusted, without its record, would be adopted."""
+    layout = observation.layout
+    if batch in observation.parts or Code.UNREADABLE_PART in codes:
+        yield _set_aside(layout.part(batch), "it is damaged", batch)
+    if batch in observation.quarantine:
+        yield _set_aside(layout.quarantined(batch), "it belongs to that part", batch)
+    yield Step(
+        kind=StepKind.GIVE_UP,
+        path=layout.recomputed(batch),
+        why="the next run computes these items again",
+        batch=batch,
+    )
+
+
+def _set_aside(path: str, why: str, batch: int = -1) -> Step:
+    return Step(kind=StepKind.SET_ASIDE, path=path, why=why, batch=batch)
+
+
+def _retire_markers(observation: Observation, damaged: Set[int]) -> Iterator[Step]:
+    there_again = observation.given_up & observation.recorded & observation.parts.keys()
+    for batch in sorted(there_again - damaged):
+        yield Step(
+            kind=StepKind.RETIRE_MARKER,
+            path=observation.layout.recomputed(batch),
+            why="the part is there again",
+            batch=batch,
+        )
+
+
+def _delete_orphans(
+    observation: Observation, orphans: Sequence[Entry], damaged: Set[int]
+) -> Iterator[Step]:
+    """What is staged of a damaged batch may be the only good copy, so it stays."""
+    for entry in orphans:
+        staged = None
+        if entry.name.startswith(observation.layout.staged + "/"):
+            staged = find_staged(entry.name.rpartition("/")[2])
+        if staged is None or staged.batch not in damaged:
+            yield Step(kind=StepKind.DELETE_ORPHAN, path=entry.name, why="no live run owns it")
+
+
+def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now: datetime) -> None:
+    """Do the steps in order; those of a kind that follow each other share their syncs."""
+    for folder in (layout.staging, layout.commits, layout.recompute, layout.set_aside):
+        if steps:
+            storage.ensure_folder(folder)
+    stamp = f"{now:%Y%m%dT%H%M%S.%fZ}"
+    for kind, group in groupby(steps, key=lambda step: step.kind):
+        same = list(group)
+        batches = [step.batch for step in same]
+        if kind is StepKind.REBUILD_RECORD:
+            rebuild_records(storage, layout, batches, run=RUN, time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+        elif kind is StepKind.RETIRE_MARKER:
+            retire_markers(storage, layout, batches, run=stamp)
+        elif kind is StepKind.DELETE_ORPHAN:
+            delete_orphans(storage, [step.path for step in same])
+        else:
+            for step in same:
+                _move(storage, layout, step, stamp)
+
+
+def _move(storage: Storage, layout: Layout, step: Step, stamp: str) -> None:
+    place = step.path.removeprefix(layout.control + "/").removeprefix(layout.output + "/")
+    evidence = f"{layout.set_aside}/{stamp}-{place.replace('/', '-')}"
+    if step.kind is StepKind.SET_ASIDE:
+        set_aside(storage, step.path, evidence)
+        return
+    record = layout.commit(step.batch)
+    has_record = storage.find(record) is not None
+    if storage.find(step.path) is None and has_record:
+        set_aside(storage, record, step.path)
+    else:
+        create(storage, layout.staging, step.path, b"{}\n")
+        if has_record:
+            set_aside(storage, record, f"{layout.set_aside}/{stamp}-commits-{step.batch:06}.json")

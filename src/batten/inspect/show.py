@@ -1,0 +1,88 @@
+"""What an output holds, for people: accounts, quarantined items with their errors, runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batten.errors import StorageError, UsageError
+from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.judge import judge
+from batten.inspect.observe import Observation, observe_output
+from batten.inspect.owning import refuse_unknown
+from batten.inspect.place import Place, locate_output
+from batten.inspect.runs import RunLog, list_runs, read_run
+from batten.model.words import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """An item that failed for good. `item` is its number within the batch."""
+
+    batch: int
+    item: int
+    key: str
+    error: str
+    traceback: str
+    attempts: int
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What `batten show` prints. `unreadable` names quarantine files that can't be read."""
+
+    diagnosis: Diagnosis
+    quarantined: tuple[Quarantined, ...]
+    unreadable: tuple[str, ...]
+    runs: tuple[RunLog, ...]
+
+
+def show(path: str | os.PathLike[str]) -> Overview:
+    """An overview of the output. Reads only. Raises `UsageError` where there is no output, and
+    `RefusedError` where it is not batten's."""
+    place = locate_output(path)
+    observation = observe_output(place.storage, place.layout)
+    judgement = judge(observation)
+    refuse_unknown(place, judgement)
+    if judgement.verdict.state is State.NEW:
+        raise UsageError(
+            f"There is no output {place.path}.",
+            safe="Nothing was read.",
+            next="Name the output of a job.",
+        )
+    unreadable: list[str] = []
+    return Overview(
+        diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
+        quarantined=tuple(_read_quarantined(place, observation, unreadable)),
+        unreadable=tuple(unreadable),
+        runs=tuple(
+            read_run(place.storage, place.layout, run)
+            for run in list_runs(place.storage, place.layout)
+        ),
+    )
+
+
+def _read_quarantined(
+    place: Place, observation: Observation, unreadable: list[str]
+) -> Iterator[Quarantined]:
+    """Those of published batches only: without its part, a quarantine file is of a try that a crash
+    ended."""
+    batches = sorted(observation.quarantine.keys() & observation.parts.keys())
+    if not batches:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for batch in batches:
+        name = place.layout.quarantined(batch)
+        try:
+            data = place.storage.read(name)
+            rows = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
+            found = [Quarantined(batch=batch, **row) for row in rows]
+        except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
+            unreadable.append(place.show(name))
+        else:
+            yield from found

@@ -1,0 +1,86 @@
+"""Reads every byte and holds it against what was recorded. Changes nothing, and takes no lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+
+from batten.errors import UsageError
+from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation, observe_output
+from batten.inspect.owning import refuse_unknown
+from batten.inspect.place import locate_output
+from batten.inspect.verify_control import find_control_faults
+from batten.inspect.verify_parts import PartVerifier
+from batten.model.findings import Code, Finding, Severity
+from batten.model.words import State
+from batten.storage.base import Storage
+from batten.storage.locks import busy_error
+
+DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found. `findings` are all, also those that `diagnosis` does not know of."""
+
+    diagnosis: Diagnosis
+    findings: tuple[Finding, ...]
+    is_quick: bool
+    parts: int
+    bytes: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is damaged; what is not published yet is no damage."""
+        return not any(finding.severity in DAMAGE for finding in self.findings)
+
+
+def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verification:
+    """Verify the output at `path`; quickly, only sizes, counts and what parts say of themselves.
+
+    Raises `UsageError` where there is none, `RefusedError` where it is not batten's, `BusyError`
+    while a run changes it."""
+    place = locate_output(path)
+    observation = observe_output(place.storage, place.layout, is_thorough=True)
+    judgement = judge(observation)
+    refuse_unknown(place, judgement)
+    if judgement.verdict.state is State.NEW:
+        raise UsageError(
+            f"There is no output {place.path}.",
+            safe="Nothing was read.",
+            next="Name the output of a job.",
+        )
+    if observation.holder is not None:
+        raise busy_error(place.control, observation.holder)
+    findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+    return Verification(
+        diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
+        findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
+        is_quick=is_quick,
+        parts=len(observation.parts),
+        bytes=0 if is_quick else sum(observation.parts.values()),
+    )
+
+
+def find_faults(
+    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool = False
+) -> list[Finding]:
+    """Everything that a thorough observation and reading all files shows, worst or not."""
+    findings = [_tell_lost_record(observation, finding) for finding in judgement.findings]
+    findings += find_control_faults(storage, observation, is_quick=is_quick)
+    if judgement.plan is not None:
+        told = {finding.batch for finding in findings if finding.severity in DAMAGE}
+        verifier = PartVerifier(storage, observation, judgement.plan, is_quick=is_quick)
+        for batch in sorted(set(observation.parts) - told):
+            findings += verifier.verify(batch)
+    return findings
+
+
+def _tell_lost_record(observation: Observation, finding: Finding) -> Finding:
+    """`COMPLETE` comes after all records, so beside it one that is missing was lost."""
+    if finding.code is Code.MISSING_RECORD and observation.has_complete:
+        return replace(finding, code=Code.LOST_RECORD)
+    return finding

@@ -1,0 +1,104 @@
+"""Reads what an observation does not of the control folder: schema, keys, staged files, logs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from batten.errors import StorageError
+from batten.inspect.observe import Observation
+from batten.inspect.runs import list_runs, read_run
+from batten.model.findings import Code, Finding
+from batten.model.keys import describe_keys
+from batten.model.names import find_staged
+from batten.model.records import Segment, Unreadable
+from batten.model.words import FORMAT_VERSION
+from batten.storage.base import Storage
+
+
+def find_control_faults(
+    storage: Storage, observation: Observation, *, is_quick: bool
+) -> Iterator[Finding]:
+    """Findings about the schema, and unless quick, about keys, staged files and run logs."""
+    layout = observation.layout
+    if observation.parts or storage.find(layout.schema) is not None:
+        try:
+            load_schema(storage, layout.schema)
+        except Unreadable as error:
+            yield Finding(code=Code.UNREADABLE_SCHEMA, path=layout.schema, evidence=str(error))
+    if is_quick:
+        return
+    for segment in observation.segments:
+        evidence = _find_keys_fault(storage, layout.segment_keys(segment.number), segment)
+        if evidence is not None:
+            name = layout.segment_keys(segment.number)
+            yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+    for entry in observation.staged:
+        staged = find_staged(entry.name.rpartition("/")[2])
+        if staged and not _digest(storage, entry.name).startswith(staged.digest):
+            evidence = "its digest is not that of its name"
+            yield Finding(code=Code.STAGED_DAMAGED, path=entry.name, evidence=evidence)
+    for run in list_runs(storage, layout):
+        damaged = read_run(storage, layout, run).damaged_lines
+        if damaged:
+            evidence = f"{damaged} of its lines can't be read, or are missing"
+            yield Finding(code=Code.DAMAGED_LOG, path=layout.run_log(run), evidence=evidence)
+
+
+def load_schema(storage: Storage, name: str) -> Any:
+    """The columns that every part has, the key's aside. Raises `Unreadable`."""
+    import pyarrow as pa
+
+    try:
+        value = json.loads(storage.read(name))
+        if value["format_version"] != FORMAT_VERSION:
+            raise Unreadable(f"it is of format version {value['format_version']!r}")
+        data = base64.b64decode(value["ipc"], validate=True)
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+        if value["fields"] != [f"{field.name}: {field.type}" for field in schema]:
+            raise Unreadable("its two lists of columns differ")
+    except FileNotFoundError as error:
+        raise Unreadable("it is gone") from error
+    except Unreadable:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError, StorageError) as error:
+        raise Unreadable(f"it can't be read: {error}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise Unreadable(f"it holds no schema: {error}") from error
+    return schema
+
+
+def _find_keys_fault(storage: Storage, name: str, segment: Segment) -> str | None:
+    import pyarrow as pa
+
+    if not segment.keys_size:
+        return None
+    try:
+        data = storage.read(name)
+    except (FileNotFoundError, StorageError):
+        return None  # the observation has told of it
+    if len(data) != segment.keys_size:
+        return None  # likewise
+    if hashlib.sha256(data).hexdigest() != segment.keys_digest:
+        return "its digest is not that of its record"
+    try:
+        reader = pa.ipc.open_file(pa.py_buffer(data))
+        if reader.num_record_batches != segment.batches:
+            return f"it has {reader.num_record_batches} batches; the plan has {segment.batches}"
+        for position, keys in enumerate(segment.keys):
+            found = reader.get_batch(position).column("key").to_pylist()
+            if describe_keys(found) != keys:
+                return f"the keys of its batch {position} are not those of its record"
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        return f"it can't be read: {error}"
+    return None
+
+
+def _digest(storage: Storage, name: str) -> str:
+    try:
+        return hashlib.sha256(storage.read(name)).hexdigest()
+    except (FileNotFoundError, StorageError):
+        return ""

@@ -1,0 +1,179 @@
+"""Reads a part and its quarantine file, and holds them against record, footer, plan and schema."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import compress, groupby
+from typing import Any
+
+from batten.errors import StorageError
+from batten.inspect.observe import Observation, published_by_footer_of
+from batten.inspect.verify_control import load_schema
+from batten.model.accounting import Plan, PlannedBatch
+from batten.model.findings import Code, Finding
+from batten.model.outcomes import decode_outcomes
+from batten.model.published import Published
+from batten.model.records import Unreadable
+from batten.model.words import Outcome
+from batten.storage.base import Storage
+
+
+class PartVerifier:
+    """Verifies the parts of one output, whose records have been held against the plan already."""
+
+    def __init__(
+        self, storage: Storage, observation: Observation, plan: Plan, *, is_quick: bool
+    ) -> None:
+        self._storage = storage
+        self._observation = observation
+        self._plan = plan
+        self._is_quick = is_quick
+        self._key_files: dict[int, Any] = {}
+        self._schema = _find_schema(storage, observation.layout.schema) if not is_quick else None
+
+    def verify(self, batch: int) -> list[Finding]:
+        """What is wrong with the part of a batch, its record and its quarantine file."""
+        claim, planned = self._observation.claims.get(batch), self._plan.find(batch)
+        if claim is None or planned is None:
+            return []
+        findings = list(self._compare_footer(batch, claim))
+        if not self._is_quick:
+            if not findings:
+                findings = list(self._read_part(claim, planned))
+            findings += self._read_quarantine(claim, planned)
+        return findings
+
+    def _compare_footer(self, batch: int, claim: Published) -> Iterator[Finding]:
+        name = self._observation.layout.part(batch)
+        try:
+            own = published_by_footer_of(self._storage, name)
+        except (Unreadable, StorageError, FileNotFoundError) as error:
+            yield _found(Code.UNREADABLE_PART, name, str(error).splitlines()[0], batch)
+            return
+        told = [
+            f"{field} {getattr(claim, field)!r}, the part itself says {getattr(own, field)!r}"
+            for field in ("batch", "items", "rows", "outcomes", "keys", "fingerprint")
+            if getattr(claim, field) != getattr(own, field)
+        ]
+        if told:
+            record = self._observation.layout.commit(batch)
+            yield _found(Code.ACCOUNTS_DIFFER, record, f"it says {'; '.join(told)}", batch)
+
+    def _read_part(self, claim: Published, planned: PlannedBatch) -> Iterator[Finding]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        batch = claim.batch
+        name = self._observation.layout.part(batch)
+        try:
+            data = self._storage.read(name)
+        except (FileNotFoundError, StorageError) as error:
+            yield _found(Code.UNREADABLE_PART, name, str(error).splitlines()[0], batch)
+            return
+        digest = hashlib.sha256(data).hexdigest()
+        if claim.digest not in (None, digest):
+            evidence = f"its digest is {digest}; its commit record says {claim.digest}"
+            yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
+            return
+        try:
+            table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            yield _found(Code.UNREADABLE_PART, name, f"it can't be read: {error}", batch)
+            return
+        for code, evidence in self._compare_table(table, claim, planned):
+            yield _found(code, name, evidence, batch)
+
+    def _compare_table(
+        self, table: Any, claim: Published, planned: PlannedBatch
+    ) -> Iterator[tuple[Code, str]]:
+        if table.num_rows != claim.rows:
+            yield Code.ROWS_DIFFER, f"it has {table.num_rows} rows; {claim.rows} were recorded"
+        config = self._observation.config
+        column = config.key_column if config is not None else table.column_names[0]
+        if column not in table.column_names:
+            yield Code.SCHEMA_DIFFERS, f"it has no column {column!r}, which holds the keys"
+            return
+        if self._schema is not None:
+            schema = table.drop_columns([column]).schema
+            if not schema.equals(self._schema, check_metadata=False):
+                yield Code.SCHEMA_DIFFERS, "its columns are not those of schema.json"
+        keys = self._load_keys(planned)
+        if keys is not None:
+            found = [key for key, _ in groupby(table.column(column).to_pylist())]
+            wanted = _select(keys, claim, Outcome.COMMITTED)
+            if found != wanted:
+                yield Code.KEYS_DIFFER, _describe_difference(found, wanted)
+
+    def _read_quarantine(self, claim: Published, planned: PlannedBatch) -> Iterator[Finding]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        batch = claim.batch
+        keys = self._load_keys(planned)
+        wanted = _select(keys, claim, Outcome.QUARANTINED) if keys is not None else None
+        if not claim.quarantine_digest and (not wanted or batch in self._observation.reopened):
+            return
+        name = self._observation.layout.quarantined(batch)
+        try:
+            data = self._storage.read(name)
+            found = pq.read_table(pa.BufferReader(data), columns=["key"], use_threads=False)
+        except FileNotFoundError:
+            yield _found(Code.LOST_QUARANTINE, name, "it is gone", batch)
+            return
+        except (StorageError, OSError, ValueError, KeyError, pa.ArrowException) as error:
+            evidence = f"it can't be read: {str(error).splitlines()[0]}"
+            yield _found(Code.UNREADABLE_QUARANTINE, name, evidence, batch)
+            return
+        digest = hashlib.sha256(data).hexdigest()
+        if claim.quarantine_digest not in (None, digest):
+            evidence = f"its digest is {digest}; its commit record says {claim.quarantine_digest!r}"
+            yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
+        elif wanted is not None and found.column("key").to_pylist() != [str(k) for k in wanted]:
+            yield _found(Code.KEYS_DIFFER, name, "its keys are not those recorded", batch)
+
+    def _load_keys(self, planned: PlannedBatch) -> list[str] | list[int] | None:
+        """The keys of a batch as they stand in the output; None where the plan can't be read, which
+        is a finding of its own."""
+        import pyarrow as pa
+
+        segment = self._plan.segments[planned.segment]
+        if not segment.is_keyed:
+            return list(range(planned.first_ordinal, planned.first_ordinal + planned.items))
+        name = self._observation.layout.segment_keys(segment.number)
+        try:
+            if segment.number not in self._key_files:
+                self._key_files.clear()
+                data = pa.py_buffer(self._storage.read(name))
+                self._key_files[segment.number] = pa.ipc.open_file(data)
+            reader = self._key_files[segment.number]
+            keys: list[str] = reader.get_batch(planned.position).column("key").to_pylist()
+        except (FileNotFoundError, StorageError, OSError, ValueError, KeyError, pa.ArrowException):
+            return None
+        return keys
+
+
+def _find_schema(storage: Storage, name: str) -> Any:
+    """None where it can't be read, which is a finding of its own."""
+    try:
+        return load_schema(storage, name)
+    except Unreadable:
+        return None
+
+
+def _select(keys: list[Any], claim: Published, wanted: Outcome) -> list[Any]:
+    return list(compress(keys, (each is wanted for each in decode_outcomes(claim.outcomes))))
+
+
+def _describe_difference(found: list[Any], wanted: list[Any]) -> str:
+    missing = sorted(set(wanted).difference(found), key=str)
+    extra = sorted(set(found).difference(wanted), key=str)
+    if missing:
+        return f"{len(missing)} keys of the plan have no row, {missing[0]!r} first"
+    if extra:
+        return f"{len(extra)} keys are there that the plan has not, {extra[0]!r} first"
+    return "its keys are not in the order of the plan"
+
+
+def _found(code: Code, path: str, evidence: str, batch: int) -> Finding:
+    return Finding(code=code, path=path, evidence=evidence, batch=batch)
