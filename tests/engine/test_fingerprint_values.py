@@ -277,6 +277,8 @@ def test_numpy_values_count_by_content() -> None:
         lambda: numpy.dtype("int16"),
         lambda: numpy.add,
         lambda: numpy.multiply,
+        lambda: numpy.mean,
+        lambda: numpy.vectorize(helper),
     ]
     texts = [text_of(make()) for make in makers]
     assert len(set(texts)) == len(texts)

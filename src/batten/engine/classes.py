@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import linecache
 from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import PurePath
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 from batten.engine import code
 from batten.engine.ownership import Namespace
 
 _MACHINERY = ("_abc_impl",)
+_CONTAINER_ITEMS = 1000
+"""Where installed code keeps the user's functions in a container, there are not more of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,25 @@ def captured(function: FunctionType) -> dict[str, Any]:
         except ValueError:
             continue
     return found
+
+
+def held_within(value: Any) -> list[Any]:
+    """What installed functions, containers and bound arguments hold on to."""
+    if isinstance(value, FunctionType):
+        return [getattr(value, "registry", None), *captured(value).values(), _wrapped(value)]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, dict | MappingProxyType):
+        return list(itertools.islice(value.values(), _CONTAINER_ITEMS))
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(itertools.islice(value, _CONTAINER_ITEMS))
+    return [_wrapped(value)]
+
+
+def _wrapped(value: Any) -> Any:
+    return None if isinstance(value, type) else getattr(value, "__wrapped__", None)
 
 
 def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:

@@ -325,7 +325,8 @@ def read_expressions(nodes: Iterable[ast.AST]) -> list[NamePath]:
     """Names with their attributes that are read when these are evaluated, or later by lambdas in
     them. What lies in functions that are defined there is not."""
     found: dict[NamePath, None] = {}
-    waiting: list[tuple[ast.AST, frozenset[str]]] = [(node, frozenset()) for node in nodes][::-1]
+    no_arguments: frozenset[str] = frozenset()
+    waiting = [(node, no_arguments) for node in nodes][::-1]
     while waiting:
         node, arguments = waiting.pop()
         path = _name_path(node)

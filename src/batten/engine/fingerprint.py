@@ -159,16 +159,6 @@ class _Walk:
             if value.__self__ is None or isinstance(value.__self__, ModuleType):
                 return f"function {public_name(value.__module__, value.__qualname__)}"
             return None
-        if callable(value) and not namespace_of_class(type(value)).is_own:
-            return self._refer_callable(value)
-        return None
-
-    def _refer_callable(self, value: Any) -> str | None:
-        """What is built in, or what an installed decorator made of the user's own function."""
-        if isinstance(value, BuiltinFunctionType):
-            if value.__self__ is None or isinstance(value.__self__, ModuleType):
-                return f"function {public_name(value.__module__, value.__qualname__)}"
-            return None
         if isinstance(value, _BUILT_IN_METHODS):
             return f"function {_class_name(value.__objclass__)}.{value.__name__}"
         return None
@@ -179,10 +169,7 @@ class _Walk:
             name = f"function {namespace.qualify_code(function.__code__)}"
             return self._reserve(function, name, lambda name: self._describe(function, name))
         name = f"function {public_name(namespace.label, function.__code__.co_qualname)}"
-        return self._with_own(name, self._own_within(function))
-
-    @staticmethod
-    def _with_own(name: str, own: list[str]) -> str:
+        own = self._own_within(function)
         return f"{name}({', '.join(own)})" if own else name
 
     def _own_within(self, value: Any) -> list[str]:
@@ -190,7 +177,7 @@ class _Walk:
         having them described."""
         found: dict[str, None] = {}
         seen: dict[int, object] = {}
-        waiting = [value]
+        waiting = [*classes.held_within(value), *getattr(value, "__dict__", {}).values()][::-1]
         while waiting:
             each = waiting.pop()
             if id(each) in seen or isinstance(each, ModuleType):
@@ -202,7 +189,7 @@ class _Walk:
             elif namespace_of_class(kind).is_own:
                 found[self._refer(kind) or ""] = None
             elif not isinstance(each, type):
-                waiting.extend(reversed(classes.held_by(each)))
+                waiting.extend(classes.held_within(each)[::-1])
         return list(found)
 
     def _reserve(self, value: object, name: str, describe: Callable[[str], None]) -> str:
@@ -243,7 +230,7 @@ class _Walk:
         state = code.rebound_globals(own_code)
         for path in code.read_names(own_code):
             self._read_name(namespace, path, bare, is_state=path[0] in state)
-        self._own_within(getattr(function, "__wrapped__", None))
+        self._own_within([getattr(function, "__wrapped__", None)])
 
     def _describe_class(self, kind: type[Any], name: str) -> None:
         namespace = namespace_of_class(kind)
@@ -329,7 +316,8 @@ class _Walk:
         self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
     ) -> None:
         try:
-            self.parts[part] = shorten(ValueText(self._refer, namespace.folder).describe(value))
+            text = ValueText(self._refer, self._own_within, namespace.folder).describe(value)
+            self.parts[part] = shorten(text)
         except Opaque as error:
             if not is_lenient:
                 raise self._cannot_compare(value, what, error) from error

@@ -17,7 +17,7 @@ from types import BuiltinFunctionType, GenericAlias, MappingProxyType, MethodTyp
 from typing import Any, get_args, get_origin
 
 from batten.engine.code import describe_literal
-from batten.engine.ownership import namespace_of_class, public_name
+from batten.engine.ownership import namespace_of_class, namespace_of_module, public_name
 
 SHORT_CHARACTERS = 60
 """Texts up to this long are kept as they are, so that a difference can show them."""
@@ -92,10 +92,17 @@ class Opaque(Exception):
 
 class ValueText:
     """Makes the text of one value. `refer` names a function, class or module, or gives None for
-    other values. Paths under `folder` are told relative to it, so that a job can be moved."""
+    other values; `own_within` names the user's own code that an installed callable holds. Paths
+    under `folder` are told relative to it, so that a job can be moved."""
 
-    def __init__(self, refer: Callable[[Any], str | None], folder: str | None) -> None:
+    def __init__(
+        self,
+        refer: Callable[[Any], str | None],
+        own_within: Callable[[Any], list[str]],
+        folder: str | None,
+    ) -> None:
         self._refer = refer
+        self._own_within = own_within
         self._folder = folder if folder and folder != os.sep else None
         self._within: list[int] = []
 
@@ -153,17 +160,31 @@ class ValueText:
             return name
         if kind.__module__ in _WITHOUT_CONTENT or package == "batten":
             return name
-        if any(each.__module__ == "numpy" for each in kind.__mro__[:-1]):
+        if any(each.__module__ == "numpy" for each in kind.__mro__) and hasattr(value, "dtype"):
             return self._numpy(value)
+        if name.startswith("numpy.dtype"):
+            return f"numpy.dtype({value.descr!r})"
         if package == "pyarrow":
             return _arrow(value)
         if name in _KNOWN_BY_TEXT:
             return f"{name}({value})"
         if name in _KNOWN_BY_CONTENT or namespace_of_class(kind).is_own:
             return self._instance(value, kind)
-        if callable(value) and isinstance(getattr(value, "__name__", None), str):
+        return self._installed_callable(value, name)
+
+    def _installed_callable(self, value: Any, name: str) -> str:
+        """An object that presents itself as a function, as decorators make them."""
+        if not callable(value) or not isinstance(getattr(value, "__name__", None), str):
+            raise Opaque(value)
+        if own := self._own_within(value):
+            return f"{name}({', '.join(own)})"
+        made_in = getattr(value, "__module__", None)
+        module = sys.modules.get(made_in) if isinstance(made_in, str) else None
+        if module is None:
             return f"{name} {value.__name__}"
-        raise Opaque(value)
+        if namespace_of_module(module).is_own:
+            raise Opaque(value)
+        return f"{name} {public_name(made_in, value.__name__)}"
 
     def _instance(self, value: Any, kind: type[Any]) -> str:
         """What pickling keeps; a class may say so itself by `__getstate__`."""
@@ -194,12 +215,6 @@ class ValueText:
         return f"here/{rest[1:]!a}" if rest[:1] in ("", os.sep) else None
 
     def _numpy(self, value: Any) -> str:
-        if not hasattr(value, "dtype") or not hasattr(value, "tobytes"):
-            if callable(value) and isinstance(getattr(value, "__name__", None), str):
-                return f"numpy.{value.__name__}"
-            if type(value).__module__.startswith("numpy") and hasattr(value, "descr"):
-                return f"numpy.dtype({value.descr!r})"
-            raise Opaque(value)
         content = (
             self.describe(value.tolist()) if value.dtype.hasobject else _digest(value.tobytes())
         )
