@@ -114,6 +114,17 @@ def test_a_worker_killed_while_idle_costs_nothing(
     assert event.value[0] != pid
 
 
+def test_a_task_that_was_not_begun_has_no_number(
+    run_processes: RunProcesses, collect: Collect
+) -> None:
+    pool = run_processes(call)
+    for _ in range(10):
+        pool.submit(-1, ("exit_hard", 1, 3))
+        assert collect(pool, 1) == [Died(task_id=-1, item=1, cause="exited with status 3")]
+    pool.submit(0, ("tell_pids",))
+    assert len(values(collect(pool, 1))) == 1
+
+
 def test_an_answer_given_before_the_death_counts(
     run_processes: RunProcesses, collect: Collect, watch_ends: WatchEnds, make_gate: MakeGate
 ) -> None:

@@ -26,7 +26,8 @@ TASK = 2
 TASK_NANOSECONDS = 3
 _CHECK = 7
 
-NO_TASK = -1
+NO_TASK = -(2**63)
+"""No number of a task."""
 
 _MAGIC = int.from_bytes(b"inflight", "little")
 _VERSION = 1
