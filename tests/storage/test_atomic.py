@@ -45,8 +45,10 @@ def test_an_exception_leaves_everything_as_it_was(
     (tmp_path / "old").write_text("old")
     for name in ("old", "new"):
         with pytest.raises(error), publish_file(tmp_path / name, "w") as file:  # noqa: PT012
-            file.write("half" * 10_000)
+            file.write("half")
             raise error
+        # Else its buffer would be flushed later, to whatever file has got that descriptor then.
+        assert file.closed
     with pytest.raises(error), publish_directory(tmp_path / "folder") as folder:  # noqa: PT012
         (folder / "a").mkdir()
         (folder / "a" / "x").write_text("half")
@@ -81,15 +83,32 @@ def test_long_names_fit(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path)) == 2
 
 
-def test_a_folder_appears_whole_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[str] = []
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that were synced, in order."""
+    seen: list[str] = []
     fsync = os.fsync
 
     def record(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        seen.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
+    return seen
+
+
+def test_a_file_is_synced_before_it_appears_and_its_name_after(
+    tmp_path: Path, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "observer", lambda moment, step, name: synced.append(step))
+    with publish_file(tmp_path / "x") as file:
+        file.write(b"data")
+        hidden = str(tmp_path / os.listdir(tmp_path)[0])
+    order = [hidden, "publish_file.rename", str(tmp_path)]
+    assert [each for each in dict.fromkeys(synced) if each in order] == order
+
+
+def test_a_folder_appears_whole_and_synced(tmp_path: Path, synced: list[str]) -> None:
     with publish_directory(tmp_path / "out") as folder:
         (folder / "a" / "b").mkdir(parents=True)
         (folder / "a" / "b" / "x").write_text("x")

@@ -257,9 +257,12 @@ def test_create_many_shares_the_syncs_of_folders(
 
 def test_set_aside_can_be_repeated_and_never_replaces(storage: Storage) -> None:
     publishing.create(storage, STAGING, "out/x", b"evidence")
-    publishing.create(storage, STAGING, "out/other", b"evidencE")
-    with pytest.raises(RefusedError):
-        publishing.set_aside(storage, "out/x", "out/other")
+    for number, data in enumerate((b"evidencE", b"evidence and more", b"evid")):
+        publishing.create(storage, STAGING, f"out/{number}", data)
+        with pytest.raises(RefusedError):
+            publishing.set_aside(storage, "out/x", f"out/{number}")
+        assert storage.read("out/x") == b"evidence"
+        assert storage.read(f"out/{number}") == data
     for _ in range(2):
         publishing.set_aside(storage, "out/x", "out.batten/x")
         assert storage.read("out.batten/x") == b"evidence"

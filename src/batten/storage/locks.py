@@ -240,6 +240,7 @@ def _probe(path: str) -> bool:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # Closing is not enough where a process was forked meanwhile: it has a copy.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
         return False
