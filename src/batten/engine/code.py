@@ -281,25 +281,33 @@ def _constant(value: object) -> str:
     return describe_literal(value)
 
 
-def read_names(code: CodeType) -> list[NamePath]:
-    """The global names that the code and the functions within it read, with their attributes."""
+@dataclass(frozen=True)
+class GlobalNames:
+    """The global names that code and the functions within it read, with their attributes, and those
+    that it assigns to."""
+
+    read: list[NamePath]
+    rebound: set[str]
+    has_imports: bool
+
+
+def read_names(code: CodeType) -> GlobalNames:
     found: dict[NamePath, None] = {}
+    others: dict[str, set[str]] = {"STORE_GLOBAL": set(), "IMPORT_NAME": set()}
     path: NamePath = ()
     for instruction in _instructions(code):
-        if instruction.opname in _FILLERS:
+        operation = instruction.opname
+        if operation in _FILLERS:
             continue
-        if path and instruction.opname in _ATTRIBUTE_READS:
+        if path and operation in _ATTRIBUTE_READS:
             path = (*path, instruction.argval)
             continue
         if path:
             found[path] = None
-        path = (instruction.argval,) if instruction.opname in _GLOBAL_READS else ()
-    return list(found)
-
-
-def rebound_globals(code: CodeType) -> set[str]:
-    """Global names that the code assigns to."""
-    return {each.argval for each in _instructions(code) if each.opname == "STORE_GLOBAL"}
+        path = (instruction.argval,) if operation in _GLOBAL_READS else ()
+        if operation in others:
+            others[operation].add(instruction.argval)
+    return GlobalNames(list(found), others["STORE_GLOBAL"], bool(others["IMPORT_NAME"]))
 
 
 def rebound_captured(code: CodeType, names: Iterable[str] | None = None) -> set[str]:

@@ -208,12 +208,13 @@ class _Walk:
         namespace = namespace_of_function(function)
         own_code = function.__code__
         bare = name.removeprefix("function ")
+        names = code.read_names(own_code)
         node = code.find_function(own_code, function.__globals__)
         if node is None:
             text = code.describe_bytecode(own_code, function.__doc__)
         else:
             text = code.describe_node(node)
-            for module, taken in code.read_imports(node):
+            for module, taken in code.read_imports(node) if names.has_imports else ():
                 self._read_import(namespace, module, taken)
             for path in code.read_expressions(getattr(node, "decorator_list", ())):
                 self._read_name(namespace, path, bare, is_lenient=True)
@@ -227,9 +228,8 @@ class _Walk:
             if variable not in rebound:
                 what = f"{bare} captures the variable `{variable}`,"
                 self._add_value(f"captured value of {bare}: {variable}", value, namespace, what)
-        state = code.rebound_globals(own_code)
-        for path in code.read_names(own_code):
-            self._read_name(namespace, path, bare, is_state=path[0] in state)
+        for path in names.read:
+            self._read_name(namespace, path, bare, is_state=path[0] in names.rebound)
         self._own_within([getattr(function, "__wrapped__", None)])
 
     def _describe_class(self, kind: type[Any], name: str) -> None:
