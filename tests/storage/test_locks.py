@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError
-from batten.model.records import Holder, encode_record
+from batten.model.records import Holder, decode_record, encode_record
 from batten.storage import locks
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
@@ -121,7 +122,7 @@ def test_a_probe_that_is_over_soon_does_not_make_the_lock_busy(
     probe = os.open(tmp_path / "lock", os.O_RDONLY)
     fcntl.flock(probe, fcntl.LOCK_SH)
     # The probe ends while the lock is being waited for.
-    monkeypatch.setattr(locks.time, "sleep", lambda _: fcntl.flock(probe, fcntl.LOCK_UN))
+    monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(probe, fcntl.LOCK_UN))
     LocalStorage(tmp_path).lock("lock", current_holder()).release()
     os.close(probe)
 
@@ -130,7 +131,8 @@ def test_a_lock_file_that_is_replaced_meanwhile_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "lock"
-    flock, calls = fcntl.flock, []
+    flock = fcntl.flock
+    calls: list[int] = []
 
     def replace_then_lock(descriptor: int, operation: int) -> None:
         if not calls:
@@ -139,7 +141,7 @@ def test_a_lock_file_that_is_replaced_meanwhile_is_not_taken(
         calls.append(operation)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(locks.fcntl, "flock", replace_then_lock)
+    monkeypatch.setattr(fcntl, "flock", replace_then_lock)
     with LocalStorage(tmp_path).lock("lock", current_holder()):
         assert len(calls) == 2
         other = os.open(path, os.O_RDONLY)
@@ -207,12 +209,8 @@ def test_without_the_kernels_table_the_lock_is_probed(
     storage = LocalStorage(tmp_path)
     assert storage.observe_lock("lock") is None
     with storage.lock("lock", current_holder()):
-        assert storage.observe_lock("lock") == current_holder_at(storage)
+        assert storage.observe_lock("lock") == decode_record(Holder, storage.read("lock"))
     assert storage.observe_lock("lock") is None
-
-
-def current_holder_at(storage: LocalStorage) -> Holder:
-    return locks.decode_record(Holder, storage.read("lock"))
 
 
 def test_looking_at_a_free_lock_takes_nothing(
@@ -226,7 +224,7 @@ def test_looking_at_a_free_lock_takes_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("the lock was touched")
 
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     assert storage.observe_lock("lock") is None
     (tmp_path / "lock").write_bytes(b"")
     assert storage.observe_lock("lock") is None
