@@ -70,7 +70,7 @@ def cut(clip: Clip, video: Path, folder: Path) -> bool:
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y"),
         *("-threads", "1", *stretch, "-i", str(video), "-an"),
-        *("-vf", "scale='min(640,iw)':-2", *encoder, "-bitexact", "-f", "mp4", str(temporary)),
+        *("-vf", "scale='min(480,iw)':-2", *encoder, "-bitexact", "-f", "mp4", str(temporary)),
     ]
     subprocess.run(command, check=True)
     temporary.rename(path)
