@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -223,9 +224,9 @@ def test_is_the_same_in_any_process_and_folder(tmp_path: Path) -> None:
         (folder / "features.py").write_text(SCRIPT)
         (folder / "helpers.py").write_text(HELPERS)
         finished = subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, "-B", *arguments],
             cwd=folder,
-            env={"PYTHONHASHSEED": str(number), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
             capture_output=True,
             text=True,
             check=True,
