@@ -1,20 +1,20 @@
 """Names on disk, made and read in one place. All are relative to the folder that holds the output.
 
-    features/part-000042.parquet
-    features.batten/dataset.json
-    features.batten/schema.json
-    features.batten/plan/000000.json, plan/000000.arrow
-    features.batten/staging/<what>.<host>-<pid>-<random>
-    features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
-    features.batten/staged/000042-sealed-<digest>.parquet          a sealed batch
-    features.batten/staged/000042-quarantine-<digest>.parquet      its quarantined items
-    features.batten/quarantine/000042.parquet
-    features.batten/commits/000042.json
-    features.batten/recompute/000042.json
-    features.batten/set-aside/<time>-<name>
-    features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
-    features.batten/COMPLETE
-    features.batten/lock
+features/part-000042.parquet
+features.batten/dataset.json
+features.batten/schema.json
+features.batten/plan/000000.json, plan/000000.arrow
+features.batten/staging/<what>.<host>-<pid>-<random>
+features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
+features.batten/staged/000042-sealed-<digest>.parquet          a sealed batch
+features.batten/staged/000042-quarantine-<digest>.parquet      its quarantined items
+features.batten/quarantine/000042.parquet
+features.batten/commits/000042.json
+features.batten/recompute/000042.json
+features.batten/set-aside/<time>-<name>
+features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
+features.batten/COMPLETE
+features.batten/lock
 """
 
 from __future__ import annotations
