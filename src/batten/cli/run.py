@@ -22,7 +22,9 @@ EXIT_QUARANTINED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "job", metavar="JOB[:NAME]", help="a Python file, and the pipeline in it if there are several"
+        "job",
+        metavar="JOB[:NAME]",
+        help="a Python file, and the pipeline in it if there are several",
     )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="items at a time (default: the processors)"
@@ -144,4 +146,3 @@ _TITLES = {
     "limited": "limited: not the whole source was asked for, so it is not marked complete.",
     "planned": "dry run; nothing was written.",
 }
-

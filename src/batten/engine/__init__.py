@@ -1,0 +1,1 @@
+"""Runs one pipeline: what the user builds, what workers do, what the driver publishes."""

@@ -1,7 +1,7 @@
 """A worker's bench: runs the steps over a chunk, stages the result, seals batches.
 
-The same bench serves in a process, in a thread and in the driver itself. It writes to `staging/` and
-`staged/` only; publishing is the driver's.
+The same bench serves in a process, in a thread and in the driver itself. It writes to `staging/`
+and `staged/` only; publishing is the driver's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ from batten.engine.pipeline import Step
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM
 from batten.engine.seal import PinRefusedError, seal_pieces
-from batten.engine.tasks import Answer, Prepare, Prepared, Reopen, Reopened, Seal, Sealed, Task, Unsealable
+from batten.engine.tasks import (
+    Answer,
+    Prepare,
+    Prepared,
+    Reopen,
+    Reopened,
+    Seal,
+    Sealed,
+    Task,
+    Unsealable,
+)
 from batten.errors import CorruptError
 from batten.executors.base import Mark
 from batten.model.names import Layout, StagedChunk
@@ -104,18 +114,16 @@ class Bench:
             seconds=perf_counter() - began,
         )
 
-    def _run(
-        self, task: Prepare, batch: PlanBatch, mark: Mark, schema: pa.Schema | None
-    ) -> Done:
+    def _run(self, task: Prepare, batch: PlanBatch, mark: Mark, schema: pa.Schema | None) -> Done:
         own = self._own
         if not hasattr(own, "runner"):
             own.reader = self._job.source.open()
-            own.runner = ItemRunner(
-                self._job.steps, self._job.key_column, self._job.has_time_limit
-            )
+            own.runner = ItemRunner(self._job.steps, self._job.key_column, self._job.has_time_limit)
         wanted = self._job.plan.wanted(batch, task.start, task.stop)
-        keys = wanted.keys
-        if keys is None:
+        keys: Sequence[Any]
+        if wanted.keys is not None:
+            keys = wanted.keys
+        else:
             keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
         runner: ItemRunner = own.runner
         return runner.run(
@@ -183,9 +191,7 @@ class Bench:
 
     def _store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
         data, digest = encode_piece(piece, batch.number, self._job.work)
-        chunk = StagedChunk(
-            batch=batch.number, start=piece.start, stop=piece.stop, digest=digest
-        )
+        chunk = StagedChunk(batch=batch.number, start=piece.start, stop=piece.stop, digest=digest)
         name = self._job.layout.staged_chunk(chunk.batch, chunk.start, chunk.stop, digest)
         self._stage(name, memoryview(data), is_synced=False)
         return chunk
@@ -206,9 +212,7 @@ class Bench:
         name = job.layout.part(task.batch)
         try:
             table = pq.read_table(pa.BufferReader(job.storage.read(name)), use_threads=False)
-            described = decode_record(
-                PartDescription, table.schema.metadata[PART_KEY.encode()]
-            )
+            described = decode_record(PartDescription, table.schema.metadata[PART_KEY.encode()])
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise CorruptError(
                 f"{name} can't be read: {error}.",
@@ -262,4 +266,3 @@ def _before(tables: list[pa.Table], stop: int) -> list[pa.Table]:
         if rows:
             kept.append(table.slice(0, rows))
     return kept
-

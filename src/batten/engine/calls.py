@@ -21,7 +21,8 @@ DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An item that failed for good: its number in the batch, the error, and how often it was tried."""
+    """An item that failed for good: its number in the batch, the error, and how often it was
+    tried."""
 
     item: int
     error: str
@@ -145,4 +146,3 @@ class Chain:
             if not values:
                 break
         return values
-

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation, observe_output
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import LAYOUT_PARTS
@@ -17,9 +15,11 @@ from batten.errors import (
     InconsistentError,
     RefusedError,
 )
+from batten.inspect.judge import Judgement, judge
+from batten.inspect.observe import Observation, observe_output
 from batten.model.accounting import Accounts, tally_outcomes
-from batten.model.fingerprints import difference
 from batten.model.findings import Code, Finding, Severity
+from batten.model.fingerprints import difference
 from batten.model.names import StagedChunk, StagedFile, find_staged
 from batten.model.records import Config, Fingerprint, encode_record
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
@@ -33,7 +33,8 @@ SHOWN_KEYS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What was found and decided. `quarantined` maps published batches to how many of their items are."""
+    """What was found and decided. `quarantined` maps published batches to how many of their
+    items are."""
 
     observation: Observation
     judgement: Judgement
@@ -126,11 +127,9 @@ def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
     return old == new
 
 
-def _changed(
-    context: Context, observation: Observation, fingerprint: Fingerprint
-) -> RefusedError:
-    assert observation.config is not None
-    lines = difference(observation.config.fingerprint, fingerprint)
+def _changed(context: Context, observation: Observation, fingerprint: Fingerprint) -> RefusedError:
+    config = observation.config
+    lines = difference(config.fingerprint, fingerprint) if config is not None else []
     done = len(observation.parts)
     return RefusedError(
         f"{context.path} was made by other code or settings: {'; '.join(lines)}.",
@@ -227,8 +226,8 @@ def bring_in_order(context: Context, dataset: Dataset) -> bool:
 
 
 def _write_config(context: Context, dataset: Dataset) -> None:
-    """Where an earlier one is replaced, nothing was published under it: its plan and schema go first,
-    from the end, so that what a crash leaves is a shorter plan of the earlier one."""
+    """Where an earlier one is replaced, nothing was published under it: its plan and schema go
+    first, from the end, so that what a crash leaves is a shorter plan of the earlier one."""
     storage, layout = context.storage, context.layout
     settings = context.pipeline.settings
     config = Config(

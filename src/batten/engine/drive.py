@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+
 from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure
 from batten.engine.context import Context
@@ -27,10 +29,9 @@ from batten.model.records import Unreadable
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create, set_aside
 
-import pyarrow as pa
-
 PUBLISH_SECONDS = 0.1
-"""Sealed batches wait this long for others, to share the syncs of folders; they lie safe on disk."""
+"""Sealed batches wait this long for others, to share the syncs of folders; they lie safe on
+disk."""
 
 PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
@@ -56,9 +57,7 @@ class Driver:
             run=context.run,
         )
         self._quarantined = dataset.accounts.quarantined
-        self._published_items = sum(
-            claim.items for claim in dataset.observation.claims.values()
-        )
+        self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
         self._ready: list[Sealed] = []
         self._leftovers: list[str] = []
         self._published_at = 0.0
@@ -117,19 +116,19 @@ class Driver:
 
     def _make_executor(self, timeout_seconds: float | None) -> Executor:
         options = self._context.options
-        if options.executor == "serial":
-            from batten.executors.serial import SerialExecutor
-
-            return SerialExecutor()
-        if options.executor == "threads":
-            from batten.executors.threads import ThreadExecutor
-
-            return ThreadExecutor(options.jobs)
-        from batten.executors.processes import ProcessExecutor
-
         in_flight = None
         if isinstance(self._storage, LocalStorage):
             in_flight = Path(self._storage.place) / self._layout.in_flight(self._context.run)
+        if options.executor == "serial":
+            from batten.executors.serial import SerialExecutor
+
+            return SerialExecutor(in_flight=in_flight)
+        if options.executor == "threads":
+            from batten.executors.threads import ThreadExecutor
+
+            return ThreadExecutor(options.jobs, in_flight=in_flight)
+        from batten.executors.processes import ProcessExecutor
+
         return ProcessExecutor(
             options.jobs,
             timeout_seconds=timeout_seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batten.engine.fingerprint import combine, describe_function
+from batten.engine.fingerprint import combine, describe_function, merge_descriptions
 from batten.engine.pipeline import Pipeline
 from batten.model.records import Fingerprint
 
@@ -18,12 +18,14 @@ def fingerprint_pipeline(
     """The fingerprint, and that of the work alone, which staged chunks carry."""
     parts: dict[str, str] = dict(pipeline.source.identity)
     places: dict[str, str] = {}
-    for number, step in enumerate(pipeline.steps, 1):
-        described = describe_function(step.function, version=step.version)
+    steps = [describe_function(step.function, version=step.version) for step in pipeline.steps]
+    for number, (step, described) in enumerate(zip(pipeline.steps, steps, strict=True), 1):
         units = "" if step.items is None else f" of {step.items} items"
         parts[f"step {number}"] = f"{step.kind} {described.name}{units}"
-        parts.update(described.parts)
-        places.update(described.places)
+    if steps:
+        merged = merge_descriptions(steps)
+        parts.update(merged.parts)
+        places.update(merged.places)
     for name, value in parameters.items():
         parts[f"parameter {name}"] = value
     settings = pipeline.settings

@@ -1,4 +1,5 @@
-"""Running the steps over consecutive items of a batch, one at a time or, for `map_batches`, by units."""
+"""Running the steps over consecutive items of a batch, one at a time or, for `map_batches`, by
+units."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Done:
 
 
 class ItemRunner:
-    """Runs the steps in one worker. Made on the first task, so that classes are constructed there."""
+    """Runs the steps in one worker. Made on the first task, so that classes are constructed
+    there."""
 
     def __init__(self, steps: Sequence[Step], key_column: str, has_time_limit: bool) -> None:
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
@@ -50,21 +52,23 @@ class ItemRunner:
         seconds: float | None,
         is_apart: bool = False,
     ) -> Done:
-        """Run over `items`, which are `start` and on of a batch whose first item is number `first_item`
-        of the plan. Stops early when `seconds` are over; at least one item is always run. With
-        `map_batches`, runs all; `is_apart` then calls it for each item alone."""
+        """Run over `items`, which are `start` and on of a batch whose first item is number
+        `first_item` of the plan. Stops early when `seconds` are over; at least one item is
+        always run. With `map_batches`, runs all; `is_apart` then calls it for each item
+        alone."""
         rows, owners, failures, stop = self._collect(items, start, first_item, mark, seconds)
+        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
         if self._units is not None:
             if self._has_time_limit:
                 self._units.watch_tries(lambda: mark.begin(first_item + start))
             mark.begin(first_item + start)
-            rows_or_tables = self._units.run(rows, owners, keys, start, failures, is_apart)
-        else:
-            rows_or_tables = (rows, owners)
+            made = self._units.run(rows, owners, keys, start, failures, is_apart)
         mark.end()
-        tables, unfitting = self._tabulate(rows_or_tables, keys, start, schema)
+        tables, unfitting = self._tabulate(made, keys, start, schema)
         failures += [
-            Failure(item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1)
+            Failure(
+                item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1
+            )
             for each in unfitting
         ]
         failures.sort(key=lambda failure: failure.item)
@@ -142,9 +146,9 @@ def _without_key(
         if owner not in clashing
     ]
     reason = (
-        "the row has a column {0!r} of its own, which is the name of the key's; "
+        f"the row has a column {key_column!r} of its own, which is the name of the key's; "
         'name the key another way: .options(key_column="…")'
-    ).format(key_column)
+    )
     return (
         [row for row, _ in kept],
         [owner for _, owner in kept],
@@ -229,9 +233,7 @@ class UnitCalls:
             return [made] if made.num_rows else []
         return self._follow(made, keys, start)
 
-    def _accept(
-        self, made: Any, owners: list[int], keys: Sequence[Any], start: int
-    ) -> pa.Table:
+    def _accept(self, made: Any, owners: list[int], keys: Sequence[Any], start: int) -> pa.Table:
         """The result with the item of each row, in the order of the plan."""
         if isinstance(made, pa.RecordBatch):
             made = pa.Table.from_batches([made])

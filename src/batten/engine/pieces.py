@@ -1,4 +1,5 @@
-"""Finished chunks as files: Arrow tables that say which items they hold and which of them failed."""
+"""Finished chunks as files: Arrow tables that say which items they hold and which of them
+failed."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ _CHUNK = b"batten.chunk"
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Items `start` to `stop` (exclusive) of a batch, all finished: the rows there are, and the failures.
-    An item with neither was filtered."""
+    """Items `start` to `stop` (exclusive) of a batch, all finished: the rows there are, and the
+    failures. An item with neither was filtered."""
 
     start: int
     stop: int
@@ -31,7 +32,8 @@ class Piece:
 def cut_pieces(
     start: int, stop: int, tables: Sequence[pa.Table], failures: Sequence[Failure]
 ) -> list[Piece]:
-    """A piece for each table, or one without rows; together they hold all items from `start` to `stop`."""
+    """A piece for each table, or one without rows; together they hold all items from `start` to
+    `stop`."""
     starts = [start, *(table.column(ITEM)[0].as_py() for table in tables[1:])]
     stops = [*starts[1:], stop]
     return [
@@ -46,8 +48,8 @@ def cut_pieces(
 
 
 def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, str]:
-    """The bytes of a staged chunk, and the digest that goes into its name. `work` is the fingerprint of
-    what made it."""
+    """The bytes of a staged chunk, and the digest that goes into its name. `work` is the
+    fingerprint of what made it."""
     table = piece.table if piece.table is not None else pa.table({ITEM: pa.array([], pa.int64())})
     about = {
         "batch": batch,

@@ -1,4 +1,5 @@
-"""What the user writes: a source, steps, a sink. Building a pipeline reads and imports nothing heavy.
+"""What the user writes: a source, steps, a sink. Building a pipeline reads and imports nothing
+heavy.
 
     pipeline = (
         batten.from_files("clips/**/*.mp4")
@@ -205,7 +206,7 @@ class Pipeline:
         if schema is not None:
             settings = replace(settings, schema=schema)
         if key_column is not None:
-            if not isinstance(key_column, str) or not key_column:
+            if not key_column:
                 raise UsageError(
                     f"key_column is {key_column!r}.",
                     safe="Nothing was read or written.",
@@ -229,12 +230,13 @@ class Pipeline:
     ) -> Report:
         """Do what is left to do, and give the accounts.
 
-        Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises a
-        `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`: how many
-        items at a time, by default the processors. `executor`: "processes" survive a function that
-        crashes; "threads" and "serial" do not, and can't enforce time limits.
+        Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises
+        a `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`:
+        how many items at a time, by default the processors. `executor`: "processes" survive a
+        function that crashes; "threads" and "serial" do not, and can't enforce time limits.
         """
-        from batten.engine.run import RunOptions, run_pipeline
+        from batten.engine.context import RunOptions
+        from batten.engine.run import run_pipeline
 
         if jobs is not None:
             _check_count("jobs", jobs, at_least=1)
@@ -297,8 +299,8 @@ def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
 
 
 def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
-    """A list, any iterable, or a function that gives one. `key`: a field's name, or a function of the
-    item; without it the ordinal is the key."""
+    """A list, any iterable, or a function that gives one. `key`: a field's name, or a function
+    of the item; without it the ordinal is the key."""
     from batten.sources.items import ItemSource
 
     return Pipeline(source=ItemSource(items, key=key))

@@ -1,8 +1,8 @@
 """The plan: what there is to do, durable before anything is done, read a batch at a time.
 
-A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals say
-all, an Arrow file with a record batch for every batch: keys, positions, payloads. The Arrow file is
-published first, so a record never names keys that are not there.
+A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals
+say all, an Arrow file with a record batch for every batch: keys, positions, payloads. The Arrow
+file is published first, so a record never names keys that are not there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
 from batten.model.keys import describe_ordinals
@@ -113,7 +113,9 @@ class Plan:
 
     def _place_of(self, number: int) -> int:
         place = bisect_right(self._first_batches, number) - 1
-        while place >= 0 and number >= self.segments[place].first_batch + self.segments[place].batches:
+        while (
+            place >= 0 and number >= self.segments[place].first_batch + self.segments[place].batches
+        ):
             place -= 1
         if place < 0:
             raise IndexError(f"the plan has no batch {number}")
@@ -143,8 +145,8 @@ class Plan:
         )
 
 
-def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[object] | None:
+def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[Any] | None:
     if table is None or table.schema.get_field_index(name) < 0:
         return None
-    values: list[object] = table.column(name).slice(start, stop - start).to_pylist()
+    values: list[Any] = table.column(name).slice(start, stop - start).to_pylist()
     return values

@@ -53,9 +53,9 @@ def extend_plan(
     """The plan with all items of the source in it, and what was seen.
 
     Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
-    extends to the same. Items are never taken out: a key that the source no longer has is counted as
-    vanished and kept. With a `limit`, the plan holds at most so many items. `before_change` is
-    called before anything is written.
+    extends to the same. Items are never taken out: a key that the source no longer has is
+    counted as vanished and kept. With a `limit`, the plan holds at most so many items.
+    `before_change` is called before anything is written.
     """
     look = Look()
     storing = _Storing(storage, layout, before_change)
@@ -255,9 +255,7 @@ def _encode_segment(
 class _Storing:
     """Stores segments: the keys first, then the record that names them."""
 
-    def __init__(
-        self, storage: Storage, layout: Layout, before_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, storage: Storage, layout: Layout, before_change: Callable[[], None]) -> None:
         self._storage = storage
         self._layout = layout
         self._before_change: Callable[[], None] | None = before_change

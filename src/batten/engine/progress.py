@@ -8,7 +8,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How far a run is: items of the whole dataset, and what this run did. `seconds` since it began."""
+    """How far a run is: items of the whole dataset, and what this run did. `seconds`
+    since its start."""
 
     source: int
     committed: int

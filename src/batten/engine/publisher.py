@@ -1,7 +1,7 @@
 """Publishing: sealed batches become visible, in order, and their commit records durable.
 
-For each batch: quarantine file, part, commit record; the syncs of folders are shared by all batches that
-are ready together. What was staged goes last, when all that replaces it is durable.
+For each batch: quarantine file, part, commit record; the syncs of folders are shared by all batches
+that are ready together. What was staged goes last, when all that replaces it is durable.
 """
 
 from __future__ import annotations
@@ -38,14 +38,17 @@ class Publisher:
         for sealed in ready:
             self._publish_part(sealed)
         self._storage.sync_names(self._layout.output)
-        # A retried batch's old quarantine file covers the old part and the new one; so it goes later.
+        # A retried batch's old quarantine file covers the old part and the new one: it goes later.
         self._publish_quarantines(
             [each for each in ready if each.quarantine_digest and each.batch in self.reopened]
         )
         create_many(
             self._storage,
             self._layout.staging,
-            [(self._layout.commit(each.batch), encode_record(self._record(each))) for each in ready],
+            [
+                (self._layout.commit(each.batch), encode_record(self._record(each)))
+                for each in ready
+            ],
         )
         self._retire([each for each in ready if each.batch in self.reopened])
         for sealed in ready:
@@ -57,9 +60,7 @@ class Publisher:
 
     def _retire(self, retried: Sequence[Sealed]) -> None:
         """What said that a batch was being retried becomes evidence."""
-        retire_markers(
-            self._storage, self._layout, [each.batch for each in retried], run=self._run
-        )
+        retire_markers(self._storage, self._layout, [each.batch for each in retried], run=self._run)
         for sealed in retried:
             name = self._layout.quarantined(sealed.batch)
             if not sealed.quarantine_digest and self._storage.find(name) is not None:

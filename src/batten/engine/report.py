@@ -13,10 +13,11 @@ from batten.model.accounting import Accounts
 class Report:
     """The end of a run; `batten run --json` prints it.
 
-    `status`: complete, nothing-to-do, limited, planned (a dry run), interrupted, refused, inconsistent,
-    busy or failed. `accounts` are of the whole dataset, all runs together; `executed_items` counts
-    the items for which this run called the user's functions, `adopted_items` those it took over
-    from what an earlier run had staged. `seconds` by stage, of this run.
+    `status`: complete, nothing-to-do, limited, planned (a dry run), interrupted, refused,
+    inconsistent, busy or failed. `accounts` are of the whole dataset, all runs together;
+    `executed_items` counts the items for which this run called the user's functions,
+    `adopted_items` those it took over from what an earlier run had staged. `seconds` by stage,
+    of this run.
     """
 
     status: str
@@ -40,7 +41,14 @@ class Report:
         if self.accounts is not None:
             items = {
                 name: getattr(self.accounts, name)
-                for name in ("source", "committed", "filtered", "quarantined", "duplicate", "pending")
+                for name in (
+                    "source",
+                    "committed",
+                    "filtered",
+                    "quarantined",
+                    "duplicate",
+                    "pending",
+                )
             }
             items["pending"] += self.accounts.staged
             items["staged"] = self.accounts.staged

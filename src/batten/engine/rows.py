@@ -66,9 +66,7 @@ def build_tables(
     return _build_stretches(rows, items)
 
 
-def conform_table(
-    table: pa.Table, schema: pa.Schema
-) -> tuple[list[pa.Table], list[Unfitting]]:
+def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], list[Unfitting]]:
     """The same for rows that are a table already."""
     if not table.num_rows:
         return [], []

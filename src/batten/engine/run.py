@@ -39,8 +39,8 @@ def run_on(
     options: RunOptions,
     progress: Progress | None = None,
 ) -> Report:
-    """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a `BattenError` that
-    is raised carries the report of what was reached as `report`."""
+    """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
+    `BattenError` that is raised carries the report of what was reached as `report`."""
     output = _check(pipeline, options)
     context = Context(
         pipeline=pipeline,
@@ -170,7 +170,8 @@ def _withdraw_completion(context: Context, dataset: Dataset) -> None:
 
 
 def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
-    """Read from disk what is there, hold it against the plan by key, and say that it is complete."""
+    """Read from disk what is there, hold it against the plan by key, and say that it is
+    complete."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
     accounts = judgement.accounts
@@ -211,9 +212,7 @@ def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
     return "complete", closed, rows
 
 
-def _log_stop(
-    context: Context, log: RunLog, status: str, failure: BaseException | None
-) -> None:
+def _log_stop(context: Context, log: RunLog, status: str, failure: BaseException | None) -> None:
     log.write(
         "stop",
         status=status,

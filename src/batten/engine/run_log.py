@@ -28,5 +28,3 @@ class RunLog:
     def write(self, event: str, **details: Any) -> None:
         line = json.dumps({"event": event, "time": utc_now(), **details}, default=str)
         self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")
-
-

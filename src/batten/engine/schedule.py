@@ -1,5 +1,5 @@
-"""Which work comes next: batches in the order of the plan, cut so that a piece takes about a quarter
-of a second, and what was staged before is taken over."""
+"""Which work comes next: batches in the order of the plan, cut so that a piece takes about a
+quarter of a second, and what was staged before is taken over."""
 
 from __future__ import annotations
 
@@ -260,16 +260,15 @@ class Schedule:
     def prepared(self, task_id: int, answer: Prepared) -> None:
         """A chunk came back: perhaps not all that was asked for, the rest is to be done again."""
         batch, work = self._close(task_id)
-        assert work is not None
-        if answer.stop < work.stop:
-            batch.todo.appendleft(
-                Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart)
-            )
+        if work is not None and answer.stop < work.stop:
+            batch.todo.appendleft(Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart))
         if answer.executed:
             took = answer.seconds / answer.executed
             known = self._seconds_an_item
-            is_telling = known is None or answer.executed >= TELLING_ITEMS
-            self._seconds_an_item = took if is_telling else (known + took) / 2
+            if known is None or answer.executed >= TELLING_ITEMS:
+                self._seconds_an_item = took
+            else:
+                self._seconds_an_item = (known + took) / 2
         self._items_left -= answer.stop - answer.start
         if answer.sealed is not None:
             self.sealed(answer.sealed)
@@ -283,7 +282,8 @@ class Schedule:
         batch.sealed = answer
 
     def unsealable(self, task_id: int, answer: Unsealable) -> None:
-        """Staged chunks turned out damaged: their items are done again. Or there are no rows yet."""
+        """Staged chunks turned out damaged: their items are done again. Or there are no rows
+        yet."""
         batch, _ = self._close(task_id)
         batch.is_sealing = False
         batch.is_rowless = batch.is_rowless or answer.is_rowless
@@ -293,9 +293,10 @@ class Schedule:
             self.adopted_items -= chunk.stop - chunk.start
 
     def died(self, task_id: int, item: int | None, failure: Callable[[int, int], Failure]) -> None:
-        """A worker died with item number `item` of the plan in hand. What came before it is done
-        again; the item itself is tried alone, and is quarantined when that kills again: `failure` makes
-        the record, from the item's number in the batch and the number of tries."""
+        """A worker died with item number `item` of the plan in hand. What came before it is
+        done again; the item itself is tried alone, and is quarantined when that kills again:
+        `failure` makes the record, from the item's number in the batch and the number of
+        tries."""
         batch, work = self._close(task_id)
         if work is None:
             batch.is_sealing = False
@@ -344,13 +345,9 @@ class Schedule:
 
     def _split_around(self, batch: OpenBatch, work: Range, taken: Range) -> None:
         if taken.stop < work.stop:
-            batch.todo.appendleft(
-                Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart)
-            )
+            batch.todo.appendleft(Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart))
         if work.start < taken.start:
-            batch.todo.appendleft(
-                Range(start=work.start, stop=taken.start, is_apart=work.is_apart)
-            )
+            batch.todo.appendleft(Range(start=work.start, stop=taken.start, is_apart=work.is_apart))
 
     def pin(self, schema: bytes) -> None:
         self.schema = schema
@@ -358,7 +355,8 @@ class Schedule:
             batch.is_rowless = False
 
     def find_unpinned(self) -> bool:
-        """Whether all that is left are finished batches without rows, so that nothing pins a schema."""
+        """Whether all that is left are finished batches without rows, so that nothing pins a
+        schema."""
         return (
             self.schema is None
             and self._is_exhausted

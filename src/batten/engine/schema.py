@@ -84,7 +84,8 @@ def decode_schema(data: bytes) -> pa.Schema:
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:
     """What the first rows of a dataset pin: the union of their columns in order of appearance,
-    with numbers widened. A schema that contradicts those before it is left out: its rows will not fit."""
+    with numbers widened. A schema that contradicts those before it is left out: its rows will
+    not fit."""
     joined: pa.Schema | None = None
     for schema in schemas:
         joined = schema if joined is None else _join(joined, schema) or joined
@@ -137,9 +138,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     if column.type.equals(field.type):
         return column
     if not _fits(column.type, field.type):
-        raise Unfit(
-            f"the column {field.name!r} is {column.type}, the dataset's is {field.type}"
-        )
+        raise Unfit(f"the column {field.name!r} is {column.type}, the dataset's is {field.type}")
     try:
         return column.cast(field.type)
     except pa.ArrowException as error:
@@ -152,7 +151,9 @@ def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
         return True
     kinds = pa.types
     if kinds.is_integer(found):
-        return bool(kinds.is_integer(wanted) or kinds.is_floating(wanted) or kinds.is_decimal(wanted))
+        return bool(
+            kinds.is_integer(wanted) or kinds.is_floating(wanted) or kinds.is_decimal(wanted)
+        )
     if kinds.is_struct(found):
         return bool(kinds.is_struct(wanted)) and all(
             wanted.get_field_index(field.name) >= 0
@@ -170,9 +171,7 @@ def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     kinds = pa.types
-    return bool(
-        kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
-    )
+    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -99,8 +99,10 @@ def _pin(batch: PlanBatch, tables: Sequence[pa.Table]) -> pa.Schema | None:
 
 def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     wanted = schema.append(pa.field(ITEM, pa.int64()))
-    return pa.concat_tables([table.cast(wanted) for table in tables]) if tables else (
-        wanted.empty_table()
+    return (
+        pa.concat_tables([table.cast(wanted) for table in tables])
+        if tables
+        else (wanted.empty_table())
     )
 
 

@@ -12,9 +12,9 @@ from batten.model.names import StagedChunk
 class Prepare:
     """Run the steps over items `start` to `stop` of a batch, for a quarter of a second or one item.
 
-    `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that this batch
-    may pin it. `condemned` are items not to be run but to be quarantined. `is_apart`: items that
-    are usually taken together are taken one by one."""
+    `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that
+    this batch may pin it. `condemned` are items not to be run but to be quarantined.
+    `is_apart`: items that are usually taken together are taken one by one."""
 
     batch: int
     start: int
@@ -36,7 +36,8 @@ class Seal:
 
 @dataclass(frozen=True, kw_only=True)
 class Reopen:
-    """Stage the finished items of a published batch as chunks again, without its quarantined ones."""
+    """Stage the finished items of a published batch as chunks again, without its quarantined
+    ones."""
 
     batch: int
 
@@ -60,8 +61,8 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Items `start` to `stop` are finished: as `chunks`, or within `sealed`. What was asked for beyond `stop`
-    was not begun."""
+    """Items `start` to `stop` are finished: as `chunks`, or within `sealed`. What was asked for
+    beyond `stop` was not begun."""
 
     batch: int
     start: int
@@ -76,8 +77,8 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Unsealable:
-    """The batch could not be sealed: these staged chunks are gone or damaged; or, when `is_rowless`, it
-    has no rows that could pin a schema."""
+    """The batch could not be sealed: these staged chunks are gone or damaged; or, when
+    `is_rowless`, it has no rows that could pin a schema."""
 
     batch: int
     damaged: tuple[StagedChunk, ...] = ()
@@ -86,7 +87,8 @@ class Unsealable:
 
 @dataclass(frozen=True, kw_only=True)
 class Reopened:
-    """What a published batch's finished items were staged as, and which ranges are to be done again."""
+    """What a published batch's finished items were staged as, and which ranges are to be done
+    again."""
 
     batch: int
     chunks: tuple[StagedChunk, ...]

@@ -209,7 +209,8 @@ def beyond_plan(layout: Layout, batch: int, plan: Plan) -> Finding:
     return Finding(
         code=Code.BEYOND_PLAN,
         path=layout.part(batch),
-        evidence=f"the plan has {plan.batches} batches, numbered from 0",
+        evidence=f"the plan has only {plan.batches} batches; is "
+        f"{layout.segment(len(plan.segments))} gone?",
         batch=batch,
     )
 

@@ -35,7 +35,7 @@ _STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0
 
 @dataclass(frozen=True, kw_only=True)
 class StagedChunk:
-    """A finished chunk: items `start` to `stop` (exclusive) of `batch`, counted within the batch."""
+    """A finished chunk: items `start` to `stop` (exclusive) of `batch`, counted in the batch."""
 
     batch: int
     start: int

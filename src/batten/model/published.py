@@ -61,7 +61,7 @@ def decode_published(data: bytes) -> Published:
 def _scan(data: bytes) -> tuple[object, int]:
     try:
         return _decode(data.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, 0
 
 

@@ -57,11 +57,11 @@ class Segment:
     """`plan/000000.json`: the items that one look at the source added to the plan.
 
     Its batches are numbered from `first_batch`; all hold `batch_size` items but the last. Items
-    of a source without keys are the ordinals from `first_ordinal`, and there is no keys file. Otherwise
-    `keys` holds `model.keys.describe_keys` of each batch, and `plan/000000.arrow` (of `keys_size` bytes
-    and SHA-256 `keys_digest`) the keys themselves, a record batch a batch.
-    `duplicates` counts all items of the source, over all segments so far, whose key came before.
-    `is_limited` says that the source held more items than were planned.
+    of a source without keys are the ordinals from `first_ordinal`, and there is no keys file.
+    Otherwise `keys` holds `model.keys.describe_keys` of each batch, and `plan/000000.arrow` (of
+    `keys_size` bytes and SHA-256 `keys_digest`) the keys themselves, a record batch a batch.
+    `duplicates` counts all items of the source, over all segments so far, whose key came
+    before. `is_limited` says that the source held more items than were planned.
     """
 
     number: int
@@ -102,8 +102,8 @@ PART_KEY = "batten.part"
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
-    """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest` (SHA-256)
-    are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
+    """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
+    (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
 
     batch: int
     items: int

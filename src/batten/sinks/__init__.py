@@ -1,0 +1,1 @@
+"""Where rows go: how a batch becomes a part."""

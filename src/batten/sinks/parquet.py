@@ -38,9 +38,7 @@ _QUARANTINE = pa.schema(
 
 def _encode(table: pa.Table, metadata: dict[str, str]) -> pa.Buffer:
     table = table.combine_chunks()
-    kept = {
-        key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"
-    }
+    kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
     table = table.replace_schema_metadata({**kept, **metadata} or None)
     texts = [field.name for field in table.schema if _is_text(field.type)]
     sink = pa.BufferOutputStream()
