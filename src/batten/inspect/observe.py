@@ -123,8 +123,8 @@ class _Reading:
         if not is_vouched:
             recorded = self._list_numbered(layout.commits, "json")
             claims = self._read_claims(recorded, parts)
-        if config is None and (parts or recorded or completion):
-            self._note_missing_config()
+        if parts or recorded or completion:
+            self._note_what_is_gone(config, completion, len(segments))
         worst = find_worst(self.findings)
         return Observation(
             layout=layout,
@@ -257,10 +257,17 @@ class _Reading:
         except StorageError as error:
             self._note(Code.UNREADABLE_FOLDER, folder, _reason(error))
 
-    def _note_missing_config(self) -> None:
-        if not any(finding.path == self.layout.config for finding in self.findings):
-            evidence = "it is gone, and results are there: nothing says what they are results of"
-            self._note(Code.MISSING_CONFIG, self.layout.config, evidence)
+    def _note_what_is_gone(
+        self, config: Config | None, completion: Completion | None, segments: int
+    ) -> None:
+        """Results without what says what they are results of."""
+        told = {finding.path for finding in self.findings}
+        if config is None and self.layout.config not in told:
+            self._note(Code.MISSING_CONFIG, self.layout.config, "it is gone, and results are there")
+        expected = max(1, completion.segments if completion else 0)
+        name = self.layout.segment(segments)
+        if segments < expected and name not in told:
+            self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
 
     def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))

@@ -13,7 +13,7 @@ from batten.inspect.observe import Observation
 from batten.inspect.runs import list_runs, read_run
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_keys
-from batten.model.names import find_staged
+from batten.model.names import Layout, find_staged
 from batten.model.records import Segment, Unreadable
 from batten.model.words import FORMAT_VERSION
 from batten.storage.base import Storage
@@ -32,7 +32,7 @@ def find_control_faults(
     if is_quick:
         return
     for segment in observation.segments:
-        evidence = _find_keys_fault(storage, layout.segment_keys(segment.number), segment)
+        evidence = _find_keys_fault(storage, layout, segment)
         if evidence is not None:
             name = layout.segment_keys(segment.number)
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
@@ -71,27 +71,28 @@ def load_schema(storage: Storage, name: str) -> Any:
     return schema
 
 
-def _find_keys_fault(storage: Storage, name: str, segment: Segment) -> str | None:
+def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str | None:
+    """Which of the keys file and the record that describes it is the damaged one can't be told, so
+    both are named."""
     import pyarrow as pa
 
     if not segment.keys_size:
         return None
+    record = layout.segment(segment.number)
     try:
-        data = storage.read(name)
+        data = storage.read(layout.segment_keys(segment.number))
     except (FileNotFoundError, StorageError):
         return None  # the observation has told of it
-    if len(data) != segment.keys_size:
-        return None  # likewise
     if hashlib.sha256(data).hexdigest() != segment.keys_digest:
-        return "its digest is not that of its record"
+        return f"its digest is not what {record} says"
     try:
         reader = pa.ipc.open_file(pa.py_buffer(data))
         if reader.num_record_batches != segment.batches:
-            return f"it has {reader.num_record_batches} batches; the plan has {segment.batches}"
+            return f"it has {reader.num_record_batches} batches; {record} says {segment.batches}"
         for position, keys in enumerate(segment.keys):
             found = reader.get_batch(position).column("key").to_pylist()
             if describe_keys(found) != keys:
-                return f"the keys of its batch {position} are not those of its record"
+                return f"the keys of its batch {position} are not what {record} says"
     except (KeyError, ValueError, pa.ArrowException) as error:
         return f"it can't be read: {error}"
     return None

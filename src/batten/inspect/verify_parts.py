@@ -117,6 +117,12 @@ class PartVerifier:
         name = self._observation.layout.quarantined(batch)
         try:
             data = self._storage.read(name)
+            digest = hashlib.sha256(data).hexdigest()
+            if claim.quarantine_digest not in (None, digest):
+                said = claim.quarantine_digest
+                evidence = f"its digest is {digest}; its commit record says {said!r}"
+                yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
+                return
             found = pq.read_table(pa.BufferReader(data), columns=["key"], use_threads=False)
         except FileNotFoundError:
             yield _found(Code.LOST_QUARANTINE, name, "it is gone", batch)
@@ -125,11 +131,7 @@ class PartVerifier:
             evidence = f"it can't be read: {str(error).splitlines()[0]}"
             yield _found(Code.UNREADABLE_QUARANTINE, name, evidence, batch)
             return
-        digest = hashlib.sha256(data).hexdigest()
-        if claim.quarantine_digest not in (None, digest):
-            evidence = f"its digest is {digest}; its commit record says {claim.quarantine_digest!r}"
-            yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
-        elif wanted is not None and found.column("key").to_pylist() != [str(k) for k in wanted]:
+        if wanted is not None and found.column("key").to_pylist() != [str(k) for k in wanted]:
             yield _found(Code.KEYS_DIFFER, name, "its keys are not those recorded", batch)
 
     def _load_keys(self, planned: PlannedBatch) -> list[str] | list[int] | None:
@@ -144,8 +146,11 @@ class PartVerifier:
         try:
             if segment.number not in self._key_files:
                 self._key_files.clear()
-                data = pa.py_buffer(self._storage.read(name))
-                self._key_files[segment.number] = pa.ipc.open_file(data)
+                data = self._storage.read(name)
+                # Arrow trusts what it maps: a damaged file can end the process.
+                if hashlib.sha256(data).hexdigest() != segment.keys_digest:
+                    return None
+                self._key_files[segment.number] = pa.ipc.open_file(pa.py_buffer(data))
             reader = self._key_files[segment.number]
             keys: list[str] = reader.get_batch(planned.position).column("key").to_pylist()
         except (FileNotFoundError, StorageError, OSError, ValueError, KeyError, pa.ArrowException):

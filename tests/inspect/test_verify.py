@@ -1,0 +1,177 @@
+"""Every way to damage one file of a finished output is named by `verify`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batten.errors import BusyError, RefusedError, UsageError
+from batten.inspect.diagnose import diagnose
+from batten.inspect.verify import verify
+from batten.model.findings import Code
+from batten.storage.local import LocalStorage
+from batten.storage.locks import current_holder
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: -max(1, path.stat().st_size // 3)])
+
+
+def extend(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip_in_the_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def exchange_for_list(path: Path) -> None:
+    path.write_bytes(b"[]\n")
+
+
+def exchange_for_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = [
+    remove,
+    empty,
+    cut,
+    extend,
+    zero,
+    flip_in_the_middle,
+    exchange_for_list,
+    exchange_for_folder,
+]
+
+FILES = [
+    "features/part-000000.parquet",
+    "features/part-000001.parquet",
+    "features/part-000002.parquet",
+    "features.batten/dataset.json",
+    "features.batten/schema.json",
+    "features.batten/plan/000000.json",
+    "features.batten/plan/000000.arrow",
+    "features.batten/quarantine/000001.parquet",
+    "features.batten/commits/000000.json",
+    "features.batten/commits/000002.json",
+    "features.batten/COMPLETE",
+]
+
+
+@pytest.mark.parametrize("is_keyed", [True, False])
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_an_undamaged_output_is_sound(build: Callable, is_keyed: bool, is_quick: bool) -> None:
+    found = verify(build(is_keyed=is_keyed).path, is_quick=is_quick)
+    assert (found.is_sound, found.findings, found.parts) == (True, (), 3)
+
+
+def test_an_unfinished_output_is_sound(build: Callable) -> None:
+    built = build(published=1)
+    built.publish(1, with_record=False)
+    assert verify(built.path).is_sound
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_each_damage_is_named(build: Callable, name: str, damage: Callable) -> None:
+    built = build()
+    path = built.root / name
+    damage(path)
+    if name.endswith("COMPLETE") and damage is remove:
+        assert diagnose(built.path).state == "INTERRUPTED"
+        return
+    found = verify(built.path)
+    named = {finding.path for finding in found.findings}
+    evidence = " ".join(finding.evidence for finding in found.findings)
+    assert str(path) in named or name in evidence, found.findings
+    assert not found.is_sound
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flip_of_any_byte_that_matters_is_seen(build: Callable, name: str) -> None:
+    """Texts for people (times, names of runs, what the source was called) may say anything."""
+    built = build()
+    path = built.root / name
+    whole = path.read_bytes()
+    unseen = []
+    for place in range(0, len(whole), max(1, len(whole) // 15)):
+        data = bytearray(whole)
+        data[place] ^= 0x01
+        path.write_bytes(data)
+        if verify(built.path).is_sound:
+            unseen.append(place)
+    path.write_bytes(whole)
+    if not name.endswith(("dataset.json", "plan/000000.json")):
+        told = whole.find(b'"run"') if b'"run"' in whole else len(whole)
+        assert [place for place in unseen if place < told] == []
+
+
+def test_a_damaged_log_is_named_and_no_damage(build: Callable) -> None:
+    built = build()
+    log = next(built.file(built.layout.runs).iterdir())
+    with open(log, "ab") as file:
+        file.write(b'{"event": "st')
+    found = verify(built.path)
+    assert found.is_sound
+    assert [finding.code for finding in found.findings] == [Code.DAMAGED_LOG]
+
+
+def test_a_damaged_staged_file_is_named(build: Callable) -> None:
+    built = build(published=2)
+    built.write(f"{built.layout.staged}/000002-000000-000001-{'0' * 32}.arrow", b"torn")
+    assert [finding.code for finding in verify(built.path).findings] == [Code.STAGED_DAMAGED]
+
+
+def test_a_part_with_the_rows_of_another_batch(build: Callable) -> None:
+    """Counts, sizes, digests and footers agree; only the keys tell."""
+    built = build(published=0, quarantined=frozenset(), filtered=frozenset())
+    honest, described = built.key, built.describe(0)
+    built.describe = lambda batch: described  # type: ignore[method-assign]
+    built.key = lambda item: honest(item + 4)  # type: ignore[method-assign]
+    built.publish(0)
+    found = verify(built.path)
+    assert [finding.code for finding in found.findings] == [Code.KEYS_DIFFER]
+    assert "clip_0000.mp4" in found.findings[0].evidence
+
+
+def test_quick_reads_no_rows(build: Callable) -> None:
+    built = build()
+    part = built.part(0)
+    data = bytearray(part.read_bytes())
+    data[8] ^= 0xFF
+    part.write_bytes(data)
+    assert verify(built.path, is_quick=True).is_sound
+    assert not verify(built.path).is_sound
+
+
+def test_what_cannot_be_verified_is_refused(build: Callable, tmp_path: Path) -> None:
+    built = build()
+    with pytest.raises(UsageError):
+        verify(tmp_path / "nothing")
+    with (
+        LocalStorage(built.root).lock(built.layout.lock, current_holder()),
+        pytest.raises(BusyError),
+    ):
+        verify(built.path)
+    shutil.rmtree(built.root / built.layout.control)
+    with pytest.raises(RefusedError):
+        verify(built.path)
