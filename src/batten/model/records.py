@@ -164,7 +164,8 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
     except RecursionError as error:
         raise Unreadable("not a record: it is nested too deeply") from error
-    return _build(kind, value)
+    record: Record = _build(kind, value)
+    return record
 
 
 def _build(kind: type[Any], value: object) -> Any:
