@@ -12,7 +12,7 @@ import pytest
 
 from batten.inspect.diagnose import Diagnosis, diagnose
 from batten.model.findings import Code
-from batten.model.records import decode_record, CommitRecord, encode_record
+from batten.model.records import CommitRecord, decode_record, encode_record
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 

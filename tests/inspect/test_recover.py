@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
 from batten.errors import BusyError, CorruptError, InconsistentError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
-from batten.inspect.judge import judge
-from batten.inspect.observe import observe_output
 from batten.inspect.place import locate_output
 from batten.inspect.recover import Recovery, StepKind, apply_steps, decide_steps, recover_output
 from batten.inspect.show import show

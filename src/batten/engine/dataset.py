@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from batten.dataset.judge import Judgement, judge
+from batten.dataset.observe import Observation, observe_output
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import LAYOUT_PARTS
@@ -15,8 +17,6 @@ from batten.errors import (
     InconsistentError,
     RefusedError,
 )
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation, observe_output
 from batten.model.accounting import Accounts, tally_outcomes
 from batten.model.findings import Code, Finding, Severity
 from batten.model.fingerprints import difference

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import Diagnosis, Orphan, describe
-from batten.inspect.judge import judge
-from batten.inspect.observe import observe_output
 from batten.inspect.owning import hold_lock
 from batten.inspect.place import Place
 from batten.model.words import State

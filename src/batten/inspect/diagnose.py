@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from batten.dataset.judge import Judgement, judge
+from batten.dataset.observe import Observation, observe_output
 from batten.inspect.hints import find_hints
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation, observe_output
 from batten.inspect.place import Place, locate_output
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding, Severity

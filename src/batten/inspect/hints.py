@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.errors import StorageError
-from batten.executors.marks import read_in_flight
 from batten.inspect.runs import RunLog, list_runs, read_run
 from batten.inspect.sizes import show_bytes
 from batten.model.names import Layout
@@ -52,9 +51,12 @@ def _hint_restart(run: RunLog) -> Iterator[str]:
 
 def _hint_in_flight(storage: Storage, layout: Layout, run: str) -> Iterator[str]:
     try:
-        items = read_in_flight(storage.read(layout.in_flight(run)))
+        data = storage.read(layout.in_flight(run))
     except (FileNotFoundError, StorageError):
         return
+    from batten.executors.marks import read_in_flight
+
+    items = read_in_flight(data)
     if items:
         shown = ", ".join(map(str, items[:_ITEMS_SHOWN]))
         more = f" and {len(items) - _ITEMS_SHOWN} more" if len(items) > _ITEMS_SHOWN else ""

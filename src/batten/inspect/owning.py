@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from batten.dataset.judge import Judgement, judge
+from batten.dataset.observe import Observation
 from batten.errors import RefusedError
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation
 from batten.inspect.place import Place
 from batten.model.words import State
 from batten.storage.base import Lock

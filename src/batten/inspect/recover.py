@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
 
+from batten.dataset.judge import Judgement, judge
+from batten.dataset.observe import Observation, observe_output
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation, observe_output
 from batten.inspect.owning import hold_lock, refuse_unknown
 from batten.inspect.place import Place
 from batten.inspect.verify import find_faults

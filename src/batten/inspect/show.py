@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from batten.dataset.judge import judge
+from batten.dataset.observe import Observation, observe_output
 from batten.errors import StorageError, UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.judge import judge
-from batten.inspect.observe import Observation, observe_output
 from batten.inspect.owning import refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.runs import RunLog, list_runs, read_run

@@ -6,10 +6,10 @@ import os
 import time
 from dataclasses import dataclass, replace
 
+from batten.dataset.judge import Judgement, judge
+from batten.dataset.observe import Observation, observe_output
 from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.judge import Judgement, judge
-from batten.inspect.observe import Observation, observe_output
 from batten.inspect.owning import refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.verify_control import find_control_faults

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from batten.dataset.observe import Observation
 from batten.errors import StorageError
-from batten.inspect.observe import Observation
 from batten.inspect.runs import list_runs, read_run
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_keys

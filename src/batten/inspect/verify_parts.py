@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import compress, groupby
 from typing import Any
 
+from batten.dataset.observe import Observation, published_by_footer_of
 from batten.errors import StorageError
-from batten.inspect.observe import Observation, published_by_footer_of
 from batten.inspect.verify_control import load_schema
 from batten.model.accounting import Plan, PlannedBatch
 from batten.model.findings import Code, Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from batten.inspect.observe import Observation
+from batten.dataset.observe import Observation
 from batten.model.accounting import (
     Accounts,
     Plan,
