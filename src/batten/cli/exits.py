@@ -90,5 +90,7 @@ def _show(error: BattenError, is_json: bool) -> int:
     if is_json:
         told = {"what": error.what, "safe": error.safe, "next": error.next}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}
-        emit_object({"status": ending.status, "error": told, **missing})
+        report = getattr(error, "report", None)
+        reached = report.to_json() if report is not None else {}
+        emit_object({**reached, "status": ending.status, "error": told, **missing})
     return ending.exit_code
