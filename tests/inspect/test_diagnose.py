@@ -127,7 +127,8 @@ def test_a_lost_part_is_inconsistent_and_missing(build: Build) -> None:
     built.part(1).unlink()
     found = diagnose(built.path)
     assert (found.state, found.action, found.exit_code) == ("INCONSISTENT", "stop", 4)
-    assert found.missing == (str(built.part(1)),)
+    assert found.missing == ("clip_0004.mp4", "clip_0005.mp4", "clip_0007.mp4")
+    assert str(built.part(1)) in {finding.path for finding in found.findings}
     assert found.next == f"batten recover --recompute-missing {built.path}"
 
 
@@ -143,6 +144,7 @@ def test_a_hole_is_inconsistent(build: Build) -> None:
     built.commit(1).unlink()
     found = diagnose(built.path)
     assert (found.state, codes(found)) == ("INCONSISTENT", {Code.HOLE})
+    assert found.missing == tuple(f"clip_{item:04}.mp4" for item in range(4, 8))
 
 
 def test_a_part_that_was_given_up_is_pending(build: Build) -> None:

@@ -11,6 +11,7 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.inspect.hints import find_hints
 from batten.inspect.place import Place, locate_output
+from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
@@ -33,7 +34,7 @@ class Orphan:
 class Diagnosis:
     """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
 
-    `next` is the command to run, `risky` what not to do, `missing` the parts that are gone."""
+    `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone."""
 
     state: State
     path: str
@@ -111,10 +112,20 @@ def describe(
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
         hints=tuple(find_hints(place.storage, layout)) if has_control else (),
-        missing=tuple(place.show(layout.part(batch)) for batch in judgement.lost),
+        missing=find_missing(place, observation, judgement),
         findings=findings,
         exit_code=judgement.verdict.exit_code,
     )
+
+
+def find_missing(place: Place, observation: Observation, judgement: Judgement) -> tuple[str, ...]:
+    """The keys whose rows are gone with their part. Only where parts are lost is the plan's file of
+    keys read, for which pyarrow is imported."""
+    plan, lost = judgement.plan, judgement.lost
+    if plan is None or not lost or observation.holder is not None:
+        return ()
+    keys = PlanKeys(place.storage, place.layout, plan)
+    return tuple(list_missing_keys(keys, plan, lost, observation.claims))
 
 
 def _describe_orphan(place: Place, entry: Entry, now_seconds: float) -> Orphan:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
 
-from batten.dataset.judge import Judgement, judge
+from batten.dataset.judge import judge
 from batten.dataset.observe import Observation, observe_output
 from batten.errors import CorruptError, InconsistentError
-from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe
+from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe, find_missing
 from batten.inspect.owning import hold_lock, refuse_unknown
 from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
@@ -98,12 +98,12 @@ def _decide(place: Place, observation: Observation, should_recompute: bool) -> l
     findings = list(judgement.findings)
     if should_recompute:
         findings = find_faults(place.storage, observation, judgement)
-    _refuse_unmendable(place, judgement, findings, should_recompute)
+    _refuse_unmendable(place, observation, findings, should_recompute)
     return decide_steps(observation, findings, judgement.orphans)
 
 
 def _refuse_unmendable(
-    place: Place, judgement: Judgement, findings: Sequence[Finding], should_recompute: bool
+    place: Place, observation: Observation, findings: Sequence[Finding], should_recompute: bool
 ) -> None:
     damage = [finding for finding in findings if finding.severity in _DAMAGE]
     blocked = [finding for finding in damage if finding.code in UNRECOVERABLE]
@@ -120,7 +120,7 @@ def _refuse_unmendable(
         f"{place.show(first.path)}: {first.evidence}{more}.",
         safe="Nothing was changed.",
         next=next_step,
-        missing=tuple(place.show(place.layout.part(batch)) for batch in judgement.lost),
+        missing=find_missing(place, observation, judge(observation)),
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from itertools import compress, groupby
+from itertools import groupby
 from typing import Any
 
 from batten.dataset.observe import Observation, published_by_footer_of
 from batten.errors import StorageError
+from batten.inspect.plan_keys import PlanKeys, select_keys
 from batten.inspect.verify_control import load_schema
 from batten.model.accounting import Plan, PlannedBatch
 from batten.model.findings import Code, Finding
-from batten.model.outcomes import decode_outcomes
 from batten.model.published import Published
 from batten.model.records import Unreadable
 from batten.model.words import Outcome
@@ -29,7 +29,7 @@ class PartVerifier:
         self._observation = observation
         self._plan = plan
         self._is_quick = is_quick
-        self._key_files: dict[int, Any] = {}
+        self._keys = PlanKeys(storage, observation.layout, plan)
         self._schema = _find_schema(storage, observation.layout.schema) if not is_quick else None
 
     def verify(self, batch: int) -> list[Finding]:
@@ -98,10 +98,10 @@ class PartVerifier:
             schema = table.drop_columns([column]).schema
             if not schema.equals(self._schema, check_metadata=False):
                 yield Code.SCHEMA_DIFFERS, "its columns are not those of schema.json"
-        keys = self._load_keys(planned)
+        keys = self._keys.find(planned)
         if keys is not None:
             found = [key for key, _ in groupby(table.column(column).to_pylist())]
-            wanted = _select(keys, claim, Outcome.COMMITTED)
+            wanted = select_keys(keys, claim, Outcome.COMMITTED)
             if found != wanted:
                 yield Code.KEYS_DIFFER, _describe_difference(found, wanted)
 
@@ -110,8 +110,8 @@ class PartVerifier:
         import pyarrow.parquet as pq
 
         batch = claim.batch
-        keys = self._load_keys(planned)
-        wanted = _select(keys, claim, Outcome.QUARANTINED) if keys is not None else None
+        keys = self._keys.find(planned)
+        wanted = select_keys(keys, claim, Outcome.QUARANTINED) if keys is not None else None
         if not claim.quarantine_digest and (not wanted or batch in self._observation.reopened):
             return
         name = self._observation.layout.quarantined(batch)
@@ -134,29 +134,6 @@ class PartVerifier:
         if wanted is not None and found.column("key").to_pylist() != [str(k) for k in wanted]:
             yield _found(Code.KEYS_DIFFER, name, "its keys are not those recorded", batch)
 
-    def _load_keys(self, planned: PlannedBatch) -> list[str] | list[int] | None:
-        """The keys of a batch as they stand in the output; None where the plan can't be read, which
-        is a finding of its own."""
-        import pyarrow as pa
-
-        segment = self._plan.segments[planned.segment]
-        if not segment.is_keyed:
-            return list(range(planned.first_ordinal, planned.first_ordinal + planned.items))
-        name = self._observation.layout.segment_keys(segment.number)
-        try:
-            if segment.number not in self._key_files:
-                self._key_files.clear()
-                data = self._storage.read(name)
-                # Arrow trusts what it maps: a damaged file can end the process.
-                if hashlib.sha256(data).hexdigest() != segment.keys_digest:
-                    return None
-                self._key_files[segment.number] = pa.ipc.open_file(pa.py_buffer(data))
-            reader = self._key_files[segment.number]
-            keys: list[str] = reader.get_batch(planned.position).column("key").to_pylist()
-        except (FileNotFoundError, StorageError, OSError, ValueError, KeyError, pa.ArrowException):
-            return None
-        return keys
-
 
 def _find_schema(storage: Storage, name: str) -> Any:
     """None where it can't be read, which is a finding of its own."""
@@ -164,10 +141,6 @@ def _find_schema(storage: Storage, name: str) -> Any:
         return load_schema(storage, name)
     except Unreadable:
         return None
-
-
-def _select(keys: list[Any], claim: Published, wanted: Outcome) -> list[Any]:
-    return list(compress(keys, (each is wanted for each in decode_outcomes(claim.outcomes))))
 
 
 def _describe_difference(found: list[Any], wanted: list[Any]) -> str:
