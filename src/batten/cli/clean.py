@@ -33,8 +33,7 @@ def parse_age(text: str) -> float:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.diagnosis_text import escape
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.output import emit_lines, emit_object, escape
     from batten.inspect.clean import clean_output
     from batten.inspect.place import locate_output
     from batten.inspect.sizes import show_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from batten.cli.output import escape
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.sizes import show_age, show_bytes
 from batten.model.accounting import Accounts
@@ -16,7 +17,7 @@ _ORPHANS_SHOWN = 3
 
 def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
-    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
     yield labelled("why", diagnosis.reason)
     yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value])
     yield labelled("next", diagnosis.next)
@@ -82,11 +83,5 @@ def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
 
 
 def labelled(word: str, text: str) -> str:
-    """A line of the screen. Control characters of names and errors never reach the terminal."""
+    """A line of the screen."""
     return f"  {word:<8} {escape(text)}"
-
-
-def escape(text: str) -> str:
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )

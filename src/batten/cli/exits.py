@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from batten.cli.output import emit_object, flush_output, settle_output
+from batten.cli.output import emit_object, escape, flush_output, settle_output
 from batten.errors import (
     BattenError,
     BusyError,
@@ -86,7 +86,9 @@ def _show(error: BattenError, is_json: bool) -> int:
     ending = find_ending(error)
     if isinstance(error, FailedRunError) and error.trace:
         print(error.trace.rstrip("\n"), file=sys.stderr)
-    print(str(error), file=sys.stderr)
+    for line in (error.what, error.safe, error.next):
+        if line:
+            print(escape(line), file=sys.stderr)
     if is_json:
         told = {"what": error.what, "safe": error.safe, "next": error.next}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}

@@ -33,6 +33,13 @@ def emit_lines(lines: Iterable[str]) -> None:
         settle_output(error)
 
 
+def escape(text: str) -> str:
+    """The text on one line: no control character of a name or an error reaches the terminal."""
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+
+
 def flush_output() -> None:
     """What was printed has reached its reader, or there is none. Raises `StorageError`."""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.cli.output import escape
 from batten.inspect.runs import RunLog
 from batten.inspect.show import Overview
 
@@ -47,7 +48,7 @@ def _build_run(run: RunLog) -> dict[str, Any]:
 def list_lines(overview: Overview) -> Iterator[str]:
     """The lines for people."""
     diagnosis = overview.diagnosis
-    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
     yield labelled("items", show_accounts(diagnosis.items))
     yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
     yield from list_findings(diagnosis.findings)

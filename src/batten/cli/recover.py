@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.diagnosis_text import escape, list_lines
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.diagnosis_text import list_lines
+    from batten.cli.output import emit_lines, emit_object, escape
     from batten.inspect.place import locate_output
     from batten.inspect.recover import recover_output
 

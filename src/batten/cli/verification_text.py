@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.cli.output import escape
 from batten.inspect.diagnose import list_finding
 from batten.inspect.sizes import show_bytes
 from batten.inspect.verify import Verification
@@ -35,7 +36,7 @@ def build_object(verification: Verification) -> dict[str, Any]:
 def list_lines(verification: Verification) -> Iterator[str]:
     """The lines for people."""
     diagnosis = verification.diagnosis
-    yield f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}"
+    yield escape(f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}")
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
     yield labelled("read", f"{how} of {verification.parts} parts")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
