@@ -207,7 +207,9 @@ class Driver:
             if stopping is not None:
                 self._drain(executor, stopping)
             if not self._schedule.outstanding:
-                return
+                if self._schedule.is_exhausted:
+                    return
+                continue
             for event in executor.wait(POLL_SECONDS):
                 self._take(event)
             self._show()

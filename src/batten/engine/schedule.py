@@ -98,6 +98,12 @@ class Schedule:
         return len(self._running)
 
     @property
+    def is_exhausted(self) -> bool:
+        """Whether all batches have been opened. Until then there is more to do, even where
+        nothing could be handed out: what is open must be published first."""
+        return self._is_exhausted
+
+    @property
     def are_tasks_short(self) -> bool:
         """Whether tasks are so short that a worker should have the next at hand already."""
         seconds = self._seconds_an_item
@@ -132,11 +138,12 @@ class Schedule:
         self._open[batch.number] = batch
         self._open = dict(sorted(self._open.items()))
 
-    def next_task(self, *, may_begin: bool = True) -> tuple[int, Task] | None:
+    def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
         if self._has_suspect_running:
             return None
-        found = self._next_seal() or (self._next_work() if may_begin else None)
+        # A batch that was opened just now may be all staged, and wants nothing but to be sealed.
+        found = self._next_seal() or self._next_work() or self._next_seal()
         if found is None:
             return None
         batch, task, work = found
@@ -175,13 +182,18 @@ class Schedule:
         for batch in self._open.values():
             if batch.todo:
                 return self._give(batch, self._cut(batch))
-        while len(self._open) < OPEN_BATCHES_MAX:
+        while self._has_room:
             opened = self._open_next()
             if opened is None:
                 return None
             if opened.todo:
                 return self._give(opened, self._cut(opened))
         return None
+
+    @property
+    def _has_room(self) -> bool:
+        """Batches without rows wait for the first that has some, however many they are."""
+        return sum(not batch.is_rowless for batch in self._open.values()) < OPEN_BATCHES_MAX
 
     def _give(self, batch: OpenBatch, work: Range) -> tuple[OpenBatch, Task, Range]:
         batch.running += 1

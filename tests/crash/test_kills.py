@@ -1,0 +1,54 @@
+"""Killed at every system call, and again in the rerun: the next run ends as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import sweep
+
+if TYPE_CHECKING:
+    from conftest import Subject
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+KILLS = [KillBefore, KillAfter, TearWrite]
+SIZES = [pytest.param(4), pytest.param(None, marks=pytest.mark.crash, id="all")]
+
+
+@pytest.mark.parametrize("sample", SIZES)
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("subject", ["cheap", "dear"], indirect=True)
+def test_killed_around_any_call(
+    subject: Subject, jobs: int, sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        subject.experiment(jobs),
+        tmp_path / "sweep",
+        faults=KILLS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+    assert report.hit
+
+
+@pytest.mark.parametrize("sample", [4, pytest.param(250, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("subject", ["cheap", "dear"], indirect=True)
+def test_killed_again_in_the_rerun(
+    subject: Subject, sample: int, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        subject.experiment(2),
+        tmp_path / "sweep",
+        faults=KILLS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+        is_twice=True,
+    )
+    report.raise_on_failures()
