@@ -79,7 +79,7 @@ def test_what_is_not_a_video_is_an_error_in_the_words_of_ffmpeg(tmp_path: Path) 
 
 
 def test_the_job_runs(folder: Path) -> None:
-    batten = Path(sys.executable).with_name("batten")
+    batten = str(Path(sys.executable).with_name("batten"))
     command = [batten, "run", "features.py", "--jobs", "2", "--json", "--quiet"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
