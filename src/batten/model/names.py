@@ -13,7 +13,9 @@ features.batten/commits/000042.json
 features.batten/recompute/000042.json
 features.batten/set-aside/<time>-<name>
 features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
-features.batten/COMPLETE
+features.batten/fresh/features, fresh/features.batten     what is being made to replace it
+    features.batten/REPLACING                                 the journal of that
+    features.batten/COMPLETE
 features.batten/lock
 """
 
@@ -105,6 +107,23 @@ class Layout:
     @property
     def complete(self) -> str:
         return f"{self.control}/COMPLETE"
+
+    @property
+    def fresh(self) -> Layout:
+        """The dataset that is being made to replace this one."""
+        return Layout(f"{self.control}/fresh/{self.output.rpartition('/')[2]}")
+
+    @property
+    def fresh_folder(self) -> str:
+        return f"{self.control}/fresh"
+
+    @property
+    def replaced_folder(self) -> str:
+        return f"{self.control}/fresh/replaced"
+
+    @property
+    def replacing(self) -> str:
+        return f"{self.control}/REPLACING"
 
     @property
     def lock(self) -> str:

@@ -137,6 +137,18 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replacing:
+    """`REPLACING`: the journal of a replacement. The dataset in `fresh/` is complete, and what
+    must be done is decided: the data folders are exchanged, then these `entries` of the control
+    folder."""
+
+    entries: list[str]
+    run: str
+    time: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
 class Holder:
     """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
     `pid_namespace` that in which `pid` counts (containers have their own)."""
@@ -148,7 +160,9 @@ class Holder:
     pid_namespace: str = ""
 
 
-Record = TypeVar("Record", Config, Segment, PartDescription, CommitRecord, Completion, Holder)
+Record = TypeVar(
+    "Record", Config, Segment, PartDescription, CommitRecord, Completion, Replacing, Holder
+)
 
 
 def encode_record(record: Record) -> bytes:

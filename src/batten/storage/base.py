@@ -69,7 +69,14 @@ class Storage(Protocol):
         ...
 
     def replace(self, staged: str, name: str) -> None:
-        """Make the staged file appear as `name` in one step, in the place of what was there."""
+        """Make the staged file appear as `name` in one step, in the place of what was there.
+
+        A folder can be moved so to a name that is free."""
+        ...
+
+    def exchange(self, first: str, second: str) -> None:
+        """Two folders exchange their names in one step; both must be there. Durable when the folder
+        of `second` is synced."""
         ...
 
     def sync_names(self, folder: str) -> None:

@@ -14,7 +14,7 @@ from batten.storage import locks, steps
 from batten.storage.base import Entry
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.relative import check_name
-from batten.storage.renaming import rename_without_replacing
+from batten.storage.renaming import exchange_names, rename_without_replacing
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -78,6 +78,13 @@ class LocalStorage:
             steps.do("replace.rename", name, os.rename, source, target)
         except OSError as error:
             raise writing_failure(error, "Replacing", target) from error
+
+    def exchange(self, first: str, second: str) -> None:
+        source, target = self._prefix + check_name(first), self._prefix + check_name(second)
+        try:
+            steps.do("exchange", second, exchange_names, source, target)
+        except OSError as error:
+            raise writing_failure(error, "Exchanging", target) from error
 
     def sync_names(self, folder: str) -> None:
         path = self._folder_path(folder)

@@ -106,6 +106,12 @@ class MemoryStorage:
         except OSError as error:
             raise writing_failure(error, "Replacing", name) from error
 
+    def exchange(self, first: str, second: str) -> None:
+        try:
+            self._do("exchange", check_name(second), self._exchange, check_name(first), second)
+        except OSError as error:
+            raise writing_failure(error, "Exchanging", second) from error
+
     def sync_names(self, folder: str) -> None:
         try:
             self._do("sync_names", check_folder(folder), self._sync_folder, folder)
@@ -256,11 +262,21 @@ class MemoryStorage:
         node = self._node(staged)
         self._require_folder(folder_of(name), name)
         replaced = self._tree.visible.get(name)
+        if isinstance(node, Folder):
+            if replaced is not None:
+                raise _error(errno.ENOTEMPTY, name)
+            self._tree.move_folders({staged: name})
+            return
         if isinstance(replaced, Folder):
             raise _error(errno.EISDIR, name)
         # Renaming a file to another of its own names does nothing, as POSIX has it.
         if replaced is not node:
             self._tree.change({staged: None, name: node})
+
+    def _exchange(self, first: str, second: str) -> None:
+        self._node(first)
+        self._node(second)
+        self._tree.move_folders({second: first, first: second})
 
     def _remove(self, name: str) -> None:
         node = self._node(name)

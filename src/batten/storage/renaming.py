@@ -1,4 +1,4 @@
-"""Renames that replace nothing, for filesystems without hard links."""
+"""Renames that the kernel offers beside the plain one: without replacing, and as an exchange."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 
 
 def rename_without_replacing(source: str, target: str) -> None:
@@ -15,7 +16,7 @@ def rename_without_replacing(source: str, target: str) -> None:
     Where neither kernel nor filesystem can do that in one step, it is a look and then a rename,
     which only the caller's lock makes exclusive."""
     try:
-        _renameat2(source, target)
+        _renameat2(source, target, _RENAME_NOREPLACE)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EINVAL):
             raise
@@ -24,13 +25,18 @@ def rename_without_replacing(source: str, target: str) -> None:
         os.rename(source, target)
 
 
-def _renameat2(source: str, target: str) -> None:
+def exchange_names(first: str, second: str) -> None:
+    """Each gets the other's name, in one step; raises `OSError` where the filesystem can't."""
+    _renameat2(first, second, _RENAME_EXCHANGE)
+
+
+def _renameat2(source: str, target: str, flags: int) -> None:
     import ctypes
 
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "renameat2"):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     arguments = (_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target))
-    if library.renameat2(*arguments, ctypes.c_uint(_RENAME_NOREPLACE)) != 0:
+    if library.renameat2(*arguments, ctypes.c_uint(flags)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), source, None, target)

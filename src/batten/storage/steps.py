@@ -18,6 +18,7 @@ Step = Literal[
     "publish.link",
     "publish.rename",
     "replace.rename",
+    "exchange",
     "sync_names",
     "make_folder",
     "delete",

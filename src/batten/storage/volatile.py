@@ -12,7 +12,7 @@ also be zeroes, block by block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Literal
@@ -47,11 +47,18 @@ Losses = Callable[[File], bytes]
 
 @dataclass(frozen=True)
 class _Change:
-    """A name now means `node`, or nothing. Changes of one operation are one step of a journal."""
+    """A name now means `node`, or nothing. Changes of one operation are one step of a journal.
+    Syncing `folder` makes it durable."""
 
     operation: int
     name: str
     node: Node | None
+    folder: str
+
+
+@dataclass(frozen=True)
+class _Moves(_Change):
+    """One of many changes of names that are one change of a folder's: lost and kept with them."""
 
 
 @dataclass(eq=False)
@@ -69,13 +76,31 @@ class VolatileTree:
         self._operations += 1
         for name, node in changes.items():
             _apply(self.visible, name, node)
-            self._unsynced.append(_Change(self._operations, name, node))
+            self._unsynced.append(_Change(self._operations, name, node, folder_of(name)))
+
+    def move_folders(self, moves: dict[str, str]) -> None:
+        """Folders have other names now, all in one operation; what lies in them goes along. Durable
+        when the folder that the last of them came to is synced."""
+        self._operations += 1
+        folder = folder_of(list(moves.values())[-1])
+        moved: dict[str, Node | None] = {}
+        for source in moves:
+            for name in self.visible:
+                if name == source or name.startswith(source + "/"):
+                    moved.setdefault(name, None)
+        for source, target in moves.items():
+            for name, node in self.visible.items():
+                if name == source or name.startswith(source + "/"):
+                    moved[target + name[len(source) :]] = node
+        for name, meaning in moved.items():
+            _apply(self.visible, name, meaning)
+            self._unsynced.append(_Moves(self._operations, name, meaning, folder))
 
     def sync_names(self, folder: str) -> None:
         """The changes in `folder` are durable, and with an ordered journal all before them."""
         remaining = []
         for change in self._unsynced:
-            if folder_of(change.name) == folder:
+            if change.folder == folder:
                 _apply(self._durable, change.name, change.node)
                 self._last_certain = max(self._last_certain, change.operation)
             else:
@@ -98,7 +123,7 @@ class VolatileTree:
             kept = lengths[random.randrange(len(lengths))]
             return self._after(kept, lambda file: _cut_by_chance(file.data, random))
         bias = random.random()
-        kept = [change for change in self._unsynced if random.random() < bias]
+        kept = [each for unit in _units(self._unsynced) if random.random() < bias for each in unit]
         return self._after(kept, lambda file: _lose_by_chance(file.data, random))
 
     def surviving_states(self, model: Model) -> Iterator[VolatileTree]:
@@ -165,7 +190,7 @@ class VolatileTree:
             visible={name: nodes.get(node, node) for name, node in self.visible.items()},
             _durable={name: nodes.get(node, node) for name, node in self._durable.items()},
             _unsynced=[
-                _Change(each.operation, each.name, each.node and nodes.get(each.node, each.node))
+                replace(each, node=each.node and nodes.get(each.node, each.node))
                 for each in self._unsynced
             ],
             _operations=self._operations,
@@ -183,9 +208,18 @@ def _apply(names: dict[str, Node], name: str, node: Node | None) -> None:
 def _extremes(changes: list[_Change]) -> Iterator[list[_Change]]:
     yield list(changes)
     yield []
-    for single in changes:
-        yield [single]
-        yield [each for each in changes if each is not single]
+    for unit in _units(changes):
+        yield unit
+        yield [each for each in changes if each not in unit]
+
+
+def _units(changes: list[_Change]) -> list[list[_Change]]:
+    """Changes that a weak filesystem loses or keeps alone."""
+    units: dict[object, list[_Change]] = {}
+    for change in changes:
+        key = change.operation if isinstance(change, _Moves) else (change.operation, change.name)
+        units.setdefault(key, []).append(change)
+    return list(units.values())
 
 
 def _extreme_losses(files: list[File], kinds: tuple[Loss, ...]) -> Iterator[Losses]:
