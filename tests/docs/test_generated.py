@@ -1,0 +1,62 @@
+"""Tables and diagrams in the documents are those that the code makes, and records are described."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from batten.model.records import (
+    CommitRecord,
+    Completion,
+    Config,
+    Fingerprint,
+    Holder,
+    PartDescription,
+    Segment,
+)
+
+ROOT = Path(__file__).parents[2]
+GENERATE = ROOT / "docs" / "generate.py"
+FORMAT = ROOT / "docs" / "on-disk-format.md"
+
+
+def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_documents_are_up_to_date() -> None:
+    done = run(GENERATE, "--check")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_document_that_differs_is_found_and_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    shutil.copy(GENERATE, folder)
+    document = folder / "architecture.md"
+    document.write_text("<!-- made by generate.py: resume -->\nold\n<!-- end -->\nafter\n")
+    program = folder / GENERATE.name
+
+    assert (run(program, "--check").returncode, "old" in document.read_text()) == (1, True)
+    assert run(program).returncode == 0
+    assert run(program, "--check").returncode == 0
+    assert "| nothing | start |" in document.read_text()
+    assert document.read_text().endswith("<!-- end -->\nafter\n")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [Config, Fingerprint, Segment, PartDescription, CommitRecord, Completion, Holder],
+    ids=lambda record: str(record.__name__),
+)
+def test_every_field_on_disk_is_described(record: type) -> None:
+    text = FORMAT.read_text()
+
+    assert [field.name for field in fields(record) if f"`{field.name}`" not in text] == []
