@@ -65,8 +65,8 @@ MAKERS: dict[str, Callable[[Path], Source]] = {
 
 
 @pytest.fixture(params=MAKERS)
-def make(request: pytest.FixtureRequest, folder: Path) -> Callable[[], Source]:
-    return lambda: MAKERS[request.param](folder)
+def make(request: pytest.FixtureRequest, folder: Path) -> Callable[..., Source]:
+    return lambda root=folder: MAKERS[request.param](root)
 
 
 def expected_items(source: Source, folder: Path) -> list[Any]:
@@ -129,8 +129,11 @@ def test_a_read_may_be_given_up(make: Any, sources: Any) -> None:
     assert sources.read_range(reader, plan, 11, 13) == sources.read(source)[11:13]
 
 
-def test_a_forked_worker_elsewhere_reads_the_same(make: Any, sources: Any, tmp_path: Path) -> None:
-    source = make()
+def test_a_forked_worker_elsewhere_reads_the_same(
+    make: Any, sources: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    source = make(Path())
     plan = sources.plan(source)
     expected = sources.read_range(source.open(), plan, 100, 250)
     receiver, sender = multiprocessing.Pipe(duplex=False)

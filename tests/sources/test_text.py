@@ -230,6 +230,16 @@ def test_a_file_that_changed_gives_no_other_item(tmp_path: Path, sources: Any) -
     assert shown[2][1] == "SourceChanged"
 
 
+def test_a_line_that_became_blank_is_not_replaced_by_the_next(tmp_path: Path, sources: Any) -> None:
+    write(tmp_path, "x.jsonl", b"1\n2\n3\n")
+    source = JsonLinesSource("x.jsonl", folder=tmp_path)
+    plan = sources.plan(source)
+    write(tmp_path, "x.jsonl", b"1\n \n3\n")
+    first, second, third = sources.read_range(source.open(), plan)
+    assert (first, third) == (1, 3)
+    assert second[1] == "SourceChanged"
+
+
 def test_a_reader_goes_on_after_a_record_it_could_not_read(tmp_path: Path, sources: Any) -> None:
     write(tmp_path, "x.csv", b"a\n1\n2\n3\n")
     source = CsvSource("x.csv", folder=tmp_path)

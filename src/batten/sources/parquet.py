@@ -245,6 +245,8 @@ class ParquetReader:
             if columns is not None and self._key is not None and self._is_key_extra:
                 columns = [*columns, self._key]
             table = file.read_row_group(number, columns=columns, use_threads=False)
+            if table.num_rows != stop - start:
+                raise LookupError(f"a row group of {stop - start} rows gave {table.num_rows}")
             rows = table if columns is None else table.select(columns)
         except (pa.ArrowException, OSError, LookupError) as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -256,12 +258,12 @@ class ParquetReader:
         """The file of the part, opened where it is not yet."""
         if self._file is None or self._part is not part:
             file = _open_parquet(part.path)
-            if file.metadata.num_rows != part.rows:
-                raise SourceChanged(f"{show_path(part.path)} has changed since it was planned")
             starts = [part.start]
             for number in range(file.metadata.num_row_groups):
                 starts.append(starts[-1] + file.metadata.row_group(number).num_rows)
-            self._part, self._file, self._group_starts = part, file, starts[:-1]
+            if starts.pop() != part.start + part.rows:
+                raise SourceChanged(f"{show_path(part.path)} has changed since it was planned")
+            self._part, self._file, self._group_starts = part, file, starts
         return self._file
 
 
