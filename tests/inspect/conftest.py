@@ -103,6 +103,7 @@ class Built:
             sink="parquet features",
             parameters={},
             next="batten run features.py",
+            earlier_fingerprints=[],
             created=TIME,
         )
         self.write(self.layout.config, encode_record(config))

@@ -42,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="if_possible",
         help="never: refuse where the output exists (default: if_possible)",
     )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--fresh",
+        action="store_true",
+        help="compute all anew; the old output stays until the new one replaces it in one step",
+    )
+    ways.add_argument(
+        "--accept-change",
+        action="store_true",
+        help="keep the rows there are though the job changed; compute the rest by it",
+    )
     parser.add_argument(
         "--retry-quarantined", action="store_true", help="try quarantined items again"
     )
@@ -70,6 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
             retry_quarantined=arguments.retry_quarantined,
             limit=arguments.limit,
             dry_run=arguments.dry_run,
+            fresh=arguments.fresh,
+            accept_change=arguments.accept_change,
             progress=choose_progress(is_quiet=arguments.quiet),
             parameters=job.parameters,
             next_command=_describe_command(arguments),

@@ -81,7 +81,7 @@ def _decide(observation: Observation, findings: list[Finding], *, has_orphans: b
             ground=observation.ground,
             is_locked=observation.holder is not None,
             damage=_DAMAGE[find_worst(findings)] if is_ours else Damage.NONE,
-            has_journal=False,
+            has_journal=observation.has_journal,
             is_complete=observation.completion is not None,
             has_orphans=has_orphans,
         )

@@ -35,7 +35,7 @@ class Observation:
 
     `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
     and the sizes of all parts agree, and records were not read. `findings` are those of reading
-    alone."""
+    alone. With `has_journal` a replacement was begun, and nothing else was read."""
 
     layout: Layout
     ground: Ground
@@ -52,6 +52,7 @@ class Observation:
     staged: tuple[Entry, ...] = ()
     staging: tuple[Entry, ...] = ()
     completion: Completion | None = None
+    has_journal: bool = False
     has_complete: bool = False
     findings: tuple[Finding, ...] = ()
 
@@ -74,6 +75,9 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
     ground, findings = _find_ground(storage, layout)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
+    if storage.find(layout.replacing) is not None:
+        holder = storage.observe_lock(layout.lock)
+        return Observation(layout=layout, ground=ground, holder=holder, has_journal=True)
     return _Reading(storage, layout).observe(is_thorough=is_thorough)
 
 

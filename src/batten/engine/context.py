@@ -23,6 +23,8 @@ class RunOptions:
     should_retry_quarantined: bool = False
     limit: int | None = None
     is_dry_run: bool = False
+    is_fresh: bool = False
+    accepts_change: bool = False
     executor: ExecutorName = "processes"
     parameters: dict[str, str] = field(default_factory=dict)
     next_command: str = ""

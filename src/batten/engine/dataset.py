@@ -10,7 +10,7 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
-from batten.engine.identity import LAYOUT_PARTS
+from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET
 from batten.errors import (
     BattenError,
     CorruptError,
@@ -87,7 +87,10 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Datas
             next="Write to another output, or allow to resume: --resume if_possible.",
         )
     if decision is Decision.REFUSE_CHANGED:
-        raise _changed(context, observation, fingerprint)
+        if not context.options.accepts_change:
+            raise _changed(context, observation, fingerprint)
+        _refuse_unacceptable(context, observation, fingerprint)
+        decision = Decision.RESUME
     return Dataset(
         observation=observation,
         judgement=judgement,
@@ -135,14 +138,38 @@ def _changed(context: Context, observation: Observation, fingerprint: Fingerprin
         f"{context.path} was made by other code or settings: {'; '.join(lines)}.",
         safe=f"Nothing was changed; {done} published parts stay as they are. "
         "Going on would mix old rows with new ones.",
-        next="Undo the change, or write to another output; to begin anew, move "
-        f"{context.path} and {context.layout.control} away.",
+        next="Undo the change; or keep the rows there are and compute the rest anew "
+        "(--accept-change); or compute all anew, the old staying until it is done (--fresh).",
     )
+
+
+def _refuse_unacceptable(
+    context: Context, observation: Observation, fingerprint: Fingerprint
+) -> None:
+    """Raise where rows of before and of now could not stand in one dataset."""
+    config = observation.config
+    old = config.fingerprint.parts if config is not None else {}
+    differing = [name for name in ONE_PER_DATASET if old.get(name) != fingerprint.parts.get(name)]
+    segments = observation.segments
+    if segments and segments[0].is_keyed != context.pipeline.source.is_keyed:
+        differing.append("kind of keys")
+    if differing:
+        raise RefusedError(
+            f"The {' and the '.join(differing)} changed, and can't within one dataset.",
+            safe="Nothing was changed.",
+            next="Compute all anew, the old staying until it is done: --fresh",
+        )
 
 
 def refuse_damaged(context: Context, observation: Observation, judgement: Judgement) -> None:
     """Raise what the findings forbid."""
     state = judgement.verdict.state
+    if state is State.RECOVERY_PENDING:
+        raise RefusedError(
+            f"A new dataset is about to take the place of {context.path}.",
+            safe="Nothing was changed; readers see the old one or the new one, whole.",
+            next=f"Let it be finished: batten recover {context.path}",
+        )
     if state in (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
         return
     worst = [
@@ -230,6 +257,8 @@ def _write_config(context: Context, dataset: Dataset) -> None:
     first, from the end, so that what a crash leaves is a shorter plan of the earlier one."""
     storage, layout = context.storage, context.layout
     settings = context.pipeline.settings
+    before = dataset.observation.config
+    earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
     config = Config(
         fingerprint=dataset.fingerprint,
         batch_size=settings.batch_size,
@@ -239,10 +268,16 @@ def _write_config(context: Context, dataset: Dataset) -> None:
         parameters=dict(context.options.parameters),
         next=context.options.next_command,
         created=utc_now(),
+        earlier_fingerprints=earlier,
     )
     data = encode_record(config)
     if dataset.observation.config is None:
         create(storage, layout.staging, layout.config, data)
+        return
+    if not _is_blank(dataset.observation, dataset.fingerprint):
+        # The change was accepted. What was staged by other code can't be part of a batch of this.
+        delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
+        replace_file(storage, layout.staging, layout.config, data)
         return
     storage.delete(layout.schema)
     if not dataset.observation.staged:

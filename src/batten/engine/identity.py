@@ -11,6 +11,9 @@ from batten.model.records import Fingerprint
 LAYOUT_PARTS = ("schema",)
 """Parts of the fingerprint that change how rows are written but not what the functions make."""
 
+ONE_PER_DATASET = ("key column", "schema")
+"""Parts of the fingerprint that can't change within a dataset, accepted or not."""
+
 
 def fingerprint_pipeline(
     pipeline: Pipeline, parameters: Mapping[str, str]

@@ -154,7 +154,9 @@ def _compile(request: _Request) -> CodeType:
         what = _describe_syntax_error(error)
         what = what if error.filename else f"{request.written}: {what}"
         raise request.refusal(what) from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise request.refusal(f"{request.written}: {error}") from error
+    except OSError as error:
         raise request.refusal(f"{request.written} cannot be read: {error}") from error
     lines = importlib.util.decode_source(data).splitlines(keepends=True)
     linecache.cache[path] = (len(data), None, lines, path)

@@ -223,12 +223,18 @@ class Pipeline:
         retry_quarantined: bool = False,
         limit: int | None = None,
         dry_run: bool = False,
+        fresh: bool = False,
+        accept_change: bool = False,
         executor: ExecutorName = "processes",
         progress: Progress | None = None,
         parameters: Mapping[str, str] | None = None,
         next_command: str = "",
     ) -> Report:
         """Do what is left to do, and give the accounts.
+
+        `fresh` computes all anew beside what is there, and replaces it in one step when the new
+        dataset is complete. `accept_change` keeps the rows there are, though code or parameters
+        changed, and computes the rest with the new ones; what each part was made by stays known.
 
         Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises
         a `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`:
@@ -258,6 +264,8 @@ class Pipeline:
             should_retry_quarantined=retry_quarantined,
             limit=limit,
             is_dry_run=dry_run,
+            is_fresh=fresh,
+            accepts_change=accept_change,
             executor=executor,
             parameters=dict(parameters or {}),
             next_command=next_command,

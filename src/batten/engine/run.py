@@ -19,12 +19,16 @@ from batten.engine.report import Report
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, BusyError, InconsistentError, InterruptedRunError, UsageError
 from batten.model.accounting import Accounts, close_accounts
+from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 from batten.storage.publishing import create
+from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
+
+DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 
 def run_pipeline(pipeline: Pipeline, options: RunOptions, progress: Progress | None) -> Report:
@@ -92,8 +96,31 @@ def _run(context: Context) -> Report:
             context.storage.ensure_folder(context.layout.control)
         stack.enter_context(context.storage.lock(context.layout.lock, current_holder()))
         stack.callback(context.progress.close)
-        dataset = look(context, fingerprint, work)
-        return _work(context, dataset)
+        roll_forward(context.storage, context.layout)
+        if context.options.is_fresh:
+            return _run_fresh(context, fingerprint, work)
+        return _work(context, look(context, fingerprint, work))
+
+
+def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+    """Make a new dataset beside the old one, which stays as it is until the new one is complete.
+    A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
+    storage, layout = context.storage, context.layout
+    observation, _ = observe_free(context)
+    if observation.config is None and not observation.parts:
+        return _work(context, look(context, fingerprint, work))
+    inner = replace(context, layout=layout.fresh)
+    begun, judged = observe_free(inner)
+    is_same = begun.config is not None and begun.config.fingerprint.digest == fingerprint.digest
+    if not is_same or find_worst(judged.findings) in DAMAGE:
+        delete_tree(storage, layout.fresh_folder)
+    storage.ensure_folder(inner.layout.control)
+    report = _work(inner, look(inner, fingerprint, work))
+    if report.status in ("complete", "nothing-to-do"):
+        storage.ensure_folder(layout.staging)
+        replace_dataset(storage, layout, run=context.run, time=utc_now())
+        report = replace(report, status="complete")
+    return report
 
 
 def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:

@@ -49,6 +49,7 @@ class Config:
     parameters: dict[str, str]
     next: str
     created: str
+    earlier_fingerprints: list[str]
     format_version: int = FORMAT_VERSION
 
 
