@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli import exits
 from batten.cli.clean import parse_age
-from batten.cli.main import COMMANDS, main
+from batten.cli.main import COMMANDS, guard, main
 from batten.errors import (
     BattenError,
     BusyError,
@@ -116,10 +115,8 @@ def test_help_imports_no_command() -> None:
     assert set(json.loads(ended.stderr.replace("'", '"'))) == {
         "batten",
         "batten.cli",
-        "batten.cli.exits",
         "batten.cli.main",
         "batten.cli.output",
-        "batten.errors",
     }
     assert all(name in ended.stdout for name in COMMANDS)
 
@@ -246,7 +243,7 @@ def test_each_error_has_its_exit_code(
     def fail() -> int:
         raise error
 
-    assert exits.guard(fail, is_json=True) == code
+    assert guard(fail, is_json=True) == code
     told = capsys.readouterr()
     assert told.err == "what\nsafe\nnext\n"
     document = json.loads(told.out)
@@ -261,9 +258,9 @@ def test_an_interruption_and_the_unexpected(capsys: pytest.CaptureFixture[str]) 
     def fail() -> int:
         raise ZeroDivisionError("by zero")
 
-    assert exits.guard(interrupt, is_json=False) == 75
+    assert guard(interrupt, is_json=False) == 75
     assert "Traceback" not in capsys.readouterr().err
-    assert exits.guard(fail, is_json=True) == 1
+    assert guard(fail, is_json=True) == 1
     told = capsys.readouterr()
     assert "Traceback" in told.err
     assert "ZeroDivisionError: by zero" in json.loads(told.out)["error"]["what"]

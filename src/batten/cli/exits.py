@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
 from typing import NamedTuple
 
 from batten.cli.output import emit_object, escape, flush_output, settle_output
@@ -28,7 +27,6 @@ class Ending(NamedTuple):
 
 
 UNEXPECTED = Ending(1, "failed")
-INTERRUPTED = Ending(75, "interrupted")
 
 ENDINGS: dict[type[BattenError], Ending] = {
     UsageError: Ending(2, "failed"),
@@ -36,45 +34,45 @@ ENDINGS: dict[type[BattenError], Ending] = {
     RefusedError: Ending(5, "refused"),
     BusyError: Ending(6, "busy"),
     StorageError: Ending(7, "failed"),
-    InterruptedRunError: INTERRUPTED,
+    InterruptedRunError: Ending(75, "interrupted"),
     FailedRunError: UNEXPECTED,
 }
 
 
-def find_ending(error: BaseException) -> Ending:
+def find_ending(error: BattenError) -> Ending:
     """The ending of the nearest class of the error that has one."""
     for kind in type(error).__mro__:
         if kind in ENDINGS:
             return ENDINGS[kind]
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNEXPECTED
+    return UNEXPECTED
 
 
-def guard(command: Callable[[], int], *, is_json: bool) -> int:
-    """The exit code of the command, whatever it raises; errors are shown as the contract says."""
+def end_with(error: BaseException, *, is_json: bool) -> int:
+    """Show the error that ended a command as the contract says; gives the exit code."""
     try:
-        try:
-            return command()
-        except BattenError as error:
-            return _show(error, is_json)
-        except BrokenPipeError as error:
-            settle_output(error)
-            return UNEXPECTED.exit_code
-        except KeyboardInterrupt as error:
-            interruption = InterruptedRunError(
-                "Interrupted.", safe="What is committed stays.", next="Run the same command again."
-            )
-            interruption.__cause__ = error
-            return _show(interruption, is_json)
-        except Exception as error:  # noqa: BLE001  the last resort, which hides nothing
-            traceback.print_exc()
-            return _show(_explain(error), is_json)
-        finally:
-            flush_output()
-    except StorageError as error:
-        return _show(error, is_json=False)
+        exit_code = _show_any(error, is_json)
+        flush_output()
+    except StorageError as unwritable:
+        return _show(unwritable, is_json=False)
+    return exit_code
 
 
-def _explain(error: Exception) -> FailedRunError:
+def _show_any(error: BaseException, is_json: bool) -> int:
+    if isinstance(error, BattenError):
+        return _show(error, is_json)
+    if isinstance(error, BrokenPipeError):
+        settle_output(error)
+        return UNEXPECTED.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        interruption = InterruptedRunError(
+            "Interrupted.", safe="What is committed stays.", next="Run the same command again."
+        )
+        return _show(interruption, is_json)
+    traceback.print_exception(error)
+    return _show(_explain(error), is_json)
+
+
+def _explain(error: BaseException) -> FailedRunError:
     return FailedRunError(
         f"Unexpected {type(error).__name__}: {error}",
         safe="What is committed stays; nothing is deleted by a failure.",

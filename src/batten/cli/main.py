@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
-from batten.cli.exits import guard
-from batten.cli.output import prepare_streams
-from batten.errors import UsageError
+from batten.cli.output import flush_output, prepare_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing typing would cost as much as all else that --help needs
+    from typing import NoReturn
 
 COMMANDS = {
     "run": "run a job, or go on with it where it ended",
@@ -29,10 +30,19 @@ exit codes: 0 done, 1 unexpected failure, 2 usage, 3 done but items are quaranti
 diagnose also: 10 run, 11 clean, 12 recover first"""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Of fixed width: asking for the terminal's imports shutil and its archive formats."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=98)
+
+
 class _Parser(argparse.ArgumentParser):
     """Tells of bad arguments as every command tells of an error."""
 
     def error(self, message: str) -> NoReturn:
+        from batten.errors import UsageError
+
         raise UsageError(
             f"{self.prog}: {message}",
             safe="Nothing was read or written.",
@@ -46,6 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_streams()
     is_json = "--json" in words
     return guard(lambda: _dispatch(words), is_json=is_json)
+
+
+def guard(command: Callable[[], int], *, is_json: bool) -> int:
+    """The exit code of the command, whatever it raises."""
+    try:
+        try:
+            return command()
+        finally:
+            flush_output()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  shown, none is hidden
+        from batten.cli.exits import end_with
+
+        return end_with(error, is_json=is_json)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -68,7 +91,7 @@ def _parse_without_command(words: list[str]) -> int:
         description="Run a function over everything, get a dataset you can trust. "
         "Kill it anywhere, run it again.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

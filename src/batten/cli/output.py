@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
 
-from batten.errors import StorageError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def prepare_streams() -> None:
@@ -21,6 +21,8 @@ def prepare_streams() -> None:
 
 def emit_object(value: dict[str, Any]) -> None:
     """Print one JSON object, in plain ASCII, on standard output."""
+    import json
+
     emit_lines([json.dumps(value)])
 
 
@@ -55,6 +57,8 @@ def settle_output(error: OSError) -> None:
     os.dup2(null, 1)
     os.close(null)
     if not isinstance(error, BrokenPipeError):
+        from batten.errors import StorageError
+
         raise StorageError(
             f"Standard output can't be written: {error.strerror}.",
             safe="The command itself did what it says.",
