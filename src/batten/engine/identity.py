@@ -22,11 +22,13 @@ def fingerprint_pipeline(
     parts: dict[str, str] = dict(pipeline.source.identity)
     places: dict[str, str] = {}
     steps = [describe_function(step.function, version=step.version) for step in pipeline.steps]
+    make_key = getattr(pipeline.source, "key", None)
+    of_source = [describe_function(make_key)] if callable(make_key) else []
     for number, (step, described) in enumerate(zip(pipeline.steps, steps, strict=True), 1):
         units = "" if step.items is None else f" of {step.items} items"
         parts[f"step {number}"] = f"{step.kind} {described.name}{units}"
-    if steps:
-        merged = merge_descriptions(steps)
+    if steps or of_source:
+        merged = merge_descriptions([*of_source, *steps])
         parts.update(merged.parts)
         places.update(merged.places)
     for name, value in parameters.items():

@@ -1,4 +1,4 @@
-"""Which keys were seen, and where, in about a dozen bytes a key."""
+"""Which keys were seen, and where, in 24 to 48 bytes a key, however long it is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _EMPTY = 0
 class KeyIndex:
     """Keys numbered in the order they were added, found again by their text.
 
-    A table of open addresses over 128-bit digests: two halves, so that a key is taken for another
-    only if 128 bits agree.
+    A table of open addresses over 96 bits of a digest: that two of ten million keys agree in all
+    of them has a chance of one in 10^15.
     """
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class KeyIndex:
     def _resize(self, slots: int) -> None:
         self._mask = slots - 1
         self._lows = array("Q", bytes(8 * slots))
-        self._highs = array("Q", bytes(8 * slots))
-        self._numbers = array("L", bytes(array("L").itemsize * slots))
+        self._highs = array("I", bytes(4 * slots))
+        self._numbers = array("I", bytes(4 * slots))
 
     def _grow(self) -> None:
         old = (self._lows, self._highs, self._numbers)
@@ -64,5 +64,5 @@ class KeyIndex:
 
 
 def _digest(key: str) -> tuple[int, int]:
-    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(key.encode(), digest_size=12).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")

@@ -14,7 +14,7 @@ folder where there is none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -303,7 +303,7 @@ def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
     from batten.sources.files import FileSource
 
     folder = current_folder()
-    return Pipeline(source=FileSource(os.fspath(pattern), folder=folder), folder=folder)
+    return Pipeline(source=FileSource(pattern, folder=folder), folder=folder)
 
 
 def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
@@ -326,23 +326,32 @@ def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipel
     from batten.sources.jsonl import JsonLinesSource
 
     folder = current_folder()
-    return Pipeline(source=JsonLinesSource(os.fspath(path), key=key, folder=folder), folder=folder)
+    return Pipeline(source=JsonLinesSource(path, key=key, folder=folder), folder=folder)
 
 
-def from_csv(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+def from_csv(
+    path: str | os.PathLike[str], *, key: str | None = None, delimiter: str = ","
+) -> Pipeline:
     """The records of a CSV file with a header, each a dict of texts; `key` names a column."""
     from batten.sources.csv import CsvSource
 
     folder = current_folder()
-    return Pipeline(source=CsvSource(os.fspath(path), key=key, folder=folder), folder=folder)
+    source = CsvSource(path, key=key, folder=folder, delimiter=delimiter)
+    return Pipeline(source=source, folder=folder)
 
 
-def from_parquet(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+def from_parquet(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Pipeline:
     """The rows of a Parquet file or of a folder of them, each a dict; `key` names a column."""
     from batten.sources.parquet import ParquetSource
 
     folder = current_folder()
-    return Pipeline(source=ParquetSource(os.fspath(path), key=key, folder=folder), folder=folder)
+    source = ParquetSource(path, key=key, folder=folder, columns=columns)
+    return Pipeline(source=source, folder=folder)
 
 
 def _check_count(name: str, value: object, *, at_least: int) -> None:

@@ -7,7 +7,10 @@ file is published first, so a record never names keys that are not there.
 
 from __future__ import annotations
 
+import errno
+from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,11 +21,12 @@ from batten.model.names import Layout
 from batten.model.records import Segment
 from batten.sources.base import ItemsWanted
 from batten.storage.base import Storage
+from batten.storage.failures import reading_failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OPEN_SEGMENTS = 8
+OPEN_SEGMENTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,9 @@ class Plan:
         self._storage = storage
         self._layout = layout
         self.segments = segments
+        self.moved_positions: array[int] | None = None
+        """Where the source has the items now, by their number in the plan, if no longer there
+        where it had them when they were planned."""
         self._first_batches = [segment.first_batch for segment in segments]
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
 
@@ -94,9 +101,16 @@ class Plan:
             first_ordinal=batch.first_item + start,
             count=stop - start,
             keys=_slice(table, "key", start, stop),
-            positions=_slice(table, "position", start, stop),
+            positions=self._positions(batch, table, start, stop),
             payloads=_slice(table, "payload", start, stop),
         )
+
+    def _positions(
+        self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
+    ) -> Sequence[int] | None:
+        if self.moved_positions is not None:
+            return self.moved_positions[batch.first_item + start : batch.first_item + stop]
+        return _slice(table, "position", start, stop)
 
     def key_column(self, batch: PlanBatch) -> pa.Array:
         """The keys of a batch, as they stand in the output: texts, or ordinals."""
@@ -129,8 +143,11 @@ class Plan:
 
         try:
             return self._open(segment.number).get_batch(batch.index)
-        except (pa.ArrowException, FileNotFoundError) as error:
+        except (pa.ArrowException, OSError) as error:
             name = self._layout.segment_keys(segment.number)
+            # Without a number it is Arrow's own, of a file that is too short.
+            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+                raise reading_failure(error, "Reading", name) from error
             raise CorruptError(
                 f"The plan can't be read: {name}: {error}.",
                 safe="Nothing was changed.",
@@ -140,9 +157,8 @@ class Plan:
     def _open_segment(self, number: int) -> pa.ipc.RecordBatchFileReader:
         import pyarrow as pa
 
-        return pa.ipc.open_file(
-            pa.PythonFile(self._storage.open(self._layout.segment_keys(number)), mode="r")
-        )
+        data = self._storage.read(self._layout.segment_keys(number))
+        return pa.ipc.open_file(pa.py_buffer(data))
 
 
 def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[Any] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from batten.engine.key_index import KeyIndex
@@ -19,6 +20,9 @@ from batten.storage.publishing import create
 SEGMENT_ITEMS = 1 << 18
 """At most about so many items go into one segment, since it is made in memory."""
 
+SEGMENT_BYTES = 1 << 25
+"""A segment ends with the batch in which its payloads reach this size."""
+
 DUPLICATE_EXAMPLES = 10
 
 Row = tuple[str | None, int | None, bytes | None]
@@ -26,13 +30,15 @@ Row = tuple[str | None, int | None, bytes | None]
 
 @dataclass
 class Look:
-    """What a look at the source found, besides the new items it yields."""
+    """What a look at the source found, besides the new items it yields. `positions` are those
+    of all planned items, where the source has moved some of them."""
 
     seen: int = 0
     duplicates: int = 0
     examples: list[str] = field(default_factory=list)
     vanished: int = 0
     is_limited: bool = False
+    positions: array[int] | None = None
 
 
 def count_new_items(source: Source, plan: Plan, limit: int | None) -> int:
@@ -66,7 +72,7 @@ def extend_plan(
     rows = _new_rows(source, plan, limit, look)
     segments = list(plan.segments)
     per_segment = max(batch_size, SEGMENT_ITEMS // batch_size * batch_size)
-    while taken := _take(rows, per_segment):
+    while taken := _take(rows, per_segment, batch_size):
         segment, data = _encode_segment(segments, taken, batch_size, look, source.is_keyed)
         storing.store(segment, data)
         segments.append(segment)
@@ -76,7 +82,13 @@ def extend_plan(
         segment, data = _encode_segment(segments, [], batch_size, look, source.is_keyed)
         storing.store(segment, data)
         segments.append(segment)
-    return Plan(storage, layout, segments), look
+    extended = Plan(storage, layout, segments)
+    if look.positions is not None:
+        for number in range(plan.batches, extended.batches):
+            batch = extended.batch(number)
+            look.positions.extend(extended.wanted(batch, 0, batch.items).positions or ())
+        extended.moved_positions = look.positions
+    return extended, look
 
 
 def _extend_by_count(
@@ -144,12 +156,11 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
     difference on, an index of all planned keys tells new ones from known and repeated ones."""
     rows = _scan_rows(source, look)
-    planned = _planned_keys(plan)
+    planned = _planned_rows(plan)
     same = 0
     pending: Row | None = None
     for row in rows:
-        expected = next(planned, None)
-        if row[0] != expected:
+        if row[:2] != next(planned, None):
             pending = row
             break
         same += 1
@@ -157,8 +168,11 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
         look.vanished = plan.items - same
         return
     index = KeyIndex()
-    for key in _planned_keys(plan):
-        index.add(key)
+    positions = array("q")
+    for planned_key, position in _planned_rows(plan):
+        index.add(planned_key)
+        positions.append(-1 if position is None else position)
+    has_positions = pending[1] is not None
     found = same
     fresh: set[int] = set()
     row_or_none: Row | None = pending
@@ -175,20 +189,31 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
         else:
             fresh.add(known)
             found += 1
+            if has_positions and positions[known] != row_or_none[1]:
+                positions[known] = row_or_none[1] or 0
+                look.positions = positions
         row_or_none = next(rows, None)
     look.vanished = plan.items - found
 
 
-def _planned_keys(plan: Plan) -> Iterator[str]:
+def _planned_rows(plan: Plan) -> Iterator[tuple[str, int | None]]:
     for number in range(plan.batches):
-        yield from plan.key_texts(plan.batch(number))
+        batch = plan.batch(number)
+        wanted = plan.wanted(batch, 0, batch.items)
+        keys = wanted.keys or ()
+        positions: Sequence[int | None] = wanted.positions or [None] * len(keys)
+        yield from zip(keys, positions, strict=True)
 
 
-def _take(rows: Iterator[Row], most: int) -> list[Row]:
+def _take(rows: Iterator[Row], most: int, batch_size: int) -> list[Row]:
+    """The rows of the next segment."""
     taken = []
+    size = 0
     for row in rows:
         taken.append(row)
-        if len(taken) == most:
+        size += len(row[2] or b"")
+        is_whole = len(taken) % batch_size == 0
+        if len(taken) == most or (is_whole and size >= SEGMENT_BYTES):
             break
     return taken
 
