@@ -22,7 +22,7 @@ from batten.engine.schedule import Schedule
 from batten.engine.schema import decode_schema, encode_schema, read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Prepared, Reopen, Reopened, Sealed, Unsealable
-from batten.errors import CorruptError, FailedRunError, InterruptedRunError
+from batten.errors import BattenError, CorruptError, FailedRunError, InterruptedRunError
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut
 from batten.model.names import StagedChunk, StagedFile
 from batten.model.records import Unreadable
@@ -361,6 +361,8 @@ class Driver:
 
 def _answer_of(event: Event) -> object:
     if isinstance(event, Raised):
+        if not isinstance(event.error, BattenError):
+            event.error.add_note(f"In a worker:\n{event.trace}")
         raise event.error
     return event.value if isinstance(event, Finished) else None
 

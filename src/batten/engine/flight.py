@@ -46,6 +46,13 @@ def find_condemned(storage: Storage, layout: Layout, plan: Plan) -> dict[int, Fa
     return condemned
 
 
+def forget(storage: Storage, layout: Layout) -> None:
+    """Every item came to an end, so what was in hand at crashes says nothing about the next."""
+    for entry in list(storage.list(layout.runs)):
+        if entry.name.endswith(".inflight"):
+            storage.delete(entry.name)
+
+
 def _find_boot(storage: Storage, log: str) -> str | None:
     try:
         first = storage.read(log, length=4096).split(b"\n", 1)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context, RunOptions
 from batten.engine.dataset import Dataset, bring_in_order, look, observe_free, refuse_damaged
+from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
@@ -236,6 +237,7 @@ def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
     )
     layout = context.layout
     create(context.storage, layout.staging, layout.complete, encode_record(completion))
+    forget(context.storage, layout)
     return "complete", closed, rows
 
 
