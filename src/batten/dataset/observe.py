@@ -35,7 +35,8 @@ class Observation:
 
     `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
     and the sizes of all parts agree, and records were not read. `findings` are those of reading
-    alone. With `has_journal` a replacement was begun, and nothing else was read."""
+    alone; `failure` is the first error of the system among them, which may pass. With `has_journal`
+    a replacement was begun, and nothing else was read."""
 
     layout: Layout
     ground: Ground
@@ -55,6 +56,7 @@ class Observation:
     has_journal: bool = False
     has_complete: bool = False
     findings: tuple[Finding, ...] = ()
+    failure: StorageError | None = None
 
     @property
     def reopened(self) -> frozenset[int]:
@@ -110,6 +112,7 @@ class _Reading:
         self.storage = storage
         self.layout = layout
         self.findings: list[Finding] = []
+        self.failure: StorageError | None = None
 
     def observe(self, *, is_thorough: bool) -> Observation:
         layout = self.layout
@@ -148,13 +151,14 @@ class _Reading:
             completion=completion,
             has_complete=self._is_there(layout.complete),
             findings=tuple(self.findings),
+            failure=self.failure,
         )
 
     def _observe_lock(self) -> Holder | None:
         try:
             return self.storage.observe_lock(self.layout.lock)
         except StorageError as error:
-            self._note(Code.UNREADABLE_FOLDER, self.layout.lock, _reason(error))
+            self._note_error(Code.UNREADABLE_FOLDER, self.layout.lock, error)
             return None
 
     def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
@@ -229,7 +233,7 @@ class _Reading:
         except NewerFormat as error:
             self._note(Code.NEWER_FORMAT, name, str(error), batch)
         except (Unreadable, StorageError, FileNotFoundError) as error:
-            self._note(Code.UNREADABLE_PART, name, _reason(error), batch)
+            self._note_error(Code.UNREADABLE_PART, name, error, batch)
         return None
 
     def _decode_present(
@@ -245,21 +249,22 @@ class _Reading:
         except NewerFormat as error:
             self._note(Code.NEWER_FORMAT, name, str(error), batch)
         except (Unreadable, StorageError, FileNotFoundError) as error:
-            self._note(code, name, _reason(error), batch)
+            self._note_error(code, name, error, batch)
         return None
 
     def _is_there(self, name: str) -> bool:
         """Also of what can't be looked up, so that reading it then says why."""
         try:
             return self.storage.find(name) is not None
-        except StorageError:
+        except StorageError as error:
+            self.failure = self.failure or error
             return True
 
     def _list(self, folder: str) -> Iterable[Entry]:
         try:
             yield from self.storage.list(folder)
         except StorageError as error:
-            self._note(Code.UNREADABLE_FOLDER, folder, _reason(error))
+            self._note_error(Code.UNREADABLE_FOLDER, folder, error)
 
     def _note_what_is_gone(
         self, config: Config | None, completion: Completion | None, segments: int
@@ -272,6 +277,13 @@ class _Reading:
         name = self.layout.segment(segments)
         if segments < expected and name not in told:
             self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
+
+    def _note_error(
+        self, code: Code, path: str, error: Exception, batch: int | None = None
+    ) -> None:
+        if isinstance(error, StorageError):
+            self.failure = self.failure or error
+        self._note(code, path, _reason(error), batch)
 
     def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))

@@ -101,8 +101,11 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Datas
 
 
 def observe_free(context: Context) -> tuple[Observation, Judgement]:
-    """What is on disk, as seen by the one who holds the lock."""
+    """What is on disk, as seen by the one who holds the lock. Raises `StorageError` where something
+    could not be read this time: what it holds is not known, so it is not called damaged."""
     observation = replace(observe_output(context.storage, context.layout), holder=None)
+    if observation.failure is not None:
+        raise observation.failure
     return observation, judge(observation)
 
 

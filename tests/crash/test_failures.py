@@ -1,0 +1,86 @@
+"""Calls that fail: the run says so in three lines or does without, and the next one is done."""
+
+from __future__ import annotations
+
+import errno
+import random
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
+from batten.crashlab.sweeping import MakeFault, sweep
+from batten.crashlab.system_calls import ALL, CHANGING, TAKING_SPACE, Kind
+
+if TYPE_CHECKING:
+    from conftest import Subject
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+EXIT_ENVIRONMENT = 7
+
+FAILURES: dict[str, MakeFault] = {
+    "full for a moment": partial(Fail, error=errno.ENOSPC),
+    "full for good": partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
+    "error": partial(Fail, error=errno.EIO),
+    "no permission": partial(Fail, error=errno.EACCES),
+    "failed sync": partial(Fail, error=errno.EIO, kinds=frozenset({Kind.SYNC})),
+    "lost answer": partial(Fail, error=errno.EIO, is_done=True),
+}
+SIZES = [pytest.param(2), pytest.param(None, marks=pytest.mark.crash, id="all")]
+
+
+@pytest.mark.parametrize("sample", SIZES)
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(("subject", "jobs"), [("cheap", 1), ("dear", 2)], indirect=["subject"])
+def test_a_call_fails(
+    subject: Subject,
+    jobs: int,
+    failure: str,
+    sample: int | None,
+    tmp_path: Path,
+    seeded: random.Random,
+) -> None:
+    report = sweep(
+        subject.experiment(jobs, other_codes=frozenset({EXIT_ENVIRONMENT})),
+        tmp_path / "sweep",
+        faults=[FAILURES[failure]],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+
+
+@pytest.mark.parametrize("sample", SIZES)
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES])
+def test_looking_fails_in_a_rerun(
+    dear: Subject, error: int, sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    """What a killed run left can't be looked at, listed or read."""
+    template = tmp_path / "template"
+    dear.prepare(template)
+    experiment = dear.experiment(2, other_codes=frozenset({EXIT_ENVIRONMENT}), kinds=ALL - CHANGING)
+    killed = run_traced(
+        dear.command(2),
+        folders=experiment.folders(template),
+        working_folder=template,
+        fault=KillBefore(1, path="*/part-000002.parquet"),
+    )
+    assert killed.was_triggered
+    report = sweep(
+        replace(experiment, prepare=lambda folder: _copy(template, folder)),
+        tmp_path / "sweep",
+        faults=[partial(Fail, error=error)],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+
+
+def _copy(template: Path, folder: Path) -> None:
+    shutil.copytree(template, folder, dirs_exist_ok=True)
