@@ -211,7 +211,7 @@ class Bench:
         batch = job.plan.batch(task.batch)
         name = job.layout.part(task.batch)
         try:
-            table = pq.read_table(pa.BufferReader(job.storage.read(name)), use_threads=False)
+            table = pq.ParquetFile(pa.BufferReader(job.storage.read(name))).read(use_threads=False)
             described = decode_record(PartDescription, table.schema.metadata[PART_KEY.encode()])
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise CorruptError(

@@ -11,7 +11,7 @@ from batten.dataset.judge import judge
 from batten.dataset.observe import Observation, observe_output
 from batten.errors import StorageError, UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.owning import refuse_unknown
+from batten.inspect.owning import refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.runs import RunLog, list_runs, read_run
 from batten.model.words import State
@@ -47,6 +47,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
     observation = observe_output(place.storage, place.layout)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
+    refuse_pending(place, judgement)
     if judgement.verdict.state is State.NEW:
         raise UsageError(
             f"There is no output {place.path}.",
@@ -80,7 +81,7 @@ def _read_quarantined(
         name = place.layout.quarantined(batch)
         try:
             data = place.storage.read(name)
-            rows = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
+            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
             found = [Quarantined(batch=batch, **row) for row in rows]
         except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
             unreadable.append(place.show(name))

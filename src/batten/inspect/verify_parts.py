@@ -77,7 +77,7 @@ class PartVerifier:
             yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
             return
         try:
-            table = pq.read_table(pa.BufferReader(data), use_threads=False)
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             yield _found(Code.UNREADABLE_PART, name, f"it can't be read: {error}", batch)
             return
@@ -123,7 +123,7 @@ class PartVerifier:
                 evidence = f"its digest is {digest}; its commit record says {said!r}"
                 yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
                 return
-            found = pq.read_table(pa.BufferReader(data), columns=["key"], use_threads=False)
+            found = pq.ParquetFile(pa.BufferReader(data)).read(["key"], use_threads=False)
         except FileNotFoundError:
             yield _found(Code.LOST_QUARANTINE, name, "it is gone", batch)
             return
