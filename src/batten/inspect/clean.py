@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import Diagnosis, Orphan, describe
-from batten.inspect.owning import hold_lock
+from batten.inspect.owning import hold_lock, refuse_pending
 from batten.inspect.place import Place
 from batten.model.words import State
 from batten.storage.locks import busy_error
@@ -42,6 +42,7 @@ def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -
 def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:
     observation = replace(observe_output(place.storage, place.layout), holder=None)
     judgement = judge(observation)
+    refuse_pending(place, judgement)
     now = time.time()
     diagnosis = describe(place, observation, judgement, now_seconds=now)
     is_damaged = judgement.verdict.state in (State.INCONSISTENT, State.CORRUPT)

@@ -17,6 +17,16 @@ def hold_lock(place: Place, observation: Observation) -> Lock:
     return place.storage.lock(place.layout.lock, current_holder())
 
 
+def refuse_pending(place: Place, judgement: Judgement) -> None:
+    """Raises `RefusedError` while a change is half made: what is there is neither old nor new."""
+    if judgement.verdict.state is State.RECOVERY_PENDING:
+        raise RefusedError(
+            f"{place.show(place.layout.replacing)}: a change was begun and not finished.",
+            safe="Nothing was changed, and nothing was looked at: it may be half old and half new.",
+            next=f"Finish the change first: {place.command('recover')}",
+        )
+
+
 def refuse_unknown(place: Place, judgement: Judgement) -> None:
     """Raises `RefusedError` for what is not batten's, or of a newer one."""
     if judgement.verdict.state is State.UNKNOWN:

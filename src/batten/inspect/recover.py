@@ -23,10 +23,12 @@ from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import Layout, find_staged
+from batten.model.records import Unreadable
 from batten.model.words import State
 from batten.storage.base import Entry, Storage
 from batten.storage.locks import busy_error
 from batten.storage.publishing import create, set_aside
+from batten.storage.replacement import roll_forward
 from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers
 
 RUN = "recover"
@@ -36,6 +38,7 @@ RUN = "recover"
 class StepKind(Enum):
     """What a step does; the value is the verb for people."""
 
+    ROLL_FORWARD = "roll forward"
     SET_ASIDE = "set aside"
     GIVE_UP = "have computed again"
     REBUILD_RECORD = "rebuild"
@@ -76,10 +79,34 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
             steps=tuple(steps), is_dry_run=True, diagnosis=_diagnose(place, observation)
         )
     with hold_lock(place, observation):
-        steps = _decide(place, _observe_mine(place), should_recompute)
+        mine = _observe_mine(place)
+        rolled = [_roll_step(place)] if mine.has_journal else []
+        if rolled:
+            _roll_forward(place)
+            mine = _observe_mine(place)
+        steps = _decide(place, mine, should_recompute)
         apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
         after = _observe_mine(place)
-    return Recovery(steps=tuple(steps), is_dry_run=False, diagnosis=_diagnose(place, after))
+    return Recovery(steps=(*rolled, *steps), is_dry_run=False, diagnosis=_diagnose(place, after))
+
+
+def _roll_step(place: Place) -> Step:
+    return Step(
+        kind=StepKind.ROLL_FORWARD,
+        path=place.layout.replacing,
+        why="the new dataset is complete, and takes the place of the old one",
+    )
+
+
+def _roll_forward(place: Place) -> None:
+    try:
+        roll_forward(place.storage, place.layout)
+    except (FileNotFoundError, Unreadable) as error:
+        raise CorruptError(
+            f"{place.show(place.layout.replacing)} can't be rolled forward: {error}.",
+            safe="Nothing was deleted.",
+            next=f"Look at {place.show(place.layout.fresh_folder)} and {place.path} by hand.",
+        ) from error
 
 
 def _observe_mine(place: Place) -> Observation:
@@ -95,6 +122,8 @@ def _diagnose(place: Place, observation: Observation) -> Diagnosis:
 def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[Step]:
     judgement = judge(observation)
     refuse_unknown(place, judgement)
+    if observation.has_journal:
+        return [_roll_step(place)]
     findings = list(judgement.findings)
     if should_recompute:
         findings = find_faults(place.storage, observation, judgement)

@@ -10,7 +10,7 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.owning import refuse_unknown
+from batten.inspect.owning import refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.verify_control import find_control_faults
 from batten.inspect.verify_parts import PartVerifier
@@ -55,6 +55,7 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
         )
     if observation.holder is not None:
         raise busy_error(place.control, observation.holder)
+    refuse_pending(place, judgement)
     findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
     return Verification(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
