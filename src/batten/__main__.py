@@ -1,4 +1,6 @@
-"""`python -m batten` is the same as `batten`."""
+"""`python -m batten` is the command `batten`."""
+
+from __future__ import annotations
 
 import sys
 

@@ -192,7 +192,7 @@ def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> 
         State.INTERRUPTED: again if finished else "nothing",
         State.COMPLETE: f"deleting {control}: the output could not be verified or extended",
         State.COMPLETE_WITH_ORPHANS: "running the job from scratch: everything is there already",
-        State.RECOVERY_PENDING: f"deleting {control}: half a change could not be undone",
+        State.RECOVERY_PENDING: f"deleting {control}: the replacement could not be finished",
         State.INCONSISTENT: f"using {place.path} as it is, or deleting {control}, the evidence",
         State.CORRUPT: f"using {place.path} as it is, or deleting {control}, the evidence",
         State.UNKNOWN: "deleting or overwriting what nobody has looked at",
@@ -215,7 +215,7 @@ def _name_reason(
             f"the accounts of {items.source} items are closed; "
             f"a dead run left {len(judgement.orphans)} throwaway files"
         ),
-        State.RECOVERY_PENDING: "a change was begun and neither finished nor undone",
+        State.RECOVERY_PENDING: "a new dataset is complete; it takes the place of the old one",
     }[state]
 
 
