@@ -55,6 +55,7 @@ class Driver:
             self._layout,
             fingerprint=dataset.fingerprint.digest,
             run=context.run,
+            given_up=dataset.observation.given_up,
         )
         self._quarantined = dataset.accounts.quarantined
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())

@@ -20,13 +20,24 @@ from batten.storage.upkeep import retire_markers
 
 
 class Publisher:
-    """Publishes under the dataset's lock. A batch taken up again replaces its part in one step."""
+    """Publishes under the dataset's lock. A batch taken up again replaces its part in one step.
 
-    def __init__(self, storage: Storage, layout: Layout, *, fingerprint: str, run: str) -> None:
+    `given_up` are the batches whose lost parts are computed again."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        layout: Layout,
+        *,
+        fingerprint: str,
+        run: str,
+        given_up: frozenset[int],
+    ) -> None:
         self._storage = storage
         self._layout = layout
         self._fingerprint = fingerprint
         self._run = run
+        self._given_up = given_up
         self.reopened: set[int] = set()
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
@@ -50,7 +61,7 @@ class Publisher:
                 for each in ready
             ],
         )
-        self._retire([each for each in ready if each.batch in self.reopened])
+        self._retire([each for each in ready if each.batch in self.reopened | self._given_up])
         for sealed in ready:
             self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
             if sealed.quarantine_digest:
@@ -58,10 +69,10 @@ class Publisher:
         for name in leftovers:
             self._storage.delete(name)
 
-    def _retire(self, retried: Sequence[Sealed]) -> None:
-        """What said that a batch was being retried becomes evidence."""
-        retire_markers(self._storage, self._layout, [each.batch for each in retried], run=self._run)
-        for sealed in retried:
+    def _retire(self, marked: Sequence[Sealed]) -> None:
+        """What said that a batch was to be computed again becomes evidence."""
+        retire_markers(self._storage, self._layout, [each.batch for each in marked], run=self._run)
+        for sealed in marked:
             name = self._layout.quarantined(sealed.batch)
             if not sealed.quarantine_digest and self._storage.find(name) is not None:
                 kept = f"{self._layout.set_aside}/{self._run}-quarantine-{last_piece(name)}"
