@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from batten.engine.plan import PlanBatch
 from batten.engine.tasks import Sealed
-from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.footer import decode_part
 from batten.model.names import Layout, StagedFile
 from batten.model.outcomes import count_outcomes
 from batten.model.records import Unreadable
@@ -31,8 +31,7 @@ def find_sealed(
         if data is None:
             continue
         try:
-            size = find_footer_size(data[-TAIL_SIZE:])
-            described = decode_footer(data[-(size + TAIL_SIZE) : -TAIL_SIZE])
+            described = decode_part(data)
         except Unreadable:
             continue
         if (described.keys, described.fingerprint) != (batch.keys_description, fingerprint):

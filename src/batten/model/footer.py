@@ -17,6 +17,12 @@ _KEY = bytes([len(PART_KEY)]) + PART_KEY.encode()
 _VALUE_FOLLOWS = 0x18
 
 
+def decode_part(data: bytes) -> PartDescription:
+    """What a part says of itself, from all its bytes; raises `Unreadable`."""
+    size = find_footer_size(data[-TAIL_SIZE:])
+    return decode_footer(data[-(size + TAIL_SIZE) : -TAIL_SIZE])
+
+
 def find_footer_size(tail: bytes) -> int:
     """Bytes of the footer, without the tail; from the last `TAIL_SIZE` bytes of a file."""
     if len(tail) != TAIL_SIZE or tail[4:] != _MAGIC:

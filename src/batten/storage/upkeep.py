@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable
 
 from batten.errors import CorruptError
-from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.footer import decode_part
 from batten.model.names import Layout
 from batten.model.outcomes import count_outcomes
 from batten.model.records import CommitRecord, Unreadable, encode_record
@@ -41,8 +41,7 @@ def _describe_part(
     name = layout.part(batch)
     data = storage.read(name)
     try:
-        size = find_footer_size(data[-TAIL_SIZE:])
-        described = decode_footer(data[-(size + TAIL_SIZE) : -TAIL_SIZE])
+        described = decode_part(data)
     except Unreadable as error:
         raise CorruptError(
             f"{name} has no commit record, and can't be read: {error}.",
