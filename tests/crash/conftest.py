@@ -100,7 +100,7 @@ class Subject:
             prepare=self.prepare,
             command=partial(self.command, jobs),
             folders=lambda folder: [folder / OUTPUT, folder / CONTROL],
-            check=lambda folder, trail: self.check_done(folder, trail.last.fault is None),
+            check=lambda folder, trail: self.check_done(folder),
             check_always=partial(self.check_trail, codes=other_codes | {self.done_code}),
             done_codes=frozenset({self.done_code}),
             kinds=kinds,
@@ -131,22 +131,17 @@ class Subject:
         for name, data in parts.items():
             assert data == self.parts[name], f"{name} is not that of an undisturbed run"
 
-    def check_done(self, folder: Path, is_undisturbed: bool = True) -> None:
-        """What must hold when a run says that it is done. Only one that was disturbed may leave
-        something to clean."""
+    def check_done(self, folder: Path) -> None:
+        """What must hold when a run says that it is done, disturbed or not."""
         assert read_parts(folder) == self.parts
-        found = set() if is_undisturbed else {"COMPLETE_WITH_ORPHANS"}
-        diagnosis = batten(folder, "diagnose", OUTPUT, "--json").told
-        assert diagnosis["state"] in found | {"COMPLETE"}, diagnosis
-        counted = {name: diagnosis["items"][name] for name in self.accounts}
-        assert counted == self.accounts
+        diagnosis = batten(folder, "diagnose", OUTPUT, "--json")
+        assert diagnosis.told["state"] == "COMPLETE", diagnosis.stdout
+        assert {name: diagnosis.told["items"][name] for name in self.accounts} == self.accounts
         assert read_quarantined(folder) == self.quarantined
         verification = batten(folder, "verify", OUTPUT)
         assert verification.exit_code == 0, verification.stdout
-        if is_undisturbed:
-            left = [*(folder / CONTROL / "staging").iterdir()]
-            left += (folder / CONTROL / "staged").iterdir()
-            assert left == []
+        left = [*(folder / CONTROL / "staging").iterdir(), *(folder / CONTROL / "staged").iterdir()]
+        assert left == []
 
 
 def read_parts(folder: Path) -> dict[str, bytes]:

@@ -28,6 +28,7 @@ from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 from batten.storage.publishing import create
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
+from batten.storage.upkeep import delete_orphans
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
@@ -223,6 +224,8 @@ def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
             next=f"Run: batten diagnose {context.path}",
             missing=tuple(missing),
         )
+    # What workers that died left half done: all others have ended too, and nobody will adopt it.
+    delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     completion = Completion(
         source=closed.source,
         committed=closed.committed,
