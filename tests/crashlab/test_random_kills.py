@@ -12,15 +12,15 @@ import pytest
 
 from batten.crashlab.random_kills import NotDoneError, Target, run_with_random_kills
 
-# The first run that gets far enough hangs beside a worker, which has left the process group of
-# the driver; the run after that is done.
+# The first run that gets far enough hangs beside a worker, which is a session of its own; the run
+# after that is done.
 HANG_ONCE = """
 import os, signal, sys
 if os.path.exists("made"):
     sys.exit()
 if os.fork() == 0:
     signal.alarm(60)
-    os.setpgid(0, 0)
+    os.setsid()
     os.mkdir("made")
     signal.pause()
 os.wait()

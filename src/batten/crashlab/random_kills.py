@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import IO
 
 _POLL_SECONDS = 0.01
+_MARK = "CRASHLAB_ATTEMPT"
+"""In the environment of a command, and so of all that it starts, whatever sessions they make."""
 
 
 class Target(StrEnum):
@@ -93,7 +96,7 @@ def run_with_random_kills(
         working_folder=working_folder,
         timeout_seconds=timeout_seconds,
     )
-    sessions: list[int] = []
+    marks: list[bytes] = []
     attempts: list[Attempt] = []
     try:
         while not attempts or attempts[-1].returncode not in done_codes:
@@ -101,12 +104,12 @@ def run_with_random_kills(
                 raise NotDoneError(f"left alone, it ended so: {attempts[-1]} (seed {seed})")
             target = chooser.choice(targets) if len(attempts) < kills else None
             delay = chooser.uniform(0, delay_seconds_max)
-            attempts.append(_attempt(launch, target, delay, chooser, sessions))
-            sessions[:] = _living(sessions)
+            attempts.append(_attempt(launch, target, delay, chooser, marks))
+            marks[:] = _living(marks)
     except BaseException:
-        _end_sessions(sessions, patience_seconds=0)
+        _end_all(marks, patience_seconds=0)
         raise
-    survivors = _end_sessions(sessions, patience_seconds=patience_seconds)
+    survivors = _end_all(marks, patience_seconds=patience_seconds)
     return KilledRuns(seed=seed, attempts=tuple(attempts), survivors=survivors)
 
 
@@ -115,26 +118,29 @@ def _attempt(
     target: Target | None,
     delay_seconds: float,
     chooser: random.Random,
-    sessions: list[int],
+    marks: list[bytes],
 ) -> Attempt:
+    environment = dict(os.environ if launch.environment is None else launch.environment)
+    environment[_MARK] = secrets.token_hex(8)
+    mark = f"{_MARK}={environment[_MARK]}".encode()
+    marks.append(mark)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             launch.command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            env=launch.environment,
+            env=environment,
             cwd=launch.working_folder,
             start_new_session=True,
         )
-        sessions.append(process.pid)
         killed = 0
         if target is not None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(delay_seconds)
             if target is Target.WORKER:
-                _wait_for_worker(process, launch.timeout_seconds)
-            killed = _kill(process, target, chooser)
+                _wait_for_worker(process, mark, launch.timeout_seconds)
+            killed = _kill(process, mark, target, chooser)
         try:
             process.wait(launch.timeout_seconds)
         except subprocess.TimeoutExpired as error:
@@ -151,18 +157,20 @@ def _attempt(
         )
 
 
-def _kill(driver: subprocess.Popen[bytes], target: Target, chooser: random.Random) -> int:
+def _kill(
+    driver: subprocess.Popen[bytes], mark: bytes, target: Target, chooser: random.Random
+) -> int:
     """Kill what the target names; how many that was."""
     if driver.poll() is not None:
         return 0
     if target is Target.DRIVER:
         driver.kill()
         return 1
-    members = _living_members(driver.pid)
+    members = _find_marked(mark)
     if target is Target.TREE:
         # The group at one stroke, so that none of it sees another die; then who has left it.
         os.killpg(driver.pid, signal.SIGKILL)
-        _kill_session(driver.pid)
+        _kill_marked(mark)
         return len(members)
     workers = [process for process in members if process != driver.pid]
     if not workers:
@@ -172,52 +180,50 @@ def _kill(driver: subprocess.Popen[bytes], target: Target, chooser: random.Rando
     return 1
 
 
-def _wait_for_worker(driver: subprocess.Popen[bytes], timeout_seconds: float) -> None:
+def _wait_for_worker(driver: subprocess.Popen[bytes], mark: bytes, timeout_seconds: float) -> None:
     deadline = time.monotonic() + timeout_seconds
     while driver.poll() is None and time.monotonic() < deadline:
-        if len(_living_members(driver.pid)) > 1:
+        if any(process != driver.pid for process in _find_marked(mark)):
             return
         time.sleep(_POLL_SECONDS)
 
 
-def _kill_session(session: int) -> None:
-    while members := _living_members(session):
+def _kill_marked(mark: bytes) -> None:
+    while members := _find_marked(mark):
         for process in members:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
 
 
-def _end_sessions(sessions: Sequence[int], *, patience_seconds: float) -> int:
+def _end_all(marks: Sequence[bytes], *, patience_seconds: float) -> int:
     """Wait for all to end; kill what has not ended by then, and count it."""
     deadline = time.monotonic() + patience_seconds
-    remaining = _living(sessions)
+    remaining = _living(marks)
     while remaining and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         remaining = _living(remaining)
-    survivors = sum(len(_living_members(session)) for session in remaining)
-    for session in remaining:
-        _kill_session(session)
+    survivors = sum(len(_find_marked(mark)) for mark in remaining)
+    for mark in remaining:
+        _kill_marked(mark)
     return survivors
 
 
-def _living(sessions: Sequence[int]) -> list[int]:
-    """Those in which something lives; the number of another may come to mean something else."""
-    return [session for session in sessions if _living_members(session)]
+def _living(marks: Sequence[bytes]) -> list[bytes]:
+    return [mark for mark in marks if _find_marked(mark)]
 
 
-def _living_members(session: int) -> list[int]:
-    """The processes of the session that have not ended, in the order of their numbers."""
-    members = []
+def _find_marked(mark: bytes) -> list[int]:
+    """The processes with the mark that have not ended, in the order of their numbers."""
+    marked = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
-        with suppress(FileNotFoundError, ProcessLookupError):
-            # After the name, which may hold anything: state, parent, group, session.
-            columns = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            if int(columns[3]) == session and columns[0] not in (b"Z", b"X"):
-                members.append(int(entry.name))
-    return sorted(members)
+        # Of a process that has ended and waits to be reaped, nothing can be read.
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                marked.append(int(entry.name))
+    return sorted(marked)
 
 
 def _text(file: IO[bytes]) -> str:
