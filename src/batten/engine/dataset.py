@@ -32,7 +32,7 @@ SHOWN_KEYS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
+class FoundDataset:
     """What was found and decided. `quarantined` maps published batches to how many of their
     items are."""
 
@@ -74,7 +74,7 @@ class Dataset:
         return by_batch
 
 
-def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Dataset:
+def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> FoundDataset:
     """What is there and what to do about it. Writes nothing; raises what forbids to go on."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
@@ -91,7 +91,7 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Datas
             raise _changed(context, observation, fingerprint)
         _refuse_unacceptable(context, observation, fingerprint)
         decision = Decision.RESUME
-    return Dataset(
+    return FoundDataset(
         observation=observation,
         judgement=judgement,
         decision=decision,
@@ -222,7 +222,7 @@ def find_missing_keys(context: Context, judgement: Judgement) -> list[str]:
     return keys
 
 
-def bring_in_order(context: Context, dataset: Dataset) -> bool:
+def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     """Write what must be there before work begins, complete what a crash left half done, and make
     names durable that a killed process may have left unsynced. True where what was found before no
     longer holds."""
@@ -255,7 +255,7 @@ def bring_in_order(context: Context, dataset: Dataset) -> bool:
     return has_new_config
 
 
-def _write_config(context: Context, dataset: Dataset) -> None:
+def _write_config(context: Context, dataset: FoundDataset) -> None:
     """Where an earlier one is replaced, nothing was published under it: its plan and schema go
     first, from the end, so that what a crash leaves is a shorter plan of the earlier one."""
     storage, layout = context.storage, context.layout

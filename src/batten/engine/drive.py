@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from batten.dataset.schema_file import decode_schema, encode_schema
 from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure
 from batten.engine.context import Context
-from batten.engine.dataset import Dataset
+from batten.engine.dataset import FoundDataset
 from batten.engine.flight import find_condemned
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
 from batten.engine.run_log import RunLog
 from batten.engine.schedule import Schedule
-from batten.engine.schema import decode_schema, encode_schema, read_schema_option
+from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Prepared, Reopen, Reopened, Sealed, Unsealable
 from batten.errors import BattenError, CorruptError, FailedRunError, InterruptedRunError
@@ -42,7 +43,7 @@ DRAIN_SECONDS = 10.0
 class Driver:
     """Runs what is pending of one dataset, under its lock. Single-threaded."""
 
-    def __init__(self, context: Context, dataset: Dataset, plan: Plan, log: RunLog) -> None:
+    def __init__(self, context: Context, dataset: FoundDataset, plan: Plan, log: RunLog) -> None:
         self._context = context
         self._dataset = dataset
         self._plan = plan
@@ -322,9 +323,7 @@ class Driver:
     def _publish_ready(self, *, is_last: bool) -> None:
         for sealed, chunks in self._schedule.take_ready():
             self._ready.append(sealed)
-            self._leftovers += [
-                self._layout.staged_chunk(c.batch, c.start, c.stop, c.digest) for c in chunks
-            ]
+            self._leftovers += [self._layout.staged_chunk(chunk) for chunk in chunks]
             self._leftovers += [self._name_of(file) for file in self._staged.pop(sealed.batch, [])]
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS
@@ -339,7 +338,7 @@ class Driver:
 
     def _name_of(self, file: StagedChunk | StagedFile) -> str:
         if isinstance(file, StagedChunk):
-            return self._layout.staged_chunk(file.batch, file.start, file.stop, file.digest)
+            return self._layout.staged_chunk(file)
         return self._layout.staged_file(file.batch, file.kind, file.digest)
 
     def _show(self) -> None:

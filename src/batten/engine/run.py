@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context, RunOptions
-from batten.engine.dataset import Dataset, bring_in_order, look, observe_free, refuse_damaged
+from batten.engine.dataset import FoundDataset, bring_in_order, look, observe_free, refuse_damaged
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
@@ -144,7 +144,7 @@ def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> R
     return _report(context, "planned", accounts, dataset.rows)
 
 
-def _work(context: Context, dataset: Dataset) -> Report:
+def _work(context: Context, dataset: FoundDataset) -> Report:
     storage, layout, pipeline = context.storage, context.layout, context.pipeline
     if bring_in_order(context, dataset):
         dataset = look(context, dataset.fingerprint, dataset.work)
@@ -186,12 +186,12 @@ def _work(context: Context, dataset: Dataset) -> Report:
         _log_stop(context, log, status, failure)
 
 
-def plan_of(context: Context, dataset: Dataset) -> Plan:
+def plan_of(context: Context, dataset: FoundDataset) -> Plan:
     found = dataset.judgement.plan
     return Plan(context.storage, context.layout, list(found.segments) if found else [])
 
 
-def _withdraw_completion(context: Context, dataset: Dataset) -> None:
+def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
     """The dataset is about to grow or change, so it says first that it is not complete."""
     if dataset.is_complete:
         context.storage.delete(context.layout.complete)

@@ -6,16 +6,12 @@ neighbours look: a chunk's rows give the same result together, apart, and in any
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from batten.errors import UsageError
-from batten.model.records import NewerFormat, Unreadable
-from batten.model.words import FORMAT_VERSION
 
 PYTHON_TYPES: dict[Any, pa.DataType] = {
     bool: pa.bool_(),
@@ -56,30 +52,6 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
             safe="Nothing was read or written.",
             next='Give a pyarrow type or its name, such as "int64", "double", "string".',
         ) from error
-
-
-def encode_schema(schema: pa.Schema) -> bytes:
-    """`schema.json`: the schema for batten, and its fields for people."""
-    return json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "ipc": base64.b64encode(schema.serialize().to_pybytes()).decode(),
-            "fields": [f"{field.name}: {field.type}" for field in schema],
-        }
-    ).encode()
-
-
-def decode_schema(data: bytes) -> pa.Schema:
-    """The schema in `schema.json`; raises `Unreadable`."""
-    try:
-        value = json.loads(data)
-        if value["format_version"] > FORMAT_VERSION:
-            raise NewerFormat(f"format version {value['format_version']}")
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["ipc"], validate=True)))
-    except (ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(f"schema.json: {error}") from error
 
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from collections.abc import Iterator
-from typing import Any
 
 from batten.dataset.observe import Observation
+from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.runs import list_runs, read_run
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_keys
 from batten.model.names import Layout, find_staged
 from batten.model.records import Segment, Unreadable
-from batten.model.words import FORMAT_VERSION
 from batten.storage.base import Storage
 
 
@@ -46,29 +43,6 @@ def find_control_faults(
         if damaged:
             evidence = f"{damaged} of its lines can't be read, or are missing"
             yield Finding(code=Code.DAMAGED_LOG, path=layout.run_log(run), evidence=evidence)
-
-
-def load_schema(storage: Storage, name: str) -> Any:
-    """The columns that every part has, the key's aside. Raises `Unreadable`."""
-    import pyarrow as pa
-
-    try:
-        value = json.loads(storage.read(name))
-        if value["format_version"] != FORMAT_VERSION:
-            raise Unreadable(f"it is of format version {value['format_version']!r}")
-        data = base64.b64decode(value["ipc"], validate=True)
-        schema = pa.ipc.read_schema(pa.py_buffer(data))
-        if value["fields"] != [f"{field.name}: {field.type}" for field in schema]:
-            raise Unreadable("its two lists of columns differ")
-    except FileNotFoundError as error:
-        raise Unreadable("it is gone") from error
-    except Unreadable:
-        raise
-    except (ValueError, TypeError, KeyError, RecursionError, StorageError) as error:
-        raise Unreadable(f"it can't be read: {error}") from error
-    except (OSError, pa.ArrowException) as error:
-        raise Unreadable(f"it holds no schema: {error}") from error
-    return schema
 
 
 def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str | None:

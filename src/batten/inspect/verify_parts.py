@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from batten.dataset.observe import Observation, published_by_footer_of
+from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys
-from batten.inspect.verify_control import load_schema
 from batten.model.accounting import Plan, PlannedBatch
 from batten.model.findings import Code, Finding
 from batten.model.published import Published
