@@ -10,6 +10,7 @@ The commands of a document run in order, in one temporary folder, on one process
     <!-- prepare … -->            shell commands that the reader is not shown
     <!-- killed before PATH -->   the next command is killed with all it started, before its first
                                   system call that changes a file whose path fits this pattern
+    <!-- SIGTERM before PATH -->  the same with a signal, which only the holder of a lock gets
 
 What differs from run to run (times, process numbers, sizes) may differ from what is shown.
 """
@@ -26,14 +27,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from batten.crashlab.faults import KillBefore
+from batten.crashlab.faults import Fault, KillBefore, Meanwhile
 from batten.crashlab.laboratory import run_traced
 
 _PIECE = re.compile(
     r"^```console\n(?P<console>.*?)^```$"
     r"|^```python\n# (?P<name>[\w.-]+)\n(?P<python>.*?)^```$"
     r"|^<!-- prepare\n(?P<prepare>.*?)^-->$"
-    r"|^<!-- killed before (?P<killed>\S+) -->$",
+    r"|^<!-- (?P<how>killed|SIG[A-Z]+) before (?P<path>\S+) -->$",
     re.MULTILINE | re.DOTALL,
 )
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -50,28 +51,44 @@ _DIFFERING = [
         (r"\b[0-9a-f]{32,64}\b", "DIGEST"),
         (r"\b\d+(?:\.\d+)? (?:bytes|kB|MB|GB)\b", "SIZE"),
         (r"\b\d+(?:\.\d+)? (?:seconds|s|minutes|hours)\b", "SECONDS"),
-        (r"\b(plan|prepare|publish|account) \d+(?:\.\d+)?", r"\1 SECONDS"),
+        (r"\b(plan|prepare|publish|account)(\"?:?) \d+(?:\.\d+)?", r"\1\2 SECONDS"),
     )
 ]
 
 
+_SIGNAL_HOLDERS = """
+import glob, json, os, signal, sys
+for lock in glob.glob("*.batten/lock", root_dir=sys.argv[2]):
+    text = open(os.path.join(sys.argv[2], lock)).read()
+    if text:
+        os.kill(json.loads(text)["pid"], signal.Signals[sys.argv[1]])
+"""
+
+
 @dataclass
 class Session:
-    """The folder in which the commands of one document run."""
+    """The folder in which the commands of one document run. `fault` is for the next one."""
 
     folder: Path
-    killed_before: str | None = None
+    fault: Fault | None = None
+
+    def disturb(self, how: str, path: str) -> None:
+        if how == "killed":
+            self.fault = KillBefore(1, path=path)
+        else:
+            command = (sys.executable, "-c", _SIGNAL_HOLDERS, how, str(self.folder))
+            self.fault = Meanwhile(1, path=path, command=command)
 
     def execute(self, command: str) -> str:
         """What the command prints on both outputs."""
-        pattern, self.killed_before = self.killed_before, None
+        fault, self.fault = self.fault, None
         shell = ["bash", "-c", f"exec 2>&1; {command}"]
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
         }
-        if pattern is None:
+        if fault is None:
             done = subprocess.run(
                 shell,
                 cwd=self.folder,
@@ -84,13 +101,13 @@ class Session:
         traced = run_traced(
             shell,
             folders=[self.folder],
-            fault=KillBefore(1, path=pattern),
+            fault=fault,
             environment=environment,
             working_folder=self.folder,
         )
         if traced.hit is None:
-            raise SystemExit(f"{command}: nothing changed {pattern}\n{traced.stdout}")
-        return traced.stdout + "Killed\n"
+            raise SystemExit(f"{command}: nothing came of {fault}\n{traced.stdout}")
+        return traced.stdout + "Killed\n" * isinstance(fault, KillBefore)
 
 
 def run_document(text: str) -> tuple[str, list[str]]:
@@ -109,7 +126,7 @@ def run_document(text: str) -> tuple[str, list[str]]:
             elif match["prepare"] is not None:
                 session.execute(match["prepare"])
             else:
-                session.killed_before = match["killed"]
+                session.disturb(match["how"], match["path"])
             return match[0]
 
         return _PIECE.sub(replace_piece, text), differences
@@ -117,7 +134,7 @@ def run_document(text: str) -> tuple[str, list[str]]:
 
 def _run_shown(session: Session, match: re.Match[str], differences: list[str]) -> str:
     command, shown = match["command"], match["shown"]
-    printed = session.execute(command)
+    printed = session.execute(command).replace(str(session.folder), "/srv/job")
     if printed and not printed.endswith("\n"):
         printed += "\n"
     before, after = normalise(shown), normalise(printed)
