@@ -16,6 +16,7 @@ from batten.model.accounting import (
     find_plan_gap,
     tally_outcomes,
 )
+from batten.model.coverage import count_items
 from batten.model.findings import Code, Finding, Severity, find_worst
 from batten.model.names import StagedChunk, StagedFile, find_staged
 from batten.model.published import Published
@@ -224,11 +225,7 @@ def _count_staged(plan: Plan, waiting: Mapping[int, list[StagedChunk | StagedFil
         if any(isinstance(file, StagedFile) and file.kind == "sealed" for file in files):
             count += items
             continue
-        end = 0
-        ranges = sorted((file.start, file.stop) for file in files if isinstance(file, StagedChunk))
-        for first, stop in ranges:
-            count += max(0, min(stop, items) - max(first, end))
-            end = max(end, min(stop, items))
+        count += count_items([file for file in files if isinstance(file, StagedChunk)], items)
     return count
 
 

@@ -143,8 +143,7 @@ class Bench:
         pieces: list[Piece] = []
         damaged = []
         for chunk in task.chunks:
-            name = job.layout.staged_chunk(chunk.batch, chunk.start, chunk.stop, chunk.digest)
-            piece = load_piece(job.storage, name, chunk.digest, chunk.batch, job.work)
+            piece = load_piece(job.storage, job.layout, chunk, job.work)
             if piece is None:
                 damaged.append(chunk)
             else:
@@ -190,10 +189,8 @@ class Bench:
         return digest
 
     def _store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
-        data, digest = encode_piece(piece, batch.number, self._job.work)
-        chunk = StagedChunk(batch=batch.number, start=piece.start, stop=piece.stop, digest=digest)
-        name = self._job.layout.staged_chunk(chunk.batch, chunk.start, chunk.stop, digest)
-        self._stage(name, memoryview(data), is_synced=False)
+        data, chunk = encode_piece(piece, batch.number, self._job.work)
+        self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=False)
         return chunk
 
     def _stage(self, name: str, data: memoryview, *, is_synced: bool) -> None:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from batten.engine.calls import Failure
 from batten.engine.rows import ITEM
-from batten.model.names import DIGEST_CHARACTERS
+from batten.model.coverage import mark_items
+from batten.model.names import DIGEST_CHARACTERS, Layout, StagedChunk
 from batten.storage.base import Storage
 
 _CHUNK = b"batten.chunk"
@@ -20,13 +21,14 @@ _CHUNK = b"batten.chunk"
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Items `start` to `stop` (exclusive) of a batch, all finished: the rows there are, and the
+    """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
     failures. An item with neither was filtered."""
 
     start: int
     stop: int
     table: pa.Table | None
     failures: tuple[Failure, ...]
+    some: int | None = None
 
 
 def cut_pieces(
@@ -47,14 +49,33 @@ def cut_pieces(
     ]
 
 
-def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, str]:
-    """The bytes of a staged chunk, and the digest that goes into its name. `work` is the
-    fingerprint of what made it."""
+def scatter_pieces(
+    items: Sequence[int], tables: Sequence[pa.Table], failures: Sequence[Failure]
+) -> list[Piece]:
+    """A piece for each table, with the items whose rows are in it, and one for those without
+    rows; together they hold all `items`, which are in order."""
+    if len(tables) == 1:
+        return [_piece(items, tables[0], failures)]
+    owned = [sorted(set(table.column(ITEM).to_pylist())) for table in tables]
+    pieces = [_piece(own, table, ()) for own, table in zip(owned, tables, strict=True)]
+    rowless = sorted(set(items).difference(*owned))
+    return [*pieces, _piece(rowless, None, failures)] if rowless else pieces
+
+
+def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Failure]) -> Piece:
+    start, stop, some = mark_items(items)
+    return Piece(start=start, stop=stop, some=some, table=table, failures=tuple(failures))
+
+
+def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChunk]:
+    """The bytes of a staged chunk, and what its name says. `work` is the fingerprint of what made
+    it."""
     table = piece.table if piece.table is not None else pa.table({ITEM: pa.array([], pa.int64())})
     about = {
         "batch": batch,
         "start": piece.start,
         "stop": piece.stop,
+        "some": piece.some,
         "work": work,
         "failures": [asdict(failure) for failure in piece.failures],
     }
@@ -64,24 +85,29 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, str]:
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     data = sink.getvalue()
-    return data, hashlib.sha256(memoryview(data)).hexdigest()[:DIGEST_CHARACTERS]
+    digest = hashlib.sha256(memoryview(data)).hexdigest()[:DIGEST_CHARACTERS]
+    return data, StagedChunk(
+        batch=batch, start=piece.start, stop=piece.stop, some=piece.some, digest=digest
+    )
 
 
-def load_piece(storage: Storage, name: str, digest: str, batch: int, work: str) -> Piece | None:
+def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) -> Piece | None:
     """The piece in a staged file, or None where the file is gone, torn, or of other work."""
     try:
-        data = storage.read(name)
+        data = storage.read(layout.staged_chunk(chunk))
     except FileNotFoundError:
         return None
-    if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != digest:
+    if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
     table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
     about = json.loads(table.schema.metadata[_CHUNK])
-    if about["work"] != work or about["batch"] != batch:
+    named = (chunk.batch, chunk.start, chunk.stop, chunk.some, work)
+    if (about["batch"], about["start"], about["stop"], about["some"], about["work"]) != named:
         return None
     return Piece(
-        start=about["start"],
-        stop=about["stop"],
+        start=chunk.start,
+        stop=chunk.stop,
+        some=chunk.some,
         table=_without_chunk(table) if table.num_rows else None,
         failures=tuple(Failure(**failure) for failure in about["failures"]),
     )

@@ -11,6 +11,7 @@ from batten.engine.bench import CHUNK_SECONDS
 from batten.engine.calls import Failure
 from batten.engine.plan import Plan
 from batten.engine.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.model.coverage import choose_cover
 from batten.model.names import StagedChunk
 
 OPEN_BATCHES_MAX = 1024
@@ -56,8 +57,14 @@ class OpenBatch:
             and not self.running
             and self.sealed is None
             and not self.is_sealing
-            and sum(chunk.stop - chunk.start for chunk in self.chunks) == self.items
+            and self.staged_items == self.items
         )
+
+    @property
+    def staged_items(self) -> int:
+        if self.sealed is not None:
+            return self.items
+        return sum(chunk.items for chunk in self.chunks)
 
 
 class Schedule:
@@ -112,16 +119,7 @@ class Schedule:
     @property
     def staged_items(self) -> int:
         """Items of open batches that are finished."""
-        return sum(
-            batch.items
-            - sum(each.stop - each.start for each in batch.todo)
-            - sum(
-                each.stop - each.start
-                for other, each in self._running.values()
-                if other is batch and each is not None
-            )
-            for batch in self._open.values()
-        )
+        return sum(batch.staged_items for batch in self._open.values())
 
     def count_items(self, items: int) -> None:
         """How many items are left to do in all, for cutting work fine towards the end."""
@@ -222,10 +220,10 @@ class Schedule:
             self.adopted_items += planned.items
             self._items_left -= planned.items
         else:
-            batch.chunks = choose_cover(chunks, planned.items)
-            self.adopted_items += (adopted := sum(c.stop - c.start for c in batch.chunks))
-            self._items_left -= adopted
-            for start, stop in find_gaps(batch.chunks, planned.items):
+            batch.chunks, gaps = choose_cover(chunks, planned.items)
+            self.adopted_items += batch.staged_items
+            self._items_left -= batch.staged_items
+            for start, stop in gaps:
                 batch.todo.extend(self._split_condemned(planned.first_item, start, stop))
         self._open[number] = batch
         return batch
@@ -301,8 +299,8 @@ class Schedule:
         batch.is_rowless = batch.is_rowless or answer.is_rowless
         for chunk in answer.damaged:
             batch.chunks.remove(chunk)
-            batch.todo.append(Range(start=chunk.start, stop=chunk.stop))
-            self.adopted_items -= chunk.stop - chunk.start
+            batch.todo.extend(Range(start=start, stop=stop) for start, stop in chunk.ranges())
+            self.adopted_items -= chunk.items
 
     def died(self, task_id: int, item: int | None, failure: Callable[[int, int], Failure]) -> None:
         """A worker died with item number `item` of the plan in hand. What came before it is
@@ -395,25 +393,3 @@ class Schedule:
             batch.running -= 1
         self._has_suspect_running = False
         return batch, work
-
-
-def choose_cover(chunks: Iterable[StagedChunk], items: int) -> list[StagedChunk]:
-    """Chunks that don't overlap, from the first item on, the longest first."""
-    cover: list[StagedChunk] = []
-    end = 0
-    for chunk in sorted(chunks, key=lambda c: (c.start, -c.stop)):
-        if chunk.start >= end and chunk.start < chunk.stop <= items:
-            cover.append(chunk)
-            end = chunk.stop
-    return cover
-
-
-def find_gaps(chunks: Iterable[StagedChunk], items: int) -> Iterator[tuple[int, int]]:
-    """The ranges between chunks that are sorted and do not overlap."""
-    end = 0
-    for chunk in chunks:
-        if chunk.start > end:
-            yield end, chunk.start
-        end = chunk.stop
-    if end < items:
-        yield end, items

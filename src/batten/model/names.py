@@ -6,6 +6,7 @@ features.batten/schema.json
 features.batten/plan/000000.json, plan/000000.arrow
 features.batten/staging/<what>.<host>-<pid>-<random>
 features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
+features.batten/staged/000042-000000-000250-<some>-<digest>.arrow     one that lacks some items
 features.batten/staged/000042-sealed-<digest>.parquet          a sealed batch
 features.batten/staged/000042-quarantine-<digest>.parquet      its quarantined items
 features.batten/quarantine/000042.parquet
@@ -22,27 +23,47 @@ features.batten/lock
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTROL_SUFFIX = ".batten"
 DIGEST_CHARACTERS = 32
 """How much of a SHA-256, in hexadecimal, the name of a staged file carries."""
 
+SOME_ITEMS_MAX = 256
+"""A chunk that lacks items spans at most so many, since its name has a bit for each."""
+
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 _NUMBERED = re.compile(r"(\d{6,})\.(json|parquet|arrow)")
-_CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-([0-9a-f]{32})\.arrow")
+_CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 _SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagedChunk:
-    """A finished chunk: items `start` to `stop` (exclusive) of `batch`, counted in the batch."""
+    """Finished items of `batch`, from `start` to `stop` (exclusive), counted in the batch: all of
+    them, or those whose bits are set in `some`, the lowest for `start`, the highest for the last.
+    """
 
     batch: int
     start: int
     stop: int
     digest: str
+    some: int | None = None
+
+    @property
+    def items(self) -> int:
+        """How many it holds."""
+        return self.stop - self.start if self.some is None else self.some.bit_count()
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Which it holds, as ranges in order."""
+        if self.some is None:
+            yield self.start, self.stop
+            return
+        for run in re.finditer("1+", f"{self.some:b}"[::-1]):
+            yield self.start + run.start(), self.start + run.end()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +168,10 @@ class Layout:
     def segment_keys(self, number: int) -> str:
         return f"{self.plan}/{number:06}.arrow"
 
-    def staged_chunk(self, batch: int, start: int, stop: int, digest: str) -> str:
-        return f"{self.staged}/{batch:06}-{start:06}-{stop:06}-{digest[:DIGEST_CHARACTERS]}.arrow"
+    def staged_chunk(self, chunk: StagedChunk) -> str:
+        some = "" if chunk.some is None else f"-{chunk.some:x}"
+        span = f"{chunk.batch:06}-{chunk.start:06}-{chunk.stop:06}"
+        return f"{self.staged}/{span}{some}-{chunk.digest}.arrow"
 
     def staged_file(self, batch: int, kind: str, digest: str) -> str:
         return f"{self.staged}/{batch:06}-{kind}-{digest[:DIGEST_CHARACTERS]}.parquet"
@@ -175,12 +198,18 @@ def find_number(name: str, suffix: str) -> int | None:
 def find_staged(name: str) -> StagedChunk | StagedFile | None:
     """What a file in `staged/` says of itself, or None where it says nothing known."""
     if match := _CHUNK.fullmatch(name):
-        return StagedChunk(
-            batch=int(match[1]), start=int(match[2]), stop=int(match[3]), digest=match[4]
-        )
+        return _read_chunk(match)
     if match := _SEALED.fullmatch(name):
         return StagedFile(batch=int(match[1]), kind=match[2], digest=match[3])
     return None
+
+
+def _read_chunk(match: re.Match[str]) -> StagedChunk | None:
+    start, stop = int(match[2]), int(match[3])
+    some = int(match[4], 16) if match[4] else None
+    if some is not None and not (some & 1 and some.bit_length() == stop - start):
+        return None
+    return StagedChunk(batch=int(match[1]), start=start, stop=stop, digest=match[5], some=some)
 
 
 def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
