@@ -90,7 +90,7 @@ class Call:
             )
         return made
 
-    def __call__(self, value: Any) -> Any:
+    def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed.
 
         A full disk is not the item's fault: it ends the run, and nothing is quarantined."""
@@ -125,24 +125,25 @@ class Chain:
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._calls = [Call(step) for step in steps]
-        self._is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
+        is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
+        self._map = self._calls[0].run if is_one_map else None
 
     def watch_tries(self, begin_try: Callable[[], None]) -> None:
         for call in self._calls:
             call.begin_try = begin_try
 
-    def __call__(self, item: Any) -> list[Any]:
+    def run(self, item: Any) -> list[Any]:
         """What the steps make of the item: any number of values."""
-        if self._is_one_map:
-            return [self._calls[0](item)]
+        if self._map is not None:
+            return [self._map(item)]
         values = [item]
         for call in self._calls:
             if call.kind == "map":
-                values = [call(value) for value in values]
+                values = [call.run(value) for value in values]
             elif call.kind == "flat_map":
-                values = [row for value in values for row in call(value)]
+                values = [row for value in values for row in call.run(value)]
             else:
-                values = [value for value in values if call(value)]
+                values = [value for value in values if call.run(value)]
             if not values:
                 break
         return values

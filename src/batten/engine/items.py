@@ -82,15 +82,15 @@ class ItemRunner:
         failures: list[Failure] = []
         until = None if seconds is None or self._units is not None else perf_counter() + seconds
         number = start - 1
-        chain, begin = self._chain, mark.begin
+        chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         for number, item in enumerate(items, start):
             begin(first_item + number)
-            if self._has_time_limit:
+            if is_timed:
                 chain.watch_tries(lambda in_hand=first_item + number: begin(in_hand))  # type: ignore[misc]
             try:
                 if type(item) is Unavailable:
                     raise ItemFailedError(*describe_error(item.error), 1)
-                for value in chain(item):
+                for value in run(item):
                     rows.append(value if type(value) is dict else as_row(value))
                     owners.append(number)
             except ItemFailedError as failed:
@@ -228,7 +228,7 @@ class UnitCalls:
         table = tables[0].drop_columns([ITEM])
         key_values = pa.array([keys[owner - start] for owner in owners])
         table = table.add_column(0, self._key_column, key_values)
-        made = self._accept(self._call(table), owners, keys, start)
+        made = self._accept(self._call.run(table), owners, keys, start)
         if self._chain is None and self._next is None:
             return [made] if made.num_rows else []
         return self._follow(made, keys, start)
@@ -263,7 +263,7 @@ class UnitCalls:
             pairs = [
                 (as_row(value), owner)
                 for row, owner in zip(rows, owners, strict=True)
-                for value in self._chain(row)
+                for value in self._chain.run(row)
             ]
             rows, owners = [row for row, _ in pairs], [owner for _, owner in pairs]
         if self._next is not None:

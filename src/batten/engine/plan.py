@@ -120,7 +120,8 @@ class Plan:
                 return table.column("key")
         import pyarrow as pa
 
-        return pa.array(range(batch.first_item, batch.first_item + batch.items), pa.int64())
+        ordinals = list(range(batch.first_item, batch.first_item + batch.items))
+        return pa.array(ordinals, pa.int64())
 
     def key_texts(self, batch: PlanBatch) -> list[str]:
         return [str(key) for key in self.key_column(batch).to_pylist()]

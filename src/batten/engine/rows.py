@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 
-from batten.engine.schema import Unfit, conform
+from batten.engine.schema import PYTHON_TYPES, Unfit, conform
 
 ITEM = "batten.item"
 
@@ -89,29 +89,42 @@ def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], l
 
 def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """The rows as columns with the types of their values; raises `Unfit` where they have none."""
-    names = _column_names(rows)
     arrays = []
-    for name in names:
-        values = [row.get(name) for row in rows]
+    columns = _columns(rows)
+    for name, values in columns.items():
         kinds = set(map(type, values)) - {type(None)}
         if len(kinds) > 1 and not all(issubclass(k, int | float) and k is not bool for k in kinds):
             listed = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise Unfit(f"the column {name!r} holds several types: {listed}")
         try:
-            arrays.append(pa.array(values))
+            arrays.append(_as_array(values, kinds))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise Unfit(f"the column {name!r}: {error}") from error
-    if not names:
+    if not columns:
         raise Unfit("a row without columns")
-    return pa.table(arrays, names=names)
+    return pa.table(arrays, names=list(columns))
 
 
-def _column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    first = rows[0].keys()
-    names: dict[Any, None] = dict.fromkeys(first)
-    for row in rows:
-        if row.keys() != first:
-            names.update(dict.fromkeys(row))
+def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
+    """Saying the type is three times as quick as letting Arrow find out that it is this one."""
+    return pa.array(values, PYTHON_TYPES.get(next(iter(kinds))) if len(kinds) == 1 else None)
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The values of each column, by its name, in the order in which the names first occur."""
+    names = list(rows[0])
+    try:
+        if set(map(len, rows)) == {len(names)}:
+            _check_names(names)
+            return {name: list(map(itemgetter(name), rows)) for name in names}
+    except KeyError:
+        pass  # as many columns, but not the same
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
+    _check_names(names)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _check_names(names: Sequence[Any]) -> None:
     for name in names:
         if not isinstance(name, str):
             raise Unfit(f"a column is named {name!r}; names are texts")
@@ -121,7 +134,6 @@ def _column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
             name.encode()
         except UnicodeEncodeError as error:
             raise Unfit(f"a column is named {name!r}, which is not valid Unicode") from error
-    return list(names)
 
 
 def _with_items(table: pa.Table, items: Sequence[int]) -> pa.Table:

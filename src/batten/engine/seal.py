@@ -44,7 +44,11 @@ def seal_pieces(
     fingerprint: str,
 ) -> SealedBytes | None:
     """None where no schema is pinned yet and the batch has no rows to pin one."""
-    tables = [piece.table for piece in pieces if piece.table is not None]
+    # By their first rows, so that what they pin does not depend on what else a piece holds.
+    tables = sorted(
+        (piece.table for piece in pieces if piece.table is not None),
+        key=lambda table: table.column(ITEM)[0].as_py(),
+    )
     failures = [failure for piece in pieces for failure in piece.failures]
     pinned = None
     if schema is None:
@@ -61,13 +65,13 @@ def seal_pieces(
         ]
     failures.sort(key=lambda failure: failure.item)
     table = _join(fitted, schema)
-    items = table.column(ITEM)
-    described = _describe(batch, items.to_pylist(), failures, fingerprint)
-    keys = plan.key_column(batch)
+    items = table.column(ITEM).to_pylist()
+    if items != (in_order := sorted(items)):
+        table, items = table.sort_by(ITEM), in_order
+    described = _describe(batch, items, failures, fingerprint)
+    keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
-    table = table.add_column(
-        0, pa.field(key_column, keys.type, nullable=False), keys.take(items.combine_chunks())
-    )
+    table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
     return SealedBytes(
         part=encode_part(table, described),
         quarantine=_encode_failures(batch, failures, plan) if failures else None,
@@ -98,20 +102,25 @@ def _pin(batch: PlanBatch, tables: Sequence[pa.Table]) -> pa.Schema | None:
 
 
 def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    wanted = schema.append(pa.field(ITEM, pa.int64()))
-    return (
-        pa.concat_tables([table.cast(wanted) for table in tables])
-        if tables
-        else (wanted.empty_table())
-    )
+    if tables:
+        return pa.concat_tables(tables)
+    return schema.append(pa.field(ITEM, pa.int64())).empty_table()
+
+
+def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Array:
+    """The key of each row. Where each item has one row, these are the keys of the plan: taking them
+    one by one would import Arrow's functions, for a good part of the time of a short run."""
+    keys = plan.key_column(batch)
+    return keys if items == list(range(batch.items)) else keys.take(pa.array(items, pa.int64()))
 
 
 def _describe(
     batch: PlanBatch, items: Sequence[int], failures: Sequence[Failure], fingerprint: str
 ) -> PartDescription:
     outcomes = [Outcome.FILTERED] * batch.items
+    committed = Outcome.COMMITTED
     for item in items:
-        outcomes[item] = Outcome.COMMITTED
+        outcomes[item] = committed
     for failure in failures:
         outcomes[failure.item] = Outcome.QUARANTINED
     return PartDescription(

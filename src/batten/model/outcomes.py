@@ -12,7 +12,7 @@ _RUN = re.compile(r"(\d+)([cfq])")
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
-    return "".join(f"{sum(1 for _ in run)}{kind.value}" for kind, run in groupby(outcomes))
+    return "".join(f"{len(list(run))}{kind.value}" for kind, run in groupby(outcomes))
 
 
 def join_outcomes(texts: Iterable[str]) -> str:

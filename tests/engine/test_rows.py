@@ -1,0 +1,57 @@
+"""Rows as columns: saying a type must give what Arrow would have found itself."""
+
+import datetime
+
+import pyarrow as pa
+import pytest
+
+from batten.engine.rows import infer_table
+from batten.engine.schema import Unfit
+
+COLUMNS = {
+    "integers": [1, -5, None],
+    "the greatest integer": [2**63 - 1, -(2**63), None],
+    "floats": [1.5, float("nan"), None],
+    "integers and floats": [1, 2.5, None],
+    "truths": [True, None, False],
+    "texts": ["é", "", None],
+    "bytes": [b"\x00", b"", None],
+    "days": [datetime.date(2026, 4, 24), None, datetime.date(1900, 1, 1)],
+    "lists": [[1, 2], None, []],
+    "structs": [{"a": 1}, {"b": "x"}, None],
+    "nothing": [None, None, None],
+}
+
+
+@pytest.mark.parametrize("values", COLUMNS.values(), ids=COLUMNS)
+def test_the_type_is_that_which_arrow_infers(values: list[object]) -> None:
+    table = infer_table([{"column": value, "other": 1} for value in values])
+    found, inferred = table.column("column"), pa.array(values)
+    assert found.type == inferred.type
+    assert str(found.to_pylist()) == str(inferred.to_pylist())
+
+
+def test_columns_come_in_the_order_of_their_first_appearance() -> None:
+    table = infer_table([{"b": 1, "a": 2}, {"a": 3, "c": 4}, {"c": 5, "b": 6}])
+    assert table.to_pylist() == [
+        {"b": 1, "a": 2, "c": None},
+        {"b": None, "a": 3, "c": 4},
+        {"b": 6, "a": None, "c": 5},
+    ]
+    assert table.column_names == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([{}, {}], "a row without columns"),
+        ([{"a": 1}, {7: 1}], "a column is named 7; names are texts"),
+        ([{"a": 1}, {"a": "x"}], "the column 'a' holds several types: int, str"),
+        ([{"a": 1}, {"a": True}], "the column 'a' holds several types: bool, int"),
+        ([{"a": 2**63}], "the column 'a': "),
+        ([{"a": "\udcff"}], "the column 'a': "),
+    ],
+)
+def test_rows_that_are_no_columns_say_why(rows: list[dict[object, object]], reason: str) -> None:
+    with pytest.raises(Unfit, match=f"^{reason}"):
+        infer_table(rows)  # type: ignore[arg-type]
