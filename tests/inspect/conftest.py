@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from batten.dataset.schema_file import encode_schema
 from batten.model.keys import describe_keys, describe_ordinals
 from batten.model.names import Layout
 from batten.model.outcomes import encode_outcomes
@@ -108,12 +108,7 @@ class Built:
         )
         self.write(self.layout.config, encode_record(config))
         schema = pa.schema([("frames", pa.int64())])
-        document = {
-            "format_version": 1,
-            "ipc": base64.b64encode(schema.serialize().to_pybytes()).decode(),
-            "fields": ["frames: int64"],
-        }
-        self.write(self.layout.schema, json.dumps(document).encode())
+        self.write(self.layout.schema, encode_schema(schema))
         self.write_plan()
         start = {"event": "start", "time": TIME, "pid": 4711, "host": os.uname().nodename}
         start |= {"boot": "another boot", "jobs": 2, "command": "batten run features.py"}

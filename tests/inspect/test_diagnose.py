@@ -12,7 +12,13 @@ import pytest
 
 from batten.inspect.diagnose import Diagnosis, diagnose
 from batten.model.findings import Code
-from batten.model.records import CommitRecord, decode_record, encode_record
+from batten.model.records import (
+    CommitRecord,
+    decode_record,
+    encode_record,
+    open_record,
+    seal_record,
+)
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 
@@ -197,8 +203,9 @@ def test_a_part_beyond_the_plan_is_inconsistent(build: Build) -> None:
 
 def test_complete_that_knows_less_than_is_there(build: Build) -> None:
     built = build(quarantined=frozenset())
-    old = built.file(built.layout.complete).read_bytes()
-    built.write(built.layout.complete, old.replace(b'"committed": 9', b'"committed": 8'))
+    old = open_record(built.file(built.layout.complete).read_bytes())
+    forged = old.replace(b'"committed": 9', b'"committed": 8')
+    built.write(built.layout.complete, seal_record(forged))
     found = diagnose(built.path)
     assert (found.state, codes(found)) == ("INCONSISTENT", {Code.COMPLETE_DISAGREES})
 
@@ -389,5 +396,6 @@ def test_very_many_orphans(build: Build) -> None:
 def test_a_number_without_end_in_the_plan(build: Build) -> None:
     built = build(published=1, is_keyed=False)
     path = built.file(built.layout.segment(0))
-    path.write_bytes(path.read_bytes().replace(b'"items": 10', b'"items": 1' + b"0" * 30))
+    forged = open_record(path.read_bytes()).replace(b'"items": 10', b'"items": 1' + b"0" * 30)
+    path.write_bytes(seal_record(forged))
     assert diagnose(built.path).state == "INTERRUPTED"

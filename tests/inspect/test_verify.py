@@ -107,8 +107,7 @@ def test_each_damage_is_named(build: Callable, name: str, damage: Callable) -> N
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flip_of_any_byte_that_matters_is_seen(build: Callable, name: str) -> None:
-    """Texts for people (times, names of runs, what the source was called) may say anything."""
+def test_a_flip_of_any_byte_is_seen(build: Callable, name: str) -> None:
     built = build()
     path = built.root / name
     whole = path.read_bytes()
@@ -119,10 +118,7 @@ def test_a_flip_of_any_byte_that_matters_is_seen(build: Callable, name: str) -> 
         path.write_bytes(data)
         if verify(built.path).is_sound:
             unseen.append(place)
-    path.write_bytes(whole)
-    if not name.endswith(("dataset.json", "plan/000000.json")):
-        told = whole.find(b'"run"') if b'"run"' in whole else len(whole)
-        assert [place for place in unseen if place < told] == []
+    assert unseen == []
 
 
 def test_a_damaged_log_is_named_and_no_damage(build: Callable) -> None:

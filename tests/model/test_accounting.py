@@ -25,7 +25,9 @@ from batten.model.records import (
     NewerFormat,
     Segment,
     Unreadable,
+    decode_record,
     encode_record,
+    seal_record,
 )
 
 LAYOUT = Layout("features")
@@ -188,8 +190,18 @@ def test_the_quick_way_to_decode_a_record_gives_the_same() -> None:
     assert [each.name for each in fields(CommitRecord)] == published._NAMES
     for each in RECORDS:
         assert decode_published(encode_record(each)) == published_by_record(each)
-    spaced = encode_record(RECORDS[0]).replace(b'", ', b'",\n')
+    spaced = seal_record(encode_record(RECORDS[0]).partition(b', "checksum"')[0] + b" }")
     assert decode_published(spaced) == published_by_record(RECORDS[0])
+
+
+def test_any_flipped_bit_is_seen() -> None:
+    data = encode_record(RECORDS[0])
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            with pytest.raises(Unreadable):
+                decode_record(CommitRecord, bytes(flipped))
 
 
 def test_the_quick_way_to_decode_refuses_the_same() -> None:

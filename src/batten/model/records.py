@@ -1,13 +1,16 @@
 """What batten writes about a dataset, as values, and their JSON.
 
-Every record carries `format_version`; one that is newer than this batten is refused
+Every record ends with a checksum, and so says of any flipped bit that it is damaged. Every record
+carries `format_version`; one that is newer than this batten is refused
 (`NewerFormat`), one that is torn, lacks a field or has another type is `Unreadable`. Neither is
 ever taken for a missing record.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import types
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -102,6 +105,16 @@ PART_KEY = "batten.part"
 
 
 @dataclass(frozen=True, kw_only=True)
+class PinnedSchema:
+    """`schema.json`: the columns without the key: the Arrow IPC schema message in base64, and its
+    fields for people."""
+
+    ipc: str
+    fields: list[str]
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
@@ -162,40 +175,83 @@ class Holder:
 
 
 Record = TypeVar(
-    "Record", Config, Segment, PartDescription, CommitRecord, Completion, Replacing, Holder
+    "Record",
+    Config,
+    Segment,
+    PartDescription,
+    PinnedSchema,
+    CommitRecord,
+    Completion,
+    Replacing,
+    Holder,
 )
 
 
 def encode_record(record: Record) -> bytes:
-    """One JSON object, keys in the order of the fields: the same value gives the same bytes."""
-    return (json.dumps(asdict(record), ensure_ascii=False) + "\n").encode()
+    """One JSON object, keys in the order of the fields: the same value gives the same bytes. Last
+    comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it."""
+    return seal_record(json.dumps(asdict(record), ensure_ascii=False).encode())
+
+
+def seal_record(body: bytes) -> bytes:
+    """An object in JSON with its checksum, the inverse of `open_record`."""
+    return b'%b, "checksum": "%b"}\n' % (body[:-1], _checksum(body))
 
 
 def decode_record(kind: type[Record], data: bytes) -> Record:
     """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
+    record: Record = _build(kind, _parse(open_record(data)))
+    return record
+
+
+_CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n?\Z')
+
+
+def open_record(data: bytes) -> bytes:
+    """The object without its checksum, which was right; raises `Unreadable`, or `NewerFormat`."""
+    match = _CHECKSUM.search(data, max(0, len(data) - 40))
+    if match is not None:
+        body = data[: match.start()] + b"}"
+        if _checksum(body) == match[1]:
+            return body
+    # A newer version may have another checksum, or none.
+    _refuse_newer(_parse(data))
+    raise Unreadable(
+        "its checksum is missing"
+        if match is None
+        else "its checksum does not fit: it was damaged, or changed by hand"
+    )
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()
+
+
+def _parse(data: bytes) -> object:
     try:
-        value = json.loads(data)
+        return json.loads(data)
     except ValueError as error:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
     except RecursionError as error:
         raise Unreadable("not a record: it is nested too deeply") from error
-    record: Record = _build(kind, value)
-    return record
+
+
+def _refuse_newer(value: object) -> None:
+    version = _as_object(value).get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
 
 
 def _build(kind: type[Any], value: object) -> Any:
-    if not isinstance(value, dict):
-        raise Unreadable(f"not an object but {json.dumps(value)[:40]}")
-    version = value.get("format_version", FORMAT_VERSION)
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
+    found = _as_object(value)
+    _refuse_newer(found)
     hints = _hints(kind)
     known = {}
     for each in fields(kind):
-        if each.name not in value:
+        if each.name not in found:
             raise Unreadable(f"the field {each.name!r} is missing")
         hint = hints[each.name]
-        item = value[each.name]
+        item = found[each.name]
         if hint is Fingerprint:
             item = _build(Fingerprint, {"format_version": FORMAT_VERSION, **_as_object(item)})
         elif not _fits(hint, item):
