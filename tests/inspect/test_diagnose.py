@@ -153,6 +153,19 @@ def test_a_hole_is_inconsistent(build: Build) -> None:
     assert found.missing == tuple(f"clip_{item:04}.mp4" for item in range(4, 8))
 
 
+def test_parts_that_appeared_before_their_turn_are_not_published(build: Build) -> None:
+    """What a power cut may leave of three that were being published together."""
+    built = build(published=0)
+    for batch in (0, 1, 2):
+        built.publish(batch, with_record=False)
+    built.part(0).unlink()
+    found = diagnose(built.path)
+    assert (found.state, codes(found), found.parts) == ("INTERRUPTED", {Code.EARLY_PART}, 0)
+    assert (found.items.committed, found.items.pending) == (0, 10)
+    built.publish(0)
+    assert diagnose(built.path).parts == 3
+
+
 def test_a_part_that_was_given_up_is_pending(build: Build) -> None:
     built = build(is_complete=False)
     built.part(1).unlink()

@@ -118,6 +118,7 @@ def _hold_against_plan(
             if batch not in observation.recorded:
                 findings.append(_missing_record(observation, batch))
     findings.extend(_find_lost(observation, batches))
+    findings.extend(_tell_early(observation))
     return good
 
 
@@ -191,6 +192,16 @@ def _find_lost(observation: Observation, batches: int) -> Iterator[Finding]:
             code=Code.GIVEN_UP,
             path=layout.recomputed(batch),
             evidence="the part was lost, and given up to be computed again",
+            batch=batch,
+        )
+
+
+def _tell_early(observation: Observation) -> Iterator[Finding]:
+    for batch in sorted(observation.early):
+        yield Finding(
+            code=Code.EARLY_PART,
+            path=observation.layout.part(batch),
+            evidence="it appeared, and one before it did not: both were being published",
             batch=batch,
         )
 

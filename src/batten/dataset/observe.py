@@ -5,8 +5,9 @@ Whatever can't be read becomes a finding; only a place that can't be looked at a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeVar
 
 from batten.errors import StorageError
@@ -35,8 +36,10 @@ class Observation:
 
     `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
     and the sizes of all parts agree, and records were not read. `findings` are those of reading
-    alone; `failure` is the first error of the system among them, which may pass. With `has_journal`
-    a replacement was begun, and nothing else was read."""
+    alone; `failure` is the first error of the system among them, which may pass. `early` are parts
+    without a record that appeared before one that comes before them: a power cut can leave so what
+    was published together. With `has_journal` a replacement was begun, and nothing else was read.
+    """
 
     layout: Layout
     ground: Ground
@@ -45,6 +48,7 @@ class Observation:
     segments: tuple[Segment, ...] = ()
     has_whole_plan: bool = True
     parts: dict[int, int] = field(default_factory=dict)
+    early: frozenset[int] = frozenset()
     recorded: frozenset[int] = frozenset()
     claims: dict[int, Published] = field(default_factory=dict)
     is_vouched: bool = False
@@ -126,11 +130,16 @@ class _Reading:
         quarantine = self._list_numbered(layout.quarantine, "parquet")
         recorded: dict[int, int] = {}
         claims: dict[int, Published] = {}
+        given_up = self._list_numbered(layout.recompute, "json")
+        early: frozenset[int] = frozenset()
         is_vouched = not is_thorough and completion is not None and _is_vouched(completion, parts)
         if not is_vouched:
             recorded = self._list_numbered(layout.commits, "json")
+            planned = sum(segment.batches for segment in segments)
+            early = _find_early(parts, {*recorded, *given_up}, planned)
+            parts = {batch: size for batch, size in parts.items() if batch not in early}
             claims = self._read_claims(recorded, parts)
-        if parts or recorded or completion:
+        if parts or early or recorded or completion:
             self._note_what_is_gone(config, completion, len(segments))
         worst = find_worst(self.findings)
         return Observation(
@@ -141,10 +150,11 @@ class _Reading:
             segments=segments,
             has_whole_plan=has_whole_plan,
             parts=parts,
+            early=early,
             recorded=frozenset(recorded),
             claims=claims,
             is_vouched=is_vouched,
-            given_up=frozenset(self._list_numbered(layout.recompute, "json")),
+            given_up=frozenset(given_up),
             quarantine=quarantine,
             staged=self._list_known(layout.staged, find_staged),
             staging=self._list_known(layout.staging, find_staging_owner),
@@ -316,6 +326,13 @@ def _is_vouched(completion: Completion, parts: dict[int, int]) -> bool:
         and len(parts) == len(sizes)
         and all(parts.get(batch) == size for batch, size in enumerate(sizes))
     )
+
+
+def _find_early(parts: Collection[int], settled: Collection[int], planned: int) -> frozenset[int]:
+    """Parts are recorded once all before them are durable, so beyond the first batch of which
+    nothing is known, those without a record are not proven to be in their place."""
+    gap = next(batch for batch in count() if batch not in parts and batch not in settled)
+    return frozenset(batch for batch in parts if gap < batch < planned and batch not in settled)
 
 
 def _reason(error: BaseException) -> str:

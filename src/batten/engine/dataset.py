@@ -26,7 +26,7 @@ from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.words import State
 from batten.storage.publishing import create
 from batten.storage.publishing import replace as replace_file
-from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers
+from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers, withdraw_parts
 
 SHOWN_KEYS = 5
 
@@ -122,7 +122,9 @@ def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
     """Whether nothing was published, and what is staged is of use, or nothing is: then a change
     neither mixes nor loses anything."""
     config = observation.config
-    if config is None or observation.parts or observation.completion is not None:
+    if config is None or observation.completion is not None:
+        return False
+    if observation.parts or observation.early:
         return False
     if not observation.staged:
         return True
@@ -252,7 +254,8 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
         run=context.run,
     )
     delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
-    return has_new_config
+    withdraw_parts(storage, layout, sorted(observation.early))
+    return has_new_config or bool(observation.early)
 
 
 def _write_config(context: Context, dataset: FoundDataset) -> None:

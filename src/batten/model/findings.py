@@ -50,6 +50,7 @@ class Code(Enum):
     COMPLETE_DISAGREES = "complete-disagrees"
     MISSING_RECORD = "missing-record"
     LOST_RECORD = "lost-record"
+    EARLY_PART = "early-part"
     GIVEN_UP = "given-up"
     REOPENED = "reopened"
     STAGED_DAMAGED = "staged-damaged"
@@ -96,6 +97,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.COMPLETE_DISAGREES: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.MISSING_RECORD: Meaning(Severity.NOTE, "nothing: the next run or recover makes it anew"),
     Code.LOST_RECORD: Meaning(Severity.INCONSISTENT, "batten recover makes it anew"),
+    Code.EARLY_PART: Meaning(Severity.NOTE, "run: it is published again when its turn comes"),
     Code.REOPENED: Meaning(Severity.NOTE, "run: its quarantined items are tried again"),
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),

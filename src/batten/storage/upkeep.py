@@ -77,6 +77,14 @@ def retire_markers(storage: Storage, layout: Layout, batches: Iterable[int], *, 
         set_aside(storage, name, f"{layout.set_aside}/{run}-recompute-{last_piece(name)}")
 
 
+def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> None:
+    """Stage parts again that appeared before their turn, to be adopted when it comes."""
+    for batch in batches:
+        name = layout.part(batch)
+        digest = hashlib.sha256(storage.read(name)).hexdigest()
+        set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
+
+
 def delete_orphans(storage: Storage, names: Iterable[str]) -> None:
     """Delete throwaway files that no live run owns."""
     for name in names:
