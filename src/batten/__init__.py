@@ -27,12 +27,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from batten.inspect.diagnose import Diagnosis, diagnose
+    from batten.inspect.reading import Dataset, open
     from batten.storage.atomic import publish_directory, publish_file
 
 __all__ = [
     "BattenError",
     "BusyError",
     "CorruptError",
+    "Dataset",
     "Diagnosis",
     "FailedRunError",
     "InconsistentError",
@@ -48,6 +50,7 @@ __all__ = [
     "from_jsonl",
     "from_parquet",
     "from_range",
+    "open",
     "publish_directory",
     "publish_file",
 ]
@@ -74,6 +77,7 @@ _MODULES = {
         "UsageError",
     ),
     "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
+    "batten.inspect.reading": ("Dataset", "open"),
     "batten.storage.atomic": ("publish_directory", "publish_file"),
 }
 

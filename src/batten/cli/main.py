@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "read every byte: digests, rows, accounts by key; changes nothing",
     "clean": "remove what dead runs left, and nothing else",
     "show": "accounts, quarantined items with their errors, runs",
+    "export": "write all rows to one file: JSON Lines, CSV or Parquet",
     "audit": "check a done file against Parquet rows, key by key; changes nothing",
 }
 """Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""

@@ -25,23 +25,7 @@ def build_object(overview: Overview) -> dict[str, Any]:
         "rows": diagnosis.rows,
         "quarantined": [dict(vars(item)) for item in overview.quarantined],
         "unreadable": list(overview.unreadable),
-        "runs": [_build_run(run) for run in overview.runs],
-    }
-
-
-def _build_run(run: RunLog) -> dict[str, Any]:
-    stop = run.stop or {}
-    return {
-        "run": run.run,
-        "started": run.start.get("time"),
-        "stopped": stop.get("time"),
-        "status": stop.get("status"),
-        "jobs": run.start.get("jobs"),
-        "command": run.start.get("command"),
-        "executed_items": stop.get("executed_items"),
-        "adopted_items": stop.get("adopted_items"),
-        "seconds": stop.get("seconds"),
-        "error": stop.get("error"),
+        "runs": [dict(vars(run.summarize())) for run in overview.runs],
     }
 
 

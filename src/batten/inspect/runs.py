@@ -24,6 +24,39 @@ class RunLog:
     signals: tuple[dict[str, Any], ...]
     damaged_lines: int
 
+    def summarize(self) -> RunSummary:
+        """The run in a few words, as far as its log tells."""
+        stop = self.stop or {}
+        return RunSummary(
+            run=self.run,
+            started=self.start.get("time"),
+            stopped=stop.get("time"),
+            status=stop.get("status"),
+            jobs=self.start.get("jobs"),
+            command=self.start.get("command"),
+            executed_items=stop.get("executed_items"),
+            adopted_items=stop.get("adopted_items"),
+            seconds=stop.get("seconds"),
+            error=stop.get("error"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What one run did, and not the whole dataset: `executed_items`, `adopted_items` and `seconds`
+    (by stage) are its own. None is what its log does not say: a killed run has not `stopped`."""
+
+    run: str
+    started: str | None
+    stopped: str | None
+    status: str | None
+    jobs: int | None
+    command: str | None
+    executed_items: int | None
+    adopted_items: int | None
+    seconds: dict[str, float] | None
+    error: str | None
+
 
 def list_runs(storage: Storage, layout: Layout) -> list[str]:
     """The ids of all runs that left a log, oldest first."""

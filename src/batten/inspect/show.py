@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batten.dataset.judge import judge
-from batten.dataset.observe import Observation, observe_output
-from batten.errors import StorageError, UsageError
+from batten.dataset.observe import observe_output
+from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.owning import refuse_pending, refuse_unknown
-from batten.inspect.place import Place, locate_output
+from batten.inspect.place import locate_output
+from batten.inspect.quarantined import Quarantined, read_quarantined
 from batten.inspect.runs import RunLog, list_runs, read_run
 from batten.model.words import State
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quarantined:
-    """An item that failed for good. `item` is its number within the batch."""
-
-    batch: int
-    item: int
-    key: str
-    error: str
-    traceback: str
-    attempts: int
-    time: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,33 +44,10 @@ def show(path: str | os.PathLike[str]) -> Overview:
     unreadable: list[str] = []
     return Overview(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
-        quarantined=tuple(_read_quarantined(place, observation, unreadable)),
+        quarantined=tuple(read_quarantined(place, observation, unreadable)),
         unreadable=tuple(unreadable),
         runs=tuple(
             read_run(place.storage, place.layout, run)
             for run in list_runs(place.storage, place.layout)
         ),
     )
-
-
-def _read_quarantined(
-    place: Place, observation: Observation, unreadable: list[str]
-) -> Iterator[Quarantined]:
-    """Those of published batches only: without its part, a quarantine file is of a try that a crash
-    ended."""
-    batches = sorted(observation.quarantine.keys() & observation.parts.keys())
-    if not batches:
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for batch in batches:
-        name = place.layout.quarantined(batch)
-        try:
-            data = place.storage.read(name)
-            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
-            found = [Quarantined(batch=batch, **row) for row in rows]
-        except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
-            unreadable.append(place.show(name))
-        else:
-            yield from found

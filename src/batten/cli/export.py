@@ -1,0 +1,43 @@
+"""`batten export`: all rows of an output in one file."""
+
+from __future__ import annotations
+
+import argparse
+
+NAME = "export"
+HELP = "write all rows to one file: JSON Lines, CSV or Parquet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="the output of a job")
+    parser.add_argument(
+        "to", metavar="TO", help="the file to make or replace: .jsonl, .csv or .parquet"
+    )
+    parser.add_argument(
+        "--format", choices=("jsonl", "csv", "parquet"), help="where the ending does not say it"
+    )
+    parser.add_argument(
+        "--allow-incomplete", action="store_true", help="also of an output that is not complete"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.inspect.reading import open
+
+    dataset = open(arguments.path, allow_incomplete=arguments.allow_incomplete)
+    rows = dataset.export(arguments.to, arguments.format)
+    if arguments.json:
+        emit_object(
+            {
+                "path": dataset.path,
+                "to": arguments.to,
+                "rows": rows,
+                "is_complete": dataset.is_complete,
+            }
+        )
+        return 0
+    rest = "" if dataset.is_complete else "; the output is not complete"
+    emit_lines([escape(f"{arguments.to}: {rows:,} rows of {dataset.path}{rest}")])
+    return 0

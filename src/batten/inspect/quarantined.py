@@ -1,0 +1,46 @@
+"""The quarantined items of an output, with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batten.dataset.observe import Observation
+from batten.errors import StorageError
+from batten.inspect.place import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """An item that failed for good. `item` is its number within the batch."""
+
+    batch: int
+    item: int
+    key: str
+    error: str
+    traceback: str
+    attempts: int
+    time: str
+
+
+def read_quarantined(
+    place: Place, observation: Observation, unreadable: list[str]
+) -> Iterator[Quarantined]:
+    """Those of published batches only: without its part, a quarantine file is of a try that a crash
+    ended. The names of files that can't be read go to `unreadable`."""
+    batches = sorted(observation.quarantine.keys() & observation.parts.keys())
+    if not batches:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for batch in batches:
+        name = place.layout.quarantined(batch)
+        try:
+            data = place.storage.read(name)
+            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
+            found = [Quarantined(batch=batch, **row) for row in rows]
+        except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
+            unreadable.append(place.show(name))
+        else:
+            yield from found
