@@ -17,6 +17,7 @@ from batten.model.records import (
     Fingerprint,
     Holder,
     PartDescription,
+    PinnedSchema,
     Segment,
 )
 
@@ -53,7 +54,7 @@ def test_a_document_that_differs_is_found_and_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [Config, Fingerprint, Segment, PartDescription, CommitRecord, Completion, Holder],
+    [Config, Fingerprint, Segment, PartDescription, PinnedSchema, CommitRecord, Completion, Holder],
     ids=lambda record: str(record.__name__),
 )
 def test_every_field_on_disk_is_described(record: type) -> None:
