@@ -1,15 +1,14 @@
 """Jobs to disturb, what becomes of them undisturbed, and what must hold of an output at any moment.
 
-Everything is seen from outside: the finished command, its exit codes, its JSON, the files.
+Runs are the finished command, seen from outside: exit codes, JSON, files.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import batten
 from batten.crashlab.sweeping import Experiment, Trail
 from batten.crashlab.system_calls import CHANGING, Kind
+from batten.inspect.verify import verify
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB = "job.py"
@@ -34,29 +35,6 @@ UNHARMED = frozenset(
 EXIT_ENVIRONMENT = 7
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """How a command ended."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The one JSON object that it printed."""
-        told: dict[str, Any] = json.loads(self.stdout)
-        return told
-
-
-def batten(folder: Path, *arguments: str) -> Finished:
-    """Run the finished command in the folder."""
-    done = subprocess.run(
-        [BATTEN, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
-    )
-    return Finished(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +62,7 @@ class Subject:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def command(self, jobs: int, folder: Path | None = None) -> list[str]:
-        """The same in each folder."""
+    def command(self, jobs: int) -> list[str]:
         return [BATTEN, "run", JOB, "--jobs", str(jobs), "--quiet", "--json"]
 
     def experiment(
@@ -98,7 +75,7 @@ class Subject:
         """Disturbed runs may be killed, or end with one of `other_codes`."""
         return Experiment(
             prepare=self.prepare,
-            command=partial(self.command, jobs),
+            command=lambda folder: self.command(jobs),
             folders=lambda folder: [folder / OUTPUT, folder / CONTROL],
             check=lambda folder, trail: self.check_done(folder),
             check_always=partial(self.check_trail, codes=other_codes | {self.done_code}),
@@ -115,14 +92,11 @@ class Subject:
             assert len(last.stderr.splitlines()) == 3, last.stderr
         self.check_unharmed(folder)
 
-    def check_unharmed(self, folder: Path) -> str:
-        """What must hold whenever nobody is at work; gives the state."""
-        diagnosis = batten(folder, "diagnose", OUTPUT, "--json")
-        assert diagnosis.stderr == ""
-        state = str(diagnosis.told["state"])
-        assert state in UNHARMED, diagnosis.told
+    def check_unharmed(self, folder: Path) -> None:
+        """What must hold whenever nobody is at work."""
+        diagnosis = batten.diagnose(folder / OUTPUT)
+        assert diagnosis.state in UNHARMED, diagnosis
         self.check_prefix(folder)
-        return state
 
     def check_prefix(self, folder: Path) -> None:
         """A plain reader sees whole parts, the first ones of the plan, and nothing else."""
@@ -134,12 +108,12 @@ class Subject:
     def check_done(self, folder: Path) -> None:
         """What must hold when a run says that it is done, disturbed or not."""
         assert read_parts(folder) == self.parts
-        diagnosis = batten(folder, "diagnose", OUTPUT, "--json")
-        assert diagnosis.told["state"] == "COMPLETE", diagnosis.stdout
-        assert {name: diagnosis.told["items"][name] for name in self.accounts} == self.accounts
+        diagnosis = batten.diagnose(folder / OUTPUT)
+        assert diagnosis.state == "COMPLETE", diagnosis
+        assert {name: getattr(diagnosis.items, name) for name in self.accounts} == self.accounts
         assert read_quarantined(folder) == self.quarantined
-        verification = batten(folder, "verify", OUTPUT)
-        assert verification.exit_code == 0, verification.stdout
+        verification = verify(folder / OUTPUT)
+        assert verification.is_sound, verification
         left = [*(folder / CONTROL / "staging").iterdir(), *(folder / CONTROL / "staged").iterdir()]
         assert left == []
 
@@ -174,8 +148,8 @@ def read_quarantined(folder: Path) -> frozenset[str]:
 def _run_undisturbed(subject: Subject, folder: Path) -> Subject:
     """The subject with the parts that it makes; they hold what plain reckoning says."""
     subject.prepare(folder)
-    done = batten(folder, *subject.command(1)[1:])
-    assert done.exit_code == subject.done_code, done.stderr
+    done = subprocess.run(subject.command(1), cwd=folder, capture_output=True, check=False)
+    assert done.returncode == subject.done_code, done.stderr
     assert read_rows(folder) == subject.rows
     whole = Subject(**{**vars(subject), "parts": read_parts(folder)})
     assert len(whole.parts) > 2
@@ -267,6 +241,31 @@ def cheap(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 def dear(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Items that travel in chunks; some are filtered, some give several rows, some fail."""
     return _run_undisturbed(_dear(), tmp_path_factory.mktemp("dear"))
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the finished command in a folder and goes on. All that it starts hold its standard
+    error, so that `communicate` returns when the last of them has ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                [BATTEN, *arguments],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Subject
 
 needs_tracing = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
-SIZES = [pytest.param(5), pytest.param(None, marks=pytest.mark.crash, id="all")]
+SIZES = [pytest.param(3), pytest.param(None, marks=pytest.mark.crash, id="all")]
 KILLS: list[MakeFault] = [
     partial(kill, victims=Victims.CALLER) for kill in (KillBefore, KillAfter, TearWrite)
 ]
@@ -89,7 +89,7 @@ def test_a_run_begun_while_the_workers_of_a_dead_driver_live(
     report.raise_on_failures()
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.crash)])
 def test_killed_at_random_moments(
     dear: Subject, kills: int, tmp_path: Path, seeded: random.Random
 ) -> None:

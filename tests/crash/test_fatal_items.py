@@ -1,0 +1,63 @@
+"""An item that is in hand whenever the whole run crashes is not tried for ever."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from batten.crashlab.faults import KillBefore
+from batten.crashlab.laboratory import (
+    Traced,
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+EXIT_QUARANTINED = 3
+FATAL = 7
+ITEMS = 12
+
+KILLS_THE_MACHINE = f"""
+import batten
+
+def work(number):
+    if number == {FATAL}:
+        open("fatal", "w").close()
+    return {{"number": number}}
+
+pipeline = batten.from_range({ITEMS}).map(work).write_parquet("features/").options(batch_size=5)
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_in_hand_at_three_crashes_of_the_whole_run(jobs: int, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(KILLS_THE_MACHINE)
+    batten = str(Path(sys.executable).with_name("batten"))
+
+    def run() -> Traced:
+        return run_traced(
+            [batten, "run", "job.py", "--jobs", str(jobs), "--quiet", "--json"],
+            folders=[tmp_path / "fatal"],
+            working_folder=tmp_path,
+            fault=KillBefore(1),
+        )
+
+    crashes = [run() for _ in range(3)]
+    assert [each.returncode for each in crashes] == [-9, -9, -9]
+    last = run()
+    assert (last.was_triggered, last.returncode) == (False, EXIT_QUARANTINED), last.stderr
+    items = json.loads(last.stdout)["items"]
+    assert (items["committed"], items["quarantined"]) == (ITEMS - 1, 1)
+    (quarantined,) = pq.read_table(tmp_path / "features.batten" / "quarantine").to_pylist()
+    assert (quarantined["key"], quarantined["attempts"]) == (str(FATAL), 3)
+    assert "in hand at 3 crashes of the whole run" in quarantined["error"]
+    numbers = pq.read_table(tmp_path / "features").column("number").to_pylist()
+    assert numbers == [number for number in range(ITEMS) if number != FATAL]
+    again = run()
+    assert (again.returncode, json.loads(again.stdout)["status"]) == (3, "nothing-to-do")

@@ -1,0 +1,84 @@
+"""After a kill of everything only what was in hand is done again: calls are counted by a file that
+the user's function adds to."""
+
+from __future__ import annotations
+
+import random
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from batten.crashlab.faults import KillAfter, KillBefore
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+JOBS = 2
+
+COUNTS_CALLS = """
+import os, time
+import batten
+
+def work(number):
+    calls = os.open("calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(calls, b"%d\\n" % number)
+    os.close(calls)
+    time.sleep({seconds})
+    return {{"number": number}}
+
+pipeline = (
+    batten.from_range({items}).map(work).write_parquet("features/").options(batch_size={batch})
+)
+"""
+
+
+def experiment(items: int, seconds: float, batch: int, repeated_max: int) -> Experiment:
+    """A kill may cost `repeated_max` calls."""
+
+    def prepare(folder: Path) -> None:
+        text = COUNTS_CALLS.format(items=items, seconds=seconds, batch=batch)
+        (folder / "job.py").write_text(text)
+
+    def check_calls(folder: Path, trail: Trail) -> None:
+        calls = (folder / "calls").read_text().split()
+        killed = sum(run.was_triggered for run in trail.runs)
+        assert set(map(int, calls)) == set(range(items))
+        assert len(calls) - items <= killed * repeated_max
+
+    batten = str(Path(sys.executable).with_name("batten"))
+    return Experiment(
+        prepare=prepare,
+        command=lambda folder: [batten, "run", "job.py", "--jobs", str(JOBS), "--quiet"],
+        folders=lambda folder: [folder / name for name in ("features", "features.batten", "calls")],
+        check=check_calls,
+    )
+
+
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_slow_items_at_most_one_in_each_worker(
+    sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(items=8, seconds=0.26, batch=3, repeated_max=JOBS),
+        tmp_path / "sweep",
+        faults=[KillBefore, partial(KillAfter, path="*/calls")],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+
+
+@pytest.mark.parametrize("moments", [[95], [60, 30]], ids=["once", "twice"])
+def test_quick_items_about_a_quarter_of_a_second_in_each_worker(
+    moments: list[int], tmp_path: Path
+) -> None:
+    """Twelve items of twenty milliseconds take as long; twice that is allowed. A batch, which is
+    what would be lost if nothing were put aside, has all hundred."""
+    subject = experiment(items=100, seconds=0.02, batch=100, repeated_max=2 * JOBS * 12)
+    faults = [KillAfter(moment, path="*/calls") for moment in moments]
+    outcome = run_trail(subject, tmp_path / "trail", faults)
+    assert outcome.problem is None, outcome.problem
+    assert all(run.was_triggered for run in outcome.trail.runs[: len(faults)])

@@ -1,0 +1,118 @@
+"""Signals ask a run to stop: what is in hand is finished and kept, and the next run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from batten.crashlab.faults import Meanwhile
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import sweep
+
+if TYPE_CHECKING:
+    from conftest import Subject
+
+Start = Callable[..., subprocess.Popen[str]]
+
+EXIT_INTERRUPTED = 75
+COMMAND = ("run", "job.py", "--jobs", "2", "--quiet", "--json")
+PATIENCE_SECONDS = 60.0
+
+WAITS_AT_ITEM_FIVE = """
+import batten
+
+def wait(number):
+    if number == 5:
+        open("begun", "w").close()  # pipes, which open when the test opens them as well
+        open("go").close()
+    return {"number": number}
+
+pipeline = batten.from_range(20).map(wait).write_parquet("features/").options(batch_size=4)
+"""
+
+SIGNAL_THE_DRIVER = """
+read driver others < /proc/$PPID/task/$PPID/children
+kill -{name} $driver
+"""
+"""For a command that the tracer starts; the driver is its first child."""
+
+
+def start_waiting(start: Start, folder: Path) -> subprocess.Popen[str]:
+    """A run that has item five in hand."""
+    (folder / "job.py").write_text(WAITS_AT_ITEM_FIVE)
+    for pipe in ("begun", "go"):
+        os.mkfifo(folder / pipe)
+    run = start(folder, *COMMAND)
+    (folder / "begun").open().close()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, False)],
+)
+def test_the_first_signal_drains(
+    start: Start, number: signal.Signals, whole_group: bool, tmp_path: Path
+) -> None:
+    run = start_waiting(start, tmp_path)
+    os.killpg(run.pid, number) if whole_group else run.send_signal(number)
+    (tmp_path / "go").open("w").close()
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    interrupted = json.loads(told)
+    assert (run.returncode, interrupted["status"]) == (EXIT_INTERRUPTED, "interrupted")
+    assert number.name in interrupted["error"]["what"]
+    assert len(errors.splitlines()) == 3
+
+    diagnosis = start(tmp_path, "diagnose", "features", "--json")
+    told, _ = diagnosis.communicate(timeout=PATIENCE_SECONDS)
+    assert json.loads(told)["state"] == "INTERRUPTED"
+    assert any(number.name in hint for hint in json.loads(told)["hints"])
+
+    for pipe in ("begun", "go"):
+        (tmp_path / pipe).unlink()
+        (tmp_path / pipe).touch()
+    again = start(tmp_path, *COMMAND)
+    told, errors = again.communicate(timeout=PATIENCE_SECONDS)
+    assert again.returncode == 0, errors
+    # What was begun was finished, kept, and not done again.
+    assert interrupted["executed_items"] >= 6
+    assert interrupted["executed_items"] + json.loads(told)["executed_items"] == 20
+    numbers = pq.read_table(tmp_path / "features").column("number").to_pylist()
+    assert numbers == list(range(20))
+
+
+def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:
+    """Although an item is in hand that never ends; its worker is killed."""
+    run = start_waiting(start, tmp_path)
+    run.send_signal(signal.SIGTERM)
+    run.send_signal(signal.SIGINT)
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert run.returncode == EXIT_INTERRUPTED
+    # Nothing is told by a run that does not wait for its items.
+    assert (told, errors) == ("", "")
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_a_signal_at_any_call(
+    dear: Subject, sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    script = SIGNAL_THE_DRIVER.format(name=seeded.choice(["TERM", "INT"]))
+    report = sweep(
+        dear.experiment(2, other_codes=frozenset({EXIT_INTERRUPTED})),
+        tmp_path / "sweep",
+        faults=[partial(Meanwhile, command=("/bin/sh", "-c", script))],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
