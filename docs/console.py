@@ -32,7 +32,7 @@ from batten.crashlab.laboratory import run_traced
 
 _PIECE = re.compile(
     r"^```console\n(?P<console>.*?)^```$"
-    r"|^```python\n# (?P<name>[\w.-]+)\n(?P<python>.*?)^```$"
+    r"|^```python\n(?P<python># (?P<name>[\w.-]+)\n.*?)^```$"
     r"|^<!-- prepare\n(?P<prepare>.*?)^-->$"
     r"|^<!-- (?P<how>killed|SIG[A-Z]+) before (?P<path>\S+) -->$",
     re.MULTILINE | re.DOTALL,
@@ -104,6 +104,7 @@ class Session:
             fault=fault,
             environment=environment,
             working_folder=self.folder,
+            timeout_seconds=300,
         )
         if traced.hit is None:
             raise SystemExit(f"{command}: nothing came of {fault}\n{traced.stdout}")
