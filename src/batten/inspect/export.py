@@ -29,6 +29,8 @@ ENDINGS = {
 }
 
 ROW_GROUP_ROWS = 1 << 16
+ROW_GROUP_BYTES = 1 << 23
+"""A row group ends with the batch in which it reaches either; it is made in memory."""
 
 
 def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = None) -> int:
@@ -90,13 +92,14 @@ def _parquet(schema: pa.Schema) -> Write:
 def _groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
     """Small batches together, so that row groups are of a good size."""
     held: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         held.append(batch)
         rows += batch.num_rows
-        if rows >= ROW_GROUP_ROWS:
+        size += batch.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
             yield held
-            held, rows = [], 0
+            held, rows, size = [], 0, 0
     if held:
         yield held
 
