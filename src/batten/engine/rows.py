@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any
@@ -32,15 +33,19 @@ def as_row(value: Any) -> dict[str, Any]:
     """The row that a function returned: a dict, a dataclass or a pydantic model; raises `Unfit`."""
     if type(value) is dict:
         return value
-    if isinstance(value, dict):
-        return dict(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    dump = getattr(type(value), "model_dump", None)
-    if dump is not None:
-        return dict(dump(value))
-    kind = "None" if value is None else f"a {type(value).__name__}"
-    raise Unfit(f"the function returned {kind}; a row is a dict, a dataclass or a pydantic model")
+    try:
+        if isinstance(value, dict):
+            return dict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        dump = getattr(type(value), "model_dump", None)
+        if dump is not None:
+            return dict(dump(value))
+    except Exception as error:
+        kind = type(value).__name__
+        raise Unfit(f"a {kind} can't be made a row: {type(error).__name__}: {error}") from error
+    kind = "None" if value is None else f"of type {type(value).__name__}"
+    raise Unfit(f"the row is {kind}; a row is a dict, a dataclass or a pydantic model")
 
 
 def build_tables(
@@ -77,10 +82,8 @@ def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], l
     except Unfit:
         tables, unfitting = [], []
         for item, start, count in _stretches(items.to_pylist()):
-            piece = data.slice(start, count)
-            present = [n for n in piece.column_names if piece[n].null_count < count]
             try:
-                fitted = conform(piece.select(present), schema)
+                fitted = conform(data.slice(start, count), schema)
                 tables.append(_with_items(fitted, [item] * count))
             except Unfit as error:
                 unfitting.append(Unfitting(item=item, reason=str(error)))
@@ -89,25 +92,47 @@ def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], l
 
 def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """The rows as columns with the types of their values; raises `Unfit` where they have none."""
+    if not all(rows):
+        raise Unfit("a row without columns")
     arrays = []
     columns = _columns(rows)
     for name, values in columns.items():
-        kinds = set(map(type, values)) - {type(None)}
-        if len(kinds) > 1 and not all(issubclass(k, int | float) and k is not bool for k in kinds):
-            listed = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise Unfit(f"the column {name!r} holds several types: {listed}")
         try:
-            arrays.append(_as_array(values, kinds))
-        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            arrays.append(_as_array(values, _require_one_kind(name, values)))
+        except Unfit:
+            raise
+        except Exception as error:
             raise Unfit(f"the column {name!r}: {error}") from error
-    if not columns:
-        raise Unfit("a row without columns")
     return pa.table(arrays, names=list(columns))
 
 
 def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
     """Saying the type is three times as quick as letting Arrow find out that it is this one."""
     return pa.array(values, PYTHON_TYPES.get(next(iter(kinds))) if len(kinds) == 1 else None)
+
+
+def _require_one_kind(name: str, values: Sequence[Any]) -> set[type]:
+    """The types of the values. Raises `Unfit` where values at the same place are of types that
+    Arrow would convert into one another: texts and bytes, times with a zone and without. Ints and
+    floats may mix."""
+    found = {list if kind is tuple else kind for kind in map(type, values)} - {type(None)}
+    if len(found) > 1 and not all(issubclass(k, int | float) and k is not bool for k in found):
+        listed = ", ".join(sorted(kind.__name__ for kind in found))
+        raise Unfit(f"the column {name!r} holds several types: {listed}")
+    kind = next(iter(found), bool)
+    if kind in _PLAIN:
+        return found
+    present = [value for value in values if value is not None]
+    if kind in (list, set, frozenset):
+        _require_one_kind(name, list(chain.from_iterable(present)))
+    elif issubclass(kind, dict):
+        for inner in dict.fromkeys(chain.from_iterable(present)):
+            _require_one_kind(f"{name}.{inner}", [value.get(inner) for value in present])
+    elif issubclass(kind, datetime) and len({value.tzinfo is None for value in present}) > 1:
+        raise Unfit(f"the column {name!r} holds times with a zone and without one")
+    elif hasattr(kind, "dtype") and len({value.dtype for value in present}) > 1:
+        raise Unfit(f"the column {name!r} holds arrays of several types")
+    return found
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -182,10 +207,12 @@ def _build_stretches(
 
 def _join_equals(first: pa.Table, second: pa.Table) -> pa.Table | None:
     """Both tables as one where they differ only in columns that hold nothing, else None."""
-    try:
-        return pa.concat_tables([first, second], promote_options="default")
-    except pa.ArrowException:
-        return None
+    types = {field.name: field.type for field in first.schema}
+    for field in second.schema:
+        kinds = {types.get(field.name, field.type), field.type}
+        if len(kinds) > 1 and pa.null() not in kinds:
+            return None
+    return pa.concat_tables([first, second], promote_options="default")
 
 
 def _rows_by_item(

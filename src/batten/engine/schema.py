@@ -56,23 +56,28 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:
     """What the first rows of a dataset pin: the union of their columns in order of appearance,
-    with numbers widened. A schema that contradicts those before it is left out: its rows will
-    not fit."""
-    joined: pa.Schema | None = None
+    with numbers widened. A type that contradicts those before it is left out: its rows will not
+    fit. Each column is joined on its own, so that it does not matter which rows lie in one
+    table."""
+    joined: dict[str, pa.DataType] | None = None
     for schema in schemas:
-        joined = schema if joined is None else _join(joined, schema) or joined
-    return joined
+        joined = {} if joined is None else joined
+        for field in schema:
+            known = joined.get(field.name, field.type)
+            joined[field.name] = _join(known, field.type) or known
+    return None if joined is None else pa.schema(list(joined.items()))
 
 
-def _join(first: pa.Schema, second: pa.Schema) -> pa.Schema | None:
+def _join(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    if first.equals(second):
+        return first
     try:
-        both = pa.unify_schemas([first, second], promote_options="permissive")
+        both = pa.unify_schemas(
+            [pa.schema([("", first)]), pa.schema([("", second)])], promote_options="permissive"
+        ).field(0)
     except pa.ArrowException:
         return None
-    for schema in (first, second):
-        if not all(_fits(field.type, both.field(field.name).type) for field in schema):
-            return None
-    return both
+    return both.type if _fits(first, both.type) and _fits(second, both.type) else None
 
 
 def find_unknown_columns(schema: pa.Schema) -> list[str]:
@@ -88,18 +93,23 @@ def _holds_null(kind: pa.DataType) -> bool:
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the schema's columns; raises `Unfit`."""
-    for name in table.column_names:
+    # A column without a value may be there, and have its type, only since rows beside these do.
+    given = {
+        name: column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if column.null_count < table.num_rows
+    }
+    for name in given:
         if schema.get_field_index(name) < 0:
             raise Unfit(
                 f"a new column {name!r}; the dataset has {', '.join(schema.names) or 'none'}"
             )
     columns = []
     for field in schema:
-        index = table.column_names.index(field.name) if field.name in table.column_names else -1
-        if index < 0:
-            column: Any = pa.nulls(table.num_rows, field.type)
+        if field.name in given:
+            column = _cast(given[field.name], field)
         else:
-            column = _cast(table.column(index), field)
+            column = pa.nulls(table.num_rows, field.type)
         if not field.nullable and column.null_count:
             raise Unfit(f"the column {field.name!r} is null, which its schema does not allow")
         columns.append(column)
