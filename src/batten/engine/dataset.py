@@ -26,7 +26,7 @@ from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.words import State
 from batten.storage.publishing import create
 from batten.storage.publishing import replace as replace_file
-from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers, withdraw_parts
+from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier, withdraw_parts
 
 SHOWN_KEYS = 5
 
@@ -62,6 +62,14 @@ class FoundDataset:
             for batch, claim in self.observation.claims.items()
             if batch in self.observation.parts and tally_outcomes(claim.outcomes)[2]
         )
+
+    @property
+    def retried(self) -> list[int]:
+        """Published batches of which an earlier try is not set aside yet."""
+        observation = self.observation
+        failed = set(self.quarantined_batches)
+        earlier = observation.given_up | (observation.quarantine.keys() - failed)
+        return sorted(earlier & observation.recorded & observation.parts.keys())
 
     def staged(self) -> Mapping[int, list[StagedChunk | StagedFile]]:
         """Staged files by batch."""
@@ -247,12 +255,8 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
         run=context.run,
         time=utc_now(),
     )
-    retire_markers(
-        storage,
-        layout,
-        sorted(observation.given_up.intersection(observation.parts)),
-        run=context.run,
-    )
+    # This run may come to retire more of the same batches, under names of their own.
+    retire_earlier(storage, layout, dataset.retried, run=f"{context.run}-before")
     delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
     withdraw_parts(storage, layout, sorted(observation.early))
     return has_new_config or bool(observation.early)

@@ -56,7 +56,7 @@ class Driver:
             self._layout,
             fingerprint=dataset.fingerprint.digest,
             run=context.run,
-            given_up=dataset.observation.given_up,
+            tried=dataset.observation.given_up.union(dataset.observation.quarantine),
         )
         self._quarantined = dataset.accounts.quarantined
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())

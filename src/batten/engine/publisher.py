@@ -14,15 +14,14 @@ from batten.errors import InconsistentError
 from batten.model.names import DIGEST_CHARACTERS, Layout
 from batten.model.records import CommitRecord, encode_record
 from batten.storage.base import Storage
-from batten.storage.publishing import create_many, set_aside
-from batten.storage.relative import last_piece
-from batten.storage.upkeep import retire_markers
+from batten.storage.publishing import create_many
+from batten.storage.upkeep import retire_earlier
 
 
 class Publisher:
     """Publishes under the dataset's lock. A batch taken up again replaces its part in one step.
 
-    `given_up` are the batches whose lost parts are computed again."""
+    `tried` are the batches of which an earlier try may have left a marker or a quarantine file."""
 
     def __init__(
         self,
@@ -31,13 +30,13 @@ class Publisher:
         *,
         fingerprint: str,
         run: str,
-        given_up: frozenset[int],
+        tried: frozenset[int],
     ) -> None:
         self._storage = storage
         self._layout = layout
         self._fingerprint = fingerprint
         self._run = run
-        self._given_up = given_up
+        self._tried = tried
         self.reopened: set[int] = set()
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
@@ -61,22 +60,14 @@ class Publisher:
                 for each in ready
             ],
         )
-        self._retire([each for each in ready if each.batch in self.reopened | self._given_up])
+        tried = [each.batch for each in ready if each.batch in self.reopened | self._tried]
+        retire_earlier(self._storage, self._layout, tried, run=self._run)
         for sealed in ready:
             self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
             if sealed.quarantine_digest:
                 self._storage.delete(self._staged(sealed, "quarantine", sealed.quarantine_digest))
         for name in leftovers:
             self._storage.delete(name)
-
-    def _retire(self, marked: Sequence[Sealed]) -> None:
-        """What said that a batch was to be computed again becomes evidence."""
-        retire_markers(self._storage, self._layout, [each.batch for each in marked], run=self._run)
-        for sealed in marked:
-            name = self._layout.quarantined(sealed.batch)
-            if not sealed.quarantine_digest and self._storage.find(name) is not None:
-                kept = f"{self._layout.set_aside}/{self._run}-quarantine-{last_piece(name)}"
-                set_aside(self._storage, name, kept)
 
     def _publish_quarantines(self, ready: Sequence[Sealed]) -> None:
         """A quarantine file without its part is what a crash left of an earlier try; the part that

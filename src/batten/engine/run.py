@@ -108,7 +108,8 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
     """Make a new dataset beside the old one, which stays as it is until the new one is complete.
     A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
     storage, layout = context.storage, context.layout
-    observation, _ = observe_free(context)
+    observation, judgement = observe_free(context)
+    delete_orphans(storage, [entry.name for entry in judgement.orphans])
     if observation.config is None and not observation.parts:
         return _work(context, look(context, fingerprint, work))
     inner = replace(context, layout=layout.fresh)
@@ -160,7 +161,9 @@ def _work(context: Context, dataset: FoundDataset) -> Report:
         )
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
-    to_retry = dataset.quarantined_batches if context.options.should_retry_quarantined else []
+    # A retry that was begun is ended, asked for or not: its records are gone already.
+    failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
+    to_retry = sorted(dataset.observation.reopened.union(failed))
     is_complete = storage.find(layout.complete) is not None
     if is_complete and not pending and not to_retry:
         return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)

@@ -29,7 +29,7 @@ from batten.storage.base import Entry, Storage
 from batten.storage.locks import busy_error
 from batten.storage.publishing import create, set_aside
 from batten.storage.replacement import roll_forward
-from batten.storage.upkeep import delete_orphans, rebuild_records, retire_markers
+from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier
 
 RUN = "recover"
 """What a record that was made by recover gives as its run."""
@@ -253,7 +253,7 @@ def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now:
         if kind is StepKind.REBUILD_RECORD:
             rebuild_records(storage, layout, batches, run=RUN, time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
         elif kind is StepKind.RETIRE_MARKER:
-            retire_markers(storage, layout, batches, run=stamp)
+            retire_earlier(storage, layout, batches, run=stamp)
         elif kind is StepKind.DELETE_ORPHAN:
             delete_orphans(storage, [step.path for step in same])
         else:

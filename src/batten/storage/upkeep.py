@@ -11,11 +11,11 @@ from batten.errors import CorruptError
 from batten.model.footer import decode_part
 from batten.model.names import Layout
 from batten.model.outcomes import count_outcomes
+from batten.model.published import decode_published
 from batten.model.records import CommitRecord, Unreadable, encode_record
 from batten.model.words import Outcome
 from batten.storage.base import Storage
 from batten.storage.publishing import create_many, set_aside
-from batten.storage.relative import last_piece
 
 
 def rebuild_records(
@@ -66,15 +66,18 @@ def _describe_part(
     )
 
 
-def retire_markers(storage: Storage, layout: Layout, batches: Iterable[int], *, run: str) -> None:
-    """Keep as evidence the markers of lost parts that are there again."""
-    retired = False
+def retire_earlier(storage: Storage, layout: Layout, batches: Iterable[int], *, run: str) -> None:
+    """Keep as evidence what is left of an earlier try at batches that are published and recorded
+    again: the quarantine file, where no item failed this time, and then the marker."""
     for batch in batches:
-        if not retired:
-            storage.ensure_folder(layout.set_aside)
-            retired = True
-        name = layout.recomputed(batch)
-        set_aside(storage, name, f"{layout.set_aside}/{run}-recompute-{last_piece(name)}")
+        storage.ensure_folder(layout.set_aside)
+        names = [layout.recomputed(batch)]
+        if not decode_published(storage.read(layout.commit(batch))).quarantine_digest:
+            names.insert(0, layout.quarantined(batch))
+        for name in names:
+            if storage.find(name) is not None:
+                what = name.removeprefix(layout.control + "/").replace("/", "-")
+                set_aside(storage, name, f"{layout.set_aside}/{run}-{what}")
 
 
 def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> None:

@@ -1,0 +1,152 @@
+"""What a power cut may leave, at every durable step of anything that runs on a storage in memory.
+
+    for cut in record_cuts(storage, act):          # runs `act` once, undisturbed
+        for found in find_states(cut, seeded):     # what may be found when the machine is on again
+            ...
+
+A cut lies before a step; what a crash may leave in the middle of one is among the states.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import get_args
+
+from batten.model.names import Layout, StagedFile, find_number, find_staged
+from batten.storage.memory import MemoryStorage
+from batten.storage.volatile import Model
+
+MODELS: tuple[Model, ...] = get_args(Model)
+
+_OF_ONE_RUN = re.compile(
+    rb"\d{8}T\d{6}(\.\d+)?Z(-[0-9a-f]{4}\b)?"  # names of runs, and stamps
+    rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"  # times
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The power is cut before step number `at`. `committed` are the batches that were told to be
+    committed by then, and `storage` is what the machine showed."""
+
+    at: int
+    what: str
+    committed: frozenset[int]
+    storage: MemoryStorage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A state that may be found after a cut; `how` repeats it for people."""
+
+    how: str
+    committed: frozenset[int]
+    storage: MemoryStorage
+
+
+def record_cuts(
+    storage: MemoryStorage,
+    act: Callable[[MemoryStorage], object],
+    layout: Layout,
+    committed: frozenset[int] = frozenset(),
+) -> list[Cut]:
+    """Run `act` to its end on this storage. The last cut comes after all of it.
+
+    Committed are also the batches of which `act` throws away what was staged: by then it holds them
+    for published and durable."""
+    cuts: list[Cut] = []
+    told = set(committed)
+
+    def observe(moment: str, step: str, name: str) -> None:
+        if moment == "after":
+            return
+        if step == "delete" and (batch := _find_sealed(layout, name)) is not None:
+            told.add(batch)
+        cuts.append(_cut(len(cuts) + 1, f"{step} {name}", storage, told))
+
+    storage.observer = observe
+    try:
+        act(storage)
+    finally:
+        storage.observer = None
+    told.update(_list_recorded(storage, layout))
+    return [*cuts, _cut(len(cuts) + 1, "the end", storage, told)]
+
+
+def _cut(at: int, what: str, storage: MemoryStorage, committed: Iterable[int]) -> Cut:
+    shown = storage.crash("kill", Random(0))
+    return Cut(at=at, what=what, committed=frozenset(committed), storage=shown)
+
+
+def _find_sealed(layout: Layout, name: str) -> int | None:
+    found = find_staged(name.removeprefix(layout.staged + "/"))
+    return found.batch if isinstance(found, StagedFile) and found.kind == "sealed" else None
+
+
+def _list_recorded(storage: MemoryStorage, layout: Layout) -> Iterator[int]:
+    for entry in storage.list(layout.commits):
+        number = find_number(entry.name.removeprefix(layout.commits + "/"), "json")
+        if number is not None:
+            yield number
+
+
+def find_states(
+    cuts: Iterable[Cut],
+    layout: Layout,
+    random: Random,
+    *,
+    models: Iterable[Model] = MODELS,
+    by_chance: int = 2,
+) -> Iterator[Found]:
+    """The extreme states after each cut under each model, and some by chance; those that differ
+    from an earlier one in nothing that counts are left out."""
+    seen: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
+    models = tuple(models)
+    for cut in cuts:
+        for model in models:
+            states = enumerate(cut.storage.surviving_states(model), 1)
+            for number, state in states:
+                identity = (cut.committed, identify(state, layout))
+                if identity not in seen:
+                    seen.add(identity)
+                    yield _found(cut, f"{model} {number}", state)
+            for number in range(1, by_chance + 1) if model != "kill" else ():
+                chance = cut.storage.crash(model, random)
+                yield _found(cut, f"{model}, chance {number}", chance)
+
+
+def sample_states(cuts: Sequence[Cut], random: Random, count: int) -> Iterator[Found]:
+    """So many states by chance, after any cut, under any model."""
+    for _ in range(count):
+        cut, model = random.choice(cuts), random.choice(MODELS)
+        yield _found(cut, f"{model}, chance", cut.storage.crash(model, random))
+
+
+def _found(cut: Cut, how: str, state: MemoryStorage) -> Found:
+    told = f"cut {cut.at}, before {cut.what}; {how}"
+    return Found(how=told, committed=cut.committed, storage=state)
+
+
+def identify(storage: MemoryStorage, layout: Layout) -> frozenset[tuple[bytes, bytes]]:
+    """The same for states that differ only by times, names of runs, and what is worth nothing:
+    throwaway files and what logs say."""
+    return frozenset(
+        (_without_run(name.encode()), b"" if name.endswith(".jsonl") else _digest(data))
+        for name, data in storage.snapshot().items()
+        if not name.startswith(layout.staging + "/")
+    )
+
+
+@lru_cache(maxsize=4096)
+def _without_run(text: bytes) -> bytes:
+    return _OF_ONE_RUN.sub(b"", text)
+
+
+@lru_cache(maxsize=4096)
+def _digest(data: bytes | None) -> bytes:
+    return b"folder" if data is None else hashlib.sha256(_without_run(data)).digest()

@@ -1,0 +1,392 @@
+"""Runs on a storage in memory, with the power cut before and after every durable step.
+
+What survives a cut is judged, run again (and cut again), and held against an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.power import Found, find_states, record_cuts, sample_states
+from batten.crashlab.promises import (
+    Expected,
+    find_broken,
+    find_lost_evidence,
+    find_undone,
+    read_parts,
+)
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
+from batten.engine import bench, drive, schedule
+from batten.engine.context import RunOptions
+from batten.engine.pipeline import Pipeline
+from batten.engine.run import run_on
+from batten.model.names import Layout
+from batten.storage.memory import MemoryStorage
+
+LAYOUT = Layout("features")
+ITEMS = 5
+BATCH_ITEMS = 2
+MORE_ITEMS = 8
+SAMPLED_STATES = 10
+
+Act = Callable[[MemoryStorage], object]
+
+failing: set[int] = set()
+"""The items that fail just now. A version speaks for the function that reads it."""
+
+
+def square(number: int) -> dict[str, Any]:
+    return {"square": number * number, "text": "a" * number}
+
+
+def cube(number: int) -> dict[str, Any]:
+    return {"square": number**3, "text": "b" * number}
+
+
+def is_late_and_odd(number: int) -> bool:
+    return number >= BATCH_ITEMS and number % 2 == 1
+
+
+def is_negative(number: int) -> bool:
+    return number < 0
+
+
+def repeat(number: int) -> list[dict[str, Any]]:
+    return [{"square": number, "text": str(each)} for each in range(number % 3)]
+
+
+def square_or_fail(number: int) -> dict[str, Any]:
+    if number in failing:
+        raise ValueError(f"{number} fails")
+    return square(number)
+
+
+def add_sums(table: pa.Table) -> pa.Table:
+    total = sum(table.column("square").to_pylist())
+    return table.append_column("sum", pa.array([total] * len(table), pa.int64()))
+
+
+def number_of(item: dict[str, Any]) -> dict[str, Any]:
+    return square(item["number"])
+
+
+def name_items(count: int) -> list[dict[str, Any]]:
+    """Of every fourth, the key came before."""
+    return [{"name": f"item {n - n % 4 // 3}", "number": n} for n in range(count)]
+
+
+def five_named() -> Iterable[dict[str, Any]]:
+    return iter(name_items(ITEMS))
+
+
+def ranged(count: int = ITEMS) -> Pipeline:
+    return batten.from_range(count)
+
+
+def written(pipeline: Pipeline, **options: Any) -> Pipeline:
+    return pipeline.options(batch_size=BATCH_ITEMS, **options).write_parquet(f"/{LAYOUT.output}")
+
+
+def fallible(count: int = ITEMS) -> Pipeline:
+    return written(ranged(count).map(square_or_fail, version="1"))
+
+
+def run(pipeline: Pipeline, fails: Sequence[int] = (), **options: Any) -> Act:
+    """To run the pipeline; `fails` are the items that fail meanwhile."""
+
+    def act(storage: MemoryStorage) -> Any:
+        failing.clear()
+        failing.update(fails)
+        return run_on(storage, pipeline, RunOptions(jobs=1, executor="serial", **options))
+
+    return act
+
+
+Begin = Callable[[], MemoryStorage]
+
+
+def after(act: Act) -> Begin:
+    """What there is once that was done."""
+
+    def begin() -> MemoryStorage:
+        storage = MemoryStorage()
+        act(storage)
+        return storage
+
+    return begin
+
+
+def killed_before(step: str, act: Act) -> Begin:
+    """What there is when that was killed before the first step whose name begins so."""
+
+    def begin() -> MemoryStorage:
+        cuts = record_cuts(MemoryStorage(), act, LAYOUT)
+        return next(cut.storage for cut in cuts if cut.what.startswith(step))
+
+    return begin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is done once the storage is as after `begin`, and what must come of it."""
+
+    name: str
+    act: Act
+    keys: Sequence[Any]
+    begin: Begin = MemoryStorage
+    again: Act | None = None
+    is_chunked: bool = False
+    is_shared: bool = True
+    may_be_old: bool = False
+    is_staged_used: bool = True
+
+
+def nothing_rowed() -> Pipeline:
+    return written(ranged().filter(is_negative).map(square))
+
+
+EVERY = range(ITEMS)
+ODD = [number for number in EVERY if is_late_and_odd(number)]
+NAMES = list(dict.fromkeys(item["name"] for item in name_items(ITEMS)))
+MORE_NAMES = list(dict.fromkeys(item["name"] for item in name_items(MORE_ITEMS)))
+REPEATED = [number for number in EVERY for _ in range(number % 3)]
+KEYED = written(batten.from_items(name_items(ITEMS), key="name").map(number_of))
+KEYED_MORE = written(batten.from_items(name_items(MORE_ITEMS), key="name").map(number_of))
+SUMMED = ranged().map(square).map_batches(add_sums, items=1)
+PINNED = {"square": "int64", "text": "string"}
+
+SCENARIOS = [
+    Scenario(name="whole batches", act=run(written(ranged().map(square))), keys=EVERY),
+    Scenario(
+        name="whole batches alone",
+        act=run(written(ranged().map(square))),
+        keys=EVERY,
+        is_shared=False,
+    ),
+    Scenario(name="chunks", act=run(written(ranged().map(square))), keys=EVERY, is_chunked=True),
+    Scenario(
+        name="schema pinned late",
+        act=run(written(ranged().filter(is_late_and_odd).map(square))),
+        keys=ODD,
+    ),
+    Scenario(
+        name="schema pinned late, chunks",
+        act=run(written(ranged().filter(is_late_and_odd).map(square))),
+        keys=ODD,
+        is_chunked=True,
+    ),
+    Scenario(name="no rows", act=run(nothing_rowed()), keys=[], is_chunked=True),
+    Scenario(
+        name="several rows",
+        act=run(written(ranged().flat_map(repeat))),
+        keys=REPEATED,
+        is_chunked=True,
+    ),
+    Scenario(
+        name="schema given", act=run(written(ranged().map(square), schema=PINNED)), keys=EVERY
+    ),
+    Scenario(name="quarantine", act=run(fallible(), [0, 1, 2]), keys=[3, 4]),
+    Scenario(
+        name="quarantine, chunks",
+        act=run(fallible(), [0, 1, 2]),
+        keys=[3, 4],
+        is_chunked=True,
+    ),
+    Scenario(name="keys with duplicates", act=run(KEYED), keys=NAMES),
+    Scenario(
+        name="keys that the plan holds",
+        act=run(written(batten.from_items(five_named, key="name").map(number_of))),
+        keys=NAMES,
+        is_chunked=True,
+    ),
+    Scenario(name="tables", act=run(written(SUMMED)), keys=EVERY, is_chunked=True),
+    Scenario(
+        name="more items",
+        begin=after(run(written(ranged().map(square)))),
+        act=run(written(ranged(MORE_ITEMS).map(square))),
+        keys=range(MORE_ITEMS),
+    ),
+    Scenario(
+        name="more keys",
+        begin=after(run(KEYED)),
+        act=run(KEYED_MORE),
+        keys=MORE_NAMES,
+        is_chunked=True,
+    ),
+    Scenario(
+        name="a limit, then all",
+        begin=after(run(written(ranged().map(square)), limit=3)),
+        act=run(written(ranged().map(square))),
+        keys=EVERY,
+    ),
+    Scenario(
+        name="retry",
+        begin=after(run(fallible(), [0, 1, 2])),
+        act=run(fallible(), [1], should_retry_quarantined=True),
+        keys=[0, 2, 3, 4],
+    ),
+    Scenario(
+        name="retry, chunks",
+        begin=after(run(fallible(), [0, 1, 2])),
+        act=run(fallible(), [1], should_retry_quarantined=True),
+        keys=[0, 2, 3, 4],
+        is_chunked=True,
+    ),
+    Scenario(
+        name="retry, then a plain run",
+        begin=after(run(fallible(), [0, 1, 2])),
+        act=run(fallible(), [1], should_retry_quarantined=True),
+        again=run(fallible(), [1]),
+        keys=[0, 2, 3, 4],
+        may_be_old=True,
+    ),
+    Scenario(
+        name="changed before anything was published",
+        begin=killed_before(
+            f"stage.create {LAYOUT.staging}/000000-", run(written(ranged().map(cube)))
+        ),
+        act=run(written(ranged().map(square))),
+        keys=EVERY,
+    ),
+    Scenario(
+        name="schema given to what was staged",
+        begin=killed_before(f"publish.link {LAYOUT.output}/", run(written(ranged().map(square)))),
+        act=run(written(ranged().map(square), schema={**PINNED, "more": "int8"})),
+        keys=EVERY,
+        is_chunked=True,
+        is_staged_used=False,
+    ),
+    Scenario(
+        name="change accepted",
+        begin=after(run(written(ranged().map(cube)), limit=3)),
+        act=run(written(ranged().map(square)), accepts_change=True),
+        keys=EVERY,
+    ),
+    Scenario(
+        name="fresh",
+        begin=after(run(written(ranged().map(cube)))),
+        act=run(written(ranged().map(square)), is_fresh=True),
+        keys=EVERY,
+        is_staged_used=False,
+    ),
+]
+
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+@pytest.fixture(params=BY_NAME, ids=lambda name: name.replace(" ", "-"))
+def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """With the times set that decide about chunks, and about which batches share syncs."""
+    found = BY_NAME[request.param]
+    chunk_seconds = 0.0 if found.is_chunked else 60.0
+    monkeypatch.setattr(bench, "CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(schedule, "CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9 if found.is_shared else 0.0)
+    return found
+
+
+class Sweep:
+    """One scenario, what an undisturbed run makes of it, and its cuts."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.act = scenario.act
+        self.again = scenario.again or scenario.act
+        self.storage = scenario.begin()
+        before = read_parts(self.storage, LAYOUT)
+        self.cuts = record_cuts(self.storage, self.act, LAYOUT, frozenset(before))
+        after = read_parts(self.storage, LAYOUT)
+        self.expected = Expected(layout=LAYOUT, before=before, after=after)
+
+    def check(self, found: Found, chooser: random.Random) -> None:
+        """Judge what was found, and run again: undisturbed, and cut once more."""
+        problems = list(find_broken(found.storage, self.expected, found.committed))
+        assert not problems, (found.how, problems)
+        shown = found.storage.snapshot()
+        cuts = record_cuts(found.storage, self.again, LAYOUT, found.committed)
+        self._check_done(found.storage, shown, found.how)
+        for second in sample_states(cuts, chooser, 1):
+            how = f"{found.how}; then {second.how}"
+            problems = list(find_broken(second.storage, self.expected, second.committed))
+            assert not problems, (how, problems)
+            shown = second.storage.snapshot()
+            self.again(second.storage)
+            self._check_done(second.storage, shown, how)
+
+    def _check_done(self, storage: MemoryStorage, shown: Any, how: str) -> None:
+        may_be_old = self.scenario.may_be_old
+        problems = [
+            *find_undone(storage, self.expected, may_be_old=may_be_old),
+            *find_lost_evidence(shown, storage, LAYOUT),
+        ]
+        assert not problems, (how, problems)
+
+
+def keys_of(parts: Iterable[bytes]) -> Iterator[Any]:
+    for data in parts:
+        yield from pq.read_table(io.BytesIO(data)).column("key").to_pylist()
+
+
+def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
+    sweep = Sweep(scenario)
+    assert list(keys_of(sweep.expected.after.values())) == list(scenario.keys)
+    assert list(find_undone(sweep.storage, sweep.expected)) == []
+    assert len(sweep.cuts) > 40
+
+
+def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:
+    sweep = Sweep(scenario)
+    for found in sample_states(sweep.cuts, seeded, SAMPLED_STATES):
+        sweep.check(found, seeded)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "step"),
+    [
+        ("whole batches", f"sync_names {LAYOUT.output}"),
+        ("retry", f"replace.rename {LAYOUT.quarantine}/"),
+        ("retry", f"sync_names {LAYOUT.set_aside}"),
+        ("retry, then a plain run", f"replace.rename {LAYOUT.output}/"),
+    ],
+    indirect=["scenario"],
+)
+def test_power_lost_where_it_once_did_harm(
+    scenario: Scenario, step: str, seeded: random.Random
+) -> None:
+    sweep = Sweep(scenario)
+    cuts = [cut for cut in sweep.cuts if cut.what.startswith(step)]
+    assert cuts
+    for found in sample_states(cuts, seeded, 2 * SAMPLED_STATES):
+        sweep.check(found, seeded)
+
+
+@pytest.mark.crash
+def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> None:
+    sweep = Sweep(scenario)
+    for found in find_states(sweep.cuts, LAYOUT, seeded):
+        sweep.check(found, seeded)
+
+
+def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.Random) -> None:
+    """What was staged or published by then is not computed again, but for a sealed batch whose
+    schema was not pinned, and what is to be retried."""
+    if not scenario.is_staged_used:
+        pytest.skip("what it finds staged is of no use to it")
+    sweep = Sweep(scenario)
+    for cut in seeded.sample(sweep.cuts, SAMPLED_STATES):
+        accounts = judge(observe_output(cut.storage, LAYOUT)).accounts
+        unpinned = BATCH_ITEMS if cut.storage.find(LAYOUT.schema) is None else 0
+        report: Any = sweep.again(cut.storage)
+        todo = report.accounts.source - accounts.source + accounts.pending + accounts.quarantined
+        assert report.executed_items <= todo + unpinned, cut.what
