@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StorageError,
         UsageError,
     )
+    from batten.executors.limits import Limits
     from batten.inspect.diagnose import Diagnosis, diagnose
     from batten.inspect.reading import Dataset, open
     from batten.storage.atomic import publish_directory, publish_file
@@ -39,6 +40,7 @@ __all__ = [
     "FailedRunError",
     "InconsistentError",
     "InterruptedRunError",
+    "Limits",
     "Pipeline",
     "RefusedError",
     "StorageError",
@@ -76,6 +78,7 @@ _MODULES = {
         "StorageError",
         "UsageError",
     ),
+    "batten.executors.limits": ("Limits",),
     "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
     "batten.inspect.reading": ("Dataset", "open"),
     "batten.storage.atomic": ("publish_directory", "publish_file"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batten.errors import StorageError
+from batten.executors.asynchronous import AsyncExecutor
 from batten.executors.base import Event, Executor, Finished, Mark, Raised, Work
 from batten.executors.marks import read_in_flight
 from batten.executors.processes import ProcessExecutor
@@ -21,6 +22,7 @@ MAKERS: dict[str, Callable[..., Executor]] = {
     "serial": lambda jobs, **options: SerialExecutor(**options),
     "threads": ThreadExecutor,
     "processes": ProcessExecutor,
+    "asynchronous": AsyncExecutor,
 }
 
 Collect = Callable[[Executor, int], list[Event]]

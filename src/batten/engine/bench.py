@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from batten.engine.items import Done, ItemRunner
 from batten.engine.pieces import Piece, cut_pieces, encode_piece, load_piece
-from batten.engine.pipeline import Step
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM
 from batten.engine.seal import PinRefusedError, seal_pieces
+from batten.engine.step import Step
 from batten.engine.tasks import (
     Answer,
     Prepare,
@@ -84,7 +84,7 @@ class Bench:
     def _prepare(self, task: Prepare, mark: Mark) -> Prepared:
         began = perf_counter()
         batch = self._job.plan.batch(task.batch)
-        schema = self._schema(task.schema)
+        schema = self.read_schema(task.schema)
         if task.condemned is not None:
             done = Done(start=task.start, stop=task.stop, failures=[task.condemned])
         else:
@@ -101,7 +101,7 @@ class Bench:
         if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
             sealed = self._store_sealed(batch, pieces, schema)
         if sealed is None and done.stop > done.start:
-            chunks = tuple(self._store_piece(batch, piece) for piece in pieces)
+            chunks = tuple(self.store_piece(batch, piece) for piece in pieces)
         return Prepared(
             batch=task.batch,
             start=done.start,
@@ -150,7 +150,7 @@ class Bench:
                 pieces.append(piece)
         if damaged:
             return Unsealable(batch=task.batch, damaged=tuple(damaged))
-        sealed = self._store_sealed(batch, pieces, self._schema(task.schema))
+        sealed = self._store_sealed(batch, pieces, self.read_schema(task.schema))
         return sealed or Unsealable(batch=task.batch, is_rowless=True)
 
     def _store_sealed(
@@ -162,7 +162,7 @@ class Bench:
             made = seal_pieces(batch, pieces, schema, job.plan, job.key_column, job.fingerprint)
         except PinRefusedError:
             for piece in pieces:
-                self._store_piece(batch, piece)
+                self.store_piece(batch, piece)
             raise
         if made is None:
             return None
@@ -188,7 +188,7 @@ class Bench:
         self._stage(name, memoryview(data), is_synced=True)
         return digest
 
-    def _store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
+    def store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
         data, chunk = encode_piece(piece, batch.number, self._job.work)
         self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=False)
         return chunk
@@ -232,11 +232,11 @@ class Bench:
                 piece = Piece(
                     start=start, stop=stop, table=rows if rows.num_rows else None, failures=()
                 )
-                chunks.append(self._store_piece(batch, piece))
+                chunks.append(self.store_piece(batch, piece))
             start = stop
         return Reopened(batch=task.batch, chunks=tuple(chunks), again=tuple(again))
 
-    def _schema(self, serialized: bytes | None) -> pa.Schema | None:
+    def read_schema(self, serialized: bytes | None) -> pa.Schema | None:
         if serialized is None:
             return None
         if getattr(self._own, "serialized", None) != serialized:

@@ -7,9 +7,10 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
-from batten.engine.pipeline import Step
+from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
 
 PAUSE_SECONDS_FIRST = 0.1
@@ -47,14 +48,59 @@ def describe_error(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's own code on."""
     text = "".join(traceback.format_exception_only(error)).strip()
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+    while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
     return text, _as_text("".join(lines))[-TRACE_CHARACTERS_MAX:]
 
 
+def _is_of_calls(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__")).startswith("batten.engine.")
+
+
 def _as_text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+def construct(kind: type) -> Callable[..., Any]:
+    """The object that a step's class makes, to be called for each item."""
+    try:
+        made: Callable[..., Any] = kind()
+    except (Exception, SystemExit) as error:
+        text, trace = describe_error(error)
+        raise FailedRunError(
+            f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
+            safe="Everything that was finished is kept.",
+            next="Mend the class and run the job again.",
+            trace=trace,
+        ) from error
+    if not callable(made):
+        raise FailedRunError(
+            f"{kind.__name__} makes objects that can't be called.",
+            safe="Everything that was finished is kept.",
+            next=f"Give {kind.__name__} a method __call__(self, item).",
+        )
+    return made
+
+
+def pause_seconds_max(attempt: int) -> float:
+    """The longest pause after a try that failed; it doubles from try to try."""
+    seconds: float = min(PAUSE_SECONDS_FIRST * 2 ** (attempt - 1), PAUSE_SECONDS_MAX)
+    return seconds
+
+
+def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedError:
+    """What to raise when the last try failed. A full disk is not the item's fault: it ends the run,
+    and nothing is quarantined."""
+    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
+        return StorageError(
+            f"The disk is full: {error}.",
+            safe="Everything that was finished is kept.",
+            next="Free some space and run the same command again.",
+            errno=error.errno,
+        )
+    text, trace = describe_error(error)
+    return ItemFailedError(_as_text(text), trace, attempts)
 
 
 class Call:
@@ -69,31 +115,10 @@ class Call:
         self._attempts = step.retries + 1
         self._function: Callable[..., Any] = step.function
         if isinstance(step.function, type):
-            self._function = self._construct(step.function)
-
-    def _construct(self, kind: type) -> Callable[..., Any]:
-        try:
-            made: Callable[..., Any] = kind()
-        except (Exception, SystemExit) as error:
-            text, trace = describe_error(error)
-            raise FailedRunError(
-                f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
-                safe="Everything that was finished is kept.",
-                next="Mend the class and run the job again.",
-                trace=trace,
-            ) from error
-        if not callable(made):
-            raise FailedRunError(
-                f"{kind.__name__} makes objects that can't be called.",
-                safe="Everything that was finished is kept.",
-                next=f"Give {kind.__name__} a method __call__(self, item).",
-            )
-        return made
+            self._function = construct(step.function)
 
     def run(self, value: Any) -> Any:
-        """What the function returns; raises `ItemFailedError` when all tries failed.
-
-        A full disk is not the item's fault: it ends the run, and nothing is quarantined."""
+        """What the function returns; raises `ItemFailedError` when all tries failed."""
         attempt = 1
         while True:
             if self.begin_try is not None:
@@ -104,20 +129,10 @@ class Call:
             except BattenError:
                 raise
             except (Exception, SystemExit) as error:
-                if attempt < self._attempts:
-                    pause = min(PAUSE_SECONDS_FIRST * 2 ** (attempt - 1), PAUSE_SECONDS_MAX)
-                else:
-                    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
-                        raise StorageError(
-                            f"The disk is full: {error}.",
-                            safe="Everything that was finished is kept.",
-                            next="Free some space and run the same command again.",
-                            errno=error.errno,
-                        ) from error
-                    text, trace = describe_error(error)
-                    raise ItemFailedError(_as_text(text), trace, attempt) from error
+                if attempt >= self._attempts:
+                    raise as_final(error, attempt) from error
+            time.sleep(pause_seconds_max(attempt))
             attempt += 1
-            time.sleep(pause)
 
 
 class Chain:

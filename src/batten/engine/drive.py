@@ -15,17 +15,18 @@ from batten.engine.calls import Failure
 from batten.engine.context import Context
 from batten.engine.dataset import FoundDataset
 from batten.engine.flight import find_condemned
+from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
 from batten.engine.run_log import RunLog
-from batten.engine.schedule import Schedule
+from batten.engine.schedule import TASKS_A_SLOT_MAX, Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
-from batten.engine.tasks import Prepared, Reopen, Reopened, Sealed, Unsealable
+from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
 from batten.errors import BattenError, CorruptError, FailedRunError, InterruptedRunError
-from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut
-from batten.model.names import StagedChunk, StagedFile
+from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told, Work
+from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
 from batten.model.records import Unreadable
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create, set_aside
@@ -87,31 +88,33 @@ class Driver:
             schema=schema,
             slots=executor.slots,
             unit_items=unit,
+            range_items=SOME_ITEMS_MAX if context.pipeline.is_async else None,
             condemned=find_condemned(self._storage, self._layout, self._plan),
             limit=context.options.limit,
         )
         self._schedule.count_items(sum(self._plan.batch(batch).items for batch in pending))
-        bench = Bench(
-            Job(
-                storage=self._storage,
-                layout=self._layout,
-                plan=self._plan,
-                source=context.pipeline.source,
-                steps=steps,
-                key_column=context.pipeline.settings.key_column,
-                fingerprint=self._dataset.fingerprint.digest,
-                work=self._dataset.work.digest,
-                has_time_limit=bool(timeouts),
-                keeps_failures=context.pipeline.settings.on_error == "quarantine",
-            )
+        job = Job(
+            storage=self._storage,
+            layout=self._layout,
+            plan=self._plan,
+            source=context.pipeline.source,
+            steps=steps,
+            key_column=context.pipeline.settings.key_column,
+            fingerprint=self._dataset.fingerprint.digest,
+            work=self._dataset.work.digest,
+            has_time_limit=bool(timeouts),
+            keeps_failures=context.pipeline.settings.on_error == "quarantine",
         )
         try:
             with context.timed("prepare"):
-                executor.start(bench.work)
+                executor.start(_make_work(context.pipeline, job))
                 self._reopen(executor, to_retry)
                 self._loop(executor)
         finally:
             executor.stop()
+            for event in executor.wait(0):
+                if isinstance(event, Told) and isinstance(event.value, Portion):
+                    context.executed_items += event.value.executed
             context.adopted_items = self._schedule.adopted_items
             with suppress(Exception):
                 self._storage.delete(self._layout.in_flight(context.run))
@@ -121,6 +124,10 @@ class Driver:
         in_flight = None
         if isinstance(self._storage, LocalStorage):
             in_flight = Path(self._storage.place) / self._layout.in_flight(self._context.run)
+        if self._context.pipeline.is_async:
+            from batten.executors.asynchronous import AsyncExecutor
+
+            return AsyncExecutor(self._context.pipeline.calls_max, in_flight=in_flight)
         if options.executor == "serial":
             from batten.executors.serial import SerialExecutor
 
@@ -136,6 +143,7 @@ class Driver:
             timeout_seconds=timeout_seconds,
             in_flight=in_flight,
             stdout_to_stderr=True,
+            prefetch=TASKS_A_SLOT_MAX,
         )
 
     def _load_schema(self) -> bytes | None:
@@ -218,8 +226,7 @@ class Driver:
 
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
-        most = executor.slots * (3 if schedule.are_tasks_short else 1)
-        while schedule.outstanding < most:
+        while schedule.wants_task:
             found = schedule.next_task()
             if found is None:
                 return
@@ -227,6 +234,7 @@ class Driver:
 
     def _drain(self, executor: Executor, signal: str) -> None:
         """No new work; what is in hand may end; then stop."""
+        executor.drain()
         self._log.write("signal", signal=signal)
         until = time.monotonic() + DRAIN_SECONDS
         while self._schedule.outstanding and time.monotonic() < until:
@@ -264,7 +272,15 @@ class Driver:
             return
         answer = _answer_of(event)
         if isinstance(answer, Prepared):
-            self._take_prepared(event.task_id, answer)
+            self._schedule.prepared(event.task_id, answer)
+            if answer.sealed is not None:
+                self._pin(answer.sealed.schema)
+            self._take_outcomes(answer)
+        elif isinstance(answer, Portion):
+            self._schedule.took(answer)
+            self._take_outcomes(answer)
+        elif isinstance(answer, Begun):
+            self._schedule.begun(event.task_id)
         elif isinstance(answer, Sealed):
             self._schedule.sealed(answer, event.task_id)
             self._pin(answer.schema)
@@ -279,10 +295,7 @@ class Driver:
                 next=f"Mend the cause and run it again: {self._context.again}",
             )
 
-    def _take_prepared(self, task_id: int, answer: Prepared) -> None:
-        self._schedule.prepared(task_id, answer)
-        if answer.sealed is not None:
-            self._pin(answer.sealed.schema)
+    def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
         self._quarantined += answer.failures
         failure = answer.first_failure
@@ -359,12 +372,20 @@ class Driver:
         )
 
 
+def _make_work(pipeline: Pipeline, job: Job) -> Work:
+    if pipeline.is_async:
+        from batten.engine.async_bench import AsyncBench
+
+        return AsyncBench(job).work
+    return Bench(job).work
+
+
 def _answer_of(event: Event) -> object:
     if isinstance(event, Raised):
         if not isinstance(event.error, BattenError):
             event.error.add_note(f"In a worker:\n{event.trace}")
         raise event.error
-    return event.value if isinstance(event, Finished) else None
+    return event.value if isinstance(event, Finished | Told) else None
 
 
 def _serialize(schema: pa.Schema) -> bytes:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from batten.engine.calls import Call, Chain, Failure, ItemFailedError, describe_error
-from batten.engine.pipeline import Step
 from batten.engine.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.engine.schema import Unfit
+from batten.engine.step import Step
 from batten.executors.base import Mark
 from batten.sources.base import Unavailable
 
@@ -65,12 +65,7 @@ class ItemRunner:
             made = self._units.run(rows, owners, keys, start, failures, is_apart)
         mark.end()
         tables, unfitting = self._tabulate(made, keys, start, schema)
-        failures += [
-            Failure(
-                item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1
-            )
-            for each in unfitting
-        ]
+        failures += fail_unfitting(unfitting)
         failures.sort(key=lambda failure: failure.item)
         return Done(start=start, stop=stop, tables=tables, failures=failures)
 
@@ -112,12 +107,16 @@ class ItemRunner:
     ) -> tuple[list[pa.Table], list[Unfitting]]:
         if isinstance(made, list):
             return _fit_tables(made, schema)
-        rows, owners = made
-        clashing: list[Unfitting] = []
-        if any(self._key_column in row for row in rows):
-            rows, owners, clashing = _without_key(rows, owners, keys, start, self._key_column)
+        rows, owners, clashing = without_key(*made, keys, start, self._key_column)
         tables, unfitting = build_tables(rows, owners, schema)
         return tables, [*clashing, *unfitting]
+
+
+def fail_unfitting(unfitting: Iterable[Unfitting]) -> list[Failure]:
+    return [
+        Failure(item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1)
+        for each in unfitting
+    ]
 
 
 def _drop(rows: list[Any], owners: list[int], item: int) -> None:
@@ -127,7 +126,7 @@ def _drop(rows: list[Any], owners: list[int], item: int) -> None:
         rows.pop()
 
 
-def _without_key(
+def without_key(
     rows: list[dict[str, Any]],
     owners: list[int],
     keys: Sequence[Any],
@@ -135,6 +134,8 @@ def _without_key(
     key_column: str,
 ) -> tuple[list[dict[str, Any]], list[int], list[Unfitting]]:
     """Rows that repeat their key under its own name are as good as rows that don't."""
+    if not any(key_column in row for row in rows):
+        return rows, owners, []
     clashing = {
         owner: row[key_column]
         for row, owner in zip(rows, owners, strict=True)

@@ -20,31 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.engine.place import current_folder
+from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
 from batten.sources.base import Source
 
 if TYPE_CHECKING:
     from batten.engine.progress import Progress
     from batten.engine.report import Report
+    from batten.executors.limits import Limits
 
-StepKind = Literal["map", "flat_map", "filter", "map_batches"]
 Resume = Literal["if_possible", "always", "never"]
 ExecutorName = Literal["processes", "threads", "serial"]
 
 DEFAULT_BATCH_SIZE = 1000
 """Items in a batch, and so in a part, where the job does not say."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One function of a pipeline and how it is called."""
-
-    kind: StepKind
-    function: Callable[..., Any]
-    retries: int = 0
-    timeout_seconds: float | None = None
-    items: int | None = None
-    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +58,24 @@ class Pipeline:
     written_output: str = ""
     folder: Path = field(default_factory=current_folder)
 
+    @property
+    def is_async(self) -> bool:
+        """Whether any step's function is to be awaited; all steps then run in one event loop."""
+        return any(step.is_async for step in self.steps)
+
+    @property
+    def calls_max(self) -> int:
+        """How many items are in hand at a time where steps await."""
+        return max(step.calls_max for step in self.steps if step.is_async)
+
     def map(
         self,
         function: Callable[..., Any],
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
         version: str | None = None,
     ) -> Pipeline:
         """Each item (or what the step before gave) becomes one row: a dict, a dataclass or a
@@ -84,12 +85,18 @@ class Pipeline:
         are further tries after a first that raised, with growing pauses; an item that failed them
         all is quarantined. `timeout_seconds` is the longest a try may take; its worker is then
         killed. `version` declares the function's identity where its code cannot be compared.
+
+        `function` may be `async def`: `concurrency` is how many calls are in flight at a time, by
+        default 100, and `limits` says how fast it may call. It is never waited for the slowest of
+        some calls before the next are begun, and finished ones are put aside every half second.
         """
         return self._with_step(
             "map",
             function,
             retries=retries,
             timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
             version=version,
         )
 
@@ -99,6 +106,8 @@ class Pipeline:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
         version: str | None = None,
     ) -> Pipeline:
         """Each item becomes any number of rows; all carry its key. Options as for `map`."""
@@ -107,6 +116,8 @@ class Pipeline:
             function,
             retries=retries,
             timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
             version=version,
         )
 
@@ -116,6 +127,8 @@ class Pipeline:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
         version: str | None = None,
     ) -> Pipeline:
         """Keeps what `function` says yes to. Items without rows are counted as filtered."""
@@ -124,6 +137,8 @@ class Pipeline:
             function,
             retries=retries,
             timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
             version=version,
         )
 
@@ -143,8 +158,6 @@ class Pipeline:
         the result must have it too, or as many rows as came in. When the call fails, its items
         are tried one by one.
         """
-        if items is not None:
-            _check_count("items", items, at_least=1)
         return self._with_step(
             "map_batches",
             function,
@@ -190,7 +203,7 @@ class Pipeline:
         """
         settings = self.settings
         if batch_size is not None:
-            _check_count("batch_size", batch_size, at_least=1)
+            check_count("batch_size", batch_size, at_least=1)
             settings = replace(settings, batch_size=batch_size)
         if on_error is not None:
             if on_error not in ("quarantine", "raise"):
@@ -201,7 +214,7 @@ class Pipeline:
                 )
             settings = replace(settings, on_error=on_error)
         if quarantine_max is not None:
-            _check_count("quarantine_max", quarantine_max, at_least=0)
+            check_count("quarantine_max", quarantine_max, at_least=0)
             settings = replace(settings, quarantine_max=quarantine_max)
         if schema is not None:
             settings = replace(settings, schema=schema)
@@ -225,7 +238,7 @@ class Pipeline:
         dry_run: bool = False,
         fresh: bool = False,
         accept_change: bool = False,
-        executor: ExecutorName = "processes",
+        executor: ExecutorName | None = None,
         progress: Progress | None = None,
         parameters: Mapping[str, str] | None = None,
         next_command: str = "",
@@ -239,25 +252,28 @@ class Pipeline:
         Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises
         a `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`:
         how many items at a time, by default the processors. `executor`: "processes" survive a
-        function that crashes; "threads" and "serial" do not, and can't enforce time limits.
+        function that crashes, and are the default; "threads" and "serial" do not, and can't
+        enforce time limits. Neither applies where a function is `async def`.
         """
         from batten.engine.context import RunOptions
         from batten.engine.run import run_pipeline
 
         if jobs is not None:
-            _check_count("jobs", jobs, at_least=1)
+            check_count("jobs", jobs, at_least=1)
         if limit is not None:
-            _check_count("limit", limit, at_least=0)
+            check_count("limit", limit, at_least=0)
         for name, value, allowed in (
             ("resume", resume, ("if_possible", "always", "never")),
-            ("executor", executor, ("processes", "threads", "serial")),
+            ("executor", executor, (None, "processes", "threads", "serial")),
         ):
             if value not in allowed:
                 raise UsageError(
                     f"{name} is {value!r}.",
                     safe="Nothing was read or written.",
-                    next=f"Say one of {', '.join(allowed)}.",
+                    next=f"Say one of {', '.join(filter(None, allowed))}.",
                 )
+        if self.is_async and progress is not None and (jobs is not None or executor is not None):
+            progress.note("jobs and executor don't apply to async functions; concurrency= does.")
         options = RunOptions(
             jobs=jobs if jobs is not None else len(os.sched_getaffinity(0)),
             resume=resume,
@@ -266,35 +282,20 @@ class Pipeline:
             is_dry_run=dry_run,
             is_fresh=fresh,
             accepts_change=accept_change,
-            executor=executor,
+            executor=executor or "processes",
             parameters=dict(parameters or {}),
             next_command=next_command,
         )
         return run_pipeline(self, options, progress)
 
     def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Pipeline:
-        if not callable(function):
-            raise UsageError(
-                f".{kind}() takes a function, not {type(function).__name__}.",
-                safe="Nothing was read or written.",
-                next=f"Give the function itself, without calling it: .{kind}(measure).",
-            )
-        _check_count("retries", options["retries"], at_least=0)
-        timeout = options["timeout_seconds"]
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-            raise UsageError(
-                f"timeout_seconds is {timeout!r}.",
-                safe="Nothing was read or written.",
-                next="Give a number of seconds above zero.",
-            )
         if self.output is not None:
             raise UsageError(
                 f".{kind}() stands after the sink.",
                 safe="Nothing was read or written.",
                 next=f"Put .{kind}() before .write_parquet().",
             )
-        step = Step(kind=kind, function=function, **options)
-        return replace(self, steps=(*self.steps, step))
+        return replace(self, steps=(*self.steps, make_step(kind, function, **options)))
 
 
 def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
@@ -352,12 +353,3 @@ def from_parquet(
     folder = current_folder()
     source = ParquetSource(path, key=key, folder=folder, columns=columns)
     return Pipeline(source=source, folder=folder)
-
-
-def _check_count(name: str, value: object, *, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise UsageError(
-            f"{name} is {value!r}.",
-            safe="Nothing was read or written.",
-            next=f"Give a whole number of at least {at_least}.",
-        )

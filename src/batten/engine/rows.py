@@ -71,6 +71,23 @@ def build_tables(
     return _build_stretches(rows, items)
 
 
+def build_tables_alike(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    """Without a schema yet, tables of rows that ended in any order: one for all items whose rows
+    have the very same types, so that what is pinned later does not depend on which ended together.
+    """
+    alike: dict[pa.Schema, list[pa.Table]] = {}
+    unfitting = []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            table = _with_items(infer_table(own), [item] * len(own))
+            alike.setdefault(table.schema, []).append(table)
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+    return [pa.concat_tables(tables).combine_chunks() for tables in alike.values()], unfitting
+
+
 def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], list[Unfitting]]:
     """The same for rows that are a table already."""
     if not table.num_rows:

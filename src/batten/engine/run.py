@@ -18,6 +18,7 @@ from batten.engine.planning import count_new_items, extend_plan
 from batten.engine.progress import Progress, Silent
 from batten.engine.report import Report
 from batten.engine.run_log import RunLog
+from batten.engine.step import check_steps
 from batten.errors import BattenError, BusyError, InconsistentError, InterruptedRunError, UsageError
 from batten.model.accounting import Accounts, close_accounts
 from batten.model.findings import Severity, find_worst
@@ -77,7 +78,8 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next='End it with a sink: .write_parquet("features/").',
         )
-    is_timed = any(step.timeout_seconds is not None for step in pipeline.steps)
+    check_steps(pipeline.steps)
+    is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
     if is_timed and options.executor != "processes":
         raise UsageError(
             f"timeout_seconds= can't be kept with executor={options.executor!r}.",

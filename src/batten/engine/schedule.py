@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from batten.engine.bench import CHUNK_SECONDS
 from batten.engine.calls import Failure
 from batten.engine.plan import Plan
-from batten.engine.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 from batten.model.coverage import choose_cover
 from batten.model.names import StagedChunk
 
 OPEN_BATCHES_MAX = 1024
 """Batches begun and not yet published, at most; they wait on disk."""
+
+TASKS_A_SLOT_MAX = 64
 
 SHARE_SECONDS_MIN = 0.02
 """Towards the end work is cut finer, so that all workers end together, but not finer than this."""
@@ -79,6 +81,7 @@ class Schedule:
         schema: bytes | None,
         slots: int,
         unit_items: int | None,
+        range_items: int | None = None,
         condemned: dict[int, Failure],
         limit: int | None,
     ) -> None:
@@ -88,11 +91,13 @@ class Schedule:
         self.schema = schema
         self._slots = slots
         self._unit_items = unit_items
+        self._range_items = range_items
         self._condemned = condemned
         self._limit = limit
         self._open: dict[int, OpenBatch] = {}
         self._suspects: deque[tuple[OpenBatch, Range]] = deque()
         self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
+        self._begun: set[int] = set()
         self._next_id = 0
         self._has_suspect_running = False
         self._items_left = 0
@@ -105,16 +110,34 @@ class Schedule:
         return len(self._running)
 
     @property
+    def wants_task(self) -> bool:
+        """Whether a further task should be handed out. With ranges of a fixed size, of which many
+        are in hand, enough items besides those of the next range wait for a place."""
+        if self._range_items is None:
+            return self.outstanding < self._slots * self.tasks_a_slot
+        waiting = [
+            work.stop - work.start
+            for task_id, (_, work) in self._running.items()
+            if work is not None and task_id not in self._begun
+        ]
+        return sum(waiting[1:]) < self._slots
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether all batches have been opened. Until then there is more to do, even where
         nothing could be handed out: what is open must be published first."""
         return self._is_exhausted
 
     @property
-    def are_tasks_short(self) -> bool:
-        """Whether tasks are so short that a worker should have the next at hand already."""
+    def tasks_a_slot(self) -> int:
+        """How many tasks a worker should have at hand: a quarter of a second's work, so that it
+        does not wait while the driver publishes."""
         seconds = self._seconds_an_item
-        return seconds is not None and seconds * self._plan_batch_size() < CHUNK_SECONDS / 4
+        if seconds is None:
+            return 1
+        return max(
+            1, min(TASKS_A_SLOT_MAX, int(CHUNK_SECONDS / (seconds * self._plan_batch_size())))
+        )
 
     @property
     def staged_items(self) -> int:
@@ -258,6 +281,8 @@ class Schedule:
         return work
 
     def _size(self, items: int) -> int:
+        if self._range_items is not None:
+            return min(items, self._range_items)
         seconds = self._seconds_an_item
         if seconds is None:
             return 1
@@ -266,6 +291,14 @@ class Schedule:
 
     def _plan_batch_size(self) -> int:
         return self._plan.segments[0].batch_size if self._plan.segments else 1
+
+    def begun(self, task_id: int) -> None:
+        """All items of a task have been begun."""
+        self._begun.add(task_id)
+
+    def took(self, portion: Portion) -> None:
+        """Some items of a task that goes on are staged."""
+        self._open[portion.batch].chunks.extend(portion.chunks)
 
     def prepared(self, task_id: int, answer: Prepared) -> None:
         """A chunk came back: perhaps not all that was asked for, the rest is to be done again."""
@@ -389,6 +422,7 @@ class Schedule:
 
     def _close(self, task_id: int) -> tuple[OpenBatch, Range | None]:
         batch, work = self._running.pop(task_id)
+        self._begun.discard(task_id)
         if work is not None:
             batch.running -= 1
         self._has_suspect_running = False

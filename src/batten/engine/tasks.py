@@ -61,18 +61,34 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Items `start` to `stop` are finished: as `chunks`, or within `sealed`. What was asked for
-    beyond `stop` was not begun."""
+    """Items `start` to `stop` are finished: as `chunks`, within `sealed`, or in portions told
+    before. What was asked for beyond `stop` was not begun."""
 
     batch: int
     start: int
     stop: int
+    chunks: tuple[StagedChunk, ...] = ()
+    sealed: Sealed | None = None
+    executed: int = 0
+    failures: int = 0
+    first_failure: Failure | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Told before `Prepared` by work that has many items in hand: some of its items are staged."""
+
+    batch: int
     chunks: tuple[StagedChunk, ...]
-    sealed: Sealed | None
     executed: int
     failures: int
     first_failure: Failure | None
-    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Told before `Prepared`: all items have been begun, so that those of another task may be."""
 
 
 @dataclass(frozen=True, kw_only=True)

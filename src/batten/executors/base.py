@@ -22,7 +22,8 @@ class Mark(Protocol):
     def end(self) -> None: ...
 
 
-Work = Callable[[Any, Mark], Any]
+Work = Callable[[Any, Any], Any]
+"""Takes a task, and the `Mark` of the executor that runs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,15 @@ class TimedOut:
     seconds: float
 
 
-Event = Finished | Raised | Died | TimedOut
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """`work` tells something while it goes on; only work of the driver's own process can."""
+
+    task_id: int
+    value: Any
+
+
+Event = Finished | Raised | Died | TimedOut | Told
 
 
 class Executor(Protocol):
@@ -71,7 +80,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many tasks run at a time."""
+        """How many items are in hand at a time."""
         ...
 
     @property
@@ -87,7 +96,11 @@ class Executor(Protocol):
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:
         """At least one event, unless the time is up or no task is outstanding. Submitted tasks
-        each give exactly one event."""
+        each give exactly one event, besides what they tell before it."""
+        ...
+
+    def drain(self) -> None:
+        """Let the work in hand end, and begin no further item of it where that can be helped."""
         ...
 
     def stop(self) -> None:

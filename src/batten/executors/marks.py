@@ -43,6 +43,11 @@ class SlotMark:
     def __init__(self, record: memoryview) -> None:
         self._record = record
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in hand."""
+        return self._record[ITEM] == IDLE
+
     def begin(self, item: int) -> None:
         self._record[ITEM] = item
 

@@ -153,6 +153,9 @@ class ProcessExecutor:
         self._outstanding -= len(events)
         return events
 
+    def drain(self) -> None:
+        """A task is short, or one item."""
+
     def stop(self) -> None:
         """Kill all workers and what they started. The file of the marks stays as it is."""
         self._pending.clear()

@@ -44,6 +44,9 @@ class SerialExecutor:
         self._marks.records[0][ITEM] = IDLE
         return [Finished(task_id=task_id, value=value)]
 
+    def drain(self) -> None:
+        """A task is short, or one item."""
+
     def stop(self) -> None:
         self._tasks.clear()
         if self._marks is not None:

@@ -55,6 +55,9 @@ class ThreadExecutor:
         self._outstanding -= len(events)
         return events
 
+    def drain(self) -> None:
+        """A task is short, or one item."""
+
     def stop(self) -> None:
         self._outstanding = 0
         with suppress(Empty):

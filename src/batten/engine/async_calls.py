@@ -1,0 +1,112 @@
+"""Calling functions that await: tries, pauses, time limits and the patience that hosts ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import AsyncIterable, Callable, Sequence
+from typing import Any
+
+from batten.engine.calls import as_final, construct, pause_seconds_max
+from batten.engine.step import Step
+from batten.errors import BattenError
+from batten.executors.limits import Limits
+from batten.executors.marks import SlotMark
+from batten.executors.throttle import Throttle
+
+
+class AsyncCall:
+    """A step's function, ready to be called in the event loop; a class is constructed here, once.
+
+    A function that does not await is called in between, without a limit."""
+
+    def __init__(self, step: Step, draining: asyncio.Event) -> None:
+        self.kind = step.kind
+        self._function: Callable[..., Any] = step.function
+        if isinstance(step.function, type):
+            self._function = construct(step.function)
+        self._attempts = step.retries + 1
+        self._timeout_seconds = step.timeout_seconds
+        self._draining = draining
+        self._throttle: Throttle | None = None
+        if step.is_async:
+            self._places = asyncio.Semaphore(step.calls_max)
+            self._throttle = Throttle(step.limits or Limits(), step.calls_max)
+
+    async def run(self, value: Any, item: int, place: SlotMark) -> Any:
+        """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
+        on, item number `item` of the plan is in hand."""
+        attempt = 1
+        while True:
+            try:
+                if self._throttle is None:
+                    return await self._once(value)
+                async with self._places:
+                    return await self._try(value, item, place, self._throttle)
+            except BattenError:
+                raise
+            except (Exception, SystemExit) as error:
+                if attempt >= self._attempts:
+                    raise as_final(error, attempt) from error
+            if self._draining.is_set():
+                raise asyncio.CancelledError
+            await asyncio.sleep(random.uniform(0, pause_seconds_max(attempt)))
+            attempt += 1
+
+    async def _try(self, value: Any, item: int, place: SlotMark, throttle: Throttle) -> Any:
+        passed = await throttle.begin(value)
+        place.begin(item)
+        error: BaseException | None = None
+        try:
+            return await self._within_time(value)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            place.end()
+            throttle.end(passed, error)
+
+    async def _within_time(self, value: Any) -> Any:
+        limit = asyncio.timeout(self._timeout_seconds)
+        try:
+            async with limit:
+                return await self._once(value)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            seconds = self._timeout_seconds
+            raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the function cancelled itself") from None
+
+    async def _once(self, value: Any) -> Any:
+        made = self._function(value)
+        if inspect.isawaitable(made):
+            made = await made
+        if self.kind != "flat_map":
+            return made
+        return [row async for row in made] if isinstance(made, AsyncIterable) else list(made)
+
+
+class AsyncChain:
+    """The steps of a pipeline, for one item at a time each."""
+
+    def __init__(self, steps: Sequence[Step], draining: asyncio.Event) -> None:
+        self._calls = [AsyncCall(step, draining) for step in steps]
+
+    async def run(self, value: Any, item: int, place: SlotMark) -> list[Any]:
+        """What the steps make of the item: any number of values."""
+        values = [value]
+        for call in self._calls:
+            made = [(each, await call.run(each, item, place)) for each in values]
+            if call.kind == "map":
+                values = [result for _, result in made]
+            elif call.kind == "flat_map":
+                values = [row for _, rows in made for row in rows]
+            else:
+                values = [each for each, is_wanted in made if is_wanted]
+        return values

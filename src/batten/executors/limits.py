@@ -1,0 +1,202 @@
+"""How fast a host may be called: rates, what it asks for itself, and how much it bears.
+
+`Limits` is what the user says; `Limiter` keeps count by it. It has no clock: the time, in seconds
+that never go back, is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from batten.errors import UsageError
+
+BURST_SECONDS = 1.0
+"""A host that was idle may be given the calls of so long a time at once."""
+
+DECREASE = 0.7
+INCREASES_TO_CEILING = 20
+"""A host that is well again is back at full concurrency after so many rounds of calls."""
+
+TOO_MANY_REQUESTS = 429
+
+_CONNECTION_ERRORS = frozenset({"TransportError", "ClientConnectionError", "APIConnectionError"})
+"""What httpx, aiohttp and openai call theirs; not all of them derive from `ConnectionError`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How fast a step may call. Changes speed only, never results.
+
+    `requests_per_minute` and `tokens_per_minute` hold for each host; `tokens` estimates those of
+    a call from its item, `host` names the host that an item is for (without it there is one).
+    `adapts`: fewer calls at a time while a host answers 429 or 5xx or breaks connections, more
+    again when it does not. What a host asks for by `Retry-After` is always kept.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    tokens: Callable[[Any], float] | None = None
+    host: Callable[[Any], str] | None = None
+    adapts: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            rate = getattr(self, name)
+            if rate is not None and not (isinstance(rate, int | float) and 0 < rate < math.inf):
+                raise _refuse(f"{name} is {rate!r}.", "Give a number above zero.")
+        if (self.tokens_per_minute is None) != (self.tokens is None):
+            raise _refuse(
+                "tokens_per_minute= and tokens= need each other.",
+                "Say how many tokens a call takes: tokens=lambda item: len(item['prompt']) // 4.",
+            )
+
+
+def _refuse(what: str, next: str) -> UsageError:
+    return UsageError(what, safe="Nothing was read or written.", next=next)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overload:
+    """A call failed in a way that asks for patience, perhaps for so many seconds."""
+
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """A call that was let through to a host at a time."""
+
+    host: str
+    began: float
+
+
+class Pace:
+    """A rate, without a queue: it only knows when the next call is due."""
+
+    def __init__(self, per_minute: float) -> None:
+        self._seconds_each = 60 / per_minute
+        self._due = -math.inf
+
+    def wait_seconds(self, now: float) -> float:
+        return max(0.0, self._due - BURST_SECONDS - now)
+
+    def take(self, count: float, now: float) -> None:
+        """A single call may take more than the burst; those after it wait all the longer."""
+        self._due = max(self._due, now) + count * self._seconds_each
+
+
+@dataclass(kw_only=True)
+class _Host:
+    concurrency: float
+    requests: Pace | None
+    tokens: Pace | None
+    in_flight: int = 0
+    resumes: float = -math.inf
+    decreased: float = -math.inf
+
+
+class Limiter:
+    """Lets calls through to hosts. `concurrency` bounds those in flight to one host."""
+
+    def __init__(self, limits: Limits, concurrency: int) -> None:
+        self._limits = limits
+        self._ceiling = concurrency
+        self._hosts: dict[str, _Host] = {}
+
+    def wait_seconds(self, host: str, now: float) -> float:
+        """How long until a call may go, as things stand; infinite until another one ends."""
+        known = self._host(host)
+        if known.in_flight >= int(known.concurrency):
+            return math.inf
+        wait = max(0.0, known.resumes - now)
+        for pace in (known.requests, known.tokens):
+            if pace is not None:
+                wait = max(wait, pace.wait_seconds(now))
+        return wait
+
+    def begin(self, host: str, tokens: float, now: float) -> Pass:
+        """A call goes, whether or not it should have waited."""
+        known = self._host(host)
+        known.in_flight += 1
+        if known.requests is not None:
+            known.requests.take(1, now)
+        if known.tokens is not None:
+            known.tokens.take(tokens, now)
+        return Pass(host=host, began=now)
+
+    def end(self, passed: Pass, overload: Overload | None, now: float) -> None:
+        """The call ended: well or by a fault of its own, or because the host is overloaded."""
+        host = self._hosts[passed.host]
+        host.in_flight -= 1
+        if overload is None:
+            step = max(1.0, self._ceiling / INCREASES_TO_CEILING) / host.concurrency
+            host.concurrency = min(host.concurrency + step, self._ceiling)
+            return
+        if overload.retry_after_seconds is not None:
+            host.resumes = max(host.resumes, now + overload.retry_after_seconds)
+        # Calls that were in flight together tell of one overload, not of many.
+        if self._limits.adapts and passed.began > host.decreased:
+            host.concurrency = max(1.0, host.concurrency * DECREASE)
+            host.decreased = now
+
+    def cancel(self, passed: Pass) -> None:
+        """The call was given up, which tells nothing of the host."""
+        self._hosts[passed.host].in_flight -= 1
+
+    def concurrency(self, host: str) -> int:
+        """How many calls the host is thought to bear."""
+        return int(self._host(host).concurrency)
+
+    def _host(self, host: str) -> _Host:
+        known = self._hosts.get(host)
+        if known is None:
+            limits = self._limits
+            known = self._hosts[host] = _Host(
+                concurrency=float(self._ceiling),
+                requests=_pace(limits.requests_per_minute),
+                tokens=_pace(limits.tokens_per_minute),
+            )
+        return known
+
+
+def _pace(per_minute: float | None) -> Pace | None:
+    return Pace(per_minute) if per_minute is not None else None
+
+
+def find_overload(error: BaseException, wall_clock: datetime) -> Overload | None:
+    """What an exception of an HTTP client says of the host, or None where it is no overload.
+
+    Known by what it carries, `response.status_code` and `response.headers`, or `status` and
+    `headers`; or by its class, for connections that broke or took too long."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None) or getattr(error, "status", None)
+    if isinstance(status, int):
+        if status != TOO_MANY_REQUESTS and not 500 <= status <= 599:
+            return None
+        headers = getattr(response if response is not None else error, "headers", None)
+        return Overload(retry_after_seconds=_read_retry_after(headers, wall_clock))
+    if isinstance(error, ConnectionError | TimeoutError):
+        return Overload()
+    if any(kind.__name__ in _CONNECTION_ERRORS for kind in type(error).__mro__):
+        return Overload()
+    return None
+
+
+def _read_retry_after(headers: Any, wall_clock: datetime) -> float | None:
+    """The seconds that the header asks for, whether it has a number or a date."""
+    if not isinstance(headers, Mapping) and not hasattr(headers, "get"):
+        return None
+    text = str(headers.get("retry-after") or headers.get("Retry-After") or "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(text) - wall_clock).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return seconds if 0 <= seconds < math.inf else None
