@@ -14,7 +14,7 @@ from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure
 from batten.engine.context import Context
 from batten.engine.dataset import FoundDataset
-from batten.engine.flight import find_condemned
+from batten.engine.flight import find_blame
 from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
@@ -89,7 +89,7 @@ class Driver:
             slots=executor.slots,
             unit_items=unit,
             range_items=SOME_ITEMS_MAX if context.pipeline.is_async else None,
-            condemned=find_condemned(self._storage, self._layout, self._plan),
+            blame=find_blame(self._storage, self._layout, self._plan),
             limit=context.options.limit,
         )
         self._schedule.count_items(sum(self._plan.batch(batch).items for batch in pending))
@@ -107,6 +107,9 @@ class Driver:
         )
         try:
             with context.timed("prepare"):
+                # Arrow's first conversion imports NumPy and pandas where there are: once, before
+                # workers are forked, rather than in each of them.
+                pa.array([None])
                 executor.start(_make_work(context.pipeline, job))
                 self._reopen(executor, to_retry)
                 self._loop(executor)

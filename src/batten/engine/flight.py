@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 from batten.engine.calls import Failure
 from batten.engine.plan import Plan
@@ -15,35 +18,64 @@ from batten.storage.locks import current_holder
 
 CRASHES_MAX = 3
 
+COMPANY_SHARE = 8
+"""Suspects are tried an eighth at a time, so that each further crash leaves an eighth of them."""
 
-def find_condemned(storage: Storage, layout: Layout, plan: Plan) -> dict[int, Failure]:
-    """Items, by their number in the plan, that were in hand at three crashes of the whole run.
+
+@dataclass(frozen=True, kw_only=True)
+class Blame:
+    """What crashes of the whole run are blamed on, by the items' numbers in the plan.
+
+    `condemned` are not tried any more: in hand at three crashes, at one of them nothing else.
+    `suspects` were in hand at three crashes, each time with others, who may be innocent: they are
+    tried again, with no more than so many items in hand."""
+
+    condemned: Mapping[int, Failure]
+    suspects: Mapping[int, int]
+
+    def __bool__(self) -> bool:
+        return bool(self.condemned or self.suspects)
+
+
+def find_blame(storage: Storage, layout: Layout, plan: Plan) -> Blame:
+    """What is to blame, by what was in hand when runs were killed.
 
     A run that stopped in any orderly way left no marks. Crashes before the machine last started
     don't count: a power cut is no item's fault."""
-    boot = current_holder().boot
     crashes: Counter[int] = Counter()
-    for entry in storage.list(layout.runs):
-        if not entry.name.endswith(".inflight"):
-            continue
-        log = entry.name.removesuffix(".inflight") + ".jsonl"
-        if _find_boot(storage, log) != boot:
-            continue
-        try:
-            crashes.update(set(read_in_flight(storage.read(entry.name))))
-        except (FileNotFoundError, StorageError):
-            continue
-    condemned = {}
-    for item, count in crashes.items():
+    alone: set[int] = set()
+    for items in _read_tables(storage, layout):
+        crashes.update(items)
+        if len(items) == 1:
+            alone |= items
+    counts = {item: count for item, count in crashes.items() if count >= CRASHES_MAX}
+    condemned, suspects = {}, {}
+    for item, count in counts.items():
         batch = plan.batch_of_item(item)
-        if count >= CRASHES_MAX and batch is not None:
+        if batch is not None and item in alone:
             condemned[item] = Failure(
                 item=item - plan.batch(batch).first_item,
                 error=f"the item was in hand at {count} crashes of the whole run",
                 trace="",
                 attempts=count,
             )
-    return condemned
+        elif batch is not None:
+            as_often = sum(other >= count for other in counts.values())
+            suspects[item] = max(1, as_often // COMPANY_SHARE)
+    return Blame(condemned=condemned, suspects=suspects)
+
+
+def _read_tables(storage: Storage, layout: Layout) -> Iterator[set[int]]:
+    """The items in hand at each crash."""
+    boot = current_holder().boot
+    for entry in storage.list(layout.runs):
+        if not entry.name.endswith(".inflight"):
+            continue
+        log = entry.name.removesuffix(".inflight") + ".jsonl"
+        if _find_boot(storage, log) != boot:
+            continue
+        with suppress(FileNotFoundError, StorageError):
+            yield set(read_in_flight(storage.read(entry.name)))
 
 
 def forget(storage: Storage, layout: Layout) -> None:

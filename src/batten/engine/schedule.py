@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from batten.engine.bench import CHUNK_SECONDS
 from batten.engine.calls import Failure
+from batten.engine.flight import Blame
+from batten.engine.open_batch import OpenBatch, Range
 from batten.engine.plan import Plan
 from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 from batten.model.coverage import choose_cover
@@ -26,49 +27,6 @@ TELLING_ITEMS = 16
 """So many items tell their mean time better than what was thought before."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Items to be done. `deaths` counts the workers that died with it in hand."""
-
-    start: int
-    stop: int
-    deaths: int = 0
-    timeouts: int = 0
-    is_apart: bool = False
-    condemned: Failure | None = None
-
-
-@dataclass(kw_only=True)
-class OpenBatch:
-    """A batch that is being worked on."""
-
-    number: int
-    items: int
-    todo: deque[Range]
-    chunks: list[StagedChunk] = field(default_factory=list)
-    running: int = 0
-    is_sealing: bool = False
-    is_rowless: bool = False
-    sealed: Sealed | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all its items are staged and it can be sealed."""
-        return (
-            not self.todo
-            and not self.running
-            and self.sealed is None
-            and not self.is_sealing
-            and self.staged_items == self.items
-        )
-
-    @property
-    def staged_items(self) -> int:
-        if self.sealed is not None:
-            return self.items
-        return sum(chunk.items for chunk in self.chunks)
-
-
 class Schedule:
     """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage."""
 
@@ -82,7 +40,7 @@ class Schedule:
         slots: int,
         unit_items: int | None,
         range_items: int | None = None,
-        condemned: dict[int, Failure],
+        blame: Blame,
         limit: int | None,
     ) -> None:
         self._plan = plan
@@ -92,14 +50,13 @@ class Schedule:
         self._slots = slots
         self._unit_items = unit_items
         self._range_items = range_items
-        self._condemned = condemned
+        self._blame = blame
         self._limit = limit
         self._open: dict[int, OpenBatch] = {}
         self._suspects: deque[tuple[OpenBatch, Range]] = deque()
         self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
         self._begun: set[int] = set()
         self._next_id = 0
-        self._has_suspect_running = False
         self._items_left = 0
         self._seconds_an_item: float | None = None
         self._is_exhausted = False
@@ -161,10 +118,11 @@ class Schedule:
 
     def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
-        if self._has_suspect_running:
-            return None
-        # A batch that was opened just now may be all staged, and wants nothing but to be sealed.
-        found = self._next_seal() or self._next_work() or self._next_seal()
+        found: tuple[OpenBatch, Task, Range | None] | None = None
+        if not (self._suspects or any(w and w.company for _, w in self._running.values())):
+            # A batch that was opened just now may be all staged, and wants nothing but sealing.
+            found = self._next_seal() or self._next_work() or self._next_seal()
+        found = found or self._next_suspect()
         if found is None:
             return None
         batch, task, work = found
@@ -193,13 +151,19 @@ class Schedule:
     def _are_before_rowless(self, batch: OpenBatch) -> bool:
         return all(b.is_rowless for b in self._open.values() if b.number < batch.number)
 
+    def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
+        """Suspects are tried with nothing else in hand, and few of them at a time."""
+        running = [work for _, work in self._running.values()]
+        if not self._suspects or not all(work and work.company for work in running):
+            return None
+        batch, work = self._suspects[0]
+        items = sum(each.stop - each.start for each in running if each is not None)
+        if running and items + work.stop - work.start > (work.company or 0):
+            return None
+        self._suspects.popleft()
+        return self._give(batch, work)
+
     def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
-        if self._suspects:
-            if self._running:
-                return None
-            batch, work = self._suspects.popleft()
-            self._has_suspect_running = True
-            return self._give(batch, work)
         for batch in self._open.values():
             if batch.todo:
                 return self._give(batch, self._cut(batch))
@@ -246,25 +210,36 @@ class Schedule:
             batch.chunks, gaps = choose_cover(chunks, planned.items)
             self.adopted_items += batch.staged_items
             self._items_left -= batch.staged_items
-            for start, stop in gaps:
-                batch.todo.extend(self._split_condemned(planned.first_item, start, stop))
+            for work in self._split_blamed(planned.first_item, gaps):
+                if work.company is None:
+                    batch.todo.append(work)
+                else:
+                    self._suspects.append((batch, work))
         self._open[number] = batch
         return batch
 
-    def _split_condemned(self, first_item: int, start: int, stop: int) -> Iterator[Range]:
-        """The range, with items that are not to be tried any more on their own."""
-        if self._limit is not None:
-            stop = min(stop, max(start, self._limit - first_item))
-        cut = start
-        for item in sorted(self._condemned):
-            place = item - first_item
-            if cut <= place < stop:
+    def _split_blamed(self, first_item: int, gaps: Iterable[tuple[int, int]]) -> Iterator[Range]:
+        """The gaps as ranges, with items that crashes of the whole run are blamed on by
+        themselves: not to be tried any more, or with few others in hand."""
+        condemned, suspects = self._blame.condemned, self._blame.suspects
+        for start, end in gaps:
+            stop = end if self._limit is None else min(end, max(start, self._limit - first_item))
+            cut = start
+            for item in range(first_item + start, first_item + stop) if self._blame else ():
+                place = item - first_item
+                if item not in condemned and item not in suspects:
+                    continue
                 if place > cut:
                     yield Range(start=cut, stop=place)
-                yield Range(start=place, stop=place + 1, condemned=self._condemned[item])
+                yield Range(
+                    start=place,
+                    stop=place + 1,
+                    condemned=condemned.get(item),
+                    company=suspects.get(item),
+                )
                 cut = place + 1
-        if cut < stop:
-            yield Range(start=cut, stop=stop)
+            if cut < stop:
+                yield Range(start=cut, stop=stop)
 
     def _cut(self, batch: OpenBatch) -> Range:
         """The next range of the batch: what likely takes a quarter of a second, no more than a fair
@@ -348,14 +323,18 @@ class Schedule:
         start = work.start if item is None else min(max(item - first, work.start), work.stop - 1)
         unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
         suspect = Range(
-            start=start, stop=start + unit, deaths=work.deaths + 1, is_apart=work.is_apart
+            start=start,
+            stop=start + unit,
+            deaths=work.deaths + 1,
+            is_apart=work.is_apart,
+            company=1,
         )
         self._split_around(batch, work, suspect)
         if suspect.deaths < 2:
             self._suspects.append((batch, suspect))
         elif unit > 1:
             for place in range(suspect.start, suspect.stop):
-                single = Range(start=place, stop=place + 1, deaths=1, is_apart=True)
+                single = Range(start=place, stop=place + 1, deaths=1, is_apart=True, company=1)
                 self._suspects.append((batch, single))
         else:
             batch.todo.appendleft(
@@ -425,5 +404,4 @@ class Schedule:
         self._begun.discard(task_id)
         if work is not None:
             batch.running -= 1
-        self._has_suspect_running = False
         return batch, work
