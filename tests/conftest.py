@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
 import random
 import secrets
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
 
 import hypothesis
+import pyarrow.parquet as pq
 import pytest
 
 hypothesis.settings.register_profile("batten", deadline=None, print_blob=True)
@@ -28,3 +37,90 @@ def pytest_report_header() -> str:
 def seeded(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that depends on the seed and on the test, not on the order of tests."""
     return random.Random(f"{os.environ[SEED]} {request.node.nodeid}")
+
+
+@dataclasses.dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> list[str]:
+        """The three lines of an expected error: what happened, what is safe, what to do next."""
+        lines = self.err.rstrip("\n").split("\n")
+        assert "Traceback" not in self.err, self.err
+        assert len(lines) >= 3, self.err
+        return lines[-3:]
+
+    @property
+    def json(self) -> Any:
+        """The one object that was printed, and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclasses.dataclass
+class JobFolder:
+    """A folder with `job.py` in it, which the finished command runs as users run it."""
+
+    path: Path
+
+    def write(self, text: str, file: str = "job.py") -> JobFolder:
+        (self.path / file).write_text("import batten\n" + textwrap.dedent(text))
+        return self
+
+    def run(self, *words: str, job: str = "job.py", cwd: Path | None = None, **env: str) -> Ended:
+        return self.batten("run", job, *words, cwd=cwd, **env)
+
+    def batten(self, *words: str, cwd: Path | None = None, **env: str) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, "-m", "batten", *words],
+            cwd=cwd or self.path,
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=300,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def parts(self, output: str = "out") -> dict[str, bytes]:
+        """The bytes of the published parts."""
+        return {path.name: path.read_bytes() for path in sorted((self.path / output).iterdir())}
+
+    def rows(self, output: str = "out") -> list[dict[str, Any]]:
+        files = sorted((self.path / output).iterdir())
+        return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+    def quarantined(self, output: str = "out") -> dict[str, tuple[str, int]]:
+        """What failed, by key: the error and the attempts."""
+        folder = self.path / f"{output}.batten" / "quarantine"
+        return {
+            row["key"]: (row["error"], row["attempts"])
+            for file in sorted(folder.iterdir())
+            for row in pq.read_table(file).to_pylist()
+        }
+
+    def snapshot(self) -> dict[str, tuple[int, str]]:
+        """Every file below the folder but locks, with its time and a digest."""
+        return {
+            str(path.relative_to(self.path)): (
+                path.stat().st_mtime_ns,
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+            )
+            for path in self.path.rglob("*")
+            if path.is_file() and path.name != "lock"
+        }
+
+    def calls(self) -> list[str]:
+        """What the job's function noted in `calls`, a line each."""
+        path = self.path / "calls"
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobFolder:
+    return JobFolder(tmp_path)

@@ -108,6 +108,13 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
     )
 
 
+def look_again(context: Context, dataset: FoundDataset) -> FoundDataset:
+    """What is there after things were brought in order; what was decided stands."""
+    observation, judgement = observe_free(context)
+    refuse_damaged(context, observation, judgement)
+    return replace(dataset, observation=observation, judgement=judgement)
+
+
 def observe_free(context: Context) -> tuple[Observation, Judgement]:
     """What is on disk, as seen by the one who holds the lock. Raises `StorageError` where something
     could not be read this time: what it holds is not known, so it is not called damaged."""
@@ -119,7 +126,7 @@ def observe_free(context: Context) -> tuple[Observation, Judgement]:
 
 def _find(observation: Observation, fingerprint: Fingerprint) -> Found:
     config = observation.config
-    if config is None:
+    if config is None or not (observation.segments or observation.parts):
         return Found.NOTHING
     if config.fingerprint.digest != fingerprint.digest and not _is_blank(observation, fingerprint):
         return Found.CHANGED

@@ -68,7 +68,11 @@ def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
     Raises `UsageError` that names the file and the line for whatever is wrong with it. The module
     stays in `sys.modules`, and its folder first on `sys.path`, so that workers find its functions.
     """
-    request = _parse(spec)
+    try:
+        request = _parse(spec)
+    except OSError as error:
+        request = _Request(spec, Path(spec), None)
+        raise request.refusal(f"{spec} cannot be read: {error.strerror}.") from error
     folder = request.path.parent
     token = job_folder.set(folder)
     try:

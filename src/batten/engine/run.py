@@ -9,7 +9,14 @@ from pathlib import Path
 
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context, RunOptions
-from batten.engine.dataset import FoundDataset, bring_in_order, look, observe_free, refuse_damaged
+from batten.engine.dataset import (
+    FoundDataset,
+    bring_in_order,
+    look,
+    look_again,
+    observe_free,
+    refuse_damaged,
+)
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
@@ -86,6 +93,10 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next="Use processes, the default, or leave the time limit out.",
         )
+    if pipeline.settings.schema is not None:
+        from batten.engine.schema import read_schema_option
+
+        read_schema_option(pipeline.settings.schema, pipeline.settings.key_column)
     return Path(pipeline.output)
 
 
@@ -150,7 +161,7 @@ def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> R
 def _work(context: Context, dataset: FoundDataset) -> Report:
     storage, layout, pipeline = context.storage, context.layout, context.pipeline
     if bring_in_order(context, dataset):
-        dataset = look(context, dataset.fingerprint, dataset.work)
+        dataset = look_again(context, dataset)
     with context.timed("plan"):
         plan, seen = extend_plan(
             storage,

@@ -6,6 +6,7 @@ neighbours look: a chunk's rows give the same result together, apart, and in any
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,6 +38,13 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
             f"schema= is a {type(option).__name__}.",
             safe="Nothing was read or written.",
             next='Give a pyarrow schema, or a dict: schema={"frames": "int64", "name": "string"}.',
+        )
+    repeated = sorted(name for name, count in Counter(f.name for f in fields).items() if count > 1)
+    if repeated:
+        raise UsageError(
+            f"schema= has the column {repeated[0]!r} twice.",
+            safe="Nothing was read or written.",
+            next="Name each column once.",
         )
     return pa.schema([field for field in fields if field.name != key_column])
 
