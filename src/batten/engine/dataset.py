@@ -30,6 +30,12 @@ from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlie
 
 SHOWN_KEYS = 5
 
+BATCH_SIZE_MIN = 1000
+BATCH_SIZE_MAX = 10_000
+BATCHES_ABOUT = 25
+"""Where the job does not say how many items make a part: few parts, and none too large for
+memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundDataset:
@@ -269,16 +275,30 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     return has_new_config or bool(observation.early)
 
 
+def choose_batch_size(context: Context, config: Config | None) -> int:
+    """What the job says, else what the dataset has, else by how many items there are."""
+    said = context.pipeline.settings.batch_size
+    if said is not None:
+        return said
+    if config is not None:
+        return config.batch_size
+    batches = BATCHES_ABOUT * BATCH_SIZE_MIN
+    count = context.pipeline.source.count_items() or 0
+    rounded = -(-count // batches) * BATCH_SIZE_MIN
+    return min(max(rounded, BATCH_SIZE_MIN), BATCH_SIZE_MAX)
+
+
 def _write_config(context: Context, dataset: FoundDataset) -> None:
     """Where an earlier one is replaced, nothing was published under it: its plan and schema go
     first, from the end, so that what a crash leaves is a shorter plan of the earlier one."""
     storage, layout = context.storage, context.layout
     settings = context.pipeline.settings
     before = dataset.observation.config
+    batch_size = choose_batch_size(context, before)
     earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
     config = Config(
         fingerprint=dataset.fingerprint,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         key_column=settings.key_column,
         source=next(iter(context.pipeline.source.identity.values()), ""),
         sink="parquet",

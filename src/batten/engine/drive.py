@@ -74,7 +74,7 @@ class Driver:
         units = [step.items for step in steps if step.kind == "map_batches"]
         unit = None
         if units:
-            sizes = [size or context.pipeline.settings.batch_size for size in units]
+            sizes = [size or self._plan.batch_size for size in units]
             unit = max(sizes)
         timeouts = [s.timeout_seconds for s in steps if s.timeout_seconds is not None]
         executor = self._make_executor(max(timeouts) if timeouts else None)

@@ -34,7 +34,8 @@ def fingerprint_pipeline(
     for name, value in parameters.items():
         parts[f"parameter {name}"] = value
     settings = pipeline.settings
-    parts["batch size"] = str(settings.batch_size)
+    if settings.batch_size is not None:
+        parts["batch size"] = str(settings.batch_size)
     parts["key column"] = settings.key_column
     work = combine(parts, places)
     if settings.schema is not None:

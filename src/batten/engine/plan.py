@@ -61,6 +61,10 @@ class Plan:
         return sum(segment.batches for segment in self.segments)
 
     @property
+    def batch_size(self) -> int:
+        return self.segments[-1].batch_size if self.segments else 1
+
+    @property
     def items(self) -> int:
         return sum(segment.items for segment in self.segments)
 

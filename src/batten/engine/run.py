@@ -12,6 +12,7 @@ from batten.engine.context import Context, RunOptions
 from batten.engine.dataset import (
     FoundDataset,
     bring_in_order,
+    choose_batch_size,
     look,
     look_again,
     observe_free,
@@ -168,7 +169,7 @@ def _work(context: Context, dataset: FoundDataset) -> Report:
             layout,
             pipeline.source,
             plan_of(context, dataset),
-            pipeline.settings.batch_size,
+            choose_batch_size(context, dataset.observation.config),
             limit=context.options.limit,
             before_change=lambda: _withdraw_completion(context, dataset),
         )

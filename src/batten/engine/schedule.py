@@ -265,7 +265,7 @@ class Schedule:
         return max(1, min(items, int(CHUNK_SECONDS / seconds), share))
 
     def _plan_batch_size(self) -> int:
-        return self._plan.segments[0].batch_size if self._plan.segments else 1
+        return self._plan.batch_size
 
     def begun(self, task_id: int) -> None:
         """All items of a task have been begun."""
