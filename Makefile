@@ -10,16 +10,17 @@ BATTEN_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export BATTEN_SEED := $(BATTEN_SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint crash bench clean
+.PHONY: help setup demo demo-synthetic test check lint crash bench clean
 
 help:
-	@echo "make demo    the main job on real video clips: killed, diagnosed, resumed, verified"
-	@echo "make test    all tests, with sampled crash sweeps"
-	@echo "make check   what CI runs: style, types, layers, tests"
-	@echo "make crash   the complete crash sweeps"
-	@echo "make bench   the benchmarks, as tables"
-	@echo "make setup   .venv with everything in it"
-	@echo "make clean   removes what the above left, .venv included"
+	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
+	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
+	@echo "make test            all tests, with sampled crash sweeps"
+	@echo "make check           what CI runs: style, types, layers, tests"
+	@echo "make crash           the complete crash sweeps"
+	@echo "make bench           the benchmarks, as tables"
+	@echo "make setup           .venv with everything in it"
+	@echo "make clean           removes what the above left, .venv included"
 
 setup: .venv/.installed-dev
 
@@ -32,6 +33,9 @@ setup: .venv/.installed-dev
 demo: .venv/.installed-demo
 	@$(BIN)/python examples/video_features/demo.py
 
+demo-synthetic: .venv/.installed-demo
+	@$(BIN)/python examples/synthetic_data/demo.py
+
 test: .venv/.installed-dev
 	@echo "BATTEN_SEED=$(BATTEN_SEED)"
 	$(PYTEST) -n 2
@@ -40,6 +44,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy examples/synthetic_data
 	$(BIN)/lint-imports
 
 check: lint test
