@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batten.engine.arrays import integers
 from batten.engine.items import Done, ItemRunner
 from batten.engine.pieces import Piece, cut_pieces, encode_piece, load_piece
 from batten.engine.plan import Plan, PlanBatch
@@ -222,7 +223,7 @@ class Bench:
         data = table.drop_columns([job.key_column]).replace_schema_metadata(None)
         numbers = {key: n for n, key in enumerate(job.plan.key_column(batch).to_pylist())}
         items = [numbers[key] for key in table.column(job.key_column).to_pylist()]
-        data = data.append_column(ITEM, pa.array(items, pa.int64()))
+        data = data.append_column(ITEM, integers(items))
         for outcome, run in groupby(decode_outcomes(described.outcomes), _is_quarantined):
             stop = start + sum(1 for _ in run)
             if outcome:

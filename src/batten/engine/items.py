@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from batten.engine.arrays import integers
 from batten.engine.calls import Call, Chain, Failure, ItemFailedError, describe_error
 from batten.engine.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.engine.schema import Unfit
@@ -254,7 +255,7 @@ class UnitCalls:
                 f"the result has {made.num_rows} rows for {len(owners)} and no column "
                 f"{self._key_column!r} that says which are whose"
             )
-        made = made.combine_chunks().append_column(ITEM, pa.array(items, pa.int64()))
+        made = made.combine_chunks().append_column(ITEM, integers(items))
         return made if items == sorted(items) else made.sort_by(ITEM).combine_chunks()
 
     def _follow(self, made: pa.Table, keys: Sequence[Any], start: int) -> list[pa.Table]:

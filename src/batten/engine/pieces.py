@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
+from batten.engine.arrays import integers
 from batten.engine.calls import Failure
 from batten.engine.rows import ITEM
 from batten.model.coverage import mark_items
@@ -70,7 +71,7 @@ def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Fail
 def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChunk]:
     """The bytes of a staged chunk, and what its name says. `work` is the fingerprint of what made
     it."""
-    table = piece.table if piece.table is not None else pa.table({ITEM: pa.array([], pa.int64())})
+    table = piece.table if piece.table is not None else pa.table({ITEM: integers([])})
     about = {
         "batch": batch,
         "start": piece.start,

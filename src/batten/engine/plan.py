@@ -123,10 +123,9 @@ class Plan:
             table = self._columns(batch)
             if table is not None:
                 return table.column("key")
-        import pyarrow as pa
+        from batten.engine.arrays import integers
 
-        ordinals = list(range(batch.first_item, batch.first_item + batch.items))
-        return pa.array(ordinals, pa.int64())
+        return integers(range(batch.first_item, batch.first_item + batch.items))
 
     def key_texts(self, batch: PlanBatch) -> list[str]:
         return [str(key) for key in self.key_column(batch).to_pylist()]

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from batten.engine.key_index import KeyIndex
 from batten.engine.plan import Plan
@@ -249,24 +250,28 @@ def _encode_segment(
 ) -> tuple[Segment, bytes | memoryview]:
     import pyarrow as pa
 
-    columns: dict[str, tuple[int, pa.DataType]] = {}
-    for place, (name, kind) in enumerate(
-        (("key", pa.string()), ("position", pa.int64()), ("payload", pa.large_binary()))
-    ):
-        if rows and rows[0][place] is not None:
-            columns[name] = (place, kind)
+    from batten.engine.arrays import integers, large_binaries, texts
+
+    possible: list[tuple[pa.Field, Callable[[list[Any]], pa.Array]]] = [
+        (pa.field("key", pa.string()), texts),
+        (pa.field("position", pa.int64()), integers),
+        (pa.field("payload", pa.large_binary()), large_binaries),
+    ]
+    columns = [
+        (place, field, make)
+        for place, (field, make) in enumerate(possible)
+        if rows and rows[0][place] is not None
+    ]
     if not columns:
         return _make_segment(before, len(rows), batch_size, look, is_keyed=is_keyed), b""
-    schema = pa.schema([(name, kind) for name, (_, kind) in columns.items()])
+    schema = pa.schema([field for _, field, _ in columns])
     sink = pa.BufferOutputStream()
     keys = []
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     with pa.ipc.new_file(sink, schema, options=options) as writer:
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
-            arrays = [
-                pa.array([row[place] for row in batch], kind) for place, kind in columns.values()
-            ]
+            arrays = [make([row[place] for row in batch]) for place, _, make in columns]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
             if is_keyed:
                 keys.append(describe_keys(row[0] or "" for row in batch))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from batten.engine.arrays import integers
 from batten.engine.calls import Failure
 from batten.engine.clock import utc_now
 from batten.engine.pieces import Piece
@@ -111,7 +112,7 @@ def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Arra
     """The key of each row. Where each item has one row, these are the keys of the plan: taking them
     one by one would import Arrow's functions, for a good part of the time of a short run."""
     keys = plan.key_column(batch)
-    return keys if items == list(range(batch.items)) else keys.take(pa.array(items, pa.int64()))
+    return keys if items == list(range(batch.items)) else keys.take(integers(items))
 
 
 def _describe(
