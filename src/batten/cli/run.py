@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from batten.errors import UsageError
 
 if TYPE_CHECKING:
-    from batten.engine.report import Report
+    from batten.engine.report import Finalized, Report
 
 NAME = "run"
 HELP = "run a job, or go on with it where it ended"
@@ -146,11 +146,22 @@ def describe_report(report: Report) -> list[str]:
         )
     if report.vanished_items:
         lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0:
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
         lines.append(f"  see why: batten show {shlex.quote(report.path)}")
     return lines
+
+
+def _describe_finalized(finalized: Finalized) -> str:
+    told = {
+        "complete": f"finalized, {finalized.rows:,} rows",
+        "nothing-to-do": f"up to date, {finalized.rows:,} rows",
+        "limited": "not finalized: the run was limited",
+        "planned": "would be finalized",
+    }
+    return f"  {finalized.path}: {told[finalized.status]}"
 
 
 _TITLES = {

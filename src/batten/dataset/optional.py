@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import Any
 
 from batten.errors import UsageError
@@ -13,8 +15,18 @@ def import_optional(module: str, what_for: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UsageError(
-            f"{what_for} needs {module}, which can't be imported: {error}.",
-            safe="Nothing was read or written.",
-            next=f"Install it: pip install {module}",
-        ) from error
+        raise _missing(module, what_for, str(error)) from error
+
+
+def ensure_optional(module: str, what_for: str) -> None:
+    """Raises the same where the module is not installed; imports nothing."""
+    if module not in sys.modules and importlib.util.find_spec(module) is None:
+        raise _missing(module, what_for, "it is not installed")
+
+
+def _missing(module: str, what_for: str, why: str) -> UsageError:
+    return UsageError(
+        f"{what_for} needs {module}, which can't be imported: {why}.",
+        safe="Nothing was read or written.",
+        next=f"Install it: pip install {module}",
+    )

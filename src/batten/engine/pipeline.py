@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from batten.engine.finalizer import Finalizer, make_finalizer
 from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
@@ -54,6 +55,7 @@ class Pipeline:
     settings: Options = field(default_factory=Options)
     written_output: str = ""
     folder: Path = field(default_factory=current_folder)
+    finalizers: tuple[Finalizer, ...] = ()
 
     @property
     def is_async(self) -> bool:
@@ -180,6 +182,31 @@ class Pipeline:
                 next='Name a folder of its own: .write_parquet("features/").',
             )
         return replace(self, output=self.folder / written, written_output=written)
+
+    def finalize(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        into: str | os.PathLike[str],
+        version: str | None = None,
+    ) -> Pipeline:
+        """When the dataset is complete, make a second one of all its rows, at `into`.
+
+        `function` takes and returns an Arrow table; where its argument is annotated so, it takes a
+        Polars LazyFrame or a DuckDB relation, which need not fit into memory. The result is put in
+        place in one step; while neither the first dataset nor the function changes, a run has
+        nothing to do. Several may follow each other; each is given the first dataset. `version`
+        declares the function's identity where its code cannot be compared.
+        """
+        if self.output is None:
+            raise UsageError(
+                ".finalize() stands before the sink.",
+                safe="Nothing was read or written.",
+                next="Put it after .write_parquet().",
+            )
+        others = [self.output, *(each.output for each in self.finalizers)]
+        made = make_finalizer(function, self.folder / into, version=version, others=others)
+        return replace(self, finalizers=(*self.finalizers, made))
 
     def options(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -11,3 +12,9 @@ job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
 def current_folder() -> Path:
     """The folder of the job file that is being loaded, else the process's own."""
     return job_folder.get() or Path.cwd()
+
+
+def show_path(path: Path) -> str:
+    """The path as one would name it from the current folder."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("../..") else relative

@@ -10,6 +10,16 @@ from batten.model.accounting import Accounts
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finalized:
+    """A second dataset after the run. `status`: complete (made anew by this run), nothing-to-do,
+    limited (the first is not complete, so it was left as it is) or planned (a dry run)."""
+
+    path: str
+    status: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The end of a run; `batten run --json` prints it.
 
@@ -29,6 +39,7 @@ class Report:
     vanished_items: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     run: str = ""
+    finalized: tuple[Finalized, ...] = ()
     error: BattenError | None = None
 
     @property
@@ -62,6 +73,7 @@ class Report:
             "vanished_items": self.vanished_items,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "run": self.run,
+            "finalized": [dict(vars(each)) for each in self.finalized],
         }
         if self.error is not None:
             value["error"] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from batten.engine.dataset import (
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
+from batten.engine.place import show_path
 from batten.engine.plan import Plan
 from batten.engine.planning import count_new_items, extend_plan
 from batten.engine.progress import Progress, Silent
@@ -62,7 +62,7 @@ def run_on(
         options=options,
         storage=storage,
         layout=Layout(output.name),
-        path=_shown(output),
+        path=show_path(output),
         run=new_run(),
         progress=progress or Silent(),
     )
@@ -71,12 +71,6 @@ def run_on(
     except BattenError as error:
         error.__dict__.setdefault("report", _report(context, "failed", None))
         raise
-
-
-def _shown(output: Path) -> str:
-    """The output as one would name it from the current folder."""
-    relative = os.path.relpath(output)
-    return str(output) if relative.startswith("../..") else relative
 
 
 def _check(pipeline: Pipeline, options: RunOptions) -> Path:
@@ -103,8 +97,12 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
 
 def _run(context: Context) -> Report:
     fingerprint, work = fingerprint_pipeline(context.pipeline, context.options.parameters)
+    if context.pipeline.finalizers:
+        from batten.engine.finalize import check_finalizers
+
+        check_finalizers(context.pipeline.finalizers)
     if context.options.is_dry_run:
-        return _dry_run(context, fingerprint, work)
+        return _finalize(context, _dry_run(context, fingerprint, work))
     with ExitStack() as stack:
         stack.enter_context(context.signals)
         if context.storage.find(context.layout.control) is None:
@@ -114,8 +112,18 @@ def _run(context: Context) -> Report:
         stack.callback(context.progress.close)
         roll_forward(context.storage, context.layout)
         if context.options.is_fresh:
-            return _run_fresh(context, fingerprint, work)
-        return _work(context, look(context, fingerprint, work))
+            report = _run_fresh(context, fingerprint, work)
+        else:
+            report = _work(context, look(context, fingerprint, work))
+        return _finalize(context, report)
+
+
+def _finalize(context: Context, report: Report) -> Report:
+    if not context.pipeline.finalizers:
+        return report
+    from batten.engine.finalize import finalize_all
+
+    return finalize_all(context, report)
 
 
 def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:

@@ -91,15 +91,15 @@ class PartVerifier:
             yield Code.ROWS_DIFFER, f"it has {table.num_rows} rows; {claim.rows} were recorded"
         config = self._observation.config
         column = config.key_column if config is not None else table.column_names[0]
-        if column not in table.column_names:
+        if column and column not in table.column_names:
             yield Code.SCHEMA_DIFFERS, f"it has no column {column!r}, which holds the keys"
             return
         if self._schema is not None:
-            schema = table.drop_columns([column]).schema
+            schema = table.drop_columns([column] if column else []).schema
             if not schema.equals(self._schema, check_metadata=False):
                 yield Code.SCHEMA_DIFFERS, "its columns are not those of schema.json"
         keys = self._keys.find(planned)
-        if keys is not None:
+        if keys is not None and column:
             found = [key for key, _ in groupby(table.column(column).to_pylist())]
             wanted = select_keys(keys, claim, Outcome.COMMITTED)
             if found != wanted:

@@ -42,7 +42,8 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """`dataset.json`: what this dataset is. `next` is the command that runs its job again."""
+    """`dataset.json`: what this dataset is. `next` is the command that runs its job again, and
+    `key_column` is empty where the items are the rows themselves."""
 
     fingerprint: Fingerprint
     batch_size: int

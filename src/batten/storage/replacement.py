@@ -61,6 +61,8 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
             storage.replace(fresh.output, layout.output)
         else:
             storage.exchange(fresh.output, layout.output)
+    # Where neither has parts there is nothing to tell them apart by, nor to exchange.
+    storage.ensure_folder(layout.output)
     storage.sync_names(folder_of(layout.output))
     _move_entries(storage, layout, journal)
     delete_tree(storage, layout.fresh_folder)

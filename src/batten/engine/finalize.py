@@ -1,0 +1,196 @@
+"""Finalize: of the whole published dataset a second one is made, and put in place in one step.
+
+It is made whole in `final.batten/fresh/`; `storage.replacement` puts it in place, also the first
+time. Its items are its rows, and its fingerprint says what it was made of and by what: while that
+is the same, there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from batten.dataset.judge import Judgement
+from batten.dataset.observe import Observation
+from batten.dataset.optional import ensure_optional
+from batten.engine.clock import utc_now
+from batten.engine.context import Context
+from batten.engine.dataset import observe_free, refuse_damaged
+from batten.engine.finalizer import Finalizer
+from batten.engine.fingerprint import combine, describe_function
+from batten.engine.place import show_path
+from batten.engine.report import Finalized, Report
+from batten.errors import BattenError, CorruptError, RefusedError
+from batten.model.names import Layout
+from batten.model.published import decode_published
+from batten.model.records import Completion, Fingerprint, Unreadable, decode_record
+from batten.storage.local import LocalStorage
+from batten.storage.locks import current_holder
+from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
+from batten.storage.upkeep import delete_orphans
+
+MADE_OF = "finalized from"
+"""The part of the fingerprint that names the first dataset."""
+
+PART_ROWS_MAX = 1 << 17
+PART_BYTES = 1 << 26
+"""A part has so many rows as the first dataset has in so many bytes, and never more than those."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The second dataset: where, by what, and what it will be."""
+
+    finalizer: Finalizer
+    context: Context
+    fingerprint: Fingerprint
+    part_rows: int
+
+    @property
+    def made_of(self) -> str:
+        return self.fingerprint.parts[MADE_OF]
+
+
+def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
+    """Raise before the work begins what would else be raised when it is done."""
+    for finalizer in finalizers:
+        describe_function(finalizer.function, version=finalizer.version)
+        if finalizer.form != "arrow":
+            ensure_optional(finalizer.form, f".finalize({finalizer.name})")
+
+
+def finalize_all(context: Context, report: Report) -> Report:
+    """Bring every second dataset up to date with the first, under whose lock this is called; of a
+    dry run, say what would be done. An error that is raised carries the report."""
+    done: list[Finalized] = []
+    for finalizer in context.pipeline.finalizers:
+        try:
+            done.append(_finalize(context, finalizer, report))
+        except BattenError as error:
+            reached = replace(report, status="failed", finalized=tuple(done))
+            error.__dict__.setdefault("report", reached)
+            raise
+    is_made = any(each.status == "complete" for each in done)
+    return replace(
+        report,
+        status="complete" if is_made else report.status,
+        finalized=tuple(done),
+        seconds=dict(context.seconds),
+    )
+
+
+def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finalized:
+    path = show_path(finalizer.output)
+    if report.status == "limited":
+        return Finalized(path=path, status="limited", rows=0)
+    accounts = report.accounts
+    if report.status == "planned" and accounts and accounts.pending + accounts.staged:
+        return Finalized(path=path, status="planned", rows=0)
+    with context.timed("finalize"):
+        target = _aim(context, finalizer, path)
+        if report.status == "planned":
+            rows = _find_up_to_date(target, *_look(target))
+            status = "planned" if rows is None else "nothing-to-do"
+            return Finalized(path=path, status=status, rows=rows or 0)
+        return _bring_up_to_date(context, target)
+
+
+def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
+    output = finalizer.output
+    first = context.pipeline.output
+    folder = first.parent if first is not None else output.parent
+    is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
+    completion = decode_record(Completion, context.storage.read(context.layout.complete))
+    part_rows = _count_part_rows(completion)
+    made_of = os.path.relpath(folder / context.layout.output, output.parent)
+    described = describe_function(finalizer.function, version=finalizer.version)
+    parts = {
+        MADE_OF: made_of,
+        "data": _digest_input(context, len(completion.part_sizes)),
+        "step": f"finalize {described.name}, given {finalizer.form}",
+        **described.parts,
+        "batch size": str(part_rows),
+    }
+    return Target(
+        finalizer=finalizer,
+        context=replace(
+            context,
+            storage=context.storage if is_beside else LocalStorage(output.parent),
+            layout=Layout(output.name),
+            path=path,
+        ),
+        fingerprint=combine(parts, described.places),
+        part_rows=part_rows,
+    )
+
+
+def _count_part_rows(completion: Completion) -> int:
+    size = sum(completion.part_sizes)
+    return max(1, min(PART_ROWS_MAX, PART_BYTES * completion.rows // max(1, size)))
+
+
+def _digest_input(context: Context, parts: int) -> str:
+    """Stands for the bytes of all parts of the first dataset, by their commit records."""
+    digest = hashlib.sha256()
+    for batch in range(parts):
+        name = context.layout.commit(batch)
+        try:
+            record = decode_published(context.storage.read(name))
+        except (FileNotFoundError, Unreadable) as error:
+            raise CorruptError(
+                f"{name} can't be read: {error}.",
+                safe="Nothing was changed.",
+                next=f"Run: batten verify {context.path}",
+            ) from error
+        digest.update(f"{batch}:{record.digest}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _look(target: Target) -> tuple[Observation, Judgement]:
+    """What is there; raises where it is damaged or another's."""
+    context = target.context
+    observation, judgement = observe_free(context)
+    if not context.options.is_fresh:
+        refuse_damaged(context, observation, judgement)
+    config = observation.config
+    found = config.fingerprint.parts.get(MADE_OF) if config is not None else target.made_of
+    if found != target.made_of:
+        was = f"finalized from {found}" if found is not None else "not made by finalize"
+        raise RefusedError(
+            f"{context.path} is another dataset, {was}, and would be replaced.",
+            safe=f"Nothing was changed; {target.made_of} is complete.",
+            next="Finalize into another folder.",
+        )
+    return observation, judgement
+
+
+def _find_up_to_date(target: Target, observation: Observation, judgement: Judgement) -> int | None:
+    """The rows of what is there, if that is what would be made now."""
+    config = observation.config
+    is_same = config is not None and config.fingerprint.digest == target.fingerprint.digest
+    is_kept = is_same and not target.context.options.is_fresh
+    return judgement.rows if is_kept and observation.completion is not None else None
+
+
+def _bring_up_to_date(context: Context, target: Target) -> Finalized:
+    inner = target.context
+    storage, layout = inner.storage, inner.layout
+    if storage.find(layout.control) is None:
+        _look(target)
+        storage.ensure_folder(layout.control)
+    with storage.lock(layout.lock, current_holder()):
+        roll_forward(storage, layout)
+        observation, judgement = _look(target)
+        delete_orphans(storage, [entry.name for entry in judgement.orphans])
+        delete_tree(storage, layout.fresh_folder)
+        rows = _find_up_to_date(target, observation, judgement)
+        if rows is not None:
+            return Finalized(path=inner.path, status="nothing-to-do", rows=rows)
+        from batten.engine.final_making import make_second
+
+        rows = make_second(context, target)
+        storage.ensure_folder(layout.staging)
+        replace_dataset(storage, layout, run=context.run, time=utc_now())
+        return Finalized(path=inner.path, status="complete", rows=rows)
