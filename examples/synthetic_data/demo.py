@@ -25,7 +25,7 @@ UNDISTURBED = WORK / "undisturbed"
 BATTEN = Path(sys.executable).with_name("batten")
 RUN = ("run", "synthesize.py")
 
-RECORDS = 300
+RECORDS = 200
 MORE = 30
 ANSWER_MILLISECONDS = 200
 IDLE_SECONDS_MAX = 60
@@ -111,7 +111,7 @@ def run_and_kill(model: Model) -> tuple[dict[str, Any], int]:
     finally:
         process.kill()
         process.wait()
-    promise(process.returncode == -signal.SIGKILL, "SIGKILL, with calls in flight")
+    promise(process.returncode == -signal.SIGKILL, "SIGKILL, without a warning")
     return diagnose(), model.counts()["answered"]
 
 
@@ -145,6 +145,9 @@ def check() -> None:
     title("Trust it?")
     batten("verify", "conversations")
     batten("show", "conversations")
+    batten("verify", "training")
+    rows, kept = count_rows("conversations"), count_rows("training")
+    promise(0 < kept < rows, f"finalized: {kept} rows of {rows}, each question once")
     report = run()
     promise(report["status"] == "nothing-to-do", "run once more: nothing to do")
 
@@ -155,6 +158,8 @@ def extend(model: Model) -> None:
     report = run(records=RECORDS + MORE)
     promise(report["executed_items"] == MORE, "only the new ones were run")
     promise(model.counts()["answered"] == before + MORE, f"only {MORE} calls were paid for")
+    rows = report["finalized"][0]["rows"]
+    promise(count_rows("training") == rows, f"and training/ was made anew, with {rows} rows")
 
 
 def change_the_model(model: Model) -> None:
@@ -170,7 +175,8 @@ def compare_with_undisturbed() -> None:
     names = sorted(
         str(path.relative_to(folder))
         for folder in (WORK, UNDISTURBED)
-        for path in (folder / "conversations").iterdir()
+        for output in ("conversations", "training")
+        for path in (folder / output).iterdir()
     )
     same, different, missing = filecmp.cmpfiles(WORK, UNDISTURBED, set(names), shallow=False)
     promise(
@@ -181,9 +187,14 @@ def compare_with_undisturbed() -> None:
 
 def show_rows() -> None:
     title("A few rows")
-    rows = pq.read_table(WORK / "conversations").to_pylist()
+    rows = pq.read_table(WORK / "training").to_pylist()
     for row in rows[:: len(rows) // 4]:
-        print(f"  {row['key']:4}  ({row['mood']}) {row['question']}\n        {row['answer']}")
+        print(f"  {row['key']:4}  {row['split']:<5}  ({row['mood']}) {row['question']}")
+        print(f"               {row['answer']}")
+
+
+def count_rows(output: str) -> int:
+    return int(pq.read_table(WORK / output, columns=["key"]).num_rows)
 
 
 def diagnose() -> dict[str, Any]:

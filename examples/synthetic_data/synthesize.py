@@ -149,4 +149,5 @@ pipeline = (
     .filter(is_good)
     .options(batch_size=100, quarantine_max=20)
     .write_parquet("conversations/")
+    .finalize(split, into="training/")
 )

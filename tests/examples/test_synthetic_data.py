@@ -56,7 +56,8 @@ class Model:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             url, timeout=SECONDS_MAX
         ) as answer:
-            return json.load(answer)
+            counts: dict[str, int] = json.load(answer)
+        return counts
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -235,7 +236,8 @@ class Job:
 
     def report(self, *arguments: str, **variables: str) -> dict[str, Any]:
         text, _ = self.start(*arguments, **variables).communicate(timeout=SECONDS_MAX)
-        return json.loads(text)
+        report: dict[str, Any] = json.loads(text)
+        return report
 
     def run(self, **variables: str) -> dict[str, Any]:
         return self.report("run", "synthesize.py", "--quiet", **variables)
@@ -244,9 +246,13 @@ class Job:
         items = self.report("diagnose", "conversations")["items"] or {}
         return sum(items.get(name, 0) for name in ("committed", "filtered", "staged"))
 
-    def parts(self) -> dict[str, bytes]:
-        paths = sorted((self.folder / "conversations").iterdir())
-        return {path.name: path.read_bytes() for path in paths}
+    def parts(self, *outputs: str) -> dict[str, bytes]:
+        paths = [path for output in outputs for path in sorted((self.folder / output).iterdir())]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in paths}
+
+    def rows(self, output: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = pq.read_table(self.folder / output).to_pylist()
+        return rows
 
 
 def test_killed_and_resumed_it_pays_again_only_for_what_was_in_flight(
@@ -274,27 +280,32 @@ def test_killed_and_resumed_it_pays_again_only_for_what_was_in_flight(
 
     undisturbed = Job(tmp_path / "undisturbed", model)
     assert undisturbed.run()["status"] == "complete"
-    assert undisturbed.parts() == job.parts()
+    outputs = ("conversations", "training")
+    assert undisturbed.parts(*outputs) == job.parts(*outputs)
 
 
 def test_more_records_cost_only_their_own_calls(tmp_path: Path, model: Model) -> None:
     job = Job(tmp_path / "job", model)
     assert job.run()["status"] == "complete"
     assert model.counts()["answered"] == RECORDS
-    parts = job.parts()
+    parts, training = job.parts("conversations"), job.rows("training")
     report = job.run(RECORDS=str(RECORDS + 5))
     assert report["status"] == "complete", report
     assert report["executed_items"] == 5
     assert model.counts()["answered"] == RECORDS + 5
-    assert job.parts().items() >= parts.items()
+    assert job.parts("conversations").items() >= parts.items()
+    assert job.rows("training")[: len(training)] == training
     assert job.run(RECORDS=str(RECORDS + 5))["status"] == "nothing-to-do"
 
-    rows = pq.read_table(job.folder / "conversations").to_pylist()
+    rows = job.rows("conversations")
     assert [row["key"] for row in rows] == sorted(row["key"] for row in rows)
     customers = {row["key"]: synthesize.draw_customer(row["key"]) for row in rows}
     assert all(row.items() >= customers[row["key"]].items() for row in rows)
     assert all(synthesize.is_good(row) for row in rows)
     assert report["items"]["filtered"] == RECORDS + 5 - len(customers)
+    questions = [row["question"] for row in job.rows("training")]
+    assert questions == list(dict.fromkeys(row["question"] for row in rows))
+    assert len(questions) < len(rows)
 
 
 def test_another_model_is_refused_by_name_and_asked_nothing(tmp_path: Path, model: Model) -> None:
