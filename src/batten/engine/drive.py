@@ -321,7 +321,8 @@ class Driver:
                 f"{self._quarantined} items are quarantined; quarantine_max is "
                 f"{settings.quarantine_max}. The last: {failure.error}",
                 safe="Everything that was finished is kept.",
-                next=f"See why: batten show {self._context.path}; or allow more.",
+                next=f"Mend the cause and run it again: {self._context.again}; when it is "
+                "complete, --retry-quarantined tries those that failed. Or allow more of them.",
                 trace=failure.trace,
             )
 

@@ -1,0 +1,38 @@
+"""Too many failures end the run; what its message advises brings the dataset to its end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import batten
+
+
+def measure(number: int) -> dict[str, int]:
+    """Fails while the cause is not mended."""
+    if number % 2 and not Path(os.environ["MENDED"]).exists():
+        raise ConnectionError("nobody answers")
+    return {"number": number}
+
+
+def test_a_run_that_failed_too_often_is_mended_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = tmp_path / "mended"
+    monkeypatch.setenv("MENDED", str(mended))
+    output = tmp_path / "out"
+    job = batten.from_range(20).map(measure).options(quarantine_max=2).write_parquet(output)
+    with pytest.raises(batten.FailedRunError) as caught:
+        job.run(executor="serial")
+    assert "quarantine_max is 2. The last: ConnectionError: nobody answers" in caught.value.what
+    assert "run it again" in caught.value.next
+    assert "--retry-quarantined" in caught.value.next
+
+    mended.touch()
+    again = job.run(executor="serial")
+    assert again.status == "complete"
+    retried = job.run(executor="serial", retry_quarantined=True)
+    assert retried.status == "complete"
+    assert batten.open(output).count_rows() == 20
