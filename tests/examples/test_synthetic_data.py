@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class Model:
         self.url = self._process.stdout.readline().strip()
 
     def counts(self, when: str = "idle") -> dict[str, int]:
-        """What it was asked so far, as soon as it has nothing in hand."""
+        """What it was asked so far: now, or as soon as it has nothing in hand."""
         url = f"{self.url.removesuffix('/v1')}/counts?{when}"
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             url, timeout=SECONDS_MAX
@@ -260,11 +261,13 @@ def test_killed_and_resumed_it_pays_again_only_for_what_was_in_flight(
 ) -> None:
     job = Job(tmp_path / "killed", slow_model)
     process = job.start("run", "synthesize.py", "--quiet")
+    # The model pauses, so that there is time to see what is put aside before anything else ends.
+    deadline = time.monotonic() + SECONDS_MAX
     while process.poll() is None and slow_model.counts("now")["answered"] < RECORDS // 4:
-        pass
+        assert time.monotonic() < deadline
     slow_model.signal(signal.SIGSTOP)
     while process.poll() is None and not job.finished():
-        pass
+        assert time.monotonic() < deadline
     process.kill()
     process.communicate()
     slow_model.signal(signal.SIGCONT)
