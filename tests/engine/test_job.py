@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from batten.engine.fingerprint import describe_function
 from batten.engine.job import Job, load_job
 from batten.engine.place import current_folder, job_folder
 from batten.errors import UsageError
+from batten.fingerprint.functions import describe_function
 
 Load = Callable[..., Job]
 START = "from batten.engine.pipeline import from_range\n"

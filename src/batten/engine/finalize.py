@@ -19,10 +19,10 @@ from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
 from batten.engine.finalizer import Finalizer
-from batten.engine.fingerprint import combine, describe_function
 from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
 from batten.errors import BattenError, CorruptError, RefusedError
+from batten.fingerprint.functions import combine, describe_function
 from batten.model.names import Layout
 from batten.model.published import decode_published
 from batten.model.records import Completion, Fingerprint, Unreadable, decode_record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from batten.engine.fingerprint import combine, describe_function, merge_descriptions
 from batten.engine.pipeline import Pipeline
+from batten.fingerprint.functions import combine, describe_function, merge_descriptions
 from batten.model.records import Fingerprint
 
 LAYOUT_PARTS = ("schema",)

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from batten.engine.ownership import is_own_namespace
 from batten.engine.parameters import BadParameters, bind_parameters
 from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
+from batten.fingerprint.ownership import is_own_namespace
 
 if TYPE_CHECKING:
     from batten.engine.pipeline import Pipeline

@@ -16,8 +16,8 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, GenericAlias, MappingProxyType, MethodType, UnionType
 from typing import Any, get_args, get_origin
 
-from batten.engine.code import describe_literal
-from batten.engine.ownership import namespace_of_class, namespace_of_module, public_name
+from batten.fingerprint.code import describe_literal
+from batten.fingerprint.ownership import namespace_of_class, namespace_of_module, public_name
 
 SHORT_CHARACTERS = 60
 """Texts up to this long are kept as they are, so that a difference can show them."""

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from batten.engine.fingerprint import describe_function
+from batten.fingerprint.functions import describe_function
 
 
 class Color(enum.Enum):

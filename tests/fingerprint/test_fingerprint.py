@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from batten.engine.fingerprint import (
+from batten.errors import UsageError
+from batten.fingerprint.functions import (
     FunctionDescription,
     combine,
     describe_function,
     merge_descriptions,
 )
-from batten.errors import UsageError
 from batten.model.fingerprints import difference
 
 Describe = Callable[..., FunctionDescription]
@@ -208,7 +208,7 @@ class Kind(enum.Enum):
 def measure(x, kinds=(Kind.A,)):
     return helpers.scale(x in NAMES and x in {"p", "q"})
 if __name__ == "__main__" or True:
-    from batten.engine.fingerprint import combine, describe_function
+    from batten.fingerprint.functions import combine, describe_function
     described = describe_function(measure)
     print(combine(described.parts, described.places))
 """
@@ -238,7 +238,7 @@ def test_is_the_same_in_any_process_and_folder(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from batten.engine.fingerprint import describe_function\n"
+        "import sys; from batten.fingerprint.functions import describe_function\n"
         "assert not {'pyarrow', 'numpy', 'asyncio'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,8 +14,8 @@ from pathlib import PurePath
 from types import CodeType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
-from batten.engine import code
-from batten.engine.ownership import Namespace
+from batten.fingerprint import code
+from batten.fingerprint.ownership import Namespace
 
 _MACHINERY = ("_abc_impl",)
 _CONTAINER_ITEMS = 1000

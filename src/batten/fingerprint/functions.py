@@ -25,16 +25,16 @@ from types import (
 )
 from typing import Any
 
-from batten.engine import classes, code
-from batten.engine.ownership import (
+from batten.errors import UsageError
+from batten.fingerprint import classes, code
+from batten.fingerprint.ownership import (
     Namespace,
     namespace_of_class,
     namespace_of_function,
     namespace_of_module,
     public_name,
 )
-from batten.engine.values import Opaque, ValueText, digest_text, shorten
-from batten.errors import UsageError
+from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
 from batten.model.records import Fingerprint
 
 _BUILT_IN_METHODS = (

@@ -1,0 +1,1 @@
+"""Results that are kept: content-addressed, shared by any number of processes."""

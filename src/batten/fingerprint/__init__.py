@@ -1,0 +1,1 @@
+"""What functions and values are, told so that two processes can compare them."""
