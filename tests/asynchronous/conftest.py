@@ -85,11 +85,14 @@ class Endpoint:
 
     async def _end(self) -> None:
         self._server.close()
-        while calls := asyncio.all_tasks() - {asyncio.current_task()}:
+        idle_turns = 0
+        while idle_turns < 3:  # connections that were accepted just before begin a turn later
+            calls = asyncio.all_tasks() - {asyncio.current_task()}
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-            await asyncio.sleep(0)  # connections that were accepted just before begin now
+            await asyncio.sleep(0)
+            idle_turns = 0 if calls else idle_turns + 1
 
     async def _tell(self) -> None:
         async with self._loop_changed:

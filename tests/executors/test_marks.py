@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,7 @@ from hypothesis import strategies
 
 from batten.executors.marks import (
     ITEM,
+    ITEM_LIMIT,
     ITEM_STARTED,
     MarkTable,
     SlotMark,
@@ -75,11 +77,16 @@ _VALID = _make_valid()
 def test_marks_tell_what_is_in_hand() -> None:
     table = MarkTable(2)
     first, second = table.records
-    plain, timed = SlotMark(first), TimedMark(second)
+    plain, timed = SlotMark(first), TimedMark(second, 5.0)
     plain.begin(1)
     timed.begin(2)
     assert (first[ITEM], second[ITEM]) == (1, 2)
     assert first[ITEM_STARTED] == 0 < second[ITEM_STARTED]
+    assert second[ITEM_LIMIT] == 5_000_000_000
+    timed.begin(2, 0.25)
+    assert second[ITEM_LIMIT] == 250_000_000
+    timed.begin(2, math.inf)
+    assert second[ITEM_LIMIT] > 10**18
     plain.end()
     clear_record(second)
     assert first[ITEM] == second[ITEM] == -1

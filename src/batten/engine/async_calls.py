@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any
 
-from batten.engine.calls import as_final, construct, pause_seconds_max
+from batten.engine.calls import as_final, construct, list_rows, pause_seconds_max
 from batten.engine.step import Step
 from batten.errors import BattenError
 from batten.executors.limits import Limits
@@ -89,7 +89,7 @@ class AsyncCall:
             made = await made
         if self.kind != "flat_map":
             return made
-        return [row async for row in made] if isinstance(made, AsyncIterable) else list(made)
+        return [row async for row in made] if isinstance(made, AsyncIterable) else list_rows(made)
 
 
 class AsyncChain:

@@ -18,8 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batten.engine.arrays import integers
+from batten.engine.calls import Failure
 from batten.engine.items import Done, ItemRunner
-from batten.engine.pieces import Piece, cut_pieces, encode_piece, load_piece
+from batten.engine.pieces import (
+    Piece,
+    cut_pieces,
+    cut_rows,
+    drop_failures,
+    encode_piece,
+    load_piece,
+)
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM
 from batten.engine.seal import PinRefusedError, seal_pieces
@@ -66,6 +74,14 @@ class Job:
     keeps_failures: bool
 
 
+class MisfitsError(Exception):
+    """Items that are only now found to have failed; never leaves the bench."""
+
+    def __init__(self, misfits: Sequence[Failure]) -> None:
+        super().__init__()
+        self.misfits = list(misfits)
+
+
 class Bench:
     """One for all workers; each has its own reader, its own constructed classes."""
 
@@ -93,16 +109,17 @@ class Bench:
         executed = 0 if task.condemned is not None else done.stop - done.start
         failures = done.failures
         if failures and not self._job.keeps_failures:
-            # The failing item stays to be done; the run ends on it.
-            done = Done(start=done.start, stop=failures[0].item, tables=done.tables)
-            done.tables = _before(done.tables, done.stop)
-        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures)
+            done = _before(done, failures[0].item)
         sealed: Sealed | None = None
-        chunks: tuple[StagedChunk, ...] = ()
         if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
-            sealed = self._store_sealed(batch, pieces, schema)
+            try:
+                sealed = self._store_sealed(batch, _cut(done), schema)
+            except MisfitsError as error:
+                failures = error.misfits
+                done = _before(done, failures[0].item)
+        chunks: tuple[StagedChunk, ...] = ()
         if sealed is None and done.stop > done.start:
-            chunks = tuple(self.store_piece(batch, piece) for piece in pieces)
+            chunks = tuple(self.store_piece(batch, piece) for piece in _cut(done))
         return Prepared(
             batch=task.batch,
             start=done.start,
@@ -151,13 +168,25 @@ class Bench:
                 pieces.append(piece)
         if damaged:
             return Unsealable(batch=task.batch, damaged=tuple(damaged))
-        sealed = self._store_sealed(batch, pieces, self.read_schema(task.schema))
+        try:
+            sealed = self._store_sealed(batch, pieces, self.read_schema(task.schema))
+        except MisfitsError as error:
+            items = [misfit.item for misfit in error.misfits]
+            spoiled = tuple(
+                chunk
+                for chunk in task.chunks
+                if any(start <= item < stop for start, stop in chunk.ranges() for item in items)
+            )
+            for chunk in spoiled:
+                job.storage.delete(job.layout.staged_chunk(chunk))
+            return Unsealable(batch=task.batch, damaged=spoiled, misfit=error.misfits[0])
         return sealed or Unsealable(batch=task.batch, is_rowless=True)
 
     def _store_sealed(
         self, batch: PlanBatch, pieces: Sequence[Piece], schema: pa.Schema | None
     ) -> Sealed | None:
-        """The batch, sealed and staged; None where it has no rows that could pin the schema."""
+        """The batch, sealed and staged; None where it has no rows that could pin the schema.
+        Raises `MisfitsError` for items that do not fit, where failures are not kept."""
         job = self._job
         try:
             made = seal_pieces(batch, pieces, schema, job.plan, job.key_column, job.fingerprint)
@@ -167,6 +196,8 @@ class Bench:
             raise
         if made is None:
             return None
+        if made.misfits and not job.keeps_failures:
+            raise MisfitsError(made.misfits)
         quarantine_digest = ""
         if made.quarantine is not None:
             quarantine_digest = self._store_file(batch, "quarantine", made.quarantine)
@@ -181,6 +212,7 @@ class Bench:
             digest=digest,
             quarantine_digest=quarantine_digest,
             schema=made.pinned.serialize().to_pybytes() if made.pinned is not None else None,
+            first_misfit=made.misfits[0] if made.misfits else None,
         )
 
     def _store_file(self, batch: PlanBatch, kind: str, data: pa.Buffer) -> str:
@@ -189,10 +221,25 @@ class Bench:
         self._stage(name, memoryview(data), is_synced=True)
         return digest
 
-    def store_piece(self, batch: PlanBatch, piece: Piece) -> StagedChunk:
+    def store_piece(
+        self, batch: PlanBatch, piece: Piece, *, is_synced: bool = False
+    ) -> StagedChunk:
         data, chunk = encode_piece(piece, batch.number, self._job.work)
-        self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=False)
+        self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=is_synced)
         return chunk
+
+    def without_failures(self, batch: PlanBatch, chunk: StagedChunk) -> list[StagedChunk]:
+        """The chunk, where nothing in it failed, or chunks of what did not fail in its place."""
+        job = self._job
+        piece = load_piece(job.storage, job.layout, chunk, job.work)
+        if piece is None or not piece.failures:
+            return [chunk]
+        kept = [
+            self.store_piece(batch, each, is_synced=True) for each in drop_failures(chunk, piece)
+        ]
+        job.storage.sync_names(job.layout.staged)
+        job.storage.delete(job.layout.staged_chunk(chunk))
+        return kept
 
     def _stage(self, name: str, data: memoryview, *, is_synced: bool) -> None:
         """Put a whole file into `staged/`. One of that name was made from the same bytes."""
@@ -229,11 +276,7 @@ class Bench:
             if outcome:
                 again.append((start, stop))
             else:
-                rows = _between(data, items, start, stop)
-                piece = Piece(
-                    start=start, stop=stop, table=rows if rows.num_rows else None, failures=()
-                )
-                chunks.append(self.store_piece(batch, piece))
+                chunks.append(self.store_piece(batch, cut_rows(data, start, stop)))
             start = stop
         return Reopened(batch=task.batch, chunks=tuple(chunks), again=tuple(again))
 
@@ -251,16 +294,16 @@ def _is_quarantined(outcome: Outcome) -> bool:
     return outcome is Outcome.QUARANTINED
 
 
-def _between(table: pa.Table, items: list[int], start: int, stop: int) -> pa.Table:
-    chosen = [row for row, item in enumerate(items) if start <= item < stop]
-    return table.slice(chosen[0], len(chosen)) if chosen else table.slice(0, 0)
+def _cut(done: Done) -> list[Piece]:
+    return cut_pieces(done.start, done.stop, done.tables, done.failures)
 
 
-def _before(tables: list[pa.Table], stop: int) -> list[pa.Table]:
+def _before(done: Done, stop: int) -> Done:
+    """What comes before an item that failed. It stays to be done, and the run ends on it."""
     kept = []
-    for table in tables:
+    for table in done.tables:
         items = table.column(ITEM).to_pylist()
         rows = sum(1 for item in items if item < stop)
         if rows:
             kept.append(table.slice(0, rows))
-    return kept
+    return Done(start=done.start, stop=stop, tables=kept)

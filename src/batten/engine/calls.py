@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from batten.errors import BattenError, FailedRunError, StorageError
 
 PAUSE_SECONDS_FIRST = 0.1
 PAUSE_SECONDS_MAX = 10.0
+ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
 
 DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -46,7 +48,8 @@ class ItemFailedError(Exception):
 
 def describe_error(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's own code on."""
-    text = "".join(traceback.format_exception_only(error)).strip()
+    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    text = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}…"
     trace = error.__traceback__
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
@@ -66,7 +69,7 @@ def construct(kind: type) -> Callable[..., Any]:
     """The object that a step's class makes, to be called for each item."""
     try:
         made: Callable[..., Any] = kind()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         text, trace = describe_error(error)
         raise FailedRunError(
             f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
@@ -81,6 +84,14 @@ def construct(kind: type) -> Callable[..., Any]:
             next=f"Give {kind.__name__} a method __call__(self, item).",
         )
     return made
+
+
+def list_rows(result: Any) -> list[Any]:
+    """What a function of `flat_map` gave. A row by itself would fall into its columns' names."""
+    if result is None or isinstance(result, Mapping | str | bytes):
+        kind = "None" if result is None else f"of type {type(result).__name__}"
+        raise TypeError(f"flat_map takes an iterable of rows, and this is {kind}")
+    return list(result)
 
 
 def pause_seconds_max(attempt: int) -> float:
@@ -103,15 +114,19 @@ def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedEr
     return ItemFailedError(_as_text(text), trace, attempts)
 
 
+BeginTry = Callable[[float], None]
+
+
 class Call:
     """A step's function, ready to be called in this worker; a class is constructed here, once.
 
-    `begin_try` is called before each try, where tries have a time limit."""
+    `begin_try` is called with the time limit of each try before it, where tries have one."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
         self.kind = step.kind
-        self.begin_try: Callable[[], None] | None = None
+        self.begin_try: BeginTry | None = None
+        self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
         self._attempts = step.retries + 1
         self._function: Callable[..., Any] = step.function
         if isinstance(step.function, type):
@@ -122,13 +137,14 @@ class Call:
         attempt = 1
         while True:
             if self.begin_try is not None:
-                self.begin_try()
+                self.begin_try(self._limit_seconds)
             try:
                 result = self._function(value)
-                return list(result) if self.kind == "flat_map" else result
+                return list_rows(result) if self.kind == "flat_map" else result
             except BattenError:
                 raise
-            except (Exception, SystemExit) as error:
+            # Whatever it is: extensions in Rust panic with what is no `Exception`.
+            except BaseException as error:
                 if attempt >= self._attempts:
                     raise as_final(error, attempt) from error
             time.sleep(pause_seconds_max(attempt))
@@ -143,7 +159,7 @@ class Chain:
         is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
         self._map = self._calls[0].run if is_one_map else None
 
-    def watch_tries(self, begin_try: Callable[[], None]) -> None:
+    def watch_tries(self, begin_try: BeginTry) -> None:
         for call in self._calls:
             call.begin_try = begin_try
 

@@ -51,6 +51,14 @@ class Context:
         """What to run to go on."""
         return self.options.next_command or "run the pipeline again"
 
+    @property
+    def again_retrying(self) -> str:
+        """The same, with those that failed for good tried again."""
+        command = self.options.next_command
+        if not command:
+            return "run the pipeline again with retry_quarantined=True"
+        return f"{command} --retry-quarantined"
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Count the time of a stage, in seconds."""

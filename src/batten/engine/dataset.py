@@ -88,6 +88,11 @@ class FoundDataset:
         return by_batch
 
 
+class FirstRowsError(Exception):
+    """There are parts without rows and so without columns, and now there are rows. The driver
+    raises it before anything that has columns is published."""
+
+
 def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> FoundDataset:
     """What is there and what to do about it. Writes nothing; raises what forbids to go on."""
     observation, judgement = observe_free(context)

@@ -13,9 +13,9 @@ from batten.dataset.schema_file import decode_schema, encode_schema
 from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure
 from batten.engine.context import Context
-from batten.engine.dataset import FoundDataset
+from batten.engine.dataset import FirstRowsError, FoundDataset
+from batten.engine.failures import Failures
 from batten.engine.flight import find_blame
-from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
@@ -24,10 +24,16 @@ from batten.engine.schedule import TASKS_A_SLOT_MAX, Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
-from batten.errors import BattenError, CorruptError, FailedRunError, InterruptedRunError
+from batten.errors import (
+    BattenError,
+    CorruptError,
+    FailedRunError,
+    InterruptedRunError,
+    RefusedError,
+)
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told, Work
 from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
-from batten.model.records import Unreadable
+from batten.model.records import NewerFormat, Unreadable
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create, set_aside
 
@@ -59,7 +65,7 @@ class Driver:
             run=context.run,
             tried=dataset.observation.given_up.union(dataset.observation.quarantine),
         )
-        self._quarantined = dataset.accounts.quarantined
+        self._failures = Failures(context, plan, dataset.accounts.quarantined)
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
         self._ready: list[Sealed] = []
         self._leftovers: list[str] = []
@@ -77,8 +83,10 @@ class Driver:
             sizes = [size or self._plan.batch_size for size in units]
             unit = max(sizes)
         timeouts = [s.timeout_seconds for s in steps if s.timeout_seconds is not None]
-        executor = self._make_executor(max(timeouts) if timeouts else None)
+        executor = self._make_executor(min(timeouts, default=None))
         self._tries = 1 + max((step.retries for step in steps), default=0)
+        keeps_failures = context.pipeline.settings.on_error == "quarantine"
+        self._tries_failed_again = context.options.should_retry_quarantined or not keeps_failures
         schema = self._load_schema()
         self._had_schema = schema is not None
         self._schedule = Schedule(
@@ -103,14 +111,12 @@ class Driver:
             fingerprint=self._dataset.fingerprint.digest,
             work=self._dataset.work.digest,
             has_time_limit=bool(timeouts),
-            keeps_failures=context.pipeline.settings.on_error == "quarantine",
+            keeps_failures=keeps_failures,
         )
+        self._bench = Bench(job)
         try:
             with context.timed("prepare"):
-                # Arrow's first conversion imports NumPy and pandas where there are: once, before
-                # workers are forked, rather than in each of them.
-                pa.array([None])
-                executor.start(_make_work(context.pipeline, job))
+                executor.start(self._make_work(job))
                 self._reopen(executor, to_retry)
                 self._loop(executor)
         finally:
@@ -121,6 +127,13 @@ class Driver:
             context.adopted_items = self._schedule.adopted_items
             with suppress(Exception):
                 self._storage.delete(self._layout.in_flight(context.run))
+
+    def _make_work(self, job: Job) -> Work:
+        if self._context.pipeline.is_async:
+            from batten.engine.async_bench import AsyncBench
+
+            return AsyncBench(job).work
+        return self._bench.work
 
     def _make_executor(self, timeout_seconds: float | None) -> Executor:
         options = self._context.options
@@ -150,12 +163,21 @@ class Driver:
         )
 
     def _load_schema(self) -> bytes | None:
-        """The schema that is pinned, or that the job gives, or None yet."""
+        """The schema that is pinned, or that the job gives, or None yet. Where all items there were
+        gave no rows, nothing is pinned."""
         settings = self._context.pipeline.settings
         try:
-            return _serialize(decode_schema(self._storage.read(self._layout.schema)))
+            schema = decode_schema(self._storage.read(self._layout.schema))
+            if schema.names or settings.schema is not None:
+                return _serialize(schema)
         except FileNotFoundError:
             pass
+        except NewerFormat as error:
+            raise RefusedError(
+                f"{self._layout.schema}: {error}.",
+                safe="Nothing was changed.",
+                next="Use the newer batten that wrote it.",
+            ) from error
         except Unreadable as error:
             raise CorruptError(
                 f"{self._layout.schema} can't be read: {error}.",
@@ -172,6 +194,9 @@ class Driver:
         files = self._staged.get(batch, [])
         chunks = [file for file in files if isinstance(file, StagedChunk)]
         sealed = None
+        if self._tries_failed_again:
+            planned = self._plan.batch(batch)
+            chunks = [c for each in chunks for c in self._bench.without_failures(planned, each)]
         if self._had_schema:
             found = [file for file in files if isinstance(file, StagedFile)]
             sealed = find_sealed(
@@ -181,6 +206,10 @@ class Driver:
                 found,
                 self._dataset.fingerprint.digest,
             )
+        if sealed is not None and sealed.quarantine_digest and self._tries_failed_again:
+            sealed = None
+        if sealed is not None:
+            self._failures.settle(sealed)
         return chunks, sealed
 
     def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
@@ -205,8 +234,8 @@ class Driver:
                         next="Run the same command again.",
                     )
                 retried = sum(stop - start for start, stop in answer.again)
-                self._quarantined -= retried
-                self._schedule.reopen(answer)
+                self._failures.take_back(retried)
+                self._schedule.reopen(answer, self._find_staged(answer.batch)[0])
 
     def _loop(self, executor: Executor) -> None:
         while True:
@@ -252,20 +281,20 @@ class Driver:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):
-            cause = event.cause
-            self._check_raise(cause)
-            self._context.progress.note(f"A worker was {cause}; its item is tried alone.")
+            self._failures.tell_death(event)
+            if event.item is None:
+                self._schedule.put_back(event.task_id)
+                return
             self._schedule.died(
                 event.task_id,
                 event.item,
                 lambda item, tries: Failure(
-                    item=item, error=f"the worker was {cause}", trace="", attempts=tries
+                    item=item, error=f"the worker {event.cause}", trace="", attempts=tries
                 ),
             )
             return
         if isinstance(event, TimedOut):
-            seconds = event.seconds
-            text = f"TimeoutError: the item took longer than {seconds:g} seconds"
+            text = f"TimeoutError: the item took longer than {event.limit_seconds:g} seconds"
             self._schedule.timed_out(
                 event.task_id,
                 event.item,
@@ -274,11 +303,12 @@ class Driver:
             )
             return
         answer = _answer_of(event)
+        self._failures.tell_progress()
         if isinstance(answer, Prepared):
             self._schedule.prepared(event.task_id, answer)
-            if answer.sealed is not None:
-                self._pin(answer.sealed.schema)
             self._take_outcomes(answer)
+            if answer.sealed is not None:
+                self._take_sealed(answer.sealed)
         elif isinstance(answer, Portion):
             self._schedule.took(answer)
             self._take_outcomes(answer)
@@ -286,54 +316,28 @@ class Driver:
             self._schedule.begun(event.task_id)
         elif isinstance(answer, Sealed):
             self._schedule.sealed(answer, event.task_id)
-            self._pin(answer.schema)
+            self._take_sealed(answer)
         elif isinstance(answer, Unsealable):
             self._schedule.unsealable(event.task_id, answer)
-
-    def _check_raise(self, cause: str) -> None:
-        if self._context.pipeline.settings.on_error == "raise":
-            raise FailedRunError(
-                f"A worker was {cause}, and on_error is 'raise'.",
-                safe="Everything that was finished is kept.",
-                next=f"Mend the cause and run it again: {self._context.again}",
-            )
+            if answer.misfit is not None:
+                self._failures.tell(answer.batch, 1, answer.misfit)
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
-        self._quarantined += answer.failures
-        failure = answer.first_failure
-        if failure is None:
-            return
-        settings = self._context.pipeline.settings
-        if settings.on_error == "raise":
-            key = self._key_of(answer.batch, failure.item)
-            raise FailedRunError(
-                f"The item {key!r} failed: {failure.error}",
-                safe="Everything that was finished before it is kept.",
-                next=f"Mend the cause and run it again: {self._context.again}",
-                trace=failure.trace,
-            )
-        if self._quarantined == answer.failures:
-            key = self._key_of(answer.batch, failure.item)
-            self._context.progress.note(f"First quarantined item: {key!r}: {failure.error}")
-        if settings.quarantine_max is not None and self._quarantined > settings.quarantine_max:
-            raise FailedRunError(
-                f"{self._quarantined} items are quarantined; quarantine_max is "
-                f"{settings.quarantine_max}. The last: {failure.error}",
-                safe="Everything that was finished is kept.",
-                next=f"Mend the cause and run it again: {self._context.again}; when it is "
-                "complete, --retry-quarantined tries those that failed. Or allow more of them.",
-                trace=failure.trace,
-            )
+        self._failures.tell(answer.batch, answer.failures, answer.first_failure)
 
-    def _key_of(self, batch: int, item: int) -> str:
-        return self._plan.key_texts(self._plan.batch(batch))[item]
+    def _take_sealed(self, sealed: Sealed) -> None:
+        self._pin(sealed.schema)
+        self._failures.settle(sealed)
 
     def _pin(self, schema: bytes | None) -> None:
         """Make the schema that the first rows pinned durable, before any part that has it."""
         if schema is None or self._schedule.schema is not None:
             return
-        data = encode_schema(pa.ipc.read_schema(pa.py_buffer(schema)))
+        pinned = pa.ipc.read_schema(pa.py_buffer(schema))
+        if pinned.names and self._dataset.observation.parts:
+            raise FirstRowsError
+        data = encode_schema(pinned)
         create(self._storage, self._layout.staging, self._layout.schema, data)
         self._schedule.pin(schema)
 
@@ -368,20 +372,12 @@ class Driver:
                 source=self._plan.items + self._plan.duplicates,
                 committed=self._published_items,
                 staged=self._schedule.staged_items,
-                quarantined=self._quarantined,
+                quarantined=self._failures.quarantined,
                 executed=self._context.executed_items,
                 adopted=self._schedule.adopted_items,
                 seconds=now - self._began,
             )
         )
-
-
-def _make_work(pipeline: Pipeline, job: Job) -> Work:
-    if pipeline.is_async:
-        from batten.engine.async_bench import AsyncBench
-
-        return AsyncBench(job).work
-    return Bench(job).work
 
 
 def _answer_of(event: Event) -> object:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
 
 from batten.engine.arrays import integers
-from batten.engine.calls import Call, Chain, Failure, ItemFailedError, describe_error
+from batten.engine.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
 from batten.engine.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.engine.schema import Unfit
 from batten.engine.step import Step
@@ -57,12 +59,12 @@ class ItemRunner:
         `first_item` of the plan. Stops early when `seconds` are over; at least one item is
         always run. With `map_batches`, runs all; `is_apart` then calls it for each item
         alone."""
-        rows, owners, failures, stop = self._collect(items, start, first_item, mark, seconds)
+        rows, owners, failures, stop = self._collect(items, keys, start, first_item, mark, seconds)
         made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
         if self._units is not None:
             if self._has_time_limit:
-                self._units.watch_tries(lambda: mark.begin(first_item + start))
-            mark.begin(first_item + start)
+                self._units.watch_tries(partial(mark.begin, first_item + start))
+            mark.begin(first_item + start, inf)
             made = self._units.run(rows, owners, keys, start, failures, is_apart)
         mark.end()
         tables, unfitting = self._tabulate(made, keys, start, schema)
@@ -71,7 +73,13 @@ class ItemRunner:
         return Done(start=start, stop=stop, tables=tables, failures=failures)
 
     def _collect(
-        self, items: Iterable[Any], start: int, first_item: int, mark: Mark, seconds: float | None
+        self,
+        items: Iterable[Any],
+        keys: Sequence[Any],
+        start: int,
+        first_item: int,
+        mark: Mark,
+        seconds: float | None,
     ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int]:
         rows: list[dict[str, Any]] = []
         owners: list[int] = []
@@ -79,10 +87,14 @@ class ItemRunner:
         until = None if seconds is None or self._units is not None else perf_counter() + seconds
         number = start - 1
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
-        for number, item in enumerate(items, start):
-            begin(first_item + number)
+        iterator = iter(items)
+        for number in range(start, start + len(keys)):
+            in_hand = first_item + number
+            # Before it is read: to read it may be what ends the worker.
+            begin(in_hand, inf)
+            item = next(iterator)
             if is_timed:
-                chain.watch_tries(lambda in_hand=first_item + number: begin(in_hand))  # type: ignore[misc]
+                chain.watch_tries(partial(begin, in_hand))
             try:
                 if type(item) is Unavailable:
                     raise ItemFailedError(*describe_error(item.error), 1)
@@ -182,7 +194,7 @@ class UnitCalls:
         self._next = UnitCalls(steps[place:], key_column) if place < len(steps) else None
         self._key_column = key_column
 
-    def watch_tries(self, begin_try: Any) -> None:
+    def watch_tries(self, begin_try: BeginTry) -> None:
         self._call.begin_try = begin_try
         if self._chain is not None:
             self._chain.watch_tries(begin_try)

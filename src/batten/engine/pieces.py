@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -61,6 +63,26 @@ def scatter_pieces(
     pieces = [_piece(own, table, ()) for own, table in zip(owned, tables, strict=True)]
     rowless = sorted(set(items).difference(*owned))
     return [*pieces, _piece(rowless, None, failures)] if rowless else pieces
+
+
+def drop_failures(chunk: StagedChunk, piece: Piece) -> list[Piece]:
+    """The items of the piece in that chunk that did not fail, in pieces without gaps."""
+    failed = {failure.item for failure in piece.failures}
+    kept = [item for a, b in chunk.ranges() for item in range(a, b) if item not in failed]
+    made = []
+    # Within a run without gaps, items rise as fast as their places do.
+    for _, run in groupby(enumerate(kept), lambda placed: placed[1] - placed[0]):
+        items = [item for _, item in run]
+        made.append(cut_rows(piece.table, items[0], items[-1] + 1))
+    return made
+
+
+def cut_rows(table: pa.Table | None, start: int, stop: int) -> Piece:
+    """Items `start` to `stop` (exclusive) as a piece, with their rows of a table in order."""
+    items = [] if table is None else table.column(ITEM).to_pylist()
+    first, end = bisect_left(items, start), bisect_left(items, stop)
+    own = table.slice(first, end - first) if table is not None and first < end else None
+    return Piece(start=start, stop=stop, table=own, failures=())
 
 
 def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Failure]) -> Piece:

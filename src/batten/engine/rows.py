@@ -119,6 +119,8 @@ def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
             arrays.append(_as_array(values, _require_one_kind(name, values)))
         except Unfit:
             raise
+        except OverflowError as error:
+            raise Unfit(f"the column {name!r}: an integer beyond 64 bits") from error
         except Exception as error:
             raise Unfit(f"the column {name!r}: {error}") from error
     return pa.table(arrays, names=list(columns))

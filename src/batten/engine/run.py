@@ -9,6 +9,7 @@ from pathlib import Path
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context, RunOptions
 from batten.engine.dataset import (
+    FirstRowsError,
     FoundDataset,
     bring_in_order,
     choose_batch_size,
@@ -114,8 +115,16 @@ def _run(context: Context) -> Report:
         if context.options.is_fresh:
             report = _run_fresh(context, fingerprint, work)
         else:
-            report = _work(context, look(context, fingerprint, work))
+            report = _work_or_fresh(context, fingerprint, work)
         return _finalize(context, report)
+
+
+def _work_or_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+    try:
+        return _work(context, look(context, fingerprint, work))
+    except FirstRowsError:
+        context.progress.note("No item gave a row before, so all of them are done again.")
+        return _run_fresh(context, fingerprint, work)
 
 
 def _finalize(context: Context, report: Report) -> Report:
@@ -137,7 +146,8 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
     inner = replace(context, layout=layout.fresh)
     begun, judged = observe_free(inner)
     is_same = begun.config is not None and begun.config.fingerprint.digest == fingerprint.digest
-    if not is_same or find_worst(judged.findings) in DAMAGE:
+    is_rowless = bool(begun.parts) and not judged.rows
+    if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
         delete_tree(storage, layout.fresh_folder)
     storage.ensure_folder(inner.layout.control)
     report = _work(inner, look(inner, fingerprint, work))

@@ -4,7 +4,7 @@ quarter of a second, and what was staged before is taken over."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from batten.engine.bench import CHUNK_SECONDS
 from batten.engine.calls import Failure
@@ -12,7 +12,7 @@ from batten.engine.flight import Blame
 from batten.engine.open_batch import OpenBatch, Range
 from batten.engine.plan import Plan
 from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
-from batten.model.coverage import choose_cover
+from batten.model.coverage import choose_cover, find_within
 from batten.model.names import StagedChunk
 
 OPEN_BATCHES_MAX = 1024
@@ -105,14 +105,17 @@ class Schedule:
         """How many items are left to do in all, for cutting work fine towards the end."""
         self._items_left = items
 
-    def reopen(self, answer: Reopened) -> None:
-        """Take a published batch up again."""
+    def reopen(self, answer: Reopened, staged: Sequence[StagedChunk]) -> None:
+        """Take a published batch up again, with what of it was staged since."""
+        items = self._plan.batch(answer.batch).items
+        chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
         batch = OpenBatch(
             number=answer.batch,
-            items=self._plan.batch(answer.batch).items,
-            todo=deque(Range(start=start, stop=stop) for start, stop in answer.again),
-            chunks=list(answer.chunks),
+            items=items,
+            todo=deque(Range(start=start, stop=stop) for start, stop in gaps),
+            chunks=chunks,
         )
+        self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)
         self._open[batch.number] = batch
         self._open = dict(sorted(self._open.items()))
 
@@ -310,7 +313,17 @@ class Schedule:
             batch.todo.extend(Range(start=start, stop=stop) for start, stop in chunk.ranges())
             self.adopted_items -= chunk.items
 
-    def died(self, task_id: int, item: int | None, failure: Callable[[int, int], Failure]) -> None:
+    def put_back(self, task_id: int) -> None:
+        """A worker died with no item in hand: its task is done again."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+        elif work.company:
+            self._suspects.appendleft((batch, work))
+        else:
+            batch.todo.appendleft(work)
+
+    def died(self, task_id: int, item: int, failure: Callable[[int, int], Failure]) -> None:
         """A worker died with item number `item` of the plan in hand. What came before it is
         done again; the item itself is tried alone, and is quarantined when that kills again:
         `failure` makes the record, from the item's number in the batch and the number of
@@ -320,7 +333,7 @@ class Schedule:
             batch.is_sealing = False
             return
         first = self._plan.batch(batch.number).first_item
-        start = work.start if item is None else min(max(item - first, work.start), work.stop - 1)
+        start = min(max(item - first, work.start), work.stop - 1)
         unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
         suspect = Range(
             start=start,

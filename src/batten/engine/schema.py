@@ -54,7 +54,7 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
         return kind
     try:
         return PYTHON_TYPES[kind] if kind in PYTHON_TYPES else pa.type_for_alias(kind)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"schema= gives the column {name!r} the type {kind!r}, which is none.",
             safe="Nothing was read or written.",

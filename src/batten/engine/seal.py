@@ -10,6 +10,7 @@ import pyarrow as pa
 from batten.engine.arrays import integers
 from batten.engine.calls import Failure
 from batten.engine.clock import utc_now
+from batten.engine.items import fail_unfitting
 from batten.engine.pieces import Piece
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM, conform_table
@@ -28,12 +29,13 @@ class PinRefusedError(UsageError):
 @dataclass(frozen=True, kw_only=True)
 class SealedBytes:
     """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
-    pinned, without the key."""
+    pinned, without the key; `misfits` are the items that failed only since they do not fit it."""
 
     part: pa.Buffer
     quarantine: pa.Buffer | None
     description: PartDescription
     pinned: pa.Schema | None
+    misfits: tuple[Failure, ...]
 
 
 def seal_pieces(
@@ -57,14 +59,13 @@ def seal_pieces(
         if schema is None:
             return None
     fitted: list[pa.Table] = []
+    misfits: list[Failure] = []
     for table in tables:
         own, unfitting = conform_table(table, schema)
         fitted += own
-        failures += [
-            Failure(item=u.item, error=f"the row does not fit: {u.reason}", trace="", attempts=1)
-            for u in unfitting
-        ]
-    failures.sort(key=lambda failure: failure.item)
+        misfits += fail_unfitting(unfitting)
+    misfits.sort(key=lambda failure: failure.item)
+    failures = sorted([*failures, *misfits], key=lambda failure: failure.item)
     table = _join(fitted, schema)
     items = table.column(ITEM).to_pylist()
     if items != (in_order := sorted(items)):
@@ -78,6 +79,7 @@ def seal_pieces(
         quarantine=_encode_failures(batch, failures, plan) if failures else None,
         description=described,
         pinned=pinned,
+        misfits=tuple(misfits),
     )
 
 

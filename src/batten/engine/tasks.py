@@ -46,7 +46,8 @@ class Reopen:
 class Sealed:
     """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
 
-    `schema` is what the batch pinned, where it did."""
+    `schema` is what the batch pinned, where it did; `first_misfit` an item that was found to have
+    failed only now, since its rows are not like those that pinned it."""
 
     batch: int
     items: int
@@ -57,6 +58,7 @@ class Sealed:
     digest: str
     quarantine_digest: str
     schema: bytes | None
+    first_misfit: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +95,14 @@ class Begun:
 
 @dataclass(frozen=True, kw_only=True)
 class Unsealable:
-    """The batch could not be sealed: these staged chunks are gone or damaged; or, when
-    `is_rowless`, it has no rows that could pin a schema."""
+    """The batch could not be sealed: these staged chunks are gone or damaged, or hold a `misfit`
+    that is not to be quarantined; or, when `is_rowless`, it has no rows that could pin a
+    schema."""
 
     batch: int
     damaged: tuple[StagedChunk, ...] = ()
     is_rowless: bool = False
+    misfit: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,7 @@ class AsyncMark:
         """Set when no further item is to be begun."""
         return self._run.draining
 
-    def begin(self, item: int) -> None:
+    def begin(self, item: int, limit_seconds: float | None = None) -> None:
         """For work that does not await while an item is in hand."""
         self._own = self._own or self._run.free[-1]
         self._own.begin(item)

@@ -17,7 +17,10 @@ IDLE = -1
 class Mark(Protocol):
     """Says which item a worker has in hand. Cheap: it is called for every item."""
 
-    def begin(self, item: int) -> None: ...
+    def begin(self, item: int, limit_seconds: float | None = None) -> None:
+        """`limit_seconds` in the place of the executor's limit, `inf` for none, where items have
+        one. Begun again, the item has its time anew."""
+        ...
 
     def end(self) -> None: ...
 
@@ -48,7 +51,7 @@ class Raised:
 @dataclass(frozen=True, kw_only=True)
 class Died:
     """The worker ended without an answer. `item` was in hand, or None where it was between items.
-    `cause` for people: "killed by signal SIGSEGV", "exited with status 3"."""
+    `cause` for people: "was killed by signal SIGSEGV", "exited with status 3"."""
 
     task_id: int
     item: int | None
@@ -57,11 +60,11 @@ class Died:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedOut:
-    """The item was in hand for longer than the limit, and its worker was killed for it."""
+    """The item was in hand for longer than its limit, and its worker was killed for it."""
 
     task_id: int
     item: int
-    seconds: float
+    limit_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)

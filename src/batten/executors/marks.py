@@ -24,10 +24,14 @@ ITEM = 0
 ITEM_STARTED = 1
 TASK = 2
 TASK_NANOSECONDS = 3
+ITEM_LIMIT = 4
+"""The nanoseconds for which the item may be in hand."""
 _CHECK = 7
 
 NO_TASK = -(2**63)
 """No number of a task."""
+
+_LONGEST = 2**62
 
 _MAGIC = int.from_bytes(b"inflight", "little")
 _VERSION = 1
@@ -48,7 +52,7 @@ class SlotMark:
         """Whether nothing is in hand."""
         return self._record[ITEM] == IDLE
 
-    def begin(self, item: int) -> None:
+    def begin(self, item: int, limit_seconds: float | None = None) -> None:
         self._record[ITEM] = item
 
     def end(self) -> None:
@@ -56,13 +60,19 @@ class SlotMark:
 
 
 class TimedMark(SlotMark):
-    """The mark of a worker whose items have a time limit."""
+    """The mark of a worker whose items have a time limit, this one where none is said."""
 
-    __slots__ = ()
+    __slots__ = ("_limit_seconds",)
 
-    def begin(self, item: int) -> None:
+    def __init__(self, record: memoryview, limit_seconds: float) -> None:
+        super().__init__(record)
+        self._limit_seconds = limit_seconds
+
+    def begin(self, item: int, limit_seconds: float | None = None) -> None:
+        seconds = self._limit_seconds if limit_seconds is None else limit_seconds
         # The time first: who sees the item then never sees the time of an earlier one.
         self._record[ITEM_STARTED] = monotonic_ns()
+        self._record[ITEM_LIMIT] = int(min(seconds * 1e9, _LONGEST))
         self._record[ITEM] = item
 
 

@@ -20,6 +20,7 @@ from batten.executors.base import IDLE, Died, Event, TimedOut, Work
 from batten.executors.frames import FrameReader, FrameWriter, encode_frame
 from batten.executors.marks import (
     ITEM,
+    ITEM_LIMIT,
     ITEM_STARTED,
     NO_TASK,
     TASK,
@@ -68,7 +69,8 @@ class ProcessExecutor:
     """`jobs` worker processes, forked when there are tasks for them.
 
     `work` and all that it refers to is inherited by fork at `start`; only tasks and results are
-    pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`.
+    pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`. Where
+    items have limits of their own, it is the shortest.
     `in_flight` names a file to be made for the marks (see `marks`). With `stdout_to_stderr` what
     workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
     """
@@ -112,11 +114,12 @@ class ProcessExecutor:
     def start(self, work: Work) -> None:
         """Call it before taking locks and starting threads: workers inherit what there is now."""
         marks = self._marks = MarkTable(self._jobs, self._in_flight)
-        mark_type = SlotMark if self._timeout_seconds is None else TimedMark
+        limit = self._timeout_seconds
 
         def run(slot: int, tasks: int, results: int) -> NoReturn:
             record = marks.records[slot]
-            run_worker(work, mark_type(record), record, tasks, results)
+            mark = SlotMark(record) if limit is None else TimedMark(record, limit)
+            run_worker(work, mark, record, tasks, results)
 
         # What is buffered now would be written again by every worker.
         flush_output()
@@ -293,7 +296,8 @@ class ProcessExecutor:
         self._stillborn = self._stillborn + 1 if is_stillborn else 0
         if self._stillborn >= _STILLBORN_MAX and self._failure is None:
             self._failure = InterruptedRunError(
-                f"{_STILLBORN_MAX} workers in a row ended before they took any work: {cause}",
+                f"{_STILLBORN_MAX} workers in a row ended before they took any work; "
+                f"the last {cause}.",
                 safe=_SAFE,
                 next=_AGAIN,
             )
@@ -321,16 +325,17 @@ class ProcessExecutor:
         next_seconds = self._timeout_seconds
         for worker in self._workers.values():
             record = worker.record
-            task_id, item, started = record[TASK], record[ITEM], record[ITEM_STARTED]
+            task_id, item = record[TASK], record[ITEM]
+            started, limit = record[ITEM_STARTED], record[ITEM_LIMIT] / 1e9
             # Read twice: the time belongs to this item only if it is still in hand.
             if worker.is_ending or item == IDLE or (record[TASK], record[ITEM]) != (task_id, item):
                 continue
             seconds = (monotonic_ns() - started) / 1e9
-            if seconds > self._timeout_seconds:
-                worker.overdue = TimedOut(task_id=task_id, item=item, seconds=seconds)
+            if seconds > limit:
+                worker.overdue = TimedOut(task_id=task_id, item=item, limit_seconds=limit)
                 self._kill(worker)
             else:
-                next_seconds = min(next_seconds, self._timeout_seconds - seconds)
+                next_seconds = min(next_seconds, limit - seconds)
         return next_seconds
 
     def _kill(self, worker: _Worker) -> None:
@@ -369,11 +374,11 @@ def _cannot_fork(number: int | None) -> StorageError:
 
 
 def _describe_end(status: int) -> str:
-    """For people: "killed by signal SIGSEGV", "exited with status 3"."""
+    """For people: "was killed by signal SIGSEGV", "exited with status 3"."""
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}"
     try:
-        return f"killed by signal {signal.Signals(-code).name}"
+        return f"was killed by signal {signal.Signals(-code).name}"
     except ValueError:
-        return f"killed by signal {-code}"
+        return f"was killed by signal {-code}"

@@ -23,6 +23,17 @@ def choose_cover(
     return cover, _find_gaps(held)
 
 
+def find_within(
+    chunks: Iterable[StagedChunk], ranges: Sequence[tuple[int, int]]
+) -> list[StagedChunk]:
+    """The chunks all of whose items lie in these ranges."""
+    return [
+        chunk
+        for chunk in chunks
+        if all(any(a <= start and stop <= b for a, b in ranges) for start, stop in chunk.ranges())
+    ]
+
+
 def count_items(chunks: Iterable[StagedChunk], items: int) -> int:
     """How many items of a batch any of the chunks holds."""
     held = bytearray(items)

@@ -1,0 +1,104 @@
+"""How many items have failed for good, and whether that ends the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from batten.engine.calls import Failure
+from batten.engine.context import Context
+from batten.engine.plan import Plan
+from batten.engine.tasks import Sealed
+from batten.errors import FailedRunError
+from batten.executors.base import Died
+from batten.model.accounting import tally_outcomes
+
+KEPT = "Everything that was finished is kept."
+
+DEATHS_BETWEEN_MAX = 5
+"""So many workers in a row that end with no item in hand, and the run ends: it is no item's
+fault."""
+
+
+class Failures:
+    """Counts the quarantined items of the whole dataset: as they are told, and again when their
+    batch is sealed, since some were staged by an earlier run and others fail only then. Raises
+    `FailedRunError` where the pipeline's options say so."""
+
+    def __init__(self, context: Context, plan: Plan, quarantined: int) -> None:
+        self._context = context
+        self._plan = plan
+        self._told: Counter[int] = Counter()
+        self._deaths_between = 0
+        self.quarantined = quarantined
+
+    def tell(self, batch: int, count: int, first: Failure | None) -> None:
+        """Items of a batch failed, `first` before the others."""
+        self._told[batch] += count
+        self._add(batch, count, first)
+
+    def settle(self, sealed: Sealed) -> None:
+        """A batch is sealed, so it is known what became of each item."""
+        count = tally_outcomes(sealed.outcomes)[2] - self._told.pop(sealed.batch, 0)
+        self._add(sealed.batch, count, sealed.first_misfit)
+
+    def take_back(self, count: int) -> None:
+        """So many quarantined items are tried again."""
+        self.quarantined -= count
+
+    def tell_death(self, died: Died) -> None:
+        """A worker ended by itself, or was killed by others than batten."""
+        options = self._context.pipeline.settings
+        if died.item is not None:
+            what = f"A worker {died.cause} with the item {self._name(died.item)!r} in hand."
+            if options.on_error == "raise":
+                raise self._fail(what, f"Mend the cause, then run: {self._context.again}")
+            self._context.progress.note(what)
+            return
+        self._deaths_between += 1
+        if self._deaths_between >= DEATHS_BETWEEN_MAX:
+            raise self._fail(
+                f"{DEATHS_BETWEEN_MAX} workers in a row ended with no item in hand; "
+                f"the last {died.cause}.",
+                "See whether memory is short, or what ends them where a class is constructed; "
+                f"then run: {self._context.again}",
+            )
+
+    def tell_progress(self) -> None:
+        """A worker did what it was asked."""
+        self._deaths_between = 0
+
+    def _add(self, batch: int, count: int, first: Failure | None) -> None:
+        if not count:
+            return
+        is_first = self.quarantined == 0
+        self.quarantined += count
+        options = self._context.pipeline.settings
+        if first is not None:
+            key = self._plan.key_texts(self._plan.batch(batch))[first.item]
+            if options.on_error == "raise":
+                raise self._fail(
+                    f"The item {key!r} failed: {first.error}",
+                    f"Mend the cause, then run: {self._context.again}",
+                    first.trace,
+                )
+            if is_first:
+                self._context.progress.note(f"First quarantined item: {key!r}: {first.error}")
+        most = options.quarantine_max
+        if most is not None and self.quarantined > most:
+            last = f" The last: {first.error}" if first is not None else ""
+            raise self._fail(
+                f"{self.quarantined} items failed, and quarantine_max is {most}.{last}",
+                f"Mend the cause, then try them again: {self._context.again_retrying}; "
+                f"or allow more, and: {self._context.again}",
+                first.trace if first is not None else "",
+            )
+
+    def _fail(self, what: str, next: str, trace: str = "") -> FailedRunError:
+        return FailedRunError(what, safe=KEPT, next=next, trace=trace)
+
+    def _name(self, item: int) -> str:
+        number = self._plan.batch_of_item(item)
+        if number is None:
+            return str(item)
+        batch = self._plan.batch(number)
+        return self._plan.key_texts(batch)[item - batch.first_item]
