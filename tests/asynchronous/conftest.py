@@ -85,14 +85,11 @@ class Endpoint:
 
     async def _end(self) -> None:
         self._server.close()
-        idle_turns = 0
-        while idle_turns < 3:  # connections that were accepted just before begin a turn later
-            calls = asyncio.all_tasks() - {asyncio.current_task()}
+        while calls := asyncio.all_tasks() - {asyncio.current_task()}:
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
-            await asyncio.sleep(0)
-            idle_turns = 0 if calls else idle_turns + 1
+            await asyncio.sleep(0)  # connections that were accepted just before begin now
 
     async def _tell(self) -> None:
         async with self._loop_changed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -197,7 +196,7 @@ def test_failures_stop_the_run_and_what_is_finished_is_kept(
 
     async def behave(item: int, times: int) -> Reply:
         if item == 0 and not endpoint.is_released:
-            await asyncio.Event().wait()
+            await endpoint.until(lambda: endpoint.is_released)
         if 20 <= item < 25 and not endpoint.is_released:
             await endpoint.until(lambda: set(range(1, 20)) <= set(endpoint.answered))
             return endpoint.reply(status=400)

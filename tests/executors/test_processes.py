@@ -263,7 +263,10 @@ pool.stop()
 def test_workers_that_end_before_any_work_end_the_run() -> None:
     command = [sys.executable, "-c", STILLBORN]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told == "5 workers in a row ended before they took any work: exited with status 9\n"
+    assert (
+        told
+        == "5 workers in a row ended before they took any work; the last exited with status 9.\n"
+    )
 
 
 # Time limits
