@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from batten.inspect.diagnose import Diagnosis, diagnose
     from batten.inspect.reading import Dataset, open
     from batten.storage.atomic import publish_directory, publish_file
+    from batten.transactions.entry import has_token, read_lock, transaction
+    from batten.transactions.transaction import Transaction
 
 __all__ = [
     "BattenError",
@@ -44,6 +46,7 @@ __all__ = [
     "Pipeline",
     "RefusedError",
     "StorageError",
+    "Transaction",
     "UsageError",
     "diagnose",
     "from_csv",
@@ -52,9 +55,12 @@ __all__ = [
     "from_jsonl",
     "from_parquet",
     "from_range",
+    "has_token",
     "open",
     "publish_directory",
     "publish_file",
+    "read_lock",
+    "transaction",
 ]
 
 _MODULES = {
@@ -82,6 +88,8 @@ _MODULES = {
     "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
     "batten.inspect.reading": ("Dataset", "open"),
     "batten.storage.atomic": ("publish_directory", "publish_file"),
+    "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
+    "batten.transactions.transaction": ("Transaction",),
 }
 
 

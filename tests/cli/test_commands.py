@@ -72,6 +72,7 @@ def test_the_names_that_batten_exports() -> None:
         "Pipeline",
         "RefusedError",
         "StorageError",
+        "Transaction",
         "UsageError",
         "diagnose",
         "from_csv",
@@ -80,9 +81,12 @@ def test_the_names_that_batten_exports() -> None:
         "from_jsonl",
         "from_parquet",
         "from_range",
+        "has_token",
         "open",
         "publish_directory",
         "publish_file",
+        "read_lock",
+        "transaction",
     ]
     for name in batten.__all__:
         assert getattr(batten, name).__name__ == name

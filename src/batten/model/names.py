@@ -18,6 +18,14 @@ features.batten/fresh/features, fresh/features.batten     what is being made to 
     features.batten/REPLACING                                 the journal of that
     features.batten/COMPLETE
 features.batten/lock
+
+and beside a tree that is changed by transactions:
+
+notes.batten/tree/lock
+notes.batten/tree/JOURNAL                                 of the change that is under way
+notes.batten/tree/staging/<change>.<number>               its files and backups
+notes.batten/tree/tokens/<digest>.json                    the journal of each change with a token
+notes.batten/tree/set-aside/<name>
 """
 
 from __future__ import annotations
@@ -27,6 +35,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTROL_SUFFIX = ".batten"
+TREE_FOLDER = "/tree"
+"""Where in the control folder of a tree everything about its transactions lies."""
 DIGEST_CHARACTERS = 32
 """How much of a SHA-256, in hexadecimal, the name of a staged file carries."""
 
@@ -181,6 +191,48 @@ class Layout:
 
     def in_flight(self, run: str) -> str:
         return f"{self.runs}/{run}.inflight"
+
+
+@dataclass(frozen=True)
+class TreeLayout:
+    """Where everything of one tree lies. `root` is its name in the folder that holds it."""
+
+    root: str
+
+    @property
+    def control(self) -> str:
+        return f"{self.root}{CONTROL_SUFFIX}{TREE_FOLDER}"
+
+    @property
+    def lock(self) -> str:
+        return f"{self.control}/lock"
+
+    @property
+    def journal(self) -> str:
+        return f"{self.control}/JOURNAL"
+
+    @property
+    def staging(self) -> str:
+        return f"{self.control}/staging"
+
+    @property
+    def tokens(self) -> str:
+        return f"{self.control}/tokens"
+
+    @property
+    def set_aside(self) -> str:
+        return f"{self.control}/set-aside"
+
+    def target(self, path: str) -> str:
+        """What `path`, relative to the root, is called."""
+        return f"{self.root}/{path}"
+
+    def staged(self, change: str, number: int) -> str:
+        return f"{self.staging}/{change}.{number:06}"
+
+    def token(self, digest: str) -> str:
+        """`digest` is of the token."""
+        return f"{self.tokens}/{digest[:DIGEST_CHARACTERS]}.json"
 
 
 def find_part(name: str) -> int | None:

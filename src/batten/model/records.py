@@ -15,6 +15,7 @@ import types
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from batten.model.journal import Journal, Operation
 from batten.model.words import FORMAT_VERSION
 
 
@@ -185,13 +186,16 @@ Record = TypeVar(
     Completion,
     Replacing,
     Holder,
+    Journal,
 )
 
 
 def encode_record(record: Record) -> bytes:
     """One JSON object, keys in the order of the fields: the same value gives the same bytes. Last
     comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it."""
-    return seal_record(json.dumps(asdict(record), ensure_ascii=False).encode())
+    # Names of files need not be UTF-8; `json.loads` takes them back in the same way.
+    text = json.dumps(asdict(record), ensure_ascii=False)
+    return seal_record(text.encode(errors="surrogatepass"))
 
 
 def seal_record(body: bytes) -> bytes:
@@ -251,14 +255,20 @@ def _build(kind: type[Any], value: object) -> Any:
     for each in fields(kind):
         if each.name not in found:
             raise Unreadable(f"the field {each.name!r} is missing")
-        hint = hints[each.name]
-        item = found[each.name]
-        if hint is Fingerprint:
-            item = _build(Fingerprint, {"format_version": FORMAT_VERSION, **_as_object(item)})
-        elif not _fits(hint, item):
-            raise Unreadable(f"the field {each.name!r} is {json.dumps(item)[:40]}")
-        known[each.name] = item
+        known[each.name] = _read(hints[each.name], found[each.name], each.name)
     return kind(**known)
+
+
+def _read(hint: Any, item: object, name: str) -> object:
+    """The value of a field: a plain one as it is, a record in a record or in a list built."""
+    if hint is Fingerprint:
+        return _build(Fingerprint, item)
+    if hint == list[Operation]:
+        if isinstance(item, list):
+            return [_build(Operation, each) for each in item]
+    elif _fits(hint, item):
+        return item
+    raise Unreadable(f"the field {name!r} is {json.dumps(item)[:40]}")
 
 
 _cached_hints: dict[type[Any], dict[str, Any]] = {}

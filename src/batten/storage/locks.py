@@ -7,6 +7,7 @@ The file is never deleted: two processes could then hold two locks of one name.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from batten.errors import BusyError
-from batten.model.names import CONTROL_SUFFIX
+from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER
 from batten.model.records import Holder, Unreadable, decode_record, encode_record
 from batten.storage import steps
 from batten.storage.failures import reading_failure, writing_failure
@@ -30,18 +31,20 @@ _TEXT_BYTES_MAX = 4096
 class FileLock:
     """A lock that is held until `release` or the process's end. Forked children don't hold it."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, *, is_shared: bool) -> None:
         self._descriptor: int | None = descriptor
         self._name = name
+        self._is_shared = is_shared
 
     def release(self) -> None:
-        """Empty the text, then unlock. May be repeated."""
+        """Empty the text, which only an exclusive holder has, then unlock. May be repeated."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
         try:
-            with suppress(OSError):
-                steps.do("lock.clear", self._name, os.ftruncate, descriptor, 0)
+            if not self._is_shared:
+                with suppress(OSError):
+                    steps.do("lock.clear", self._name, os.ftruncate, descriptor, 0)
         finally:
             _held.discard(self)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -94,23 +97,37 @@ def current_holder() -> Holder:
     )
 
 
-def acquire(path: str, name: str, holder: Holder) -> FileLock:
-    """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had."""
-    try:
-        lock, descriptor = steps.do("lock", name, _take_patiently, path, name)
-    except BlockingIOError:
-        raise busy_error(os.path.dirname(path), observe(path)) from None
-    except OSError as error:
-        raise writing_failure(error, "Locking", path) from error
+def acquire(
+    path: str, name: str, holder: Holder, *, wait_seconds: float | None = _PATIENCE_SECONDS
+) -> FileLock:
+    """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had. With
+    None for `wait_seconds` it waits for as long as it takes."""
+    lock, descriptor = _acquire(path, name, wait_seconds, is_shared=False)
     # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
     with suppress(OSError):
         steps.do("lock.write", name, _write_text, descriptor, encode_record(holder))
     return lock
 
 
+def acquire_shared(path: str, name: str, *, wait_seconds: float | None = None) -> FileLock:
+    """As `acquire`, but beside any number of others that share it. It has no text."""
+    return _acquire(path, name, wait_seconds, is_shared=True)[0]
+
+
+def _acquire(
+    path: str, name: str, wait_seconds: float | None, *, is_shared: bool
+) -> tuple[FileLock, int]:
+    try:
+        return steps.do("lock", name, _take_patiently, path, name, wait_seconds, is_shared)
+    except BlockingIOError:
+        raise busy_error(os.path.dirname(path), observe(path)) from None
+    except OSError as error:
+        raise writing_failure(error, "Locking", path) from error
+
+
 def busy_error(control: str, holder: Holder | None) -> BusyError:
     """`control` is the folder of the lock. `holder` is None where it was let go meanwhile."""
-    output = control.removesuffix(CONTROL_SUFFIX)
+    output = control.removesuffix(TREE_FOLDER).removesuffix(CONTROL_SUFFIX)
     return BusyError(
         f"{output!r} is in use by {_describe_holder(holder)}.",
         safe="Nothing was changed. It is safe to wait; do not delete the lock.",
@@ -139,11 +156,16 @@ def observe(path: str) -> Holder | None:
     return _choose(named, 0)
 
 
-def _take_patiently(path: str, name: str) -> tuple[FileLock, int]:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+def _take_patiently(
+    path: str, name: str, wait_seconds: float | None, is_shared: bool
+) -> tuple[FileLock, int]:
+    operation = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+    if wait_seconds is not None:
+        operation |= fcntl.LOCK_NB
+    deadline = time.monotonic() + (wait_seconds or 0.0)
     while True:
         try:
-            taken = _take(path, name)
+            taken = _take(path, name, operation)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise
@@ -153,15 +175,16 @@ def _take_patiently(path: str, name: str) -> tuple[FileLock, int]:
             return taken
 
 
-def _take(path: str, name: str) -> tuple[FileLock, int] | None:
+def _take(path: str, name: str, operation: int) -> tuple[FileLock, int] | None:
     """None where the file was removed by hand while it was being locked."""
+    is_shared = bool(operation & fcntl.LOCK_SH)
     with _forking:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        lock = FileLock(descriptor, name)
+        descriptor = _open(path, is_shared)
+        lock = FileLock(descriptor, name, is_shared=is_shared)
         _held.add(lock)
     is_taken = False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, operation)
         with suppress(FileNotFoundError):
             is_taken = os.path.samestat(os.stat(path), os.fstat(descriptor))
     finally:
@@ -169,6 +192,16 @@ def _take(path: str, name: str) -> tuple[FileLock, int] | None:
             _held.discard(lock)
             lock.abandon()
     return (lock, descriptor) if is_taken else None
+
+
+def _open(path: str, is_shared: bool) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        # Who may only read can share the lock, where there is one.
+        if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _write_text(descriptor: int, text: bytes) -> None:

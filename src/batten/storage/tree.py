@@ -1,0 +1,198 @@
+"""What a transaction asks of the place where a live tree lies, beyond what `Storage` offers.
+
+The tree is made by others: it may hold symbolic links, which are seen as themselves here, and
+files that are changed in place. The control folder beside it holds only what batten makes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import BinaryIO, Protocol
+
+from batten.model.journal import ABSENT, describe_file
+from batten.storage import steps
+from batten.storage.base import Storage
+from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.local import LocalStorage, write_all
+from batten.storage.relative import check_name
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPIED_BYTES = 1 << 20
+_NO_LINK = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+)
+"""What `link` answers where the filesystem can't; a copy takes its place then."""
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What lies under a name: `kind` is "file", "folder", "link" or "other"; `size` in bytes,
+    `modified_ns` since 1970, and who may use it."""
+
+    kind: str
+    size: int
+    modified_ns: int
+    mode: int = 0o644
+    owner: int = -1
+    group: int = -1
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind == "folder"
+
+    def describe(self) -> str:
+        """The text that tells it from another file in a journal."""
+        return describe_file(self.kind, self.size, self.modified_ns)
+
+
+def describe_look(look: Look | None) -> str:
+    return ABSENT if look is None else look.describe()
+
+
+class Tree(Storage, Protocol):
+    """See the module. Every method raises `StorageError` when the machine fails it."""
+
+    def look(self, name: str) -> Look | None:
+        """What lies under that name itself, or None. Links are not followed."""
+        ...
+
+    def stage_from(self, name: str, file: BinaryIO) -> None:
+        """Create the file exclusively with all that can be read from `file`; not yet durable."""
+        ...
+
+    def link(self, source: str, name: str) -> bool:
+        """Give the file or symbolic link a second name. False where the filesystem can't."""
+        ...
+
+    def sync_file(self, name: str) -> None:
+        """The bytes of the file are durable."""
+        ...
+
+    def make_folder(self, name: str) -> None:
+        """The folder is there; not yet durable."""
+        ...
+
+    def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
+        """Permissions as in `look`, and the owner where that is allowed; with `keeps_time` also
+        the time of the last change. Before the file is synced."""
+        ...
+
+    def read_link(self, name: str) -> str:
+        """Where the symbolic link points."""
+        ...
+
+    def make_link(self, name: str, text: str) -> None:
+        """Create a symbolic link exclusively."""
+        ...
+
+
+class LocalTree(LocalStorage):
+    """Implements `Tree` in a folder of this machine."""
+
+    def look(self, name: str) -> Look | None:
+        path = self._prefix + check_name(name)
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise reading_failure(error, "Looking up", path) from error
+        return Look(
+            kind=_KINDS.get(stat.S_IFMT(status.st_mode), "other"),
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            mode=stat.S_IMODE(status.st_mode),
+            owner=status.st_uid,
+            group=status.st_gid,
+        )
+
+    def stage_from(self, name: str, file: BinaryIO) -> None:
+        path = self._prefix + check_name(name)
+        try:
+            descriptor = steps.do("stage.create", name, os.open, path, _CREATE, 0o666)
+            try:
+                steps.do("stage.write", name, _copy, file, descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise writing_failure(error, "Copying to", path) from error
+
+    def link(self, source: str, name: str) -> bool:
+        origin, path = self._prefix + check_name(source), self._prefix + check_name(name)
+        try:
+            steps.do("link", name, os.link, origin, path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise writing_failure(error, "Linking", path) from error
+        return True
+
+    def sync_file(self, name: str) -> None:
+        path = self._prefix + check_name(name)
+        try:
+            descriptor = os.open(path, _READ)
+            try:
+                steps.do("stage.sync", name, os.fsync, descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise writing_failure(error, "Syncing", path) from error
+
+    def make_folder(self, name: str) -> None:
+        path = self._prefix + check_name(name)
+        try:
+            steps.do("make_folder", name, os.mkdir, path)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise writing_failure(error, "Making the folder", path) from error
+
+    def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
+        path = self._prefix + check_name(name)
+        try:
+            steps.do("set_attributes", name, _set_attributes, path, look, keeps_time)
+        except OSError as error:
+            raise writing_failure(error, "Setting the permissions of", path) from error
+
+    def read_link(self, name: str) -> str:
+        path = self._prefix + check_name(name)
+        try:
+            return os.readlink(path)
+        except OSError as error:
+            raise reading_failure(error, "Reading the link", path) from error
+
+    def make_link(self, name: str, text: str) -> None:
+        path = self._prefix + check_name(name)
+        try:
+            steps.do("make_link", name, os.symlink, text, path)
+        except OSError as error:
+            raise writing_failure(error, "Making the link", path) from error
+
+
+@cache
+def open_tree(folder: str) -> LocalTree:
+    """The one tree of this process in that folder, which remembers what could not be synced."""
+    return LocalTree(folder)
+
+
+def _copy(file: BinaryIO, descriptor: int) -> None:
+    while piece := file.read(_COPIED_BYTES):
+        write_all(descriptor, piece)
+
+
+def _set_attributes(path: str, look: Look, keeps_time: bool) -> None:
+    status = os.stat(path)
+    if (status.st_uid, status.st_gid) != (look.owner, look.group):
+        with suppress(PermissionError):
+            os.chown(path, look.owner, look.group)
+    os.chmod(path, look.mode)
+    if keeps_time:
+        os.utime(path, ns=(status.st_atime_ns, look.modified_ns))

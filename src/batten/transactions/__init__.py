@@ -1,0 +1,1 @@
+"""Many files of a live tree are changed together, all or none."""

@@ -1,0 +1,27 @@
+"""Copies of files of a tree."""
+
+from __future__ import annotations
+
+from batten.errors import UsageError
+from batten.storage.tree import Tree
+
+
+def copy_file(tree: Tree, source: str, name: str, *, keeps_time: bool) -> None:
+    """Copy a file with its permissions, or a symbolic link. Not yet durable.
+
+    Raises `FileNotFoundError`, and `UsageError` for what is neither."""
+    look = tree.look(source)
+    if look is None:
+        raise FileNotFoundError(source)
+    if look.kind == "link":
+        tree.make_link(name, tree.read_link(source))
+        return
+    if look.kind != "file":
+        raise UsageError(
+            f"{source!r} is neither a file nor a folder nor a symbolic link.",
+            safe="Nothing was changed.",
+            next="Move it elsewhere first.",
+        )
+    with tree.open(source) as file:
+        tree.stage_from(name, file)
+    tree.set_attributes(name, look, keeps_time=keeps_time)

@@ -1,0 +1,238 @@
+"""The lock of a tree, and what users enter by it: `transaction`, `read_lock`, `has_token`.
+
+The kernel's flock is the one lock, between processes and, since each block opens the file anew,
+between threads. Who gets it recovers what a crash left before going on; while that can't be done
+the lock is not granted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from batten.errors import BattenError, RefusedError, StorageError, UsageError
+from batten.model.names import TreeLayout
+from batten.model.rolling import Remedy
+from batten.storage import locks
+from batten.storage.tree import Tree, open_tree
+from batten.transactions.journals import token_name
+from batten.transactions.recovery import Recovered, recover_tree
+from batten.transactions.transaction import Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreePlace:
+    """A tree on this machine, by the real path of its root."""
+
+    tree: Tree
+    layout: TreeLayout
+
+    @property
+    def lock_path(self) -> str:
+        return f"{self.tree.place}/{self.layout.lock}"
+
+
+def locate_tree(root: str | os.PathLike[str]) -> TreePlace:
+    """The tree of that root. Raises `UsageError` for what can't be one. Reads only."""
+    given = os.fspath(root)
+    folder, name = os.path.split(os.path.realpath(given)) if "\0" not in given else ("", "")
+    if not name:
+        raise UsageError(
+            f"{given!r} can't be the root of a tree.", next="Name a folder below the top one."
+        )
+    return TreePlace(tree=open_tree(folder), layout=TreeLayout(name))
+
+
+@dataclass(kw_only=True)
+class _Hold:
+    """What one thread holds of a tree: as often as it entered. `change` where it may write."""
+
+    lock: locks.FileLock
+    change: Transaction | None
+
+
+class _Holds(threading.local):
+    """What this thread holds, by lock file."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, _Hold] = {}
+
+
+_holds = _Holds()
+
+
+def _forget_holds() -> None:
+    for hold in _holds.by_path.values():
+        if hold.change is not None:
+            hold.change.close()
+    _holds.by_path.clear()
+
+
+# A forked child holds nothing: its copies of the locks are closed.
+os.register_at_fork(after_in_child=_forget_holds)
+
+
+@contextmanager
+def transaction(
+    root: str | os.PathLike[str], *, token: str = "", wait_seconds: float | None = None
+) -> Iterator[Transaction]:
+    """Change many files of the folder `root`, all or none: see `Transaction`.
+
+    Leaving the block commits; an exception undoes everything and is raised again. It waits for
+    the lock, and raises `BusyError` after `wait_seconds`. `token` names the change: it is there,
+    for `has_token`, from the same step on, and `RefusedError` says that it was there before.
+
+    A block within a block of the same thread is part of the outer one. Raises `UsageError` within
+    `read_lock`, `RefusedError` where an earlier change can't be recovered, and `StorageError` where
+    the disk fails: the change is then whole or absent as soon as the tree is used again."""
+    place = locate_tree(root)
+    hold = _holds.by_path.get(place.lock_path)
+    if hold is None:
+        with _exclusive(place, wait_seconds):
+            yield from _change(place, token)
+    elif hold.change is None:
+        raise UsageError(
+            f"{os.fspath(root)!r} is held for reading, and that can't become writing.",
+            safe="Nothing was changed.",
+            next="Leave the block of read_lock first, or begin with the transaction.",
+        )
+    elif token:
+        raise UsageError(
+            "A transaction within another can't have a token of its own.",
+            safe="Nothing was changed.",
+            next="Give the token to the outer one.",
+        )
+    else:
+        try:
+            yield hold.change
+        except BaseException:
+            hold.change.doom()
+            raise
+
+
+@contextmanager
+def read_lock(root: str | os.PathLike[str], *, wait_seconds: float | None = None) -> Iterator[None]:
+    """While the block runs nobody changes the tree by a transaction, and none is half done. Any
+    number of readers can be in it at a time; a thread that is may enter again, also in its
+    own transaction. Raises as `transaction` does, and `UsageError` where there is no such folder.
+    """
+    place = locate_tree(root)
+    if not os.path.isdir(root):
+        raise UsageError(f"{os.fspath(root)!r} is not a folder.", next="Name the root of a tree.")
+    if place.lock_path in _holds.by_path:
+        yield
+        return
+    with _shared(place, wait_seconds):
+        yield
+
+
+def has_token(root: str | os.PathLike[str], token: str) -> bool:
+    """Whether a transaction with that token was committed. Asks the tree itself, having recovered
+    it if need be. Raises as `read_lock` does."""
+    place = locate_tree(root)
+    if not os.path.exists(place.lock_path):
+        return False
+    with read_lock(root):
+        return _is_present(place, token)
+
+
+def recover_locked(place: TreePlace) -> Recovered:
+    """Recover, and warn of evidence that a person should look at."""
+    recovered = recover_tree(place.tree, place.layout)
+    if recovered.remedy is Remedy.SET_ASIDE:
+        warnings.warn(
+            f"The journal of {place.tree.place}/{place.layout.root} could not be read "
+            f"({recovered.found.problem}). It was set aside, with all that belongs to it, in "
+            f"{place.tree.place}/{recovered.evidence}; the last change may be half done.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return recovered
+
+
+def prepare_control(place: TreePlace) -> None:
+    """The folders of a tree are there and durable. The lock file is made after them, so where it
+    is they are."""
+    layout = place.layout
+    if not os.path.isdir(f"{place.tree.place}/{layout.root}"):
+        place.tree.ensure_folder(layout.root)
+    if os.path.exists(place.lock_path):
+        return
+    for folder in (layout.root, layout.staging, layout.tokens, layout.set_aside):
+        place.tree.ensure_folder(folder)
+
+
+def _change(place: TreePlace, token: str) -> Iterator[Transaction]:
+    if token and _is_present(place, token):
+        raise RefusedError(
+            f"A transaction with the token {token!r} was committed before.",
+            safe="Nothing was changed.",
+            next="Ask batten.has_token first.",
+        )
+    change = Transaction(place.tree, place.layout, token=token)
+    _holds.by_path[place.lock_path].change = change
+    process = os.getpid()
+    try:
+        yield change
+        change.commit()
+    except BaseException as error:
+        change.close()
+        # A forked child that comes here has no lock, and nothing of its own to undo.
+        if os.getpid() != process or not _is_done_after(place, error):
+            raise
+
+
+def _is_done_after(place: TreePlace, error: BaseException) -> bool:
+    """What is on disk decides: complete it or undo it. Whether the error came so late that it did
+    not matter."""
+    try:
+        recovered = recover_locked(place)
+    except BattenError as blocked:
+        error.add_note(f"What the transaction left could not be recovered yet: {blocked.what}")
+        error.add_note("Nothing is lost: the next use of the tree tries again.")
+        return False
+    if recovered.remedy not in (Remedy.ROLL_FORWARD, Remedy.FORGET):
+        return False
+    error.add_note("The transaction was committed all the same.")
+    return isinstance(error, StorageError)
+
+
+def _is_present(place: TreePlace, token: str) -> bool:
+    return place.tree.find(token_name(place.layout, token)) is not None
+
+
+@contextmanager
+def _exclusive(place: TreePlace, wait_seconds: float | None) -> Iterator[None]:
+    prepare_control(place)
+    lock = locks.acquire(
+        place.lock_path, place.layout.lock, locks.current_holder(), wait_seconds=wait_seconds
+    )
+    with lock:
+        recover_locked(place)
+        _holds.by_path[place.lock_path] = _Hold(lock=lock, change=None)
+        try:
+            yield
+        finally:
+            _holds.by_path.pop(place.lock_path, None)
+
+
+@contextmanager
+def _shared(place: TreePlace, wait_seconds: float | None) -> Iterator[None]:
+    prepare_control(place)
+    while True:
+        lock = locks.acquire_shared(place.lock_path, place.layout.lock, wait_seconds=wait_seconds)
+        with lock:
+            if not os.path.lexists(f"{place.tree.place}/{place.layout.journal}"):
+                _holds.by_path[place.lock_path] = _Hold(lock=lock, change=None)
+                try:
+                    yield
+                finally:
+                    _holds.by_path.pop(place.lock_path, None)
+                return
+        # The lock can't be made exclusive in one step, so it is let go and had anew.
+        with _exclusive(place, wait_seconds):
+            pass

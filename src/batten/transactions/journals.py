@@ -1,0 +1,85 @@
+"""The journal on disk: found, judged, made and removed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from batten.model.journal import Action, Journal, Phase
+from batten.model.names import TreeLayout
+from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
+from batten.model.rolling import JournalState
+from batten.storage import publishing
+from batten.storage.relative import check_name, folder_of
+from batten.storage.tree import Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundJournal:
+    """What is there of a journal. `journal` where it can be read, else `problem` says why not, and
+    `digest` is of its bytes."""
+
+    state: JournalState
+    journal: Journal | None = None
+    problem: str = ""
+    digest: str = ""
+
+
+def find_journal(tree: Tree, layout: TreeLayout) -> FoundJournal:
+    """Reads only. Raises `StorageError` where the disk fails."""
+    try:
+        data = tree.read(layout.journal)
+    except FileNotFoundError:
+        return FoundJournal(state=JournalState.NONE)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        journal = decode_record(Journal, data)
+        _check(journal)
+    except NewerFormat as error:
+        return FoundJournal(state=JournalState.NEWER, problem=str(error), digest=digest)
+    except (Unreadable, ValueError) as error:
+        return FoundJournal(state=JournalState.UNREADABLE, problem=str(error), digest=digest)
+    return FoundJournal(state=_find_state(tree, layout, journal), journal=journal, digest=digest)
+
+
+def _find_state(tree: Tree, layout: TreeLayout, journal: Journal) -> JournalState:
+    if journal.phase == Phase.OPEN:
+        return JournalState.OPEN
+    if journal.token and tree.find(token_name(layout, journal.token)) is not None:
+        return JournalState.FINISHED
+    return JournalState.COMMITTED
+
+
+def _check(journal: Journal) -> None:
+    """Raises `ValueError` for what no batten wrote; above all for a path out of the tree."""
+    Phase(journal.phase)
+    check_name(journal.change)
+    if "/" in journal.change:
+        raise ValueError(f"not the name of a change: {journal.change!r}")
+    for operation in journal.operations:
+        Action(operation.action)
+        check_name(operation.path)
+
+
+def publish_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
+    """The journal is this one, in the place of any that was; durable on return."""
+    publishing.replace(tree, layout.staging, layout.journal, encode_record(journal))
+
+
+def remove_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
+    """The change is done, and durably so. Its journal goes, or becomes what tells of its token.
+
+    Where the removal of a journal whose token is there is lost, recovery sees that it is done, so
+    that needs no sync of its own."""
+    if journal.phase == Phase.COMMITTED and journal.token:
+        name = token_name(layout, journal.token)
+        tree.publish(layout.journal, name)
+        tree.sync_names(folder_of(name))
+        tree.delete(layout.journal)
+        return
+    tree.delete(layout.journal)
+    tree.sync_names(layout.control)
+
+
+def token_name(layout: TreeLayout, token: str) -> str:
+    return layout.token(hashlib.sha256(token.encode()).hexdigest())

@@ -1,0 +1,144 @@
+"""The tree as it will be: what a transaction has staged so far, laid over what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.errors import RefusedError
+from batten.model.journal import ABSENT, Action, Operation
+from batten.model.names import TreeLayout
+from batten.storage.relative import folder_of, last_piece
+from batten.storage.tree import Look, Tree, describe_look
+from batten.transactions.paths import ancestors, refuse_linked
+
+
+class Overlay:
+    """Changes by path, each path once: the last change of it is what counts."""
+
+    def __init__(self, tree: Tree, layout: TreeLayout) -> None:
+        self._tree = tree
+        self._layout = layout
+        self._staged: dict[str, int] = {}
+        self._deleted: dict[str, None] = {}
+        self._made: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._staged or self._deleted or self._made or self._removed)
+
+    def find_staged(self, path: str) -> int | None:
+        """The number of the file that is staged for the path, or None."""
+        return self._staged.get(path)
+
+    def find_kind(self, path: str) -> str | None:
+        """What the path will be: a kind as of `Look`, or None for nothing."""
+        if path in self._staged:
+            return "file"
+        if path in self._made:
+            return "folder"
+        if path in self._deleted or path in self._removed:
+            return None
+        if any(folder in self._deleted for folder in ancestors(path)):
+            return None
+        look = self.look_live(path)
+        return look.kind if look else None
+
+    def look_live(self, path: str) -> Look | None:
+        """What is there now. Raises `RefusedError` below a symbolic link."""
+        refuse_linked(self._tree, self._layout, path)
+        return self._tree.look(self._layout.target(path))
+
+    def list_children(self, folder: str) -> Iterator[str]:
+        """The paths that will lie directly in the folder, in order."""
+        prefix = self._layout.target("")
+        live = self._tree.list(self._layout.target(folder)) if self.look_live(folder) else ()
+        names = {entry.name.removeprefix(prefix) for entry in live}
+        names.update(path for path in self._staged if folder_of(path) == folder)
+        names.update(path for path in self._made if folder_of(path) == folder)
+        for name in sorted(names):
+            if self.find_kind(name) is not None:
+                yield name
+
+    def put(self, path: str, number: int) -> None:
+        """A file at the path; its folders are made."""
+        if self.find_kind(path) == "folder":
+            raise _in_the_way(path, "a folder")
+        self._make_above(path)
+        self._deleted.pop(path, None)
+        self._staged[path] = number
+
+    def make_folder(self, path: str) -> None:
+        """A folder at the path, and those above it."""
+        kind = self.find_kind(path)
+        if kind not in (None, "folder"):
+            raise _in_the_way(path, f"a {kind}")
+        self._make_above(path)
+        if kind is None:
+            self._removed.pop(path, None)
+            self._made[path] = None
+
+    def delete(self, path: str) -> None:
+        """Nothing at the path: neither file nor link, nor folder with what is in it."""
+        if self.find_kind(path) == "folder":
+            for child in list(self.list_children(path)):
+                self.delete(child)
+            self._made.pop(path, None)
+            look = self.look_live(path)
+            if look is not None and look.is_folder:
+                self._removed[path] = None
+            return
+        self._staged.pop(path, None)
+        look = self.look_live(path)
+        if look is not None and not look.is_folder:
+            self._deleted[path] = None
+
+    def list_operations(self, change: str) -> list[Operation]:
+        """What is to be done, in an order in which everything has its place free when it comes."""
+        deletes = [
+            Operation(action=Action.DELETE, path=path, before=self._describe_live(path))
+            for path in self._deleted
+        ]
+        removes = [
+            Operation(action=Action.REMOVE_FOLDER, path=path)
+            for path in sorted(self._removed, key=_depth, reverse=True)
+        ]
+        makes = [
+            Operation(action=Action.MAKE_FOLDER, path=path)
+            for path in sorted(self._made, key=_depth)
+        ]
+        puts = [
+            Operation(
+                action=Action.PUT,
+                path=path,
+                staged=number,
+                before=self._describe_live(path),
+                after=describe_look(self._tree.look(self._layout.staged(change, number))),
+            )
+            for path, number in self._staged.items()
+        ]
+        return deletes + removes + makes + puts
+
+    def _describe_live(self, path: str) -> str:
+        return describe_look(self._tree.look(self._layout.target(path))) or ABSENT
+
+    def _make_above(self, path: str) -> None:
+        for folder in ancestors(path):
+            kind = self.find_kind(folder)
+            if kind is None:
+                self._removed.pop(folder, None)
+                self._made[folder] = None
+            elif kind != "folder":
+                raise _in_the_way(folder, f"a {kind}")
+
+
+def _depth(path: str) -> int:
+    return path.count("/")
+
+
+def _in_the_way(path: str, what: str) -> RefusedError:
+    return RefusedError(
+        f"{path!r} can't be made: {what} of that name ({last_piece(path)!r}) is in the way.",
+        safe="Nothing was changed in the tree.",
+        next="Delete or move it in the same transaction first, or choose another path.",
+    )

@@ -1,0 +1,66 @@
+"""Paths as users give them, and the promise that none leads out of the tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from batten.errors import RefusedError, UsageError
+from batten.model.names import TreeLayout
+from batten.storage.relative import check_name, folder_of
+from batten.storage.tree import Tree
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """The path, relative to the root, with `/`. Raises `UsageError` for one that is absolute, or
+    that holds an empty piece, `.` or `..`."""
+    given = os.fspath(path)
+    try:
+        if given:
+            return check_name(given)
+    except ValueError:
+        pass
+    raise UsageError(
+        f"{given!r} is not a path within the tree.",
+        safe="Nothing was changed.",
+        next="Give a path relative to the root, without '..', such as 'pages/one.md'.",
+    )
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """The folders above a path, the highest first, without the root."""
+    pieces = path.split("/")[:-1]
+    for count in range(1, len(pieces) + 1):
+        yield "/".join(pieces[:count])
+
+
+def is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder + "/")
+
+
+def refuse_linked(tree: Tree, layout: TreeLayout, path: str) -> None:
+    """Raises `RefusedError` where a folder above the path is a symbolic link: it may lead out."""
+    for folder in ancestors(path):
+        look = tree.look(layout.target(folder))
+        if look is None:
+            return
+        if look.kind == "link":
+            raise RefusedError(
+                f"{folder!r} is a symbolic link, so {path!r} may lie outside the tree.",
+                safe="Nothing was changed there.",
+                next="Name the file by the folder that the link points to, or replace the link.",
+            )
+
+
+def list_below(tree: Tree, name: str) -> Iterator[str]:
+    """All names below a folder of the storage, each folder before what lies in it."""
+    for entry in sorted(tree.list(name), key=lambda entry: entry.name):
+        yield entry.name
+        look = tree.look(entry.name)
+        if look is not None and look.is_folder:
+            yield from list_below(tree, entry.name)
+
+
+def list_folders(names: Iterator[str]) -> list[str]:
+    """The folders that hold the names, each once."""
+    return list(dict.fromkeys(folder_of(name) for name in names))

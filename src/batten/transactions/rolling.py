@@ -1,0 +1,197 @@
+"""Does what a journal says: looks, decides by the table, acts. Any number of times, to one end.
+
+A staged file gets a second name, and that takes the target's place; the first stays until the
+journal is gone. So there is no moment, whatever the filesystem loses, in which a journal is there
+without all that it names.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batten.errors import RefusedError, StorageError
+from batten.model.journal import NOT_STAGED, Action, Journal, Operation
+from batten.model.names import TreeLayout
+from batten.model.rolling import Staged, Step, Target, decide_step
+from batten.storage.publishing import fresh_name
+from batten.storage.relative import folder_of, last_piece
+from batten.storage.tree import Look, Tree
+from batten.transactions.copying import copy_file
+from batten.transactions.journals import remove_journal
+from batten.transactions.paths import is_below, list_below, list_folders, refuse_linked
+
+_NAME_CHARACTERS = 40
+"""How much of its name a file that is set aside keeps: with the rest it must fit in 255 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """An operation of a journal and what there is to do for it now."""
+
+    operation: Operation
+    step: Step
+
+
+def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[Decision]:
+    """What there is to do, as far as it shows before the first step is taken. Reads only."""
+    return [
+        Decision(operation=operation, step=_decide_one(tree, layout, journal, operation))
+        for operation in journal.operations
+    ]
+
+
+def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
+    """Do all that the journal says, durably, and remove it. Under the lock.
+
+    Raises `RefusedError`, having changed nothing, where something that it needs is lost or a path
+    leads out of the tree, and `StorageError` where the disk fails; the journal stays then, with
+    all that it names, and the next call goes on."""
+    for operation in journal.operations:
+        refuse_linked(tree, layout, operation.path)
+    for decision in decide(tree, layout, journal):
+        if decision.step is Step.FAIL:
+            raise _lost(layout, journal, decision.operation)
+    named = {operation.path for operation in journal.operations if _makes(operation)}
+    for operation in journal.operations:
+        step = _decide_one(tree, layout, journal, operation)
+        _act(tree, layout, journal, operation, step, named)
+    for folder in list_folders(_list_changed(layout, journal)):
+        look = tree.look(folder)
+        if look is not None and look.is_folder:
+            tree.sync_names(folder)
+    remove_journal(tree, layout, journal)
+    delete_staged(tree, layout)
+
+
+def delete_staged(tree: Tree, layout: TreeLayout) -> None:
+    """Throwaway is all that is staged while there is no journal. Under the lock."""
+    for name in reversed(list(list_below(tree, layout.staging))):
+        tree.delete(name)
+
+
+def _list_changed(layout: TreeLayout, journal: Journal) -> Iterator[str]:
+    """Names in the folders that are to be synced: what was changed, and what is in folders that
+    were made or restored."""
+    for operation in journal.operations:
+        yield layout.target(operation.path)
+        if operation.action == Action.MAKE_FOLDER:
+            yield layout.target(f"{operation.path}/")
+
+
+def _makes(operation: Operation) -> bool:
+    return operation.action in (Action.PUT, Action.RESTORE, Action.MAKE_FOLDER)
+
+
+def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> Step:
+    staged = Staged.NOT_NEEDED
+    if operation.staged != NOT_STAGED:
+        look = tree.look(layout.staged(journal.change, operation.staged))
+        staged = Staged.ABSENT if look is None else Staged.PRESENT
+    target = _judge_target(operation, tree.look(layout.target(operation.path)))
+    return decide_step(operation.action, staged, target)
+
+
+def _judge_target(operation: Operation, look: Look | None) -> Target:
+    if look is None:
+        return Target.ABSENT
+    if look.is_folder:
+        return Target.FOLDER
+    described = look.describe()
+    if described == operation.after:
+        return Target.AFTER
+    return Target.BEFORE if described == operation.before else Target.OTHER
+
+
+def _act(
+    tree: Tree,
+    layout: TreeLayout,
+    journal: Journal,
+    operation: Operation,
+    step: Step,
+    named: set[str],
+) -> None:
+    target = layout.target(operation.path)
+    if step in (Step.KEEP, Step.KEEP_AND_PUT, Step.KEEP_AND_MAKE_FOLDER):
+        keep_aside(tree, layout, target)
+    if step in (Step.PUT, Step.KEEP_AND_PUT):
+        put(tree, layout, layout.staged(journal.change, operation.staged), target)
+    elif step is Step.DELETE:
+        tree.delete(target)
+    elif step in (Step.MAKE_FOLDER, Step.KEEP_AND_MAKE_FOLDER):
+        tree.make_folder(target)
+    elif step is Step.REMOVE_FOLDER:
+        _remove_if_empty(tree, target)
+    elif step is Step.DISCARD:
+        _discard(tree, layout, operation.path, named)
+    elif step is Step.FAIL:
+        raise _lost(layout, journal, operation)
+
+
+def put(tree: Tree, layout: TreeLayout, staged: str, target: str) -> None:
+    """The staged file appears at the target in one step, and stays staged as well."""
+    second = fresh_name(layout.staging, "put")
+    if tree.link(staged, second):
+        try:
+            tree.replace(second, target)
+        except StorageError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return
+    # On another filesystem, or where files can't have two names, a durable copy beside the target.
+    beside = f"{folder_of(target)}/.{last_piece(staged)}.batten"
+    tree.delete(beside)
+    copy_file(tree, staged, beside, keeps_time=True)
+    if (look := tree.look(beside)) is not None and look.kind == "file":
+        tree.sync_file(beside)
+    tree.replace(beside, target)
+
+
+def keep_aside(tree: Tree, layout: TreeLayout, name: str) -> None:
+    """Move a file or folder to the evidence; it has a durable name at every moment."""
+    evidence = fresh_name(layout.set_aside, last_piece(name)[:_NAME_CHARACTERS])
+    look = tree.look(name)
+    if look is not None and look.is_folder:
+        tree.replace(name, evidence)
+        tree.sync_names(layout.set_aside)
+        return
+    if not tree.link(name, evidence):
+        copy_file(tree, name, evidence, keeps_time=True)
+        if look is not None and look.kind == "file":
+            tree.sync_file(evidence)
+    tree.sync_names(layout.set_aside)
+    tree.delete(name)
+
+
+def _remove_if_empty(tree: Tree, name: str) -> None:
+    """A folder in which someone else has put something meanwhile stays."""
+    try:
+        tree.delete(name)
+    except StorageError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _discard(tree: Tree, layout: TreeLayout, path: str, named: set[str]) -> None:
+    """Delete what an unfinished change has made at and below the path."""
+    target = layout.target(path)
+    look = tree.look(target)
+    below = list(list_below(tree, target)) if look is not None and look.is_folder else []
+    prefix = layout.target("")
+    for name in reversed([target, *below]):
+        found = name.removeprefix(prefix)
+        if found not in named and not any(is_below(other, found) for other in named):
+            tree.delete(name)
+
+
+def _lost(layout: TreeLayout, journal: Journal, operation: Operation) -> RefusedError:
+    staged = layout.staged(journal.change, operation.staged)
+    return RefusedError(
+        f"{layout.root}: a change is half made, and {staged}, which belongs at "
+        f"{operation.path!r}, is not there.",
+        safe="Nothing was changed. While it is so, the lock of the tree is refused.",
+        next=f"Put {staged} back from a copy. Without one, have the change set aside as "
+        f"evidence: batten recover --set-aside-journal {layout.root}",
+    )

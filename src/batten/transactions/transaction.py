@@ -1,0 +1,244 @@
+"""One change of a tree: staged beside it, committed by one small file, then put in place.
+
+Until the journal says "committed" the tree is untouched, but for what `protect` gave to others to
+change in place, of which there are backups. From then on the change is only ever completed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batten.errors import RefusedError, UsageError
+from batten.model.journal import Journal, Operation, Phase
+from batten.model.names import TreeLayout
+from batten.storage.tree import Tree
+from batten.transactions.copying import copy_file
+from batten.transactions.journals import publish_journal
+from batten.transactions.overlay import Overlay
+from batten.transactions.paths import check_path, is_below, refuse_linked
+from batten.transactions.protection import Protection
+from batten.transactions.rolling import complete
+
+
+class Transaction:
+    """What `batten.transaction` gives. All paths are relative to the root, with `/`.
+
+    Whatever is called here, the tree stays as it is until the block ends; `read` shows it as it
+    will be. Not for several threads at a time. Raises `UsageError` for a path out of the tree,
+    `RefusedError` where something is in the way or a folder above a path is a symbolic link, and
+    `StorageError` where the disk fails; in any case nothing has changed."""
+
+    def __init__(self, tree: Tree, layout: TreeLayout, *, token: str = "") -> None:
+        self._tree = tree
+        self._layout = layout
+        self._token = token
+        self._change = os.urandom(8).hex()
+        self._overlay = Overlay(tree, layout)
+        self._protection = Protection(tree, layout, self._change)
+        self._unsynced: dict[int, None] = {}
+        self._count = 0
+        self._is_open = True
+        self._is_doomed = False
+
+    @property
+    def root(self) -> Path:
+        """The root of the tree, as it is now."""
+        return Path(self._tree.place) / self._layout.root
+
+    def write(self, path: str | os.PathLike[str], data: bytes | str) -> None:
+        """The file holds `data` (text as UTF-8); its folders are made. A file that is there keeps
+        its permissions; a new one gets the usual ones."""
+        checked = self._check_unprotected(path)
+        content = data.encode() if isinstance(data, str) else data
+        number = self._next_number()
+        self._tree.stage(self._staged(number), content, is_synced=False)
+        self._put(checked, number)
+
+    def replace(self, path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
+        """The file holds a copy of the file `source`, which may lie anywhere. Otherwise as `write`.
+        Raises `FileNotFoundError`."""
+        checked = self._check_unprotected(path)
+        number = self._next_number()
+        with open(source, "rb") as file:
+            self._tree.stage_from(self._staged(number), file)
+        self._put(checked, number)
+
+    def delete(self, path: str | os.PathLike[str]) -> None:
+        """The file, the symbolic link, or the folder with all that is in it, is gone. Raises
+        `FileNotFoundError`. The folder that it lay in stays."""
+        checked = self._check_unprotected(path)
+        self._require(checked)
+        self._overlay.delete(checked)
+
+    def move(self, path: str | os.PathLike[str], to: str | os.PathLike[str]) -> None:
+        """The file or folder has another path; a file that is there is replaced, a folder is not.
+
+        What is moved keeps its bytes, permissions and time: nothing is copied on one filesystem.
+        Raises `FileNotFoundError`."""
+        source, target = self._check_unprotected(path), self._check_unprotected(to)
+        kind = self._require(source)
+        if source == target:
+            return
+        if kind == "folder" and (is_below(target, source) or self._overlay.find_kind(target)):
+            raise RefusedError(
+                f"The folder {source!r} can't be moved to {target!r}: that lies in it or is there.",
+                safe="Nothing was changed in the tree.",
+                next="Choose another path, or delete what is there in the same transaction first.",
+            )
+        self._move(source, target, kind)
+        self._overlay.delete(source)
+
+    def make_folder(self, path: str | os.PathLike[str]) -> None:
+        """The folder is there, with those above it. May be repeated."""
+        self._overlay.make_folder(self._check(path))
+
+    def read(self, path: str | os.PathLike[str]) -> bytes:
+        """What the file will hold: what this transaction has written, else what is there. Raises
+        `FileNotFoundError`."""
+        checked = self._check(path)
+        number = self._overlay.find_staged(checked)
+        if number is not None:
+            return self._tree.read(self._staged(number))
+        kind = self._require(checked)
+        if kind == "link":
+            raise RefusedError(
+                f"{checked!r} is a symbolic link, and may lead out of the tree.",
+                safe="Nothing was read.",
+                next="Name the file that it points to.",
+            )
+        return self._tree.read(self._layout.target(checked))
+
+    def exists(self, path: str | os.PathLike[str]) -> bool:
+        """Whether there will be anything at the path."""
+        return self._overlay.find_kind(self._check(path)) is not None
+
+    def protect(self, path: str | os.PathLike[str]) -> Path:
+        """A path for code that changes files in place: a SQLite database, a folder of an index.
+
+        What is there (of a file also the -wal, -shm and -journal files of SQLite beside it) is
+        copied first, and put back if the transaction does not commit: also after a kill or a power
+        cut. Nothing else may have it open, and all that opens it must have closed it when the
+        block ends. May be repeated."""
+        checked = self._check(path)
+        kind = self._overlay.find_kind(checked)
+        live = self._overlay.look_live(checked)
+        if kind != (live.kind if live else None):
+            raise UsageError(
+                f"{checked!r} can't be protected: this transaction has changed it already.",
+                safe="Nothing was changed.",
+                next="Protect a path before anything else, and change it in place only.",
+            )
+        was_doomed, self._is_doomed = self._is_doomed, True
+        if self._protection.back_up(checked, self._next_number):
+            journal = self._make_journal(Phase.OPEN, self._protection.operations)
+            publish_journal(self._tree, self._layout, journal)
+            self._protection.make_room(checked)
+        self._is_doomed = was_doomed
+        return self.root / checked
+
+    def doom(self) -> None:
+        """A block within this one failed, so this one can't commit."""
+        self._is_doomed = True
+
+    def commit(self) -> None:
+        """All or nothing; on return it is durable and in place. Under the lock. Where it raises,
+        what is on disk says whether the change is to be completed or undone: see `recovery`."""
+        if not self._is_open:
+            raise _ended()
+        if self._is_doomed:
+            raise RefusedError(
+                "The transaction can't commit: a part of it failed, and the error was caught.",
+                safe="Nothing was changed in the tree.",
+                next="Let such an error end the whole block.",
+            )
+        self._is_open = False
+        operations = self._overlay.list_operations(self._change)
+        journal = self._make_journal(Phase.COMMITTED, operations)
+        if not (operations or self._token or self._protection.operations):
+            return
+        self._protection.sync()
+        for operation in operations:
+            if operation.staged in self._unsynced:
+                self._tree.sync_file(self._staged(operation.staged))
+        self._tree.sync_names(self._layout.staging)
+        publish_journal(self._tree, self._layout, journal)
+        complete(self._tree, self._layout, journal)
+
+    def close(self) -> None:
+        """The block has ended: nothing more can be changed through this."""
+        self._is_open = False
+
+    def _check(self, path: str | os.PathLike[str]) -> str:
+        if not self._is_open:
+            raise _ended()
+        checked = check_path(path)
+        refuse_linked(self._tree, self._layout, checked)
+        return checked
+
+    def _check_unprotected(self, path: str | os.PathLike[str]) -> str:
+        checked = self._check(path)
+        if self._protection.covers(checked):
+            raise UsageError(
+                f"{checked!r} is protected, so it is changed in place.",
+                safe="Nothing was changed by this call.",
+                next="Change it in place, or do not protect it.",
+            )
+        return checked
+
+    def _require(self, path: str) -> str:
+        kind = self._overlay.find_kind(path)
+        if kind is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return kind
+
+    def _next_number(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _staged(self, number: int) -> str:
+        return self._layout.staged(self._change, number)
+
+    def _put(self, path: str, number: int) -> None:
+        """The staged file, with new bytes, will be at the path."""
+        live = self._overlay.look_live(path)
+        if live is not None and live.kind == "file":
+            self._tree.set_attributes(self._staged(number), live, keeps_time=False)
+        self._unsynced[number] = None
+        self._overlay.put(path, number)
+
+    def _move(self, source: str, target: str, kind: str) -> None:
+        if kind == "folder":
+            self._overlay.make_folder(target)
+            for child in list(self._overlay.list_children(source)):
+                inner = target + child.removeprefix(source)
+                self._move(child, inner, self._require(child))
+            return
+        number = self._overlay.find_staged(source)
+        if number is None:
+            number = self._next_number()
+            live, staged = self._layout.target(source), self._staged(number)
+            if not self._tree.link(live, staged):
+                copy_file(self._tree, live, staged, keeps_time=True)
+                if kind == "file":
+                    self._unsynced[number] = None
+        self._overlay.put(target, number)
+
+    def _make_journal(self, phase: Phase, operations: list[Operation]) -> Journal:
+        return Journal(
+            phase=phase.value,
+            change=self._change,
+            token=self._token,
+            operations=operations,
+            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+
+
+def _ended() -> UsageError:
+    return UsageError(
+        "The transaction has ended, or is that of the process which forked this one.",
+        safe="What it did stays as it is.",
+        next="Do this within its block, in the process that began it.",
+    )
