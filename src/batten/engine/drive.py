@@ -116,6 +116,10 @@ class Driver:
         self._bench = Bench(job)
         try:
             with context.timed("prepare"):
+                if units:
+                    # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
+                    # installed: once, before workers are forked, rather than in each of them.
+                    pa.array([None])
                 executor.start(self._make_work(job))
                 self._reopen(executor, to_retry)
                 self._loop(executor)

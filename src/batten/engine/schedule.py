@@ -20,7 +20,7 @@ OPEN_BATCHES_MAX = 1024
 
 TASKS_A_SLOT_MAX = 64
 
-SHARE_SECONDS_MIN = 0.02
+SHARE_SECONDS_MIN = 0.04
 """Towards the end work is cut finer, so that all workers end together, but not finer than this."""
 
 TELLING_ITEMS = 16
@@ -88,13 +88,14 @@ class Schedule:
     @property
     def tasks_a_slot(self) -> int:
         """How many tasks a worker should have at hand: a quarter of a second's work, so that it
-        does not wait while the driver publishes."""
+        does not wait while the driver publishes; towards the end, not so many that others wait
+        for it. While there is no schema, one: what begins without it must be sealed again."""
         seconds = self._seconds_an_item
-        if seconds is None:
+        if seconds is None or self.schema is None:
             return 1
-        return max(
-            1, min(TASKS_A_SLOT_MAX, int(CHUNK_SECONDS / (seconds * self._plan_batch_size())))
-        )
+        size = self._plan_batch_size()
+        share = self._items_left // (2 * self._slots * size)
+        return max(1, min(TASKS_A_SLOT_MAX, int(CHUNK_SECONDS / (seconds * size)), share))
 
     @property
     def staged_items(self) -> int:
