@@ -78,6 +78,22 @@ def test_fresh_replaces_when_it_is_complete(tmp_path: Path) -> None:
     assert _values(tmp_path) == [0, 3, 6, 9, 12, 15, 18]
 
 
+def test_fresh_keeps_what_is_not_battens(tmp_path: Path) -> None:
+    _write(tmp_path, factor=1)
+    assert _batten(tmp_path, "run", "job.py").returncode == 0
+    (tmp_path / "out/notes.txt").write_text("mine")
+    (tmp_path / "out/drafts").mkdir()
+    (tmp_path / "out/drafts/one").write_text("also mine")
+    _write(tmp_path, factor=2)
+    assert _batten(tmp_path, "run", "job.py", "--fresh").returncode == 0
+    assert _values(tmp_path) == list(range(0, 20, 2))
+    (notes,) = (tmp_path / "out.batten/set-aside").glob("*-notes.txt")
+    (draft,) = (tmp_path / "out.batten/set-aside").glob("*-drafts/one")
+    assert (notes.read_text(), draft.read_text()) == ("mine", "also mine")
+    assert not (tmp_path / "out/notes.txt").exists()
+    assert _batten(tmp_path, "verify", "out").returncode == 0
+
+
 def _count_steps(folder: Path, counted: Path, *words: str) -> int:
     ran = _batten(folder, *words, environment={"BATTEN_COUNT_STEPS": str(counted)})
     assert ran.returncode == 0

@@ -17,6 +17,14 @@ from batten.storage.volatile import Model
 LAYOUT = Layout("features")
 
 
+KEPT = {
+    "features/notes.txt": b"a note",
+    "features.batten/notes.txt": b"another note",
+    "features.batten/set-aside/evidence": b"evidence",
+}
+"""What lies beside the old dataset and is not of it."""
+
+
 def _make(storage: MemoryStorage, layout: Layout, parts: list[bytes], extra: str | None) -> None:
     for folder in (layout.output, layout.commits, layout.staging):
         storage.ensure_folder(folder)
@@ -55,8 +63,11 @@ def _make(storage: MemoryStorage, layout: Layout, parts: list[bytes], extra: str
 
 def _prepared(old: list[bytes], new: list[bytes]) -> MemoryStorage:
     storage = MemoryStorage()
-    _make(storage, LAYOUT, old, "only-old.json")
+    _make(storage, LAYOUT, old, LAYOUT.schema.partition("/")[2])
     _make(storage, LAYOUT.fresh, new, None)
+    storage.ensure_folder(LAYOUT.set_aside)
+    for name, data in KEPT.items():
+        create(storage, LAYOUT.staging, name, data)
     return storage
 
 
@@ -68,11 +79,21 @@ def _parts(storage: MemoryStorage) -> list[bytes | None]:
     ]
 
 
+def _files(storage: MemoryStorage) -> dict[str, bytes]:
+    return {name: data for name, data in storage.snapshot().items() if data is not None}
+
+
 def _check_done(storage: MemoryStorage, new: list[bytes]) -> None:
     names = {name for name in storage.snapshot() if not name.startswith(LAYOUT.staging + "/")}
     assert _parts(storage) == new
     assert not any("fresh" in name or "REPLACING" in name for name in names)
-    assert "features.batten/only-old.json" not in names
+    assert LAYOUT.schema not in names
+    assert LAYOUT.complete in names
+    assert sorted(KEPT.values()) == sorted(
+        data
+        for name, data in _files(storage).items()
+        if name.startswith(LAYOUT.set_aside) or name in KEPT
+    )
     commits = {name for name in names if name.startswith(LAYOUT.commits + "/")}
     assert commits == {LAYOUT.commit(batch) for batch in range(len(new))}
 
@@ -113,6 +134,7 @@ def _sweep(old: list[bytes], new: list[bytes], model: Model, stride: int) -> Non
         except PowerLost:
             for state in storage.surviving_states(model):
                 assert _parts(state) in (old, new)
+                assert set(KEPT.values()) <= set(_files(state).values())
                 is_journalled = state.find(LAYOUT.replacing) is not None
                 again = state.crash("kill", Random(0))
                 if is_journalled:

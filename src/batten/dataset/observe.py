@@ -139,7 +139,8 @@ class _Reading:
             early = _find_early(parts, {*recorded, *given_up}, planned)
             parts = {batch: size for batch, size in parts.items() if batch not in early}
             claims = self._read_claims(recorded, parts)
-        if parts or early or recorded or completion:
+        staged = self._list_known(layout.staged, find_staged)
+        if parts or early or recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
         worst = find_worst(self.findings)
         return Observation(
@@ -156,7 +157,7 @@ class _Reading:
             is_vouched=is_vouched,
             given_up=frozenset(given_up),
             quarantine=quarantine,
-            staged=self._list_known(layout.staged, find_staged),
+            staged=staged,
             staging=self._list_known(layout.staging, find_staging_owner),
             completion=completion,
             has_complete=self._is_there(layout.complete),

@@ -24,7 +24,6 @@ from batten.model.names import StagedChunk, StagedFile, find_staged
 from batten.model.records import Config, Fingerprint, encode_record
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.words import State
-from batten.storage.publishing import create
 from batten.storage.publishing import replace as replace_file
 from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier, withdraw_parts
 
@@ -107,7 +106,7 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
         )
     if decision is Decision.REFUSE_CHANGED:
         if not context.options.accepts_change:
-            raise _changed(context, observation, fingerprint)
+            raise _changed(context, observation, judgement, fingerprint)
         _refuse_unacceptable(context, observation, fingerprint)
         decision = Decision.RESUME
     return FoundDataset(
@@ -161,13 +160,24 @@ def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
     return old == new
 
 
-def _changed(context: Context, observation: Observation, fingerprint: Fingerprint) -> RefusedError:
+def _changed(
+    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
+) -> RefusedError:
     config = observation.config
     lines = difference(config.fingerprint, fingerprint) if config is not None else []
-    done = len(observation.parts)
+    what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
+    parts, staged = len(observation.parts), judgement.accounts.staged
+    if not parts:
+        return RefusedError(
+            what,
+            safe=f"Nothing was changed. Nothing is published yet; {staged} finished items are "
+            "staged, which only the code that made them can use.",
+            next="Undo the change to use them; or compute all by the code of now: "
+            "--accept-change drops them at once, --fresh when the new dataset is complete.",
+        )
     return RefusedError(
-        f"{context.path} was made by other code or settings: {'; '.join(lines)}.",
-        safe=f"Nothing was changed; {done} published parts stay as they are. "
+        what,
+        safe=f"Nothing was changed; {parts} published parts stay as they are. "
         "Going on would mix old rows with new ones.",
         next="Undo the change; or keep the rows there are and compute the rest anew "
         "(--accept-change); or compute all anew, the old staying until it is done (--fresh).",
@@ -294,8 +304,9 @@ def choose_batch_size(context: Context, config: Config | None) -> int:
 
 
 def _write_config(context: Context, dataset: FoundDataset) -> None:
-    """Where an earlier one is replaced, nothing was published under it: its plan and schema go
-    first, from the end, so that what a crash leaves is a shorter plan of the earlier one."""
+    """Where there was another one, or it is gone, and nothing was published under it, its plan and
+    schema go first, from the end, so that what a crash leaves is a shorter plan of the earlier one.
+    """
     storage, layout = context.storage, context.layout
     settings = context.pipeline.settings
     before = dataset.observation.config
@@ -313,10 +324,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         earlier_fingerprints=earlier,
     )
     data = encode_record(config)
-    if dataset.observation.config is None:
-        create(storage, layout.staging, layout.config, data)
-        return
-    if not _is_blank(dataset.observation, dataset.fingerprint):
+    if before is not None and not _is_blank(dataset.observation, dataset.fingerprint):
         # The change was accepted. What was staged by other code can't be part of a batch of this.
         delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
         replace_file(storage, layout.staging, layout.config, data)

@@ -33,6 +33,7 @@ from batten.model.accounting import Accounts, close_accounts
 from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
+from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
@@ -140,9 +141,12 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
     A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
     storage, layout = context.storage, context.layout
     observation, judgement = observe_free(context)
-    delete_orphans(storage, [entry.name for entry in judgement.orphans])
-    if observation.config is None and not observation.parts:
+    is_damaged = find_worst(judgement.findings) in DAMAGE
+    if judgement.verdict.state is State.UNKNOWN or (
+        observation.config is None and not observation.parts and not is_damaged
+    ):
         return _work(context, look(context, fingerprint, work))
+    delete_orphans(storage, [entry.name for entry in judgement.orphans])
     inner = replace(context, layout=layout.fresh)
     begun, judged = observe_free(inner)
     is_same = begun.config is not None and begun.config.fingerprint.digest == fingerprint.digest

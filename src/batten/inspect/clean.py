@@ -49,7 +49,7 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
     chosen = [
         (entry, orphan)
         for entry, orphan in zip(judgement.orphans, diagnosis.orphans, strict=True)
-        if now - entry.modified_seconds >= older_than_seconds and not is_damaged
+        if max(0.0, now - entry.modified_seconds) >= older_than_seconds and not is_damaged
     ]
     if not is_dry_run:
         delete_orphans(place.storage, [entry.name for entry, _ in chosen])

@@ -23,7 +23,6 @@ from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import Layout, find_staged
-from batten.model.records import Unreadable
 from batten.model.words import State
 from batten.storage.base import Entry, Storage
 from batten.storage.locks import busy_error
@@ -82,7 +81,7 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
         mine = _observe_mine(place)
         rolled = [_roll_step(place)] if mine.has_journal else []
         if rolled:
-            _roll_forward(place)
+            roll_forward(place.storage, place.layout)
             mine = _observe_mine(place)
         steps = _decide(place, mine, should_recompute)
         apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
@@ -96,17 +95,6 @@ def _roll_step(place: Place) -> Step:
         path=place.layout.replacing,
         why="the new dataset is complete, and takes the place of the old one",
     )
-
-
-def _roll_forward(place: Place) -> None:
-    try:
-        roll_forward(place.storage, place.layout)
-    except (FileNotFoundError, Unreadable) as error:
-        raise CorruptError(
-            f"{place.show(place.layout.replacing)} can't be rolled forward: {error}.",
-            safe="Nothing was deleted.",
-            next=f"Look at {place.show(place.layout.fresh_folder)} and {place.path} by hand.",
-        ) from error
 
 
 def _observe_mine(place: Place) -> Observation:

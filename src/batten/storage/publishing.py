@@ -63,7 +63,7 @@ def set_aside(storage: Storage, name: str, to: str) -> None:
     """Move the file. Done already, it does nothing; raises `FileNotFoundError` where there is no
     such file under either name, and `RefusedError` where `to` is another file."""
     if storage.find(name) is not None:
-        if not storage.publish(name, to) and not _is_same(storage, name, to):
+        if not storage.publish(name, to) and not is_same(storage, name, to):
             raise RefusedError(
                 f"{name!r} cannot be set aside as {to!r}: there is another file of that name.",
                 safe="Neither file was touched.",
@@ -76,7 +76,8 @@ def set_aside(storage: Storage, name: str, to: str) -> None:
     storage.sync_names(folder_of(name))
 
 
-def _is_same(storage: Storage, first: str, second: str) -> bool:
+def is_same(storage: Storage, first: str, second: str) -> bool:
+    """Whether the two files hold the same bytes."""
     with storage.open(first) as one, storage.open(second) as other:
         while piece := one.read(_COMPARED_BYTES):
             if other.read(len(piece)) != piece:

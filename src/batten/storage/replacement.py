@@ -3,7 +3,8 @@
 The new one is made whole in `fresh/` of the old one's control folder. When it is complete, a
 journal says so; from then on the replacement is only ever rolled forward: the data folders exchange
 their names, the files about the new data take the place of those about the old, and the old goes.
-Each step can be repeated, so it may be killed anywhere.
+What is not batten's goes to `set-aside/`; what was there before stays. Each step can be repeated,
+so it may be killed anywhere.
 """
 
 from __future__ import annotations
@@ -21,11 +22,17 @@ from batten.model.records import (
     encode_record,
 )
 from batten.storage.base import Entry, Storage
-from batten.storage.publishing import create
+from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
-KEPT = ("lock", "fresh", "REPLACING", "staging")
+KEPT = ("lock", "fresh", "REPLACING", "staging", "set-aside")
 """What in a control folder is of the place and not of the dataset."""
+
+OWN = (
+    *("dataset.json", "schema.json", "plan", "staged", "quarantine", "commits", "recompute"),
+    *("runs", "COMPLETE"),
+)
+"""What in a control folder is of the dataset."""
 
 
 def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) -> None:
@@ -41,21 +48,35 @@ def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) ->
 
 
 def roll_forward(storage: Storage, layout: Layout) -> bool:
-    """Finish a replacement that a crash interrupted; whether there was one. Under the lock."""
+    """Finish a replacement that a crash interrupted; whether there was one. Under the lock. Raises
+    `CorruptError` where what it needs is gone or can't be read."""
+    if storage.find(layout.replacing) is None:
+        return False
     try:
         journal = decode_record(Replacing, storage.read(layout.replacing))
-    except FileNotFoundError:
-        return False
-    except Unreadable as error:
+        _exchange_data(storage, layout, journal)
+    except (FileNotFoundError, Unreadable) as error:
+        gone = isinstance(error, FileNotFoundError)
         raise CorruptError(
-            f"{layout.replacing} can't be read: {error}.",
-            safe="Nothing was changed; the old and the new dataset are both there.",
-            next=f"Look at {layout.fresh_folder}; when one of the two is as you want it, "
-            f"move {layout.replacing} away.",
+            f"{layout.replacing} can't be rolled forward: "
+            f"{'a file of the new dataset is gone' if gone else error}.",
+            safe="Nothing was deleted; the old and the new dataset are both there.",
+            next=f"Look at {layout.fresh_folder} and {layout.output} by hand; when one of the two "
+            f"is as you want it, move {layout.replacing} away.",
         ) from error
+    _move_entries(storage, layout, journal)
+    _keep_foreign(storage, layout, journal)
+    delete_tree(storage, layout.fresh_folder)
+    storage.sync_names(layout.control)
+    storage.delete(layout.replacing)
+    storage.sync_names(layout.control)
+    return True
+
+
+def _exchange_data(storage: Storage, layout: Layout, journal: Replacing) -> None:
+    """Entries move only when the exchange is durable, so it is done where all are there yet."""
     fresh = layout.fresh
     present = {last_piece(entry.name) for entry in storage.list(fresh.control)}
-    # Entries move only when the exchange is durable.
     if present.issuperset(journal.entries) and not _is_exchanged(storage, layout):
         if storage.find(layout.output) is None:
             storage.replace(fresh.output, layout.output)
@@ -64,12 +85,6 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
     # Where neither has parts there is nothing to tell them apart by, nor to exchange.
     storage.ensure_folder(layout.output)
     storage.sync_names(folder_of(layout.output))
-    _move_entries(storage, layout, journal)
-    delete_tree(storage, layout.fresh_folder)
-    storage.sync_names(layout.control)
-    storage.delete(layout.replacing)
-    storage.sync_names(layout.control)
-    return True
 
 
 def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
@@ -80,7 +95,10 @@ def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
     present = {last_piece(entry.name): entry for entry in storage.list(fresh)}
     for entry in list(storage.list(control)):
         name = last_piece(entry.name)
-        if name not in KEPT and (name in present or name not in journal.entries):
+        if name in KEPT or (name in journal.entries and name not in present):
+            continue
+        new = present.get(name)
+        if entry.is_folder or new is None or not is_same(storage, entry.name, new.name):
             _move(storage, entry, f"{replaced}/{name}")
     storage.sync_names(replaced)
     storage.sync_names(control)
@@ -90,11 +108,32 @@ def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
     storage.sync_names(fresh)
 
 
+def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
+    """Of what is about to be deleted, keep what is not batten's, and what either dataset had set
+    aside."""
+    kept = [(entry, "") for entry in storage.list(layout.fresh.set_aside)]
+    kept += [
+        (entry, f"{journal.run}-")
+        for entry in storage.list(layout.fresh.output)
+        if entry.is_folder or find_part(last_piece(entry.name)) is None
+    ]
+    kept += [
+        (entry, f"{journal.run}-control-")
+        for entry in storage.list(layout.replaced_folder)
+        if last_piece(entry.name) not in OWN
+    ]
+    if kept:
+        storage.ensure_folder(layout.set_aside)
+        for entry, prefix in kept:
+            _move(storage, entry, f"{layout.set_aside}/{prefix}{last_piece(entry.name)}")
+        storage.sync_names(layout.set_aside)
+
+
 def _move(storage: Storage, entry: Entry, to: str) -> None:
-    """A power cut may have left a file both names; renaming one to the other then does nothing."""
-    storage.replace(entry.name, to)
-    if not entry.is_folder:
-        storage.delete(entry.name)
+    if entry.is_folder:
+        storage.replace(entry.name, to)
+    else:
+        set_aside(storage, entry.name, to)
 
 
 def _is_exchanged(storage: Storage, layout: Layout) -> bool:

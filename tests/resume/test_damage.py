@@ -1,0 +1,242 @@
+"""What can't be trusted is refused by every command, whatever the mode, and left as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batten.cli.main import main
+from batten.model.records import open_record, seal_record
+
+JOB = """
+def scale(number):
+    return {"value": number * 2}
+
+pipeline = batten.from_range(10).map(scale).options(batch_size=4).write_parquet("out")
+"""
+
+Folder = Any
+"""A `JobFolder` of tests/conftest.py."""
+
+Harm = Callable[[Path], object]
+
+EXIT_DAMAGED = 4
+
+COMMANDS = (
+    ("run", "job.py"),
+    ("run", "job.py", "--resume", "always"),
+    ("run", "job.py", "--resume", "never"),
+    ("run", "job.py", "--accept-change"),
+    ("run", "job.py", "--retry-quarantined"),
+    ("run", "job.py", "--dry-run"),
+    ("diagnose", "out"),
+    ("verify", "out"),
+    ("verify", "out", "--quick"),
+    ("recover", "out"),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the job and its finished output."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "job.py").write_text("import batten\n" + JOB)
+    path_before = list(sys.path)
+    assert main(["run", str(folder / "job.py"), "--quiet", "--jobs", "1"]) == 0
+    sys.path[:] = path_before
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it, which is the working folder."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    monkeypatch.chdir(copy)
+    path_before = list(sys.path)
+    yield copy
+    sys.path[:] = path_before
+
+
+def write(data: bytes) -> Harm:
+    return lambda folder: (folder / "out.batten/dataset.json").write_bytes(data)
+
+
+def change(edit: Callable[[dict[str, Any]], object], name: str = "dataset.json") -> Harm:
+    """Change a record so that its checksum fits."""
+
+    def harm(folder: Path) -> None:
+        path = folder / "out.batten" / name
+        fields = json.loads(open_record(path.read_bytes()))
+        edit(fields)
+        path.write_bytes(seal_record(json.dumps(fields).encode()))
+
+    return harm
+
+
+def remove(*names: str) -> Harm:
+    def harm(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return harm
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "out.batten/dataset.json"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def copy(source: str, target: str, *removed: str) -> Harm:
+    def harm(folder: Path) -> None:
+        shutil.copy(folder / source, folder / target)
+        remove(*removed)(folder)
+
+    return harm
+
+
+def plan(**fields: Any) -> Harm:
+    return change(lambda record: record.update(fields), "plan/000000.json")
+
+
+PART = "out/part-00000{}.parquet"
+COMPLETE = "out.batten/COMPLETE"
+COMMIT = "out.batten/commits/00000{}.json"
+
+HARMS: dict[str, Harm] = {
+    "dataset.json is empty": write(b""),
+    "dataset.json is blank": write(b" \n"),
+    "dataset.json is truncated": truncate,
+    "dataset.json is a list": write(b"[]"),
+    "dataset.json is null": write(b"null"),
+    "dataset.json is a text": write(b'"oops"'),
+    "dataset.json is an empty object": write(b"{}"),
+    "dataset.json is not text": write(b"\xff\x00\xfe"),
+    "dataset.json has no fingerprint": change(lambda record: record.pop("fingerprint")),
+    "dataset.json has no batch size": change(lambda record: record.pop("batch_size")),
+    "the fingerprint has no digest": change(lambda record: record["fingerprint"].pop("digest")),
+    "the fingerprint is null": change(lambda record: record.update(fingerprint=None)),
+    "the batch size is a text": change(lambda record: record.update(batch_size="4")),
+    "the batch size is true": change(lambda record: record.update(batch_size=True)),
+    "dataset.json is gone": remove("out.batten/dataset.json"),
+    "dataset.json and COMPLETE are gone": remove("out.batten/dataset.json", COMPLETE),
+    "a part in the middle is gone": remove(PART.format(1)),
+    "a part in the middle is gone, unfinished": remove(PART.format(1), COMPLETE),
+    "a part and its record are gone": remove(PART.format(1), COMMIT.format(1), COMPLETE),
+    "the last part is gone": remove(PART.format(2)),
+    "the last part is gone, unfinished": remove(PART.format(2), COMPLETE),
+    "one part more": copy(PART.format(2), PART.format(3)),
+    "one part more, unfinished": copy(PART.format(2), PART.format(3), COMPLETE),
+    "the plan is gone": remove("out.batten/plan/000000.json"),
+    "the plan has fewer items": plan(items=8),
+    "the plan has other batches": plan(batch_size=5),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=list(HARMS))
+def test_every_command_refuses_and_changes_nothing(
+    folder: Path,
+    harm: Harm,
+    tree_of: Callable[[Path], object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    harm(folder)
+    before = tree_of(folder)
+    for words in COMMANDS:
+        assert main(list(words)) == EXIT_DAMAGED, words
+        assert "Traceback" not in capsys.readouterr().err
+        assert tree_of(folder) == before, words
+
+
+@pytest.mark.parametrize("mode", ["fewer", "more"])
+def test_from_outside(folder: Path, job: Folder, mode: str) -> None:
+    """The finished command says the same, and what it says to run mends it."""
+    job.path = folder
+    whole = job.parts()
+    if mode == "fewer":
+        (folder / PART.format(1)).unlink()
+        refused = job.run("--json")
+        assert refused.json["missing"] == ["4", "5", "6", "7"]
+        assert job.batten("recover", "--recompute-missing", "out").code == 0
+    else:
+        shutil.copy(folder / PART.format(0), folder / PART.format(3))
+        refused = job.run("--json")
+        assert "move the file away if it is not this job's" in refused.told[2]
+        (folder / PART.format(3)).unlink()
+    assert (refused.code, refused.json["status"]) == (EXIT_DAMAGED, "inconsistent")
+    assert job.run().code == 0
+    assert job.parts() == whole
+
+
+def test_a_newer_format_is_refused_by_every_mode(
+    folder: Path, tree_of: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(lambda record: record.update(format_version=99))(folder)
+    before = tree_of(folder)
+    for words in (*COMMANDS, ("run", "job.py", "--fresh")):
+        assert main(list(words)) == 5, words
+        assert "format version 99" in "".join(capsys.readouterr())
+        assert tree_of(folder) == before, words
+
+
+SOURCES = {
+    "fewer items": ("batten.from_range(9)", "The source has 9 items, but 10 are planned."),
+    "keys instead of ordinals": (
+        'batten.from_items([{"n": n} for n in range(10)], key="n")',
+        "source: range → items",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "what"), SOURCES.values(), ids=list(SOURCES))
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_source_that_disagrees_with_the_plan(
+    folder: Path,
+    tree_of: Callable[[Path], object],
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    what: str,
+    is_complete: bool,
+) -> None:
+    if not is_complete:
+        remove(COMPLETE, PART.format(2), COMMIT.format(2))(folder)
+    (folder / "job.py").write_text("import batten\n" + JOB.replace("batten.from_range(10)", source))
+    before = tree_of(folder)
+    assert main(["run", "job.py"]) == 5
+    assert what in capsys.readouterr().err
+    changed = {name: data for name, data in tree_of(folder).items() if before.get(name) != data}
+    assert set(changed) <= {"out.batten/runs"}
+
+
+def test_keys_that_the_source_no_longer_has(folder: Path, job: Folder) -> None:
+    """Planned and not yet computed, they fail by name; what others took their places are new."""
+    job.path = folder
+    shutil.rmtree(folder / "out")
+    shutil.rmtree(folder / "out.batten")
+    job.write("""
+        pipeline = (
+            batten.from_jsonl("rows.jsonl", key="id").map(lambda row: {"value": row["value"]})
+            .options(batch_size=2).write_parquet("out")
+        )
+    """)
+    write_rows(folder, "abcdef")
+    assert job.run("--quiet").code == 0
+    remove(COMPLETE, PART.format(2), COMMIT.format(2))(folder)
+    write_rows(folder, "xaybez")  # b, e stay; of those that are not computed yet, f is gone
+    ended = job.run("--json", "--quiet")
+    assert (ended.code, ended.json["vanished_items"]) == (3, 3)
+    assert {row["key"]: row["value"] for row in job.rows()} == {
+        key: f"value of {key}" for key in "abcdexyz"
+    }
+    assert list(job.quarantined()) == ["f"]
+
+
+def write_rows(folder: Path, keys: str) -> None:
+    rows = [{"id": key, "value": f"value of {key}"} for key in keys]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
