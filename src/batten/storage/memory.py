@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import BinaryIO, ParamSpec, TypeVar
+from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.model.records import Holder, encode_record
 from batten.storage.base import Entry
@@ -65,14 +65,14 @@ class MemoryStorage:
     def place(self) -> str:
         return "memory"
 
-    def crash(self, model: Model, random: Random) -> MemoryStorage:
+    def crash(self, model: Model, random: Random) -> Self:
         """What may be found after a crash, by chance; see `volatile` for the models. The locks
         are gone. This storage stays as it is."""
-        return MemoryStorage(self._tree.crash(model, random))
+        return type(self)(self._tree.crash(model, random))
 
-    def surviving_states(self, model: Model) -> Iterator[MemoryStorage]:
+    def surviving_states(self, model: Model) -> Iterator[Self]:
         """The extreme states that may be found after a crash, each once and apart."""
-        return map(MemoryStorage, self._tree.surviving_states(model))
+        return map(type(self), self._tree.surviving_states(model))
 
     def snapshot(self) -> dict[str, bytes | None]:
         """The bytes of each file by its name; None for a folder."""
@@ -84,9 +84,9 @@ class MemoryStorage:
         except OSError as error:
             raise writing_failure(error, "Creating", name) from error
         try:
-            self._do("stage.write", name, _write, file, bytes(data))
+            self._do("stage.write", name, write_file, file, bytes(data))
             if is_synced:
-                self._do("stage.sync", name, _sync, file)
+                self._do("stage.sync", name, mark_synced, file)
         except OSError as error:
             self._discard(name)
             raise writing_failure(error, "Writing", name) from error
@@ -145,7 +145,7 @@ class MemoryStorage:
         with self._powered():
             try:
                 if not isinstance(self._node(check_folder(folder)), Folder):
-                    raise _error(errno.ENOTDIR, folder)
+                    raise system_error(errno.ENOTDIR, folder)
             except FileNotFoundError:
                 return
             except OSError as error:
@@ -218,19 +218,19 @@ class MemoryStorage:
         self._require_folder(folder_of(name), name)
         node = self._tree.visible.get(name)
         if node is None:
-            raise _error(errno.ENOENT, name)
+            raise system_error(errno.ENOENT, name)
         return node
 
     def _require_folder(self, folder: str, name: str) -> None:
         if not isinstance(self._node(folder), Folder):
-            raise _error(errno.ENOTDIR, name)
+            raise system_error(errno.ENOTDIR, name)
 
     def _load(self, name: str, action: str) -> bytes:
         with self._powered():
             try:
                 node = self._node(check_name(name))
                 if isinstance(node, Folder):
-                    raise _error(errno.EISDIR, name)
+                    raise system_error(errno.EISDIR, name)
             except FileNotFoundError:
                 raise
             except OSError as error:
@@ -240,7 +240,7 @@ class MemoryStorage:
     def _create(self, name: str) -> File:
         self._require_folder(folder_of(name), name)
         if name in self._tree.visible:
-            raise _error(errno.EEXIST, name)
+            raise system_error(errno.EEXIST, name)
         file = File(modified_seconds=time.time())
         self._tree.change({name: file})
         return file
@@ -253,9 +253,9 @@ class MemoryStorage:
         node = self._node(staged)
         self._require_folder(folder_of(name), name)
         if name in self._tree.visible:
-            raise _error(errno.EEXIST, name)
+            raise system_error(errno.EEXIST, name)
         if isinstance(node, Folder):
-            raise _error(errno.EPERM, staged)
+            raise system_error(errno.EPERM, staged)
         self._tree.change({name: node})
 
     def _rename(self, staged: str, name: str) -> None:
@@ -264,11 +264,11 @@ class MemoryStorage:
         replaced = self._tree.visible.get(name)
         if isinstance(node, Folder):
             if replaced is not None:
-                raise _error(errno.ENOTEMPTY, name)
+                raise system_error(errno.ENOTEMPTY, name)
             self._tree.move_folders({staged: name})
             return
         if isinstance(replaced, Folder):
-            raise _error(errno.EISDIR, name)
+            raise system_error(errno.EISDIR, name)
         # Renaming a file to another of its own names does nothing, as POSIX has it.
         if replaced is not node:
             self._tree.change({staged: None, name: node})
@@ -283,12 +283,12 @@ class MemoryStorage:
         if isinstance(node, Folder) and any(
             folder_of(other) == name for other in self._tree.visible
         ):
-            raise _error(errno.ENOTEMPTY, name)
+            raise system_error(errno.ENOTEMPTY, name)
         self._tree.change({name: None})
 
     def _sync_folder(self, folder: str) -> None:
         if not isinstance(self._node(folder), Folder):
-            raise _error(errno.ENOTDIR, folder)
+            raise system_error(errno.ENOTDIR, folder)
         self._tree.sync_names(folder)
 
     def _ensure(self, folder: str) -> None:
@@ -296,7 +296,7 @@ class MemoryStorage:
             return
         node = self._tree.visible.get(folder)
         if isinstance(node, File):
-            raise _error(errno.ENOTDIR, folder)
+            raise system_error(errno.ENOTDIR, folder)
         if node is None:
             self._ensure(folder_of(folder))
             made: dict[str, Node | None] = {folder: Folder(modified_seconds=time.time())}
@@ -308,25 +308,25 @@ class MemoryStorage:
 
     def _append(self, name: str, line: bytes) -> None:
         file = self._open_or_create(name)
-        _write(file, file.data + (line if line.endswith(b"\n") else line + b"\n"))
+        write_file(file, file.data + (line if line.endswith(b"\n") else line + b"\n"))
 
     def _open_or_create(self, name: str) -> File:
         self._require_folder(folder_of(name), name)
         node = self._tree.visible.get(name)
         if isinstance(node, Folder):
-            raise _error(errno.EISDIR, name)
+            raise system_error(errno.EISDIR, name)
         return node or self._create(name)
 
     def _take_lock(self, name: str, holder: Holder) -> File:
         file = self._open_or_create(name)
         if name in self._locks:
-            raise _error(errno.EAGAIN, name)
+            raise system_error(errno.EAGAIN, name)
         self._locks[name] = holder
         return file
 
     def _write_lock(self, name: str, file: File, step: Step, text: bytes) -> None:
         with suppress(OSError):
-            self._do(step, name, _write, file, text)
+            self._do(step, name, write_file, file, text)
 
 
 class MemoryLock:
@@ -356,13 +356,13 @@ class MemoryLock:
         self.release()
 
 
-def _write(file: File, data: bytes) -> None:
+def write_file(file: File, data: bytes) -> None:
     file.data = data
     file.is_synced = False
     file.modified_seconds = time.time()
 
 
-def _sync(file: File) -> None:
+def mark_synced(file: File) -> None:
     file.is_synced = True
 
 
@@ -372,5 +372,5 @@ def _describe(name: str, node: Node) -> Entry:
     return Entry(name, len(node.data), node.modified_seconds)
 
 
-def _error(code: int, name: str) -> OSError:
+def system_error(code: int, name: str) -> OSError:
     return OSError(code, os.strerror(code), name)
