@@ -137,7 +137,8 @@ def check_whole(kind: str, folder: Path, trail: Trail) -> None:
             found = contents(root), list_words(root)
         has_token = batten.has_token(root, TOKEN)
         assert found == ((NEW[kind], WORDS[kind]) if has_token else (OLD, ["old"]))
-        assert list((Path(copy) / "notes.batten/tree/staging").iterdir()) == []
+        with batten.transaction(root):
+            assert list((Path(copy) / "notes.batten/tree/staging").iterdir()) == []
 
 
 def check_done(kind: str, folder: Path, trail: Trail) -> None:
