@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from batten.errors import RefusedError, StorageError
@@ -66,9 +67,11 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
 
 
 def delete_staged(tree: Tree, layout: TreeLayout) -> None:
-    """Throwaway is all that is staged while there is no journal. Under the lock."""
-    for name in reversed(list(list_below(tree, layout.staging))):
-        tree.delete(name)
+    """Throwaway is all that is staged while there is no journal. Under the lock. What can't be
+    deleted now can when the lock is taken next; no change fails by it."""
+    with suppress(StorageError):
+        for entry in list(tree.list(layout.staging)):
+            tree.delete(entry.name)
 
 
 def _list_changed(layout: TreeLayout, journal: Journal) -> Iterator[str]:
