@@ -229,6 +229,10 @@ class Driver:
         left = len(batches)
         while left:
             for event in executor.wait():
+                if isinstance(event, Died):
+                    self._failures.tell_death(event)
+                    executor.submit(event.task_id, Reopen(batch=batches[-event.task_id - 1]))
+                    continue
                 left -= 1
                 answer = _answer_of(event)
                 if not isinstance(answer, Reopened):
