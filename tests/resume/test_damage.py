@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import batten
 from batten.cli.main import main
 from batten.model.records import open_record, seal_record
 
@@ -214,29 +215,21 @@ def test_a_source_that_disagrees_with_the_plan(
     assert set(changed) <= {"out.batten/runs"}
 
 
-def test_keys_that_the_source_no_longer_has(folder: Path, job: Folder) -> None:
+def test_keys_that_the_source_no_longer_has(tmp_path: Path) -> None:
     """Planned and not yet computed, they fail by name; what others took their places are new."""
-    job.path = folder
-    shutil.rmtree(folder / "out")
-    shutil.rmtree(folder / "out.batten")
-    job.write("""
-        pipeline = (
-            batten.from_jsonl("rows.jsonl", key="id").map(lambda row: {"value": row["value"]})
-            .options(batch_size=2).write_parquet("out")
-        )
-    """)
-    write_rows(folder, "abcdef")
-    assert job.run("--quiet").code == 0
-    remove(COMPLETE, PART.format(2), COMMIT.format(2))(folder)
-    write_rows(folder, "xaybez")  # b, e stay; of those that are not computed yet, f is gone
-    ended = job.run("--json", "--quiet")
-    assert (ended.code, ended.json["vanished_items"]) == (3, 3)
-    assert {row["key"]: row["value"] for row in job.rows()} == {
-        key: f"value of {key}" for key in "abcdexyz"
-    }
-    assert list(job.quarantined()) == ["f"]
+    made = batten.from_jsonl(tmp_path / "rows.jsonl", key="id").map(lambda row: {"v": row["v"]})
+    pipeline = made.options(batch_size=2).write_parquet(tmp_path / "out")
+    write_rows(tmp_path, "abcdef")
+    pipeline.run(executor="serial")
+    remove(COMPLETE, PART.format(2), COMMIT.format(2))(tmp_path)
+    write_rows(tmp_path, "xaybez")  # b stays, and e; of those that are to be computed, f is gone
+    report = pipeline.run(executor="serial")
+    assert (report.status, report.vanished_items, report.quarantined) == ("complete", 3, 1)
+    opened = batten.open(tmp_path / "out")
+    assert {row["key"]: row["v"] for row in opened} == {key: f"of {key}" for key in "abcdexyz"}
+    assert [each.key for each in opened.quarantined()] == ["f"]
 
 
 def write_rows(folder: Path, keys: str) -> None:
-    rows = [{"id": key, "value": f"value of {key}"} for key in keys]
+    rows = [{"id": key, "v": f"of {key}"} for key in keys]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
