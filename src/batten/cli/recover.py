@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from batten.inspect.place import Place
+    from batten.inspect.recover import Recovery
+    from batten.inspect.trees import TreeRecovery
+
 NAME = "recover"
 HELP = "do the safe action: rebuild records, clear orphans"
 
@@ -17,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read everything, set damaged parts and the records of lost ones aside (nothing is "
         "deleted), so that the next run computes those items again",
     )
+    parser.add_argument(
+        "--set-aside-journal",
+        action="store_true",
+        help="of a tree: give up a change that can't be recovered; its journal and all that "
+        "belongs to it are kept as evidence",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -24,16 +36,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.diagnosis_text import list_lines
     from batten.cli.output import emit_lines, emit_object, escape
     from batten.inspect.place import locate_output
-    from batten.inspect.recover import recover_output
 
     place = locate_output(arguments.path)
-    recovery = recover_output(
-        place, should_recompute=arguments.recompute_missing, is_dry_run=arguments.dry_run
-    )
-    steps = [
-        {"do": step.kind.value, "path": place.show(step.path), "why": step.why}
-        for step in recovery.steps
-    ]
+    told, recovery = _recover(place, arguments)
+    steps = [{"do": verb, "path": place.show(path), "why": why} for verb, path, why in told]
     if arguments.json:
         extra = {"dry_run": recovery.is_dry_run, "steps": steps}
         emit_object({**recovery.diagnosis.to_json(), **extra})
@@ -44,3 +50,25 @@ def execute(arguments: argparse.Namespace) -> int:
         emit_lines(["There is nothing to recover."])
     emit_lines(list_lines(recovery.diagnosis))
     return 0
+
+
+def _recover(
+    place: Place, arguments: argparse.Namespace
+) -> tuple[list[tuple[str, str, str]], Recovery | TreeRecovery]:
+    """What was done: verb, path and reason of each step."""
+    from batten.inspect.recover import recover_output
+    from batten.inspect.trees import find_tree, recover_place
+
+    tree = find_tree(place)
+    if tree is not None:
+        recovered = recover_place(
+            place,
+            tree,
+            is_dry_run=arguments.dry_run,
+            should_set_aside=arguments.set_aside_journal,
+        )
+        return list(recovered.steps), recovered
+    recovery = recover_output(
+        place, should_recompute=arguments.recompute_missing, is_dry_run=arguments.dry_run
+    )
+    return [(step.kind.value, step.path, step.why) for step in recovery.steps], recovery

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from batten.dataset.judge import judge
@@ -10,9 +11,11 @@ from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import Diagnosis, Orphan, describe
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.inspect.place import Place
+from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway
 from batten.model.words import State
 from batten.storage.locks import busy_error
 from batten.storage.upkeep import delete_orphans
+from batten.transactions.entry import TreePlace, hold_unrecovered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -
 
     Raises `BusyError`, or `RefusedError` for what is not batten's. Where there is damage nothing
     is removed: what is staged may be the only good copy."""
+    if (tree := find_tree(place)) is not None:
+        return _clean_tree(place, tree, older_than_seconds, is_dry_run=is_dry_run)
     observation = observe_output(place.storage, place.layout)
     if observation.holder is not None and is_dry_run:
         raise busy_error(place.control, observation.holder)
@@ -37,6 +42,23 @@ def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -
         return _clean(place, older_than_seconds, is_dry_run=True)
     with hold_lock(place, observation):
         return _clean(place, older_than_seconds, is_dry_run=False)
+
+
+def _clean_tree(
+    place: Place, tree: TreePlace, older_than_seconds: float, *, is_dry_run: bool
+) -> Cleaning:
+    with nullcontext() if is_dry_run else hold_unrecovered(tree):
+        diagnosis = diagnose_tree(place, tree)
+        found = list_throwaway(place, tree, is_mine=not is_dry_run)
+        chosen = [each for each in found if each[1].age_seconds >= older_than_seconds]
+        if not is_dry_run:
+            delete_orphans(tree.tree, [name for name, _ in chosen])
+    return Cleaning(
+        removed=tuple(orphan for _, orphan in chosen),
+        kept=len(found) - len(chosen),
+        is_dry_run=is_dry_run,
+        diagnosis=diagnosis,
+    )
 
 
 def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:

@@ -56,6 +56,10 @@ class Code(Enum):
     STAGED_DAMAGED = "staged-damaged"
     DAMAGED_LOG = "damaged-log"
     FOREIGN_FILE = "foreign-file"
+    UNFINISHED_CHANGE = "unfinished-change"
+    UNREADABLE_JOURNAL = "unreadable-journal"
+    LOST_STAGED = "lost-staged"
+    SET_ASIDE = "set-aside"
 
 
 class Meaning(NamedTuple):
@@ -103,6 +107,13 @@ MEANINGS: dict[Code, Meaning] = {
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
     Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),
+    Code.UNFINISHED_CHANGE: Meaning(Severity.WARNING, "recover: it is completed or undone"),
+    Code.UNREADABLE_JOURNAL: Meaning(Severity.WARNING, "recover: it is set aside as evidence"),
+    Code.LOST_STAGED: Meaning(
+        Severity.INCONSISTENT,
+        "restore the staged file from a copy, or: batten recover --set-aside-journal",
+    ),
+    Code.SET_ASIDE: Meaning(Severity.WARNING, "look at it; delete it when it is of no use"),
 }
 
 

@@ -154,6 +154,14 @@ def recover_locked(place: TreePlace) -> Recovered:
     return recovered
 
 
+@contextmanager
+def hold_unrecovered(place: TreePlace) -> Iterator[None]:
+    """The lock of a tree, whatever an earlier change left, for who looks after that. Raises
+    `BusyError`."""
+    with locks.acquire(place.lock_path, place.layout.lock, locks.current_holder()):
+        yield
+
+
 def prepare_control(place: TreePlace) -> None:
     """The folders of a tree are there and durable. The lock file is made after them, so where it
     is they are."""

@@ -1,0 +1,236 @@
+"""Trees that are changed by transactions: named, recovered and cleaned like outputs of jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.place import Place
+from batten.model.accounting import Accounts
+from batten.model.findings import Code, Finding
+from batten.model.names import TREE_FOLDER
+from batten.model.records import Holder
+from batten.model.rolling import REMEDIES, JournalState, Remedy, Step
+from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
+from batten.model.words import State
+from batten.storage.base import Entry
+from batten.storage.locks import busy_error
+from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
+from batten.transactions.journals import FoundJournal, find_journal
+from batten.transactions.recovery import recover_tree, set_journal_aside
+from batten.transactions.rolling import Decision, decide
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeObservation:
+    """What is there of a tree's transactions. `decisions` are what recovery would do."""
+
+    holder: Holder | None
+    found: FoundJournal
+    decisions: tuple[Decision, ...]
+    leftovers: tuple[Entry, ...]
+    evidence: tuple[Entry, ...]
+
+    @property
+    def lost(self) -> list[Decision]:
+        return [each for each in self.decisions if each.step is Step.FAIL]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeRecovery:
+    """What was done, or would be: verb, name of the storage and reason of each step."""
+
+    steps: tuple[tuple[str, str, str], ...]
+    is_dry_run: bool
+    diagnosis: Diagnosis
+
+
+def find_tree(place: Place) -> TreePlace | None:
+    """The tree at the place, unless there is none, or there is also the output of a job and
+    nothing is to be done about the tree."""
+    if not os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}"):
+        return None
+    tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
+    if place.storage.find(place.layout.config) is None:
+        return tree
+    seen = observe_tree(tree)
+    is_at_rest = seen.found.state is JournalState.NONE and not seen.leftovers
+    return None if is_at_rest or seen.holder is not None else tree
+
+
+def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
+    """Reads only, and takes no lock. `is_mine`: the caller holds it."""
+    tree, layout = place.tree, place.layout
+    holder = None if is_mine else tree.observe_lock(layout.lock)
+    found = find_journal(tree, layout)
+    journal = found.journal
+    is_rolled = REMEDIES[found.state] in (Remedy.ROLL_BACK, Remedy.ROLL_FORWARD) and not holder
+    return TreeObservation(
+        holder=holder,
+        found=found,
+        decisions=tuple(decide(tree, layout, journal)) if journal and is_rolled else (),
+        leftovers=tuple(tree.list(layout.staging)),
+        evidence=tuple(tree.list(layout.set_aside)),
+    )
+
+
+def diagnose_tree(place: Place, tree: TreePlace) -> Diagnosis:
+    """What `batten diagnose` says of a tree."""
+    return _describe(place, observe_tree(tree))
+
+
+def recover_place(
+    place: Place, tree: TreePlace, *, is_dry_run: bool, should_set_aside: bool
+) -> TreeRecovery:
+    """Complete or undo what a crash left of a change. With `should_set_aside` its journal is moved
+    to the evidence instead, with all that belongs to it. Raises `BusyError`, and `RefusedError`
+    where a person has to decide."""
+    seen = observe_tree(tree)
+    steps = tuple(_list_steps(tree, seen, should_set_aside))
+    if is_dry_run:
+        if seen.holder is not None:
+            raise busy_error(tree.tree.place + "/" + tree.layout.control, seen.holder)
+        return TreeRecovery(steps=steps, is_dry_run=True, diagnosis=_describe(place, seen))
+    with hold_unrecovered(tree):
+        seen = observe_tree(tree, is_mine=True)
+        steps = tuple(_list_steps(tree, seen, should_set_aside))
+        if should_set_aside and seen.found.state is not JournalState.NONE:
+            set_journal_aside(tree.tree, tree.layout, seen.found)
+        recover_tree(tree.tree, tree.layout)
+    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_tree(place, tree))
+
+
+def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tuple[str, Orphan]]:
+    """What dead transactions left that no journal needs, by its name in the storage. `is_mine`:
+    the lock is held by the caller."""
+    seen = observe_tree(tree, is_mine=is_mine)
+    return [(entry.name, _describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
+
+
+def _list_steps(
+    tree: TreePlace, seen: TreeObservation, should_set_aside: bool
+) -> Iterator[tuple[str, str, str]]:
+    layout = tree.layout
+    remedy = REMEDIES[seen.found.state]
+    if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
+        why = seen.found.problem or "as was asked for"
+        yield Remedy.SET_ASIDE.value, layout.journal, f"{why}; what belongs to it goes along"
+        return
+    for decision in seen.decisions:
+        if decision.step is not Step.NOTHING:
+            yield remedy.value, layout.target(decision.operation.path), decision.step.value
+    if remedy is Remedy.NOTHING:
+        for entry in seen.leftovers:
+            yield "delete", entry.name, "no journal needs it"
+    elif remedy is not Remedy.REFUSE:
+        yield "remove", layout.journal, "the change is done with"
+
+
+def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
+    verdict = _judge(seen)
+    findings = tuple(_list_findings(place, seen))
+    return Diagnosis(
+        state=verdict.state,
+        path=place.path,
+        action=verdict.action,
+        next=_next_command(place, verdict.state),
+        risky=_name_risk(place, verdict.state),
+        reason=_name_reason(verdict.state, seen, findings),
+        items=Accounts(
+            source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
+        ),
+        parts=0,
+        rows=0,
+        orphans=tuple(_describe_orphan(place, entry) for entry in _list_leftovers(seen)),
+        holder=seen.holder,
+        hints=(),
+        missing=tuple(each.operation.path for each in seen.lost),
+        findings=findings,
+        exit_code=verdict.exit_code,
+    )
+
+
+def _judge(seen: TreeObservation) -> Verdict:
+    state = seen.found.state
+    return decide_state(
+        Facts(
+            ground=Ground.NEWER if state is JournalState.NEWER else Ground.OURS,
+            is_locked=seen.holder is not None,
+            damage=Damage.INCONSISTENT if seen.lost else Damage.NONE,
+            has_journal=state is not JournalState.NONE and not seen.lost,
+            is_complete=True,
+            has_orphans=state is JournalState.NONE and bool(seen.leftovers),
+        )
+    )
+
+
+def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
+    journal = place.show(f"{place.layout.control}{TREE_FOLDER}/JOURNAL")
+    if seen.found.state is JournalState.NEWER:
+        yield Finding(code=Code.NEWER_FORMAT, path=journal, evidence=seen.found.problem)
+    if seen.found.state is JournalState.UNREADABLE:
+        yield Finding(code=Code.UNREADABLE_JOURNAL, path=journal, evidence=seen.found.problem)
+    for decision in seen.decisions:
+        path = place.show(f"{place.layout.output}/{decision.operation.path}")
+        if decision.step is Step.FAIL:
+            yield Finding(code=Code.LOST_STAGED, path=path, evidence=decision.step.value)
+        elif decision.step is not Step.NOTHING:
+            yield Finding(code=Code.UNFINISHED_CHANGE, path=path, evidence=decision.step.value)
+    for entry in seen.evidence:
+        evidence = "kept as evidence: it could not be understood, or was changed by someone else"
+        yield Finding(code=Code.SET_ASIDE, path=place.show(entry.name), evidence=evidence)
+
+
+def _list_leftovers(seen: TreeObservation) -> tuple[Entry, ...]:
+    is_needed = seen.found.state is not JournalState.NONE or seen.holder is not None
+    return () if is_needed else seen.leftovers
+
+
+def _describe_orphan(place: Place, entry: Entry) -> Orphan:
+    return Orphan(
+        path=place.show(entry.name),
+        bytes=entry.size,
+        age_seconds=max(0, int(time.time() - entry.modified_seconds)),
+        owner=None,
+    )
+
+
+def _next_command(place: Place, state: State) -> str:
+    return {
+        State.RUNNING: place.command("diagnose") + ", when it has ended",
+        State.COMPLETE: "nothing: the tree is whole",
+        State.COMPLETE_WITH_ORPHANS: place.command("clean"),
+        State.RECOVERY_PENDING: place.command("recover"),
+        State.INCONSISTENT: place.command("recover", "--set-aside-journal"),
+        State.UNKNOWN: f"use the newer batten: {place.command('recover')}",
+    }[state]
+
+
+def _name_risk(place: Place, state: State) -> str:
+    control = place.control + TREE_FOLDER
+    return {
+        State.RUNNING: f"changing anything in {place.path} or {control} meanwhile",
+        State.COMPLETE: f"changing {place.path} without a transaction while others read it",
+        State.COMPLETE_WITH_ORPHANS: "nothing",
+        State.RECOVERY_PENDING: f"deleting {control}: the change could not be finished or undone",
+        State.INCONSISTENT: f"deleting {control}, the evidence",
+        State.UNKNOWN: f"deleting {control}: the change could not be finished or undone",
+    }[state]
+
+
+def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
+    if state in (State.INCONSISTENT, State.UNKNOWN) or (
+        seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
+    ):
+        return f"{findings[0].path}: {findings[0].evidence}"
+    return {
+        State.RUNNING: "a live process changes the tree",
+        State.COMPLETE: "no change is under way; the tree is whole",
+        State.COMPLETE_WITH_ORPHANS: "the tree is whole; a dead process left throwaway files",
+        State.RECOVERY_PENDING: (
+            f"the journal is {seen.found.state.value}; {len(seen.decisions)} operations"
+        ),
+    }[state]

@@ -1,0 +1,152 @@
+"""`batten diagnose`, `recover` and `clean` of a tree: each state and exit code, what is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import batten
+from batten.storage.locks import acquire, current_holder
+
+if TYPE_CHECKING:
+    from conftest import JobFolder, Notes
+
+
+def change_files(change: batten.Transaction) -> None:
+    change.write("new.md", "new")
+    change.write("old.md", "changed")
+    change.delete("pages/one.md")
+
+
+def change_in_place(change: batten.Transaction) -> None:
+    change.protect("old.md").write_text("half")
+    change.make_folder("reached")
+    change.write("reached/here", "now")
+
+
+CHANGED = {"new.md": "new", "old.md": "changed", "pages": None, "pages/two.md": "two"}
+
+
+@pytest.fixture
+def half_done(notes: Notes) -> Notes:
+    """Committed, and killed before the second of two renames."""
+    notes.kill_at("replace.rename", "notes/old.md", change_files)
+    assert notes.contents() != CHANGED
+    return notes
+
+
+def test_at_rest(notes: Notes, job: JobFolder) -> None:
+    notes.recover()
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.code, ended.json["state"], ended.json["findings"]) == (0, "COMPLETE", [])
+    assert "the tree is whole" in job.batten("diagnose", "notes").out
+
+
+def test_never_changed_by_a_transaction(notes: Notes, job: JobFolder) -> None:
+    assert job.batten("diagnose", "notes", "--json").json["state"] == "UNKNOWN"
+
+
+def test_a_committed_change_is_completed(half_done: Notes, job: JobFolder) -> None:
+    before = job.snapshot()
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.code, ended.json["state"]) == (12, "RECOVERY_PENDING")
+    assert {finding["path"] for finding in ended.json["findings"]} >= {"notes/old.md"}
+    assert ended.json["next"] == "batten recover notes"
+
+    dry = job.batten("recover", "notes", "--dry-run", "--json")
+    assert dry.code == 0
+    assert {"do": "roll forward", "path": "notes/old.md", "why": "put"} in dry.json["steps"]
+    assert job.snapshot() == before
+
+    done = job.batten("recover", "notes", "--json")
+    assert (done.code, done.json["state"]) == (0, "COMPLETE")
+    assert half_done.contents() == CHANGED
+    assert half_done.left_over() == []
+    assert "nothing to recover" in job.batten("recover", "notes").out
+
+
+def test_what_was_changed_in_place_is_undone(notes: Notes, job: JobFolder) -> None:
+    before = notes.contents()
+    notes.kill_at("stage.create", "000002", change_in_place)
+    assert notes.contents() != before
+    assert job.batten("diagnose", "notes").code == 12
+    assert job.batten("recover", "notes").code == 0
+    assert notes.contents() == before
+    assert notes.left_over() == []
+
+
+def test_leftovers_without_a_journal_are_cleaned(notes: Notes, job: JobFolder) -> None:
+    notes.kill_at("stage.sync", "000001", change_files)
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.code, ended.json["state"]) == (11, "COMPLETE_WITH_ORPHANS")
+    assert len(ended.json["orphans"]) == 2
+    assert job.batten("clean", "notes", "--older-than", "1h", "--json").json["kept"] == 2
+    assert len(job.batten("clean", "notes", "--dry-run", "--json").json["removed"]) == 2
+    assert len(job.batten("clean", "notes", "--json").json["removed"]) == 2
+    assert job.batten("diagnose", "notes", "--json").json["state"] == "COMPLETE"
+
+
+def test_while_a_transaction_is_under_way(notes: Notes, job: JobFolder) -> None:
+    with batten.transaction(notes.root) as change:
+        change.write("new.md", "new")
+        ended = job.batten("diagnose", "notes", "--json")
+        assert (ended.code, ended.json["state"]) == (0, "RUNNING")
+        busy = job.batten("recover", "notes")
+        assert busy.code == 6
+        assert "'" + str(notes.root) + "'" in busy.told[0]
+
+
+def test_a_journal_that_cannot_be_read(half_done: Notes, job: JobFolder) -> None:
+    half_done.journal.write_bytes(half_done.journal.read_bytes()[:-20])
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.code, ended.json["state"]) == (12, "RECOVERY_PENDING")
+    assert ended.json["findings"][0]["code"] == "unreadable-journal"
+    after = job.batten("recover", "notes", "--json")
+    assert (after.code, after.json["state"]) == (0, "COMPLETE")
+    assert {finding["code"] for finding in after.json["findings"]} == {"set-aside"}
+    assert "JOURNAL" in {path.name for path in half_done.evidence()}
+
+
+def test_a_journal_of_a_newer_version(half_done: Notes, job: JobFolder) -> None:
+    half_done.journal.write_text('{"format_version": 1000}')
+    before = job.snapshot()
+    assert job.batten("diagnose", "notes", "--json").json["state"] == "UNKNOWN"
+    refused = job.batten("recover", "notes")
+    assert refused.code == 5
+    assert "newer" in refused.told[0]
+    assert job.snapshot() == before
+
+
+def test_what_is_lost_blocks_until_it_is_set_aside(half_done: Notes, job: JobFolder) -> None:
+    for lost in (path for path in half_done.staged() if path.read_text() == "changed"):
+        lost.unlink()
+    before = job.snapshot()
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.code, ended.json["state"], ended.json["missing"]) == (
+        4,
+        "INCONSISTENT",
+        ["old.md"],
+    )
+    refused = job.batten("recover", "notes")
+    assert refused.code == 5
+    assert "--set-aside-journal" in refused.told[2]
+    with pytest.raises(batten.RefusedError), batten.transaction(half_done.root):
+        pass
+    with pytest.raises(batten.RefusedError), batten.read_lock(half_done.root):
+        pass
+    assert job.snapshot() == before
+
+    assert job.batten("recover", "notes", "--set-aside-journal").code == 0
+    assert job.batten("diagnose", "notes", "--json").json["state"] == "COMPLETE"
+    assert b"new" in {path.read_bytes() for path in half_done.evidence()}
+
+
+def test_a_busy_tree_says_so_after_the_time_given(notes: Notes) -> None:
+    notes.recover()
+    path = str(notes.control / "lock")
+    with acquire(path, "lock", current_holder()):
+        with pytest.raises(batten.BusyError), batten.transaction(notes.root, wait_seconds=0):
+            pass
+        with pytest.raises(batten.BusyError), batten.read_lock(notes.root, wait_seconds=0):
+            pass
