@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from batten.cache.cache import Cache
     from batten.engine.pipeline import (
         Pipeline,
         from_csv,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BattenError",
     "BusyError",
+    "Cache",
     "CorruptError",
     "Dataset",
     "Diagnosis",
@@ -64,6 +66,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "batten.cache.cache": ("Cache",),
     "batten.engine.pipeline": (
         "Pipeline",
         "from_csv",

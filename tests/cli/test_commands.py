@@ -62,6 +62,7 @@ def test_the_names_that_batten_exports() -> None:
     assert sorted(batten.__all__) == [
         "BattenError",
         "BusyError",
+        "Cache",
         "CorruptError",
         "Dataset",
         "Diagnosis",

@@ -34,6 +34,7 @@ from batten.fingerprint.ownership import (
     namespace_of_module,
     public_name,
 )
+from batten.fingerprint.reads import Reads
 from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
 from batten.model.records import Fingerprint
 
@@ -71,6 +72,14 @@ def describe_function(
     walk = _Walk(name)
     walk.describe_step(function)
     return FunctionDescription(name=name, parts=walk.parts, places=walk.places)
+
+
+def describe_loaded(value: Any) -> tuple[FunctionDescription, Reads]:
+    """Describe any value by its source and its compiled code; and what that was read from."""
+    name = _name_of(value)
+    walk = _Walk(name, has_bytecode=True)
+    walk.describe_step(value)
+    return FunctionDescription(name=name, parts=walk.parts, places=walk.places), walk.reads
 
 
 def merge_descriptions(descriptions: Iterable[FunctionDescription]) -> FunctionDescription:
@@ -120,9 +129,11 @@ def _class_name(kind: type[Any]) -> str:
 class _Walk:
     """Describes one step: what is reached is named at once and described later, each thing once."""
 
-    def __init__(self, step: str) -> None:
+    def __init__(self, step: str, *, has_bytecode: bool = False) -> None:
         self.parts: dict[str, str] = {}
         self.places: dict[str, str] = {}
+        self.reads = Reads()
+        self._has_bytecode = has_bytecode
         self._step = step
         self._references: dict[int, tuple[object, str]] = {}
         self._taken: set[str] = set()
@@ -177,6 +188,8 @@ class _Walk:
         having them described."""
         found: dict[str, None] = {}
         seen: dict[int, object] = {}
+        if hasattr(value, "registry"):
+            self.reads.is_lasting = False  # of a generic function: it grows
         waiting = [*classes.held_within(value), *getattr(value, "__dict__", {}).values()][::-1]
         while waiting:
             each = waiting.pop()
@@ -209,6 +222,7 @@ class _Walk:
         own_code = function.__code__
         bare = name.removeprefix("function ")
         names = code.read_names(own_code)
+        self.reads.add_function(function)
         node = code.find_function(own_code, function.__globals__)
         if node is None:
             text = code.describe_bytecode(own_code, function.__doc__)
@@ -218,6 +232,8 @@ class _Walk:
                 self._read_import(namespace, module, taken)
             for path in code.read_expressions(getattr(node, "decorator_list", ())):
                 self._read_name(namespace, path, bare, is_lenient=True)
+        if self._has_bytecode:
+            text += code.describe_bytecode(own_code, function.__doc__)
         self.parts[name] = digest_text(text)
         self.places[name] = f"{PurePath(own_code.co_filename).name}:{own_code.co_firstlineno}"
         for argument, value in classes.defaults(function).items():
@@ -236,6 +252,7 @@ class _Walk:
         namespace = namespace_of_class(kind)
         bare = name.removeprefix("class ")
         found = classes.describe_class(kind, namespace)
+        self.reads.add_class(kind)
         self.parts[name] = digest_text(found.text)
         if found.place:
             self.places[name] = found.place
@@ -252,6 +269,7 @@ class _Walk:
 
     def _describe_module(self, module: ModuleType, name: str) -> None:
         namespace = namespace_of_module(module)
+        self.reads.is_lasting = False
         tree = code.find_module(namespace.file, namespace.names) if namespace.file else None
         self.parts[name] = digest_text(code.describe_node(tree) if tree else "without source")
         for each in list(namespace.names):
@@ -284,6 +302,7 @@ class _Walk:
         is_state: bool = False,
     ) -> None:
         name, *attributes = path
+        self.reads.add_name(namespace.names, name)
         if name not in namespace.names or (name.startswith("__") and name.endswith("__")):
             return
         value = namespace.names[name]
@@ -298,6 +317,7 @@ class _Walk:
         if isinstance(value, FunctionType) and attributes and attributes[0] in vars(value):
             what = f"{reader} reads the attribute `{attributes[0]}` of {full},"
             part, attribute = f"constant {full}.{attributes[0]}", vars(value)[attributes[0]]
+            self.reads.add_name(vars(value), attributes[0])
             self._add_value(part, attribute, namespace, what, is_lenient=is_lenient)
         seen = (id(namespace.names), name, is_lenient or is_state)
         if seen in self._read:
@@ -315,6 +335,7 @@ class _Walk:
     def _add_value(
         self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
     ) -> None:
+        self.reads.add_value(value)
         try:
             text = ValueText(self._refer, self._own_within, namespace.folder).describe(value)
             self.parts[part] = shorten(text)

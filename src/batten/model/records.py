@@ -12,10 +12,10 @@ import hashlib
 import json
 import re
 import types
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
-from batten.model.journal import Journal, Operation
+from batten.model.journal import Operation
 from batten.model.words import FORMAT_VERSION
 
 
@@ -176,25 +176,20 @@ class Holder:
     pid_namespace: str = ""
 
 
-Record = TypeVar(
-    "Record",
-    Config,
-    Segment,
-    PartDescription,
-    PinnedSchema,
-    CommitRecord,
-    Completion,
-    Replacing,
-    Holder,
-    Journal,
-)
+class AnyRecord(Protocol):
+    """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Record = TypeVar("Record", bound=AnyRecord)
 
 
 def encode_record(record: Record) -> bytes:
     """One JSON object, keys in the order of the fields: the same value gives the same bytes. Last
     comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it."""
     # Names of files need not be UTF-8; `json.loads` takes them back in the same way.
-    text = json.dumps(asdict(record), ensure_ascii=False)
+    text = json.dumps(vars(record), ensure_ascii=False, default=vars)
     return seal_record(text.encode(errors="surrogatepass"))
 
 
@@ -250,12 +245,12 @@ def _refuse_newer(value: object) -> None:
 def _build(kind: type[Any], value: object) -> Any:
     found = _as_object(value)
     _refuse_newer(found)
-    hints = _hints(kind)
     known = {}
-    for each in fields(kind):
-        if each.name not in found:
-            raise Unreadable(f"the field {each.name!r} is missing")
-        known[each.name] = _read(hints[each.name], found[each.name], each.name)
+    for name, hint in _hints(kind):
+        if name not in found:
+            raise Unreadable(f"the field {name!r} is missing")
+        item = found[name]
+        known[name] = item if type(item) is hint else _read(hint, item, name)
     return kind(**known)
 
 
@@ -271,12 +266,13 @@ def _read(hint: Any, item: object, name: str) -> object:
     raise Unreadable(f"the field {name!r} is {json.dumps(item)[:40]}")
 
 
-_cached_hints: dict[type[Any], dict[str, Any]] = {}
+_cached_hints: dict[type[Any], list[tuple[str, Any]]] = {}
 
 
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: type[Any]) -> list[tuple[str, Any]]:
     if kind not in _cached_hints:
-        _cached_hints[kind] = get_type_hints(kind)
+        hints = get_type_hints(kind)
+        _cached_hints[kind] = [(each.name, hints[each.name]) for each in fields(kind)]
     return _cached_hints[kind]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER
 from batten.model.records import Holder, Unreadable, decode_record, encode_record
 from batten.storage import steps
 from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.held import Held, lock_file
 
 _PATIENCE_SECONDS = 0.3
 """How long a busy lock is asked for again: an inspection may hold it for an instant to probe it."""
@@ -31,31 +31,22 @@ _TEXT_BYTES_MAX = 4096
 class FileLock:
     """A lock that is held until `release` or the process's end. Forked children don't hold it."""
 
-    def __init__(self, descriptor: int, name: str, *, is_shared: bool) -> None:
-        self._descriptor: int | None = descriptor
+    def __init__(self, held: Held, name: str, *, is_shared: bool) -> None:
+        self._held: Held | None = held
         self._name = name
         self._is_shared = is_shared
 
     def release(self) -> None:
         """Empty the text, which only an exclusive holder has, then unlock. May be repeated."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
+        held, self._held = self._held, None
+        if held is None or not held.is_open:
             return
         try:
             if not self._is_shared:
                 with suppress(OSError):
-                    steps.do("lock.clear", self._name, os.ftruncate, descriptor, 0)
+                    steps.do("lock.clear", self._name, os.ftruncate, held.descriptor, 0)
         finally:
-            _held.discard(self)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
-
-    def abandon(self) -> None:
-        """Close a child's copy. The lock is the parent's and stays so: only its last copy, or an
-        explicit unlock, ends it."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+            held.release()
 
     def __enter__(self) -> FileLock:
         return self
@@ -67,23 +58,6 @@ class FileLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
-
-
-_held: set[FileLock] = set()
-_forking = threading.Lock()
-"""Held from opening a lock file until `_held` knows of it, so that no fork comes in between."""
-
-
-def _abandon_in_child() -> None:
-    for lock in _held:
-        lock.abandon()
-    _held.clear()
-    _forking.release()
-
-
-os.register_at_fork(
-    before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_abandon_in_child
-)
 
 
 def current_holder() -> Holder:
@@ -102,23 +76,22 @@ def acquire(
 ) -> FileLock:
     """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had. With
     None for `wait_seconds` it waits for as long as it takes."""
-    lock, descriptor = _acquire(path, name, wait_seconds, is_shared=False)
+    held = _acquire(path, name, wait_seconds, is_shared=False)
     # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
     with suppress(OSError):
-        steps.do("lock.write", name, _write_text, descriptor, encode_record(holder))
-    return lock
+        steps.do("lock.write", name, _write_text, held.descriptor, encode_record(holder))
+    return FileLock(held, name, is_shared=False)
 
 
 def acquire_shared(path: str, name: str, *, wait_seconds: float | None = None) -> FileLock:
     """As `acquire`, but beside any number of others that share it. It has no text."""
-    return _acquire(path, name, wait_seconds, is_shared=True)[0]
+    held = _acquire(path, name, wait_seconds, is_shared=True)
+    return FileLock(held, name, is_shared=True)
 
 
-def _acquire(
-    path: str, name: str, wait_seconds: float | None, *, is_shared: bool
-) -> tuple[FileLock, int]:
+def _acquire(path: str, name: str, wait_seconds: float | None, *, is_shared: bool) -> Held:
     try:
-        return steps.do("lock", name, _take_patiently, path, name, wait_seconds, is_shared)
+        return steps.do("lock", name, _take_patiently, path, wait_seconds, is_shared)
     except BlockingIOError:
         raise busy_error(os.path.dirname(path), observe(path)) from None
     except OSError as error:
@@ -156,52 +129,14 @@ def observe(path: str) -> Holder | None:
     return _choose(named, 0)
 
 
-def _take_patiently(
-    path: str, name: str, wait_seconds: float | None, is_shared: bool
-) -> tuple[FileLock, int]:
-    operation = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
-    if wait_seconds is not None:
-        operation |= fcntl.LOCK_NB
+def _take_patiently(path: str, wait_seconds: float | None, is_shared: bool) -> Held:
+    should_wait = wait_seconds is None
     deadline = time.monotonic() + (wait_seconds or 0.0)
-    while True:
-        try:
-            taken = _take(path, name, operation)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)
-            continue
-        if taken is not None:
-            return taken
-
-
-def _take(path: str, name: str, operation: int) -> tuple[FileLock, int] | None:
-    """None where the file was removed by hand while it was being locked."""
-    is_shared = bool(operation & fcntl.LOCK_SH)
-    with _forking:
-        descriptor = _open(path, is_shared)
-        lock = FileLock(descriptor, name, is_shared=is_shared)
-        _held.add(lock)
-    is_taken = False
-    try:
-        fcntl.flock(descriptor, operation)
-        with suppress(FileNotFoundError):
-            is_taken = os.path.samestat(os.stat(path), os.fstat(descriptor))
-    finally:
-        if not is_taken:
-            _held.discard(lock)
-            lock.abandon()
-    return (lock, descriptor) if is_taken else None
-
-
-def _open(path: str, is_shared: bool) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        # Who may only read can share the lock, where there is one.
-        if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
-            raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    while (held := lock_file(path, should_wait=should_wait, is_shared=is_shared)) is None:
+        if time.monotonic() >= deadline:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), path)
+        time.sleep(_RETRY_SECONDS)
+    return held
 
 
 def _write_text(descriptor: int, text: bytes) -> None:

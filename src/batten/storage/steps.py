@@ -35,6 +35,16 @@ Step = Literal[
     "publish_directory.create",
     "publish_directory.sync",
     "publish_directory.rename",
+    "folder.move",
+    "folder.protect",
+    "folder.unprotect",
+    "folder.remove",
+    "file.create",
+    "file.write",
+    "file.cut",
+    "file.set_time",
+    "file.protect",
+    "file.remove",
 ]
 STEPS: tuple[str, ...] = get_args(Step)
 

@@ -1,0 +1,335 @@
+"""The cache: results that are kept, shared by any number of processes.
+
+It never makes a job fail. What the machine refuses it (no space, no permission, no locks) costs
+speed only: the result is made without it, one warning is given, and it is counted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from batten.cache.budget import Budget, Publication, scan_sizes
+from batten.cache.counts import Counter, Counts, load_total
+from batten.cache.drafts import Draft
+from batten.cache.entry import Entry
+from batten.cache.identity import Identifier, Identity
+from batten.cache.making import FolderMaking, Made, Making, ValueMaking, load_value
+from batten.cache.place import default_folder, is_disabled, observe_boot
+from batten.cache.store import Opened, Store
+from batten.cache.sweep import sweep_if_due
+from batten.errors import UsageError
+from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.storage import folders
+from batten.storage.folders import Strange
+from batten.storage.held import Held, lock_file
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+GIGABYTE = 1 << 30
+
+_log = logging.getLogger("batten.cache")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What a cache did, by this process and by all that ever used it; and what it holds: entries,
+    and the bytes that they take on disk."""
+
+    process: Counts
+    total: Counts
+    entries: int
+    bytes: int
+
+
+class Cache:
+    """Keeps folders of files, and values, by key; in `path`, or the user's own cache folder.
+
+    `max_bytes`: what all entries may take on disk; None for no limit, 0 to keep nothing.
+    `disk_free_min`: bytes that stay free on the disk. Those used longest ago go first, never one in
+    use. `by_content`: files in keys are told by their names and contents, not by their places and
+    times. Threads and forked processes may share it.
+
+    A key is any nesting of tuples, lists, dicts, sets, texts, bytes, numbers, booleans, None,
+    `Path` (the file as it is now) and functions (their code, and what that reads).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        max_bytes: int | None = 10 * GIGABYTE,
+        disk_free_min: int = GIGABYTE,
+        by_content: bool = False,
+    ) -> None:
+        _check_count("max_bytes", max_bytes, may_be_none=True)
+        _check_count("disk_free_min", disk_free_min)
+        self._layout = CacheLayout(os.path.abspath(path if path is not None else default_folder()))
+        self._counter = Counter(self._layout)
+        self._identifier = Identifier(by_content=by_content)
+        self._boot = observe_boot()
+        self._store = Store(self._layout, self._boot)
+        self._budget = Budget(
+            self._layout,
+            self._counter,
+            self._boot,
+            max_bytes=max_bytes,
+            disk_free_min=disk_free_min,
+        )
+        self._is_off = is_disabled()
+        self._has_warned = False
+        self._in_hand = threading.local()
+        _write_at_exit(self._counter)
+
+    @property
+    def path(self) -> Path:
+        return Path(self._layout.root)
+
+    def __repr__(self) -> str:
+        return f"Cache({self._layout.root!r})"
+
+    def get_or_create(
+        self, key: Any, build: Callable[[Path], object], *, should_check: bool = False
+    ) -> Entry:
+        """The entry of this key, to be used in a `with` block; `build(folder)` fills its folder
+        where there is none.
+
+        One process builds a key at a time, others wait for it. What `build` raises is raised, and
+        nothing is kept; so is nothing of a build that leaves no file, or whose input files change
+        meanwhile. `build` may be called a second time, in another folder, where the cache's disk
+        failed it. `should_check` reads a kept entry through first. Raises `UsageError` for a key
+        that has no identity."""
+        return self._obtain(key, FolderMaking(build, self._let_go), should_check)
+
+    def get(self, key: Any, *, should_check: bool = False) -> Entry | None:
+        """The entry of this key, to be used in a `with` block, or None where there is none."""
+        identity = None if self._is_off else self._identify(key, FolderMaking)
+        opened = self._find(identity, should_check) if identity is not None else None
+        if opened is None:
+            return None
+        held = opened.held
+        return Entry(Path(opened.files), is_hit=True, close=lambda: self._let_go(held))
+
+    def get_or_compute(self, key: Any, compute: Callable[[], Result]) -> Result:
+        """The value of this key; `compute()` where there is none. It is pickled to be kept:
+        whoever can write to the cache's folder can run code here. Raises as `get_or_create`."""
+        value: Result = self._obtain(key, ValueMaking(compute), False)
+        return value
+
+    async def get_or_await(self, key: Any, compute: Callable[[], Awaitable[Result]]) -> Result:
+        """The same for a function that awaits; of that, several may run for one key at a time."""
+        if self._is_off:
+            return await compute()
+        identity = self._identify(key, ValueMaking)
+        opened = self._find(identity, False) if identity is not None else None
+        if opened is not None:
+            found = load_value(opened)
+            if found is not None:
+                return cast(Result, found[0])
+        made = await compute()
+        if identity is not None:
+            self._work(identity, ValueMaking(lambda: made), False)
+        return made
+
+    def memo(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """The function with its results kept, by its code and all its arguments by name; an omitted
+        one equals its default. It may be `async def`. Errors are not kept."""
+        from batten.cache.memo import remember
+
+        return remember(self, function)
+
+    def statistics(self) -> Statistics:
+        """What the cache did and holds; looks at every entry. What can't be read is left out."""
+        self._counter.write()
+        sizes: list[int] = []
+        total = Counts()
+        with suppress(OSError):
+            sizes.extend(size for _, size in scan_sizes(self._layout))
+        with suppress(OSError):
+            total = load_total(self._layout)
+        process = self._counter.snapshot()
+        return Statistics(process=process, total=total, entries=len(sizes), bytes=sum(sizes))
+
+    def _obtain(self, key: Any, making: Making[Made], should_check: bool) -> Made:
+        identity = None if self._is_off else self._identify(key, type(making))
+        if identity is None:
+            return making.apart()
+        opened = self._find(identity, should_check)
+        if opened is not None:
+            return making.taken(opened, is_hit=True)
+        return self._work(identity, making, should_check)
+
+    def _find(self, identity: Identity, should_check: bool) -> Opened | None:
+        opened = None
+        try:
+            opened = self._store.find(identity.digest, should_check=should_check)
+        except OSError as error:
+            self._degrade(error)
+        self._counter.add("misses" if opened is None else "hits")
+        return opened
+
+    def _identify(self, key: Any, kind: type) -> Identity | None:
+        """None where the machine does not let it be known. The two kinds of entries have keys of
+        their own."""
+        try:
+            return self._identifier.identify((kind.__name__, key))
+        except OSError as error:
+            self._degrade(error)
+            return None
+
+    def _work(self, identity: Identity, making: Making[Made], should_check: bool) -> Made:
+        with self._working(identity.digest):
+            try:
+                lock = self._lock(identity.digest)
+            except OSError as error:
+                self._degrade(error)
+                return making.apart()
+            try:
+                return self._create(identity, making, should_check)
+            finally:
+                self._unlock(identity.digest, lock)
+
+    def _create(self, identity: Identity, making: Making[Made], should_check: bool) -> Made:
+        """Under the key's lock."""
+        key = identity.digest
+        try:
+            opened = self._store.find(key, should_check=should_check)
+            if opened is not None:
+                return making.taken(opened, is_hit=True)
+            aside = self._store.set_aside(key)
+            if aside is not None:
+                self._counter.add("set_aside")
+                self._budget.forget(aside)
+            draft = Draft(self._layout, key, has_files=making.has_files)
+        except OSError as error:
+            self._degrade(error)
+            return making.apart()
+        self._counter.add("builds")
+        try:
+            making.fill(draft)
+        except BaseException as error:
+            is_of_cache = isinstance(error, OSError) and making.is_of_cache(error, draft)
+            draft.discard()
+            if not is_of_cache:
+                raise
+            self._degrade(error)
+            return making.apart()
+        try:
+            return self._publish(identity, making, draft, should_check)
+        except BaseException:
+            draft.discard()
+            raise
+
+    def _publish(
+        self, identity: Identity, making: Making[Made], draft: Draft, should_check: bool
+    ) -> Made:
+        key, publication = identity.digest, Publication.NO_ROOM
+        final = self._layout.entry(key)
+        try:
+            if identity.are_inputs_unchanged():
+                size = making.seal(draft, self._boot)
+                if size:
+                    publication = self._budget.publish(draft.path, key, size)
+        except Strange as error:
+            self._warn(f"an entry was not kept: {error}")
+        except OSError as error:
+            self._degrade(error)
+            # Whether it took its place is not known, so it is looked up.
+            with suppress(OSError):
+                if draft.held.find_status(f"{final}/{MANIFEST}") is not None:
+                    publication = Publication.DONE
+        if publication is Publication.DONE:
+            with suppress(OSError):
+                sweep_if_due(self._layout, self._counter)
+            return making.kept(draft, f"{final}/{FILES}")
+        if publication is Publication.OCCUPIED:
+            with suppress(OSError):
+                opened = self._store.find(key, should_check=should_check)
+                if opened is not None:
+                    draft.discard()
+                    return making.taken(opened, is_hit=False)
+        self._counter.add("publish_failures")
+        return making.private(draft)
+
+    def _lock(self, key: str) -> Held:
+        path = self._layout.lock(key)
+        try:
+            held = lock_file(path, should_wait=False)
+        except FileNotFoundError:
+            folders.ensure_folder(self._layout.locks)
+            held = lock_file(path, should_wait=False)
+        if held is None:
+            self._counter.add("waits")
+            held = lock_file(path, should_wait=True)
+        if held is None:
+            raise BlockingIOError(f"{path} is locked")
+        return held
+
+    def _unlock(self, key: str, lock: Held) -> None:
+        with suppress(OSError):
+            folders.remove_file(self._layout.lock(key))
+        with suppress(OSError):
+            lock.release()
+
+    @contextmanager
+    def _working(self, key: str) -> Iterator[None]:
+        """Keeps a build from waiting for itself."""
+        if not hasattr(self._in_hand, "keys"):
+            self._in_hand.keys = set()
+        if key in self._in_hand.keys:
+            raise UsageError(
+                "Building an entry of the cache asked for that entry itself.",
+                safe="Nothing was cached.",
+                next="Ask for another key within the build.",
+            )
+        self._in_hand.keys.add(key)
+        try:
+            yield
+        finally:
+            self._in_hand.keys.discard(key)
+
+    def _let_go(self, held: Held) -> None:
+        with suppress(OSError):
+            held.release()
+            if self._budget.held_over:
+                self._budget.settle()
+
+    def _degrade(self, error: BaseException) -> None:
+        self._counter.add("failures")
+        self._warn(f"it can't be used: {error}. Results are made without it")
+
+    def _warn(self, what: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("cache %s: %s", self._layout.root, what)
+
+
+def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None:
+    if value is None and may_be_none:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(
+            f"{name} is {value!r}.",
+            safe="Nothing was read or written.",
+            next="Give a number of bytes" + (", or None for no limit." if may_be_none else "."),
+        )
+
+
+def _write_at_exit(counter: Counter) -> None:
+    known = weakref.ref(counter)
+
+    def write() -> None:
+        living = known()
+        if living is not None:
+            living.write()
+
+    atexit.register(write)

@@ -1,0 +1,177 @@
+"""What a cache did, counted by process, and kept when the processes have ended.
+
+Each process has a file of its own, which it holds locked while it lives and rewrites in place now
+and then. When it has ended, its counts are added to those of all who ended before.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+
+from batten.model.cache_names import TOTAL, CacheLayout, is_counts
+from batten.model.records import Unreadable, decode_record, encode_record
+from batten.storage import folders
+from batten.storage.held import Held, open_held
+from batten.storage.local import LocalStorage
+from batten.storage.publishing import fresh_name
+from batten.storage.publishing import replace as replace_file
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_WRITE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """`hits` and `misses` are of lookups. `builds` are entries that were made, `waits` lookups that
+    waited for another process to make one. `publish_failures` were made and could not be kept,
+    `failures` are lookups that could not use the cache. `abandoned_builds` were found and
+    removed. `held_over_budget` is by how many bytes entries in use held it over at the last
+    look."""
+
+    hits: int = 0
+    misses: int = 0
+    builds: int = 0
+    waits: int = 0
+    publish_failures: int = 0
+    failures: int = 0
+    evictions: int = 0
+    evicted_bytes: int = 0
+    set_aside: int = 0
+    abandoned_builds: int = 0
+    held_over_budget: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(**{each: getattr(self, each) + getattr(other, each) for each in NAMES})
+
+
+NAMES = tuple(each.name for each in fields(Counts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """`statistics/total`: the counts of processes that have ended. Those of the files `merged` are
+    among them; such a file only waits to be deleted."""
+
+    counts: dict[str, int]
+    merged: list[str] = field(default_factory=list)
+
+
+class Counter:
+    """Counts of this process. Threads may share it; a forked process begins anew."""
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self._layout = layout
+        self._mutex = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._values = dict.fromkeys(NAMES, 0)
+        self._held: Held | None = None
+        self._written_seconds = time.monotonic()
+        self._is_dirty = False
+
+    def add(self, name: str, count: int = 1) -> None:
+        if os.getpid() != self._process:
+            self._begin()
+        with self._mutex:
+            self._values[name] += count
+            self._is_dirty = True
+        if time.monotonic() - self._written_seconds > _WRITE_SECONDS:
+            self.write()
+
+    def set(self, name: str, count: int) -> None:
+        self.add(name, count - self._values[name])
+
+    def snapshot(self) -> Counts:
+        return Counts(**self._values)
+
+    def write(self) -> None:
+        """Tell the disk, as far as that is possible; the counts are for people only."""
+        if os.getpid() != self._process or not self._is_dirty:
+            return
+        with self._mutex, suppress(OSError):
+            self._written_seconds = time.monotonic()
+            self._is_dirty = False
+            if self._held is None:
+                self._held = self._make_file()
+            data = encode_record(self.snapshot())
+            folders.rewrite(self._held.descriptor, self._layout.statistics, data)
+
+    def _make_file(self) -> Held:
+        path = fresh_name(self._layout.statistics, "counts")
+        folders.ensure_folder(self._layout.statistics)
+        held = open_held(path, _CREATE)
+        held.try_lock(is_shared=False)
+        return held
+
+
+def load_total(layout: CacheLayout) -> Counts:
+    """The counts of all processes, those at work included. What can't be read is left out."""
+    total = _load_ended(layout)
+    counts = _as_counts(total.counts)
+    for name in _names(layout):
+        if name not in total.merged:
+            with suppress(OSError, Unreadable):
+                counts = counts.plus(_load(f"{layout.statistics}/{name}"))
+    return counts
+
+
+def merge_ended(layout: CacheLayout) -> None:
+    """Add the counts of processes that have ended to the total, and delete their files. May be
+    killed anywhere: nothing is counted twice."""
+    total = _load_ended(layout)
+    present = _names(layout)
+    merged = [name for name in total.merged if name in present]
+    counts = _as_counts(total.counts)
+    ended = [name for name in present if name not in merged and _has_ended(layout, name)]
+    for name in ended:
+        with suppress(Unreadable):
+            counts = counts.plus(_load(f"{layout.statistics}/{name}"))
+    if ended:
+        merged += ended
+        data = encode_record(Total(counts=dict(vars(counts)), merged=merged))
+        replace_file(LocalStorage(layout.home), "statistics", f"statistics/{TOTAL}", data)
+    for name in merged:
+        folders.remove_file(f"{layout.statistics}/{name}")
+
+
+def _load_ended(layout: CacheLayout) -> Total:
+    try:
+        with open(f"{layout.statistics}/{TOTAL}", "rb") as file:
+            return decode_record(Total, file.read())
+    except (FileNotFoundError, NotADirectoryError, Unreadable):
+        return Total(counts={})
+
+
+def _as_counts(counts: dict[str, int]) -> Counts:
+    """An earlier batten may not have counted all; a later one may count more."""
+    return Counts(**{name: counts[name] for name in NAMES if name in counts})
+
+
+def _load(path: str) -> Counts:
+    with open(path, "rb") as file:
+        return decode_record(Counts, file.read())
+
+
+def _names(layout: CacheLayout) -> list[str]:
+    try:
+        return sorted(filter(is_counts, os.listdir(layout.statistics)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _has_ended(layout: CacheLayout, name: str) -> bool:
+    try:
+        held = open_held(f"{layout.statistics}/{name}")
+    except FileNotFoundError:
+        return False
+    try:
+        return held.try_lock(is_shared=False)
+    finally:
+        held.release()

@@ -1,0 +1,67 @@
+"""An entry while it is made, in a folder that no reader looks at.
+
+From its beginning its manifest is held, shared. That tells a sweep that it is not abandoned, and
+holds the entry for whoever made it, without a gap, when it takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.manifests import Listing, decode_manifest, encode_listing, encode_value
+from batten.storage import folders
+from batten.storage.held import Held, open_held
+from batten.storage.publishing import fresh_name
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+class Draft:
+    """`path` is the folder, `files` the one within that is to be filled."""
+
+    def __init__(self, layout: CacheLayout, key: str, *, has_files: bool) -> None:
+        self.key = key
+        self.path = fresh_name(layout.building, key)
+        self.files = f"{self.path}/{FILES}"
+        folders.make_folder(self.path)
+        try:
+            self.held: Held = open_held(f"{self.path}/{MANIFEST}", _CREATE)
+            if not self.held.try_lock(is_shared=True):
+                raise BlockingIOError(f"{self.path} is held by another")
+            if has_files:
+                folders.make_folder(self.files)
+        except BaseException:
+            self.discard()
+            raise
+
+    def seal_files(self, boot: str) -> int:
+        """Write the manifest of what is in `files`; gives the size of the entry, or 0 where there
+        is no file. Raises `Strange` for what can't be kept."""
+        contents = folders.seal_contents(self.files)
+        found = [each for each in contents if not each.is_folder]
+        if not found:
+            return 0
+        listing = Listing(
+            names=[each.name for each in found],
+            sizes=[each.size for each in found],
+            digests=[each.digest for each in found],
+            folders=[each.name for each in contents if each.is_folder],
+        )
+        return self._write(encode_listing(listing, boot=boot))
+
+    def seal_value(self, value: bytes, boot: str) -> int:
+        """Write the manifest that holds the value; gives the size of the entry."""
+        return self._write(encode_value(value, boot=boot))
+
+    def _write(self, manifest: bytes) -> int:
+        folders.rewrite(self.held.descriptor, self.path, manifest)
+        return decode_manifest(manifest)[0].size
+
+    def discard(self) -> None:
+        """Remove it, as far as that is possible; what is left a sweep will find."""
+        if hasattr(self, "held"):
+            self.held.release()
+        with suppress(OSError):
+            folders.remove_tree(self.path)

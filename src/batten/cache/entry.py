@@ -1,0 +1,43 @@
+"""An entry in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+
+class Entry:
+    """A folder that is not to be written to, and stays until `close`, or the end of `with`.
+
+    `path` is the folder; `is_hit` says that it was there already. Threads may share it."""
+
+    __slots__ = ("_close", "is_hit", "path")
+
+    def __init__(self, path: Path, *, is_hit: bool, close: Callable[[], None]) -> None:
+        self.path = path
+        self.is_hit = is_hit
+        self._close: Callable[[], None] | None = close
+
+    def close(self) -> None:
+        """Say that it is no longer in use. May be repeated."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Entry({str(self.path)!r})"

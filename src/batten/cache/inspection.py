@@ -1,0 +1,191 @@
+"""Looking at a cache as a whole, and clearing it up: what the commands and `Cache.clean` do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from batten.cache.budget import Budget, Used, is_in_use, scan_keys, scan_sizes
+from batten.cache.counts import Counter, Counts, load_total
+from batten.cache.place import observe_boot
+from batten.cache.store import Store
+from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
+from batten.errors import RefusedError
+from batten.model.cache_names import CacheLayout
+from batten.storage import folders
+from batten.storage.failures import writing_failure
+from batten.storage.held import lock_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What a cache holds, and what was done with it. Sizes are bytes on disk."""
+
+    path: str
+    entries: int
+    bytes: int
+    in_use: int
+    counts: Counts
+    leftovers: list[Leftover]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """`damaged` are the paths of entries that are not as they were written; `set_aside` those of
+    them that were moved away, so that they are made anew."""
+
+    path: str
+    entries: int
+    bytes: int
+    damaged: list[str]
+    set_aside: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evicted:
+    """An entry that goes, and its size in bytes."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaning:
+    """What was removed, or would be. `bytes` is what is left; `held_over_budget` by how much
+    `in_use` entries hold that over the budget."""
+
+    path: str
+    is_dry_run: bool
+    leftovers: list[Leftover]
+    evicted: list[Evicted]
+    in_use: int
+    bytes: int
+    held_over_budget: int
+
+
+def show_cache(path: str | os.PathLike[str]) -> Overview:
+    """Reads only. Raises `RefusedError` where there is no cache."""
+    layout = find_cache(path)
+    with _told(layout):
+        sizes = list(scan_sizes(layout))
+        return Overview(
+            path=layout.root,
+            entries=len(sizes),
+            bytes=sum(size for _, size in sizes),
+            in_use=sum(is_in_use(layout, used.key) for used, _ in sizes),
+            counts=load_total(layout),
+            leftovers=list(find_leftovers(layout, is_thorough=True)),
+        )
+
+
+def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False) -> Verification:
+    """Read every byte of every entry. Raises `RefusedError` where there is no cache."""
+    layout = find_cache(path)
+    store = Store(layout, observe_boot())
+    damaged, aside, entries, size = [], [], 0, 0
+    with _told(layout):
+        for key in sorted(scan_keys(layout)):
+            opened = store.find(key, should_check=True)
+            if opened is not None:
+                entries, size = entries + 1, size + opened.manifest.size
+                opened.held.release()
+            elif store.is_there(key):
+                damaged.append(layout.entry(key))
+                if should_set_aside and _set_aside(layout, store, key):
+                    aside.append(layout.entry(key))
+    return Verification(
+        path=layout.root, entries=entries, bytes=size, damaged=damaged, set_aside=aside
+    )
+
+
+def clean_cache(
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int | None = None,
+    disk_free_min: int = 0,
+    is_any_age: bool = False,
+    is_dry_run: bool = False,
+) -> Cleaning:
+    """Remove what is left over, and what is more than `max_bytes`, those used longest ago first.
+    What is in use stays. Raises `RefusedError` where there is no cache."""
+    layout = find_cache(path)
+    with _told(layout):
+        leftovers = list(find_leftovers(layout, is_thorough=True, is_any_age=is_any_age))
+        sizes = sorted(scan_sizes(layout))
+        chosen, in_use = _choose(layout, sizes, max_bytes, disk_free_min)
+        left = sum(size for _, size in sizes) - sum(size for _, size in chosen)
+        if not is_dry_run:
+            counter = Counter(layout)
+            remove_leftovers(leftovers, counter)
+            budget = Budget(
+                layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=disk_free_min
+            )
+            budget.remove(used for used, _ in chosen)
+            counter.write()
+    return Cleaning(
+        path=layout.root,
+        is_dry_run=is_dry_run,
+        leftovers=leftovers,
+        evicted=[Evicted(path=layout.entry(used.key), bytes=size) for used, size in chosen],
+        in_use=in_use,
+        bytes=left,
+        held_over_budget=max(0, left - max_bytes) if max_bytes is not None else 0,
+    )
+
+
+def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
+    """Raises `RefusedError` where there is no cache."""
+    layout = CacheLayout(os.path.abspath(path))
+    if not os.path.isdir(layout.home):
+        raise RefusedError(
+            f"There is no cache of this batten in {layout.root!r}.",
+            safe="Nothing was changed.",
+            next="Give the folder that batten.Cache(…) was given.",
+        )
+    return layout
+
+
+def _choose(
+    layout: CacheLayout,
+    sizes: list[tuple[Used, int]],
+    max_bytes: int | None,
+    disk_free_min: int,
+) -> tuple[list[tuple[Used, int]], int]:
+    """Which entries go, and how many of those that should are in use."""
+    room = os.statvfs(layout.home)
+    free = room.f_bavail * room.f_frsize
+    left = sum(size for _, size in sizes)
+    chosen, in_use = [], 0
+    for used, size in sizes:
+        if (max_bytes is None or left <= max_bytes) and free >= disk_free_min:
+            break
+        if is_in_use(layout, used.key):
+            in_use += 1
+            continue
+        chosen.append((used, size))
+        left, free = left - size, free + size
+    return chosen, in_use
+
+
+def _set_aside(layout: CacheLayout, store: Store, key: str) -> bool:
+    folders.ensure_folder(layout.locks)
+    lock = lock_file(layout.lock(key), should_wait=False)
+    if lock is None:
+        return False
+    try:
+        return store.set_aside(key) is not None
+    finally:
+        folders.remove_file(layout.lock(key))
+        lock.release()
+
+
+@contextmanager
+def _told(layout: CacheLayout) -> Iterator[None]:
+    """Failures of the machine are told as those of other commands."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else layout.home
+        raise writing_failure(error, "Going through the cache:", path) from error

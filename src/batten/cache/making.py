@@ -1,0 +1,154 @@
+"""The two kinds of entries, and how each is made, kept, taken, and made without the cache."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from batten.cache.drafts import Draft
+from batten.cache.entry import Entry
+from batten.cache.store import Opened
+from batten.storage import folders
+from batten.storage.folders import Strange
+from batten.storage.held import Held
+
+Made = TypeVar("Made", covariant=True)
+LetGo = Callable[[Held], None]
+
+_OF_THE_MACHINE = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
+"""Failures within a build that may be those of the cache's disk rather than of the build."""
+
+
+class Making(Protocol[Made]):
+    """One entry on its way. First `fill`, then `seal`; then `kept` when it was published, or
+    `private` when that was not possible. `taken` is for an entry that is there already."""
+
+    has_files: bool
+
+    def fill(self, draft: Draft) -> None: ...
+
+    def seal(self, draft: Draft, boot: str) -> int:
+        """The size of the entry, or 0 where there is nothing to keep. Raises `Strange`."""
+        ...
+
+    def kept(self, draft: Draft, files: str) -> Made: ...
+
+    def private(self, draft: Draft) -> Made: ...
+
+    def taken(self, opened: Opened, *, is_hit: bool) -> Made: ...
+
+    def apart(self) -> Made: ...
+
+    def is_of_cache(self, error: OSError, draft: Draft) -> bool:
+        """Whether the disk of the cache may be why `fill` failed."""
+        ...
+
+
+class FolderMaking:
+    """An entry of files, filled by the caller's function."""
+
+    has_files = True
+
+    def __init__(self, build: Callable[[Path], object], let_go: LetGo) -> None:
+        self._build = build
+        self._let_go = let_go
+
+    def fill(self, draft: Draft) -> None:
+        self._build(Path(draft.files))
+
+    def seal(self, draft: Draft, boot: str) -> int:
+        return draft.seal_files(boot)
+
+    def kept(self, draft: Draft, files: str) -> Entry:
+        return Entry(Path(files), is_hit=False, close=lambda: self._let_go(draft.held))
+
+    def private(self, draft: Draft) -> Entry:
+        return Entry(Path(draft.files), is_hit=False, close=draft.discard)
+
+    def taken(self, opened: Opened, *, is_hit: bool) -> Entry:
+        held = opened.held
+        return Entry(Path(opened.files), is_hit=is_hit, close=lambda: self._let_go(held))
+
+    def apart(self) -> Entry:
+        folder = tempfile.mkdtemp(prefix="batten-")
+        entry = Entry(Path(folder), is_hit=False, close=lambda: _remove(folder))
+        try:
+            self._build(entry.path)
+        except BaseException:
+            entry.close()
+            raise
+        return entry
+
+    def is_of_cache(self, error: OSError, draft: Draft) -> bool:
+        return error.errno in _OF_THE_MACHINE or not os.path.isdir(draft.files)
+
+
+class ValueMaking:
+    """An entry that is a value, computed by the caller's function."""
+
+    has_files = False
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute = compute
+        self._value: Any = None
+
+    def fill(self, draft: Draft) -> None:
+        self._value = self._compute()
+
+    def seal(self, draft: Draft, boot: str) -> int:
+        try:
+            data = pickle.dumps(self._value, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise Strange(f"a value can't be pickled: {error}") from error
+        return draft.seal_value(data, boot)
+
+    def kept(self, draft: Draft, files: str) -> Any:
+        with suppress(OSError):
+            draft.held.release()
+        return self._value
+
+    def private(self, draft: Draft) -> Any:
+        draft.discard()
+        return self._value
+
+    def taken(self, opened: Opened, *, is_hit: bool) -> Any:
+        found = load_value(opened)
+        return self.apart() if found is None else found[0]
+
+    def apart(self) -> Any:
+        return self._compute()
+
+    def is_of_cache(self, error: OSError, draft: Draft) -> bool:
+        return False
+
+
+def load_value(opened: Opened) -> tuple[Any] | None:
+    """The value alone, and the entry let go; None where it can't be had from what was kept."""
+    with suppress(OSError):
+        opened.held.release()
+    try:
+        return (pickle.loads(opened.body),)
+    except Exception:  # noqa: BLE001 - whatever unpickling runs; the value is made anew
+        return None
+
+
+def _remove(folder: str) -> None:
+    with suppress(OSError):
+        folders.remove_tree(folder)

@@ -1,0 +1,48 @@
+"""A function whose results are kept."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from batten.errors import UsageError
+
+if TYPE_CHECKING:
+    from batten.cache.cache import Cache
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def remember(cache: Cache, function: Callable[..., Any]) -> Callable[..., Any]:
+    """See `Cache.memo`."""
+    if not callable(function):
+        raise UsageError(
+            f"cache.memo() takes a function, not {type(function).__name__}.",
+            safe="Nothing was read or written.",
+            next="Give the function itself, without calling it.",
+        )
+    signature = inspect.signature(function)
+
+    def make_key(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        bound = signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        return (function, bound.arguments)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(*arguments: Any, **named: Any) -> Any:
+            return await cache.get_or_await(
+                make_key(arguments, named), lambda: function(*arguments, **named)
+            )
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        key = make_key(arguments, named)
+        return cache.get_or_compute(key, lambda: function(*arguments, **named))
+
+    return call

@@ -1,0 +1,31 @@
+"""Where a cache lies when nobody says it, and whether caches are to be used at all."""
+
+from __future__ import annotations
+
+import os
+
+FOLDER_VARIABLE = "BATTEN_CACHE_DIR"
+DISABLE_VARIABLE = "BATTEN_DISABLE_CACHE"
+
+
+def default_folder() -> str:
+    """`BATTEN_CACHE_DIR`, or else `batten` among the user's caches."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return chosen
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(caches, "batten")
+
+
+def is_disabled() -> bool:
+    """Whether `BATTEN_DISABLE_CACHE` says so: any text but "" and "0"."""
+    return os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
+
+
+def observe_boot() -> str:
+    """The kernel's name for the start of this machine; empty where it has none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

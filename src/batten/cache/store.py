@@ -1,0 +1,146 @@
+"""Finding entries, and setting damaged ones aside.
+
+A reader holds the manifest shared for as long as it uses the files. Whoever removes or moves an
+entry holds it exclusively, so no file goes while it is in use.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.manifests import (
+    SIZE_BYTES,
+    Manifest,
+    check_body,
+    decode_listing,
+    decode_manifest,
+    find_size,
+)
+from batten.model.records import Unreadable
+from batten.storage import folders
+from batten.storage.held import Held, open_held
+from batten.storage.publishing import fresh_name
+
+CLOCK_NANOSECONDS = 60_000_000_000
+"""The time of an entry's last use is told to the disk when it is off by so much."""
+
+_PATIENCE_SECONDS = 0.001
+_TRIES = 20
+"""An entry that is asked whether it is in use is held exclusively for an instant."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """An entry that is held. `body` is the value, where it is one; `files` the folder of files."""
+
+    held: Held
+    manifest: Manifest
+    body: bytes
+    files: str
+
+
+class Store:
+    """`boot` names the start of the machine; empty where it is not known."""
+
+    def __init__(self, layout: CacheLayout, boot: str) -> None:
+        self.layout = layout
+        self.boot = boot
+
+    def find(self, key: str, *, should_check: bool = False) -> Opened | None:
+        """The entry, held; None where there is none that can be used. An entry that was written
+        before the machine started is read through when it is first found, and always with
+        `should_check`: nothing is synced, so a power cut may have torn it."""
+        folder = self.layout.entry(key)
+        path = f"{folder}/{MANIFEST}"
+        for _ in range(_TRIES):
+            try:
+                held = open_held(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            opened = None
+            try:
+                if not held.try_lock(is_shared=True):
+                    time.sleep(_PATIENCE_SECONDS)
+                    continue
+                status = held.find_status(path)
+                if status is not None:
+                    opened = self._load(key, folder, held, status, should_check)
+                    return opened
+            finally:
+                if opened is None:
+                    held.release()
+        return None
+
+    def _load(
+        self, key: str, folder: str, held: Held, status: os.stat_result, should_check: bool
+    ) -> Opened | None:
+        files = f"{folder}/{FILES}"
+        try:
+            manifest, body = decode_manifest(os.pread(held.descriptor, status.st_size + 1, 0))
+            if manifest.is_value:
+                check_body(manifest, body)
+            elif len(os.listdir(files)) != manifest.top_names or not manifest.top_names:
+                return None
+            elif should_check:
+                _check(manifest, body, files)
+            elif manifest.boot != self.boot or not self.boot:
+                self._check_once(key, manifest, body, files)
+        except (Unreadable, FileNotFoundError, NotADirectoryError):
+            return None
+        now = time.time_ns()
+        if not 0 <= now - status.st_mtime_ns < CLOCK_NANOSECONDS:
+            with suppress(OSError):
+                folders.set_time(held.descriptor, now)
+        return Opened(held, manifest, body, files)
+
+    def _check_once(self, key: str, manifest: Manifest, body: bytes, files: str) -> None:
+        mark = self.layout.checked_mark(self.boot, key) if self.boot else ""
+        if mark and os.path.exists(mark):
+            return
+        _check(manifest, body, files)
+        if mark:
+            with suppress(OSError):
+                folders.write_new(mark, b"")
+
+    def is_there(self, key: str) -> bool:
+        """Whether there is a manifest under this key, whatever it is worth."""
+        return os.path.lexists(f"{self.layout.entry(key)}/{MANIFEST}")
+
+    def set_aside(self, key: str) -> int | None:
+        """Move away what is there under this key and can't be used; gives the size that it was
+        counted with, or None where there was nothing, or it is in use. Only while the key's lock
+        is held."""
+        folder = self.layout.entry(key)
+        if not os.path.lexists(folder):
+            return None
+        held = None
+        with suppress(FileNotFoundError, NotADirectoryError):
+            held = open_held(f"{folder}/{MANIFEST}")
+        try:
+            if held is not None and not held.try_lock(is_shared=False):
+                return None
+            size = find_size(os.pread(held.descriptor, SIZE_BYTES, 0)) if held is not None else 0
+            aside = fresh_name(self.layout.set_aside, key)
+            return size or 0 if folders.move_folder(folder, aside) else None
+        except FileNotFoundError:
+            return None
+        finally:
+            if held is not None:
+                held.release()
+
+
+def _check(manifest: Manifest, body: bytes, files: str) -> None:
+    """Read all files through. Raises `Unreadable` where anything is not as it was written."""
+    listing = decode_listing(manifest, body)
+    expected: dict[str, tuple[int, str]] = dict.fromkeys(listing.folders, (-2, ""))
+    expected |= {name: (size, digest) for name, size, digest in listing.files()}
+    for content in folders.list_contents(files):
+        found = (-2, "") if content.is_folder else (content.size, content.digest)
+        if expected.pop(content.name, None) != found:
+            raise Unreadable(f"{content.name} is not as it was written")
+    if expected:
+        raise Unreadable(f"{next(iter(expected))} is missing")

@@ -1,0 +1,172 @@
+"""What is left over in a cache, and removing it.
+
+    builds that were abandoned, locks that nobody holds, marks of earlier starts of the machine,
+    entries that were set aside, generations of an earlier batten
+
+Observed first, then removed; a dry run is the first half. Only names that the cache gives are
+touched.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batten.cache.budget import scan_keys
+from batten.cache.counts import Counter, merge_ended
+from batten.model.cache_names import (
+    CACHE_FORMAT,
+    MANIFEST,
+    CacheLayout,
+    find_generation,
+    find_owned_key,
+    is_boot,
+    is_key,
+)
+from batten.storage import folders
+from batten.storage.held import open_held
+
+_SWEEP_SECONDS = 3600.0
+_HOUR_SECONDS = 3600.0
+_DAY_SECONDS = 86400.0
+
+
+class Kind(StrEnum):
+    """What a leftover is."""
+
+    ABANDONED_BUILD = "abandoned build"
+    UNUSED_LOCK = "unused lock"
+    EARLIER_MARKS = "marks of an earlier start"
+    SET_ASIDE = "set aside"
+    OLDER_GENERATION = "older generation"
+    HALF_REMOVED = "half removed"
+
+
+AGE_SECONDS = {
+    Kind.ABANDONED_BUILD: _HOUR_SECONDS,
+    Kind.UNUSED_LOCK: _HOUR_SECONDS,
+    Kind.EARLIER_MARKS: 7 * _DAY_SECONDS,
+    Kind.SET_ASIDE: 7 * _DAY_SECONDS,
+    Kind.OLDER_GENERATION: 30 * _DAY_SECONDS,
+    Kind.HALF_REMOVED: _HOUR_SECONDS,
+}
+"""How long each is left alone, from its last change on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """Something in a cache that nobody will use: its path and its age in seconds."""
+
+    kind: Kind
+    path: str
+    age_seconds: float
+
+
+def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
+    """Remove what is left over, if nobody did so within the last hour."""
+    with suppress(FileNotFoundError):
+        if 0 <= time.time() - os.stat(layout.swept).st_mtime < _SWEEP_SECONDS:
+            return
+    with suppress(FileExistsError):
+        folders.write_new(layout.swept, b"")
+    folders.set_time(layout.swept, time.time_ns())
+    remove_leftovers(list(find_leftovers(layout)), counter)
+    merge_ended(layout)
+
+
+def find_leftovers(
+    layout: CacheLayout, *, is_thorough: bool = False, is_any_age: bool = False
+) -> Iterator[Leftover]:
+    """What is old enough to be removed, and in nobody's hands. `is_thorough` also looks at every
+    entry for those whose removal was cut off."""
+    for kind, path in itertools.chain(_find(layout), _find_halves(layout) if is_thorough else ()):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            age = time.time() - _last_change(kind, path)
+            if (is_any_age or age >= AGE_SECONDS[kind]) and not _is_held(kind, path):
+                yield Leftover(kind=kind, path=path, age_seconds=age)
+
+
+def remove_leftovers(found: list[Leftover], counter: Counter | None = None) -> None:
+    """Remove them, but what came into use meanwhile."""
+    for leftover in found:
+        if leftover.kind is Kind.UNUSED_LOCK:
+            _remove_lock(leftover.path)
+            continue
+        if _is_held(leftover.kind, leftover.path):
+            continue
+        folders.remove_tree(leftover.path)
+        if counter is not None and leftover.kind is Kind.ABANDONED_BUILD:
+            counter.add("abandoned_builds")
+
+
+def _find(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
+    for folder, kind in (
+        (layout.building, Kind.ABANDONED_BUILD),
+        (layout.set_aside, Kind.SET_ASIDE),
+    ):
+        for name in _names(folder):
+            if find_owned_key(name) is not None:
+                yield kind, f"{folder}/{name}"
+    for name in _names(layout.locks):
+        if is_key(name):
+            yield Kind.UNUSED_LOCK, f"{layout.locks}/{name}"
+    for name in _names(layout.checked):
+        if is_boot(name):
+            yield Kind.EARLIER_MARKS, f"{layout.checked}/{name}"
+    for name in _names(layout.root):
+        generation = find_generation(name)
+        if generation is not None and generation < CACHE_FORMAT:
+            yield Kind.OLDER_GENERATION, f"{layout.root}/{name}"
+
+
+def _find_halves(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
+    for key in scan_keys(layout):
+        entry = layout.entry(key)
+        if not os.path.lexists(f"{entry}/{MANIFEST}"):
+            yield Kind.HALF_REMOVED, entry
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _last_change(kind: Kind, path: str) -> float:
+    """Of a generation: when it was last used, which shows in its statistics."""
+    if kind is not Kind.OLDER_GENERATION:
+        return os.stat(path).st_mtime
+    places = [path, f"{path}/budget", f"{path}/statistics"]
+    places += [f"{path}/statistics/{name}" for name in _names(f"{path}/statistics")]
+    return max(os.stat(place).st_mtime for place in places if os.path.exists(place))
+
+
+def _is_held(kind: Kind, path: str) -> bool:
+    """Whether a live process has it in hand."""
+    if kind not in (Kind.ABANDONED_BUILD, Kind.UNUSED_LOCK):
+        return False
+    try:
+        held = open_held(path if kind is Kind.UNUSED_LOCK else f"{path}/{MANIFEST}")
+    except FileNotFoundError:
+        return False
+    try:
+        return not held.try_lock(is_shared=False)
+    finally:
+        held.release()
+
+
+def _remove_lock(path: str) -> None:
+    """While it is held, so that nobody is left with a lock that has no name."""
+    with suppress(FileNotFoundError):
+        held = open_held(path)
+        try:
+            if held.try_lock(is_shared=False) and held.find_status(path) is not None:
+                folders.remove_file(path)
+        finally:
+            held.release()

@@ -1,0 +1,116 @@
+"""What an entry of the cache says of itself.
+
+A manifest is one record on the first line, and a body after it: of an entry with files their
+listing, of an entry that is a value the value itself. A hit needs the first line alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from batten.model.cache_names import CACHE_FORMAT
+from batten.model.records import Unreadable, decode_record, encode_record
+
+BLOCK_BYTES = 4096
+"""What a file or a folder takes on disk is counted in blocks of so many bytes."""
+
+_LINE_BYTES = 512
+"""The first line has never more."""
+
+SIZE_BYTES = 64
+"""So much of a manifest tells the size of its entry."""
+
+_SIZE = re.compile(rb'\{"size": (\d+),')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The first line. `size` is what the entry takes on disk, in bytes and whole blocks. `boot`
+    names the start of the machine in which it was written, `top_names` counts what lies directly
+    in its folder of files. An entry that `is_value` has no files, and its body is the value."""
+
+    size: int
+    is_value: bool
+    top_names: int
+    boot: str
+    body_size: int
+    body_digest: str
+    format_version: int = CACHE_FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The files of an entry in the order of their names, relative and with `/`, each with its size
+    and SHA-256; and all folders within."""
+
+    names: list[str]
+    sizes: list[int]
+    digests: list[str]
+    folders: list[str]
+    format_version: int = CACHE_FORMAT
+
+    @property
+    def top_names(self) -> int:
+        return len({name.partition("/")[0] for name in (*self.names, *self.folders)})
+
+    def files(self) -> Iterator[tuple[str, int, str]]:
+        yield from zip(self.names, self.sizes, self.digests, strict=True)
+
+
+def encode_listing(listing: Listing, *, boot: str) -> bytes:
+    """The manifest of an entry with files."""
+    folders = 2 + len(listing.folders)
+    blocks = sum(map(count_blocks, listing.sizes)) + folders
+    body = encode_record(listing)
+    return _encode(body, blocks, boot, is_value=False, top_names=listing.top_names)
+
+
+def encode_value(value: bytes, *, boot: str) -> bytes:
+    """The manifest of an entry that is a value."""
+    return _encode(value, 1, boot, is_value=True, top_names=0)
+
+
+def _encode(body: bytes, blocks: int, boot: str, *, is_value: bool, top_names: int) -> bytes:
+    manifest = Manifest(
+        size=BLOCK_BYTES * (blocks + count_blocks(_LINE_BYTES + len(body))),
+        is_value=is_value,
+        top_names=top_names,
+        boot=boot,
+        body_size=len(body),
+        body_digest=hashlib.sha256(body).hexdigest(),
+    )
+    return encode_record(manifest) + body
+
+
+def decode_manifest(data: bytes) -> tuple[Manifest, bytes]:
+    """The first line, and the body unchecked. Raises `Unreadable`."""
+    head, _, body = data.partition(b"\n")
+    manifest = decode_record(Manifest, head)
+    if len(body) != manifest.body_size:
+        raise Unreadable(f"{len(body)} bytes follow the first line, not {manifest.body_size}")
+    return manifest, body
+
+
+def check_body(manifest: Manifest, body: bytes) -> bytes:
+    """The body itself; raises `Unreadable` where it is not what was written."""
+    if hashlib.sha256(body).hexdigest() != manifest.body_digest:
+        raise Unreadable("the digest of what follows the first line differs")
+    return body
+
+
+def decode_listing(manifest: Manifest, body: bytes) -> Listing:
+    """Raises `Unreadable`."""
+    return decode_record(Listing, check_body(manifest, body))
+
+
+def find_size(start: bytes) -> int | None:
+    """The size of an entry from the start of its manifest, without checking anything; or None."""
+    match = _SIZE.match(start)
+    return int(match[1]) if match else None
+
+
+def count_blocks(size: int) -> int:
+    return -(-size // BLOCK_BYTES)

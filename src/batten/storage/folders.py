@@ -1,0 +1,230 @@
+"""Whole folders: filled, moved into place in one step, and removed.
+
+Paths are absolute and nothing is synced: these are for what may be lost but never torn, and
+whoever relies on it checks it. Raise `OSError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from batten.storage import steps
+from batten.storage.local import write_all
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
+_READ_BYTES = 1 << 20
+_WRITABLE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+class Strange(Exception):
+    """Something in a folder that can't be kept: the text says what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file or folder in a folder: its relative name; of a file its size and SHA-256."""
+
+    name: str
+    is_folder: bool
+    size: int = 0
+    digest: str = ""
+
+
+def ensure_folder(path: str) -> None:
+    """The folder is there, with its parents."""
+    steps.do("make_folder", path, os.makedirs, path, exist_ok=True)
+
+
+def make_folder(path: str) -> None:
+    """Make the folder, and its parents where they are missing; it must not be there."""
+    try:
+        steps.do("make_folder", path, os.mkdir, path)
+    except FileNotFoundError:
+        ensure_folder(os.path.dirname(path))
+        steps.do("make_folder", path, os.mkdir, path)
+
+
+def move_folder(source: str, target: str) -> bool:
+    """Move the folder in one step, and replace nothing but an empty folder. Whether it was moved;
+    if not, there is something at `target`."""
+    try:
+        steps.do("folder.move", target, os.rename, source, target)
+    except OSError as error:
+        if error.errno in _OCCUPIED and os.path.lexists(target):
+            return False
+        if not isinstance(error, FileNotFoundError) or not os.path.lexists(source):
+            raise
+        ensure_folder(os.path.dirname(target))
+        return move_folder(source, target)
+    return True
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Create the file exclusively, with its folder where that is missing."""
+    try:
+        descriptor = steps.do("file.create", path, os.open, path, _CREATE, 0o666)
+    except FileNotFoundError:
+        ensure_folder(os.path.dirname(path))
+        descriptor = steps.do("file.create", path, os.open, path, _CREATE, 0o666)
+    try:
+        steps.do("file.write", path, write_all, descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def rewrite(descriptor: int, name: str, data: bytes) -> None:
+    """Put `data` in the place of what an open file holds. It may be torn by a crash."""
+    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+    steps.do("file.cut", name, os.ftruncate, descriptor, len(data))
+
+
+def set_time(target: str | int, nanoseconds: int) -> None:
+    """The time of the last change of a file, by name or open, in nanoseconds since 1970."""
+    steps.do("file.set_time", str(target), os.utime, target, ns=(nanoseconds, nanoseconds))
+
+
+def seal_contents(folder: str) -> list[Content]:
+    """Read all that is in the folder, and take the right to write to it away. In the order of
+    names. Raises `Strange` for links and what is neither file nor folder."""
+    found: list[Content] = []
+    _seal(folder, "", found)
+    found.sort(key=lambda content: content.name)
+    return found
+
+
+def _seal(folder: str, prefix: str, found: list[Content]) -> None:
+    buffer = bytearray(_READ_BYTES)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                _seal(entry.path, f"{name}/", found)
+                found.append(Content(name, True))
+            elif entry.is_file(follow_symlinks=False):
+                found.append(_seal_file(entry.path, name, buffer))
+            else:
+                raise Strange(f"{name} is a symbolic link, or neither a file nor a folder")
+    mode = stat.S_IMODE(os.stat(folder).st_mode)
+    steps.do("folder.protect", folder, os.chmod, folder, mode & ~_WRITABLE_BITS)
+
+
+def _seal_file(path: str, name: str, buffer: bytearray) -> Content:
+    descriptor = os.open(path, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_nlink > 1:
+            raise Strange(f"{name} is a hard link to a file that may be changed elsewhere")
+        size, digest = digest_open(descriptor, buffer)
+        mode = stat.S_IMODE(status.st_mode) & ~_WRITABLE_BITS
+        steps.do("file.protect", path, os.fchmod, descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return Content(name, False, size, digest)
+
+
+def digest_open(descriptor: int, buffer: bytearray | None = None) -> tuple[int, str]:
+    """The size and the SHA-256 of an open file, from where it stands."""
+    buffer = buffer if buffer is not None else bytearray(_READ_BYTES)
+    view = memoryview(buffer)
+    digest = hashlib.sha256()
+    size = 0
+    while count := os.readv(descriptor, [buffer]):
+        digest.update(view[:count])
+        size += count
+    return size, digest.hexdigest()
+
+
+def digest_file(path: str) -> tuple[int, str]:
+    """The size and the SHA-256 of a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return digest_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def list_contents(folder: str) -> Iterator[Content]:
+    """What is in the folder and its folders, each file read through; in no order."""
+    yield from _list(folder, "", bytearray(_READ_BYTES))
+
+
+def _list(folder: str, prefix: str, buffer: bytearray) -> Iterator[Content]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield Content(name, True)
+                yield from _list(entry.path, f"{name}/", buffer)
+            elif entry.is_file(follow_symlinks=False):
+                descriptor = os.open(entry.path, _READ)
+                try:
+                    yield Content(name, False, *digest_open(descriptor, buffer))
+                finally:
+                    os.close(descriptor)
+            else:
+                yield Content(name, False, -1)
+
+
+def remove_file(path: str) -> bool:
+    """Whether there was one; it is gone."""
+    try:
+        steps.do("file.remove", path, os.unlink, path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_tree(path: str, first: str | None = None) -> None:
+    """Remove the folder and all in it; also where it is gone already, or goes meanwhile. The file
+    called `first` goes first. What takes the folder's name meanwhile is not touched."""
+    with suppress(FileNotFoundError):
+        folder = os.open(path, _READ_FOLDER)
+        try:
+            if first is not None:
+                with suppress(FileNotFoundError):
+                    _remove_name(path, first, folder)
+            _empty(path, folder)
+        finally:
+            os.close(folder)
+        try:
+            steps.do("folder.remove", path, os.rmdir, path)
+        except OSError as error:
+            if error.errno not in _OCCUPIED:
+                raise
+
+
+def _empty(path: str, folder: int) -> None:
+    """Remove what is in an open folder, wherever that is moved meanwhile."""
+    mode = os.fstat(folder).st_mode
+    if not mode & stat.S_IWUSR:
+        steps.do("folder.unprotect", path, os.fchmod, folder, stat.S_IMODE(mode) | stat.S_IRWXU)
+    with os.scandir(folder) as entries:
+        within = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in within:
+        with suppress(FileNotFoundError):
+            if is_folder:
+                _remove_inner(f"{path}/{name}", name, folder)
+            else:
+                _remove_name(path, name, folder)
+
+
+def _remove_inner(path: str, name: str, folder: int) -> None:
+    inner = os.open(name, _READ_FOLDER, dir_fd=folder)
+    try:
+        _empty(path, inner)
+    finally:
+        os.close(inner)
+    steps.do("folder.remove", path, os.rmdir, name, dir_fd=folder)
+
+
+def _remove_name(path: str, name: str, folder: int) -> None:
+    steps.do("file.remove", f"{path}/{name}", os.unlink, name, dir_fd=folder)

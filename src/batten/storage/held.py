@@ -1,0 +1,131 @@
+"""Open files that hold a lock of the kernel, and processes that are forked meanwhile.
+
+A forked child gets a copy of every descriptor, and a flock lasts until the last copy is closed. So
+what is held is known here, and a child closes its copies at once: it holds none of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+
+READ = os.O_RDONLY | os.O_CLOEXEC
+LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+class Held:
+    """An open file of which a lock is, or will be, held until `release` or the process's end."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        """Raises `ValueError` after the end."""
+        if self._descriptor is None:
+            raise ValueError("the lock was let go")
+        return self._descriptor
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was neither released nor abandoned in a forked child."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Unlock and close. May be repeated."""
+        descriptor = self._take_descriptor()
+        if descriptor is not None:
+            try:
+                # Closing alone is not enough where a process was forked a moment ago.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:
+                os.close(descriptor)
+
+    def abandon(self) -> None:
+        """Close the copy, and leave the lock to whoever else has one."""
+        descriptor = self._take_descriptor()
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def try_lock(self, *, is_shared: bool) -> bool:
+        """Whether the lock is held now; at once, without waiting."""
+        mode = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(self.descriptor, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def wait_lock(self, *, is_shared: bool) -> None:
+        """Hold the lock, however long others keep it from that."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+
+    def find_status(self, path: str) -> os.stat_result | None:
+        """What the file is like, if it is the one that has this name now; else None."""
+        try:
+            named = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return named if os.path.samestat(named, os.fstat(self.descriptor)) else None
+
+    def _take_descriptor(self) -> int | None:
+        descriptor, self._descriptor = self._descriptor, None
+        _held.discard(self)
+        return descriptor
+
+
+_held: set[Held] = set()
+_forking = threading.Lock()
+"""Held from opening a file until `_held` knows of it, so that no fork comes in between."""
+
+
+def open_held(path: str, flags: int = READ) -> Held:
+    """Open the file; a forked child will have no copy of it. It is not locked yet."""
+    with _forking:
+        held = Held(os.open(path, flags, 0o666))
+        _held.add(held)
+    return held
+
+
+def lock_file(path: str, *, should_wait: bool, is_shared: bool = False) -> Held | None:
+    """Lock the file of that name, made where there is none; None where another keeps it from that
+    and it is not to be waited for. The holder may delete the file before letting it go."""
+    while True:
+        held = _open_lock(path, is_shared)
+        is_locked = False
+        try:
+            if should_wait:
+                held.wait_lock(is_shared=is_shared)
+            elif not held.try_lock(is_shared=is_shared):
+                return None
+            is_locked = held.find_status(path) is not None
+        finally:
+            if not is_locked:
+                held.release()
+        if is_locked:
+            return held
+
+
+def _open_lock(path: str, is_shared: bool) -> Held:
+    try:
+        return open_held(path, LOCK_FILE)
+    except OSError as error:
+        # Who may only read can share the lock, where there is one.
+        if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
+            raise
+        return open_held(path)
+
+
+def _abandon_in_child() -> None:
+    for held in list(_held):
+        held.abandon()
+    _forking.release()
+
+
+os.register_at_fork(
+    before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_abandon_in_child
+)
