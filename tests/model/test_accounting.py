@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +27,7 @@ from batten.model.records import (
     Unreadable,
     decode_record,
     encode_record,
+    open_record,
     seal_record,
 )
 
@@ -187,8 +188,8 @@ def test_complete_is_held_against_the_accounts() -> None:
 
 
 def test_the_quick_way_to_decode_a_record_gives_the_same() -> None:
-    assert [each.name for each in fields(CommitRecord)] == published._NAMES
     for each in RECORDS:
+        assert published._CANONICAL.fullmatch(open_record(encode_record(each)).decode())
         assert decode_published(encode_record(each)) == published_by_record(each)
     spaced = seal_record(encode_record(RECORDS[0]).partition(b', "checksum"')[0] + b" }")
     assert decode_published(spaced) == published_by_record(RECORDS[0])

@@ -106,6 +106,7 @@ def test_a_missing_file_is_told_apart_from_a_failure(storage: Storage) -> None:
     assert storage.find("out/none") is None
     assert storage.find("none/none") is None
     assert list(storage.list("none")) == []
+    assert list(storage.list_names("none")) == []
     storage.delete("out/none")
     storage.delete("none/none")
 
@@ -115,6 +116,7 @@ def test_finding_and_listing_tell_sizes_and_kinds(storage: Storage) -> None:
     storage.ensure_folder("out/folder")
     listed = {entry.name: entry for entry in storage.list("out")}
     assert set(listed) == {"out/x", "out/folder"}
+    assert sorted(storage.list_names("out")) == ["folder", "x"]
     assert (listed["out/x"].size, listed["out/x"].is_folder) == (3, False)
     assert listed["out/folder"].is_folder
     assert listed["out/x"] == storage.find("out/x")

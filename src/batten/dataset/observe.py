@@ -128,15 +128,15 @@ class _Reading:
             layout.complete, Code.UNREADABLE_COMPLETE, _decode_completion
         )
         quarantine = self._list_numbered(layout.quarantine, "parquet")
-        recorded: dict[int, int] = {}
+        recorded: frozenset[int] = frozenset()
         claims: dict[int, Published] = {}
-        given_up = self._list_numbered(layout.recompute, "json")
+        given_up = self._list_numbers(layout.recompute)
         early: frozenset[int] = frozenset()
         is_vouched = not is_thorough and completion is not None and _is_vouched(completion, parts)
         if not is_vouched:
-            recorded = self._list_numbered(layout.commits, "json")
+            recorded = self._list_numbers(layout.commits)
             planned = sum(segment.batches for segment in segments)
-            early = _find_early(parts, {*recorded, *given_up}, planned)
+            early = _find_early(parts, recorded | given_up, planned)
             parts = {batch: size for batch, size in parts.items() if batch not in early}
             claims = self._read_claims(recorded, parts)
         staged = self._list_known(layout.staged, find_staged)
@@ -152,10 +152,10 @@ class _Reading:
             has_whole_plan=has_whole_plan,
             parts=parts,
             early=early,
-            recorded=frozenset(recorded),
+            recorded=recorded,
             claims=claims,
             is_vouched=is_vouched,
-            given_up=frozenset(given_up),
+            given_up=given_up,
             quarantine=quarantine,
             staged=staged,
             staging=self._list_known(layout.staging, find_staging_owner),
@@ -195,9 +195,10 @@ class _Reading:
 
     def _list_parts(self) -> dict[int, int]:
         parts = {}
+        start = len(self.layout.output) + 1
         for entry in self._list(self.layout.output):
-            batch = find_part(entry.name[len(self.layout.output) + 1 :])
-            if batch is None or entry.name != self.layout.part(batch):
+            batch = find_part(entry.name[start:])
+            if batch is None:
                 self._note(Code.FOREIGN_FILE, entry.name, "not a part")
             elif entry.is_folder:
                 self._note(Code.UNREADABLE_PART, entry.name, "a folder, not a file", batch)
@@ -211,9 +212,19 @@ class _Reading:
         sizes = {}
         for entry in self._list(folder):
             number = find_number(entry.name[start:], suffix)
-            if number is not None and entry.name == f"{folder}/{number:06}.{suffix}":
+            if number is not None:
                 sizes[number] = entry.size
         return sizes
+
+    def _list_numbers(self, folder: str) -> frozenset[int]:
+        """The numbers of the records `000042.json` in the folder."""
+        try:
+            names = list(self.storage.list_names(folder))
+        except StorageError as error:
+            self._note_error(Code.UNREADABLE_FOLDER, folder, error)
+            return frozenset()
+        numbers = (find_number(name, "json") for name in names)
+        return frozenset(number for number in numbers if number is not None)
 
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
         known = []

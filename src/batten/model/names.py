@@ -43,8 +43,9 @@ DIGEST_CHARACTERS = 32
 SOME_ITEMS_MAX = 256
 """A chunk that lacks items spans at most so many, since its name has a bit for each."""
 
-_PART = re.compile(r"part-(\d{6,})\.parquet")
-_NUMBERED = re.compile(r"(\d{6,})\.(json|parquet|arrow)")
+_NUMBER = r"(\d{6}|[1-9]\d{6,})"
+_PART = re.compile(rf"part-{_NUMBER}\.parquet", re.ASCII)
+_NUMBERED = re.compile(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
 _CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 _SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)")

@@ -15,15 +15,13 @@ returned for its folder. `publishing.py` puts these together; the engine uses th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from batten.model.records import Holder
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file as a listing shows it: its full name, size in bytes, time of last change in
     seconds since 1970. `is_folder` where the entry is itself a folder."""
 
@@ -102,6 +100,11 @@ class Storage(Protocol):
 
     def list(self, folder: str) -> Iterator[Entry]:
         """What lies directly in the folder, in no order; nothing where there is no such folder."""
+        ...
+
+    def list_names(self, folder: str) -> Iterator[str]:
+        """The names of what `list` shows, without the folder: quicker, since nothing else is
+        asked about each."""
         ...
 
     def delete(self, name: str) -> None:

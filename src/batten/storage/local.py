@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from batten.model.records import Holder
@@ -33,7 +32,7 @@ class LocalStorage:
 
     Threads may share it. It keeps nothing open, so forked processes may use it as well."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: os.PathLike[str] | str) -> None:
         self._root = os.path.abspath(root)
         self._prefix = self._root.rstrip("/") + "/"
         self._durable_folders: set[str] = set()
@@ -142,6 +141,15 @@ class LocalStorage:
                     if status is not None:
                         is_folder = stat.S_ISDIR(status.st_mode)
                         yield Entry(prefix + each.name, status.st_size, status.st_mtime, is_folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise reading_failure(error, "Listing", path) from error
+
+    def list_names(self, folder: str) -> Iterator[str]:
+        path = self._folder_path(folder)
+        try:
+            yield from os.listdir(path)
         except FileNotFoundError:
             return
         except OSError as error:

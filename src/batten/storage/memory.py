@@ -21,7 +21,7 @@ from batten.model.records import Holder, encode_record
 from batten.storage.base import Entry
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.locks import busy_error
-from batten.storage.relative import check_folder, check_name, folder_of
+from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.steps import Observer, Step
 from batten.storage.volatile import File, Folder, Model, Node, VolatileTree
 
@@ -156,6 +156,10 @@ class MemoryStorage:
                 if folder_of(name) == folder
             ]
         yield from found
+
+    def list_names(self, folder: str) -> Iterator[str]:
+        for entry in self.list(folder):
+            yield last_piece(entry.name)
 
     def delete(self, name: str) -> None:
         try:
