@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,7 +73,8 @@ class Transaction:
         `FileNotFoundError`. The folder that it lay in stays."""
         checked = self._check_unprotected(path)
         self._require(checked)
-        self._overlay.delete(checked)
+        with self._whole():
+            self._overlay.delete(checked)
 
     def move(self, path: str | os.PathLike[str], to: str | os.PathLike[str]) -> None:
         """The file or folder has another path; a file that is there is replaced, a folder is not.
@@ -88,8 +91,9 @@ class Transaction:
                 safe="Nothing was changed in the tree.",
                 next="Choose another path, or delete what is there in the same transaction first.",
             )
-        self._move(source, target, kind)
-        self._overlay.delete(source)
+        with self._whole():
+            self._move(source, target, kind)
+            self._overlay.delete(source)
 
     def make_folder(self, path: str | os.PathLike[str]) -> None:
         """The folder is there, with those above it. May be repeated."""
@@ -131,16 +135,15 @@ class Transaction:
                 safe="Nothing was changed.",
                 next="Protect a path before anything else, and change it in place only.",
             )
-        was_doomed, self._is_doomed = self._is_doomed, True
-        if self._protection.back_up(checked, self._next_number):
-            journal = self._make_journal(Phase.OPEN, self._protection.operations)
-            publish_journal(self._tree, self._layout, journal)
-            self._protection.make_room(checked)
-        self._is_doomed = was_doomed
+        with self._whole():
+            if self._protection.back_up(checked, self._next_number):
+                journal = self._make_journal(Phase.OPEN, self._protection.operations)
+                publish_journal(self._tree, self._layout, journal)
+                self._protection.make_room(checked)
         return self.root / checked
 
     def doom(self) -> None:
-        """A block within this one failed, so this one can't commit."""
+        """A part of it failed, so it can't commit, whoever catches the error."""
         self._is_doomed = True
 
     def commit(self) -> None:
@@ -187,6 +190,15 @@ class Transaction:
                 next="Change it in place, or do not protect it.",
             )
         return checked
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What fails in the middle, and is caught, must not be committed as half of it."""
+        try:
+            yield
+        except BaseException:
+            self.doom()
+            raise
 
     def _require(self, path: str) -> str:
         kind = self._overlay.find_kind(path)
