@@ -13,7 +13,7 @@ import pytest
 
 from batten.cache.cache import Cache
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -44,4 +44,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield run
     for process in started:
         process.kill()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,183 @@
+"""Many processes at one cache: each key is built once, and no reader misses a byte."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batten.cache.cache import Cache
+from batten.cache.inspection import clean_cache, verify_cache
+
+Start = Callable[..., subprocess.Popen[str]]
+
+SHARING = """
+    import os, random, sys, time
+    from pathlib import Path
+    from batten.cache.cache import Cache
+
+    processes, keys, rounds, max_bytes, seed = map(int, sys.argv[1:])
+    cache = Cache("cache", max_bytes=max_bytes or None, disk_free_min=0)
+
+    def content(key):
+        return {f"{n}/{key}": f"{key}-{n}-".encode() * 300 for n in range(3)}
+
+    def build(folder, key):
+        descriptor = os.open("builds", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(descriptor, f"{key}\\n".encode())
+        os.close(descriptor)
+        for name, data in content(key).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+
+    def work(number):
+        chooser = random.Random(f"{seed} {number}")
+        for _ in range(rounds):
+            order = list(range(keys))
+            chooser.shuffle(order)
+            for key in order:
+                with cache.get_or_create(key, lambda folder: build(folder, key)) as entry:
+                    os.sched_yield()
+                    for name, data in content(key).items():
+                        assert (entry.path / name).read_bytes() == data, (key, name)
+        cache.statistics()
+
+    children = []
+    for number in range(processes):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                work(number)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert not any(codes), codes
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(("keys", "rounds"), [(1, 3), (100, 1)])
+def test_twenty_processes_build_each_key_once(
+    start: Start, tmp_path: Path, keys: int, rounds: int
+) -> None:
+    sharing = start(SHARING, "20", str(keys), str(rounds), "0", "1")
+    assert sharing.stdout.read() == "done\n"
+    assert sorted(map(int, (tmp_path / "builds").read_text().split())) == list(range(keys))
+    counts = Cache(tmp_path / "cache").statistics().total
+    assert counts.builds == keys
+    assert counts.hits + counts.misses == 20 * keys * rounds
+    assert counts.failures == 0
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.crash)])
+def test_twenty_processes_and_a_budget_that_evicts_all_the_time(
+    start: Start, tmp_path: Path, rounds: int
+) -> None:
+    seed = os.environ["BATTEN_SEED"]
+    room = str(10 * 10 * 4096)
+    sharing = start(SHARING, "20", "100", str(rounds), room, seed)
+    assert sharing.stdout.read() == "done\n"
+    statistics = Cache(tmp_path / "cache").statistics()
+    assert statistics.total.failures == 0
+    assert statistics.total.evictions > 80
+    assert statistics.bytes <= int(room)
+    assert verify_cache(tmp_path / "cache").damaged == []
+
+
+HOLDING = """
+    import sys
+    from pathlib import Path
+    from batten.cache.cache import Cache
+
+    def build(folder):
+        (folder / "data").write_text("first")
+        print("building", flush=True)
+        if sys.argv[1] == "build":
+            sys.stdin.read()
+
+    with Cache("cache", disk_free_min=0).get_or_create("key", build) as entry:
+        print("reading", flush=True)
+        sys.stdin.read()
+        print((entry.path / "data").read_text(), flush=True)
+"""
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Let it go on to its end; gives the rest of what it prints."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.close()
+    return process.stdout.read()
+
+
+def fill(folder: Path) -> None:
+    (folder / "data").write_text("second")
+
+
+def test_who_waits_takes_over_when_the_builder_dies(start: Start, tmp_path: Path) -> None:
+    builder = start(HOLDING, "build")
+    assert builder.stdout.readline() == "building\n"
+    waiting = start(HOLDING, "read")
+    builder.send_signal(signal.SIGKILL)
+    assert waiting.stdout.readline() == "building\n"
+    assert finish(waiting) == "reading\nfirst\n"
+    cleaned = clean_cache(tmp_path / "cache", is_any_age=True)
+    assert [each.kind for each in cleaned.leftovers] == ["abandoned build"]
+
+
+def test_a_build_in_hand_is_no_leftover(start: Start, tmp_path: Path) -> None:
+    builder = start(HOLDING, "build")
+    assert builder.stdout.readline() == "building\n"
+    assert clean_cache(tmp_path / "cache", is_any_age=True).leftovers == []
+    assert finish(builder) == "reading\nfirst\n"
+
+
+def test_a_reader_keeps_its_entry_and_frees_it_by_dying(start: Start, tmp_path: Path) -> None:
+    readers = [start(HOLDING, "read") for _ in range(2)]
+    for reader in readers:
+        while reader.stdout.readline() != "reading\n":
+            pass
+    readers[0].send_signal(signal.SIGKILL)
+    readers[0].wait()
+    cleared = clean_cache(tmp_path / "cache", max_bytes=0)
+    assert (cleared.evicted, cleared.in_use) == ([], 1)
+    assert finish(readers[1]) == "first\n"
+    assert len(clean_cache(tmp_path / "cache", max_bytes=0).evicted) == 1
+
+
+def test_a_process_that_is_forked_while_reading_holds_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    entry = cache.get_or_create("key", fill)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    entry.close()
+    assert len(clean_cache(cache.path, max_bytes=0).evicted) == 1
+    os.close(writing)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_counts_are_kept_when_processes_have_ended(start: Start, tmp_path: Path) -> None:
+    for _ in range(2):
+        sharing = start(SHARING, "3", "4", "1", "0", "1")
+        assert sharing.stdout.read() == "done\n"
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    total = cache.statistics().total
+    assert (total.builds, total.hits + total.misses) == (4, 24)
+    (tmp_path / "cache" / "batten-cache-1" / "swept").unlink()
+    cache.get_or_create("other", fill).close()
+    files = list((tmp_path / "cache" / "batten-cache-1" / "statistics").iterdir())
+    assert len(files) <= 2, "those that ended are one file"
+    assert cache.statistics().total.builds == 5
+    assert cache.statistics().total.hits == total.hits
