@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from batten.model import resume, states
+from batten.model import resume, rolling, states
 from batten.model.findings import MEANINGS, Code, Severity
 from batten.model.resume import Decision, Found, ResumeMode
 from batten.model.words import Action
@@ -125,6 +125,21 @@ def make_actions() -> str:
     return _table(["state", "safe action", "exit code"], rows)
 
 
+def make_remedies() -> str:
+    """What recovery of a tree does about the journal that it finds."""
+    rows = [[state.value, remedy.value] for state, remedy in rolling.REMEDIES.items()]
+    return _table(["the journal is", "recovery does"], rows)
+
+
+def make_operations() -> str:
+    """What recovery of a tree does for each operation of a journal, by what it finds."""
+    rows = [
+        [action, staged.value, target.value, step.value]
+        for (action, staged, target), step in rolling.STEPS.items()
+    ]
+    return _table(["operation", "staged file or backup", "at the path", "recovery does"], rows)
+
+
 def _table_of_findings(codes: Iterable[Code]) -> str:
     rows = [
         [f"`{code.value}`", MEANINGS[code].severity.value, MEANINGS[code].safe_action]
@@ -156,6 +171,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "actions": make_actions,
     "findings": make_findings,
     "notes": make_notes,
+    "remedies": make_remedies,
+    "operations": make_operations,
 }
 
 
