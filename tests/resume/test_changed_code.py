@@ -44,7 +44,7 @@ def test_nothing_published_and_undone(job: Folder, kill: Kill, slow: str) -> Non
     refused = job.run()
     assert refused.code == 5
     assert refused.told[0].endswith("constant job.FACTOR: 1 → 10.")
-    assert "Nothing is published yet; 2 finished items are staged" in refused.told[1]
+    assert "Nothing is published; 2 finished items are staged" in refused.told[1]
     for way in ("Undo the change", "--accept-change", "--fresh"):
         assert way in refused.told[2]
     assert job.snapshot() == before
@@ -66,7 +66,7 @@ def test_accepted_where_a_part_is_published(job: Folder, kill: Kill, slow: str) 
     """Also when that run is killed, and the change after it is accepted as well."""
     stop_and_change(job, kill, slow, ONE_PART)
     first = job.parts()
-    assert "1 published parts stay as they are" in job.run().told[1]
+    assert "1 published part is as before" in job.run().told[1]
     kill(job.path, ONE_PART, "--accept-change")
     job.write(slow.replace("FACTOR = 1", "FACTOR = 100"))
     refused = job.run()

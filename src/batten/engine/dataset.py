@@ -170,18 +170,22 @@ def _changed(
     if not parts:
         return RefusedError(
             what,
-            safe=f"Nothing was changed. Nothing is published yet; {staged} finished items are "
-            "staged, which only the code that made them can use.",
+            safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
+            "staged, of use only to the code that made them.",
             next="Undo the change to use them; or compute all by the code of now: "
             "--accept-change drops them at once, --fresh when the new dataset is complete.",
         )
     return RefusedError(
         what,
-        safe=f"Nothing was changed; {parts} published parts stay as they are. "
+        safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",
         next="Undo the change; or keep the rows there are and compute the rest anew "
         "(--accept-change); or compute all anew, the old staying until it is done (--fresh).",
     )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _refuse_unacceptable(

@@ -117,7 +117,7 @@ def _refuse_shrunk(plan: Plan, count: int) -> None:
         raise RefusedError(
             f"The source has {count} items, but {plan.items} are planned.",
             safe="Nothing was changed; what is committed stays.",
-            next="Give the source its items back, or write to another output.",
+            next="Give the source its items back; or compute all anew (--fresh).",
         )
 
 
