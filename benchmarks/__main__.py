@@ -20,6 +20,7 @@ NAMES = (
     "slow_items",
     "memory",
     "large_dataset",
+    "run_keys",
     "syncs",
     "repeated_items",
 )

@@ -100,7 +100,7 @@ def describe(
 ) -> Diagnosis:
     """The diagnosis of what was judged; looks up hints."""
     state = judgement.verdict.state
-    has_control = state not in (State.NEW, State.UNKNOWN, State.RUNNING)
+    is_unfinished = state not in (State.NEW, State.UNKNOWN, State.RUNNING, State.COMPLETE)
     layout = observation.layout
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     return Diagnosis(
@@ -115,7 +115,7 @@ def describe(
         rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
-        hints=tuple(find_hints(place.storage, layout)) if has_control else (),
+        hints=tuple(find_hints(place.storage, layout)) if is_unfinished else (),
         missing=find_missing(place, observation, judgement),
         findings=findings,
         exit_code=judgement.verdict.exit_code,

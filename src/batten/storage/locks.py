@@ -114,11 +114,12 @@ def observe(path: str) -> Holder | None:
     try:
         status = os.stat(path)
         text = _read_text(path)
-        locked_by = _find_locking_pid(status)
+        table = _read_lock_table()
+        locked_by = _find_locking_pid(status, table or [])
         named = _parse_text(text)
         if locked_by is not None:
             return _choose(named, locked_by)
-        if _is_free_for_sure(text, named):
+        if table is not None and _is_free_for_sure(text, named):
             return None
         if _probe(path):
             return None
@@ -164,11 +165,13 @@ def _choose(named: Holder | None, pid: int) -> Holder:
     return named
 
 
-def _find_locking_pid(status: os.stat_result) -> int | None:
+def _find_locking_pid(status: os.stat_result, table: list[str]) -> int | None:
     """The process that /proc/locks says has an exclusive flock on this file, or None."""
     device = status.st_dev
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
-    for line in _read_lock_table() or ():
+    for line in table:
+        if wanted not in line:
+            continue
         # "12: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" second.
         _, kind, _, access, pid, place, *_ = line.split()
         if (kind, access, place) == ("FLOCK", "WRITE", wanted):
@@ -190,8 +193,6 @@ def _is_free_for_sure(text: bytes, named: Holder | None) -> bool:
     The table leaves out the holders in other process namespaces and on other machines, and some
     filesystems (overlayfs, btrfs) show another device number in it than stat does. So a text
     that names someone who may be alive calls for a probe; a release leaves the text empty."""
-    if _read_lock_table() is None:
-        return False
     if not text:
         return True
     here = current_holder()

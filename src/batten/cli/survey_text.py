@@ -1,0 +1,46 @@
+"""Several diagnoses for people: how many are in which state, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.cli.diagnosis_text import labelled
+from batten.cli.output import escape
+from batten.inspect.diagnose import Diagnosis
+from batten.inspect.survey import Survey
+from batten.model.words import Action, State
+
+_ROWS_SHOWN = 40
+
+
+def list_lines(survey: Survey) -> Iterator[str]:
+    """The counts, then a table: what needs something comes first."""
+    total = len(survey.diagnoses)
+    noun = "output" if total == 1 else "outputs"
+    counts = ", ".join(f"{count} {state.value}" for state, count in survey.counts.items())
+    yield f"{total} {noun}: {counts}"
+    rows = survey.urgent_first()
+    shown = rows[:_ROWS_SHOWN]
+    width = max((len(each.state.value) for each in shown), default=0)
+    path_width = max((len(escape(each.path)) for each in shown), default=0)
+    for each in shown:
+        line = f"  {each.state.value:<{width}}  {escape(each.path):<{path_width}}  {_tell(each)}"
+        yield line.rstrip()
+    if len(rows) > len(shown):
+        states = list(dict.fromkeys(each.state.value for each in rows[len(shown) :]))
+        left = f"and {len(rows) - len(shown)} more ({', '.join(states)}); --json lists them all"
+        yield labelled("", left)
+
+
+def _tell(diagnosis: Diagnosis) -> str:
+    items = diagnosis.items
+    done = f"{items.source - items.pending - items.staged} of {items.source} items"
+    if diagnosis.state is State.NEW:
+        return "missing: it was never run"
+    if diagnosis.action is Action.NOTHING:
+        return f"{diagnosis.rows} rows"
+    if diagnosis.state is State.RUNNING and diagnosis.holder:
+        return f"{done}; process {diagnosis.holder.pid or 'unknown'}: leave it alone"
+    if diagnosis.state is State.INTERRUPTED:
+        return f"{done}; next: {escape(diagnosis.next)}"
+    return f"next: {escape(diagnosis.next)}"

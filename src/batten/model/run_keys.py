@@ -1,0 +1,101 @@
+"""Names of outputs that differ by a run's key: `out/refunds_{run_date}.csv`, and the keys that are
+expected: `run_date=2026-04-01..2026-04-30`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from itertools import product
+
+from batten.errors import UsageError
+
+_FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
+_WILD = re.compile(r"[*?\[]")
+_VALUES_MAX = 100_000
+
+
+def find_fields(pattern: str) -> list[str]:
+    """The names in braces, in order, each once."""
+    return list(dict.fromkeys(_FIELD.findall(pattern)))
+
+
+def is_pattern(path: str) -> bool:
+    """Whether the path may stand for several: it has a wildcard or a name in braces."""
+    return bool(_WILD.search(path) or _FIELD.search(path))
+
+
+def as_wildcards(pattern: str) -> str:
+    """The pattern as `glob` understands it: names in braces stand for anything."""
+    return _FIELD.sub("*", pattern)
+
+
+def fill_in(pattern: str, values: Mapping[str, str]) -> str:
+    """The path of one run's key. Raises `UsageError` for a name in braces that has no value."""
+    missing = [name for name in find_fields(pattern) if name not in values]
+    if missing:
+        raise UsageError(
+            f"{pattern!r} names {missing[0]!r}, and no value is given for it.",
+            safe="Nothing was read or written.",
+            next=f"Give one: {missing[0]}=…",
+        )
+    return _FIELD.sub(lambda match: values[match[1]], pattern)
+
+
+def list_expected(pattern: str, expectations: Sequence[str]) -> list[str]:
+    """The paths that `NAME=VALUES` expects, one for each combination of values. A pattern with one
+    wildcard and one expectation needs no name in braces. Raises `UsageError`."""
+    parsed = dict(_parse_expectation(text) for text in expectations)
+    if not parsed:
+        return []
+    if not find_fields(pattern) and len(parsed) == 1 and pattern.count("*") == 1:
+        pattern = pattern.replace("*", f"{{{next(iter(parsed))}}}")
+    unknown = [name for name in parsed if name not in find_fields(pattern)]
+    if unknown or _WILD.search(pattern):
+        name = unknown[0] if unknown else next(iter(parsed))
+        raise UsageError(
+            f"Which paths are expected is not clear from {pattern!r} and {name!r}.",
+            safe="Nothing was read or written.",
+            next=f"Write the path with the name in braces, as in 'out/report_{{{name}}}.csv'.",
+        )
+    return [
+        fill_in(pattern, dict(zip(parsed, values, strict=True)))
+        for values in product(*parsed.values())
+    ]
+
+
+def _parse_expectation(text: str) -> tuple[str, list[str]]:
+    name, equals, values = text.partition("=")
+    if not equals or not _FIELD.fullmatch(f"{{{name}}}") or not values:
+        raise _bad_expectation(text)
+    found = [value for piece in values.split(",") for value in _expand(piece, text)]
+    return name, list(dict.fromkeys(found))
+
+
+def _expand(piece: str, text: str) -> Iterable[str]:
+    first, dots, last = piece.partition("..")
+    if not dots:
+        return [piece]
+    if first.isdecimal() and last.isdecimal():
+        width = len(first) if first.startswith("0") else 1
+        numbers = range(int(first), int(last) + 1)
+        if 0 < len(numbers) <= _VALUES_MAX:
+            return [f"{number:0{width}}" for number in numbers]
+        raise _bad_expectation(text)
+    try:
+        begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        raise _bad_expectation(text) from None
+    days = (end - begin).days + 1
+    if not 0 < days <= _VALUES_MAX:
+        raise _bad_expectation(text)
+    return [(begin + timedelta(days=day)).isoformat() for day in range(days)]
+
+
+def _bad_expectation(text: str) -> UsageError:
+    return UsageError(
+        f"--expect {text!r} names no values.",
+        safe="Nothing was read or written.",
+        next="Write days, numbers or a list: run_date=2026-04-01..2026-04-30, hour=00..23, "
+        "region=eu,us.",
+    )
