@@ -15,7 +15,7 @@ def measure(folder: Path, runs: int) -> list[Figure]:
     few = _write_lines(folder / "few.jsonl", FEW)
     many = _write_lines(folder / "many.jsonl", MANY)
     # Peaks hardly differ from run to run, and a pair takes half a minute.
-    pairs = min(runs, 3)
+    pairs = min(runs, 2)
     return [
         *_compare(folder, pairs, "from_range", "trivial", f"items={FEW}", f"items={MANY}"),
         *_compare(folder, pairs, "from_jsonl, keyed", "keyed", f"lines={few}", f"lines={many}"),

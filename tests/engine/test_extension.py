@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.engine import key_index
 from batten.engine.key_index import KeyIndex
 
 
@@ -133,7 +135,22 @@ def test_steps_that_resize_rows_extend_too(tmp_path: Path) -> None:
 def test_a_key_index_finds_what_was_added() -> None:
     index = KeyIndex()
     for number in range(5000):
-        assert index.find(f"key {number}") is None
-        index.add(f"key {number}")
-    assert [index.find(f"key {number}") for number in range(5000)] == list(range(5000))
-    assert index.find("another") is None
+        assert index.add(f"key {number}") is None
+    assert [index.add(f"key {number}") for number in range(5000)] == list(range(5000))
+    assert len(index) == 5000
+    assert index.add("another") is None
+
+
+def test_a_key_index_tells_digests_apart_that_agree_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where all sort alike, the bits that lie beside the number decide."""
+    monkeypatch.setattr(key_index, "_split", lambda digest: (7, digest[0], 1))
+    index = KeyIndex()
+    first: dict[int, int] = {}
+    for number in range(600):
+        digest = hashlib.blake2b(f"key {number}".encode(), digest_size=14).digest()[0]
+        known = index.add(f"key {number}")
+        assert known == first.get(digest)
+        first.setdefault(digest, len(index) - 1)
+    assert len(index) == len(first) > 200

@@ -18,7 +18,7 @@ from batten.sources.base import Source
 from batten.storage.base import Storage
 from batten.storage.publishing import create
 
-SEGMENT_ITEMS = 1 << 18
+SEGMENT_ITEMS = 1 << 16
 """At most about so many items go into one segment, since it is made in memory."""
 
 SEGMENT_BYTES = 1 << 25
@@ -175,20 +175,19 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
         positions.append(-1 if position is None else position)
     has_positions = pending[1] is not None
     found = same
-    fresh: set[int] = set()
+    is_found = bytearray(plan.items)
     row_or_none: Row | None = pending
     while row_or_none is not None:
         key = row_or_none[0] or ""
-        known = index.find(key)
+        known = index.add(key)
         if known is None:
-            index.add(key)
             yield row_or_none
-        elif known >= plan.items or known < same or known in fresh:
+        elif known >= plan.items or known < same or is_found[known]:
             look.duplicates += 1
             if len(look.examples) < DUPLICATE_EXAMPLES:
                 look.examples.append(key)
         else:
-            fresh.add(known)
+            is_found[known] = True
             found += 1
             if has_positions and positions[known] != row_or_none[1]:
                 positions[known] = row_or_none[1] or 0
