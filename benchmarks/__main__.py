@@ -23,6 +23,10 @@ NAMES = (
     "run_keys",
     "syncs",
     "repeated_items",
+    "cache_folders",
+    "cache_values",
+    "cache_sweep",
+    "cache_sharing",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

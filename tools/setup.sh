@@ -47,7 +47,7 @@ fi
 echo "setup: installing what constraints.txt lists for '$what'"
 case $what in
 demo) extras=demo ;;
-dev) extras=dev,demo ;;
+dev) extras=dev,demo,bench ;;
 *) fail "unknown: $what" ;;
 esac
 .venv/bin/python -m pip install --quiet --editable ".[$extras]"

@@ -231,24 +231,25 @@ def test_damage_within_is_found_by_reading(cache: Cache, damage: Damage) -> None
     assert len(list(Path(layout_of(cache).set_aside).iterdir())) == 1
 
 
-def of_another_start(cache: Cache) -> None:
-    """Let all entries be from before the machine was started."""
+def of_another_start(cache: Cache) -> Cache:
+    """Let all entries be from before the machine was started; the cache as a new process has it."""
     for entry in entries(cache):
         manifest, body = decode_manifest((entry / MANIFEST).read_bytes())
         earlier = type(manifest)(**{**vars(manifest), "boot": "0" * 8 + manifest.boot[8:]})
         (entry / MANIFEST).write_bytes(encode_record(earlier) + body)
+    return Cache(cache.path, disk_free_min=0)
 
 
 def test_after_a_restart_entries_are_read_through_once(cache: Cache) -> None:
     build = Build()
     cache.get_or_create("key", build).close()
-    of_another_start(cache)
+    cache = of_another_start(cache)
     with cache.get_or_create("key", build) as entry:
         assert entry.is_hit
     # From now on it is known to be whole; so what is flipped now goes unnoticed.
     make_writable(entries(cache)[0])
     flip(entries(cache)[0] / FILES / "a")
-    with cache.get_or_create("key", build) as entry:
+    with Cache(cache.path, disk_free_min=0).get_or_create("key", build) as entry:
         assert entry.is_hit
     assert build.count == 1
 
@@ -282,7 +283,7 @@ def test_what_a_power_cut_tore_is_never_served(
     for _ in range(rounds):
         build = Build()
         cache.get_or_create("key", build).close()
-        of_another_start(cache)
+        cache = of_another_start(cache)
         shutil.rmtree(layout_of(cache).checked, ignore_errors=True)
         if seeded.randrange(4):
             tear(entries(cache)[0], seeded)

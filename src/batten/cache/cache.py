@@ -159,6 +159,10 @@ class Cache:
         process = self._counter.snapshot()
         return Statistics(process=process, total=total, entries=len(sizes), bytes=sum(sizes))
 
+    def write_counts(self) -> None:
+        """Tell the disk what this process did. It is done about every second by itself."""
+        self._counter.write()
+
     def _obtain(self, key: Any, making: Making[Made], should_check: bool) -> Made:
         identity = None if self._is_off else self._identify(key, type(making))
         if identity is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from batten.cache.budget import Budget, Used, is_in_use, scan_keys, scan_sizes
+from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.place import observe_boot
 from batten.cache.store import Store
@@ -89,7 +89,7 @@ def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False
         for key in sorted(scan_keys(layout)):
             opened = store.find(key, should_check=True)
             if opened is not None:
-                entries, size = entries + 1, size + opened.manifest.size
+                entries, size = entries + 1, size + read_size(layout, key)
                 opened.held.release()
             elif store.is_there(key):
                 damaged.append(layout.entry(key))

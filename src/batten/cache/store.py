@@ -29,6 +29,7 @@ CLOCK_NANOSECONDS = 60_000_000_000
 """The time of an entry's last use is told to the disk when it is off by so much."""
 
 _PATIENCE_SECONDS = 0.001
+_KNOWN_MAX = 10_000
 _TRIES = 20
 """An entry that is asked whether it is in use is held exclusively for an instant."""
 
@@ -38,17 +39,21 @@ class Opened:
     """An entry that is held. `body` is the value, where it is one; `files` the folder of files."""
 
     held: Held
-    manifest: Manifest
     body: bytes
     files: str
 
 
 class Store:
-    """`boot` names the start of the machine; empty where it is not known."""
+    """`boot` names the start of the machine; empty where it is not known.
+
+    Entries with files that were found in order are remembered by their manifest's inode and the
+    time in which their folder last got or lost a name. While these are the same, nothing needs to
+    be read again."""
 
     def __init__(self, layout: CacheLayout, boot: str) -> None:
         self.layout = layout
         self.boot = boot
+        self._known: dict[str, tuple[int, int]] = {}
 
     def find(self, key: str, *, should_check: bool = False) -> Opened | None:
         """The entry, held; None where there is none that can be used. An entry that was written
@@ -79,23 +84,41 @@ class Store:
         self, key: str, folder: str, held: Held, status: os.stat_result, should_check: bool
     ) -> Opened | None:
         files = f"{folder}/{FILES}"
+        body = b""
+        known = self._known.get(key)
         try:
-            manifest, body = decode_manifest(os.pread(held.descriptor, status.st_size + 1, 0))
-            if manifest.is_value:
-                check_body(manifest, body)
-            elif len(os.listdir(files)) != manifest.top_names or not manifest.top_names:
-                return None
-            elif should_check:
-                _check(manifest, body, files)
-            elif manifest.boot != self.boot or not self.boot:
-                self._check_once(key, manifest, body, files)
+            seen = (status.st_ino, os.stat(files).st_mtime_ns) if known is not None else None
+            if seen is None or seen != known or should_check:
+                found = self._read(key, held, status, files, should_check)
+                if found is None:
+                    return None
+                body = found
         except (Unreadable, FileNotFoundError, NotADirectoryError):
             return None
         now = time.time_ns()
         if not 0 <= now - status.st_mtime_ns < CLOCK_NANOSECONDS:
             with suppress(OSError):
                 folders.set_time(held.descriptor, now)
-        return Opened(held, manifest, body, files)
+        return Opened(held, body, files)
+
+    def _read(
+        self, key: str, held: Held, status: os.stat_result, files: str, should_check: bool
+    ) -> bytes | None:
+        """The body, of an entry that is in order. Raises `Unreadable`."""
+        manifest, body = decode_manifest(os.pread(held.descriptor, status.st_size + 1, 0))
+        if manifest.is_value:
+            return check_body(manifest, body)
+        changed = os.stat(files).st_mtime_ns
+        if len(os.listdir(files)) != manifest.top_names or not manifest.top_names:
+            return None
+        if should_check:
+            _check(manifest, body, files)
+        elif manifest.boot != self.boot or not self.boot:
+            self._check_once(key, manifest, body, files)
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[key] = (status.st_ino, changed)
+        return body
 
     def _check_once(self, key: str, manifest: Manifest, body: bytes, files: str) -> None:
         mark = self.layout.checked_mark(self.boot, key) if self.boot else ""

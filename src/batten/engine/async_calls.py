@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
-from batten.engine.calls import as_final, construct, list_rows, pause_seconds_max
+from batten.engine.calls import as_final, list_rows, pause_seconds_max, prepare_function
+from batten.engine.kept import find_kept
 from batten.engine.step import Step
 from batten.errors import BattenError
 from batten.executors.limits import Limits
@@ -23,9 +24,8 @@ class AsyncCall:
 
     def __init__(self, step: Step, draining: asyncio.Event) -> None:
         self.kind = step.kind
-        self._function: Callable[..., Any] = step.function
-        if isinstance(step.function, type):
-            self._function = construct(step.function)
+        self._function = prepare_function(step)
+        self._kept = find_kept(step)
         self._attempts = step.retries + 1
         self._timeout_seconds = step.timeout_seconds
         self._draining = draining
@@ -36,7 +36,12 @@ class AsyncCall:
 
     async def run(self, value: Any, item: int, place: SlotMark) -> Any:
         """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
-        on, item number `item` of the plan is in hand."""
+        on, item number `item` of the plan is in hand. What was kept needs no place and no limit."""
+        if self._kept is None:
+            return await self._run(value, item, place)
+        return await self._kept.get_or_await(value, lambda: self._run(value, item, place))
+
+    async def _run(self, value: Any, item: int, place: SlotMark) -> Any:
         attempt = 1
         while True:
             try:

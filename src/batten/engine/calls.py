@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from batten.engine.kept import find_kept
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
 
@@ -86,6 +87,26 @@ def construct(kind: type) -> Callable[..., Any]:
     return made
 
 
+class _ConstructedLater:
+    """The object that a step's class makes, constructed when it is first called."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._made: Callable[..., Any] | None = None
+
+    def __call__(self, value: Any) -> Any:
+        if self._made is None:
+            self._made = construct(self._kind)
+        return self._made(value)
+
+
+def prepare_function(step: Step) -> Callable[..., Any]:
+    """What is to be called for each item. Where results are kept, a class may never be needed."""
+    if not isinstance(step.function, type):
+        return step.function
+    return construct(step.function) if step.cache is None else _ConstructedLater(step.function)
+
+
 def list_rows(result: Any) -> list[Any]:
     """What a function of `flat_map` gave. A row by itself would fall into its columns' names."""
     if result is None or isinstance(result, Mapping | str | bytes):
@@ -128,12 +149,16 @@ class Call:
         self.begin_try: BeginTry | None = None
         self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
         self._attempts = step.retries + 1
-        self._function: Callable[..., Any] = step.function
-        if isinstance(step.function, type):
-            self._function = construct(step.function)
+        self._function = prepare_function(step)
+        self._kept = find_kept(step)
 
     def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed."""
+        if self._kept is None:
+            return self._run(value)
+        return self._kept.get_or_compute(value, lambda: self._run(value))
+
+    def _run(self, value: Any) -> Any:
         attempt = 1
         while True:
             if self.begin_try is not None:

@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.engine.finalizer import Finalizer, make_finalizer
+from batten.engine.kept import choose_cache
 from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
 from batten.sources.base import Source
 
 if TYPE_CHECKING:
+    from batten.cache.cache import Cache
     from batten.engine.progress import Progress
     from batten.engine.report import Report
     from batten.executors.limits import Limits
@@ -76,6 +78,7 @@ class Pipeline:
         concurrency: int | None = None,
         limits: Limits | None = None,
         version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
         """Each item (or what the step before gave) becomes one row: a dict, a dataclass or a
         pydantic model.
@@ -88,6 +91,9 @@ class Pipeline:
         `function` may be `async def`: `concurrency` is how many calls are in flight at a time, by
         default 100, and `limits` says how fast it may call. It is never waited for the slowest of
         some calls before the next are begun, and finished ones are put aside every half second.
+
+        `cache` keeps what the function gave for an item, also for other jobs: True keeps it in the
+        user's cache folder, a path there, a `batten.Cache` as that says.
         """
         return self._with_step(
             "map",
@@ -97,6 +103,7 @@ class Pipeline:
             concurrency=concurrency,
             limits=limits,
             version=version,
+            cache=cache,
         )
 
     def flat_map(
@@ -108,6 +115,7 @@ class Pipeline:
         concurrency: int | None = None,
         limits: Limits | None = None,
         version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
         """Each item becomes any number of rows; all carry its key. Options as for `map`."""
         return self._with_step(
@@ -118,6 +126,7 @@ class Pipeline:
             concurrency=concurrency,
             limits=limits,
             version=version,
+            cache=cache,
         )
 
     def filter(
@@ -129,6 +138,7 @@ class Pipeline:
         concurrency: int | None = None,
         limits: Limits | None = None,
         version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
         """Keeps what `function` says yes to. Items without rows are counted as filtered."""
         return self._with_step(
@@ -139,6 +149,7 @@ class Pipeline:
             concurrency=concurrency,
             limits=limits,
             version=version,
+            cache=cache,
         )
 
     def map_batches(
@@ -320,6 +331,7 @@ class Pipeline:
                 safe="Nothing was read or written.",
                 next=f"Put .{kind}() before .write_parquet().",
             )
+        options["cache"] = choose_cache(options.get("cache"), self.folder)
         return replace(self, steps=(*self.steps, make_step(kind, function, **options)))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from batten.errors import UsageError
 
 if TYPE_CHECKING:
+    from batten.cache.cache import Cache
     from batten.executors.limits import Limits
 
 StepKind = Literal["map", "flat_map", "filter", "map_batches"]
@@ -21,7 +22,8 @@ DEFAULT_CONCURRENCY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`concurrency` and `limits` are for functions that await."""
+    """`concurrency` and `limits` are for functions that await. A `cache` changes no result, so it
+    is no part of the fingerprint."""
 
     kind: StepKind
     function: Callable[..., Any]
@@ -31,6 +33,7 @@ class Step:
     limits: Limits | None = None
     items: int | None = None
     version: str | None = None
+    cache: Cache | None = None
 
     @property
     def is_async(self) -> bool:

@@ -1,0 +1,68 @@
+"""Results of a step that are kept in a cache, by item."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import UsageError
+
+if TYPE_CHECKING:
+    from batten.cache.cache import Cache
+    from batten.engine.step import Step
+
+
+def choose_cache(wanted: Any, folder: Path) -> Cache | None:
+    """The cache that `cache=` of a step means: True is the user's own, a path is relative to
+    `folder`. Raises `UsageError`."""
+    if wanted is None or wanted is False:
+        return None
+    from batten.cache.cache import Cache
+
+    if isinstance(wanted, Cache):
+        return wanted
+    if wanted is True:
+        return Cache()
+    if isinstance(wanted, str | os.PathLike):
+        return Cache(folder / wanted)
+    raise UsageError(
+        f"cache is {wanted!r}.",
+        safe="Nothing was read or written.",
+        next="Give True, a folder, or a batten.Cache.",
+    )
+
+
+class KeptResults:
+    """What one step gives for an item, made once. The key is the step's kind, its function (or the
+    `version` that stands for it), and the item."""
+
+    def __init__(self, step: Step, cache: Cache) -> None:
+        from batten.fingerprint.functions import combine, describe_function
+        from batten.fingerprint.loaded import digest_loaded
+
+        self._cache = cache
+        if step.version is None:
+            self._step: tuple[str, ...] = (step.kind, digest_loaded(step.function))
+        else:
+            described = describe_function(step.function, version=step.version)
+            self._step = (step.kind, "version", combine(described.parts, {}).digest)
+
+    def get_or_compute(self, item: Any, compute: Callable[[], Any]) -> Any:
+        try:
+            return self._cache.get_or_compute((self._step, item), compute)
+        finally:
+            # A worker may end at any moment, and would not come to it then.
+            self._cache.write_counts()
+
+    async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await self._cache.get_or_await((self._step, item), compute)
+        finally:
+            self._cache.write_counts()
+
+
+def find_kept(step: Step) -> KeptResults | None:
+    """None where the step's results are not kept."""
+    return None if step.cache is None else KeptResults(step, step.cache)
