@@ -27,6 +27,8 @@ NAMES = (
     "cache_values",
     "cache_sweep",
     "cache_sharing",
+    "resume",
+    "http_calls",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

@@ -25,7 +25,7 @@ from benchmarks.measure import (
 PARAMETERS = {"items": "10000000", "batch_size": "1000"}
 
 
-class _UnsyncedStorage(LocalStorage):
+class UnsyncedStorage(LocalStorage):
     """Makes the dataset quickly: nothing is at stake."""
 
     def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
@@ -61,7 +61,7 @@ def measure(folder: Path, runs: int) -> list[Figure]:
 def _make(job: Path) -> None:
     loaded = load_job(str(job), PARAMETERS)
     run_on(
-        _UnsyncedStorage(job.parent),
+        UnsyncedStorage(job.parent),
         loaded.pipeline,
         RunOptions(jobs=2, parameters=loaded.parameters),
     )

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import PurePath
 from types import CodeType, FunctionType, ModuleType
@@ -86,6 +87,11 @@ def _is_own(name: str, file: str | None, names: dict[str, Any]) -> bool:
         file = next(iter(names.get("__path__") or ()), None)
     if file is None:
         return name.partition(".")[0] not in sys.stdlib_module_names
+    return _is_own_file(file)
+
+
+@lru_cache(maxsize=1024)
+def _is_own_file(file: str) -> bool:
     if any(folder in PurePath(file).parts for folder in _INSTALLED_FOLDERS):
         return False
     real = os.path.realpath(file)

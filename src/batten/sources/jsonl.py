@@ -30,6 +30,9 @@ class JsonLinesSource(TextSource):
         return JsonLinesSyntax(), 1
 
 
+_decode = json.JSONDecoder().decode
+
+
 class JsonLinesSyntax:
     """A record is a line."""
 
@@ -40,7 +43,7 @@ class JsonLinesSyntax:
 
     def parse(self, data: bytes) -> Any:
         try:
-            return json.loads(data.decode())
+            return _decode(data.decode())
         except UnicodeDecodeError as error:
             raise ValueError(f"the line is not UTF-8: {error}") from error
         except (ValueError, RecursionError) as error:

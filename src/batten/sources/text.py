@@ -79,6 +79,13 @@ class RecordFile:
         is_open = False
         for data in self._file:
             is_open = syntax.is_open_after(data, is_open)
+            if not held and not is_open:
+                start, offset = offset, offset + len(data)
+                number, line = line, line + 1
+                if data.strip(syntax.blank):
+                    self._offset = offset
+                    yield Record(start, number, data)
+                continue
             held.append(data)
             size += len(data)
             if is_open and size <= RECORD_BYTES_MAX:
