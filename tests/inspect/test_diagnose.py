@@ -297,6 +297,10 @@ def test_the_json_is_exactly_that_of_the_contract(build: Build) -> None:
         "holder",
         "hints",
         "missing",
+        "parameters",
+        "readers",
+        "inputs",
+        "again",
         "findings",
     ]
     assert document["holder"] is None

@@ -7,9 +7,11 @@ from itertools import islice
 
 from batten.cli.output import escape
 from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.outlook import Likelihood
 from batten.inspect.sizes import show_age, show_bytes
 from batten.model.accounting import Accounts
 from batten.model.findings import Finding, Severity
+from batten.model.words import Action, State
 
 _FINDINGS_SHOWN = 5
 _ORPHANS_SHOWN = 3
@@ -22,6 +24,9 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value])
     yield labelled("next", diagnosis.next)
     yield labelled("risky", diagnosis.risky)
+    if diagnosis.parameters:
+        key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())
+        yield labelled("key", key)
     if holder := diagnosis.holder:
         where = f" on {holder.host}" if holder.host else ""
         since = f" since {holder.since}" if holder.since else ""
@@ -29,11 +34,26 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))
         yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+    if diagnosis.state not in (State.NEW, State.COMPLETE):
+        yield labelled("readers", f"see {diagnosis.readers}")
+    for each in diagnosis.inputs:
+        size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
+        told = "readable" if each.is_readable else each.problem
+        yield labelled("input", f"{each.path}: {told}{size}")
     yield from _list_orphans(diagnosis.orphans)
+    if diagnosis.action is Action.RUN and diagnosis.state is not State.NEW:
+        again = diagnosis.again
+        yield labelled("again", f"{_AGAIN[again.likelihood]}: {again.because}")
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
 
+
+_AGAIN = {
+    Likelihood.YES: "likely to fail again",
+    Likelihood.NO: "not likely to fail again",
+    Likelihood.UNKNOWN: "not known",
+}
 
 _SAFE_ACTIONS = {
     "run": "run the job; it takes up what is there",

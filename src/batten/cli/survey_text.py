@@ -36,7 +36,7 @@ def _tell(diagnosis: Diagnosis) -> str:
     items = diagnosis.items
     done = f"{items.source - items.pending - items.staged} of {items.source} items"
     if diagnosis.state is State.NEW:
-        return "missing: it was never run"
+        return "missing: nothing is there"
     if diagnosis.action is Action.NOTHING:
         return f"{diagnosis.rows} rows"
     if diagnosis.state is State.RUNNING and diagnosis.holder:

@@ -206,7 +206,11 @@ def _work(context: Context, dataset: FoundDataset) -> Report:
     if to_retry:
         _withdraw_completion(context, dataset)
     log = RunLog(storage, layout, context.run)
-    log.start(jobs=context.options.jobs, command=context.options.next_command)
+    log.start(
+        jobs=context.options.jobs,
+        command=context.options.next_command,
+        inputs=[str(path) for path in pipeline.source.inputs],
+    )
     status = "failed"
     failure: BaseException | None = None
     try:

@@ -11,6 +11,7 @@ from batten.engine.clock import utc_now
 from batten.model.names import Layout
 from batten.storage.base import Storage
 from batten.storage.locks import current_holder
+from batten.storage.machine import Machine
 
 
 class RunLog:
@@ -23,7 +24,15 @@ class RunLog:
     def start(self, **details: Any) -> None:
         holder = asdict(current_holder())
         holder.pop("since", None)
-        self.write("start", **holder, python=sys.version.split()[0], argv=sys.argv, **details)
+        kills = asdict(Machine().count_memory_kills())
+        self.write(
+            "start",
+            **holder,
+            memory_kills=kills,
+            python=sys.version.split()[0],
+            argv=sys.argv,
+            **details,
+        )
 
     def write(self, event: str, **details: Any) -> None:
         line = json.dumps({"event": event, "time": utc_now(), **details}, default=str)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
-from batten.inspect.hints import find_hints
+from batten.errors import StorageError
+from batten.inspect.outlook import (
+    NOTHING_TO_RUN,
+    Outlook,
+    foresee,
+    gather_evidence,
+    list_hints,
+)
 from batten.inspect.place import Place, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
+from batten.inspect.runs import list_runs, read_run
+from batten.inspect.sizes import show_bytes
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Holder
 from batten.model.words import Action, State
+from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry
 
 
@@ -34,7 +44,9 @@ class Orphan:
 class Diagnosis:
     """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
 
-    `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone."""
+    `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone.
+    `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
+    whether the next run can read what it needs, `again` whether it is likely to fail."""
 
     state: State
     path: str
@@ -51,6 +63,10 @@ class Diagnosis:
     missing: tuple[str, ...]
     findings: tuple[Finding, ...]
     exit_code: int
+    parameters: dict[str, str] = field(default_factory=dict)
+    readers: str = ""
+    inputs: tuple[Input, ...] = ()
+    again: Outlook = NOTHING_TO_RUN
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -69,6 +85,13 @@ class Diagnosis:
             "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
             "hints": list(self.hints),
             "missing": list(self.missing),
+            "parameters": dict(self.parameters),
+            "readers": self.readers,
+            "inputs": [
+                {"path": each.path, "bytes": each.bytes, "problem": each.problem or None}
+                for each in self.inputs
+            ],
+            "again": {"likely": self.again.likelihood.value, "because": self.again.because},
             "findings": [list_finding(finding) for finding in self.findings],
         }
 
@@ -100,8 +123,7 @@ def describe(
 ) -> Diagnosis:
     """The diagnosis of what was judged; looks up hints."""
     state = judgement.verdict.state
-    is_unfinished = state not in (State.NEW, State.UNKNOWN, State.RUNNING, State.COMPLETE)
-    layout = observation.layout
+    hints, inputs, again = _look_ahead(place, state)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     return Diagnosis(
         state=state,
@@ -115,11 +137,51 @@ def describe(
         rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
-        hints=tuple(find_hints(place.storage, layout)) if is_unfinished else (),
+        hints=hints,
         missing=find_missing(place, observation, judgement),
         findings=findings,
         exit_code=judgement.verdict.exit_code,
+        parameters=dict(observation.config.parameters) if observation.config else {},
+        readers=_tell_readers(place, observation, judgement),
+        inputs=inputs,
+        again=again,
     )
+
+
+_AT_REST = frozenset({State.RUNNING, State.COMPLETE})
+_UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
+
+
+def _look_ahead(place: Place, state: State) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
+    """Hints on the last run, what it read, and whether the next is likely to fail."""
+    if state in _AT_REST:
+        return (), (), NOTHING_TO_RUN
+    runs = list_runs(place.storage, place.layout) if state not in _UNLOGGED else []
+    if not runs:
+        return (), (), foresee(None, ())
+    run = read_run(place.storage, place.layout, runs[-1])
+    evidence = gather_evidence(place.storage, place.layout, run)
+    inputs = tuple(look_at_input(path) for path in run.inputs)
+    return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
+
+
+def _tell_readers(place: Place, observation: Observation, judgement: Judgement) -> str:
+    """What is at the output for those who read it and know nothing of batten."""
+    try:
+        output = place.storage.find(observation.layout.output)
+    except StorageError as error:
+        return f"it can't be looked at: {error.what}"
+    if output is None:
+        return "nothing: it is not there"
+    if not output.is_folder:
+        return f"a file of {show_bytes(output.size)}"
+    if judgement.verdict.state in (State.INCONSISTENT, State.CORRUPT):
+        return "what is damaged: keep them from it"
+    if judgement.verdict.state in (State.UNKNOWN, State.RECOVERY_PENDING):
+        return "what lies there now"
+    rows, parts = judgement.rows, len(observation.parts)
+    noun = "part" if parts == 1 else "parts"
+    return f"{rows} rows in {parts} {noun}, each whole" if parts else "an empty folder"
 
 
 def find_missing(place: Place, observation: Observation, judgement: Judgement) -> tuple[str, ...]:

@@ -24,6 +24,12 @@ class RunLog:
     signals: tuple[dict[str, Any], ...]
     damaged_lines: int
 
+    @property
+    def inputs(self) -> list[str]:
+        """The files and folders that it read, as far as its log tells."""
+        told = self.start.get("inputs")
+        return [each for each in told if isinstance(each, str)] if isinstance(told, list) else []
+
     def summarize(self) -> RunSummary:
         """The run in a few words, as far as its log tells."""
         stop = self.stop or {}

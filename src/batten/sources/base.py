@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 SCAN_BLOCK_ITEMS = 8192
@@ -69,6 +70,11 @@ class Source(Protocol):
     @property
     def is_keyed(self) -> bool:
         """False when the keys are ordinals."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        """The files and folders that it reads, absolute, for checks and for people."""
         ...
 
     def count_items(self) -> int | None:

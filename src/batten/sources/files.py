@@ -42,6 +42,11 @@ class FileSource:
     def identity(self) -> dict[str, str]:
         return {"source": f"files {escape_key(self._written)}"}
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        name = self._components[0]
+        return (self._base if has_magic(name) else self._base / name,)
+
     def count_items(self) -> None:
         return None
 

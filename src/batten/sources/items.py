@@ -28,6 +28,8 @@ class ItemSource:
     or the name of its field or attribute; without it, the ordinal is the key.
     """
 
+    inputs = ()
+
     def __init__(
         self, items: Iterable[Any] | Callable[[], Iterable[Any]], *, key: Key | None = None
     ) -> None:

@@ -93,6 +93,10 @@ class ParquetSource:
     def is_keyed(self) -> bool:
         return self._key is not None
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (self._path,)
+
     def count_items(self) -> int | None:
         return None if self.is_keyed else _count_rows(self._load_parts())
 

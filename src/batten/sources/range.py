@@ -13,6 +13,7 @@ class RangeSource:
     """The integers 0 to n - 1. A greater n at the next run adds items."""
 
     is_keyed = False
+    inputs = ()
 
     def __init__(self, n: int) -> None:
         if not _is_count(n):

@@ -140,6 +140,10 @@ class TextSource(ABC):
     def is_keyed(self) -> bool:
         return self._key is not None
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (self._path,)
+
     def count_items(self) -> None:
         return None
 

@@ -1,0 +1,202 @@
+"""What ended the last run, and whether the next is likely to end in the same way: by facts that the
+run logged, and by the machine as it is now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from batten.errors import StorageError
+from batten.inspect.runs import RunLog
+from batten.inspect.sizes import show_bytes
+from batten.model.names import Layout
+from batten.sources.inputs import Input
+from batten.storage.base import Storage
+from batten.storage.machine import Machine
+
+_NEARLY_FULL_BYTES = 1 << 30
+_NEARLY_FULL_SHARE = 0.02
+_ITEMS_SHOWN = 8
+
+
+class Likelihood(StrEnum):
+    """Of the next run ending as the last one did, or for a cause that is there now."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """Whether the next run is likely to fail, and why that is thought."""
+
+    likelihood: Likelihood
+    because: str
+
+
+NOTHING_TO_RUN = Outlook(likelihood=Likelihood.NO, because="there is nothing to run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of the end of the last run and of the machine; empty texts where nothing is.
+
+    `signal` was logged; `error` is what the run itself said when it stopped; `memory_kills`: what
+    the kernel has killed since it began, by its counters; `has_counted_kills`: they were recorded;
+    `disk`: why nothing can be written now; `elsewhere`: the last run was on another machine."""
+
+    was_killed: bool
+    signal: str
+    error: str
+    memory_kills: str
+    has_counted_kills: bool
+    has_restarted: bool | None
+    elsewhere: str
+    in_hand: str
+    disk: str
+
+
+def gather_evidence(
+    storage: Storage, layout: Layout, run: RunLog, machine: Machine | None = None
+) -> Evidence:
+    """Of the last run. For a place that no live run holds."""
+    machine = machine or Machine()
+    boot, host = _text(run.start, "boot"), _text(run.start, "host")
+    here, boot_now = os.uname().nodename, machine.observe_boot()
+    is_here = not host or host == here
+    has_restarted = boot != boot_now if boot and boot_now and is_here else None
+    kills, has_counted = _tell_memory_kills(run, machine, has_restarted)
+    return Evidence(
+        was_killed=run.stop is None,
+        signal=_tell_signal(run),
+        error=_tell_error(run),
+        memory_kills=kills,
+        has_counted_kills=has_counted,
+        has_restarted=has_restarted,
+        elsewhere="" if is_here else f"the last run was on {host}, this is {here}",
+        in_hand=_tell_in_hand(storage, layout, run.run) if run.stop is None else "",
+        disk=tell_disk(storage.place),
+    )
+
+
+def list_hints(evidence: Evidence) -> list[str]:
+    """The evidence in sentences, for people."""
+    hints = [evidence.signal]
+    if evidence.was_killed:
+        hints.append("the last run was killed: no stop was logged")
+        hints.append(evidence.in_hand)
+        hints.append(evidence.elsewhere)
+        if evidence.has_restarted is not None:
+            word = "has" if evidence.has_restarted else "has not"
+            hints.append(f"the machine {word} restarted since")
+        if evidence.has_counted_kills and not evidence.memory_kills:
+            hints.append("the kernel has killed nothing for want of memory since it began")
+    hints += [evidence.error, evidence.memory_kills, evidence.disk]
+    return [hint for hint in hints if hint]
+
+
+def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
+    """Whether the next run is likely to fail: the first of these that holds."""
+    unreadable = [each for each in inputs if not each.is_readable]
+    if unreadable:
+        return Outlook(
+            likelihood=Likelihood.YES, because=f"the input can't be read: {unreadable[0].path}"
+        )
+    if evidence is None:
+        return Outlook(likelihood=Likelihood.UNKNOWN, because="no run is logged")
+    for likelihood, holds, because in (
+        (Likelihood.YES, evidence.disk, evidence.disk),
+        (
+            Likelihood.YES,
+            evidence.memory_kills and evidence.was_killed,
+            "memory ran out; use fewer --jobs, or set --memory-max so that it is known which item",
+        ),
+        (Likelihood.NO, evidence.signal, "it was told to stop"),
+        (Likelihood.YES, evidence.error, "unless the cause of its error is mended"),
+        (Likelihood.NO, evidence.has_restarted, "the machine was restarted under it"),
+        (
+            Likelihood.UNKNOWN,
+            evidence.was_killed and evidence.in_hand,
+            "nothing tells what killed it; an item in hand at three such ends is quarantined",
+        ),
+        (Likelihood.UNKNOWN, evidence.was_killed, "nothing tells what killed it"),
+    ):
+        if holds:
+            return Outlook(likelihood=likelihood, because=because)
+    return Outlook(likelihood=Likelihood.NO, because="the last run ended well")
+
+
+def tell_disk(place: str) -> str:
+    """Why the next run may not be able to write, or nothing."""
+    try:
+        status = os.statvfs(place)
+    except OSError:
+        return ""
+    free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    if free < min(_NEARLY_FULL_BYTES, whole * _NEARLY_FULL_SHARE):
+        return f"the disk is nearly full: {show_bytes(free)} free; the next run may end for that"
+    if status.f_files and not status.f_favail:
+        return "the filesystem has no room for more files; the next run may end for that"
+    return ""
+
+
+def _tell_memory_kills(
+    run: RunLog, machine: Machine, has_restarted: bool | None
+) -> tuple[str, bool]:
+    """What the kernel's counters say, and whether there is something to compare them with. A
+    restart sets them to 0; a group of another name is another container."""
+    before = run.start.get("memory_kills")
+    if not isinstance(before, dict) or has_restarted is not False:
+        return "", False
+    now = machine.count_memory_kills()
+    for count, earlier, whose in (
+        (now.in_group, before.get("in_group"), "this container's"),
+        (now.on_machine, before.get("on_machine"), "this machine's"),
+    ):
+        is_same = whose != "this container's" or before.get("group") == now.group
+        if isinstance(earlier, int) and count is not None and is_same and count > earlier:
+            killed = f"the kernel has killed {count - earlier} of {whose} processes"
+            return f"out of memory: since the last run began {killed}", True
+    return "", any(isinstance(before.get(name), int) for name in ("in_group", "on_machine"))
+
+
+def _tell_signal(run: RunLog) -> str:
+    if not run.signals:
+        return ""
+    last = run.signals[-1]
+    name = _text(last, "signal") or _text(last, "name") or "a signal"
+    return f"the last run was sent {name} at {_text(last, 'time') or 'an unknown time'}"
+
+
+def _tell_error(run: RunLog) -> str:
+    error = run.stop.get("error") if run.stop else None
+    if isinstance(error, dict):
+        error = error.get("what")
+    if run.stop is None or not isinstance(error, str) or not error:
+        return ""
+    first = error.splitlines()[0]
+    return f"the last run stopped by itself ({_text(run.stop, 'status')}): {first}"
+
+
+def _tell_in_hand(storage: Storage, layout: Layout, run: str) -> str:
+    try:
+        data = storage.read(layout.in_flight(run))
+    except (FileNotFoundError, StorageError):
+        return ""
+    from batten.executors.marks import read_in_flight
+
+    items = read_in_flight(data)
+    if not items:
+        return ""
+    shown = ", ".join(map(str, items[:_ITEMS_SHOWN]))
+    more = f" and {len(items) - _ITEMS_SHOWN} more" if len(items) > _ITEMS_SHOWN else ""
+    noun = "item" if len(items) == 1 else "items"
+    return f"in hand when it was killed: {noun} {shown}{more} of the plan, counted from 0"
+
+
+def _text(event: dict[str, Any], name: str) -> str:
+    value = event.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,40 @@
+"""Whether what a source reads can be read now."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A file or folder that a source reads. `problem` says why it can't be read, or is empty;
+    `bytes` is the size of a file."""
+
+    path: str
+    bytes: int | None
+    problem: str
+
+    @property
+    def is_readable(self) -> bool:
+        return not self.problem
+
+
+def look_at_input(path: str | os.PathLike[str]) -> Input:
+    """Opens it, and reads the first byte or the first name. A pipe is not opened, for what it gives
+    can't be had twice."""
+    shown = os.fspath(path)
+    try:
+        status = os.stat(shown)
+        if stat.S_ISDIR(status.st_mode):
+            with os.scandir(shown) as entries:
+                next(entries, None)
+            return Input(path=shown, bytes=None, problem="")
+        if not stat.S_ISREG(status.st_mode):
+            return Input(path=shown, bytes=None, problem="it is neither a file nor a folder")
+        with open(shown, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        return Input(path=shown, bytes=None, problem=error.strerror or str(error))
+    return Input(path=shown, bytes=status.st_size, problem="")

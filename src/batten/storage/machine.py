@@ -1,0 +1,136 @@
+"""What the machine, and the container that this process is in, say of memory and of themselves.
+
+Reads only. Whatever can't be read is None: these are facts for checks and hints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_UNLIMITED_BYTES = 1 << 60
+"""The first version of control groups writes "no limit" as a number beyond this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryKills:
+    """How many processes the kernel has killed for want of memory since it started: in the control
+    group `group` (a container, a service), and on the whole machine."""
+
+    group: str
+    in_group: int | None
+    on_machine: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRoom:
+    """`limit_bytes`: what this process and its like may use in all; `available_bytes`: what is left
+    of that now. `is_container`: the limit is the control group's, not the machine's memory."""
+
+    limit_bytes: int
+    available_bytes: int
+    is_container: bool
+
+
+class Machine:
+    """The machine as it is now. `proc` and `groups` are where the kernel shows itself."""
+
+    def __init__(self, proc: str = "/proc", groups: str = "/sys/fs/cgroup") -> None:
+        self._proc = Path(proc)
+        self._groups = Path(groups)
+
+    def observe_boot(self) -> str:
+        """The kernel's boot id: another one after each restart; empty where it is not known."""
+        return next(iter(_lines(self._proc / "sys/kernel/random/boot_id")), "")
+
+    def count_memory_kills(self) -> MemoryKills:
+        folder = self._find_group()
+        in_group = None
+        if folder is not None:
+            for name in ("memory.events", "memory.oom_control"):
+                in_group = _field(folder / name, "oom_kill") if in_group is None else in_group
+        return MemoryKills(
+            group=str(folder or ""),
+            in_group=in_group,
+            on_machine=_field(self._proc / "vmstat", "oom_kill"),
+        )
+
+    def observe_memory(self) -> MemoryRoom | None:
+        """The narrowest limit that holds here, and what is left of it."""
+        rooms = list(self._list_rooms())
+        return min(rooms, key=lambda room: room.available_bytes, default=None)
+
+    def _list_rooms(self) -> Iterator[MemoryRoom]:
+        meminfo = self._proc / "meminfo"
+        total, available = _field(meminfo, "MemTotal:"), _field(meminfo, "MemAvailable:")
+        if total is not None and available is not None:
+            yield MemoryRoom(
+                limit_bytes=total << 10, available_bytes=available << 10, is_container=False
+            )
+        folder = self._find_group()
+        while folder is not None and folder != self._groups.parent:
+            limit = _number(folder, "memory.max", "memory.limit_in_bytes")
+            used = _number(folder, "memory.current", "memory.usage_in_bytes")
+            if limit is not None and used is not None and limit < _UNLIMITED_BYTES:
+                stat = folder / "memory.stat"
+                cached = _field(stat, "inactive_file") or _field(stat, "total_inactive_file") or 0
+                yield MemoryRoom(
+                    limit_bytes=limit,
+                    available_bytes=max(0, limit - max(0, used - cached)),
+                    is_container=True,
+                )
+            folder = folder.parent
+
+    def _find_group(self) -> Path | None:
+        """The folder of the control group that limits memory here. In a container the kernel may
+        tell a path that only the host can see; then the top is ours."""
+        for line in _lines(self._proc / "self/cgroup"):
+            number, controllers, path = (*line.split(":", 2), "", "")[:3]
+            if "memory" in controllers.split(","):
+                base = self._groups / "memory"
+            elif (number, controllers) == ("0", ""):
+                base = self._groups
+            else:
+                continue
+            for folder in (base / path.lstrip("/"), base):
+                if _has_memory(folder):
+                    return folder
+        return None
+
+
+def find_free_bytes(folder: str) -> int | None:
+    """What a process without privileges can still write on the filesystem of the folder."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize
+
+
+def _has_memory(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("memory.events", "memory.oom_control"))
+
+
+def _number(folder: Path, *names: str) -> int | None:
+    for name in names:
+        text = next(iter(_lines(folder / name)), "")
+        if text.isdecimal():
+            return int(text)
+    return None
+
+
+def _field(path: Path, name: str) -> int | None:
+    for line in _lines(path):
+        words = line.split()
+        if len(words) >= 2 and words[0] == name and words[1].isdecimal():
+            return int(words[1])
+    return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,152 @@
+"""What ended the last run, and whether the next is likely to end so: by logs and counters."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batten.inspect.diagnose import diagnose
+from batten.inspect.outlook import Likelihood, foresee, gather_evidence, list_hints
+from batten.inspect.runs import read_run
+from batten.sources.inputs import look_at_input
+from batten.storage.local import LocalStorage
+from batten.storage.machine import Machine
+
+RUN = "20261121T090000Z-0001"
+GROUP = "/sys/fs/cgroup/job"
+
+Judge = Callable[..., tuple[list[str], Likelihood]]
+
+
+def make_machine(root: Path, *, boot: str = "b", kills: int = 0) -> Machine:
+    for name, text in {
+        "proc/sys/kernel/random/boot_id": boot,
+        "proc/self/cgroup": "0::/job\n",
+        "proc/vmstat": f"oom_kill {kills + 5}\n",
+        "groups/job/memory.events": f"oom_kill {kills}\n",
+    }.items():
+        path = root / "machine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Machine(str(root / "machine/proc"), str(root / "machine/groups"))
+
+
+@pytest.fixture
+def judge(build: Any, tmp_path: Path) -> Judge:
+    """The hints and the outlook for a run that logged these lines, on a machine that restarted, or
+    that counts so many kills, since."""
+    built = build(published=2)
+
+    def judge(
+        *events: dict[str, Any], boot: str = "b", kills: int = 0, host: str | None = None
+    ) -> tuple[list[str], Likelihood]:
+        group = str(tmp_path / "machine/groups/job")
+        start = {"event": "start", "boot": "b", "host": host or os.uname().nodename}
+        start |= {"memory_kills": {"group": group, "in_group": 0, "on_machine": 5}}
+        lines = [json.dumps(event) for event in (start, *events)]
+        built.write(built.layout.run_log(RUN), "\n".join(lines).encode())
+        storage = LocalStorage(built.root)
+        run = read_run(storage, built.layout, RUN)
+        machine = make_machine(tmp_path, boot=boot, kills=kills)
+        evidence = gather_evidence(storage, built.layout, run, machine)
+        return list_hints(evidence), foresee(evidence, ()).likelihood
+
+    return judge
+
+
+SIGNAL = {"event": "signal", "signal": "SIGTERM", "time": "T"}
+
+
+def stop(status: str, error: str | None = None) -> dict[str, Any]:
+    return {"event": "stop", "status": status, "error": error}
+
+
+def test_a_kill_for_memory_is_told_by_the_counters(judge: Judge) -> None:
+    hints, likelihood = judge(kills=2)
+    assert any("the kernel has killed 2 of this container's processes" in hint for hint in hints)
+    assert likelihood is Likelihood.YES
+
+
+def test_counters_that_did_not_move_rule_memory_out(judge: Judge) -> None:
+    hints, likelihood = judge()
+    assert "the kernel has killed nothing for want of memory since it began" in hints
+    assert likelihood is Likelihood.UNKNOWN
+
+
+def test_a_restart_sets_the_counters_back(judge: Judge) -> None:
+    hints, likelihood = judge(boot="another", kills=2)
+    assert "the machine has restarted since" in hints
+    assert not any("memory" in hint for hint in hints)
+    assert likelihood is Likelihood.NO
+
+
+def test_another_machine_says_nothing_of_this_one(judge: Judge) -> None:
+    hints, likelihood = judge(host="elsewhere", kills=2)
+    assert any(hint.startswith("the last run was on elsewhere") for hint in hints)
+    assert not any("memory" in hint or "restarted" in hint for hint in hints)
+    assert likelihood is Likelihood.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("events", "likelihood", "hint"),
+    [
+        ([SIGNAL, stop("interrupted", "Stopped by SIGTERM.")], Likelihood.NO, "sent SIGTERM at T"),
+        ([SIGNAL], Likelihood.NO, "sent SIGTERM at T"),
+        ([stop("failed", "boom")], Likelihood.YES, "stopped by itself (failed): boom"),
+        ([stop("complete")], Likelihood.NO, ""),
+    ],
+)
+def test_what_the_run_logged(
+    judge: Judge, events: list[dict[str, Any]], likelihood: Likelihood, hint: str
+) -> None:
+    hints, found = judge(*events)
+    assert found is likelihood
+    assert any(hint in each for each in [*hints, ""])
+
+
+def test_an_input_that_cannot_be_read_is_sure_to_fail(build: Any, tmp_path: Path) -> None:
+    built = build(published=2)
+    start = {"event": "start", "inputs": [str(tmp_path / "refunds.csv")]}
+    built.write(built.layout.run_log(RUN), json.dumps(start).encode())
+    found = diagnose(built.path)
+    assert [each.problem for each in found.inputs] == ["No such file or directory"]
+    assert found.again.likelihood is Likelihood.YES
+    (tmp_path / "refunds.csv").write_text("id\n")
+    assert diagnose(built.path).inputs[0].bytes == 3
+
+
+def test_inputs_of_every_kind(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert look_at_input(tmp_path).is_readable
+    assert not look_at_input(tmp_path / "pipe").is_readable
+    assert not look_at_input(tmp_path / "pipe" / "below").is_readable
+
+
+def test_garbage_in_the_log_is_no_evidence(build: Any) -> None:
+    built = build(published=2)
+    for garbage in (
+        {"inputs": 5, "memory_kills": [], "boot": 7},
+        {"memory_kills": {"in_group": "x"}},
+    ):
+        line = json.dumps({"event": "start"} | garbage)
+        built.write(built.layout.run_log(RUN), line.encode())
+        assert diagnose(built.path).state == "INTERRUPTED"
+
+
+def test_the_screen_answers_what_one_asks_at_night(
+    build: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from batten.cli.main import main
+
+    built = build(published=2)
+    assert main(["diagnose", str(built.path)]) == 10
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:9]] == [
+        *("why", "do", "next", "risky", "items", "output", "readers", "again")
+    ]
+    assert "see 6 rows in 2 parts, each whole" in lines[7]
