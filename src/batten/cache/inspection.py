@@ -71,7 +71,7 @@ def show_cache(path: str | os.PathLike[str]) -> Overview:
     with _told(layout):
         sizes = list(scan_sizes(layout))
         return Overview(
-            path=layout.root,
+            path=os.fspath(path),
             entries=len(sizes),
             bytes=sum(size for _, size in sizes),
             in_use=sum(is_in_use(layout, used.key) for used, _ in sizes),
@@ -96,7 +96,7 @@ def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False
                 if should_set_aside and _set_aside(layout, store, key):
                     aside.append(layout.entry(key))
     return Verification(
-        path=layout.root, entries=entries, bytes=size, damaged=damaged, set_aside=aside
+        path=os.fspath(path), entries=entries, bytes=size, damaged=damaged, set_aside=aside
     )
 
 
@@ -125,7 +125,7 @@ def clean_cache(
             budget.remove(used for used, _ in chosen)
             counter.write()
     return Cleaning(
-        path=layout.root,
+        path=os.fspath(path),
         is_dry_run=is_dry_run,
         leftovers=leftovers,
         evicted=[Evicted(path=layout.entry(used.key), bytes=size) for used, size in chosen],

@@ -100,9 +100,9 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
             labelled("failures", f"{counts.failures} lookups could not use the cache"),
             labelled("evicted", f"{counts.evictions}, {show_bytes(counts.evicted_bytes)}"),
             labelled("damaged", f"{counts.set_aside} set aside"),
-            labelled("abandoned", f"{counts.abandoned_builds} builds"),
-            labelled("too much", f"{show_bytes(counts.held_over_budget)} held by entries in use"),
-            labelled("left over", f"{len(overview.leftovers)}"),
+            labelled("cut off", f"{counts.abandoned_builds} builds"),
+            labelled("over", f"{show_bytes(counts.held_over_budget)} held by entries in use"),
+            labelled("left", f"{len(overview.leftovers)} leftovers to clean"),
         ]
     )
     return 0
