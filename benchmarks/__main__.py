@@ -29,6 +29,7 @@ NAMES = (
     "cache_sharing",
     "resume",
     "http_calls",
+    "transactions",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

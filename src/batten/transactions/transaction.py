@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from batten.errors import RefusedError, UsageError
 from batten.model.journal import Journal, Operation, Phase
 from batten.model.names import TreeLayout
+from batten.storage.failures import reading_failure
 from batten.storage.tree import Tree
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import publish_journal
@@ -64,7 +66,7 @@ class Transaction:
         Raises `FileNotFoundError`."""
         checked = self._check_unprotected(path)
         number = self._next_number()
-        with open(source, "rb") as file:
+        with _open_source(source) as file:
             self._tree.stage_from(self._staged(number), file)
         self._put(checked, number)
 
@@ -246,6 +248,15 @@ class Transaction:
             operations=operations,
             time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
+
+
+def _open_source(source: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise reading_failure(error, "Opening", os.fspath(source)) from error
 
 
 def _ended() -> UsageError:
