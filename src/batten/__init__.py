@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from batten.cache.cache import Cache
+    from batten.cache.entry import CacheEntry
     from batten.engine.pipeline import (
         Pipeline,
         from_csv,
@@ -38,6 +39,7 @@ __all__ = [
     "BattenError",
     "BusyError",
     "Cache",
+    "CacheEntry",
     "CorruptError",
     "Dataset",
     "Diagnosis",
@@ -67,6 +69,7 @@ __all__ = [
 
 _MODULES = {
     "batten.cache.cache": ("Cache",),
+    "batten.cache.entry": ("CacheEntry",),
     "batten.engine.pipeline": (
         "Pipeline",
         "from_csv",

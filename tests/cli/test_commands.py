@@ -63,6 +63,7 @@ def test_the_names_that_batten_exports() -> None:
         "BattenError",
         "BusyError",
         "Cache",
+        "CacheEntry",
         "CorruptError",
         "Dataset",
         "Diagnosis",

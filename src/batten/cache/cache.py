@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from batten.cache.budget import Budget, Publication, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.drafts import Draft
-from batten.cache.entry import Entry
+from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, Identity
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking, load_value
 from batten.cache.place import default_folder, is_disabled, observe_boot
@@ -99,7 +99,7 @@ class Cache:
 
     def get_or_create(
         self, key: Any, build: Callable[[Path], object], *, should_check: bool = False
-    ) -> Entry:
+    ) -> CacheEntry:
         """The entry of this key, to be used in a `with` block; `build(folder)` fills its folder
         where there is none.
 
@@ -110,14 +110,14 @@ class Cache:
         that has no identity."""
         return self._obtain(key, FolderMaking(build, self._let_go), should_check)
 
-    def get(self, key: Any, *, should_check: bool = False) -> Entry | None:
+    def get(self, key: Any, *, should_check: bool = False) -> CacheEntry | None:
         """The entry of this key, to be used in a `with` block, or None where there is none."""
         identity = None if self._is_off else self._identify(key, FolderMaking)
         opened = self._find(identity, should_check) if identity is not None else None
         if opened is None:
             return None
         held = opened.held
-        return Entry(Path(opened.files), is_hit=True, close=lambda: self._let_go(held))
+        return CacheEntry(Path(opened.files), is_hit=True, close=lambda: self._let_go(held))
 
     def get_or_compute(self, key: Any, compute: Callable[[], Result]) -> Result:
         """The value of this key; `compute()` where there is none. It is pickled to be kept:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 
-class Entry:
+class CacheEntry:
     """A folder that is not to be written to, and stays until `close`, or the end of `with`.
 
     `path` is the folder; `is_hit` says that it was there already. Threads may share it."""
@@ -25,7 +25,7 @@ class Entry:
         if close is not None:
             close()
 
-    def __enter__(self) -> Entry:
+    def __enter__(self) -> CacheEntry:
         return self
 
     def __exit__(
@@ -40,4 +40,4 @@ class Entry:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Entry({str(self.path)!r})"
+        return f"CacheEntry({str(self.path)!r})"

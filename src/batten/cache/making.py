@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from batten.cache.drafts import Draft
-from batten.cache.entry import Entry
+from batten.cache.entry import CacheEntry
 from batten.cache.store import Opened
 from batten.storage import folders
 from batten.storage.folders import Strange
@@ -76,19 +76,19 @@ class FolderMaking:
     def seal(self, draft: Draft, boot: str) -> int:
         return draft.seal_files(boot)
 
-    def kept(self, draft: Draft, files: str) -> Entry:
-        return Entry(Path(files), is_hit=False, close=lambda: self._let_go(draft.held))
+    def kept(self, draft: Draft, files: str) -> CacheEntry:
+        return CacheEntry(Path(files), is_hit=False, close=lambda: self._let_go(draft.held))
 
-    def private(self, draft: Draft) -> Entry:
-        return Entry(Path(draft.files), is_hit=False, close=draft.discard)
+    def private(self, draft: Draft) -> CacheEntry:
+        return CacheEntry(Path(draft.files), is_hit=False, close=draft.discard)
 
-    def taken(self, opened: Opened, *, is_hit: bool) -> Entry:
+    def taken(self, opened: Opened, *, is_hit: bool) -> CacheEntry:
         held = opened.held
-        return Entry(Path(opened.files), is_hit=is_hit, close=lambda: self._let_go(held))
+        return CacheEntry(Path(opened.files), is_hit=is_hit, close=lambda: self._let_go(held))
 
-    def apart(self) -> Entry:
+    def apart(self) -> CacheEntry:
         folder = tempfile.mkdtemp(prefix="batten-")
-        entry = Entry(Path(folder), is_hit=False, close=lambda: _remove(folder))
+        entry = CacheEntry(Path(folder), is_hit=False, close=lambda: _remove(folder))
         try:
             self._build(entry.path)
         except BaseException:
