@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.clean import parse_age
+from batten.cli.ages import parse_age
 from batten.cli.main import COMMANDS, guard, main
 from batten.errors import (
     BattenError,

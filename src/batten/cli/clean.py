@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
+
+from batten.cli.ages import parse_age
 
 NAME = "clean"
 HELP = "remove what dead runs left, and nothing else"
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def parse_age(text: str) -> float:
-    """Seconds of `90s`, `30m`, `24h`, `7d`; raises as argparse wants it."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 90s, 30m, 24h or 7d")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from batten.cli.ages import parse_age
+from batten.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from batten.inspect.diagnose import Diagnosis
+    from batten.inspect.survey import Survey
+
 NAME = "diagnose"
 HELP = "name the state of an output and the one safe action; reads only"
 
@@ -11,7 +19,7 @@ HELP = "name the state of an output and the one safe action; reads only"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
-        nargs="+",
+        nargs="*",
         metavar="PATH",
         help="the output of a job; several, or a pattern such as 'out/refunds_*.csv', give a table",
     )
@@ -22,33 +30,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUES",
         help="what should be there: run_date=2026-04-01..2026-04-30, hour=00..23, region=eu,us",
     )
+    foreign = parser.add_argument_group("for a layout that is not batten's, in the place of PATH")
+    foreign.add_argument("--final", metavar="PATH", help="as 'out/refunds_{run_date}.csv'")
+    foreign.add_argument("--staging", metavar="PATTERN", help="as '_staging/{run_date}.*.csv'")
+    foreign.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="VALUES",
+        help="which run, as 2026-04-24 or 2026-04-01..2026-04-30; NAME=VALUES where there are more",
+    )
+    foreign.add_argument(
+        "--fresh-for",
+        type=parse_age,
+        metavar="AGE",
+        help="a final file older than this is of an earlier run: 90s, 30m, 6h, 7d",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.inspect.survey import is_survey
 
+    is_foreign = arguments.final is not None
+    _check(arguments, is_foreign=is_foreign)
+    if is_foreign:
+        return _diagnose_foreign(arguments)
     if is_survey(arguments.paths, arguments.expect):
-        return _show_survey(arguments)
-    from batten.cli.diagnosis_text import list_lines
-    from batten.cli.output import emit_lines, emit_object
+        from batten.inspect.survey import survey
+
+        return _show_all(survey(arguments.paths, arguments.expect), is_json=arguments.json)
     from batten.inspect.diagnose import diagnose
 
-    diagnosis = diagnose(arguments.paths[0])
-    if arguments.json:
+    return _show(diagnose(arguments.paths[0]), is_json=arguments.json)
+
+
+def _check(arguments: argparse.Namespace, *, is_foreign: bool) -> None:
+    has_foreign = arguments.staging is not None or arguments.run or arguments.fresh_for is not None
+    problem = ""
+    if not is_foreign and not arguments.paths:
+        problem = "a PATH is missing"
+    elif is_foreign and (arguments.paths or arguments.expect):
+        problem = "--final takes the place of PATH and --expect"
+    elif has_foreign and not is_foreign:
+        problem = "--staging, --run and --fresh-for need --final"
+    if problem:
+        raise UsageError(
+            f"batten diagnose: {problem}.",
+            safe="Nothing was read or written.",
+            next="Look at: batten diagnose --help",
+        )
+
+
+def _diagnose_foreign(arguments: argparse.Namespace) -> int:
+    from batten.inspect.foreign import ForeignLayout, survey_foreign
+
+    layout = ForeignLayout(
+        final=arguments.final, staging=arguments.staging, fresh_for_seconds=arguments.fresh_for
+    )
+    found = survey_foreign(layout, arguments.run)
+    if len(found.diagnoses) == 1:
+        return _show(found.diagnoses[0], is_json=arguments.json)
+    return _show_all(found, is_json=arguments.json)
+
+
+def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
+    from batten.cli.diagnosis_text import list_lines
+    from batten.cli.output import emit_lines, emit_object
+
+    if is_json:
         emit_object(diagnosis.to_json())
     else:
         emit_lines(list_lines(diagnosis))
     return diagnosis.exit_code
 
 
-def _show_survey(arguments: argparse.Namespace) -> int:
+def _show_all(found: Survey, *, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
     from batten.cli.survey_text import list_lines
-    from batten.inspect.survey import survey
 
-    found = survey(arguments.paths, arguments.expect)
-    if arguments.json:
+    if is_json:
         emit_object(found.to_json())
     else:
         emit_lines(list_lines(found))

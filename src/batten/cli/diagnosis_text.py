@@ -21,7 +21,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
     yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
     yield labelled("why", diagnosis.reason)
-    yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value])
+    takes_up = "; it takes up what is there" if diagnosis.items.source else ""
+    yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value] + takes_up * _is_run(diagnosis))
     yield labelled("next", diagnosis.next)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
@@ -41,12 +42,16 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         told = "readable" if each.is_readable else each.problem
         yield labelled("input", f"{each.path}: {told}{size}")
     yield from _list_orphans(diagnosis.orphans)
-    if diagnosis.action is Action.RUN and diagnosis.state is not State.NEW:
+    if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again
         yield labelled("again", f"{_AGAIN[again.likelihood]}: {again.because}")
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
+
+
+def _is_run(diagnosis: Diagnosis) -> bool:
+    return diagnosis.action is Action.RUN
 
 
 _AGAIN = {
@@ -56,7 +61,7 @@ _AGAIN = {
 }
 
 _SAFE_ACTIONS = {
-    "run": "run the job; it takes up what is there",
+    "run": "run the job",
     "leave alone": "leave it alone",
     "nothing": "nothing",
     "clean": "clean; do not run again",

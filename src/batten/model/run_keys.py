@@ -64,6 +64,24 @@ def list_expected(pattern: str, expectations: Sequence[str]) -> list[str]:
     ]
 
 
+def list_runs_of(pattern: str, runs: Sequence[str]) -> list[dict[str, str]]:
+    """The values of the pattern's names for each run: `VALUES` where it has one name, else
+    `NAME=VALUES`, all combined. Raises `UsageError` for a name without value, or without place."""
+    names = find_fields(pattern)
+    parsed = dict(
+        _parse_expectation(f"{names[0]}={run}" if len(names) == 1 and "=" not in run else run)
+        for run in runs
+    )
+    astray = [name for name in {*names, *parsed} if name not in names or name not in parsed]
+    if astray:
+        raise UsageError(
+            f"A path and a run must name the same: {min(astray)!r} stands in one of them only.",
+            safe="Nothing was read or written.",
+            next="Write, for instance: --final 'out/report_{run_date}.csv' --run 2026-04-24",
+        )
+    return [dict(zip(parsed, values, strict=True)) for values in product(*parsed.values())]
+
+
 def _parse_expectation(text: str) -> tuple[str, list[str]]:
     name, equals, values = text.partition("=")
     if not equals or not _FIELD.fullmatch(f"{{{name}}}") or not values:
