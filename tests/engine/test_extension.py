@@ -13,6 +13,7 @@ import pytest
 import batten
 from batten.engine import key_index
 from batten.engine.key_index import KeyIndex
+from batten.sources.base import SCAN_BLOCK_ITEMS
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -130,6 +131,24 @@ def test_steps_that_resize_rows_extend_too(tmp_path: Path) -> None:
     report = pipeline(12).run(executor="serial")
     assert report.status == "complete"
     assert [row["x"] for row in _rows(tmp_path / "outTrue")] == [n for n in range(12) if n % 3]
+
+
+@pytest.mark.parametrize("place", [0, SCAN_BLOCK_ITEMS - 1, SCAN_BLOCK_ITEMS, 9999, 10_000])
+def test_where_the_source_begins_to_differ(tmp_path: Path, place: int) -> None:
+    """Source and plan are compared a block at a time: an item is new in any place of one."""
+
+    def pipeline(keys: list[str]) -> batten.Pipeline:
+        made = batten.from_items([{"id": key} for key in keys], key="id")
+        made = made.map_batches(lambda table: table.append_column("x", table["key"]))
+        return made.options(batch_size=3000).write_parquet(tmp_path / "out")
+
+    keys = [f"key {number}" for number in range(10_000)]
+    pipeline(keys).run(executor="serial", limit=6000)
+    pipeline(keys).run(executor="serial")
+    report = pipeline([*keys[:place], "new", *keys[place:]]).run(executor="serial")
+    assert (report.status, report.executed_items, report.rows) == ("complete", 1, 10_001)
+    report = pipeline([*keys[:place], "new", *keys[place + 1 :]]).run(executor="serial")
+    assert (report.status, report.vanished_items) == ("nothing-to-do", int(place < 10_000))
 
 
 def test_a_key_index_finds_what_was_added() -> None:

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from batten.engine.key_index import KeyIndex
@@ -14,7 +15,7 @@ from batten.errors import CorruptError, RefusedError
 from batten.model.keys import describe_keys
 from batten.model.names import Layout
 from batten.model.records import Segment, encode_record
-from batten.sources.base import Source
+from batten.sources.base import ScanBlock, Source
 from batten.storage.base import Storage
 from batten.storage.publishing import create
 
@@ -133,21 +134,25 @@ def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iter
         yield row
 
 
-def _scan_rows(source: Source, look: Look) -> Iterator[Row]:
+def _scan(source: Source, look: Look) -> Iterator[ScanBlock]:
     for block in source.scan():
         look.seen += block.count
-        nothing = [None] * block.count
-        yield from zip(
-            block.keys or nothing,
-            block.positions or nothing,
-            block.payloads or nothing,
-            strict=True,
-        )
+        yield block
+
+
+def _rows_of(block: ScanBlock) -> Iterator[Row]:
+    nothing = [None] * block.count
+    return zip(
+        block.keys or nothing,
+        block.positions or nothing,
+        block.payloads or nothing,
+        strict=True,
+    )
 
 
 def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
     planned = plan.items
-    for number, row in enumerate(_scan_rows(source, look)):
+    for number, row in enumerate(chain.from_iterable(map(_rows_of, _scan(source, look)))):
         if number >= planned:
             yield row
     _refuse_shrunk(plan, look.seen)
@@ -156,15 +161,8 @@ def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
 def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
     difference on, an index of all planned keys tells new ones from known and repeated ones."""
-    rows = _scan_rows(source, look)
-    planned = _planned_rows(plan)
-    same = 0
-    pending: Row | None = None
-    for row in rows:
-        if row[:2] != next(planned, None):
-            pending = row
-            break
-        same += 1
+    same, rows = _skip_same(_scan(source, look), plan)
+    pending = next(rows, None)
     if pending is None:
         look.vanished = plan.items - same
         return
@@ -194,6 +192,24 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
                 look.positions = positions
         row_or_none = next(rows, None)
     look.vanished = plan.items - found
+
+
+def _skip_same(blocks: Iterator[ScanBlock], plan: Plan) -> tuple[int, Iterator[Row]]:
+    """In how many items source and plan agree, and the rows of the source from there on. Whole
+    blocks are compared at once."""
+    planned = _planned_rows(plan)
+    same = 0
+    for block in blocks:
+        nothing = [None] * block.count
+        found = list(zip(block.keys or nothing, block.positions or nothing, strict=True))
+        known = list(islice(planned, block.count))
+        if found == known:
+            same += block.count
+            continue
+        differs = next(n for n, (a, b) in enumerate(zip_longest(found, known)) if a != b)
+        rest = islice(_rows_of(block), differs, None)
+        return same + differs, chain(rest, chain.from_iterable(map(_rows_of, blocks)))
+    return same, iter(())
 
 
 def _planned_rows(plan: Plan) -> Iterator[tuple[str, int | None]]:
