@@ -30,7 +30,9 @@ class JsonLinesSource(TextSource):
         return JsonLinesSyntax(), 1
 
 
-_decode = json.JSONDecoder().decode
+JSON_SPACE = " \t\r\n"
+
+_decoder = json.JSONDecoder()
 
 
 class JsonLinesSyntax:
@@ -43,7 +45,10 @@ class JsonLinesSyntax:
 
     def parse(self, data: bytes) -> Any:
         try:
-            return _decode(data.decode())
+            text = data.decode().strip(JSON_SPACE)
+            value, end = _decoder.raw_decode(text)
+            # What is wrong with the rest is told by the slower way.
+            return value if end == len(text) else json.loads(text)
         except UnicodeDecodeError as error:
             raise ValueError(f"the line is not UTF-8: {error}") from error
         except (ValueError, RecursionError) as error:
