@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,18 +45,23 @@ def main() -> None:
     unknown = set(arguments.names).difference(NAMES)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    tables = [measure(name, arguments.runs) for name in arguments.names or NAMES]
-    text = "\n\n".join([describe_machine(), *tables])
-    print(text)
+    texts = []
+    for name in arguments.names or NAMES:
+        began = time.monotonic()
+        texts.append(measure(name, arguments.runs))
+        # At once, so that one that fails takes no other along.
+        print(f"{texts[-1]}\n", flush=True)
+        print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
+    texts.insert(0, describe_machine())
+    print(texts[0])
     if arguments.write:
         about = README.read_text().partition(MARK)[0]
-        README.write_text(f"{about}{MARK}\n\n{text}\n")
+        README.write_text("\n\n".join([f"{about}{MARK}", *texts]) + "\n")
 
 
 def measure(name: str, runs: int) -> str:
     """The table of one benchmark: a module of this package with `measure(folder, runs)`, which
     gives figures, and whose docstring is the heading."""
-    print(f"{name} …", file=sys.stderr)
     module = importlib.import_module(f"benchmarks.{name}")
     with tempfile.TemporaryDirectory(prefix="batten-benchmark-") as folder:
         figures: list[Figure] = module.measure(Path(folder), runs)
@@ -71,7 +77,7 @@ def describe_machine() -> str:
         f"{mebibytes / 1024:.0f} GiB of memory, Linux {platform.release()}, "
         f"Python {platform.python_version()}, pyarrow {version('pyarrow')}, "
         f"numpy {_find_version('numpy')}, pandas {_find_version('pandas')}. "
-        f"Load when the table was done: {os.getloadavg()[0]:.1f}."
+        f"Load when the last table was done: {os.getloadavg()[0]:.1f}."
     )
 
 
