@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -403,11 +404,13 @@ def test_something_else_in_place_of_a_part_is_damage(build: Build, kind: str) ->
     assert diagnose(built.path).exit_code == 4
 
 
-def test_very_many_orphans(build: Build) -> None:
+@pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.crash)])
+def test_very_many_orphans(build: Build, count: int) -> None:
     built = build()
-    for number in range(3000):
-        built.write(f"{built.layout.staging}/x.host-1-{number:x}", b"")
-    assert len(diagnose(built.path).orphans) == 3000
+    staging = built.root / built.layout.staging
+    for number in range(count):
+        os.mknod(staging / f"x.host-1-{number:x}")
+    assert len(diagnose(built.path).orphans) == count
 
 
 def test_a_number_without_end_in_the_plan(build: Build) -> None:
@@ -416,3 +419,48 @@ def test_a_number_without_end_in_the_plan(build: Build) -> None:
     forged = open_record(path.read_bytes()).replace(b'"items": 10', b'"items": 1' + b"0" * 30)
     path.write_bytes(seal_record(forged))
     assert diagnose(built.path).state == "INTERRUPTED"
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Permissions don't hold back root, as which tests may run."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "states"),
+    [
+        ("", {"UNKNOWN"}),
+        ("features", {"CORRUPT"}),
+        ("features.batten", {"UNKNOWN"}),
+        *((f"features.batten/{folder}", {"CORRUPT", "COMPLETE"}) for folder in FOLDERS),
+        ("features.batten/dataset.json", {"CORRUPT"}),
+        ("features.batten/lock", {"CORRUPT"}),
+        ("features.batten/COMPLETE", {"CORRUPT"}),
+    ],
+)
+def test_without_permission_there_is_a_state(
+    build: Build, forbidden: str, states: set[str], tmp_path: Path
+) -> None:
+    built = build()
+    diagnose(built.path)  # imports what it needs while it may
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    path = built.root / forbidden
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        with unprivileged():
+            found = diagnose(built.path)
+    finally:
+        path.chmod(mode)
+    assert found.state in states
+    assert found.exit_code in (4, 5) or found.state == "COMPLETE"

@@ -1,6 +1,7 @@
 """Reads what is there, and writes nothing: no lock is taken, no Parquet library is needed.
 
-Whatever can't be read becomes a finding; only a place that can't be looked at as a whole raises.
+Whatever can't be read becomes a finding, also the place as a whole; `failure` then says that it may
+pass.
 """
 
 from __future__ import annotations
@@ -78,10 +79,15 @@ class Observation:
 def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = False) -> Observation:
     """What is at the output now. A live run may change it meanwhile: see `holder`. With
     `is_thorough` all records are read, whatever `COMPLETE` says."""
-    ground, findings = _find_ground(storage, layout)
+    try:
+        ground, findings = _find_ground(storage, layout)
+        is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
+    except StorageError as error:
+        finding = Finding(code=Code.UNREADABLE_PLACE, path=layout.output, evidence=_reason(error))
+        return Observation(layout=layout, ground=Ground.FOREIGN, findings=(finding,), failure=error)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
-    if storage.find(layout.replacing) is not None:
+    if is_replacing:
         holder = storage.observe_lock(layout.lock)
         return Observation(layout=layout, ground=ground, holder=holder, has_journal=True)
     return _Reading(storage, layout).observe(is_thorough=is_thorough)

@@ -26,6 +26,7 @@ class Code(Enum):
 
     NOT_A_FOLDER = "not-a-folder"
     NOT_BATTENS = "not-battens"
+    UNREADABLE_PLACE = "unreadable-place"
     NEWER_FORMAT = "newer-format"
     MISSING_CONFIG = "missing-config"
     UNREADABLE_CONFIG = "unreadable-config"
@@ -75,6 +76,9 @@ _RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-
 MEANINGS: dict[Code, Meaning] = {
     Code.NOT_A_FOLDER: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
     Code.NOT_BATTENS: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
+    Code.UNREADABLE_PLACE: Meaning(
+        Severity.UNKNOWN, "make it readable for this user, then ask again"
+    ),
     Code.NEWER_FORMAT: Meaning(Severity.UNKNOWN, "use the newer batten that wrote it"),
     Code.MISSING_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
     Code.UNREADABLE_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
