@@ -168,6 +168,40 @@ def test_a_process_that_is_forked_while_reading_holds_nothing(tmp_path: Path) ->
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("max_bytes", [0, None])
+def test_a_process_that_is_forked_while_reading_takes_nothing_away(
+    tmp_path: Path, max_bytes: int | None
+) -> None:
+    cache = Cache(tmp_path / "cache", max_bytes=max_bytes, disk_free_min=0)
+    with cache.get_or_create("key", fill) as entry:
+        child = os.fork()
+        if child == 0:
+            entry.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert (entry.path / "data").read_text() == "second"
+
+
+def test_a_process_that_is_forked_while_building_takes_nothing_away(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+
+    def build(folder: Path) -> None:
+        child = os.fork()
+        if child == 0:
+            raise KeyError("left in the child")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+        fill(folder)
+
+    process = os.getpid()
+    try:
+        with cache.get_or_create("key", build) as entry:
+            assert (entry.path / "data").read_text() == "second"
+    except KeyError:
+        if os.getpid() != process:
+            os._exit(5)
+        raise
+
+
 def test_counts_are_kept_when_processes_have_ended(start: Start, tmp_path: Path) -> None:
     for _ in range(2):
         sharing = start(SHARING, "3", "4", "1", "0", "1")

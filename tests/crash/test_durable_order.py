@@ -93,6 +93,10 @@ class Disk:
         elif call.kind is Kind.LINK:
             self.files[call.target] = self.files[call.path]
             self.unsynced_names.add(call.target)
+        elif call.kind is Kind.RENAME:
+            self.files[call.target] = self.files.pop(call.path)
+            self.unsynced_names.discard(call.path)
+            self.unsynced_names.add(call.target)
         elif call.kind is Kind.UNLINK:
             self.files.pop(call.path, None)
             self.unsynced_names.discard(call.path)

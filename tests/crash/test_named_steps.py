@@ -32,14 +32,19 @@ MOMENTS = ("before", "after")
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 
 ELSEWHERE = {
+    *(step for step in STEPS if step.startswith(("file.", "folder."))),
+    "set_attributes",
+    "link",
+    "make_link",
     "publish_directory.create",
     "publish_directory.sync",
     "publish_directory.rename",
     "publish.rename",
     "stage.discard",
 }
-"""Steps of what is called from Python alone (tests/storage/test_atomic.py), of filesystems without
-hard links (tests/storage/test_local.py), and after a write that failed."""
+"""Steps of the cache (tests/cache/test_kills.py) and of transactions (tests/transaction), of what is
+called from Python alone (tests/storage/test_atomic.py), of filesystems without hard links
+(tests/storage/test_local.py), and after a write that failed."""
 
 
 def leave_finished(subject: Subject, folder: Path) -> None:

@@ -28,6 +28,7 @@ READERS = {
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
     "storage/locks.py": "since when a lock is held, as shown",
     "storage/memory.py": "a file's time of change, as on a disk",
+    "storage/memory_tree.py": "a folder's time of change, as on a disk",
 }
 """What reads the wall clock there, and what for."""
 

@@ -279,6 +279,8 @@ class Cache:
         return held
 
     def _unlock(self, key: str, lock: Held) -> None:
+        if not lock.is_open:
+            return  # A build was left in a process that was forked within it.
         with suppress(OSError):
             folders.remove_file(self._layout.lock(key))
         with suppress(OSError):

@@ -60,8 +60,12 @@ class Draft:
         return decode_manifest(manifest)[0].size
 
     def discard(self) -> None:
-        """Remove it, as far as that is possible; what is left a sweep will find."""
+        """Remove it, as far as that is possible; what is left a sweep will find. In a process
+        that was forked meanwhile it does nothing."""
         if hasattr(self, "held"):
-            self.held.release()
+            if not self.held.is_open:
+                return
+            with suppress(OSError):
+                self.held.release()
         with suppress(OSError):
             folders.remove_tree(self.path)

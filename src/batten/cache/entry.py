@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +13,19 @@ class CacheEntry:
 
     `path` is the folder; `is_hit` says that it was there already. Threads may share it."""
 
-    __slots__ = ("_close", "is_hit", "path")
+    __slots__ = ("_close", "_process", "is_hit", "path")
 
     def __init__(self, path: Path, *, is_hit: bool, close: Callable[[], None]) -> None:
         self.path = path
         self.is_hit = is_hit
         self._close: Callable[[], None] | None = close
+        self._process = os.getpid()
 
     def close(self) -> None:
-        """Say that it is no longer in use. May be repeated."""
+        """Say that it is no longer in use. May be repeated. In a forked process it does nothing:
+        the entry is in the hands of the one that took it."""
         close, self._close = self._close, None
-        if close is not None:
+        if close is not None and os.getpid() == self._process:
             close()
 
     def __enter__(self) -> CacheEntry:

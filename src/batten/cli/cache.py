@@ -18,6 +18,7 @@ _SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "each VERB takes PATH, --json and --help"
     commands = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, help_line in (
         ("show", "entries, bytes, counts, what is left over; reads only"),

@@ -150,7 +150,18 @@ def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
         missing=tuple(each.operation.path for each in seen.lost),
         findings=findings,
         exit_code=verdict.exit_code,
+        readers=_tell_readers(seen),
     )
+
+
+def _tell_readers(seen: TreeObservation) -> str:
+    if seen.lost:
+        return "what is damaged: keep them from it"
+    if seen.holder is not None:
+        return "a tree that may be changing; under batten.read_lock they wait"
+    if any(decision.step is not Step.NOTHING for decision in seen.decisions):
+        return "a change half done; batten.read_lock finishes or undoes it first"
+    return "the whole tree"
 
 
 def _judge(seen: TreeObservation) -> Verdict:
