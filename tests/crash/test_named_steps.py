@@ -42,8 +42,8 @@ ELSEWHERE = {
     "publish.rename",
     "stage.discard",
 }
-"""Steps of the cache (tests/cache/test_kills.py) and of transactions (tests/transaction), of what is
-called from Python alone (tests/storage/test_atomic.py), of filesystems without hard links
+"""Steps of the cache (tests/cache/test_kills.py) and of transactions (tests/transaction), of what
+is called from Python alone (tests/storage/test_atomic.py), of filesystems without hard links
 (tests/storage/test_local.py), and after a write that failed."""
 
 
