@@ -50,7 +50,7 @@ _DIFFERING = [
         (r"\bprocess \d+ on \S+", "process PID on HOST"),
         (r"\b[0-9a-f]{32,64}\b", "DIGEST"),
         (r"\b\d+(?:\.\d+)? (?:bytes|kB|MB|GB)\b", "SIZE"),
-        (r"\b\d+(?:\.\d+)? (?:seconds|s|minutes|hours)\b", "SECONDS"),
+        (r"\b\d+(?:\.\d+)? (?:seconds?|s|minutes|hours)\b", "SECONDS"),
         (r"\b(plan|prepare|publish|account)(\"?:?) \d+(?:\.\d+)?", r"\1\2 SECONDS"),
     )
 ]

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,7 +26,9 @@ SEED = "BATTEN_SEED"
 
 
 def pytest_configure() -> None:
-    """Choose the seed where none is given. The workers of xdist inherit it."""
+    """Choose the seed where none is given. The workers of xdist inherit it. A shell that starts
+    the tests in the background has them ignore Ctrl-C, and what they start would, too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
 
 

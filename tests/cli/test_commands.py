@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -220,6 +221,42 @@ def test_an_output_that_cannot_be_written_is_the_environment(job: Path) -> None:
             [*BATTEN, "diagnose", "out"], cwd=job, stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert (ended.returncode, b"Traceback" in ended.stderr) == (7, False)
+
+
+CLOSED = {"all": "<&- >&- 2>&-", "output": ">&-", "errors": "2>&-"}
+
+
+@pytest.mark.parametrize("redirection", CLOSED.values(), ids=CLOSED.keys())
+def test_closed_streams_change_no_outcome(tmp_path: Path, redirection: str) -> None:
+    (tmp_path / "job.py").write_text(JOB.replace("def measure(item):", PRINTS))
+    shell = shlex.join([*BATTEN, "run", "job.py", "--jobs", "1", "--json"])
+    ended = subprocess.run(f"{shell} {redirection}", shell=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 3
+    shell = shlex.join([*BATTEN, "verify", "out"])
+    ended = subprocess.run(f"{shell} {redirection}", shell=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 0
+    assert run("verify", "out", cwd=tmp_path).returncode == 0
+
+
+PRINTS = """def measure(item):
+    import os
+    os.write(1, b"to standard output")
+    os.write(2, b"to standard error")
+"""
+
+
+def test_errors_that_cannot_be_written_change_no_outcome(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(JOB)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*BATTEN, "run", "job.py", "--jobs", "1"], cwd=tmp_path, stderr=full, check=False
+        )
+    assert ended.returncode == 3
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([*BATTEN, "run", "job.py"], cwd=tmp_path, stderr=writing, check=False)
+    os.close(writing)
+    assert ended.returncode == 3
 
 
 def test_names_that_are_not_utf8_and_control_characters_are_escaped(tmp_path: Path) -> None:

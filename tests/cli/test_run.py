@@ -166,6 +166,7 @@ def test_parameters_are_converted_and_name_the_output(job: Folder) -> None:
         (["--param", "run_date"], "not of the form NAME=VALUE"),
         (["--param", "run_date=1", "--param", "run_date=2"], "is given twice"),
         (["--jobs", "0"], "jobs is 0"),
+        (["--jobs", "1001"], "jobs is 1001"),
         (["--jobs", "many"], "argument --jobs"),
         (["--resume", "sometimes"], "argument --resume"),
     ],

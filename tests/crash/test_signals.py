@@ -57,6 +57,19 @@ def start_waiting(start: Start, folder: Path) -> subprocess.Popen[str]:
     return run
 
 
+def test_a_signal_that_is_ignored_stays_so(start: Start, tmp_path: Path) -> None:
+    """As under `nohup`: the end of the terminal is not the end of the run."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = start_waiting(start, tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    run.send_signal(signal.SIGHUP)
+    (tmp_path / "go").open("w").close()
+    told, _ = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (0, "complete")
+
+
 @pytest.mark.parametrize(
     ("number", "whole_group"),
     [(signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, False)],

@@ -42,6 +42,7 @@ def test_one_of_two_is_busy(start: Start, tmp_path: Path) -> None:
     told, errors = busy.communicate(timeout=PATIENCE_SECONDS)
     assert (busy.returncode, json.loads(told)["status"]) == (EXIT_BUSY, "busy")
     assert len(errors.splitlines()) == 3
+    assert errors.startswith(f"'features' is in use by process {working.pid} ")
 
     late = start(tmp_path, *command)
     assert late.wait(PATIENCE_SECONDS) == EXIT_BUSY

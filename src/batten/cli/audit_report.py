@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from batten.inspect.audit import AuditReport
-from batten.model.audit_advice import count_of, show_key
+from batten.model.audit_advice import show_key
+from batten.model.counts import count_of
 
 _WIDTH = 80
 _KEYS_SHOWN = 5

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from batten.model.counts import count_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -120,7 +122,9 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
     emit_lines(escape(f"damaged {path}") for path in found.damaged[:_SHOWN])
     if len(found.damaged) > _SHOWN:
         emit_lines([f"and {len(found.damaged) - _SHOWN} more; --json lists them all"])
-    emit_lines([f"{found.entries} entries are whole, {show_bytes(found.bytes)}"])
+    emit_lines(
+        [f"{count_of(found.entries, 'whole entry', 'whole entries')}, {show_bytes(found.bytes)}"]
+    )
     if found.damaged:
         emit_lines([f"{len(found.damaged)} are damaged, {len(found.set_aside)} were set aside"])
     if not is_sound:
@@ -149,7 +153,9 @@ def _tell_cleaning(cleaning: Cleaning, is_json: bool) -> int:
         return 0
     verb = "would remove" if cleaning.is_dry_run else "removed"
     emit_lines(escape(f"{verb} {each.path} ({each.kind})") for each in cleaning.leftovers)
-    emit_lines([f"{verb} {len(cleaning.evicted)} entries, {show_bytes(size)}"])
+    emit_lines(
+        [f"{verb} {count_of(len(cleaning.evicted), 'entry', 'entries')}, {show_bytes(size)}"]
+    )
     emit_lines([f"{show_bytes(cleaning.bytes)} stay"])
     if cleaning.in_use:
         held = show_bytes(cleaning.held_over_budget)

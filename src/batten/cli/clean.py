@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.ages import parse_age
+from batten.model.counts import count_of
 
 NAME = "clean"
 HELP = "remove what dead runs left, and nothing else"
@@ -49,7 +50,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     verb = "would remove" if cleaning.is_dry_run else "removed"
     emit_lines(escape(f"{verb} {orphan.path}") for orphan in cleaning.removed)
-    emit_lines([f"{verb} {len(removed)} files of dead runs, {show_bytes(size)}"])
+    emit_lines([f"{verb} {count_of(len(removed), 'file')} of dead runs, {show_bytes(size)}"])
     if cleaning.kept:
         emit_lines([f"kept {cleaning.kept} that are younger, or may be the only copy"])
     return 0

@@ -10,6 +10,7 @@ from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
 from batten.inspect.sizes import show_age, show_bytes
 from batten.model.accounting import Accounts
+from batten.model.counts import count_of
 from batten.model.findings import Finding, Severity
 from batten.model.words import Action, State
 
@@ -34,7 +35,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
     if diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))
-        yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+        yield labelled("output", show_output(diagnosis))
     if diagnosis.state not in (State.NEW, State.COMPLETE):
         yield labelled("readers", f"see {diagnosis.readers}")
     for each in diagnosis.inputs:
@@ -82,6 +83,11 @@ def show_accounts(items: Accounts) -> str:
     return text
 
 
+def show_output(diagnosis: Diagnosis) -> str:
+    """`998 rows in 4 parts`."""
+    return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
+
+
 def list_findings(findings: Iterable[Finding], *, most: int = _FINDINGS_SHOWN) -> Iterator[str]:
     """The worst findings, and how many more there are. Notes are for the JSON."""
     order = list(Severity)
@@ -97,8 +103,7 @@ def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
     if not orphans:
         return
     size = show_bytes(sum(orphan.bytes for orphan in orphans))
-    noun = "file" if len(orphans) == 1 else "files"
-    yield labelled("orphans", f"{len(orphans)} {noun} of dead runs, {size}")
+    yield labelled("orphans", f"{count_of(len(orphans), 'file')} of dead runs, {size}")
     for orphan in orphans[:_ORPHANS_SHOWN]:
         owner = f", of {orphan.owner}" if orphan.owner else ""
         size, age = show_bytes(orphan.bytes), show_age(orphan.age_seconds)

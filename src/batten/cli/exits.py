@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import NamedTuple
 
-from batten.cli.output import emit_object, escape, flush_output, settle_output
+from batten.cli.output import emit_object, escape, flush_output, settle_output, tell
 from batten.errors import (
     BattenError,
     BusyError,
@@ -68,7 +67,7 @@ def _show_any(error: BaseException, is_json: bool) -> int:
             "Interrupted.", safe="What is committed stays.", next="Run the same command again."
         )
         return _show(interruption, is_json)
-    traceback.print_exception(error)
+    tell("".join(traceback.format_exception(error)).rstrip("\n"))
     return _show(_explain(error), is_json)
 
 
@@ -83,10 +82,10 @@ def _explain(error: BaseException) -> FailedRunError:
 def _show(error: BattenError, is_json: bool) -> int:
     ending = find_ending(error)
     if isinstance(error, FailedRunError) and error.trace:
-        print(error.trace.rstrip("\n"), file=sys.stderr)
+        tell(error.trace.rstrip("\n"))
     for line in (error.what, error.safe, error.next):
         if line:
-            print(escape(line), file=sys.stderr)
+            tell(escape(line))
     if is_json:
         told = {"what": error.what, "safe": error.safe, "next": error.next}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from batten.model.counts import count_of
+
 NAME = "export"
 HELP = "write all rows to one file: JSON Lines, CSV or Parquet"
 
@@ -39,5 +41,5 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         return 0
     rest = "" if dataset.is_complete else "; the output is not complete"
-    emit_lines([escape(f"{arguments.to}: {rows:,} rows of {dataset.path}{rest}")])
+    emit_lines([escape(f"{arguments.to}: {count_of(rows, 'row')} of {dataset.path}{rest}")])
     return 0

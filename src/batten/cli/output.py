@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +14,26 @@ if TYPE_CHECKING:
 
 
 def prepare_streams() -> None:
-    """Names that are not UTF-8 are shown escaped rather than ending the command."""
+    """Standard streams that were handed over closed lead nowhere, so that no file of the dataset
+    gets their number. Names that are not UTF-8 are shown escaped rather than ending the command."""
+    for descriptor in (0, 1, 2):
+        _ensure_open(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _ensure_open(descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, descriptor)
+        if null != descriptor:
+            os.close(null)
+        os.set_inheritable(descriptor, True)
 
 
 def emit_object(value: dict[str, Any]) -> None:
@@ -33,6 +50,12 @@ def emit_lines(lines: Iterable[str]) -> None:
             sys.stdout.write(line + "\n")
     except OSError as error:
         settle_output(error)
+
+
+def tell(text: str) -> None:
+    """Print a line for people on standard error. That nobody can read it changes no outcome."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def escape(text: str) -> str:

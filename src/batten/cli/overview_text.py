@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.cli.diagnosis_text import labelled, list_findings, show_accounts, show_output
 from batten.cli.output import escape
 from batten.inspect.runs import RunLog
 from batten.inspect.show import Overview
+from batten.model.counts import count_of
 
 _QUARANTINED_SHOWN = 10
 _RUNS_SHOWN = 5
@@ -34,7 +35,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
     diagnosis = overview.diagnosis
     yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
     yield labelled("items", show_accounts(diagnosis.items))
-    yield labelled("output", f"{diagnosis.rows} rows in {diagnosis.parts} parts")
+    yield labelled("output", show_output(diagnosis))
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"
@@ -54,7 +55,7 @@ def _show_run(run: RunLog) -> str:
         return f"{run.run}  killed, or still at work"
     text = f"{run.run}  {run.stop.get('status')}"
     executed, adopted = run.stop.get("executed_items"), run.stop.get("adopted_items")
-    text += f": {executed} items executed, {adopted} adopted"
+    text += f": {count_of(executed, 'item')} executed, {adopted} adopted"
     seconds = run.stop.get("seconds")
     if isinstance(seconds, dict) and seconds:
         text += "; seconds: " + ", ".join(f"{stage} {spent}" for stage, spent in seconds.items())

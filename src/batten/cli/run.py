@@ -8,7 +8,9 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from batten.cli.output import emit_object, escape, tell
 from batten.errors import UsageError
+from batten.model.counts import count_of
 
 if TYPE_CHECKING:
     from batten.engine.report import Finalized, Report
@@ -67,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_object
     from batten.cli.progress import choose_progress
     from batten.engine.job import load_job
 
@@ -90,7 +91,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_object(report.to_json())
     else:
-        print("\n".join(describe_report(report)), file=sys.stderr)
+        tell("\n".join(describe_report(report)))
     is_done = report.status != "planned"
     return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
 
@@ -126,9 +127,9 @@ def describe_report(report: Report) -> list[str]:
     """The end of a run, for people."""
     accounts = report.accounts
     if accounts is None:
-        return [f"{report.path}: {report.status}."]
+        return [f"{escape(report.path)}: {report.status}."]
     pending = accounts.pending + accounts.staged
-    counts = f"{accounts.committed:,} committed ({report.rows:,} rows)"
+    counts = f"{accounts.committed:,} committed ({count_of(report.rows, 'row')})"
     for count, word in (
         (accounts.filtered, "filtered"),
         (accounts.quarantined, "quarantined"),
@@ -137,7 +138,10 @@ def describe_report(report: Report) -> list[str]:
     ):
         if count:
             counts += f", {count:,} {word}"
-    lines = [f"{report.path}: {_TITLES[report.status]}", f"  {accounts.source:,} items: {counts}"]
+    lines = [
+        f"{escape(report.path)}: {_TITLES[report.status]}",
+        f"  {count_of(accounts.source, 'item')}: {counts}",
+    ]
     if report.status in ("complete", "limited"):
         seconds = sum(report.seconds.get(stage, 0.0) for stage in ("plan", "prepare", "account"))
         lines.append(
@@ -150,18 +154,18 @@ def describe_report(report: Report) -> list[str]:
     if accounts.source == 0:
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
-        lines.append(f"  see why: batten show {shlex.quote(report.path)}")
+        lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
     return lines
 
 
 def _describe_finalized(finalized: Finalized) -> str:
     told = {
-        "complete": f"finalized, {finalized.rows:,} rows",
-        "nothing-to-do": f"up to date, {finalized.rows:,} rows",
+        "complete": f"finalized, {count_of(finalized.rows, 'row')}",
+        "nothing-to-do": f"up to date, {count_of(finalized.rows, 'row')}",
         "limited": "not finalized: the run was limited",
         "planned": "would be finalized",
     }
-    return f"  {finalized.path}: {told[finalized.status]}"
+    return f"  {escape(finalized.path)}: {told[finalized.status]}"
 
 
 _TITLES = {

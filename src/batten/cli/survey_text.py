@@ -8,6 +8,7 @@ from batten.cli.diagnosis_text import labelled
 from batten.cli.output import escape
 from batten.inspect.diagnose import Diagnosis
 from batten.inspect.survey import Survey
+from batten.model.counts import count_of
 from batten.model.words import Action, State
 
 _ROWS_SHOWN = 40
@@ -16,9 +17,8 @@ _ROWS_SHOWN = 40
 def list_lines(survey: Survey) -> Iterator[str]:
     """The counts, then a table: what needs something comes first."""
     total = len(survey.diagnoses)
-    noun = "output" if total == 1 else "outputs"
     counts = ", ".join(f"{count} {state.value}" for state, count in survey.counts.items())
-    yield f"{total} {noun}: {counts}"
+    yield f"{count_of(total, 'output')}: {counts}"
     rows = survey.urgent_first()
     shown = rows[:_ROWS_SHOWN]
     width = max((len(each.state.value) for each in shown), default=0)
@@ -34,11 +34,11 @@ def list_lines(survey: Survey) -> Iterator[str]:
 
 def _tell(diagnosis: Diagnosis) -> str:
     items = diagnosis.items
-    done = f"{items.source - items.pending - items.staged} of {items.source} items"
+    done = f"{items.source - items.pending - items.staged} of {count_of(items.source, 'item')}"
     if diagnosis.state is State.NEW:
         return "missing: nothing is there"
     if diagnosis.action is Action.NOTHING:
-        return f"{diagnosis.rows} rows"
+        return count_of(diagnosis.rows, "row")
     if diagnosis.state is State.RUNNING and diagnosis.holder:
         return f"{done}; process {diagnosis.holder.pid or 'unknown'}: leave it alone"
     if diagnosis.state is State.INTERRUPTED:

@@ -10,6 +10,7 @@ from batten.cli.output import escape
 from batten.inspect.diagnose import list_finding
 from batten.inspect.sizes import show_bytes
 from batten.inspect.verify import Verification
+from batten.model.counts import count_of
 from batten.model.findings import Severity
 
 _FINDINGS_SHOWN = 20
@@ -38,7 +39,7 @@ def list_lines(verification: Verification) -> Iterator[str]:
     diagnosis = verification.diagnosis
     yield escape(f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}")
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
-    yield labelled("read", f"{how} of {verification.parts} parts")
+    yield labelled("read", f"{how} of {count_of(verification.parts, 'part')}")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
     if diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))

@@ -16,6 +16,7 @@ from batten.model.accounting import (
     find_plan_gap,
     tally_outcomes,
 )
+from batten.model.counts import count_of
 from batten.model.coverage import count_items
 from batten.model.findings import Code, Finding, Severity, find_worst
 from batten.model.names import StagedChunk, StagedFile, find_staged
@@ -139,7 +140,7 @@ def _find_fault(
         )
     quarantined = tally_outcomes(claim.outcomes)[2]
     if quarantined and batch not in observation.quarantine:
-        evidence = f"it is gone; {quarantined} items were quarantined"
+        evidence = f"it is gone; {count_of(quarantined, 'quarantined item')} lay in it"
         return Finding(
             code=Code.LOST_QUARANTINE,
             path=layout.quarantined(batch),
@@ -171,7 +172,11 @@ def _find_lost(observation: Observation, batches: int) -> Iterator[Finding]:
     layout, parts = observation.layout, observation.parts
     for batch in sorted(observation.recorded.difference(parts)):
         claim = observation.claims.get(batch)
-        held = f"; it held {claim.rows} rows of {claim.items} items" if claim else ""
+        held = (
+            f"; it held {count_of(claim.rows, 'row')} of {count_of(claim.items, 'item')}"
+            if claim
+            else ""
+        )
         yield Finding(
             code=Code.LOST_PART,
             path=layout.part(batch),

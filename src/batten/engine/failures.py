@@ -11,6 +11,7 @@ from batten.engine.tasks import Sealed
 from batten.errors import FailedRunError
 from batten.executors.base import Died
 from batten.model.accounting import tally_outcomes
+from batten.model.counts import count_of
 
 KEPT = "Everything that was finished is kept."
 
@@ -87,7 +88,7 @@ class Failures:
         if most is not None and self.quarantined > most:
             last = f" The last: {first.error}" if first is not None else ""
             raise self._fail(
-                f"{self.quarantined} items failed, and quarantine_max is {most}.{last}",
+                f"{count_of(self.quarantined, 'item')} failed, and quarantine_max is {most}.{last}",
                 f"Mend the cause, then try them again: {self._context.again_retrying}; "
                 f"or allow more, and: {self._context.again}",
                 first.trace if first is not None else "",

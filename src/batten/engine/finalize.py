@@ -27,9 +27,8 @@ from batten.model.names import Layout
 from batten.model.published import decode_published
 from batten.model.records import Completion, Fingerprint, Unreadable, decode_record
 from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
-from batten.storage.upkeep import delete_orphans
+from batten.storage.upkeep import delete_orphans, take_lock
 
 MADE_OF = "finalized from"
 """The part of the fingerprint that names the first dataset."""
@@ -180,7 +179,7 @@ def _bring_up_to_date(context: Context, target: Target) -> Finalized:
     if storage.find(layout.control) is None:
         _look(target)
         storage.ensure_folder(layout.control)
-    with storage.lock(layout.lock, current_holder()):
+    with take_lock(storage, layout, inner.path):
         roll_forward(storage, layout)
         observation, judgement = _look(target)
         delete_orphans(storage, [entry.name for entry in judgement.orphans])

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Resume = Literal["if_possible", "always", "never"]
 ExecutorName = Literal["processes", "threads", "serial"]
 
+JOBS_MAX = 1000
+"""More processes than that are a slip of the finger, and would take all memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -295,7 +298,7 @@ class Pipeline:
         from batten.engine.run import run_pipeline
 
         if jobs is not None:
-            check_count("jobs", jobs, at_least=1)
+            check_count("jobs", jobs, at_least=1, at_most=JOBS_MAX)
         if limit is not None:
             check_count("limit", limit, at_least=0)
         for name, value, allowed in (

@@ -12,6 +12,7 @@ from typing import Any
 from batten.engine.key_index import KeyIndex
 from batten.engine.plan import Plan
 from batten.errors import CorruptError, RefusedError
+from batten.model.counts import count_of
 from batten.model.keys import describe_keys
 from batten.model.names import Layout
 from batten.model.records import Segment, encode_record
@@ -116,7 +117,7 @@ def _extend_by_count(
 def _refuse_shrunk(plan: Plan, count: int) -> None:
     if count < plan.items:
         raise RefusedError(
-            f"The source has {count} items, but {plan.items} are planned.",
+            f"The source has {count_of(count, 'item')}, but {plan.items} are planned.",
             safe="Nothing was changed; what is committed stays.",
             next="Give the source its items back; or compute all anew (--fresh).",
         )

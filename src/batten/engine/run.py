@@ -28,18 +28,19 @@ from batten.engine.progress import Progress, Silent
 from batten.engine.report import Report
 from batten.engine.run_log import RunLog
 from batten.engine.step import check_steps
-from batten.errors import BattenError, BusyError, InconsistentError, InterruptedRunError, UsageError
+from batten.errors import BattenError, InconsistentError, InterruptedRunError, UsageError
 from batten.model.accounting import Accounts, close_accounts
+from batten.model.counts import count_of
 from batten.model.findings import Severity, find_worst
-from batten.model.names import Layout
+from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.locks import busy_error
 from batten.storage.publishing import create
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
-from batten.storage.upkeep import delete_orphans
+from batten.storage.upkeep import delete_orphans, take_lock
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
@@ -110,7 +111,7 @@ def _run(context: Context) -> Report:
         if context.storage.find(context.layout.control) is None:
             look(context, fingerprint, work)
             context.storage.ensure_folder(context.layout.control)
-        stack.enter_context(context.storage.lock(context.layout.lock, current_holder()))
+        stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
         roll_forward(context.storage, context.layout)
         if context.options.is_fresh:
@@ -165,11 +166,7 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
 def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
     holder = context.storage.observe_lock(context.layout.lock)
     if holder is not None:
-        raise BusyError(
-            f"A live run holds {context.path}: process {holder.pid} on {holder.host}.",
-            safe="It is safe to wait for it.",
-            next=f"Run: batten diagnose {context.path}",
-        )
+        raise busy_error(context.path + CONTROL_SUFFIX, holder)
     dataset = look(context, fingerprint, work)
     plan = plan_of(context, dataset)
     new = count_new_items(context.pipeline.source, plan, context.options.limit)
@@ -262,7 +259,7 @@ def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
         ]
         raise InconsistentError(
             f"The accounts do not close: {closed[0].path}: {closed[0].evidence}; "
-            f"{len(missing)} items are not accounted for: {', '.join(missing[:5])}.",
+            f"not accounted for: {count_of(len(missing), 'item')}, {', '.join(missing[:5])}.",
             safe="Nothing was deleted, and the dataset is not marked complete.",
             next=f"Run: batten diagnose {context.path}",
             missing=tuple(missing),

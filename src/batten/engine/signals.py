@@ -15,7 +15,8 @@ EXIT_INTERRUPTED = 75
 class StopSignals:
     """While entered, `received` is the name of the signal that asks to stop, or None.
 
-    Outside of the main thread there are no signals to be had, and nothing is changed."""
+    A signal that is ignored stays so: `nohup` outlives its terminal. Outside of the main thread
+    there are no signals to be had, and nothing is changed."""
 
     def __init__(self) -> None:
         self.received: str | None = None
@@ -24,7 +25,8 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
-                self._previous[number] = signal.signal(number, self._receive)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(

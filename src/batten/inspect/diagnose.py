@@ -22,6 +22,7 @@ from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.inspect.runs import list_runs, read_run
 from batten.inspect.sizes import show_bytes
 from batten.model.accounting import Accounts
+from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Holder
@@ -180,8 +181,8 @@ def _tell_readers(place: Place, observation: Observation, judgement: Judgement) 
     if judgement.verdict.state in (State.UNKNOWN, State.RECOVERY_PENDING):
         return "what lies there now"
     rows, parts = judgement.rows, len(observation.parts)
-    noun = "part" if parts == 1 else "parts"
-    return f"{rows} rows in {parts} {noun}, each whole" if parts else "an empty folder"
+    told = f"{count_of(rows, 'row')} in {count_of(parts, 'part')}, each whole"
+    return told if parts else "an empty folder"
 
 
 def find_missing(place: Place, observation: Observation, judgement: Judgement) -> tuple[str, ...]:
@@ -251,7 +252,7 @@ def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> 
     items = judgement.accounts
     control = place.control
     finished = items.committed + items.filtered + items.quarantined + items.staged
-    again = f"deleting {control}: {finished} finished items would be computed again"
+    again = f"deleting {control}: {count_of(finished, 'finished item')} would be computed again"
     return {
         State.NEW: "nothing",
         State.RUNNING: f"deleting or changing anything in {place.path} or {control} meanwhile",
@@ -276,10 +277,10 @@ def _name_reason(
     return {
         State.NEW: "there is no output and no control folder",
         State.RUNNING: "a live process holds the lock",
-        State.COMPLETE: f"the accounts of {items.source} items are closed",
+        State.COMPLETE: f"the accounts of {count_of(items.source, 'item')} are closed",
         State.COMPLETE_WITH_ORPHANS: (
-            f"the accounts of {items.source} items are closed; "
-            f"a dead run left {len(judgement.orphans)} throwaway files"
+            f"the accounts of {count_of(items.source, 'item')} are closed; "
+            f"a dead run left {count_of(len(judgement.orphans), 'throwaway file')}"
         ),
         State.RECOVERY_PENDING: "a new dataset is complete; it takes the place of the old one",
     }[state]
@@ -293,7 +294,7 @@ def _reason_of_damage(state: State, findings: tuple[Finding, ...]) -> str:
         State.UNKNOWN: Severity.UNKNOWN,
     }[state]
     worst = [finding for finding in findings if finding.severity is severity]
-    more = f"; and {len(worst) - 1} more findings" if len(worst) > 1 else ""
+    more = f"; and {count_of(len(worst) - 1, 'more finding')}" if len(worst) > 1 else ""
     return f"{worst[0].path}: {worst[0].evidence}{more}"
 
 
@@ -303,7 +304,7 @@ def _reason_of_interruption(observation: Observation, judgement: Judgement) -> s
         return "a run began and ended before it had planned what there is to do"
     if items.pending or items.staged:
         open_items = items.pending + items.staged
-        reason = f"{open_items} of {items.source} items are not published yet"
+        reason = f"{open_items} of {count_of(items.source, 'item')} not published yet"
     else:
         reason = "every batch is published, but the accounts are not closed yet"
     if observation.segments[-1].is_limited:

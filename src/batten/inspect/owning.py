@@ -8,13 +8,13 @@ from batten.errors import RefusedError
 from batten.inspect.place import Place
 from batten.model.words import State
 from batten.storage.base import Lock
-from batten.storage.locks import current_holder
+from batten.storage.upkeep import take_lock
 
 
 def hold_lock(place: Place, observation: Observation) -> Lock:
     """The lock of an output that is batten's; raises `BusyError`, or `RefusedError` for another."""
     refuse_unknown(place, judge(observation))
-    return place.storage.lock(place.layout.lock, current_holder())
+    return take_lock(place.storage, place.layout, place.path)
 
 
 def refuse_pending(place: Place, judgement: Judgement) -> None:

@@ -19,6 +19,7 @@ from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
 from batten.inspect.runs import RunSummary, list_runs, read_run
 from batten.model.accounting import Accounts
+from batten.model.counts import count_of
 from batten.model.words import State
 from batten.storage.locks import busy_error
 
@@ -47,7 +48,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         rest = "" if self.is_complete else ", not complete"
-        return f"<Dataset {self.path}: {self.count_rows()} rows{rest}>"
+        return f"<Dataset {self.path}: {count_of(self.count_rows(), 'row')}{rest}>"
 
     @property
     def path(self) -> str:

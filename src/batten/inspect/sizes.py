@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from batten.model.counts import count_of
+
 
 def show_bytes(count: int) -> str:
     """`217.4 MB`: decimal, as `df -H` and disk makers count."""
@@ -20,4 +22,4 @@ def show_age(seconds: float) -> str:
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} seconds"
+    return count_of(round(max(seconds, 0)), "second")

@@ -12,6 +12,7 @@ from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys
 from batten.model.accounting import Plan, PlannedBatch
+from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
 from batten.model.published import Published
 from batten.model.records import Unreadable
@@ -88,7 +89,10 @@ class PartVerifier:
         self, table: Any, claim: Published, planned: PlannedBatch
     ) -> Iterator[tuple[Code, str]]:
         if table.num_rows != claim.rows:
-            yield Code.ROWS_DIFFER, f"it has {table.num_rows} rows; {claim.rows} were recorded"
+            yield (
+                Code.ROWS_DIFFER,
+                f"it has {count_of(table.num_rows, 'row')}; {claim.rows} were recorded",
+            )
         config = self._observation.config
         column = config.key_column if config is not None else table.column_names[0]
         if column and column not in table.column_names:
@@ -147,9 +151,9 @@ def _describe_difference(found: list[Any], wanted: list[Any]) -> str:
     missing = sorted(set(wanted).difference(found), key=str)
     extra = sorted(set(found).difference(wanted), key=str)
     if missing:
-        return f"{len(missing)} keys of the plan have no row, {missing[0]!r} first"
+        return f"no row for {count_of(len(missing), 'key')} of the plan, {missing[0]!r} first"
     if extra:
-        return f"{len(extra)} keys are there that the plan has not, {extra[0]!r} first"
+        return f"{count_of(len(extra), 'key')} that the plan has not, {extra[0]!r} first"
     return "its keys are not in the order of the plan"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
@@ -72,7 +73,7 @@ def find_plan_gap(layout: Layout, segments: Sequence[Segment]) -> Finding | None
         elif segment.items < 0 or segment.batch_size < 1 or segment.duplicates < duplicates:
             evidence = "its numbers are impossible"
         elif segment.is_keyed and len(segment.keys) != segment.batches:
-            evidence = f"it describes the keys of {len(segment.keys)} batches of {segment.batches}"
+            evidence = f"it describes the keys of {len(segment.keys)} of {segment.batches} batches"
         if evidence is not None:
             return Finding(code=Code.PLAN_GAP, path=layout.segment(number), evidence=evidence)
         batch += segment.batches
@@ -125,7 +126,7 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     if claim.batch != planned.batch:
         return f"it is of batch {claim.batch}, not {planned.batch}"
     if claim.items != planned.items:
-        return f"it accounts for {claim.items} items; the plan has {planned.items}"
+        return f"it accounts for {count_of(claim.items, 'item')}; the plan has {planned.items}"
     if claim.keys != planned.keys:
         return "its keys are not those of the plan"
     try:
@@ -135,7 +136,7 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     if committed + filtered + quarantined != claim.items:
         return f"its outcomes are {committed + filtered + quarantined}, its items {claim.items}"
     if claim.rows < committed or (claim.rows and not committed):
-        return f"it has {claim.rows} rows of {committed} committed items"
+        return f"it has {count_of(claim.rows, 'row')} of {count_of(committed, 'committed item')}"
     return None
 
 
@@ -193,7 +194,7 @@ def _find_difference(layout: Layout, planned: PlannedBatch, claim: Claim | None)
         return Finding(
             code=Code.LOST_PART,
             path=layout.part(batch),
-            evidence=f"its {planned.items} items are not published",
+            evidence=f"{count_of(planned.items, 'item')} not published",
             batch=batch,
         )
     evidence = find_mismatch(planned, claim)
@@ -209,7 +210,7 @@ def beyond_plan(layout: Layout, batch: int, plan: Plan) -> Finding:
     return Finding(
         code=Code.BEYOND_PLAN,
         path=layout.part(batch),
-        evidence=f"the plan has only {plan.batches} batches; is "
+        evidence=f"the plan has only {count_of(plan.batches, 'batch', 'batches')}; is "
         f"{layout.segment(len(plan.segments))} gone?",
         batch=batch,
     )

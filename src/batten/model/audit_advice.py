@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batten.model.audit import Audit, MissingPlace, StagedKeys
+from batten.model.counts import count_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,6 @@ def advise(audit: Audit, files: AuditedFiles) -> Advice:
         hints=(*_hint_at_cause(audit, files), *_hint_at_files(audit, files)),
         next=tuple(_list_steps(audit, files)),
     )
-
-
-def count_of(number: int, noun: str) -> str:
-    """A number with its noun: "1 key", "1,000 keys"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show_key(key: str, *, characters_max: int = 60) -> str:

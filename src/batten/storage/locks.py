@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -104,7 +105,8 @@ def busy_error(control: str, holder: Holder | None) -> BusyError:
     return BusyError(
         f"{output!r} is in use by {_describe_holder(holder)}.",
         safe="Nothing was changed. It is safe to wait; do not delete the lock.",
-        next=f"Run the same command again when that has ended; meanwhile: batten diagnose {output}",
+        next="Run the same command again when that has ended; meanwhile: "
+        f"batten diagnose {shlex.quote(output)}",
     )
 
 

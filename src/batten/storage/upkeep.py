@@ -7,15 +7,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from batten.errors import CorruptError
+from batten.errors import BusyError, CorruptError
 from batten.model.footer import decode_part
-from batten.model.names import Layout
+from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.model.outcomes import count_outcomes
 from batten.model.published import decode_published
 from batten.model.records import CommitRecord, Unreadable, encode_record
 from batten.model.words import Outcome
-from batten.storage.base import Storage
+from batten.storage.base import Lock, Storage
+from batten.storage.locks import busy_error, current_holder
 from batten.storage.publishing import create_many, set_aside
+
+
+def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
+    """The lock of an output, which a message calls `output`. Raises `BusyError`."""
+    try:
+        return storage.lock(layout.lock, current_holder())
+    except BusyError:
+        raise busy_error(output + CONTROL_SUFFIX, storage.observe_lock(layout.lock)) from None
 
 
 def rebuild_records(
