@@ -30,6 +30,9 @@ from pathlib import Path
 from batten.crashlab.faults import Fault, KillBefore, Meanwhile
 from batten.crashlab.laboratory import run_traced
 
+_SOURCES = Path(__file__).parents[1] / "src"
+"""What a document says is held against the sources beside it, whatever is installed."""
+
 _PIECE = re.compile(
     r"^```console\n(?P<console>.*?)^```$"
     r"|^```python\n(?P<python># (?P<name>[\w.-]+)\n.*?)^```$"
@@ -85,6 +88,7 @@ class Session:
         shell = ["bash", "-c", f"exec 2>&1; {command}"]
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(_SOURCES),
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
         }

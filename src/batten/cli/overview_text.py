@@ -54,7 +54,7 @@ def _show_run(run: RunLog) -> str:
     if run.stop is None:
         return f"{run.run}  killed, or still at work"
     text = f"{run.run}  {run.stop.get('status')}"
-    executed, adopted = run.stop.get("executed_items"), run.stop.get("adopted_items")
+    executed, adopted = run.stop.get("executed_items", 0), run.stop.get("adopted_items", 0)
     text += f": {count_of(executed, 'item')} executed, {adopted} adopted"
     seconds = run.stop.get("seconds")
     if isinstance(seconds, dict) and seconds:
