@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.ages import parse_age
 from batten.cli.main import COMMANDS, guard, main
+from batten.cli.units import parse_age
 from batten.errors import (
     BattenError,
     BusyError,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from batten.dataset.runs import read_run
 from batten.inspect.diagnose import diagnose
 from batten.inspect.outlook import Likelihood, foresee, gather_evidence, list_hints
-from batten.inspect.runs import read_run
 from batten.sources.inputs import look_at_input
 from batten.storage.local import LocalStorage
 from batten.storage.machine import Machine

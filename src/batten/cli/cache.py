@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from batten.cli.units import parse_size
 from batten.model.counts import count_of
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 NAME = "cache"
 HELP = "look at a cache, clear it up, read it through"
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SHOWN = 20
 
 
@@ -46,14 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `1000`, `500M`, `20G`; raises as argparse wants it."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS and text else (text, "")
-    if not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1000, 500M or 20G")
-    return int(number) * _UNITS[unit]
-
-
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cache.inspection import clean_cache, show_cache, verify_cache
 
@@ -77,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _tell_overview(overview: Overview, is_json: bool) -> int:
     from batten.cli.diagnosis_text import labelled
     from batten.cli.output import emit_lines, emit_object, escape
-    from batten.inspect.sizes import show_bytes
+    from batten.model.sizes import show_bytes
 
     counts = overview.counts
     if is_json:
@@ -113,7 +105,7 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
 
 def _tell_verification(found: Verification, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object, escape
-    from batten.inspect.sizes import show_bytes
+    from batten.model.sizes import show_bytes
 
     is_sound = len(found.damaged) == len(found.set_aside)
     if is_json:
@@ -134,7 +126,7 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
 
 def _tell_cleaning(cleaning: Cleaning, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object, escape
-    from batten.inspect.sizes import show_bytes
+    from batten.model.sizes import show_bytes
 
     size = sum(each.bytes for each in cleaning.evicted)
     if is_json:

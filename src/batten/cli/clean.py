@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from batten.cli.ages import parse_age
+from batten.cli.units import parse_age
 from batten.model.counts import count_of
 
 NAME = "clean"
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object, escape
     from batten.inspect.clean import clean_output
     from batten.inspect.place import locate_output
-    from batten.inspect.sizes import show_bytes
+    from batten.model.sizes import show_bytes
 
     place = locate_output(arguments.path)
     cleaning = clean_output(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from batten.cli.ages import parse_age
+from batten.cli.units import parse_age
 from batten.errors import UsageError
 
 TYPE_CHECKING = False

@@ -8,10 +8,10 @@ from itertools import islice
 from batten.cli.output import escape
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
-from batten.inspect.sizes import show_age, show_bytes
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.findings import Finding, Severity
+from batten.model.sizes import show_age, show_bytes
 from batten.model.words import Action, State
 
 _FINDINGS_SHOWN = 5

@@ -7,7 +7,7 @@ from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts, show_output
 from batten.cli.output import escape
-from batten.inspect.runs import RunLog
+from batten.dataset.runs import RunLog
 from batten.inspect.show import Overview
 from batten.model.counts import count_of
 

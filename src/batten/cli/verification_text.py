@@ -8,10 +8,10 @@ from typing import Any
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
 from batten.cli.output import escape
 from batten.inspect.diagnose import list_finding
-from batten.inspect.sizes import show_bytes
 from batten.inspect.verify import Verification
 from batten.model.counts import count_of
 from batten.model.findings import Severity
+from batten.model.sizes import show_bytes
 
 _FINDINGS_SHOWN = 20
 

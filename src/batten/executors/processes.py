@@ -30,6 +30,7 @@ from batten.executors.marks import (
     TimedMark,
     clear_record,
 )
+from batten.executors.memory import LOOK_SECONDS, tell_excess
 from batten.executors.nursery import News, Nursery, NurseryGoneError, Tell, kill_group
 from batten.executors.replies import decode_reply
 from batten.executors.worker import flush_output, run_worker
@@ -50,7 +51,8 @@ _AGAIN = "Run the same command again."
 
 class _Worker:
     """What the driver knows of a worker. `assigned` holds the tasks it was given and has not
-    answered, in order, pickled; `pid` is None until the nursery has told it."""
+    answered, in order, pickled; `pid` is None until the nursery has told it; `excess` says why it
+    was killed for the memory that it took."""
 
     def __init__(self, slot: int, tasks: int, results: int, record: memoryview) -> None:
         self.slot = slot
@@ -63,6 +65,7 @@ class _Worker:
         self.pid: int | None = None
         self.is_ending = False
         self.overdue: TimedOut | None = None
+        self.excess = ""
 
 
 class ProcessExecutor:
@@ -71,6 +74,8 @@ class ProcessExecutor:
     `work` and all that it refers to is inherited by fork at `start`; only tasks and results are
     pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`. Where
     items have limits of their own, it is the shortest.
+    `memory_bytes_max` is how much a worker may use, with all that it starts; one that uses more is
+    killed, which is a death like any other.
     `in_flight` names a file to be made for the marks (see `marks`). With `stdout_to_stderr` what
     workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
     """
@@ -82,12 +87,15 @@ class ProcessExecutor:
         jobs: int,
         *,
         timeout_seconds: float | None = None,
+        memory_bytes_max: int | None = None,
         in_flight: Path | None = None,
         stdout_to_stderr: bool = False,
         prefetch: int = 1,
     ) -> None:
         self._jobs = jobs
         self._timeout_seconds = timeout_seconds
+        self._memory_bytes_max = memory_bytes_max
+        self._memory_due = 0.0
         self._in_flight = in_flight
         self._stdout_to_stderr = stdout_to_stderr
         self._prefetch = prefetch
@@ -144,13 +152,11 @@ class ProcessExecutor:
         while not self._events and self._outstanding:
             if self._failure is not None:
                 raise self._failure
-            seconds = self._kill_overdue()
-            if until is None:
-                self._turn(seconds)
-                continue
-            left = max(0.0, until - monotonic())
-            self._turn(left if seconds is None else min(left, seconds))
-            if monotonic() >= until:
+            waits = [self._kill_overdue(), self._kill_overgrown()]
+            if until is not None:
+                waits.append(max(0.0, until - monotonic()))
+            self._turn(min((wait for wait in waits if wait is not None), default=None))
+            if until is not None and monotonic() >= until:
                 break
         events, self._events = self._events, []
         self._outstanding -= len(events)
@@ -281,6 +287,7 @@ class ProcessExecutor:
         if worker.results in self._by_pipe:
             self._read(worker)
         task_id, item = worker.record[TASK], worker.record[ITEM]
+        cause = worker.excess or cause
         self._count_stillborn(task_id == NO_TASK, cause)
         overdue = worker.overdue
         if overdue is None and worker.assigned.pop(task_id, None) is not None:
@@ -337,6 +344,20 @@ class ProcessExecutor:
             else:
                 next_seconds = min(next_seconds, limit - seconds)
         return next_seconds
+
+    def _kill_overgrown(self) -> float | None:
+        """Kill workers that use too much memory; in how many seconds to look again."""
+        if self._memory_bytes_max is None:
+            return None
+        now = monotonic()
+        if now >= self._memory_due:
+            self._memory_due = now + LOOK_SECONDS
+            for worker in self._workers.values():
+                if worker.pid is not None and not worker.is_ending:
+                    worker.excess = tell_excess(worker.pid, self._memory_bytes_max)
+                    if worker.excess:
+                        self._kill(worker)
+        return self._memory_due - now
 
     def _kill(self, worker: _Worker) -> None:
         worker.is_ending = True

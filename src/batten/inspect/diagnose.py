@@ -9,6 +9,7 @@ from typing import Any
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
+from batten.dataset.runs import list_runs, read_run
 from batten.errors import StorageError
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
@@ -19,13 +20,12 @@ from batten.inspect.outlook import (
 )
 from batten.inspect.place import Place, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
-from batten.inspect.runs import list_runs, read_run
-from batten.inspect.sizes import show_bytes
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Holder
+from batten.model.sizes import show_bytes
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry

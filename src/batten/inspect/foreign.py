@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
-from batten.inspect.sizes import show_age, show_bytes
 from batten.inspect.survey import Survey
 from batten.model.accounting import Accounts
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.records import Holder
 from batten.model.run_keys import fill_in, list_runs_of
+from batten.model.sizes import show_age, show_bytes
 from batten.model.words import State
 from batten.storage.writers import Writers, find_writers
 

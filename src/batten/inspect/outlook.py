@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from batten.dataset.runs import RunLog
 from batten.errors import StorageError
-from batten.inspect.runs import RunLog
-from batten.inspect.sizes import show_bytes
 from batten.model.names import Layout
+from batten.model.sizes import show_bytes
 from batten.sources.inputs import Input
 from batten.storage.base import Storage
 from batten.storage.machine import Machine

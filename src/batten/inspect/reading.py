@@ -12,12 +12,12 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.dataset.optional import import_optional
 from batten.dataset.parts import parts_of
+from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError, UsageError
 from batten.inspect.diagnose import describe
 from batten.inspect.owning import refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
-from batten.inspect.runs import RunSummary, list_runs, read_run
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.words import State

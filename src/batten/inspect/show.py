@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
+from batten.dataset.runs import RunLog, list_runs, read_run
 from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.owning import refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
-from batten.inspect.runs import RunLog, list_runs, read_run
 from batten.model.words import State
 
 

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator
 
 from batten.dataset.observe import Observation
+from batten.dataset.runs import list_runs, read_run
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
-from batten.inspect.runs import list_runs, read_run
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_keys
 from batten.model.names import Layout, find_staged

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from batten.model.counts import count_of
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
 
 
 def show_bytes(count: int) -> str:
@@ -23,3 +28,11 @@ def show_age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return count_of(round(max(seconds, 0)), "second")
+
+
+def parse_bytes(text: str) -> int:
+    """The bytes of `500MB`, `1.5G` or `2000000`; raises `ValueError` for anything else."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 500M, 2GB or 1000000")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
