@@ -46,7 +46,7 @@ def test_clean_and_clear(job: JobFolder, filled: Cache) -> None:
     assert (told.code, len(told.json["evicted"]), told.json["dry_run"]) == (0, 2, True)
     done = job.batten(*words)
     assert done.json | {"dry_run": True} == told.json
-    assert "removed 1 entries" in job.batten("cache", "clear", "cache").out
+    assert "removed 1 entry," in job.batten("cache", "clear", "cache").out
     assert filled.statistics().entries == 0
 
 
