@@ -9,6 +9,7 @@ from pathlib import Path
 from batten.engine.context import RunOptions
 from batten.engine.job import load_job
 from batten.engine.run import run_on
+from batten.storage.base import Data
 from batten.storage.local import LocalStorage
 from benchmarks.measure import (
     BATTEN,
@@ -28,7 +29,7 @@ PARAMETERS = {"items": "10000000", "batch_size": "1000"}
 class UnsyncedStorage(LocalStorage):
     """Makes the dataset quickly: nothing is at stake."""
 
-    def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
         super().stage(name, data, is_synced=False)
 
     def sync_names(self, folder: str) -> None:

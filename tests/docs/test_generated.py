@@ -14,6 +14,7 @@ from batten.model.records import (
     CommitRecord,
     Completion,
     Config,
+    Delivery,
     Fingerprint,
     Holder,
     PartDescription,
@@ -54,7 +55,10 @@ def test_a_document_that_differs_is_found_and_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [Config, Fingerprint, Segment, PartDescription, PinnedSchema, CommitRecord, Completion, Holder],
+    [
+        *(Config, Fingerprint, Segment, PartDescription, PinnedSchema, CommitRecord),
+        *(Completion, Delivery, Holder),
+    ],
     ids=lambda record: str(record.__name__),
 )
 def test_every_field_on_disk_is_described(record: type) -> None:

@@ -303,6 +303,7 @@ def test_the_json_is_exactly_that_of_the_contract(build: Build) -> None:
         "inputs",
         "again",
         "findings",
+        "destinations",
     ]
     assert document["holder"] is None
 

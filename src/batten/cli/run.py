@@ -13,7 +13,7 @@ from batten.errors import UsageError
 from batten.model.counts import count_of
 
 if TYPE_CHECKING:
-    from batten.engine.report import Finalized, Report
+    from batten.engine.report import Delivered, Finalized, Report
 
 NAME = "run"
 HELP = "run a job, or go on with it where it ended"
@@ -150,12 +150,20 @@ def describe_report(report: Report) -> list[str]:
         )
     if report.vanished_items:
         lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0:
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
         lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
     return lines
+
+
+def _describe_delivered(delivered: Delivered) -> str:
+    return (
+        f"  {delivered.target}: {delivered.rows:,} rows of {delivered.batches:,} batches "
+        f"({delivered.kind})"
+    )
 
 
 def _describe_finalized(finalized: Finalized) -> str:

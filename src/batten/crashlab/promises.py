@@ -53,7 +53,7 @@ class Expected:
 
 def read_parts(storage: Storage, layout: Layout) -> dict[int, bytes]:
     """The bytes of every part by its batch."""
-    names = sorted(entry.name for entry in storage.list(layout.output))
+    names = sorted(entry.name for entry in storage.list(layout.data))
     found = ((find_part(last_piece(name)), name) for name in names)
     return {batch: storage.read(name) for batch, name in found if batch is not None}
 

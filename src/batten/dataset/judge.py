@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from batten.dataset.delivered import find_undelivered
 from batten.dataset.observe import Observation
 from batten.model.accounting import (
     Accounts,
@@ -54,6 +55,10 @@ _DAMAGE = {
 }
 
 
+_UNFINISHED = frozenset({Code.UNDELIVERED, Code.LOST_FILE})
+"""Findings of destinations that the next run mends: so it is not done, whatever `COMPLETE` says."""
+
+
 def judge(observation: Observation) -> Judgement:
     """The meaning of what was found."""
     findings = list(observation.findings)
@@ -63,6 +68,7 @@ def judge(observation: Observation) -> Judgement:
         good = _hold_against_plan(observation, plan, findings)
     staged, leftovers = _sort_staged(observation, plan, findings)
     accounts, rows = _count(observation, plan, good, staged, findings)
+    findings.extend(find_undelivered(observation, plan.batches if plan else 0))
     is_live = observation.holder is not None
     orphans = () if is_live else (*observation.staging, *leftovers)
     verdict = _decide(observation, findings, has_orphans=bool(orphans))
@@ -78,13 +84,14 @@ def judge(observation: Observation) -> Judgement:
 
 def _decide(observation: Observation, findings: list[Finding], *, has_orphans: bool) -> Verdict:
     is_ours = observation.ground is Ground.OURS
+    codes = {finding.code for finding in findings}
     return decide_state(
         Facts(
             ground=observation.ground,
             is_locked=observation.holder is not None,
             damage=_DAMAGE[find_worst(findings)] if is_ours else Damage.NONE,
             has_journal=observation.has_journal,
-            is_complete=observation.completion is not None,
+            is_complete=observation.completion is not None and not _UNFINISHED & codes,
             has_orphans=has_orphans,
         )
     )

@@ -19,6 +19,7 @@ from batten.model.published import Published, decode_published, published_by_foo
 from batten.model.records import (
     Completion,
     Config,
+    Delivery,
     Holder,
     NewerFormat,
     Segment,
@@ -26,6 +27,7 @@ from batten.model.records import (
     decode_record,
 )
 from batten.model.states import Ground
+from batten.sinks.file import locate_file
 from batten.storage.base import Entry, Storage
 
 Value = TypeVar("Value")
@@ -40,6 +42,7 @@ class Observation:
     alone; `failure` is the first error of the system among them, which may pass. `early` are parts
     without a record that appeared before one that comes before them: a power cut can leave so what
     was published together. With `has_journal` a replacement was begun, and nothing else was read.
+    `placed` are the sizes in bytes of the files that `deliveries` name, of those that are there.
     """
 
     layout: Layout
@@ -58,6 +61,8 @@ class Observation:
     staged: tuple[Entry, ...] = ()
     staging: tuple[Entry, ...] = ()
     completion: Completion | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    placed: dict[str, int] = field(default_factory=dict)
     has_journal: bool = False
     has_complete: bool = False
     findings: tuple[Finding, ...] = ()
@@ -95,7 +100,7 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
 
 def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding]]:
     control, output = storage.find(layout.control), storage.find(layout.output)
-    for entry in (control, output):
+    for entry in (control,) if layout.is_inside else (control, output):
         if entry is not None and not entry.is_folder:
             finding = Finding(
                 code=Code.NOT_A_FOLDER, path=entry.name, evidence="a file, where a folder should be"
@@ -103,7 +108,7 @@ def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding
             return Ground.FOREIGN, [finding]
     if control is not None:
         return Ground.OURS, []
-    if output is None:
+    if output is None or layout.is_inside:
         return Ground.NOTHING, []
     first = next(iter(storage.list(layout.output)), None)
     if first is None:
@@ -148,6 +153,8 @@ class _Reading:
         staged = self._list_known(layout.staged, find_staged)
         if parts or early or recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
+        deliveries = self._read_deliveries()
+        placed = self._find_placed(deliveries)
         worst = find_worst(self.findings)
         return Observation(
             layout=layout,
@@ -166,6 +173,8 @@ class _Reading:
             staged=staged,
             staging=self._list_known(layout.staging, find_staging_owner),
             completion=completion,
+            deliveries=deliveries,
+            placed=placed,
             has_complete=self._is_there(layout.complete),
             findings=tuple(self.findings),
             failure=self.failure,
@@ -201,8 +210,8 @@ class _Reading:
 
     def _list_parts(self) -> dict[int, int]:
         parts = {}
-        start = len(self.layout.output) + 1
-        for entry in self._list(self.layout.output):
+        start = len(self.layout.data) + 1
+        for entry in self._list(self.layout.data):
             batch = find_part(entry.name[start:])
             if batch is None:
                 self._note(Code.FOREIGN_FILE, entry.name, "not a part")
@@ -231,6 +240,25 @@ class _Reading:
             return frozenset()
         numbers = (find_number(name, "json") for name in names)
         return frozenset(number for number in numbers if number is not None)
+
+    def _read_deliveries(self) -> tuple[Delivery, ...]:
+        names = sorted(entry.name for entry in self._list(self.layout.deliveries))
+        found = (self._decode(name, Code.UNREADABLE_DELIVERY, _decode_delivery) for name in names)
+        return tuple(delivery for delivery in found if delivery is not None)
+
+    def _find_placed(self, deliveries: Iterable[Delivery]) -> dict[str, int]:
+        placed = {}
+        for delivery in deliveries:
+            if delivery.is_file:
+                storage, name = locate_file(self.storage, delivery.target)
+                try:
+                    entry = storage.find(name)
+                except StorageError as error:
+                    self._note_error(Code.UNREADABLE_FILE, name, error)
+                    continue
+                if entry is not None and not entry.is_folder:
+                    placed[delivery.target] = entry.size
+        return placed
 
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
         known = []
@@ -330,6 +358,10 @@ def _decode_config(data: bytes) -> Config:
 
 def _decode_segment(data: bytes) -> Segment:
     return decode_record(Segment, data)
+
+
+def _decode_delivery(data: bytes) -> Delivery:
+    return decode_record(Delivery, data)
 
 
 def _decode_completion(data: bytes) -> Completion:

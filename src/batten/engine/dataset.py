@@ -269,7 +269,7 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     names durable that a killed process may have left unsynced. True where what was found before no
     longer holds."""
     storage, layout = context.storage, context.layout
-    folders = (layout.output, layout.control, layout.plan, layout.commits, layout.quarantine)
+    folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
     for folder in (*folders, layout.staging, layout.staged, layout.runs):
         storage.ensure_folder(folder)
     for folder in folders:
@@ -321,7 +321,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         batch_size=batch_size,
         key_column=settings.key_column,
         source=next(iter(context.pipeline.source.identity.values()), ""),
-        sink="parquet",
+        sink=context.pipeline.sink_kind,
         parameters=dict(context.options.parameters),
         next=context.options.next_command,
         created=utc_now(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,8 +50,17 @@ DRAIN_SECONDS = 10.0
 class Driver:
     """Runs what is pending of one dataset, under its lock. Single-threaded."""
 
-    def __init__(self, context: Context, dataset: FoundDataset, plan: Plan, log: RunLog) -> None:
+    def __init__(
+        self,
+        context: Context,
+        dataset: FoundDataset,
+        plan: Plan,
+        log: RunLog,
+        deliver: Callable[[Sequence[int]], None],
+    ) -> None:
+        """`deliver` is told which batches have just been published."""
         self._context = context
+        self._deliver = deliver
         self._dataset = dataset
         self._plan = plan
         self._log = log
@@ -360,6 +369,7 @@ class Driver:
             return
         with self._context.timed("publish"):
             self._publisher.publish(self._ready, self._leftovers)
+        self._deliver([sealed.batch for sealed in self._ready])
         self._published_items += sum(sealed.items for sealed in self._ready)
         self._ready.clear()
         self._leftovers.clear()

@@ -54,7 +54,7 @@ class _Making:
     def make(self) -> int:
         """Its rows."""
         storage, layout = self._storage, self._layout
-        for folder in (layout.output, layout.control, layout.plan, layout.commits):
+        for folder in (layout.data, layout.control, layout.plan, layout.commits):
             storage.ensure_folder(folder)
         for folder in (layout.staging, layout.staged, layout.runs):
             storage.ensure_folder(folder)

@@ -7,11 +7,11 @@ is the same, there is nothing to do.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
 from batten.dataset.optional import ensure_optional
@@ -21,11 +21,10 @@ from batten.engine.dataset import observe_free, refuse_damaged
 from batten.engine.finalizer import Finalizer
 from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
-from batten.errors import BattenError, CorruptError, RefusedError
+from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
 from batten.model.names import Layout
-from batten.model.published import decode_published
-from batten.model.records import Completion, Fingerprint, Unreadable, decode_record
+from batten.model.records import Completion, Fingerprint, decode_record
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
@@ -107,7 +106,9 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
     described = describe_function(finalizer.function, version=finalizer.version)
     parts = {
         MADE_OF: made_of,
-        "data": _digest_input(context, len(completion.part_sizes)),
+        "data": digest_contents(
+            context.storage, context.layout, len(completion.part_sizes), context.path
+        ),
         "step": f"finalize {described.name}, given {finalizer.form}",
         **described.parts,
         "batch size": str(part_rows),
@@ -128,23 +129,6 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
 def _count_part_rows(completion: Completion) -> int:
     size = sum(completion.part_sizes)
     return max(1, min(PART_ROWS_MAX, PART_BYTES * completion.rows // max(1, size)))
-
-
-def _digest_input(context: Context, parts: int) -> str:
-    """Stands for the bytes of all parts of the first dataset, by their commit records."""
-    digest = hashlib.sha256()
-    for batch in range(parts):
-        name = context.layout.commit(batch)
-        try:
-            record = decode_published(context.storage.read(name))
-        except (FileNotFoundError, Unreadable) as error:
-            raise CorruptError(
-                f"{name} can't be read: {error}.",
-                safe="Nothing was changed.",
-                next=f"Run: batten verify {context.path}",
-            ) from error
-        digest.update(f"{batch}:{record.digest}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _look(target: Target) -> tuple[Observation, Judgement]:

@@ -47,7 +47,7 @@ class Publisher:
         self._publish_quarantines(first_quarantines)
         for sealed in ready:
             self._publish_part(sealed)
-        self._storage.sync_names(self._layout.output)
+        self._storage.sync_names(self._layout.data)
         # A retried batch's old quarantine file covers the old part and the new one: it goes later.
         self._publish_quarantines(
             [each for each in ready if each.quarantine_digest and each.batch in self.reopened]

@@ -20,6 +20,16 @@ class Finalized:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What a destination beside the dataset has, as recorded: its first `batches` batches."""
+
+    kind: str
+    target: str
+    batches: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The end of a run; `batten run --json` prints it.
 
@@ -40,6 +50,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     run: str = ""
     finalized: tuple[Finalized, ...] = ()
+    destinations: tuple[Delivered, ...] = ()
     error: BattenError | None = None
 
     @property
@@ -74,6 +85,7 @@ class Report:
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "run": self.run,
             "finalized": [dict(vars(each)) for each in self.finalized],
+            "destinations": [dict(vars(each)) for each in self.destinations],
         }
         if self.error is not None:
             value["error"] = {

@@ -18,6 +18,7 @@ from batten.engine.dataset import (
     observe_free,
     refuse_damaged,
 )
+from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
@@ -33,7 +34,7 @@ from batten.model.accounting import Accounts, close_accounts
 from batten.model.counts import count_of
 from batten.model.findings import Severity, find_worst
 from batten.model.names import CONTROL_SUFFIX, Layout
-from batten.model.records import Completion, Fingerprint, encode_record
+from batten.model.records import Completion, Fingerprint, decode_record, encode_record
 from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
@@ -64,7 +65,7 @@ def run_on(
         pipeline=pipeline,
         options=options,
         storage=storage,
-        layout=Layout(output.name),
+        layout=Layout(output.name, is_inside=pipeline.is_ledger_inside),
         path=show_path(output),
         run=new_run(),
         progress=progress or Silent(),
@@ -83,6 +84,8 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next='End it with a sink: .write_parquet("features/").',
         )
+    for sink in pipeline.sinks:
+        sink.check()
     check_steps(pipeline.steps)
     is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
     if is_timed and options.executor != "processes":
@@ -110,23 +113,27 @@ def _run(context: Context) -> Report:
         stack.enter_context(context.signals)
         if context.storage.find(context.layout.control) is None:
             look(context, fingerprint, work)
+            refuse_strangers(context)
             context.storage.ensure_folder(context.layout.control)
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
         roll_forward(context.storage, context.layout)
+        deliverer = stack.enter_context(Deliverer(context, context.pipeline.sinks))
         if context.options.is_fresh:
-            report = _run_fresh(context, fingerprint, work)
+            report = _run_fresh(context, deliverer, fingerprint, work)
         else:
-            report = _work_or_fresh(context, fingerprint, work)
-        return _finalize(context, report)
+            report = _work_or_fresh(context, deliverer, fingerprint, work)
+        return _finalize(context, replace(report, destinations=deliverer.report()))
 
 
-def _work_or_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+def _work_or_fresh(
+    context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
+) -> Report:
     try:
-        return _work(context, look(context, fingerprint, work))
+        return _work(context, deliverer, look(context, fingerprint, work))
     except FirstRowsError:
         context.progress.note("No item gave a row before, so all of them are done again.")
-        return _run_fresh(context, fingerprint, work)
+        return _run_fresh(context, deliverer, fingerprint, work)
 
 
 def _finalize(context: Context, report: Report) -> Report:
@@ -137,7 +144,9 @@ def _finalize(context: Context, report: Report) -> Report:
     return finalize_all(context, report)
 
 
-def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+def _run_fresh(
+    context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
+) -> Report:
     """Make a new dataset beside the old one, which stays as it is until the new one is complete.
     A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
     storage, layout = context.storage, context.layout
@@ -146,7 +155,8 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
     if judgement.verdict.state is State.UNKNOWN or (
         observation.config is None and not observation.parts and not is_damaged
     ):
-        return _work(context, look(context, fingerprint, work))
+        return _work(context, deliverer, look(context, fingerprint, work))
+    deliverer.refuse_fresh()
     delete_orphans(storage, [entry.name for entry in judgement.orphans])
     inner = replace(context, layout=layout.fresh)
     begun, judged = observe_free(inner)
@@ -155,12 +165,29 @@ def _run_fresh(context: Context, fingerprint: Fingerprint, work: Fingerprint) ->
     if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
         delete_tree(storage, layout.fresh_folder)
     storage.ensure_folder(inner.layout.control)
-    report = _work(inner, look(inner, fingerprint, work))
+    # The destinations are the old dataset's until the new one has taken its place.
+    report = _work(inner, Deliverer(inner, ()), look(inner, fingerprint, work))
     if report.status in ("complete", "nothing-to-do"):
         storage.ensure_folder(layout.staging)
+        deliverer.open_again()
         replace_dataset(storage, layout, run=context.run, time=utc_now())
+        _deliver_anew(context, deliverer)
         report = replace(report, status="complete")
     return report
+
+
+def _deliver_anew(context: Context, deliverer: Deliverer) -> None:
+    """A dataset has taken the place of another one: it is complete when its destinations are."""
+    storage, layout = context.storage, context.layout
+    if not context.pipeline.sinks:
+        return
+    completion = storage.read(layout.complete)
+    storage.delete(layout.complete)
+    storage.sync_names(layout.control)
+    batches = len(decode_record(Completion, completion).part_sizes)
+    deliverer.look(range(batches))
+    deliverer.finish(batches)
+    create(storage, layout.staging, layout.complete, completion)
 
 
 def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
@@ -178,7 +205,7 @@ def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> R
     return _report(context, "planned", accounts, dataset.rows)
 
 
-def _work(context: Context, dataset: FoundDataset) -> Report:
+def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Report:
     storage, layout, pipeline = context.storage, context.layout, context.pipeline
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
@@ -197,10 +224,14 @@ def _work(context: Context, dataset: FoundDataset) -> Report:
     # A retry that was begun is ended, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
-    is_complete = storage.find(layout.complete) is not None
-    if is_complete and not pending and not to_retry:
-        return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
     if to_retry:
+        deliverer.refuse_retry()
+    deliverer.look(parts.keys() - dataset.observation.reopened)
+    is_complete = storage.find(layout.complete) is not None
+    is_behind = is_complete and deliverer.is_behind(plan.batches)
+    if is_complete and not pending and not to_retry and not is_behind:
+        return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
+    if to_retry or is_behind:
         _withdraw_completion(context, dataset)
     log = RunLog(storage, layout, context.run)
     log.start(
@@ -211,12 +242,13 @@ def _work(context: Context, dataset: FoundDataset) -> Report:
     status = "failed"
     failure: BaseException | None = None
     try:
+        deliverer.take(())
         if pending or to_retry:
             from batten.engine.drive import Driver
 
-            Driver(context, dataset, plan, log).drive(pending, to_retry)
+            Driver(context, dataset, plan, log, deliverer.take).drive(pending, to_retry)
         with context.timed("account"):
-            status, accounts, rows = _account(context, plan)
+            status, accounts, rows = _account(context, plan, deliverer)
         return _report(context, status, accounts, rows, seen.vanished)
     except BaseException as error:
         failure = error
@@ -238,9 +270,9 @@ def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
         context.storage.sync_names(context.layout.control)
 
 
-def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
-    """Read from disk what is there, hold it against the plan by key, and say that it is
-    complete."""
+def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, Accounts, int]:
+    """Read from disk what is there, hold it against the plan by key, bring every destination up to
+    it, and say that it is complete."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
     accounts = judgement.accounts
@@ -264,6 +296,7 @@ def _account(context: Context, plan: Plan) -> tuple[str, Accounts, int]:
             next=f"Run: batten diagnose {context.path}",
             missing=tuple(missing),
         )
+    deliverer.finish(plan.batches)
     # What workers that died left half done: all others have ended too, and nobody will adopt it.
     delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     completion = Completion(

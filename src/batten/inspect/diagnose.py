@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batten.dataset.judge import Judgement, judge
@@ -24,7 +24,7 @@ from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
-from batten.model.records import Holder
+from batten.model.records import Delivery, Holder
 from batten.model.sizes import show_bytes
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
@@ -63,6 +63,7 @@ class Diagnosis:
     hints: tuple[str, ...]
     missing: tuple[str, ...]
     findings: tuple[Finding, ...]
+    destinations: tuple[Delivery, ...] = ()
     exit_code: int
     parameters: dict[str, str] = field(default_factory=dict)
     readers: str = ""
@@ -94,6 +95,15 @@ class Diagnosis:
             ],
             "again": {"likely": self.again.likelihood.value, "because": self.again.because},
             "findings": [list_finding(finding) for finding in self.findings],
+            "destinations": [
+                {
+                    "kind": each.kind,
+                    "target": each.target,
+                    "batches": each.batches,
+                    "rows": each.rows,
+                }
+                for each in self.destinations
+            ],
         }
 
 
@@ -141,6 +151,10 @@ def describe(
         hints=hints,
         missing=find_missing(place, observation, judgement),
         findings=findings,
+        destinations=tuple(
+            replace(each, target=place.show(each.target)) if each.is_file else each
+            for each in observation.deliveries
+        ),
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=_tell_readers(place, observation, judgement),
@@ -223,6 +237,9 @@ UNRECOVERABLE = frozenset(
         Code.PLAN_GAP,
         Code.UNREADABLE_FOLDER,
         Code.BEYOND_PLAN,
+        Code.CHANGED_FILE,
+        Code.UNREADABLE_FILE,
+        Code.UNREADABLE_DELIVERY,
     }
 )
 """What computing again can't mend: it says what there is to compute."""
@@ -302,7 +319,10 @@ def _reason_of_interruption(observation: Observation, judgement: Judgement) -> s
     items = judgement.accounts
     if observation.config is None or not observation.segments:
         return "a run began and ended before it had planned what there is to do"
-    if items.pending or items.staged:
+    undelivered = [f for f in judgement.findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
+    if undelivered:
+        reason = f"{undelivered[0].path}: {undelivered[0].evidence}"
+    elif items.pending or items.staged:
         open_items = items.pending + items.staged
         reason = f"{open_items} of {count_of(items.source, 'item')} not published yet"
     else:

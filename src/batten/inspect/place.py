@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass
 
+from batten.dataset.locating import find_layout
 from batten.errors import UsageError
 from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.storage.local import LocalStorage
@@ -22,7 +23,8 @@ class Place:
 
     def show(self, name: str) -> str:
         """A name of the storage, as the user would write it."""
-        return self.folder + name
+        path = self.folder + name
+        return os.path.normpath(path) if ".." in name else path
 
     @property
     def control(self) -> str:
@@ -53,4 +55,7 @@ def locate_output(path: str | os.PathLike[str]) -> Place:
     if not last.startswith(name):
         holder = root
     folder = os.path.join(holder, "") if holder else ""
-    return Place(storage=LocalStorage(root), layout=Layout(name), path=folder + name, folder=folder)
+    storage = LocalStorage(root)
+    return Place(
+        storage=storage, layout=find_layout(storage, name), path=folder + name, folder=folder
+    )

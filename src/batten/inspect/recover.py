@@ -250,7 +250,7 @@ def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now:
 
 
 def _move(storage: Storage, layout: Layout, step: Step, stamp: str) -> None:
-    place = step.path.removeprefix(layout.control + "/").removeprefix(layout.output + "/")
+    place = step.path.removeprefix(layout.data + "/").removeprefix(layout.control + "/")
     evidence = f"{layout.set_aside}/{stamp}-{place.replace('/', '-')}"
     if step.kind is StepKind.SET_ASIDE:
         set_aside(storage, step.path, evidence)

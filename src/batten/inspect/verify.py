@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 
+from batten.dataset.delivered import find_changed_files
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.errors import UsageError
@@ -72,6 +73,8 @@ def find_faults(
     """Everything that a thorough observation and reading all files shows, worst or not."""
     findings = [_tell_lost_record(observation, finding) for finding in judgement.findings]
     findings += find_control_faults(storage, observation, is_quick=is_quick)
+    if not is_quick:
+        findings += find_changed_files(storage, observation)
     if judgement.plan is not None:
         told = {finding.batch for finding in findings if finding.severity in DAMAGE}
         verifier = PartVerifier(storage, observation, judgement.plan, is_quick=is_quick)

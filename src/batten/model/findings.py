@@ -55,6 +55,11 @@ class Code(Enum):
     GIVEN_UP = "given-up"
     REOPENED = "reopened"
     STAGED_DAMAGED = "staged-damaged"
+    UNDELIVERED = "undelivered"
+    LOST_FILE = "lost-file"
+    CHANGED_FILE = "changed-file"
+    UNREADABLE_FILE = "unreadable-file"
+    UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
     FOREIGN_FILE = "foreign-file"
     UNFINISHED_CHANGE = "unfinished-change"
@@ -109,6 +114,13 @@ MEANINGS: dict[Code, Meaning] = {
     Code.REOPENED: Meaning(Severity.NOTE, "run: its quarantined items are tried again"),
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
+    Code.UNDELIVERED: Meaning(Severity.NOTE, "run: it gets what it lacks"),
+    Code.LOST_FILE: Meaning(Severity.NOTE, "run: it is made again of the sealed batches"),
+    Code.CHANGED_FILE: Meaning(
+        Severity.INCONSISTENT, "move it away, then run: it is made again of the sealed batches"
+    ),
+    Code.UNREADABLE_FILE: Meaning(Severity.CORRUPT, "make it a file that can be read"),
+    Code.UNREADABLE_DELIVERY: Meaning(Severity.CORRUPT, _RESTORE),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
     Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),
     Code.UNFINISHED_CHANGE: Meaning(Severity.WARNING, "recover: it is completed or undone"),

@@ -17,6 +17,8 @@ features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
 features.batten/fresh/features, fresh/features.batten     what is being made to replace it
     features.batten/REPLACING                                 the journal of that
     features.batten/COMPLETE
+features.batten/parts/part-000042.parquet                 where the output is not a folder of parts
+features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
 features.batten/lock
 
 and beside a tree that is changed by transactions:
@@ -88,13 +90,25 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of one output lies. `output` is its name in the folder that holds it."""
+    """Where everything of one output lies. `output` is its name in the folder that holds it;
+    `is_inside` says that the parts lie in the control folder, since the output is something else:
+    a file, a table."""
 
     output: str
+    is_inside: bool = False
 
     @property
     def control(self) -> str:
         return self.output + CONTROL_SUFFIX
+
+    @property
+    def data(self) -> str:
+        """The folder of the parts."""
+        return f"{self.control}/parts" if self.is_inside else self.output
+
+    @property
+    def deliveries(self) -> str:
+        return f"{self.control}/deliveries"
 
     @property
     def config(self) -> str:
@@ -143,7 +157,8 @@ class Layout:
     @property
     def fresh(self) -> Layout:
         """The dataset that is being made to replace this one."""
-        return Layout(f"{self.control}/fresh/{self.output.rpartition('/')[2]}")
+        name = self.output.rpartition("/")[2]
+        return Layout(f"{self.control}/fresh/{name}", is_inside=self.is_inside)
 
     @property
     def fresh_folder(self) -> str:
@@ -162,7 +177,7 @@ class Layout:
         return f"{self.control}/lock"
 
     def part(self, batch: int) -> str:
-        return f"{self.output}/part-{batch:06}.parquet"
+        return f"{self.data}/part-{batch:06}.parquet"
 
     def commit(self, batch: int) -> str:
         return f"{self.commits}/{batch:06}.json"
@@ -186,6 +201,9 @@ class Layout:
 
     def staged_file(self, batch: int, kind: str, digest: str) -> str:
         return f"{self.staged}/{batch:06}-{kind}-{digest[:DIGEST_CHARACTERS]}.parquet"
+
+    def delivery(self, name: str) -> str:
+        return f"{self.deliveries}/{name}.json"
 
     def run_log(self, run: str) -> str:
         return f"{self.runs}/{run}.jsonl"

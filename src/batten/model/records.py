@@ -153,6 +153,31 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """`deliveries/<kind>-<digest>.json`: what a destination has been given: the first `batches`
+    batches, their `rows`; `content` stands for all of it. `target` names the destination, without
+    secrets. Of a file it is written before the file takes its place: `size` in bytes and `digest`
+    (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
+    empty. Of what is no file, these are 0 and empty."""
+
+    kind: str
+    target: str
+    batches: int
+    rows: int
+    content: str
+    size: int
+    digest: str
+    replaces: str
+    run: str
+    time: str
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def is_file(self) -> bool:
+        return bool(self.digest)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Replacing:
     """`REPLACING`: the journal of a replacement. The dataset in `fresh/` is complete, and what
     must be done is decided: the data folders are exchanged, then these `entries` of the control

@@ -14,11 +14,18 @@ returned for its folder. `publishing.py` puts these together; the engine uses th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Protocol
 
 from batten.model.records import Holder
+
+Data = bytes | memoryview | Iterable[bytes]
+"""What a file is made of: all of it, or piece by piece."""
+
+
+def pieces_of(data: Data) -> Iterable[bytes | memoryview]:
+    return (data,) if isinstance(data, bytes | bytearray | memoryview) else data
 
 
 class Entry(NamedTuple):
@@ -55,8 +62,9 @@ class Storage(Protocol):
         """The storage for people: a path or an address."""
         ...
 
-    def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
-        """Create the file exclusively with all of `data`; its bytes durable with `is_synced`."""
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
+        """Create the file exclusively with all of `data`; its bytes durable with `is_synced`. What
+        `data` itself raises is raised on, and the file is gone."""
         ...
 
     def publish(self, staged: str, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from batten.model.records import Holder
 from batten.storage import locks, steps
-from batten.storage.base import Entry
+from batten.storage.base import Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.relative import check_name
 from batten.storage.renaming import exchange_names, rename_without_replacing
@@ -42,7 +42,7 @@ class LocalStorage:
     def place(self) -> str:
         return self._root
 
-    def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
         path = self._prefix + check_name(name)
         try:
             descriptor = steps.do("stage.create", name, os.open, path, _CREATE, 0o666)
@@ -50,7 +50,8 @@ class LocalStorage:
             raise writing_failure(error, "Creating", path) from error
         try:
             try:
-                steps.do("stage.write", name, write_all, descriptor, data)
+                for piece in pieces_of(data):
+                    steps.do("stage.write", name, write_all, descriptor, piece)
                 if is_synced:
                     steps.do("stage.sync", name, os.fsync, descriptor)
             finally:
@@ -58,6 +59,9 @@ class LocalStorage:
         except OSError as error:
             self._discard(name, path)
             raise writing_failure(error, "Writing", path) from error
+        except Exception:
+            self._discard(name, path)
+            raise
 
     def publish(self, staged: str, name: str) -> bool:
         source, target = self._prefix + check_name(staged), self._prefix + check_name(name)

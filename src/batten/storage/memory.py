@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.model.records import Holder, encode_record
-from batten.storage.base import Entry
+from batten.storage.base import Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
@@ -78,18 +78,22 @@ class MemoryStorage:
         """The bytes of each file by its name; None for a folder."""
         return self._tree.snapshot()
 
-    def stage(self, name: str, data: bytes | memoryview, *, is_synced: bool) -> None:
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
         try:
             file = self._do("stage.create", check_name(name), self._create, name)
         except OSError as error:
             raise writing_failure(error, "Creating", name) from error
         try:
-            self._do("stage.write", name, write_file, file, bytes(data))
+            for piece in pieces_of(data):
+                self._do("stage.write", name, write_file, file, file.data + bytes(piece))
             if is_synced:
                 self._do("stage.sync", name, mark_synced, file)
         except OSError as error:
             self._discard(name)
             raise writing_failure(error, "Writing", name) from error
+        except Exception:
+            self._discard(name)
+            raise
 
     def publish(self, staged: str, name: str) -> bool:
         try:

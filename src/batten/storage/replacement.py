@@ -25,7 +25,7 @@ from batten.storage.base import Entry, Storage
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
-KEPT = ("lock", "fresh", "REPLACING", "staging", "set-aside")
+KEPT = ("lock", "fresh", "REPLACING", "staging", "set-aside", "parts", "deliveries")
 """What in a control folder is of the place and not of the dataset."""
 
 OWN = (
@@ -78,13 +78,13 @@ def _exchange_data(storage: Storage, layout: Layout, journal: Replacing) -> None
     fresh = layout.fresh
     present = {last_piece(entry.name) for entry in storage.list(fresh.control)}
     if present.issuperset(journal.entries) and not _is_exchanged(storage, layout):
-        if storage.find(layout.output) is None:
-            storage.replace(fresh.output, layout.output)
+        if storage.find(layout.data) is None:
+            storage.replace(fresh.data, layout.data)
         else:
-            storage.exchange(fresh.output, layout.output)
+            storage.exchange(fresh.data, layout.data)
     # Where neither has parts there is nothing to tell them apart by, nor to exchange.
-    storage.ensure_folder(layout.output)
-    storage.sync_names(folder_of(layout.output))
+    storage.ensure_folder(layout.data)
+    storage.sync_names(folder_of(layout.data))
 
 
 def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
@@ -114,7 +114,7 @@ def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
     kept = [(entry, "") for entry in storage.list(layout.fresh.set_aside)]
     kept += [
         (entry, f"{journal.run}-")
-        for entry in storage.list(layout.fresh.output)
+        for entry in storage.list(layout.fresh.data)
         if entry.is_folder or find_part(last_piece(entry.name)) is None
     ]
     kept += [
@@ -142,7 +142,7 @@ def _is_exchanged(storage: Storage, layout: Layout) -> bool:
     sizes = decode_record(Completion, storage.read(fresh.complete)).part_sizes
     found = {
         batch: entry.size
-        for entry in storage.list(layout.output)
+        for entry in storage.list(layout.data)
         if (batch := find_part(last_piece(entry.name))) is not None
     }
     if found != dict(enumerate(sizes)):

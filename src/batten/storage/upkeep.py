@@ -35,7 +35,7 @@ def rebuild_records(
     The parts are made durable first: a crash may have come between their appearance and that."""
     records = [_describe_part(storage, layout, batch, run, time) for batch in batches]
     if records:
-        storage.sync_names(layout.output)
+        storage.sync_names(layout.data)
         create_many(
             storage,
             layout.staging,

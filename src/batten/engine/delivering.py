@@ -1,0 +1,338 @@
+"""Gives what the ledger holds to every destination, each batch once, in the order of the plan.
+
+The ledger is the dataset of sealed batches. What a destination lacks is asked of the destination
+itself when a run starts, so a crash between two destinations is rolled forward, and one that was
+added to the job later gets everything. A record of what was delivered only proves losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from batten.dataset.contents import load_commit
+from batten.dataset.parts import Parts
+from batten.engine.clock import utc_now
+from batten.engine.context import Context
+from batten.engine.place import show_path
+from batten.engine.report import Delivered
+from batten.errors import InconsistentError, InterruptedRunError, RefusedError, StorageError
+from batten.model.published import Published as Commit
+from batten.model.records import Config, decode_record
+from batten.model.tokens import Held, Published, Token, digest_of_all
+from batten.sinks.base import Destination, Ground, Sink, Staged, other_content
+from batten.sinks.deliveries import DeliveryBook
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRIES = 5
+"""How often a batch is published anew where no answer came, or others were quicker."""
+
+
+class Deliverer:
+    """The destinations of one run, open. Under the ledger's lock."""
+
+    def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
+        self._context = context
+        self._sinks = sinks
+        self._routes: list[_Route] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            for sink in self._sinks:
+                route = _Route(self._context, sink)
+                self._open.callback(route.destination.close)
+                self._routes.append(route)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def refuse_retry(self) -> None:
+        """Raise where a destination could not take the rows of items that are retried."""
+        for route in self._routes:
+            if not route.sink.can_revise:
+                raise RefusedError(
+                    f"{route.target} can't take back or add to a batch that it has.",
+                    safe="Nothing was changed.",
+                    next="Compute the quarantined items in a job of their own.",
+                )
+
+    def refuse_fresh(self) -> None:
+        """Raise where a destination could not let go of the rows of the old dataset."""
+        for route in self._routes:
+            if not route.can_start_anew():
+                raise RefusedError(
+                    f"{route.target} holds rows of the old dataset, which can't be told from "
+                    "others and taken out.",
+                    safe="Nothing was changed.",
+                    next="Write to another table and another output; or accept the change: "
+                    "--accept-change.",
+                )
+
+    def look(self, published: Collection[int]) -> None:
+        """Ask each destination which of the published batches it lacks. Changes nothing."""
+        for route in self._routes:
+            route.look(published)
+
+    def is_behind(self, batches: int) -> bool:
+        """Whether a destination lacks something of the complete dataset of so many batches."""
+        return any(route.is_behind(batches) for route in self._routes)
+
+    def take(self, batches: Sequence[int]) -> None:
+        """Deliver batches that have just been published, and what was lacking."""
+        with self._context.timed("deliver"):
+            for route in self._routes:
+                route.take(batches)
+
+    def finish(self, batches: int) -> None:
+        """All of the complete dataset is at every destination when this returns."""
+        with self._context.timed("deliver"):
+            for route in self._routes:
+                route.finish(batches)
+
+    def open_again(self) -> None:
+        """Record that what files hold is about to be out of date."""
+        for route in self._routes:
+            route.open_again()
+
+    def report(self) -> tuple[Delivered, ...]:
+        return tuple(route.report() for route in self._routes)
+
+
+class _Route:
+    """One destination, and what it lacks."""
+
+    def __init__(self, context: Context, sink: Sink) -> None:
+        self._context = context
+        self.sink = sink
+        folder = _folder_of_ledger(context)
+        self.target = sink.describe(folder)
+        self._shown = show_path(folder / self.target) if sink.is_whole else self.target
+        self._book = DeliveryBook(
+            context.storage,
+            context.layout,
+            kind=sink.kind,
+            target=self.target,
+            run=context.run,
+            now=utc_now,
+        )
+        self.destination: Destination = sink.open(
+            Ground(storage=context.storage, layout=context.layout, folder=folder, book=self._book)
+        )
+        self._published: set[int] = set()
+        self._lacking: set[int] = set()
+        self._rows: dict[int, int] = {}
+        self._parts: Parts | None = None
+        self._is_prepared = False
+
+    def look(self, published: Collection[int]) -> None:
+        self._published = set(published)
+        if self.sink.is_whole:
+            return
+        commits = [self._load_commit(batch) for batch in range(self._reached())]
+        found = self.destination.lookup([self._token(commit) for commit in commits])
+        record = self._book.find()
+        delivered = record.batches if record is not None else 0
+        for commit, held in zip(commits, found, strict=True):
+            if held is Held.ABSENT and commit.batch < delivered:
+                raise self._lost(commit.batch)
+            if held is Held.OTHER and not self.sink.can_revise:
+                raise other_content(self.target, self._token(commit))
+            self._rows[commit.batch] = commit.rows
+        self._lacking = {
+            commit.batch
+            for commit, held in zip(commits, found, strict=True)
+            if held is not Held.SAME
+        }
+
+    def is_behind(self, batches: int) -> bool:
+        if not self.sink.is_whole:
+            return bool(self._lacking)
+        record = self._book.find()
+        if record is None or record.batches != batches:
+            return True
+        return self.destination.lookup([self._token_of_all(batches)]) != [Held.SAME]
+
+    def take(self, batches: Sequence[int]) -> None:
+        self._published.update(batches)
+        if self.sink.is_whole:
+            # What the file's format can't hold is told with the first batch, not with the last.
+            for batch in batches[:1] if not self._is_prepared else ():
+                self._prepare(self._select([self._load_commit(batch)]).read_schema())
+            return
+        self._lacking.update(batches)
+        ready = sorted(batch for batch in self._lacking if batch < self._reached())
+        for batch in ready:
+            if self._context.signals.received is not None:
+                break
+            commit = self._load_commit(batch)
+            self._publish(self._stage(commit))
+            self._rows[batch] = commit.rows
+            self._lacking.discard(batch)
+        if ready:
+            self._save()
+
+    def finish(self, batches: int) -> None:
+        self.take(())
+        if not self.sink.is_whole and self._lacking:
+            raise InterruptedRunError(
+                f"Stopped by {self._context.signals.received}, before {self.target} had "
+                "everything.",
+                safe="Every batch is kept; it is safe to run again.",
+                next=f"Run the same command again; it resumes: {self._context.again}",
+            )
+        if self.sink.is_whole and self.is_behind(batches):
+            self._publish(self._stage_all(batches))
+
+    def can_start_anew(self) -> bool:
+        """Whether nothing of the old dataset would remain among rows of a new one."""
+        record = self._book.find()
+        if self.sink.is_whole or record is None or not record.batches:
+            return True
+        return self.sink.can_revise and not record.rows
+
+    def open_again(self) -> None:
+        record = self._book.find()
+        if record is not None:
+            self._book.save(
+                batches=0,
+                rows=record.rows,
+                content=record.content,
+                size=record.size,
+                digest=record.digest,
+                replaces=record.replaces,
+            )
+
+    def report(self) -> Delivered:
+        record = self._book.find()
+        return Delivered(
+            kind=self.sink.kind,
+            target=self._shown,
+            batches=record.batches if record is not None else 0,
+            rows=record.rows if record is not None else 0,
+        )
+
+    def _publish(self, staged: Staged) -> None:
+        self._prepare(staged.schema)
+        for _ in range(TRIES):
+            if self.destination.publish(staged) is Published.COMMITTED:
+                return
+            held = self.destination.lookup([staged.token])[0]
+            if held is Held.SAME:
+                return
+            if held is Held.OTHER and not self.sink.can_revise:
+                raise other_content(self.target, staged.token)
+        raise StorageError(
+            f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",
+            safe="What it has is whole; every batch is kept in the ledger.",
+            next=f"When it answers again: {self._context.again}",
+        )
+
+    def _prepare(self, schema: pa.Schema) -> None:
+        if not self._is_prepared:
+            self.destination.prepare(schema)
+            self._is_prepared = True
+
+    def _save(self) -> None:
+        first_lacking = min(self._lacking, default=self._reached())
+        self._book.save(
+            batches=first_lacking,
+            rows=sum(rows for batch, rows in self._rows.items() if batch < first_lacking),
+            content="",
+        )
+
+    def _reached(self) -> int:
+        """The first batch that the ledger lacks."""
+        return next(batch for batch in count() if batch not in self._published)
+
+    def _load_commit(self, batch: int) -> Commit:
+        context = self._context
+        return load_commit(context.storage, context.layout, batch, context.path)
+
+    def _token(self, commit: Commit) -> Token:
+        return Token(
+            dataset=self._dataset,
+            batch=commit.batch,
+            digest=str(commit.digest),
+            fingerprint=commit.fingerprint,
+        )
+
+    def _token_of_all(self, batches: int) -> Token:
+        digests = [str(self._load_commit(batch).digest) for batch in range(batches)]
+        return Token(dataset=self._dataset, batch=None, digest=digest_of_all(digests))
+
+    @property
+    def _dataset(self) -> str:
+        return self.sink.dataset or self._context.layout.output
+
+    def _stage(self, commit: Commit) -> Staged:
+        parts = self._select([commit])
+        layout, storage = self._context.layout, self._context.storage
+        return Staged(
+            token=self._token(commit),
+            schema=parts.read_schema(),
+            batches=commit.batch + 1,
+            rows=commit.rows,
+            outcomes=commit.outcomes,
+            read=parts.read_batches,
+            load=lambda: storage.read(layout.part(commit.batch)),
+        )
+
+    def _stage_all(self, batches: int) -> Staged:
+        commits = [self._load_commit(batch) for batch in range(batches)]
+        parts = self._select(commits)
+
+        def load() -> bytes:
+            raise LookupError("the whole dataset is no single part")
+
+        return Staged(
+            token=self._token_of_all(batches),
+            schema=parts.read_schema(),
+            batches=batches,
+            rows=sum(commit.rows for commit in commits),
+            outcomes="",
+            read=parts.read_batches,
+            load=load,
+        )
+
+    def _select(self, commits: Iterable[Commit]) -> Parts:
+        if self._parts is None:
+            context = self._context
+            self._parts = Parts(
+                storage=context.storage,
+                layout=context.layout,
+                path=context.path,
+                config=decode_record(Config, context.storage.read(context.layout.config)),
+                sizes={},
+                is_keyed=context.pipeline.source.is_keyed,
+            )
+        return replace(self._parts, sizes={each.batch: each.size or 0 for each in commits})
+
+    def _lost(self, batch: int) -> InconsistentError:
+        return InconsistentError(
+            f"{self.target} was given batch {batch}, and has it no more.",
+            safe="Nothing was changed; every batch is kept in the ledger.",
+            next=f"Restore it; or, to have it given all that it lacks, move {self._book.name} "
+            f"away, then: {self._context.again}",
+        )
+
+
+def refuse_strangers(context: Context) -> None:
+    """Raise what forbids to deliver, before anything is made on disk."""
+    with Deliverer(context, context.pipeline.sinks):
+        return
+
+
+def _folder_of_ledger(context: Context) -> Path:
+    output = context.pipeline.output
+    return output.parent if output is not None else Path()

@@ -1,0 +1,44 @@
+"""What a destination keeps beside the rows it was given, in the same atomic step, so that it can be
+asked later whether it has them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """Names one thing to publish: of a dataset a batch, or with `batch` None all of its rows.
+    `digest` stands for the content, `fingerprint` for what made it."""
+
+    dataset: str
+    batch: int | None
+    digest: str
+    fingerprint: str = ""
+
+
+class Held(Enum):
+    """What a destination has of a token."""
+
+    ABSENT = "nothing"
+    SAME = "it"
+    OTHER = "other content under its name"
+
+
+class Published(Enum):
+    """How an attempt to publish ended."""
+
+    COMMITTED = "committed"
+    LOST_RACE = "another was first"
+    UNKNOWN = "no answer came"
+
+
+def digest_of_all(digests: Iterable[str]) -> str:
+    """Stands for the content of a whole dataset: the digests of its parts, in order."""
+    digest = hashlib.sha256()
+    for batch, each in enumerate(digests):
+        digest.update(f"{batch}:{each}\n".encode())
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,118 @@
+"""What batten asks of a destination: to take what is staged, once, and to say later whether it did.
+
+    publish(staged)   all of it or nothing, with its token, in one atomic step of the destination
+    lookup(tokens)    whether it has them: the destination itself is asked, never a record
+
+What is published comes from the dataset of sealed batches, the ledger, and stays there: an attempt
+may be killed, cut off or repeated, and a batch reaches the destination once. Sinks are what a job
+declares; a sink is opened, under the ledger's lock, to a destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from batten.errors import InconsistentError
+from batten.model.names import Layout
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.deliveries import DeliveryBook
+from batten.storage.base import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
+    ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
+    `read` streams the rows, in order; `load` gives the bytes of a batch's part."""
+
+    token: Token
+    schema: pa.Schema
+    batches: int
+    rows: int
+    outcomes: str
+    read: Callable[[], Iterator[pa.RecordBatch]]
+    load: Callable[[], bytes]
+
+
+def other_content(target: str, token: Token) -> InconsistentError:
+    """Where the destination has something else under the token's name."""
+    return InconsistentError(
+        f"{target} has batch {token.batch} of {token.dataset!r} with other content.",
+        safe="Nothing was changed there; every batch is kept in the ledger.",
+        next="If another job writes there under the same name, give this one another: dataset=…; "
+        "if it was computed anew, clear the old rows and their tokens first.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """Where the ledger lies: a sink may stage there, and keeps its evidence in `book`."""
+
+    storage: Storage
+    layout: Layout
+    folder: Path
+    book: DeliveryBook
+
+
+class Destination(Protocol):
+    """A sink that is open. Used by one thread, under the ledger's lock."""
+
+    def prepare(self, schema: pa.Schema) -> None:
+        """Make ready for rows of this schema: what is missing is made. May be repeated. Raises
+        `RefusedError` where what is there can't take them."""
+        ...
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        """What the destination has of each. Raises `StorageError` where it can't be asked."""
+        ...
+
+    def publish(self, staged: Staged) -> Published:
+        """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
+
+        Raises `InconsistentError` where the destination has other content under the same name
+        that can't be brought up to this, and `StorageError` where nothing was published."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. May be repeated."""
+        ...
+
+
+class Sink(Protocol):
+    """A destination as a job declares it. `is_whole`: it takes the dataset as one thing, when that
+    is complete. `can_revise`: it can take the rows of retried items of a batch that it has."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    @property
+    def can_revise(self) -> bool: ...
+
+    @property
+    def dataset(self) -> str: ...
+
+    def fill(self, fill: Callable[[str], str]) -> Sink:
+        """The same with parameters in the place of their names: `fill` does it to a text."""
+        ...
+
+    def describe(self, folder: Path) -> str:
+        """Names the destination for people and records, without secrets; paths are relative to
+        `folder`, that of the ledger."""
+        ...
+
+    def check(self) -> None:
+        """Raises `UsageError` where a library is missing."""
+        ...
+
+    def open(self, ground: Ground) -> Destination:
+        """Changes nothing. Raises `StorageError` where it can't be reached."""
+        ...

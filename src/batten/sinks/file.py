@@ -1,0 +1,165 @@
+"""A single file of all rows: CSV, JSON Lines or Parquet. It appears whole, when the dataset is
+complete; until then readers keep what was there.
+
+The file's digest is recorded before the file takes its place, with the digest of what it replaces.
+So whatever a crash leaves is one of the two, and a third is a file that someone else changed: that
+is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from batten.errors import InconsistentError, RefusedError
+from batten.model.names import find_staging_owner
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.base import Ground, Staged
+from batten.sinks.formats import FORMATS
+from batten.storage.base import Storage
+from batten.storage.local import LocalStorage
+from batten.storage.publishing import fresh_name
+from batten.storage.relative import folder_of, last_piece
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSink:
+    """A file at `path`; `kind` is its format: csv, jsonl or parquet."""
+
+    path: Path
+    kind: str
+    is_whole: ClassVar[bool] = True
+    can_revise: ClassVar[bool] = True
+    dataset: ClassVar[str] = ""
+
+    def fill(self, fill: Callable[[str], str]) -> FileSink:
+        return replace(self, path=Path(fill(str(self.path))))
+
+    def describe(self, folder: Path) -> str:
+        return os.path.relpath(self.path, folder)
+
+    def check(self) -> None:
+        """Needs nothing that batten does not."""
+
+    def open(self, ground: Ground) -> FileDestination:
+        return FileDestination(ground)
+
+
+def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
+    """The storage that the file of a delivery lies in, and its name there."""
+    if not target.startswith("../"):
+        return storage, target
+    path = os.path.normpath(os.path.join(storage.place, target))
+    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
+
+
+def digest_file(storage: Storage, name: str) -> str:
+    """The SHA-256 of the file in hexadecimal; empty where there is none."""
+    try:
+        file = storage.open(name)
+    except FileNotFoundError:
+        return ""
+    digest = hashlib.sha256()
+    with file:
+        while piece := file.read(_READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+class FileDestination:
+    """The file of one ledger; see the module."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._book = ground.book
+        self._storage, self._name = locate_file(ground.storage, ground.book.target)
+        is_beside = self._storage is ground.storage and folder_of(self._name) == folder_of(
+            ground.layout.output
+        )
+        self._staging = ground.layout.staging if is_beside else None
+        found = self._storage.find(self._name)
+        if found is not None and (found.is_folder or self._book.find() is None):
+            what = "a folder is there" if found.is_folder else "batten did not make it"
+            raise RefusedError(
+                f"{self._name} would be replaced, and {what}.",
+                safe="It was not touched.",
+                next="Move it away and run again, or write to another file.",
+            )
+
+    def prepare(self, schema: pa.Schema) -> None:
+        FORMATS[self._book.kind](schema)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        record = self._book.find()
+        if record is None or not record.is_file:
+            return [Held.ABSENT for _ in tokens]
+        is_there = digest_file(self._storage, self._name) == record.digest
+        return [
+            Held.SAME if is_there and token.digest == record.content else Held.ABSENT
+            for token in tokens
+        ]
+
+    def publish(self, staged: Staged) -> Published:
+        found = self._digest_replaced()
+        throwaway = self._clear_throwaway()
+        digest, size = hashlib.sha256(), 0
+
+        def measured(pieces: Iterator[bytes]) -> Iterator[bytes]:
+            nonlocal size
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+
+        encode = FORMATS[self._book.kind](staged.schema)
+        self._storage.stage(throwaway, measured(encode(staged.read())), is_synced=True)
+        self._book.save(
+            batches=staged.batches,
+            rows=staged.rows,
+            content=staged.token.digest,
+            size=size,
+            digest=digest.hexdigest(),
+            replaces=found,
+        )
+        self._storage.replace(throwaway, self._name)
+        self._storage.sync_names(folder_of(self._name))
+        return Published.COMMITTED
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _digest_replaced(self) -> str:
+        """Raises `InconsistentError` where the file is not one that batten put there."""
+        found = digest_file(self._storage, self._name)
+        record = self._book.find()
+        known = (record.digest, record.replaces) if record is not None else ()
+        if found and found not in known:
+            raise InconsistentError(
+                f"{self._name} was changed by another program since batten wrote it.",
+                safe="It was not touched; every row is kept in the sealed batches.",
+                next="Move it away and run again: it is made anew.",
+            )
+        return found
+
+    def _clear_throwaway(self) -> str:
+        """A name for the file while it is written. Elsewhere than in `staging/` nobody else would
+        find what a killed run left, so that is deleted here: the lock says that it is dead."""
+        base = last_piece(self._name)
+        if self._staging is not None:
+            self._storage.ensure_folder(self._staging)
+            return fresh_name(self._staging, base)
+        folder = folder_of(self._name)
+        self._storage.ensure_folder(folder)
+        for entry in list(self._storage.list(folder)):
+            name = last_piece(entry.name)
+            if name.startswith(f".{base}.") and find_staging_owner(name) is not None:
+                self._storage.delete(entry.name)
+        return fresh_name(folder, f".{base}").lstrip("/")

@@ -1,0 +1,187 @@
+"""Rows as the bytes of one file: CSV, JSON Lines or Parquet. The same rows give the same bytes.
+
+A format is first asked for the schema, and raises `UsageError` where it can't hold a column; what
+it then gives makes the bytes, piece by piece.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from batten.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDINGS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+
+ROW_GROUP_ROWS = 1 << 16
+ROW_GROUP_BYTES = 1 << 23
+"""A row group ends with the batch in which it reaches either; it is made in memory."""
+
+Batches = Iterable["pa.RecordBatch"]
+Encode = Callable[[Batches], Iterator[bytes]]
+
+
+class _Pieces:
+    """A file that is taken away as it is written."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """What was written can still be taken."""
+
+    def take(self) -> Iterator[bytes]:
+        taken, self._pieces = self._pieces, []
+        yield from taken
+
+
+def _parquet(schema: pa.Schema) -> Encode:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def encode(batches: Batches) -> Iterator[bytes]:
+        file = _Pieces()
+        with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1) as writer:
+            for group in _groups(batches):
+                table = pa.Table.from_batches(group, schema=schema)
+                writer.write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+                yield from file.take()
+        yield from file.take()
+
+    return encode
+
+
+def _groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
+    """Small batches together, so that row groups are of a good size."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield held
+            held, rows, size = [], 0, 0
+    if held:
+        yield held
+
+
+def _csv(schema: pa.Schema) -> Encode:
+    import pyarrow.csv
+
+    for field in schema:
+        _refuse_csv(field)
+
+    def encode(batches: Batches) -> Iterator[bytes]:
+        file = _Pieces()
+        with pyarrow.csv.CSVWriter(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+                yield from file.take()
+        yield from file.take()
+
+    return encode
+
+
+def _refuse_csv(field: pa.Field) -> None:
+    """Raise before anything is written where CSV has no way to write a column."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    is_bytes = pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+    try:
+        with pyarrow.csv.CSVWriter(io.BytesIO(), pa.schema([field.with_nullable(True)])) as writer:
+            writer.write_table(pa.table([pa.nulls(1, field.type)], names=[field.name]))
+    except pa.ArrowException:
+        is_possible = False
+    else:
+        is_possible = not (is_bytes or pa.types.is_fixed_size_binary(field.type))
+    if not is_possible:
+        raise UsageError(
+            f"CSV can't hold the column {field.name!r}, which is {field.type}.",
+            safe="Nothing was written.",
+            next="Write .jsonl or .parquet.",
+        )
+
+
+def _jsonl(schema: pa.Schema) -> Encode:
+    def encode(batches: Batches) -> Iterator[bytes]:
+        for batch in batches:
+            yield "".join(_encode_rows(batch)).encode()
+
+    return encode
+
+
+def _encode_rows(batch: pa.RecordBatch) -> list[str]:
+    encode = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False).encode
+    try:
+        rows = batch.to_pylist()
+        try:
+            return [encode(row) + "\n" for row in rows]
+        except ValueError:
+            return [encode(_finite(row)) + "\n" for row in rows]
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"A row can't be written as JSON: {error}.",
+            safe="Nothing was written.",
+            next="Write .parquet.",
+        ) from error
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(value: object) -> object:
+    """What JSON has no type for: bytes as base64, times as ISO 8601, durations as seconds."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
+
+
+FORMATS: dict[str, Callable[[pa.Schema], Encode]] = {
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "parquet": _parquet,
+}

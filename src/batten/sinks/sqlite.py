@@ -1,0 +1,248 @@
+"""A table of a SQLite database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.base import Ground, Staged
+from batten.sinks.tables import TOKENS, Claim, publish_rows
+from batten.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PLAIN = (int, float, str, bytes, bool, type(None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqliteSink:
+    """`table` in the database file at `path`. With `key`, a row takes the place of one with the
+    same values in those columns; without it rows are only added."""
+
+    path: Path
+    table: str
+    key: tuple[str, ...] = ()
+    dataset: str = ""
+    timeout_seconds: float = 30.0
+    kind: ClassVar[str] = "sqlite"
+    is_whole: ClassVar[bool] = False
+    can_revise: ClassVar[bool] = True
+
+    def fill(self, fill: Callable[[str], str]) -> SqliteSink:
+        return replace(
+            self,
+            path=Path(fill(str(self.path))),
+            table=fill(self.table),
+            dataset=fill(self.dataset),
+        )
+
+    def describe(self, folder: Path) -> str:
+        return f"table {self.table} of {os.path.relpath(self.path, folder)}"
+
+    def check(self) -> None:
+        """Python brings SQLite with it."""
+
+    def open(self, ground: Ground) -> SqliteDestination:
+        return SqliteDestination(self, ground.book.target)
+
+
+class SqliteDestination:
+    """See `Destination`. A database that is not there is made by `prepare`."""
+
+    def __init__(self, sink: SqliteSink, target: str) -> None:
+        self._sink = sink
+        self._target = target
+        self._connection: sqlite3.Connection | None = None
+        if os.path.exists(sink.path):
+            self._find_columns()
+
+    def prepare(self, schema: pa.Schema) -> None:
+        if not os.path.exists(self._sink.path):
+            LocalStorage(self._sink.path.parent).ensure_folder("")
+        with self._translated("Preparing"), self._transaction() as connection:
+            columns = ", ".join(f"{_quote(f.name)} {_type_of(f.type)}" for f in schema)
+            key = ", ".join(map(_quote, self._sink.key))
+            primary = f", PRIMARY KEY ({key})" if key else ""
+            table = _quote(self._sink.table)
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{primary})")
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {TOKENS} (dataset TEXT, target TEXT, batch INTEGER, "
+                "digest TEXT NOT NULL, outcomes TEXT NOT NULL, "
+                "PRIMARY KEY (dataset, target, batch))"
+            )
+        missing = [name for name in schema.names if name not in self._find_columns()]
+        if missing:
+            raise RefusedError(
+                f"{self._target} has no column {missing[0]!r}.",
+                safe="Nothing was changed there.",
+                next="Add the column, or write to another table.",
+            )
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        if not os.path.exists(self._sink.path) or not tokens:
+            return [Held.ABSENT for _ in tokens]
+        dataset = tokens[0].dataset
+        with self._translated("Asking"):
+            connection = self._connect()
+            if not self._has_table(TOKENS):
+                return [Held.ABSENT for _ in tokens]
+            found = dict(
+                connection.execute(
+                    f"SELECT batch, digest FROM {TOKENS} WHERE dataset = ? AND target = ?",
+                    (dataset, self._sink.table),
+                ).fetchall()
+            )
+        if found and not self._find_columns():
+            raise InconsistentError(
+                f"{self._target} is gone, and batches were published there.",
+                safe="Nothing was changed; every batch is kept in the ledger.",
+                next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
+                f"from {TOKENS} and move the record in deliveries/ away, then run again.",
+            )
+        return [
+            Held.ABSENT
+            if token.batch not in found
+            else Held.SAME
+            if found[token.batch] == token.digest
+            else Held.OTHER
+            for token in tokens
+        ]
+
+    def publish(self, staged: Staged) -> Published:
+        with self._translated("Publishing"), self._transaction() as connection:
+            transaction = _SqliteTransaction(connection, self._sink)
+            return publish_rows(transaction, staged, self._target)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                self._sink.path, timeout=self._sink.timeout_seconds, isolation_level=None
+            )
+            # Its name in the folder is to be durable as well, whatever the journal's mode.
+            self._connection.execute("PRAGMA synchronous = EXTRA")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connect()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            # Closing rolls back, also after a failed commit.
+            self.close()
+            raise
+
+    def _has_table(self, name: str) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self._connect().execute(query, (name,)).fetchone() is not None
+
+    def _find_columns(self) -> list[str]:
+        with self._translated("Looking at"):
+            query = "SELECT name FROM pragma_table_info(?)"
+            found = self._connect().execute(query, (self._sink.table,)).fetchall()
+            return [name for (name,) in found]
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"{action} {self._target} failed: {error}.",
+                safe="Whether this step happened is looked up by the next run; every batch is kept "
+                "in the ledger.",
+                next="Remove the cause (another program that holds it, a full disk, a missing "
+                "permission), then run the same command again.",
+            ) from error
+        except (sqlite3.Error, OverflowError) as error:
+            raise RefusedError(
+                f"{action} {self._target} failed: {error}.",
+                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                next="Correct the table, or write to another one, then run the same command again.",
+            ) from error
+
+
+class _SqliteTransaction:
+    """A transaction that has the database's one write lock, so that a claim never waits."""
+
+    def __init__(self, connection: sqlite3.Connection, sink: SqliteSink) -> None:
+        self._connection = connection
+        self._sink = sink
+
+    def claim(self, staged: Staged) -> Claim | None:
+        token = staged.token
+        found = self._connection.execute(
+            f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
+            (token.dataset, self._sink.table, token.batch),
+        ).fetchone()
+        if found is not None:
+            return Claim(digest=found[0], outcomes=found[1])
+        self.renew(staged)
+        return None
+
+    def renew(self, staged: Staged) -> None:
+        token = staged.token
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (token.dataset, self._sink.table, token.batch, token.digest, staged.outcomes),
+        )
+
+    def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+        names = ", ".join(map(_quote, schema.names))
+        places = ", ".join("?" * len(schema.names))
+        query = f"INSERT INTO {_quote(self._sink.table)} ({names}) VALUES ({places})"
+        if self._sink.key:
+            kept = [name for name in schema.names if name not in self._sink.key]
+            changed = ", ".join(f"{_quote(name)} = excluded.{_quote(name)}" for name in kept)
+            action = f"UPDATE SET {changed}" if kept else "NOTHING"
+            query += f" ON CONFLICT ({', '.join(map(_quote, self._sink.key))}) DO {action}"
+        for batch in rows:
+            columns = [list(map(_plain, column.to_pylist())) for column in batch.columns]
+            self._connection.executemany(query, zip(*columns, strict=True))
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _type_of(kind: pa.DataType) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "INTEGER"
+    if pa.types.is_floating(kind):
+        return "REAL"
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return "BLOB" if is_bytes or pa.types.is_fixed_size_binary(kind) else "TEXT"
+
+
+def _plain(value: Any) -> Any:
+    """What SQLite has no type for: times as ISO 8601, durations as seconds, the rest as JSON."""
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=_plain)

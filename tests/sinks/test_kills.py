@@ -1,0 +1,117 @@
+"""The finished command that writes files, killed around every system call, and again in the rerun;
+calls that fail: readers see the old file or the new one, and the next run is done."""
+
+from __future__ import annotations
+
+import errno
+import random
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import batten
+from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.system_calls import TAKING_SPACE
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+BATTEN = str(Path(sys.executable).with_name("batten"))
+EXIT_ENVIRONMENT = 7
+OUTPUTS = ("rows.csv", "far/rows.jsonl")
+
+JOB = """
+    import batten
+
+    def square(number):
+        return {"square": number * number}
+
+    def pipeline(items: int = 10):
+        made = batten.from_range(items).map(square).options(batch_size=4)
+        return made.write_csv("rows.csv").write_jsonl("far/rows.jsonl")
+
+"""
+
+KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+]
+
+
+def expected(items: int) -> dict[str, bytes]:
+    rows = [(number, number * number) for number in range(items)]
+    csv = '"key","square"\n' + "".join(f"{key},{square}\n" for key, square in rows)
+    lines = (f'{{"key": {key}, "square": {square}}}\n' for key, square in rows)
+    return {"rows.csv": csv.encode(), "far/rows.jsonl": "".join(lines).encode()}
+
+
+def prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.py").write_text(textwrap.dedent(JOB))
+
+
+def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
+    last = trail.last
+    assert (last.returncode < 0 and last.fault is not None) or last.returncode in codes
+    assert "Traceback" not in last.stderr, last.stderr
+    for name, data in expected(10).items():
+        path = folder / name
+        assert not path.exists() or path.read_bytes() == data, name
+    state = batten.diagnose(folder / "rows.csv").state
+    assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}, state
+
+
+def check_done(folder: Path, trail: Trail) -> None:
+    for name, data in expected(10).items():
+        assert (folder / name).read_bytes() == data
+    assert batten.diagnose(folder / "rows.csv").state == "COMPLETE"
+    assert [path.name for path in (folder / "far").iterdir()] == ["rows.jsonl"]
+    assert list((folder / "rows.csv.batten" / "staging").iterdir()) == []
+
+
+def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
+    return Experiment(
+        prepare=prepare,
+        command=lambda folder: [
+            *(BATTEN, "run", "job.py", "--jobs", "1", "--quiet", "--json"),
+        ],
+        folders=lambda folder: [folder / "rows.csv", folder / "rows.csv.batten", folder / "far"],
+        check=check_done,
+        check_always=partial(check_always, codes=other_codes | {0}),
+    )
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("is_twice", [False, True])
+def test_killed_around_any_call(
+    sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(),
+        tmp_path / "sweep",
+        faults=KILLS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+        is_twice=is_twice,
+    )
+    report.raise_on_failures()
+    assert report.hit
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+def test_a_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random) -> None:
+    report = sweep(
+        experiment(other_codes=frozenset({EXIT_ENVIRONMENT})),
+        tmp_path / "sweep",
+        faults=FAILURES,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()

@@ -1,0 +1,178 @@
+"""Files of all rows under power cuts: a reader sees the old one or the new one, whole, and the next
+run ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import batten
+from batten.crashlab.power import Found, find_states, record_cuts, sample_states
+from batten.crashlab.promises import UNHARMED
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
+from batten.engine import drive
+from batten.engine.context import RunOptions
+from batten.engine.pipeline import Pipeline
+from batten.engine.run import run_on
+from batten.inspect.verify import find_faults
+from batten.model.findings import Code
+from batten.model.names import Layout
+from batten.model.words import State
+from batten.storage.memory import MemoryStorage
+
+LAYOUT = Layout("rows.jsonl", is_inside=True)
+SECOND = "more/rows.csv"
+SAMPLED_STATES = 10
+
+Act = Callable[[MemoryStorage], object]
+Seen = dict[str, bytes | None]
+
+failing: set[int] = set()
+
+
+def square(number: int) -> dict[str, Any]:
+    return {"square": number * number}
+
+
+def cube(number: int) -> dict[str, Any]:
+    return {"square": number**3}
+
+
+def square_or_fail(number: int) -> dict[str, Any]:
+    if number in failing:
+        raise ValueError(f"{number} fails")
+    return square(number)
+
+
+def pipeline(items: int, function: Any = square, *, has_second: bool = False) -> Pipeline:
+    made = batten.from_range(items).map(function, version=function.__name__)
+    made = made.options(batch_size=2).write_jsonl(f"/{LAYOUT.output}")
+    return made.write_csv(f"/{SECOND}") if has_second else made
+
+
+def run(made: Pipeline, fails: tuple[int, ...] = (), **options: Any) -> Act:
+    def act(storage: MemoryStorage) -> Any:
+        failing.clear()
+        failing.update(fails)
+        return run_on(storage, made, RunOptions(jobs=1, executor="serial", **options))
+
+    return act
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is done once `before` was, and the keys that the file then holds."""
+
+    name: str
+    act: Act
+    keys: list[int]
+    before: Act | None = None
+    again: Act | None = None
+
+
+SCENARIOS = [
+    Scenario(name="first", act=run(pipeline(5)), keys=[0, 1, 2, 3, 4]),
+    Scenario(name="no rows", act=run(pipeline(0)), keys=[]),
+    Scenario(
+        name="extended",
+        before=run(pipeline(3)),
+        act=run(pipeline(6)),
+        keys=[0, 1, 2, 3, 4, 5],
+    ),
+    Scenario(
+        name="retried",
+        before=run(pipeline(5, square_or_fail), (1, 4)),
+        act=run(pipeline(5, square_or_fail), (4,), should_retry_quarantined=True),
+        keys=[0, 1, 2, 3],
+    ),
+    Scenario(
+        name="fresh",
+        before=run(pipeline(4, cube)),
+        act=run(pipeline(4), is_fresh=True),
+        again=run(pipeline(4), is_fresh=True),
+        keys=[0, 1, 2, 3],
+    ),
+    Scenario(name="two files", act=run(pipeline(5, has_second=True)), keys=[0, 1, 2, 3, 4]),
+    Scenario(
+        name="a second file later",
+        before=run(pipeline(5)),
+        act=run(pipeline(5, has_second=True)),
+        keys=[0, 1, 2, 3, 4],
+    ),
+]
+
+
+@pytest.fixture(params=SCENARIOS, ids=lambda each: each.name.replace(" ", "-"))
+def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9)
+    found: Scenario = request.param
+    return found
+
+
+class Sweep:
+    """A scenario, its undisturbed end, and its cuts."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.act = scenario.again or scenario.act
+        storage = MemoryStorage()
+        if scenario.before is not None:
+            scenario.before(storage)
+        self.old = see(storage)
+        self.cuts = record_cuts(storage, scenario.act, LAYOUT)
+        self.new = see(storage)
+
+    def check(self, found: Found) -> None:
+        storage = found.storage
+        for judgement in (
+            judge(observe_output(storage, LAYOUT)),
+            judge(observe_output(storage, LAYOUT, is_thorough=True)),
+        ):
+            assert judgement.verdict.state in UNHARMED, (found.how, judgement)
+        for name, data in see(storage).items():
+            assert data in (self.old[name], self.new[name]), (found.how, name)
+        if judgement.verdict.state is State.COMPLETE:
+            assert see(storage) in (self.new, self.old), found.how
+        self.act(storage)
+        assert see(storage) == self.new, found.how
+        observation = observe_output(storage, LAYOUT, is_thorough=True)
+        judgement = judge(observation)
+        assert judgement.verdict.state is State.COMPLETE, (found.how, judgement)
+        faults = find_faults(storage, observation, judgement)
+        assert [fault for fault in faults if fault.code is not Code.DAMAGED_LOG] == [], found.how
+        left = [entry.name for entry in storage.list("more")]
+        assert left in ([], [SECOND]), found.how
+
+
+def see(storage: MemoryStorage) -> Seen:
+    found = storage.snapshot()
+    return {name: found.get(name) for name in (LAYOUT.output, SECOND)}
+
+
+def keys_of(data: bytes | None) -> list[int]:
+    return [json.loads(line)["key"] for line in (data or b"").splitlines()]
+
+
+def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
+    sweep = Sweep(scenario)
+    assert keys_of(sweep.new[LAYOUT.output]) == scenario.keys
+    assert len(sweep.cuts) > 20
+    sweep.check(Found(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
+
+
+def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:
+    sweep = Sweep(scenario)
+    for found in sample_states(sweep.cuts, seeded, SAMPLED_STATES):
+        sweep.check(found)
+
+
+@pytest.mark.crash
+def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> None:
+    sweep = Sweep(scenario)
+    for found in find_states(sweep.cuts, LAYOUT, seeded):
+        sweep.check(found)
