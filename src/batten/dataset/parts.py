@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batten.dataset.observe import Observation
-from batten.dataset.optional import import_optional
 from batten.dataset.schema_file import load_schema
 from batten.errors import CorruptError, InconsistentError, UsageError
 from batten.model.names import Layout
 from batten.model.records import PART_KEY, Config, Unreadable, decode_record
+from batten.sinks.optional import import_optional
 from batten.storage.base import Storage
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batten.dataset.optional import import_optional
 from batten.dataset.parts import Parts, parts_of
 from batten.dataset.schema_file import encode_schema
 from batten.engine.clock import utc_now
@@ -31,6 +30,7 @@ from batten.model.records import (
     encode_record,
 )
 from batten.model.words import Outcome
+from batten.sinks.optional import import_optional
 from batten.sinks.parquet import encode_part
 from batten.storage.publishing import create
 

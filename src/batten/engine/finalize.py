@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
-from batten.dataset.optional import ensure_optional
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
@@ -25,6 +24,7 @@ from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record
+from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock

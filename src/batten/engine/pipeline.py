@@ -250,6 +250,34 @@ class Pipeline:
         )
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
 
+    def write_postgres(
+        self,
+        address: str,
+        table: str,
+        *,
+        key: str | Sequence[str] = (),
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> Pipeline:
+        """Write the rows into a table of a PostgreSQL database, each batch by COPY and in one
+        transaction with its token; all else as `write_sqlite`.
+
+        `address` is a URI (`postgresql://host/base`) or a connection string; what it leaves out
+        (a password, say) comes from the environment, as libpq's variables say. `ledger` is by
+        default the name of the table. `timeout_seconds`: the longest that a step may take; then the
+        connection is cut off, and what became of it is asked on another."""
+        from batten.sinks.postgres import PostgresSink
+
+        sink = PostgresSink(
+            address=address,
+            table=table,
+            key=_columns(key),
+            dataset=dataset,
+            timeout_seconds=timeout_seconds,
+        )
+        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+
     def _write_file(self, kind: str, written: str) -> Pipeline:
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
 

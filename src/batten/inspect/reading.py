@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
-from batten.dataset.optional import import_optional
 from batten.dataset.parts import parts_of
 from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError, UsageError
@@ -21,6 +20,7 @@ from batten.inspect.quarantined import Quarantined, read_quarantined
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.words import State
+from batten.sinks.optional import import_optional
 from batten.storage.locks import busy_error
 
 if TYPE_CHECKING:

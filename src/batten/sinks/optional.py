@@ -18,15 +18,16 @@ def import_optional(module: str, what_for: str) -> Any:
         raise _missing(module, what_for, str(error)) from error
 
 
-def ensure_optional(module: str, what_for: str) -> None:
-    """Raises the same where the module is not installed; imports nothing."""
+def ensure_optional(module: str, what_for: str, *, package: str = "") -> None:
+    """Raises the same where the module is not installed; imports nothing. `package` is what has
+    it, where that has another name."""
     if module not in sys.modules and importlib.util.find_spec(module) is None:
-        raise _missing(module, what_for, "it is not installed")
+        raise _missing(module, what_for, "it is not installed", package)
 
 
-def _missing(module: str, what_for: str, why: str) -> UsageError:
+def _missing(module: str, what_for: str, why: str, package: str = "") -> UsageError:
     return UsageError(
         f"{what_for} needs {module}, which can't be imported: {why}.",
         safe="Nothing was read or written.",
-        next=f"Install it: pip install {module}",
+        next=f"Install it: pip install {package or module}",
     )

@@ -1,0 +1,103 @@
+"""Arrow's rows as PostgreSQL's COPY reads them, and its types for columns that are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def encode_copy(batch: pa.RecordBatch) -> pa.Buffer:
+    """As CSV without a header: nulls are empty, texts are in quotes."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    columns = [_writable(column) for column in batch.columns]
+    table = pa.table(columns, names=[str(number) for number in range(len(columns))])
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
+    return sink.getvalue()
+
+
+def _writable(column: pa.Array) -> pa.Array:
+    """What Arrow's CSV can't write, or writes as PostgreSQL does not read it, becomes text."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _writable(column.dictionary_decode())
+    encode: Callable[[Any], str] | None = None
+    if _is_bytes(kind):
+        encode = _hexadecimal
+    elif pa.types.is_duration(kind):
+        encode = _in_seconds
+    elif pa.types.is_nested(kind):
+        encode = _as_json
+    if encode is None:
+        return column
+    values = [None if value is None else encode(value) for value in column.to_pylist()]
+    return pa.array(values, pa.string())
+
+
+def _hexadecimal(value: bytes) -> str:
+    return "\\x" + value.hex()
+
+
+def _in_seconds(value: Any) -> str:
+    return f"{value.total_seconds()} seconds"
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+_TYPES = {
+    "bool": "boolean",
+    "int8": "smallint",
+    "int16": "smallint",
+    "int32": "integer",
+    "int64": "bigint",
+    "uint8": "smallint",
+    "uint16": "integer",
+    "uint32": "bigint",
+    "uint64": "numeric(20)",
+    "halffloat": "real",
+    "float": "real",
+    "double": "double precision",
+    "date32[day]": "date",
+    "date64[ms]": "date",
+}
+
+
+def name_type(kind: pa.DataType) -> str:
+    """The type of a column that is made for this."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return name_type(kind.value_type)
+    if _is_bytes(kind):
+        return "bytea"
+    if pa.types.is_timestamp(kind):
+        return "timestamptz" if kind.tz else "timestamp"
+    if pa.types.is_time(kind):
+        return "time"
+    if pa.types.is_duration(kind):
+        return "interval"
+    if pa.types.is_decimal(kind):
+        return f"numeric({kind.precision}, {max(0, kind.scale)})"
+    if pa.types.is_nested(kind):
+        return "jsonb"
+    return _TYPES.get(str(kind), "text")

@@ -1,0 +1,397 @@
+"""A table of a PostgreSQL database: each batch by COPY, in one transaction with its token.
+
+A connection that hangs is cut off by a watchdog of this side: a server that is stopped answers
+nothing, not even that a statement took too long. Whether a commit of which no answer came happened
+is then asked on a new connection.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.base import Ground, Staged
+from batten.sinks.copying import encode_copy, name_type
+from batten.sinks.optional import ensure_optional
+from batten.sinks.tables import TOKENS, Claim, publish_rows
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from psycopg import sql
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSink:
+    """`table` (`schema.table`) of the database that `address` names, a URI or a connection string;
+    what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest
+    that one step may take: connecting, a piece of a batch, a commit."""
+
+    address: str
+    table: str
+    key: tuple[str, ...] = ()
+    dataset: str = ""
+    timeout_seconds: float = 60.0
+    kind: ClassVar[str] = "postgres"
+    is_whole: ClassVar[bool] = False
+    can_revise: ClassVar[bool] = True
+
+    def fill(self, fill: Callable[[str], str]) -> PostgresSink:
+        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+
+    def describe(self, folder: Path) -> str:
+        return f"table {self.table} of {_name_place(self.address)}"
+
+    def check(self) -> None:
+        ensure_optional("psycopg", ".write_postgres()", package="'psycopg[binary]'")
+
+    def open(self, ground: Ground) -> PostgresDestination:
+        return PostgresDestination(self, ground.book.target)
+
+
+def _name_place(address: str) -> str:
+    """The database and where it is, without user and password."""
+    if "://" in address:
+        parts = urlsplit(address)
+        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        found = {"dbname": parts.path.strip("/"), "host": parts.hostname or "", **asked}
+        if parts.port:
+            found["port"] = str(parts.port)
+    else:
+        pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", address)
+        found = {name: value.strip("'") for name, value in pairs}
+    host = found.get("host") or os.environ.get("PGHOST", "localhost")
+    port = found.get("port") or os.environ.get("PGPORT", "5432")
+    base = found.get("dbname") or os.environ.get("PGDATABASE", "the default database")
+    return f"{base} at {host}:{port}"
+
+
+class PostgresDestination:
+    """See `Destination`."""
+
+    def __init__(self, sink: PostgresSink, target: str) -> None:
+        self._sink = sink
+        self._target = target
+        self._connection: psycopg.Connection[Any] | None = None
+        with self._translated("Connecting to"):
+            self._connect()
+
+    def prepare(self, schema: pa.Schema) -> None:
+        from psycopg import sql
+
+        columns: list[sql.Composable] = [
+            sql.SQL("{} {}").format(sql.Identifier(each.name), sql.SQL(name_type(each.type)))
+            for each in schema
+        ]
+        if self._sink.key:
+            columns.append(sql.SQL("PRIMARY KEY ({})").format(_names(self._sink.key)))
+        with self._translated("Preparing"), self.watched() as connection:
+            if not self._list_columns(connection, self._table):
+                connection.execute(
+                    sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
+                        self._table, sql.SQL(", ").join(columns)
+                    )
+                )
+            if not self._list_columns(connection, self._tokens):
+                connection.execute(
+                    sql.SQL(
+                        "CREATE TABLE IF NOT EXISTS {} (dataset text, target text, batch bigint, "
+                        "digest text NOT NULL, outcomes text NOT NULL, "
+                        "PRIMARY KEY (dataset, target, batch))"
+                    ).format(self._tokens)
+                )
+            found = self._list_columns(connection, self._table)
+        missing = [name for name in schema.names if name not in found]
+        if missing:
+            raise RefusedError(
+                f"{self._target} has no column {missing[0]!r}.",
+                safe="Nothing was changed there.",
+                next="Add the column, or write to another table.",
+            )
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        from psycopg import sql
+
+        if not tokens:
+            return []
+        dataset = tokens[0].dataset
+        found: dict[int | None, str] = {}
+        with self._translated("Asking"), self.watched() as connection:
+            has_table = bool(self._list_columns(connection, self._table))
+            if self._list_columns(connection, self._tokens):
+                query = sql.SQL(
+                    "SELECT batch, digest FROM {} WHERE dataset = %s AND target = %s"
+                ).format(self._tokens)
+                found = dict(connection.execute(query, (dataset, self._sink.table)).fetchall())
+        if found and not has_table:
+            raise InconsistentError(
+                f"{self._target} is gone, and batches were published there.",
+                safe="Nothing was changed; every batch is kept in the ledger.",
+                next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
+                f"from {TOKENS} and move the record in deliveries/ away, then run again.",
+            )
+        return [
+            Held.ABSENT
+            if token.batch not in found
+            else Held.SAME
+            if found[token.batch] == token.digest
+            else Held.OTHER
+            for token in tokens
+        ]
+
+    def publish(self, staged: Staged) -> Published:
+        import psycopg
+
+        with self._translated("Publishing to"):
+            connection = self._connect()
+            try:
+                with self.watched():
+                    connection.execute("BEGIN")
+                transaction = _PostgresTransaction(self, connection)
+                outcome = publish_rows(transaction, staged, self._target)
+            except BaseException:
+                # The server rolls back what is not committed when its client is gone.
+                self.close()
+                raise
+            try:
+                with self.watched():
+                    connection.execute("COMMIT")
+            except (psycopg.OperationalError, psycopg.InternalError):
+                self.close()
+                return Published.UNKNOWN
+            return outcome
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+    @property
+    def sink(self) -> PostgresSink:
+        return self._sink
+
+    @property
+    def _table(self) -> sql.Identifier:
+        from psycopg import sql
+
+        return sql.Identifier(*self._sink.table.split("."))
+
+    @property
+    def _tokens(self) -> sql.Identifier:
+        from psycopg import sql
+
+        return sql.Identifier(*self._sink.table.split(".")[:-1], TOKENS)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        import psycopg
+
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(
+                self._sink.address,
+                autocommit=True,
+                connect_timeout=max(2, round(self._sink.timeout_seconds)),
+                application_name="batten",
+            )
+            self._connection = connection
+            with self.watched():
+                # A server that answers before a commit is durable could lose what it confirmed.
+                connection.execute(
+                    "SELECT set_config('synchronous_commit', 'on', false) "
+                    "WHERE current_setting('synchronous_commit') = 'off'"
+                )
+                # What a client left open that the server takes to be alive holds its token.
+                connection.execute(
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+                    (str(round(1000 * self._sink.timeout_seconds / 2)),),
+                )
+        return self._connection
+
+    @contextmanager
+    def watched(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, cut off if what is done with it takes longer than the timeout."""
+        connection = self._connect()
+        with _Watchdog(connection, self._sink.timeout_seconds):
+            yield connection
+
+    def _list_columns(
+        self, connection: psycopg.Connection[Any], table: sql.Identifier
+    ) -> list[str]:
+        query = (
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+            "AND attnum > 0 AND NOT attisdropped"
+        )
+        found = connection.execute(query, (table.as_string(connection),)).fetchall()
+        return [name for (name,) in found]
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        import psycopg
+
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InternalError) as error:
+            self.close()
+            raise StorageError(
+                f"{action} {self._target} failed: {_first_line(error)}.",
+                safe="Nothing of this batch is there, or all of it: the next run asks. Every batch "
+                "is kept in the ledger.",
+                next="When the server answers again, run the same command again.",
+            ) from error
+        except psycopg.Error as error:
+            self.close()
+            raise RefusedError(
+                f"{action} {self._target} failed: {_first_line(error)}.",
+                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                next="Correct the table, or write to another one, then run the same command again.",
+            ) from error
+
+
+class _Watchdog:
+    """Cuts the connection off when that much time has passed since the last `touch`."""
+
+    def __init__(self, connection: psycopg.Connection[Any], timeout_seconds: float) -> None:
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._timeout_seconds = timeout_seconds
+        self._ends_at = time.monotonic() + timeout_seconds
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def touch(self) -> None:
+        self._ends_at = time.monotonic() + self._timeout_seconds
+
+    def __enter__(self) -> _Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(max(0.0, self._ends_at - time.monotonic())):
+            if time.monotonic() >= self._ends_at:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                return
+
+
+class _PostgresTransaction:
+    """A claim waits for another transaction that has made the same one, until that has ended."""
+
+    def __init__(
+        self, destination: PostgresDestination, connection: psycopg.Connection[Any]
+    ) -> None:
+        self._destination = destination
+        self._sink = destination.sink
+        self._connection = connection
+        self._table = destination._table
+        self._tokens = destination._tokens
+
+    def claim(self, staged: Staged) -> Claim | None:
+        from psycopg import sql
+
+        token = staged.token
+        name = (token.dataset, self._sink.table, token.batch)
+        with self._destination.watched():
+            made = self._connection.execute(
+                sql.SQL(
+                    "INSERT INTO {} (dataset, target, batch, digest, outcomes) "
+                    "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+                ).format(self._tokens),
+                (*name, token.digest, staged.outcomes),
+            )
+            if made.rowcount:
+                return None
+            found = self._connection.execute(
+                sql.SQL(
+                    "SELECT digest, outcomes FROM {} "
+                    "WHERE dataset = %s AND target = %s AND batch = %s FOR UPDATE"
+                ).format(self._tokens),
+                name,
+            ).fetchone()
+        digest, outcomes = found if found is not None else ("", "")
+        return Claim(digest=digest, outcomes=outcomes)
+
+    def renew(self, staged: Staged) -> None:
+        from psycopg import sql
+
+        token = staged.token
+        with self._destination.watched():
+            self._connection.execute(
+                sql.SQL(
+                    "UPDATE {} SET digest = %s, outcomes = %s "
+                    "WHERE dataset = %s AND target = %s AND batch = %s"
+                ).format(self._tokens),
+                (token.digest, staged.outcomes, token.dataset, self._sink.table, token.batch),
+            )
+
+    def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+        from psycopg import sql
+
+        names = _names(schema.names)
+        if not self._sink.key:
+            self._copy(self._table, names, rows)
+            return
+        given = sql.Identifier("batten_given")
+        with self._destination.watched():
+            self._connection.execute(
+                sql.SQL(
+                    "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0"
+                ).format(given, names, self._table)
+            )
+        self._copy(given, names, rows)
+        changed = [name for name in schema.names if name not in self._sink.key]
+        action: sql.Composable = sql.SQL("NOTHING")
+        if changed:
+            action = sql.SQL("UPDATE SET {}").format(
+                sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in changed
+                )
+            )
+        with self._destination.watched():
+            self._connection.execute(
+                sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO {}").format(
+                    self._table, names, names, given, _names(self._sink.key), action
+                )
+            )
+
+    def _copy(
+        self, table: sql.Identifier, names: sql.Composable, rows: Iterable[pa.RecordBatch]
+    ) -> None:
+        from psycopg import sql
+
+        query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, names)
+        with (
+            _Watchdog(self._connection, self._sink.timeout_seconds) as watchdog,
+            self._connection.cursor().copy(query) as copy,
+        ):
+            for batch in rows:
+                data = memoryview(encode_copy(batch))
+                for start in range(0, len(data), _PIECE_BYTES):
+                    copy.write(data[start : start + _PIECE_BYTES])
+                    watchdog.touch()
+
+
+def _names(names: Sequence[str]) -> sql.Composable:
+    from psycopg import sql
+
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
