@@ -42,8 +42,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
         told = "readable" if each.is_readable else each.problem
         yield labelled("input", f"{each.path}: {told}{size}")
-    for each in diagnosis.destinations:
-        yield labelled("has", f"{each.target}: {each.rows} rows of {each.batches} batches")
+    for given in diagnosis.destinations:
+        yield labelled("has", f"{given.target}: {given.rows} rows of {given.batches} batches")
     yield from _list_orphans(diagnosis.orphans)
     if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again
