@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import batten
+
 JOB = """
 import batten
 def scale(number):
@@ -57,6 +59,24 @@ def test_a_change_is_refused_and_told_by_name(tmp_path: Path) -> None:
     assert "--accept-change" in refused.stderr
     assert "--fresh" in refused.stderr
     assert _values(tmp_path) == list(range(10))
+
+
+def test_in_python_the_ways_on_are_arguments(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    batten.from_range(3).map(lambda n: {"x": n}).write_parquet(output).run(executor="serial")
+    changed = batten.from_range(3).map(lambda n: {"x": -n}).write_parquet(output)
+    with pytest.raises(batten.RefusedError) as refused:
+        changed.run(executor="serial")
+    assert "(accept_change=True)" in refused.value.next
+    assert "(fresh=True)" in refused.value.next
+    with pytest.raises(batten.RefusedError) as refused:
+        changed.run(executor="serial", resume="never")
+    assert refused.value.next.endswith("allow to resume: resume='if_possible'")
+    other = changed.options(key_column="number")
+    with pytest.raises(batten.RefusedError) as refused:
+        other.run(executor="serial", accept_change=True)
+    assert refused.value.next.endswith(": fresh=True")
+    changed.run(executor="serial", accept_change=True)
 
 
 def test_fresh_replaces_when_it_is_complete(tmp_path: Path) -> None:

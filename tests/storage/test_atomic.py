@@ -187,6 +187,37 @@ def test_killed_at_any_step_it_is_whole_or_absent(tmp_path: Path, kind: str) -> 
             assert file.read_text() == "new" * (100_000 if kind == "file" else 1)
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_left_goes_and_what_is_being_made_stays(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "x"
+    publish = publish_file if kind == "file" else publish_directory
+    environment = {**os.environ, "BATTEN_CRASH_AT": "3"}
+    subprocess.run([sys.executable, "-c", KILLED, kind, str(path)], env=environment, check=False)
+    (left,) = os.listdir(tmp_path)
+    mine = [f".x.{os.uname().nodename}-mine", ".x.elsewhere-1-0123456789abcdef", f"y{left}"]
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    with publish(tmp_path / "x"):
+        (making,) = set(os.listdir(tmp_path)).difference(mine)
+        assert making != left
+        if kind == "file":
+            with publish(path):
+                assert making in os.listdir(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["x", *mine])
+
+
+def test_the_file_can_be_written_by_a_forked_child(tmp_path: Path) -> None:
+    with publish_file(tmp_path / "x") as file:
+        child = os.fork()
+        if not child:
+            os.write(file.fileno(), b"by a child")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert (tmp_path / "x").read_bytes() == b"by a child"
+
+
 def test_the_steps_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(steps, "observer", lambda moment, step, name: seen.append(step))

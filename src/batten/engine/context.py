@@ -54,10 +54,14 @@ class Context:
     @property
     def again_retrying(self) -> str:
         """The same, with those that failed for good tried again."""
-        command = self.options.next_command
-        if not command:
-            return "run the pipeline again with retry_quarantined=True"
-        return f"{command} --retry-quarantined"
+        link = "" if self.options.next_command else "with "
+        return f"{self.again} {link}{self.wish('retry_quarantined')}"
+
+    def wish(self, name: str, value: str = "") -> str:
+        """How to ask for an option of a run, in the words of who started this one."""
+        if not self.options.next_command:
+            return f"{name}={value!r}" if value else f"{name}=True"
+        return f"--{name.replace('_', '-')} {value}".rstrip()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -102,7 +102,8 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
         raise RefusedError(
             f"{context.path} exists, and resume is 'never'.",
             safe="Nothing was changed.",
-            next="Write to another output, or allow to resume: --resume if_possible.",
+            next="Write to another output, or allow to resume: "
+            f"{context.wish('resume', 'if_possible')}",
         )
     if decision is Decision.REFUSE_CHANGED:
         if not context.options.accepts_change:
@@ -167,20 +168,21 @@ def _changed(
     lines = difference(config.fingerprint, fingerprint) if config is not None else []
     what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
     parts, staged = len(observation.parts), judgement.accounts.staged
+    accept, fresh = context.wish("accept_change"), context.wish("fresh")
     if not parts:
         return RefusedError(
             what,
             safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
             "staged, of use only to the code that made them.",
             next="Undo the change to use them; or compute all by the code of now: "
-            "--accept-change drops them at once, --fresh when the new dataset is complete.",
+            f"{accept} drops them at once, {fresh} when the new dataset is complete.",
         )
     return RefusedError(
         what,
         safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",
         next="Undo the change; or keep the rows there are and compute the rest anew "
-        "(--accept-change); or compute all anew, the old staying until it is done (--fresh).",
+        f"({accept}); or compute all anew, the old staying until it is done ({fresh}).",
     )
 
 
@@ -202,7 +204,7 @@ def _refuse_unacceptable(
         raise RefusedError(
             f"The {' and the '.join(differing)} changed, and can't within one dataset.",
             safe="Nothing was changed.",
-            next="Compute all anew, the old staying until it is done: --fresh",
+            next=f"Compute all anew, the old staying until it is done: {context.wish('fresh')}",
         )
 
 

@@ -119,7 +119,7 @@ def _refuse_shrunk(plan: Plan, count: int) -> None:
         raise RefusedError(
             f"The source has {count_of(count, 'item')}, but {plan.items} are planned.",
             safe="Nothing was changed; what is committed stays.",
-            next="Give the source its items back; or compute all anew (--fresh).",
+            next="Give the source its items back; or compute all anew (--fresh, or fresh=True).",
         )
 
 

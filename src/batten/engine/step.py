@@ -76,7 +76,7 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
     if not step.is_async and (step.concurrency is not None or step.limits is not None):
         raise _refuse(
             "concurrency= and limits= are for `async def` functions.",
-            "For others say how many items run at a time when you run it: --jobs.",
+            "For others say how many items run at a time when you run it: jobs.",
         )
     return step
 

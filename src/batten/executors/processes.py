@@ -389,7 +389,7 @@ def _cannot_fork(number: int | None) -> StorageError:
     return StorageError(
         f"cannot start a worker process: {reason}",
         safe=_SAFE,
-        next=f"{_AGAIN} With fewer --jobs, if processes, memory or open files are scarce.",
+        next=f"{_AGAIN} With fewer jobs, if processes, memory or open files are scarce.",
         errno=number,
     )
 

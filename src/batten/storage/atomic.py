@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,15 +13,14 @@ from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 from batten.errors import RefusedError
 from batten.storage import steps
 from batten.storage.failures import writing_failure
-from batten.storage.publishing import fresh_name
+from batten.storage.held import Held, open_held
+from batten.storage.throwaway import held_throwaway
 
 Result = TypeVar("Result")
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
-_NAME_CHARACTERS = 40
-"""How much of the final name a throwaway one carries: both must fit in the 255 bytes of a name."""
 
 
 @overload
@@ -51,8 +49,9 @@ def publish_file(
     """A file to write, which takes its place at `path` in one step when the block ends well.
 
     A file that is there stays until then, and is replaced; its permissions are kept. After an
-    exception nothing has changed. Until the end the data lies beside `path` in a hidden file.
-    Raises `StorageError` where the folder is missing, full or read-only."""
+    exception nothing has changed. Until the end the data lies beside `path` in a hidden file;
+    one that a killed process left is removed by the next that publishes to `path`. Raises
+    `StorageError` where the folder is missing, full or read-only."""
     if mode not in ("wb", "w"):
         raise ValueError(f"the mode is {mode!r}; it can be 'wb' or 'w'")
     text = {"encoding": encoding, "newline": newline} if mode == "w" else {}
@@ -68,9 +67,7 @@ def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = os.path.realpath(path)
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise _refused(target)
-    throwaway = _throwaway_beside(target)
-    _do(target, "publish_directory.create", os.mkdir, throwaway)
-    try:
+    with _throwaway(target, "publish_directory.create", _make_folder) as (throwaway, _):
         yield Path(throwaway)
         _do(target, "publish_directory.sync", _sync_tree, throwaway)
         try:
@@ -79,9 +76,6 @@ def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             if error.errno in _OCCUPIED:
                 raise _refused(target) from error
             raise writing_failure(error, "Publishing", target) from error
-    except BaseException:
-        shutil.rmtree(throwaway, ignore_errors=True)
-        raise
     _do(target, "sync_names", _sync, os.path.dirname(target))
 
 
@@ -90,11 +84,11 @@ def _publish_file(target: str, mode: str, text: dict[str, Any]) -> Iterator[IO[A
     if os.path.isdir(target):
         folder_error = IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
         raise writing_failure(folder_error, "Publishing", target)
-    throwaway = _throwaway_beside(target)
-    descriptor = _do(target, "publish_file.create", os.open, throwaway, _CREATE, 0o666)
-    try:
+    with _throwaway(target, "publish_file.create", _make_file) as (throwaway, held):
+        # The descriptor is kept, so that the data can be synced if the block closes the file. It
+        # is not the lock's, which a forked child closes.
+        descriptor = os.dup(held.descriptor)
         try:
-            # The descriptor is kept, so that the data can be synced if the block closes the file.
             file = open(descriptor, mode, closefd=False, **text)  # noqa: SIM115 - closed below
             try:
                 yield file
@@ -106,16 +100,22 @@ def _publish_file(target: str, mode: str, text: dict[str, Any]) -> Iterator[IO[A
         finally:
             os.close(descriptor)
         _do(target, "publish_file.rename", os.rename, throwaway, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(throwaway)
-        raise
     _do(target, "sync_names", _sync, os.path.dirname(target))
 
 
-def _throwaway_beside(target: str) -> str:
-    folder, name = os.path.split(target)
-    return fresh_name(folder.rstrip("/"), "." + name[:_NAME_CHARACTERS])
+def _throwaway(
+    target: str, step: steps.Step, make: Callable[[str], Held]
+) -> AbstractContextManager[tuple[str, Held]]:
+    return held_throwaway(target, lambda path: _do(target, step, make, path))
+
+
+def _make_file(path: str) -> Held:
+    return open_held(path, _CREATE)
+
+
+def _make_folder(path: str) -> Held:
+    os.mkdir(path)
+    return open_held(path)
 
 
 def _do(target: str, step: steps.Step, action: Callable[..., Result], *arguments: object) -> Result:
