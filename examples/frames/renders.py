@@ -144,7 +144,6 @@ def main() -> int:
 
     def work(name: str, shots: list[Shot]) -> None:
         render(cache, shots, arguments.sheets / f"{name}.png")
-        cache.write_counts()
 
     renders = plan_renders(sorted(arguments.clips.rglob("*.mp4")))
     children = [start(lambda n=name, s=shots: work(n, s)) for name, shots in renders.items()]  # type: ignore[misc]

@@ -1,6 +1,8 @@
 """Features of video clips, one row a clip: `batten run features.py --jobs 2`.
 
-ffmpeg runs in one thread and with nothing that varies, so the same clip gives the same row.
+ffmpeg runs in one thread and with nothing that varies, so the same clip gives the same row. What
+is dear, re-encoding a clip and comparing the two, is kept in a cache: where another feature is
+changed, a run with `--fresh` does not do it again.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ import batten
 
 Frames = npt.NDArray[np.int32]
 
+kept = batten.Cache("kept")
+
 
 def measure(clip: Path) -> dict[str, int | float]:
     """What the clip looks like, and what a re-encode at a low bit rate would cost it."""
     fps, frames = decode(clip)
     count, height, width = frames.shape
-    reencoded = reencode(clip)
-    quality = compare(reencoded, clip)
+    cost = cost_of_reencoding(clip, imageio_ffmpeg.__version__)
     return {
         "frames": count,
         "seconds": count / fps,
@@ -33,9 +36,7 @@ def measure(clip: Path) -> dict[str, int | float]:
         "brightness": float(frames.mean()),
         "motion": motion(frames),
         "sharpness": sharpness(frames),
-        "reencoded_bytes": len(reencoded),
-        "vmaf": quality["vmaf"],
-        "psnr": quality["psnr_y"],
+        **cost,
     }
 
 
@@ -62,6 +63,18 @@ def sharpness(frames: Frames) -> float:
     middle = frames[:, 1:-1, 1:-1]
     around = frames[:, :-2, 1:-1] + frames[:, 2:, 1:-1] + frames[:, 1:-1, :-2] + frames[:, 1:-1, 2:]
     return float((around - 4 * middle).var(axis=(1, 2)).mean())
+
+
+@kept.memo
+def cost_of_reencoding(clip: Path, _ffmpeg: str) -> dict[str, int | float]:
+    """Bytes and quality; the version of ffmpeg is part of the key."""
+    reencoded = reencode(clip)
+    quality = compare(reencoded, clip)
+    return {
+        "reencoded_bytes": len(reencoded),
+        "vmaf": quality["vmaf"],
+        "psnr": quality["psnr_y"],
+    }
 
 
 def reencode(clip: Path) -> bytes:

@@ -16,6 +16,12 @@ import pytest
 EXAMPLE = Path(__file__).parents[2] / "examples" / "video_features"
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job keeps things beside itself."""
+    monkeypatch.chdir(tmp_path)
+
+
 def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"video_{name}", EXAMPLE / f"{name}.py")
     assert spec is not None
@@ -68,7 +74,11 @@ def test_features_say_what_is_in_the_clip(folder: Path) -> None:
 def test_the_same_clip_gives_the_same_row(folder: Path) -> None:
     features = load("features")
     clip = folder / "clips" / "bigbuckbunny" / "00000.mp4"
-    assert features.measure(clip) == features.measure(clip)
+    first = features.measure(clip)
+    assert features.measure(clip) == first
+    assert features.kept.statistics().process.hits == 1
+    shutil.rmtree("kept")
+    assert features.measure(clip) == first
 
 
 def test_what_is_not_a_video_is_an_error_in_the_words_of_ffmpeg(tmp_path: Path) -> None:
@@ -92,3 +102,18 @@ def test_the_job_runs(folder: Path) -> None:
         "carphone_distorted/00000.mp4",
         "carphone_pristine/00000.mp4",
     ]
+
+
+def test_when_another_feature_changes_clips_are_not_encoded_again(folder: Path) -> None:
+    shutil.copytree(folder, "job", ignore=shutil.ignore_patterns("features*", "kept"))
+    job = Path("job") / "features.py"
+    text = (EXAMPLE / "features.py").read_text()
+    batten = str(Path(sys.executable).with_name("batten"))
+    command = [batten, "run", "features.py", "--fresh", "--json", "--quiet"]
+    for changed in (text, text.replace("(around - 4 * middle)", "(around - 3 * middle)")):
+        job.write_text(changed)
+        done = subprocess.run(command, cwd="job", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["executed_items"] == 4
+    total = load("features").batten.Cache("job/kept").statistics().total
+    assert (total.builds, total.hits) == (4, 4)

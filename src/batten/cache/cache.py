@@ -6,11 +6,9 @@ speed only: the result is made without it, one warning is given, and it is count
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
-import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -88,7 +86,6 @@ class Cache:
         self._is_off = is_disabled()
         self._has_warned = False
         self._in_hand = threading.local()
-        _write_at_exit(self._counter)
 
     @property
     def path(self) -> Path:
@@ -149,7 +146,6 @@ class Cache:
 
     def statistics(self) -> Statistics:
         """What the cache did and holds; looks at every entry. What can't be read is left out."""
-        self._counter.write()
         sizes: list[int] = []
         total = Counts()
         with suppress(OSError):
@@ -158,10 +154,6 @@ class Cache:
             total = load_total(self._layout)
         process = self._counter.snapshot()
         return Statistics(process=process, total=total, entries=len(sizes), bytes=sum(sizes))
-
-    def write_counts(self) -> None:
-        """Tell the disk what this process did. It is done about every second by itself."""
-        self._counter.write()
 
     def _obtain(self, key: Any, making: Making[Made], should_check: bool) -> Made:
         identity = None if self._is_off else self._identify(key, type(making))
@@ -328,14 +320,3 @@ def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None
             safe="Nothing was read or written.",
             next="Give a number of bytes" + (", or None for no limit." if may_be_none else "."),
         )
-
-
-def _write_at_exit(counter: Counter) -> None:
-    known = weakref.ref(counter)
-
-    def write() -> None:
-        living = known()
-        if living is not None:
-            living.write()
-
-    atexit.register(write)

@@ -1,14 +1,14 @@
-"""What a cache did, counted by process, and kept when the processes have ended.
+"""What a cache did, counted by process, and kept when the processes have ended, however they end.
 
-Each process has a file of its own, which it holds locked while it lives and rewrites in place now
-and then. When it has ended, its counts are added to those of all who ended before.
+Each process has a file of its own, which it holds locked while it lives. Each count is put there at
+once. When the process has ended, its counts are added to those of all who ended before.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
@@ -21,7 +21,6 @@ from batten.storage.publishing import fresh_name
 from batten.storage.publishing import replace as replace_file
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_WRITE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,9 @@ class Counts:
 
 
 NAMES = tuple(each.name for each in fields(Counts))
+"""In the order of a process's file. New ones come last: who knows fewer reads only those."""
+
+_NUMBERS = struct.Struct(f"<{len(NAMES)}q")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,46 +64,39 @@ class Total:
 
 
 class Counter:
-    """Counts of this process. Threads may share it; a forked process begins anew."""
+    """Counts of this process. Threads may share it; a forked process begins anew. Where the disk
+    can't be told, the counts are those of the process alone."""
 
     def __init__(self, layout: CacheLayout) -> None:
         self._layout = layout
-        self._mutex = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
+        self._mutex = threading.Lock()
         self._process = os.getpid()
         self._values = dict.fromkeys(NAMES, 0)
         self._held: Held | None = None
-        self._written_seconds = time.monotonic()
-        self._is_dirty = False
 
     def add(self, name: str, count: int = 1) -> None:
         if os.getpid() != self._process:
             self._begin()
         with self._mutex:
             self._values[name] += count
-            self._is_dirty = True
-        if time.monotonic() - self._written_seconds > _WRITE_SECONDS:
-            self.write()
+            with suppress(OSError):
+                self._write()
 
     def set(self, name: str, count: int) -> None:
-        self.add(name, count - self._values[name])
+        if count != self._values[name]:
+            self.add(name, count - self._values[name])
 
     def snapshot(self) -> Counts:
         return Counts(**self._values)
 
-    def write(self) -> None:
-        """Tell the disk, as far as that is possible; the counts are for people only."""
-        if os.getpid() != self._process or not self._is_dirty:
-            return
-        with self._mutex, suppress(OSError):
-            self._written_seconds = time.monotonic()
-            self._is_dirty = False
-            if self._held is None:
-                self._held = self._make_file()
-            data = encode_record(self.snapshot())
-            folders.rewrite(self._held.descriptor, self._layout.statistics, data)
+    def _write(self) -> None:
+        if self._held is None:
+            self._held = self._make_file()
+        data = _NUMBERS.pack(*self._values.values())
+        folders.overwrite(self._held.descriptor, self._layout.statistics, data)
 
     def _make_file(self) -> Held:
         path = fresh_name(self._layout.statistics, "counts")
@@ -117,7 +112,7 @@ def load_total(layout: CacheLayout) -> Counts:
     counts = _as_counts(total.counts)
     for name in _names(layout):
         if name not in total.merged:
-            with suppress(OSError, Unreadable):
+            with suppress(OSError):
                 counts = counts.plus(_load(f"{layout.statistics}/{name}"))
     return counts
 
@@ -131,8 +126,7 @@ def merge_ended(layout: CacheLayout) -> None:
     counts = _as_counts(total.counts)
     ended = [name for name in present if name not in merged and _has_ended(layout, name)]
     for name in ended:
-        with suppress(Unreadable):
-            counts = counts.plus(_load(f"{layout.statistics}/{name}"))
+        counts = counts.plus(_load(f"{layout.statistics}/{name}"))
     if ended:
         merged += ended
         data = encode_record(Total(counts=dict(vars(counts)), merged=merged))
@@ -155,8 +149,11 @@ def _as_counts(counts: dict[str, int]) -> Counts:
 
 
 def _load(path: str) -> Counts:
+    """Nothing where a crash came between the file and its first count."""
     with open(path, "rb") as file:
-        return decode_record(Counts, file.read())
+        data = file.read(_NUMBERS.size)
+    numbers = struct.unpack(f"<{len(data) // 8}q", data[: len(data) // 8 * 8])
+    return Counts(**dict(zip(NAMES, numbers, strict=False)))
 
 
 def _names(layout: CacheLayout) -> list[str]:

@@ -123,7 +123,6 @@ def clean_cache(
                 layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=disk_free_min
             )
             budget.remove(used for used, _ in chosen)
-            counter.write()
     return Cleaning(
         path=os.fspath(path),
         is_dry_run=is_dry_run,

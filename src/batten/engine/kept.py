@@ -50,17 +50,10 @@ class KeptResults:
             self._step = (step.kind, "version", combine(described.parts, {}).digest)
 
     def get_or_compute(self, item: Any, compute: Callable[[], Any]) -> Any:
-        try:
-            return self._cache.get_or_compute((self._step, item), compute)
-        finally:
-            # A worker may end at any moment, and would not come to it then.
-            self._cache.write_counts()
+        return self._cache.get_or_compute((self._step, item), compute)
 
     async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:
-        try:
-            return await self._cache.get_or_await((self._step, item), compute)
-        finally:
-            self._cache.write_counts()
+        return await self._cache.get_or_await((self._step, item), compute)
 
 
 def find_kept(step: Step) -> KeptResults | None:

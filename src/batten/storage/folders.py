@@ -81,9 +81,14 @@ def write_new(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
+def overwrite(descriptor: int, name: str, data: bytes) -> None:
+    """Put `data` at the beginning of an open file. It may be torn by a crash."""
+    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+
+
 def rewrite(descriptor: int, name: str, data: bytes) -> None:
     """Put `data` in the place of what an open file holds. It may be torn by a crash."""
-    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+    overwrite(descriptor, name, data)
     steps.do("file.cut", name, os.ftruncate, descriptor, len(data))
 
 
