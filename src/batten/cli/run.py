@@ -9,10 +9,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from batten.cli.output import emit_object, escape, tell
-from batten.errors import UsageError
+from batten.errors import BattenError, UsageError
 from batten.model.counts import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from batten.engine.report import Delivered, Finalized, Report
 
 NAME = "run"
@@ -64,6 +66,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing"
     )
+    parser.add_argument(
+        "--memory-max",
+        metavar="SIZE",
+        help="the memory that each worker may use, as 2GB; its item is named when it uses more",
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=10.0,
+        metavar="N",
+        help="after a signal, how long items in hand may take to end (default: 10)",
+    )
+    parser.add_argument(
+        "--skip-checks", action="store_true", help="begin although a check before it forbids it"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -74,7 +91,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     parameters = _read_parameters(arguments.param)
     # What the user's own code prints must not mix with the one JSON object.
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _checks_told(arguments):
         job = load_job(arguments.job, parameters)
         report = job.pipeline.run(
             jobs=arguments.jobs,
@@ -84,6 +101,9 @@ def execute(arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
             fresh=arguments.fresh,
             accept_change=arguments.accept_change,
+            memory_max=arguments.memory_max,
+            drain_seconds=arguments.drain_seconds,
+            skip_checks=arguments.skip_checks,
             progress=choose_progress(is_quiet=arguments.quiet),
             parameters=job.parameters,
             next_command=_describe_command(arguments),
@@ -94,6 +114,18 @@ def execute(arguments: argparse.Namespace) -> int:
         tell("\n".join(describe_report(report)))
     is_done = report.status != "planned"
     return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
+
+
+@contextlib.contextmanager
+def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
+    """A refused dry run shows all that was checked, before the refusal."""
+    try:
+        yield
+    except BattenError as error:
+        report = getattr(error, "report", None)
+        if report is not None and report.checks and not arguments.json:
+            print("\n".join(list_checks(report)), file=sys.stderr)
+        raise
 
 
 def _read_parameters(given: list[str]) -> dict[str, str]:
@@ -154,6 +186,7 @@ def describe_report(report: Report) -> list[str]:
     lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0:
         lines.append("  the source has no items: is its path or pattern right?")
+    lines.extend(list_checks(report))
     if accounts.quarantined:
         lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
     return lines
@@ -164,6 +197,11 @@ def _describe_delivered(delivered: Delivered) -> str:
         f"  {delivered.target}: {delivered.rows:,} rows of {delivered.batches:,} batches "
         f"({delivered.kind})"
     )
+
+
+def list_checks(report: Report) -> list[str]:
+    """What was looked at before the run."""
+    return [f"  {each.name}: {each.verdict}; {each.told}" for each in report.checks]
 
 
 def _describe_finalized(finalized: Finalized) -> str:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from batten.engine.pipeline import ExecutorName, Pipeline, Resume
 from batten.engine.progress import Progress
 from batten.engine.signals import StopSignals
+from batten.errors import InterruptedRunError
 from batten.model.names import Layout
 from batten.storage.base import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How one run goes; nothing here changes results. `next_command` runs the job again."""
+    """How one run goes; nothing here changes results. `next_command` runs the job again;
+    `memory_bytes_max` is of each worker."""
 
     jobs: int
     resume: Resume = "if_possible"
@@ -26,6 +28,9 @@ class RunOptions:
     is_fresh: bool = False
     accepts_change: bool = False
     executor: ExecutorName = "processes"
+    memory_bytes_max: int | None = None
+    drain_seconds: float = 10.0
+    skips_checks: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
     next_command: str = ""
 
@@ -62,6 +67,15 @@ class Context:
         if not self.options.next_command:
             return f"{name}={value!r}" if value else f"{name}=True"
         return f"--{name.replace('_', '-')} {value}".rstrip()
+
+    def refuse_stopped(self) -> None:
+        """Raise where a signal has asked to stop. For when nothing is in hand."""
+        if self.signals.received is not None:
+            raise InterruptedRunError(
+                f"Stopped by {self.signals.received}.",
+                safe="Everything that was finished is kept; it is safe to run again.",
+                next=f"Run the same command again; it resumes: {self.again}",
+            )
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ from batten.engine.flight import find_blame
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
-from batten.engine.run_log import RunLog
+from batten.engine.recording import Record
 from batten.engine.schedule import TASKS_A_SLOT_MAX, Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
@@ -28,7 +28,6 @@ from batten.errors import (
     BattenError,
     CorruptError,
     FailedRunError,
-    InterruptedRunError,
     RefusedError,
 )
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told, Work
@@ -43,8 +42,6 @@ disk."""
 
 PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
-DRAIN_SECONDS = 10.0
-"""After a signal, how long items in hand may take to end."""
 
 
 class Driver:
@@ -55,7 +52,7 @@ class Driver:
         context: Context,
         dataset: FoundDataset,
         plan: Plan,
-        log: RunLog,
+        record: Record,
         deliver: Callable[[Sequence[int]], None],
     ) -> None:
         """`deliver` is told which batches have just been published."""
@@ -63,7 +60,7 @@ class Driver:
         self._deliver = deliver
         self._dataset = dataset
         self._plan = plan
-        self._log = log
+        self._record = record
         self._storage = context.storage
         self._layout = context.layout
         self._staged = dict(dataset.staged())
@@ -170,6 +167,7 @@ class Driver:
         return ProcessExecutor(
             options.jobs,
             timeout_seconds=timeout_seconds,
+            memory_bytes_max=options.memory_bytes_max,
             in_flight=in_flight,
             stdout_to_stderr=True,
             prefetch=TASKS_A_SLOT_MAX,
@@ -256,15 +254,15 @@ class Driver:
 
     def _loop(self, executor: Executor) -> None:
         while True:
-            stopping = self._context.signals.received
-            if stopping is None:
+            is_stopping = self._context.signals.received is not None
+            if not is_stopping:
                 self._dispatch(executor)
             self._publish_ready(is_last=not self._schedule.outstanding)
             if self._schedule.find_unpinned():
                 self._pin(_serialize(pa.schema([])))
                 continue
-            if stopping is not None:
-                self._drain(executor, stopping)
+            if is_stopping:
+                self._drain(executor)
             if not self._schedule.outstanding:
                 if self._schedule.is_exhausted:
                     return
@@ -281,20 +279,16 @@ class Driver:
                 return
             executor.submit(*found)
 
-    def _drain(self, executor: Executor, signal: str) -> None:
+    def _drain(self, executor: Executor) -> None:
         """No new work; what is in hand may end; then stop."""
         executor.drain()
-        self._log.write("signal", signal=signal)
-        until = time.monotonic() + DRAIN_SECONDS
+        self._record.note_signal()
+        until = time.monotonic() + self._context.options.drain_seconds
         while self._schedule.outstanding and time.monotonic() < until:
             for event in executor.wait(max(0.0, until - time.monotonic())):
                 self._take(event)
         self._publish_ready(is_last=True)
-        raise InterruptedRunError(
-            f"Stopped by {signal}.",
-            safe="Everything that was finished is kept; it is safe to run again.",
-            next=f"Run the same command again; it resumes: {self._context.again}",
-        )
+        self._context.refuse_stopped()
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from batten.engine.bounds import check_seconds, read_memory_max
 from batten.engine.finalizer import Finalizer, make_finalizer
 from batten.engine.kept import choose_cache
 from batten.engine.path_parameters import make_filler
@@ -402,6 +403,9 @@ class Pipeline:
         fresh: bool = False,
         accept_change: bool = False,
         executor: ExecutorName | None = None,
+        memory_max: int | str | None = None,
+        drain_seconds: float = 10.0,
+        skip_checks: bool = False,
         progress: Progress | None = None,
         parameters: Mapping[str, str] | None = None,
         next_command: str = "",
@@ -417,6 +421,12 @@ class Pipeline:
         how many items at a time, by default the processors. `executor`: "processes" survive a
         function that crashes, and are the default; "threads" and "serial" do not, and can't
         enforce time limits. Neither applies where a function is `async def`.
+
+        `memory_max` (bytes, or a text such as "2GB") is how much memory a worker may use, with what
+        it starts: one that uses more is killed, and its item is dealt with as any that kills its
+        worker. `drain_seconds`: how long items in hand may take to end after a signal. Before the
+        work begins inputs, output, memory and room on the disk are checked; `skip_checks` has it
+        begin although one of them forbids it.
         """
         from batten.engine.context import RunOptions
         from batten.engine.run import run_pipeline
@@ -435,6 +445,13 @@ class Pipeline:
                     safe="Nothing was read or written.",
                     next=f"Say one of {', '.join(filter(None, allowed))}.",
                 )
+        memory_bytes_max = read_memory_max(memory_max)
+        if memory_bytes_max is not None and (self.is_async or executor in ("threads", "serial")):
+            raise UsageError(
+                "memory_max= can be kept for worker processes only.",
+                safe="Nothing was read or written.",
+                next="Use processes, the default, or leave it out.",
+            )
         if self.is_async and progress is not None and (jobs is not None or executor is not None):
             progress.note("jobs and executor don't apply to async functions; concurrency= does.")
         options = RunOptions(
@@ -446,6 +463,9 @@ class Pipeline:
             is_fresh=fresh,
             accepts_change=accept_change,
             executor=executor or "processes",
+            memory_bytes_max=memory_bytes_max,
+            drain_seconds=check_seconds("drain_seconds", drain_seconds),
+            skips_checks=skip_checks,
             parameters=dict(parameters or {}),
             next_command=next_command,
         )

@@ -42,6 +42,7 @@ class Look:
     vanished: int = 0
     is_limited: bool = False
     positions: array[int] | None = None
+    between_blocks: Callable[[], None] = lambda: None
 
 
 def count_new_items(source: Source, plan: Plan, limit: int | None) -> int:
@@ -58,15 +59,17 @@ def extend_plan(
     *,
     limit: int | None = None,
     before_change: Callable[[], None],
+    between_blocks: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, Look]:
     """The plan with all items of the source in it, and what was seen.
 
     Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
     extends to the same. Items are never taken out: a key that the source no longer has is
     counted as vanished and kept. With a `limit`, the plan holds at most so many items.
-    `before_change` is called before anything is written.
+    `before_change` is called before anything is written, `between_blocks` now and then: what it
+    raises ends the planning.
     """
-    look = Look()
+    look = Look(between_blocks=between_blocks)
     storing = _Storing(storage, layout, before_change)
     count = source.count_items()
     if count is not None and not source.is_keyed:
@@ -137,6 +140,7 @@ def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iter
 
 def _scan(source: Source, look: Look) -> Iterator[ScanBlock]:
     for block in source.scan():
+        look.between_blocks()
         look.seen += block.count
         yield block
 

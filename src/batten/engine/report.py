@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
 from batten.model.accounting import Accounts
+
+if TYPE_CHECKING:
+    from batten.engine.checks import Check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class Report:
     inconsistent, busy or failed. `accounts` are of the whole dataset, all runs together;
     `executed_items` counts the items for which this run called the user's functions,
     `adopted_items` those it took over from what an earlier run had staged. `seconds` by stage,
-    of this run.
+    of this run. `checks` are of a dry run.
     """
 
     status: str
@@ -51,6 +54,7 @@ class Report:
     run: str = ""
     finalized: tuple[Finalized, ...] = ()
     destinations: tuple[Delivered, ...] = ()
+    checks: tuple[Check, ...] = ()
     error: BattenError | None = None
 
     @property
@@ -84,6 +88,10 @@ class Report:
             "vanished_items": self.vanished_items,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "run": self.run,
+            "checks": [
+                {"name": each.name, "verdict": each.verdict, "told": each.told}
+                for each in self.checks
+            ],
             "finalized": [dict(vars(each)) for each in self.finalized],
             "destinations": [dict(vars(each)) for each in self.destinations],
         }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from batten.engine.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context, RunOptions
 from batten.engine.dataset import (
@@ -19,26 +21,26 @@ from batten.engine.dataset import (
     refuse_damaged,
 )
 from batten.engine.delivering import Deliverer, refuse_strangers
+from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import show_path
 from batten.engine.plan import Plan
-from batten.engine.planning import count_new_items, extend_plan
+from batten.engine.planning import extend_plan
 from batten.engine.progress import Progress, Silent
+from batten.engine.recording import Record, recorded
 from batten.engine.report import Report
-from batten.engine.run_log import RunLog
 from batten.engine.step import check_steps
-from batten.errors import BattenError, InconsistentError, InterruptedRunError, UsageError
+from batten.errors import BattenError, InconsistentError, UsageError
 from batten.model.accounting import Accounts, close_accounts
 from batten.model.counts import count_of
 from batten.model.findings import Severity, find_worst
-from batten.model.names import CONTROL_SUFFIX, Layout
+from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record, encode_record
 from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.locks import busy_error
 from batten.storage.publishing import create
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
@@ -108,12 +110,13 @@ def _run(context: Context) -> Report:
 
         check_finalizers(context.pipeline.finalizers)
     if context.options.is_dry_run:
-        return _finalize(context, _dry_run(context, fingerprint, work))
+        return _finalize(context, foresee(context, fingerprint, work))
     with ExitStack() as stack:
         stack.enter_context(context.signals)
         if context.storage.find(context.layout.control) is None:
             look(context, fingerprint, work)
             refuse_strangers(context)
+            refuse_unfit(context, list_checks(context))
             context.storage.ensure_folder(context.layout.control)
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
@@ -190,34 +193,29 @@ def _deliver_anew(context: Context, deliverer: Deliverer) -> None:
     create(storage, layout.staging, layout.complete, completion)
 
 
-def _dry_run(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
-    holder = context.storage.observe_lock(context.layout.lock)
-    if holder is not None:
-        raise busy_error(context.path + CONTROL_SUFFIX, holder)
-    dataset = look(context, fingerprint, work)
-    plan = plan_of(context, dataset)
-    new = count_new_items(context.pipeline.source, plan, context.options.limit)
-    accounts = replace(
-        dataset.accounts,
-        source=dataset.accounts.source + new,
-        pending=dataset.accounts.pending + new,
-    )
-    return _report(context, "planned", accounts, dataset.rows)
-
-
 def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Report:
-    storage, layout, pipeline = context.storage, context.layout, context.pipeline
+    with recorded(context) as record:
+        report = _do_what_is_left(context, deliverer, dataset, record)
+        record.status = report.status
+        return report
+
+
+def _do_what_is_left(
+    context: Context, deliverer: Deliverer, dataset: FoundDataset, record: Record
+) -> Report:
+    storage, layout = context.storage, context.layout
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
     with context.timed("plan"):
         plan, seen = extend_plan(
             storage,
             layout,
-            pipeline.source,
+            context.pipeline.source,
             plan_of(context, dataset),
             choose_batch_size(context, dataset.observation.config),
             limit=context.options.limit,
             before_change=lambda: _withdraw_completion(context, dataset),
+            between_blocks=context.refuse_stopped,
         )
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
@@ -233,29 +231,23 @@ def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Repo
         return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
-    log = RunLog(storage, layout, context.run)
-    log.start(
-        jobs=context.options.jobs,
-        command=context.options.next_command,
-        inputs=[str(path) for path in pipeline.source.inputs],
-    )
-    status = "failed"
-    failure: BaseException | None = None
-    try:
-        deliverer.take(())
-        if pending or to_retry:
-            from batten.engine.drive import Driver
+    left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in pending))
+    refuse_unfit(context, [check_disk(context, dataset.observation, left)])
+    record.begin()
+    deliverer.take(())
+    if pending or to_retry:
+        from batten.engine.drive import Driver
 
-            Driver(context, dataset, plan, log, deliverer.take).drive(pending, to_retry)
-        with context.timed("account"):
-            status, accounts, rows = _account(context, plan, deliverer)
-        return _report(context, status, accounts, rows, seen.vanished)
-    except BaseException as error:
-        failure = error
-        status = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
-        raise
-    finally:
-        _log_stop(context, log, status, failure)
+        room = RoomWatch(context, plan, left)
+
+        def take(batches: Sequence[int]) -> None:
+            room.take(batches)
+            deliverer.take(batches)
+
+        Driver(context, dataset, plan, record, take).drive(pending, to_retry)
+    with context.timed("account"):
+        status, accounts, rows = _account(context, plan, deliverer)
+    return _report(context, status, accounts, rows, seen.vanished)
 
 
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:
@@ -315,17 +307,6 @@ def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, A
     create(context.storage, layout.staging, layout.complete, encode_record(completion))
     forget(context.storage, layout)
     return "complete", closed, rows
-
-
-def _log_stop(context: Context, log: RunLog, status: str, failure: BaseException | None) -> None:
-    log.write(
-        "stop",
-        status=status,
-        executed_items=context.executed_items,
-        adopted_items=context.adopted_items,
-        seconds={name: round(value, 3) for name, value in context.seconds.items()},
-        error=str(failure).split("\n")[0] if failure is not None else None,
-    )
 
 
 def _report(

@@ -1,0 +1,188 @@
+"""What is looked at before the work begins, so that what can't end well is told at once: inputs,
+output, memory, room on the disk.
+
+A check reads only. What is certain is refused; what is only likely is told as a doubt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from batten.dataset.observe import Observation
+from batten.dataset.runs import list_runs, read_run
+from batten.engine.context import Context
+from batten.engine.plan import Plan
+from batten.errors import BattenError, RefusedError, StorageError, UsageError
+from batten.model.accounting import Accounts
+from batten.model.names import Layout
+from batten.model.sizes import show_bytes
+from batten.sources.inputs import Input, look_at_input
+from batten.storage.base import Storage
+from batten.storage.local import LocalStorage
+from batten.storage.machine import Machine, find_free_bytes
+
+_SAFE = "Nothing was started; what was committed before is untouched."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at: `told` is what was found. With a `refusal` no run starts;
+    what `is_doubtful` may end badly, and may not."""
+
+    name: str
+    told: str
+    is_doubtful: bool = False
+    refusal: BattenError | None = None
+
+    @property
+    def verdict(self) -> str:
+        """ok, doubtful or refused."""
+        if self.refusal is not None:
+            return "refused"
+        return "doubtful" if self.is_doubtful else "ok"
+
+
+def list_checks(context: Context) -> Iterator[Check]:
+    """What can be checked before the dataset is looked at."""
+    for path in context.pipeline.source.inputs:
+        yield check_input(look_at_input(path), context.again)
+    if isinstance(context.storage, LocalStorage):
+        yield _check_place(context)
+    yield check_memory(context, Machine())
+
+
+def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
+    """Raise the first refusal, and note what is doubtful; with `skips_checks` all is noted."""
+    for check in checks:
+        if check.refusal is not None and not context.options.skips_checks:
+            raise check.refusal
+        if check.verdict != "ok":
+            context.progress.note(f"{check.name}: {check.told}")
+
+
+def check_input(found: Input, again: str) -> Check:
+    """Whether a source's file or folder can be read."""
+    if found.is_readable:
+        size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""
+        return Check(name="input", told=f"{found.path}: readable{size}")
+    kind = StorageError if os.path.lexists(found.path) else UsageError
+    return Check(
+        name="input",
+        told=f"{found.path}: {found.problem}",
+        refusal=kind(
+            f"The input {found.path} can't be read: {found.problem}.",
+            safe=_SAFE,
+            next=f"When it can be, or its path is put right: {again}",
+        ),
+    )
+
+
+def _check_place(context: Context) -> Check:
+    folder = os.path.abspath(context.storage.place)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if os.access(folder, os.W_OK | os.X_OK):
+        return Check(name="output", told=f"{folder} can be written to")
+    return Check(
+        name="output",
+        told=f"{folder} can't be written to",
+        refusal=StorageError(
+            f"{context.path} can't be written: this user has no permission in {folder}.",
+            safe=_SAFE,
+            next=f"Give it, or write elsewhere; then: {context.again}",
+        ),
+    )
+
+
+def check_memory(context: Context, machine: Machine) -> Check:
+    """Whether as many workers as asked for have room: by `memory_max`, which bounds each, else by
+    what the largest took in the last run."""
+    room = machine.observe_memory()
+    if room is None:
+        return Check(name="memory", told="how much there is can't be found out")
+    jobs, each = context.options.jobs, context.options.memory_bytes_max
+    whose = "this container's" if room.is_container else "this machine's"
+    there = f"{show_bytes(room.available_bytes)} of {whose} {show_bytes(room.limit_bytes)} are free"
+    if each is None:
+        each = _find_earlier_memory(context.storage, context.layout)
+        if each is None:
+            return Check(name="memory", told=f"{there}; how much a worker takes is not known yet")
+        needed = f"{jobs} workers took up to {show_bytes(each)} each the last time"
+        return Check(
+            name="memory",
+            told=f"{there}; {needed}",
+            is_doubtful=jobs * each > room.available_bytes,
+        )
+    needed = f"{jobs} workers may use {show_bytes(each)} each"
+    refusal = RefusedError(
+        f"{needed}, {show_bytes(jobs * each)} in all, and {whose} memory is "
+        f"{show_bytes(room.limit_bytes)}.",
+        safe=_SAFE,
+        next=f"Run with fewer jobs or a smaller memory_max: {context.again}",
+    )
+    return Check(
+        name="memory",
+        told=f"{there}; {needed}",
+        is_doubtful=jobs * each > room.available_bytes,
+        refusal=refusal if jobs * each > room.limit_bytes else None,
+    )
+
+
+def _find_earlier_memory(storage: Storage, layout: Layout) -> int | None:
+    """What the largest worker of the last run that told it took, in bytes."""
+    for run in reversed(list_runs(storage, layout)):
+        stop = read_run(storage, layout, run).stop or {}
+        if isinstance(taken := stop.get("worker_memory_bytes"), int) and taken > 0:
+            return taken
+    return None
+
+
+def check_disk(context: Context, observation: Observation, accounts: Accounts) -> Check:
+    """Whether what is pending has room, judged by what those items take that are published."""
+    published = accounts.committed + accounts.filtered + accounts.quarantined
+    return _check_room(context, observation.parts.values(), published, accounts.pending)
+
+
+class RoomWatch:
+    """For a dataset without parts: looks at the disk again when the first are published. `left`
+    are its accounts before the work."""
+
+    def __init__(self, context: Context, plan: Plan, left: Accounts) -> None:
+        self._context = context
+        self._plan = plan
+        self._left = left
+        self._is_done = bool(left.committed + left.filtered + left.quarantined)
+
+    def take(self, batches: Sequence[int]) -> None:
+        """These have been published. Raises where there is no room for the rest."""
+        if self._is_done or not batches:
+            return
+        self._is_done = True
+        storage, layout = self._context.storage, self._context.layout
+        found = [storage.find(layout.part(batch)) for batch in batches]
+        sizes = [entry.size for entry in found if entry is not None]
+        items = sum(self._plan.batch(batch).items for batch in batches)
+        room = _check_room(self._context, sizes, items, self._left.pending - items)
+        refuse_unfit(self._context, [room])
+
+
+def _check_room(context: Context, sizes: Collection[int], items: int, pending: int) -> Check:
+    free = find_free_bytes(context.storage.place)
+    if free is None:
+        return Check(name="disk", told="how much is free can't be found out")
+    there = f"{show_bytes(free)} are free"
+    if not items:
+        told = f"{there}; how much is needed is told by the first batches"
+        return Check(name="disk", told=told)
+    needed = pending * sum(sizes) // items
+    told = f"{there}; about {show_bytes(needed)} are needed for {pending:,} items"
+    if needed <= free:
+        return Check(name="disk", told=told)
+    refusal = StorageError(
+        f"The disk has too little room: {told}, by what {items:,} items take.",
+        safe="What was committed is untouched, and what was finished is kept.",
+        next=f"Make room, then: {context.again}. To try it as it is: --skip-checks",
+    )
+    return Check(name="disk", told=told, refusal=refusal)

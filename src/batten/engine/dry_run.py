@@ -1,0 +1,51 @@
+"""What a run would do and whether it could begin; writes nothing and takes no lock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batten.engine.checks import Check, check_disk, list_checks
+from batten.engine.context import Context
+from batten.engine.dataset import look
+from batten.engine.plan import Plan
+from batten.engine.planning import count_new_items
+from batten.engine.report import Report
+from batten.model.names import CONTROL_SUFFIX
+from batten.model.records import Fingerprint
+from batten.storage.locks import busy_error
+
+
+def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
+    """The report of a dry run. Raises what `look` raises; and the first refusal of a check, which
+    then carries the report."""
+    checks = [_check_lock(context), *list_checks(context)]
+    report = Report(status="planned", path=context.path, accounts=None, run=context.run)
+    if all(check.refusal is None for check in checks):
+        dataset = look(context, fingerprint, work)
+        planned = dataset.judgement.plan
+        plan = Plan(context.storage, context.layout, list(planned.segments) if planned else [])
+        new = count_new_items(context.pipeline.source, plan, context.options.limit)
+        accounts = replace(
+            dataset.accounts,
+            source=dataset.accounts.source + new,
+            pending=dataset.accounts.pending + new,
+        )
+        checks.append(check_disk(context, dataset.observation, accounts))
+        report = replace(report, accounts=accounts, rows=dataset.rows)
+    report = replace(report, checks=tuple(checks))
+    for check in checks:
+        if check.refusal is not None and not context.options.skips_checks:
+            check.refusal.__dict__["report"] = report
+            raise check.refusal
+    return report
+
+
+def _check_lock(context: Context) -> Check:
+    holder = context.storage.observe_lock(context.layout.lock)
+    if holder is None:
+        return Check(name="lock", told="no other run is at work")
+    return Check(
+        name="lock",
+        told=f"process {holder.pid} on {holder.host} is at work",
+        refusal=busy_error(context.path + CONTROL_SUFFIX, holder),
+    )

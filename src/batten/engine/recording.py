@@ -1,0 +1,87 @@
+"""What the log of a run gets, however the run ends, and what a run clears away behind itself."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from batten.engine.context import Context
+from batten.engine.run_log import RunLog
+from batten.errors import BattenError, InterruptedRunError
+from batten.storage.upkeep import delete_orphans
+
+
+class Record:
+    """The log of one run. It begins with the work; a run that finds nothing to do leaves none.
+    `status` is how it ends, where it ends well."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._log = RunLog(context.storage, context.layout, context.run)
+        self.is_begun = False
+        self.status = "failed"
+        self._has_signal = False
+
+    def begin(self) -> None:
+        """May be repeated."""
+        if self.is_begun:
+            return
+        self.is_begun = True
+        options = self._context.options
+        self._log.start(
+            jobs=options.jobs,
+            command=options.next_command,
+            inputs=[str(path) for path in self._context.pipeline.source.inputs],
+        )
+
+    def note_signal(self) -> None:
+        """Tell which signal asked the run to stop, if one has. May be repeated."""
+        name = self._context.signals.received
+        if name is not None and not self._has_signal:
+            self._has_signal = True
+            self._log.write("signal", signal=name)
+
+    def end(self, status: str, failure: BaseException | None) -> None:
+        """The last line."""
+        context = self._context
+        self.note_signal()
+        self._log.write(
+            "stop",
+            status=status,
+            executed_items=context.executed_items,
+            adopted_items=context.adopted_items,
+            seconds={name: round(value, 3) for name, value in context.seconds.items()},
+            worker_memory_bytes=_largest_worker(),
+            error=str(failure).split("\n")[0] if failure is not None else None,
+        )
+
+
+@contextmanager
+def recorded(context: Context) -> Iterator[Record]:
+    """For the time that the lock is held and work is done. When it ends, no worker lives; so what
+    lies in `staging/` is nobody's."""
+    record = Record(context)
+    try:
+        yield record
+    except BaseException as error:
+        is_interrupted = isinstance(error, InterruptedRunError)
+        if record.is_begun or is_interrupted:
+            record.begin()
+            _clear_staging(context)
+            record.end("interrupted" if is_interrupted else "failed", error)
+        raise
+    if record.is_begun:
+        record.end(record.status, None)
+
+
+def _clear_staging(context: Context) -> None:
+    """What can't be deleted stays, for the next run to delete."""
+    with suppress(BattenError):
+        names = [entry.name for entry in context.storage.list(context.layout.staging)]
+        delete_orphans(context.storage, names)
+
+
+def _largest_worker() -> int:
+    """The most memory that one process took of those that have ended, in bytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
