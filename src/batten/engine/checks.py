@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batten.dataset.observe import Observation
 from batten.dataset.runs import list_runs, read_run
-from batten.engine.context import Context
+from batten.engine.context import Context, RunOptions
+from batten.engine.place import show_path
 from batten.engine.plan import Plan
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.accounting import Accounts
+from batten.model.counts import count_of
 from batten.model.names import Layout
 from batten.model.sizes import show_bytes
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.machine import Machine, find_free_bytes
+from batten.storage.machine import Machine, MemoryRoom, find_free_bytes
 
 _SAFE = "Nothing was started; what was committed before is untouched."
 
@@ -50,7 +53,8 @@ def list_checks(context: Context) -> Iterator[Check]:
         yield check_input(look_at_input(path), context.again)
     if isinstance(context.storage, LocalStorage):
         yield _check_place(context)
-    yield check_memory(context, Machine())
+    earlier = _find_earlier_memory(context.storage, context.layout)
+    yield check_memory(Machine().observe_memory(), context.options, earlier, context.again)
 
 
 def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
@@ -64,15 +68,16 @@ def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
 
 def check_input(found: Input, again: str) -> Check:
     """Whether a source's file or folder can be read."""
+    shown = show_path(Path(found.path))
     if found.is_readable:
         size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""
-        return Check(name="input", told=f"{found.path}: readable{size}")
+        return Check(name="input", told=f"{shown}: readable{size}")
     kind = StorageError if os.path.lexists(found.path) else UsageError
     return Check(
         name="input",
-        told=f"{found.path}: {found.problem}",
+        told=f"{shown}: {found.problem}",
         refusal=kind(
-            f"The input {found.path} can't be read: {found.problem}.",
+            f"The input {shown} can't be read: {found.problem}.",
             safe=_SAFE,
             next=f"When it can be, or its path is put right: {again}",
         ),
@@ -80,53 +85,59 @@ def check_input(found: Input, again: str) -> Check:
 
 
 def _check_place(context: Context) -> Check:
-    folder = os.path.abspath(context.storage.place)
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
+    folder = _find_folder(context)
+    shown = show_path(Path(folder))
     if os.access(folder, os.W_OK | os.X_OK):
-        return Check(name="output", told=f"{folder} can be written to")
+        return Check(name="output", told=f"{shown} can be written to")
     return Check(
         name="output",
-        told=f"{folder} can't be written to",
+        told=f"{shown} can't be written to",
         refusal=StorageError(
-            f"{context.path} can't be written: this user has no permission in {folder}.",
+            f"{context.path} can't be written: this user may not write in {shown!r}.",
             safe=_SAFE,
-            next=f"Give it, or write elsewhere; then: {context.again}",
+            next=f"Allow it, or write elsewhere; then: {context.again}",
         ),
     )
 
 
-def check_memory(context: Context, machine: Machine) -> Check:
+def _find_folder(context: Context) -> str:
+    """The folder of the output, or the nearest above it that is there."""
+    folder = os.path.abspath(context.storage.place)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def check_memory(
+    room: MemoryRoom | None, options: RunOptions, earlier_bytes: int | None, again: str
+) -> Check:
     """Whether as many workers as asked for have room: by `memory_max`, which bounds each, else by
-    what the largest took in the last run."""
-    room = machine.observe_memory()
+    what the largest took in an earlier run."""
     if room is None:
         return Check(name="memory", told="how much there is can't be found out")
-    jobs, each = context.options.jobs, context.options.memory_bytes_max
+    bounded = options.memory_bytes_max
+    each = bounded or earlier_bytes
     whose = "this container's" if room.is_container else "this machine's"
     there = f"{show_bytes(room.available_bytes)} of {whose} {show_bytes(room.limit_bytes)} are free"
     if each is None:
-        each = _find_earlier_memory(context.storage, context.layout)
-        if each is None:
-            return Check(name="memory", told=f"{there}; how much a worker takes is not known yet")
-        needed = f"{jobs} workers took up to {show_bytes(each)} each the last time"
-        return Check(
-            name="memory",
-            told=f"{there}; {needed}",
-            is_doubtful=jobs * each > room.available_bytes,
-        )
-    needed = f"{jobs} workers may use {show_bytes(each)} each"
+        return Check(name="memory", told=f"{there}; how much a worker takes is not known yet")
+    workers = count_of(options.jobs, "worker")
+    needed = options.jobs * each
+    told = (
+        f"{workers} may use {show_bytes(each)} each"
+        if bounded
+        else f"{workers}, and one took up to {show_bytes(each)} the last time"
+    )
     refusal = RefusedError(
-        f"{needed}, {show_bytes(jobs * each)} in all, and {whose} memory is "
-        f"{show_bytes(room.limit_bytes)}.",
+        f"{told}, {show_bytes(needed)} in all; {whose} memory is {show_bytes(room.limit_bytes)}.",
         safe=_SAFE,
-        next=f"Run with fewer jobs or a smaller memory_max: {context.again}",
+        next=f"With fewer jobs, or a smaller memory_max: {again}",
     )
     return Check(
         name="memory",
-        told=f"{there}; {needed}",
-        is_doubtful=jobs * each > room.available_bytes,
-        refusal=refusal if jobs * each > room.limit_bytes else None,
+        told=f"{there}; {told}",
+        is_doubtful=needed > room.available_bytes,
+        refusal=refusal if bounded and needed > room.limit_bytes else None,
     )
 
 
@@ -169,7 +180,7 @@ class RoomWatch:
 
 
 def _check_room(context: Context, sizes: Collection[int], items: int, pending: int) -> Check:
-    free = find_free_bytes(context.storage.place)
+    free = find_free_bytes(_find_folder(context))
     if free is None:
         return Check(name="disk", told="how much is free can't be found out")
     there = f"{show_bytes(free)} are free"

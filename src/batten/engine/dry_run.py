@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from batten.engine.checks import Check, check_disk, list_checks
 from batten.engine.context import Context
 from batten.engine.dataset import look
+from batten.engine.delivering import Deliverer
 from batten.engine.plan import Plan
 from batten.engine.planning import count_new_items
 from batten.engine.report import Report
+from batten.errors import BattenError
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.records import Fingerprint
 from batten.storage.locks import busy_error
@@ -18,7 +22,7 @@ from batten.storage.locks import busy_error
 def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
     """The report of a dry run. Raises what `look` raises; and the first refusal of a check, which
     then carries the report."""
-    checks = [_check_lock(context), *list_checks(context)]
+    checks = [_check_lock(context), *list_checks(context), *_check_destinations(context)]
     report = Report(status="planned", path=context.path, accounts=None, run=context.run)
     if all(check.refusal is None for check in checks):
         dataset = look(context, fingerprint, work)
@@ -38,6 +42,16 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
             check.refusal.__dict__["report"] = report
             raise check.refusal
     return report
+
+
+def _check_destinations(context: Context) -> Iterator[Check]:
+    for sink in context.pipeline.sinks:
+        target = sink.describe(Path(context.storage.place))
+        try:
+            with Deliverer(context, [sink]):
+                yield Check(name="destination", told=f"{target} ({sink.kind}) can be reached")
+        except BattenError as error:
+            yield Check(name="destination", told=f"{target}: {error.what}", refusal=error)
 
 
 def _check_lock(context: Context) -> Check:
