@@ -16,12 +16,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import psycopg
+import pyarrow as pa
 import pytest
 
+from batten.crashlab.staging import SCHEMA
 from batten.model.names import Layout
 from batten.sinks.base import Destination, Ground, Sink
 from batten.sinks.deliveries import DeliveryBook
+from batten.sinks.delta import DeltaSink
 from batten.sinks.postgres import PostgresSink
 from batten.sinks.sqlite import SqliteSink
 from batten.storage.local import LocalStorage
@@ -195,7 +199,33 @@ def _postgres(folder: Path, server: Server) -> Lab:
     )
 
 
-LABS: dict[str, Callable[..., Lab]] = {"sqlite": _sqlite, "postgres": _postgres}
+def _delta(folder: Path) -> Lab:
+    path = folder / "table"
+
+    def read() -> list[Row]:
+        if not (path / "_delta_log").exists():
+            return []
+        rows: list[Row] = deltalake.DeltaTable(path).to_pyarrow_table().to_pylist()
+        return sorted(rows, key=lambda row: (row["key"], str(row.get("name"))))
+
+    def make(columns: str) -> None:
+        names = [column.split()[0] for column in columns.split(",")]
+        schema = pa.schema([SCHEMA.field(name) for name in names])
+        deltalake.DeltaTable.create(path, schema=deltalake.Schema.from_arrow(schema))
+
+    return Lab(
+        kind="delta",
+        folder=folder,
+        sink=DeltaSink(path=path),
+        call=f'.write_delta("{path}", ledger="rows")',
+        read=read,
+        drop=lambda: shutil.rmtree(path),
+        make=make,
+        folders=[path],
+    )
+
+
+LABS: dict[str, Callable[..., Lab]] = {"sqlite": _sqlite, "postgres": _postgres, "delta": _delta}
 
 
 @pytest.fixture

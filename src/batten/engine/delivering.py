@@ -156,12 +156,12 @@ class _Route:
         }
 
     def is_behind(self, batches: int) -> bool:
-        if not self.sink.is_whole:
-            return bool(self._lacking)
         record = self._book.find()
-        if record is None or record.batches != batches:
+        if record is None or record.batches != batches or self._lacking:
             return True
-        return self.destination.lookup([self._token_of_all(batches)]) != [Held.SAME]
+        return self.sink.is_whole and self.destination.lookup([self._token_of_all(batches)]) != [
+            Held.SAME
+        ]
 
     def take(self, batches: Sequence[int]) -> None:
         self._published.update(batches)
@@ -191,8 +191,12 @@ class _Route:
                 safe="Every batch is kept; it is safe to run again.",
                 next=f"Run the same command again; it resumes: {self._context.again}",
             )
-        if self.sink.is_whole and self.is_behind(batches):
+        if not self.is_behind(batches):
+            return
+        if self.sink.is_whole:
             self._publish(self._stage_all(batches))
+        else:
+            self._save()
 
     def can_start_anew(self) -> bool:
         """Whether nothing of the old dataset would remain among rows of a new one."""

@@ -1,0 +1,182 @@
+"""Where the rows of a pipeline are written: what follows its steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from batten.engine.path_parameters import make_filler
+from batten.engine.place import current_folder
+from batten.errors import UsageError
+from batten.sinks.file import FileSink
+
+if TYPE_CHECKING:
+    from batten.sinks.base import Sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """`output` names the dataset of sealed batches, the ledger: a folder of parts, or with
+    `is_ledger_inside` something else, and the parts lie in its control folder. `sinks` get what
+    the ledger holds. `folder` is what paths are relative to."""
+
+    output: Path | None = None
+    written_output: str = ""
+    folder: Path = field(default_factory=current_folder)
+    sinks: tuple[Sink, ...] = ()
+    is_ledger_inside: bool = False
+
+    @property
+    def sink_kind(self) -> str:
+        """Of the first sink: what the output is."""
+        return self.sinks[0].kind if self.is_ledger_inside else "parquet"
+
+    def write_parquet(self, path: str | os.PathLike[str]) -> Self:
+        """Write a folder of Parquet parts, one a batch, in the order of the plan; or, where the
+        path ends with .parquet, one file of all rows, as `write_csv` does."""
+        written = os.fspath(path)
+        if written.endswith(".parquet"):
+            return self._write_file("parquet", written)
+        if self.output is not None:
+            raise UsageError(
+                f"The folder of parts {written!r} stands after another sink.",
+                safe="Nothing was read or written.",
+                next="Put it first, and at most one; other sinks may follow it.",
+            )
+        self._check_path(written)
+        return replace(self, output=self.folder / written, written_output=written)
+
+    def write_csv(self, path: str | os.PathLike[str]) -> Self:
+        """Write one CSV file of all rows, in the order of the plan. It appears when the dataset is
+        complete, whole, in the place of an earlier one; the same rows give the same bytes.
+
+        `path` may hold names of parameters, `out/refunds_{run_date}.csv`. The batches are kept
+        in `<path>.batten/`. A file that batten did not write there is never replaced."""
+        return self._write_file("csv", os.fspath(path))
+
+    def write_jsonl(self, path: str | os.PathLike[str]) -> Self:
+        """Write one file with a JSON object a row; all else as `write_csv`."""
+        return self._write_file("jsonl", os.fspath(path))
+
+    def write_sqlite(
+        self,
+        path: str | os.PathLike[str],
+        table: str,
+        *,
+        key: str | Sequence[str] = (),
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+        timeout_seconds: float = 30.0,
+    ) -> Self:
+        """Write the rows into a table of a SQLite database, each batch in one transaction with a
+        token in the table `batten_tokens`, by which a batch that is there is not written again.
+
+        Without `key` rows are added; with it, a row takes the place of one with the same values
+        in those columns. A table that is not there is made. `dataset` names these rows in tokens,
+        by default the name of the output. `ledger`: where the first sink is a table, the output
+        that names the job's control folder, by default `path`. `timeout_seconds`: how long
+        to wait for other writers."""
+        from batten.sinks.sqlite import SqliteSink
+
+        sink = SqliteSink(
+            path=self.folder / path,
+            table=table,
+            key=_columns(key),
+            dataset=dataset,
+            timeout_seconds=timeout_seconds,
+        )
+        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
+
+    def write_postgres(
+        self,
+        address: str,
+        table: str,
+        *,
+        key: str | Sequence[str] = (),
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> Self:
+        """Write the rows into a table of a PostgreSQL database, each batch by COPY and in one
+        transaction with its token; all else as `write_sqlite`.
+
+        `address` is a URI (`postgresql://host/base`) or a connection string; what it leaves out
+        (a password, say) comes from the environment, as libpq's variables say. `ledger` is by
+        default the name of the table. `timeout_seconds`: the longest that a step may take; then the
+        connection is cut off, and what became of it is asked on another."""
+        from batten.sinks.postgres import PostgresSink
+
+        sink = PostgresSink(
+            address=address,
+            table=table,
+            key=_columns(key),
+            dataset=dataset,
+            timeout_seconds=timeout_seconds,
+        )
+        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+
+    def write_delta(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Add the rows to the Delta Lake table in the folder `path`, each batch in one entry of its
+        log, with its token as a transaction identifier. A table that is not there is made.
+
+        `dataset` and `ledger` as for `write_sqlite`. Retried items can't be added to a batch."""
+        from batten.sinks.delta import DeltaSink
+
+        sink = DeltaSink(path=self.folder / path, dataset=dataset)
+        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
+
+    def _write_file(self, kind: str, written: str) -> Self:
+        return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
+
+    def _with_sink(self, sink: Sink, written: str) -> Self:
+        """A first sink's ledger lies in the control folder of the output that it is named by."""
+        self._check_path(written)
+        if self.output is None:
+            return replace(
+                self,
+                output=self.folder / written,
+                written_output=written,
+                is_ledger_inside=True,
+                sinks=(sink,),
+            )
+        targets = [each.describe(self.output.parent) for each in self.sinks]
+        if sink.describe(self.output.parent) in (*targets, self.output.name):
+            raise UsageError(
+                f"Two sinks write to {written!r}.",
+                safe="Nothing was read or written.",
+                next="Write to each place once.",
+            )
+        return replace(self, sinks=(*self.sinks, sink))
+
+    def _check_path(self, written: str) -> None:
+        if not written or not written.strip("/. "):
+            raise UsageError(
+                f"{written!r} is not a path that batten can own.",
+                safe="Nothing was read or written.",
+                next='Name a folder or a file of its own: .write_parquet("features/").',
+            )
+
+    def fill(self, parameters: Mapping[str, str]) -> Self:
+        """The same with values in the place of `{name}` in the paths of its sinks."""
+        if self.output is None:
+            return self
+        fill = make_filler(parameters)
+        return replace(
+            self,
+            output=Path(fill(str(self.output))),
+            written_output=fill(self.written_output),
+            sinks=tuple(sink.fill(fill) for sink in self.sinks),
+        )
+
+
+def _columns(key: str | Sequence[str]) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)

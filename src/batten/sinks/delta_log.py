@@ -1,0 +1,145 @@
+"""The log of a Delta table: what batten reads of it, and the one step that adds an entry.
+
+An entry is a file of its own, numbered without holes. It is made as every file of batten's is,
+synced and put in place without replacing, so of two writers who read the same log one gets the
+number, and what is there after a power cut is whole. The next number is asked for only by who has
+read all before it: so a token is checked on the very version that is added to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import CorruptError
+from batten.storage.base import Storage
+from batten.storage.publishing import create
+from batten.storage.relative import last_piece
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ENTRY = re.compile(r"(\d{20})\.json")
+_CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.(?:\d{10}\.(?P<parts>\d{10})\.|.+\.)?parquet")
+_KINDS = ("protocol", "metaData", "txn")
+
+Action = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class DeltaLog:
+    """What the log in `folder` says up to `version`, -1 where there is no table: the last protocol
+    and metadata, and the version that each application gave last. `changes` counts the entries
+    that set protocol or metadata."""
+
+    storage: Storage
+    folder: str
+    version: int = -1
+    protocol: Action = field(default_factory=dict)
+    metadata: Action = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    changes: int = 0
+
+    def entry(self, version: int) -> str:
+        return f"{self.folder}/{version:020}.json"
+
+    def read_on(self) -> None:
+        """Take in what was added since; all, where another table has taken the place of this.
+
+        Raises `CorruptError` where an entry can't be read."""
+        if self.version >= 0 and self.storage.find(self.entry(self.version)) is None:
+            self.version, self.protocol, self.metadata, self.versions = -1, {}, {}, {}
+        if self.version < 0:
+            self._read_checkpoint()
+        while True:
+            name = self.entry(self.version + 1)
+            try:
+                data = self.storage.read(name)
+            except FileNotFoundError:
+                return
+            self._take(_decode(name, data))
+            self.version += 1
+
+    def append(self, staging: str, actions: Iterable[Action]) -> bool:
+        """Whether it became the next entry, whole and durable; False where another has that
+        number. `staging` is a folder for throwaway files."""
+        lines = (json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in actions)
+        data = "".join(line + "\n" for line in lines).encode()
+        return create(self.storage, staging, self.entry(self.version + 1), data)
+
+    def _read_checkpoint(self) -> None:
+        names = [last_piece(name) for name in self.storage.list_names(self.folder)]
+        found = _find_checkpoint(names)
+        if found is None:
+            first = min((name for name in names if _ENTRY.fullmatch(name)), default="")
+            if first and first != last_piece(self.entry(0)):
+                raise _unreadable(f"{self.folder}/{first}", ValueError("what is before it is gone"))
+            return
+        self.version, files = found
+        for name in files:
+            self._take(self._read_actions(f"{self.folder}/{name}"))
+
+    def _read_actions(self, name: str) -> list[Action]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with self.storage.open(name) as file:
+                reader = pq.ParquetFile(file, pre_buffer=False)
+                kinds = [kind for kind in _KINDS if kind in reader.schema_arrow.names]
+                table = reader.read(columns=kinds, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(name, error) from error
+        return [action for kind in kinds for action in _list_actions(table, kind)]
+
+    def _take(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if "txn" in action:
+                self.versions[action["txn"]["appId"]] = action["txn"]["version"]
+            if "protocol" in action:
+                self.protocol = action["protocol"]
+                self.changes += 1
+            if "metaData" in action:
+                self.metadata = action["metaData"]
+                self.changes += 1
+
+
+def _find_checkpoint(names: Sequence[str]) -> tuple[int, list[str]] | None:
+    """The last that is whole, and its files."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for name in names:
+        match = _CHECKPOINT.fullmatch(name)
+        if match is not None:
+            found.setdefault((int(match[1]), int(match["parts"] or 1)), []).append(name)
+    whole = [key for key, files in found.items() if len(files) >= key[1]]
+    if not whole:
+        return None
+    version, parts = max(whole)
+    return version, sorted(found[version, parts])[:parts]
+
+
+def _list_actions(table: pa.Table, kind: str) -> list[Action]:
+    column = table.column(kind)
+    rows = column.filter(column.is_valid()).to_pylist(maps_as_pydicts="strict")
+    return [{kind: row} for row in rows]
+
+
+def _decode(name: str, data: bytes) -> list[Action]:
+    try:
+        actions = [json.loads(line) for line in data.splitlines() if line.strip()]
+    except ValueError as error:
+        raise _unreadable(name, error) from error
+    if not actions or not all(isinstance(action, dict) for action in actions):
+        raise _unreadable(name, ValueError("no entry of a log"))
+    return actions
+
+
+def _unreadable(name: str, error: Exception) -> CorruptError:
+    return CorruptError(
+        f"{name} can't be read: {error}.",
+        safe="Nothing was changed; every batch is kept in the ledger.",
+        next="Restore the table from a copy, or write to another one.",
+    )

@@ -1,0 +1,255 @@
+"""Tables of Delta Lake: what other writers do to them, what they ask of writers, power cuts."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.power import find_states, record_cuts, sample_states
+from batten.crashlab.promises import UNHARMED
+from batten.crashlab.staging import SCHEMA, stage_batch
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
+from batten.engine import drive
+from batten.engine.context import RunOptions
+from batten.engine.pipeline import Pipeline
+from batten.engine.run import run_on
+from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.model.names import Layout
+from batten.model.tokens import Held, Published
+from batten.model.words import State
+from batten.storage.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+delta = pytest.mark.parametrize("lab", ["delta"], indirect=True)
+LEDGER = Layout("table", is_inside=True)
+
+
+def append(lab: Lab, *keys: int) -> None:
+    """As another program does, in an entry of its own."""
+    rows = pa.Table.from_pylist([{"key": key, "name": "theirs"} for key in keys], schema=SCHEMA)
+    deltalake.write_deltalake(lab.folder / "table", rows, mode="append")
+
+
+@delta
+def test_other_writers_and_checkpoints_do_not_hide_a_token(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    for batch in range(3):
+        append(lab, 100 + batch)
+        assert destination.publish(stage_batch(batch, [batch])) is Published.COMMITTED
+    table = deltalake.DeltaTable(lab.folder / "table")
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    table.create_checkpoint()
+    table = deltalake.DeltaTable(lab.folder / "table")
+    for path in sorted((lab.folder / "table" / "_delta_log").glob("*.json"))[: table.version()]:
+        path.unlink()
+    again = lab.open()
+    tokens = [stage_batch(batch, [batch]).token for batch in range(4)]
+    assert again.lookup(tokens) == [Held.SAME, Held.SAME, Held.SAME, Held.ABSENT]
+    again.prepare(SCHEMA)
+    assert again.publish(stage_batch(2, [2])) is Published.LOST_RACE
+    assert again.publish(stage_batch(3, [3])) is Published.COMMITTED
+    assert [row["key"] for row in lab.read()] == [0, 1, 2, 3, 100, 101, 102]
+
+
+@delta
+def test_an_entry_that_another_writes_first_is_not_built_upon(lab: Lab) -> None:
+    """Between the look at the log and the new entry: the number is taken, and all is read anew."""
+    mine, other = lab.open(), lab.open()
+    mine.prepare(SCHEMA)
+    other.prepare(SCHEMA)
+    staged = stage_batch(0, [0])
+
+    def load_when_other_was_quicker() -> bytes:
+        other.publish(stage_batch(0, [0]))
+        return stage_batch(0, [0]).load()
+
+    late = staged.__class__(**{**vars(staged), "load": load_when_other_was_quicker})
+    assert mine.publish(late) is Published.LOST_RACE
+    assert mine.lookup([staged.token]) == [Held.SAME]
+    assert [row["key"] for row in lab.read()] == [0]
+
+
+@delta
+def test_others_read_what_is_skipped_by_its_statistics(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [1, 2, 3]))
+    destination.publish(stage_batch(1, [7, 8]))
+    table = deltalake.DeltaTable(lab.folder / "table")
+    told = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    kept = ("num_records", "min.key", "max.key", "max.name", "null_count.name")
+    assert [tuple(each[name] for name in kept) for each in reversed(told)] == [
+        (3, 1, 3, "n3", 0),
+        (2, 7, 8, "n8", 0),
+    ]
+    found = table.to_pyarrow_dataset().to_table(filter=pa.compute.field("key") > 3)
+    assert found.column("key").to_pylist() == [7, 8]
+
+
+@delta
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"partition_by": ["name"]}, "partitioned"),
+        ({}, "inCommitTimestamp"),
+    ],
+)
+def test_what_a_table_asks_of_writers_and_batten_cannot_do(
+    lab: Lab, settings: dict[str, Any], told: str
+) -> None:
+    path = lab.folder / "table"
+    deltalake.DeltaTable.create(path, schema=deltalake.Schema.from_arrow(SCHEMA), **settings)
+    if not settings:
+        entry = path / "_delta_log" / f"{0:020}.json"
+        lines = [json.loads(line) for line in entry.read_text().splitlines()]
+        for line in lines:
+            if "protocol" in line:
+                line["protocol"] = {
+                    "minReaderVersion": 1,
+                    "minWriterVersion": 7,
+                    "writerFeatures": [told],
+                }
+        entry.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    destination = lab.open()
+    with pytest.raises(RefusedError, match=told):
+        destination.prepare(SCHEMA)
+
+
+@delta
+def test_a_constraint_that_is_added_meanwhile_is_seen(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0]))
+    deltalake.DeltaTable(lab.folder / "table").alter.add_constraint({"small": "key < 10"})
+    with pytest.raises(RefusedError, match="constraints"):
+        destination.publish(stage_batch(1, [1]))
+
+
+@delta
+def test_values_are_cast_to_the_columns_of_the_table(lab: Lab) -> None:
+    schema = pa.schema([("key", pa.int64()), ("small", pa.uint16()), ("kind", pa.large_string())])
+    rows = [{"key": 0, "small": 7, "kind": "a"}]
+    destination = lab.open()
+    destination.prepare(schema)
+    destination.publish(stage_batch(0, [0], schema=schema, rows=rows))
+    assert lab.read() == rows
+    wide = [{"key": 1, "small": 40000, "kind": "b"}]
+    with pytest.raises(RefusedError, match="small"):
+        destination.publish(stage_batch(1, [1], schema=schema, rows=wide))
+    assert lab.read() == rows
+
+
+@delta
+def test_a_type_that_the_format_has_not_is_told(lab: Lab) -> None:
+    destination = lab.open()
+    with pytest.raises(RefusedError, match="'took'"):
+        destination.prepare(pa.schema([("key", pa.int64()), ("took", pa.duration("us"))]))
+    assert list((lab.folder / "table").glob("_delta_log/*")) == []
+
+
+@delta
+def test_a_folder_that_is_no_table_is_refused(lab: Lab) -> None:
+    (lab.folder / "table").mkdir()
+    (lab.folder / "table" / "mine.txt").write_text("mine")
+    with pytest.raises(RefusedError, match=r"mine\.txt"):
+        lab.open()
+
+
+@delta
+@pytest.mark.parametrize("text", ["", "{", "[]\n"])
+def test_an_entry_that_cannot_be_read_is_told(lab: Lab, text: str) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    (lab.folder / "table" / "_delta_log" / f"{1:020}.json").write_text(text)
+    with pytest.raises(CorruptError, match="can't be read"):
+        lab.open().lookup([stage_batch(0, [0]).token])
+
+
+@delta
+def test_a_table_that_is_made_anew_meanwhile_is_not_added_to_as_the_old_one(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    for batch in range(3):
+        destination.publish(stage_batch(batch, [batch]))
+    lab.drop()
+    with pytest.raises(InconsistentError, match="gone"):
+        destination.publish(stage_batch(3, [3]))
+    append(lab, 100)
+    assert destination.publish(stage_batch(3, [3])) is Published.COMMITTED
+    assert [row["key"] for row in lab.read()] == [3, 100]
+
+
+# --- power cuts --------------------------------------------------------------------------------
+
+
+def square(number: int) -> dict[str, int]:
+    return {"square": number * number}
+
+
+def pipeline(items: int) -> Pipeline:
+    made = batten.from_range(items).map(square, version="1").options(batch_size=2)
+    return made.write_delta(f"/{LEDGER.output}")
+
+
+def run(storage: MemoryStorage) -> Any:
+    return run_on(storage, pipeline(5), RunOptions(jobs=1, executor="serial"))
+
+
+def read_table(storage: MemoryStorage) -> list[int]:
+    """The keys of the rows that the log says are there: every entry and file must be whole."""
+    keys: list[int] = []
+    files = {name: data for name, data in storage.snapshot().items() if data is not None}
+    entries = sorted(name for name in files if name.startswith("table/_delta_log/"))
+    assert entries == [f"table/_delta_log/{number:020}.json" for number in range(len(entries))]
+    for name in entries:
+        for line in files[name].splitlines():
+            added = json.loads(line).get("add")
+            if added is not None:
+                part = pq.read_table(pa.BufferReader(files[f"table/{added['path']}"]))
+                keys += part.column("key").to_pylist()
+    return keys
+
+
+@pytest.mark.parametrize("sample", [12, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("before", [0, 3])
+def test_power_is_lost(
+    before: int, sample: int | None, seeded: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 0.0)
+    storage = MemoryStorage()
+    if before:
+        run_on(storage, pipeline(before), RunOptions(jobs=1, executor="serial"))
+    cuts = record_cuts(storage, run, LEDGER)
+    assert read_table(storage) == list(range(5))
+    states = (
+        find_states(cuts, LEDGER, seeded) if sample is None else sample_states(cuts, seeded, sample)
+    )
+    for found in states:
+        keys = read_table(found.storage)
+        assert keys == list(range(len(keys))), found.how
+        judgement = judge(observe_output(found.storage, LEDGER))
+        assert judgement.verdict.state in UNHARMED, (found.how, judgement)
+        if judgement.verdict.state is State.COMPLETE:
+            assert len(keys) in (before, 5), found.how
+        run(found.storage)
+        assert read_table(found.storage) == list(range(5)), found.how
+        state = judge(observe_output(found.storage, LEDGER)).verdict.state
+        assert state is State.COMPLETE, found.how
+
+
+def test_paths_are_plain(tmp_path: Path) -> None:
+    with pytest.raises(batten.UsageError, match="Two sinks"):
+        batten.from_range(1).write_delta(tmp_path / "t").write_delta(tmp_path / "t")
