@@ -47,12 +47,14 @@ kill -{name} $driver
 """For a command that the tracer starts; the driver is its first child."""
 
 
-def start_waiting(start: Start, folder: Path) -> subprocess.Popen[str]:
-    """A run that has item five in hand."""
-    (folder / "job.py").write_text(WAITS_AT_ITEM_FIVE)
+def start_waiting(
+    start: Start, folder: Path, *words: str, job: str = WAITS_AT_ITEM_FIVE
+) -> subprocess.Popen[str]:
+    """A run that has item five in hand, or reads its source."""
+    (folder / "job.py").write_text(job)
     for pipe in ("begun", "go"):
         os.mkfifo(folder / pipe)
-    run = start(folder, *COMMAND)
+    run = start(folder, *COMMAND, *words)
     (folder / "begun").open().close()
     return run
 
@@ -113,6 +115,49 @@ def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:
     assert run.returncode == EXIT_INTERRUPTED
     # Nothing is told by a run that does not wait for its items.
     assert (told, errors) == ("", "")
+
+
+def test_an_item_that_does_not_end_in_time_is_given_up(start: Start, tmp_path: Path) -> None:
+    """The run ends when the time to drain is over, and leaves no throwaway file."""
+    run = start_waiting(start, tmp_path, "--drain-seconds", "0.1")
+    orphan = tmp_path / "features.batten/staging/torn.host-1-0"
+    orphan.touch()
+    run.send_signal(signal.SIGTERM)
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (EXIT_INTERRUPTED, "interrupted"), errors
+    assert list(orphan.parent.iterdir()) == []
+    assert list((tmp_path / "features.batten/runs").glob("*.inflight")) == []
+    (log,) = (tmp_path / "features.batten/runs").iterdir()
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["start", "signal", "stop"]
+    assert (events[1]["signal"], events[2]["status"]) == ("SIGTERM", "interrupted")
+    assert events[2]["error"] == "Stopped by SIGTERM."
+
+
+LONG_SOURCE = """
+import batten
+
+def many():
+    for number in range(100_000):
+        if number == 20_000:
+            open("begun", "w").close()
+            open("go").close()
+        yield {"key": str(number)}
+
+pipeline = batten.from_items(many, key="key").map(lambda row: row).write_parquet("features/")
+"""
+
+
+def test_planning_stops_as_well(start: Start, tmp_path: Path) -> None:
+    run = start_waiting(start, tmp_path, job=LONG_SOURCE)
+    run.send_signal(signal.SIGTERM)
+    (tmp_path / "go").open("w").close()
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert run.returncode == EXIT_INTERRUPTED, errors
+    assert json.loads(told)["error"]["what"] == "Stopped by SIGTERM."
+    diagnosis = start(tmp_path, "diagnose", "features", "--json")
+    hints = json.loads(diagnosis.communicate(timeout=PATIENCE_SECONDS)[0])["hints"]
+    assert any("SIGTERM" in hint for hint in hints)
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))

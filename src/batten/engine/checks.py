@@ -95,7 +95,7 @@ def _check_place(context: Context) -> Check:
         refusal=StorageError(
             f"{context.path} can't be written: this user may not write in {shown!r}.",
             safe=_SAFE,
-            next=f"Allow it, or write elsewhere; then: {context.again}",
+            next=f"Give it permission, or write elsewhere; then: {context.again}",
         ),
     )
 

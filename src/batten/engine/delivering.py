@@ -90,14 +90,14 @@ class Deliverer:
 
     def take(self, batches: Sequence[int]) -> None:
         """Deliver batches that have just been published, and what was lacking."""
-        with self._context.timed("deliver"):
-            for route in self._routes:
+        for route in self._routes:
+            with self._context.timed("deliver"):
                 route.take(batches)
 
     def finish(self, batches: int) -> None:
         """All of the complete dataset is at every destination when this returns."""
-        with self._context.timed("deliver"):
-            for route in self._routes:
+        for route in self._routes:
+            with self._context.timed("deliver"):
                 route.finish(batches)
 
     def open_again(self) -> None:
