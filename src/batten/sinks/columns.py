@@ -54,7 +54,8 @@ def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
         compression="zstd",
         compression_level=1,
     )
-    return sink.getvalue().to_pybytes()
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
 
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
