@@ -20,12 +20,14 @@ import deltalake
 import psycopg
 import pyarrow as pa
 import pytest
+from pyiceberg.catalog import Catalog, load_catalog
 
 from batten.crashlab.staging import SCHEMA
 from batten.model.names import Layout
 from batten.sinks.base import Destination, Ground, Sink
 from batten.sinks.deliveries import DeliveryBook
 from batten.sinks.delta import DeltaSink
+from batten.sinks.iceberg import IcebergSink
 from batten.sinks.postgres import PostgresSink
 from batten.sinks.sqlite import SqliteSink
 from batten.storage.local import LocalStorage
@@ -225,7 +227,58 @@ def _delta(folder: Path) -> Lab:
     )
 
 
-LABS: dict[str, Callable[..., Lab]] = {"sqlite": _sqlite, "postgres": _postgres, "delta": _delta}
+def _iceberg(folder: Path) -> Lab:
+    catalog = {
+        "type": "sql",
+        "uri": f"sqlite:///{folder}/catalogue.db",
+        "warehouse": f"file://{folder}/warehouse",
+    }
+
+    def ask(use: Callable[[Catalog], Any]) -> Any:
+        opened = load_catalog("default", **catalog)
+        try:
+            return use(opened)
+        finally:
+            opened.close()
+
+    def read() -> list[Row]:
+        def use(opened: Catalog) -> list[Row]:
+            if not opened.table_exists("lab.rows"):
+                return []
+            rows: list[Row] = opened.load_table("lab.rows").scan().to_arrow().to_pylist()
+            return sorted(rows, key=lambda row: (row["key"], str(row.get("name"))))
+
+        found: list[Row] = ask(use)
+        return found
+
+    def make(columns: str) -> None:
+        names = [column.split()[0] for column in columns.split(",")]
+        schema = pa.schema([SCHEMA.field(name) for name in names])
+
+        def use(opened: Catalog) -> None:
+            opened.create_namespace_if_not_exists("lab")
+            opened.create_table("lab.rows", schema)
+
+        ask(use)
+
+    return Lab(
+        kind="iceberg",
+        folder=folder,
+        sink=IcebergSink(table="lab.rows", catalog="default", properties=catalog),
+        call=f'.write_iceberg("lab.rows", catalog={catalog!r}, ledger="rows")',
+        read=read,
+        drop=lambda: ask(lambda opened: opened.drop_table("lab.rows")),
+        make=make,
+        folders=[folder],
+    )
+
+
+LABS: dict[str, Callable[..., Lab]] = {
+    "sqlite": _sqlite,
+    "postgres": _postgres,
+    "delta": _delta,
+    "iceberg": _iceberg,
+}
 
 
 @pytest.fixture

@@ -134,6 +134,32 @@ class Outputs:
         sink = DeltaSink(path=self.folder / path, dataset=dataset)
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
 
+    def write_iceberg(
+        self,
+        table: str,
+        *,
+        catalog: str | Mapping[str, str] = "default",
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Add the rows to the Iceberg table `namespace.name`, each batch in one commit, with its
+        token as a property of the table. A table that is not there is made.
+
+        `catalog` names a catalogue that pyiceberg's configuration knows, or gives its properties:
+        `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`, and `"name"` where that
+        is not "default". All else as for `write_delta`; `ledger` is by default the name of the
+        table."""
+        from batten.sinks.iceberg import IcebergSink
+
+        given = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
+        sink = IcebergSink(
+            table=table,
+            catalog=given.pop("name", "default"),
+            properties=given,
+            dataset=dataset,
+        )
+        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+
     def _write_file(self, kind: str, written: str) -> Self:
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
 

@@ -41,7 +41,9 @@ def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
     import pyarrow.parquet as pq
 
     wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
-    if [field.type for field in wanted] == [field.type for field in staged.schema]:
+    if all(
+        _is_alike(mine.type, yours.type) for mine, yours in zip(staged.schema, wanted, strict=True)
+    ):
         return staged.load()
     table = pa.Table.from_batches(staged.read(), schema=staged.schema)
     columns = [

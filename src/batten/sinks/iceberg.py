@@ -1,0 +1,265 @@
+"""A table of Iceberg, in a catalogue.
+
+The rows come as files that batten writes and syncs. One commit adds a file and the token, as a
+property of the table, which outlives the snapshots. It is made on the snapshot on which the token
+was looked for, and never again by itself: then another might have been quicker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.base import Ground, Staged, other_content
+from batten.sinks.columns import encode_as, refuse_columns
+from batten.sinks.optional import ensure_optional
+from batten.storage.local import LocalStorage
+from batten.storage.publishing import create
+from batten.storage.relative import folder_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+_FILES = "batten.sinks.iceberg_files.SyncedFiles"
+_RETRIES = "commit.retry.num-retries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IcebergSink:
+    """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
+    `properties` describe."""
+
+    table: str
+    catalog: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
+    kind: ClassVar[str] = "iceberg"
+    is_whole: ClassVar[bool] = False
+    can_revise: ClassVar[bool] = False
+
+    def fill(self, fill: Callable[[str], str]) -> IcebergSink:
+        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+
+    def describe(self, folder: Path) -> str:
+        address = urlsplit(self.properties.get("uri", ""))
+        place = f"{address.hostname or ''}{address.path}"
+        return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
+
+    def check(self) -> None:
+        ensure_optional("pyiceberg", ".write_iceberg()", package="'pyiceberg[sql-sqlite]'")
+
+    def open(self, ground: Ground) -> IcebergDestination:
+        return IcebergDestination(self, ground)
+
+
+class IcebergDestination:
+    """See `Destination`. A catalogue in a database makes its own tables when it is opened."""
+
+    def __init__(self, sink: IcebergSink, ground: Ground) -> None:
+        self._sink = sink
+        self._target = ground.book.target
+        owner = f"{ground.storage.place}\n{ground.layout.output}"
+        self._ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
+        self._storage = LocalStorage("/")
+        self._schema_id: int | None = None
+        with self._translated("Opening"):
+            self._catalog = _open_catalog(sink)
+
+    def prepare(self, schema: pa.Schema) -> None:
+        with self._translated("Preparing"):
+            converted = _convert(schema)
+            namespace = self._sink.table.rpartition(".")[0]
+            self._catalog.create_namespace_if_not_exists(namespace)
+            self._catalog.create_table_if_not_exists(self._sink.table, converted)
+            table = self._load()
+            staging = self._staging(table)
+            for entry in list(self._storage.list(staging)):
+                # The ledger's lock says that who wrote it is dead.
+                self._storage.delete(entry.name)
+            self._check(table, schema)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        from pyiceberg.exceptions import NoSuchTableError
+
+        with self._translated("Asking"):
+            try:
+                table = self._load()
+            except NoSuchTableError:
+                return [Held.ABSENT for _ in tokens]
+            return [_look_at(table, token) for token in tokens]
+
+    def publish(self, staged: Staged) -> Published:
+        from pyiceberg.exceptions import CommitFailedException
+
+        with self._translated("Publishing to"):
+            table = self._load()
+            held = _look_at(table, staged.token)
+            if held is Held.SAME:
+                return Published.LOST_RACE
+            if held is Held.OTHER:
+                raise other_content(self._target, staged.token)
+            self._check(table, staged.schema)
+            location = self._put(table, staged) if staged.rows else None
+            try:
+                self._commit(table, staged, location)
+            except CommitFailedException:
+                return Published.LOST_RACE
+            return Published.COMMITTED
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._catalog.close()
+
+    def _load(self) -> Table:
+        return self._catalog.load_table(self._sink.table)
+
+    def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
+        token = staged.token
+        told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
+        # Of this copy only: what is committed does not say it.
+        table.metadata.properties[_RETRIES] = "0"
+        transaction = table.transaction()
+        transaction.set_properties({_name_of(token): token.digest})
+        if location is not None:
+            transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
+        else:
+            # A snapshot all the same: the commit is to fail where another was made meanwhile.
+            with transaction.update_snapshot(snapshot_properties=told).fast_append():
+                pass
+        transaction.commit_transaction()
+
+    def _put(self, table: Table, staged: Staged) -> str:
+        """Where the file of a batch lies, durable. A killed attempt leaves it under the same name,
+        with the same bytes."""
+        data = encode_as(staged, table.schema().as_arrow())
+        token = staged.token
+        digest = hashlib.sha256(f"{token.dataset}:{token.batch}:{token.digest}".encode())
+        location = table.location_provider().new_data_location(
+            f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
+        )
+        name = self._name_locally(location)
+        self._storage.ensure_folder(folder_of(name))
+        create(self._storage, self._staging(table), name, data)
+        return location
+
+    def _staging(self, table: Table) -> str:
+        return f"{self._name_locally(table.location())}/_batten/{self._ours}"
+
+    def _check(self, table: Table, schema: pa.Schema) -> None:
+        """Make ready to add files of this schema; raises `RefusedError` where that can't be."""
+        if self._schema_id == table.schema().schema_id:
+            return
+        if not table.spec().is_unpartitioned():
+            raise RefusedError(
+                f"{self._target} is partitioned.",
+                safe="Nothing was changed there.",
+                next="Write to another table, and bring the rows over with a library that knows.",
+            )
+        refuse_columns(self._target, _convert(schema).as_arrow(), table.schema().as_arrow())
+        self._storage.ensure_folder(self._staging(table))
+        self._schema_id = table.schema().schema_id
+
+    def _name_locally(self, location: str) -> str:
+        from batten.sinks.iceberg_files import find_local_name
+
+        name = find_local_name(location)
+        if name is None:
+            raise RefusedError(
+                f"{self._target} lies at {location}, and batten writes files of this machine only.",
+                safe="Nothing was changed there.",
+                next="Write to a table whose warehouse is a folder of this machine.",
+            )
+        return name
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        from pyiceberg.exceptions import NoSuchTableError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except BattenError:
+            raise
+        except NoSuchTableError as error:
+            raise InconsistentError(
+                f"{self._target} is gone.",
+                safe="Every batch is kept in the ledger.",
+                next="Run the same command again, which says what is lacking.",
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StorageError(
+                f"{action} {self._target} failed: {_first_line(error)}.",
+                safe="Nothing of this batch is there, or all of it: the next run asks. Every batch "
+                "is kept in the ledger.",
+                next="When the catalogue answers again, run the same command again.",
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise RefusedError(
+                f"{action} {self._target} failed: {_first_line(error)}.",
+                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                next="Correct the table, or write to another one, then run the same command again.",
+            ) from error
+
+
+def _open_catalog(sink: IcebergSink) -> Catalog:
+    from pyiceberg.catalog import load_catalog
+
+    found = load_catalog(sink.catalog, **{**sink.properties, "py-io-impl": _FILES})
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None and engine.dialect.name == "sqlite":
+        from sqlalchemy import event
+
+        event.listen(engine, "connect", _sync_names)
+        engine.dispose()
+    return found
+
+
+def _sync_names(connection: Any, _: object) -> None:
+    """What SQLite confirmed stays also where the name of its journal would come back."""
+    connection.execute("PRAGMA synchronous = EXTRA")
+
+
+def _convert(schema: pa.Schema) -> Schema:
+    """As Iceberg holds it."""
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+
+    fields = []
+    for each in schema:
+        is_coded = pa.types.is_dictionary(each.type)
+        plain = each.with_type(each.type.value_type) if is_coded else each
+        fields.append(plain.remove_metadata())
+        try:
+            Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
+        except (ValueError, TypeError) as error:
+            raise RefusedError(
+                f"Iceberg has no type for the column {each.name!r}, which is {each.type}.",
+                safe="Nothing was changed there.",
+                next="Give it another type (schema=…), or write to another destination.",
+            ) from error
+    return Catalog._convert_schema_if_needed(pa.schema(fields))
+
+
+def _name_of(token: Token) -> str:
+    return f"batten.{token.dataset}.{token.batch or 0:06}"
+
+
+def _look_at(table: Table, token: Token) -> Held:
+    found = table.properties.get(_name_of(token))
+    if found is None:
+        return Held.ABSENT
+    return Held.SAME if found == token.digest else Held.OTHER
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
