@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
 from batten.crashlab.staging import SCHEMA
+from batten.engine.pipeline import Pipeline
 from batten.model.names import Layout
 from batten.sinks.base import Destination, Ground, Sink
 from batten.sinks.deliveries import DeliveryBook
@@ -39,8 +40,8 @@ LAYOUT = Layout("rows", is_inside=True)
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """A table of its own to publish to. `call` is what a job file says; `read` gives the rows by
-    key; `drop` drops the table, `add` gives it a row of another's, `make` makes it with columns
-    of its own."""
+    key; `drop` drops the table, `make` makes it with columns of its own, `insert` gives it a row,
+    as another program would; `forget` deletes tokens that stayed though the table is gone."""
 
     kind: str
     folder: Path
@@ -49,7 +50,16 @@ class Lab:
     read: Callable[[], list[Row]]
     drop: Callable[[], None]
     make: Callable[[str], None]
+    insert: Callable[[int, str], None] = lambda key, name: None
+    forget: Callable[[], None] = lambda: None
     folders: Sequence[Path] = field(default_factory=list)
+
+    def write(self, pipeline: Pipeline, **options: Any) -> Pipeline:
+        """The pipeline with this as its next sink."""
+        method, _, given = self.call.removeprefix(".").partition("(")
+        names = {"made": pipeline, "options": options}
+        written: Pipeline = eval(f"made.{method}({given[:-1]}, **options)", names)
+        return replace(written, output=self.folder / str(written.written_output))
 
     def open(self) -> Destination:
         storage = LocalStorage(self.folder)
@@ -90,6 +100,10 @@ def _sqlite(folder: Path) -> Lab:
         read=read,
         drop=lambda: ask("DROP TABLE rows") and None,
         make=lambda columns: ask(f"CREATE TABLE rows ({columns})") and None,
+        insert=lambda key, name: (
+            ask(f"INSERT INTO rows (key, name) VALUES ({key}, '{name}')") and None
+        ),
+        forget=lambda: ask("DELETE FROM batten_tokens") and None,
         folders=[path, path.with_name("base.db-journal")],
     )
 
@@ -198,6 +212,10 @@ def _postgres(folder: Path, server: Server) -> Lab:
         read=read,
         drop=lambda: ask("DROP TABLE rows") and None,
         make=lambda columns: ask(f"CREATE TABLE rows ({columns})") and None,
+        insert=lambda key, name: (
+            ask(f"INSERT INTO rows (key, name) VALUES ({key}, '{name}')") and None
+        ),
+        forget=lambda: ask("DELETE FROM batten_tokens") and None,
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -130,13 +129,14 @@ class _Route:
             Ground(storage=context.storage, layout=context.layout, folder=folder, book=self._book)
         )
         self._published: set[int] = set()
+        self._reach = 0
         self._lacking: set[int] = set()
         self._rows: dict[int, int] = {}
         self._parts: Parts | None = None
         self._is_prepared = False
 
     def look(self, published: Collection[int]) -> None:
-        self._published = set(published)
+        self._published, self._reach = set(published), 0
         if self.sink.is_whole:
             return
         commits = [self._load_commit(batch) for batch in range(self._reached())]
@@ -171,7 +171,8 @@ class _Route:
                 self._prepare(self._select([self._load_commit(batch)]).read_schema())
             return
         self._lacking.update(batches)
-        ready = sorted(batch for batch in self._lacking if batch < self._reached())
+        reached = self._reached()
+        ready = sorted(batch for batch in self._lacking if batch < reached)
         for batch in ready:
             if self._context.signals.received is not None:
                 break
@@ -257,7 +258,9 @@ class _Route:
 
     def _reached(self) -> int:
         """The first batch that the ledger lacks."""
-        return next(batch for batch in count() if batch not in self._published)
+        while self._reach in self._published:
+            self._reach += 1
+        return self._reach
 
     def _load_commit(self, batch: int) -> Commit:
         context = self._context
