@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         from_parquet,
         from_range,
     )
+    from batten.engine.tables import from_tables
     from batten.errors import (
         BattenError,
         BusyError,
@@ -59,6 +60,7 @@ __all__ = [
     "from_jsonl",
     "from_parquet",
     "from_range",
+    "from_tables",
     "has_token",
     "open",
     "publish_directory",
@@ -79,6 +81,7 @@ _MODULES = {
         "from_parquet",
         "from_range",
     ),
+    "batten.engine.tables": ("from_tables",),
     "batten.errors": (
         "BattenError",
         "BusyError",

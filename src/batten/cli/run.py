@@ -182,11 +182,11 @@ def describe_report(report: Report) -> list[str]:
         )
     if report.vanished_items:
         lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    lines.extend(list_checks(report))
     lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0:
         lines.append("  the source has no items: is its path or pattern right?")
-    lines.extend(list_checks(report))
     if accounts.quarantined:
         lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
     return lines

@@ -194,7 +194,11 @@ class _Route:
             )
         if not self.is_behind(batches):
             return
-        if self.sink.is_whole:
+        if self._context.pipeline.whole is not None:
+            from batten.engine.applying import publish_applied
+
+            publish_applied(self._context, self.destination, self._stage_all(batches))
+        elif self.sink.is_whole:
             self._publish(self._stage_all(batches))
         else:
             self._save()

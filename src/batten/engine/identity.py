@@ -21,10 +21,11 @@ def fingerprint_pipeline(
     """The fingerprint, and that of the work alone, which staged chunks carry."""
     parts: dict[str, str] = dict(pipeline.source.identity)
     places: dict[str, str] = {}
-    steps = [describe_function(step.function, version=step.version) for step in pipeline.steps]
+    called = pipeline.steps if pipeline.whole is None else (pipeline.whole,)
+    steps = [describe_function(step.function, version=step.version) for step in called]
     make_key = getattr(pipeline.source, "key", None)
     of_source = [describe_function(make_key)] if callable(make_key) else []
-    for number, (step, described) in enumerate(zip(pipeline.steps, steps, strict=True), 1):
+    for number, (step, described) in enumerate(zip(called, steps, strict=True), 1):
         units = "" if step.items is None else f" of {step.items} items"
         parts[f"step {number}"] = f"{step.kind} {described.name}{units}"
     if steps or of_source:

@@ -53,10 +53,12 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(Outputs):
-    """A source, the steps its items go through, and where the rows are written."""
+    """A source, the steps its items go through, and where the rows are written. With `whole` one
+    function takes all of the source at once; see `engine/tables.py`."""
 
     source: Source
     steps: tuple[Step, ...] = ()
+    whole: Step | None = None
     settings: Options = field(default_factory=Options)
     finalizers: tuple[Finalizer, ...] = ()
 

@@ -63,6 +63,9 @@ def run_on(
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
     output = _check(pipeline, options)
+    if pipeline.whole is not None:
+        # Its items are descriptions; the function has a process of its own.
+        options = replace(options, executor="serial", jobs=1)
     context = Context(
         pipeline=pipeline,
         options=options,
@@ -113,20 +116,34 @@ def _run(context: Context) -> Report:
         return _finalize(context, foresee(context, fingerprint, work))
     with ExitStack() as stack:
         stack.enter_context(context.signals)
-        if context.storage.find(context.layout.control) is None:
+        is_new = context.storage.find(context.layout.control) is None
+        if is_new:
             look(context, fingerprint, work)
             refuse_strangers(context)
-            refuse_unfit(context, list_checks(context))
+        refuse_unfit(context, list_checks(context))
+        if is_new:
             context.storage.ensure_folder(context.layout.control)
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
         roll_forward(context.storage, context.layout)
         deliverer = stack.enter_context(Deliverer(context, context.pipeline.sinks))
-        if context.options.is_fresh:
+        if context.options.is_fresh or _is_of_no_use(context, fingerprint):
             report = _run_fresh(context, deliverer, fingerprint, work)
         else:
             report = _work_or_fresh(context, deliverer, fingerprint, work)
         return _finalize(context, replace(report, destinations=deliverer.report()))
+
+
+def _is_of_no_use(context: Context, fingerprint: Fingerprint) -> bool:
+    """Whether what an earlier run began is nothing but what it knew of its tables, and they or the
+    function are others now. Then nothing is lost by beginning anew."""
+    if context.pipeline.whole is None or context.options.resume == "never":
+        return False
+    observation, judgement = observe_free(context)
+    config = observation.config
+    is_open = config is not None and observation.completion is None
+    is_other = config is not None and config.fingerprint.digest != fingerprint.digest
+    return is_open and is_other and find_worst(judgement.findings) not in DAMAGE
 
 
 def _work_or_fresh(
@@ -188,9 +205,12 @@ def _deliver_anew(context: Context, deliverer: Deliverer) -> None:
     storage.delete(layout.complete)
     storage.sync_names(layout.control)
     batches = len(decode_record(Completion, completion).part_sizes)
-    deliverer.look(range(batches))
-    deliverer.finish(batches)
-    create(storage, layout.staging, layout.complete, completion)
+    with recorded(context) as record:
+        record.begin()
+        deliverer.look(range(batches))
+        deliverer.finish(batches)
+        create(storage, layout.staging, layout.complete, completion)
+        record.status = "complete"
 
 
 def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Report:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.limits import Limits
 
-StepKind = Literal["map", "flat_map", "filter", "map_batches"]
+StepKind = Literal["map", "flat_map", "filter", "map_batches", "apply"]
 
 DEFAULT_CONCURRENCY = 100
 """Calls of a function that awaits at a time, where the job does not say."""

@@ -54,6 +54,18 @@ class FileSink:
         return FileDestination(ground)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MadeFile:
+    """A file that is written and synced under the throwaway `name`: `size` in bytes, `digest`
+    (SHA-256), and that of the file that it is to replace, or nothing."""
+
+    name: str
+    rows: int
+    size: int
+    digest: str
+    replaces: str
+
+
 def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
     """The storage that the file of a delivery lies in, and its name there."""
     if not target.startswith("../"):
@@ -108,6 +120,12 @@ class FileDestination:
         ]
 
     def publish(self, staged: Staged) -> Published:
+        self.place(self.make(staged), staged)
+        return Published.COMMITTED
+
+    def make(self, staged: Staged) -> MadeFile:
+        """Write the file, synced, under a throwaway name. Another process may do so for the one
+        that holds the lock. Raises `InconsistentError` where what it would replace was changed."""
         found = self._digest_replaced()
         throwaway = self._clear_throwaway()
         digest, size = hashlib.sha256(), 0
@@ -121,17 +139,26 @@ class FileDestination:
 
         encode = FORMATS[self._book.kind](staged.schema)
         self._storage.stage(throwaway, measured(encode(staged.read())), is_synced=True)
-        self._book.save(
-            batches=staged.batches,
+        return MadeFile(
+            name=throwaway,
             rows=staged.rows,
-            content=staged.token.digest,
             size=size,
             digest=digest.hexdigest(),
             replaces=found,
         )
-        self._storage.replace(throwaway, self._name)
+
+    def place(self, made: MadeFile, staged: Staged) -> None:
+        """Record the file, then put it in its place."""
+        self._book.save(
+            batches=staged.batches,
+            rows=made.rows,
+            content=staged.token.digest,
+            size=made.size,
+            digest=made.digest,
+            replaces=made.replaces,
+        )
+        self._storage.replace(made.name, self._name)
         self._storage.sync_names(folder_of(self._name))
-        return Published.COMMITTED
 
     def close(self) -> None:
         """Nothing is held open."""

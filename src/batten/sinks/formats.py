@@ -10,7 +10,10 @@ import base64
 import io
 import json
 import math
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,9 @@ ENDINGS = {
 ROW_GROUP_ROWS = 1 << 16
 ROW_GROUP_BYTES = 1 << 23
 """A row group ends with the batch in which it reaches either; it is made in memory."""
+
+ENCODERS_MAX = 4
+"""Threads that make CSV; one more than that many batches are in memory at a time."""
 
 Batches = Iterable["pa.RecordBatch"]
 Encode = Callable[[Batches], Iterator[bytes]]
@@ -97,20 +103,37 @@ def _groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
 
 
 def _csv(schema: pa.Schema) -> Encode:
-    import pyarrow.csv
 
     for field in schema:
         _refuse_csv(field)
 
     def encode(batches: Batches) -> Iterator[bytes]:
-        file = _Pieces()
-        with pyarrow.csv.CSVWriter(file, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                yield from file.take()
-        yield from file.take()
+        yield _encode_csv(schema.empty_table(), has_header=True)
+        yield from _ahead(_encode_csv, batches)
 
     return encode
+
+
+def _encode_csv(rows: pa.Table | pa.RecordBatch, *, has_header: bool = False) -> bytes:
+    import pyarrow as pa
+    import pyarrow.csv
+
+    made = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(rows, made, pyarrow.csv.WriteOptions(include_header=has_header))
+    return bytes(made.getvalue())
+
+
+def _ahead(encode: Callable[[pa.RecordBatch], bytes], batches: Batches) -> Iterator[bytes]:
+    """The bytes of each, in order; some are made while others are written."""
+    threads = min(ENCODERS_MAX, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        begun: deque[Future[bytes]] = deque()
+        for batch in batches:
+            begun.append(pool.submit(encode, batch))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def _refuse_csv(field: pa.Field) -> None:

@@ -1,0 +1,102 @@
+"""Runs the function of a whole-table job in a process of its own, which writes the file; then puts
+the file in its place.
+
+The process may die or be killed with nothing lost: its file is a throwaway until the driver, who
+holds the lock, takes it over.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from batten.engine.context import Context
+from batten.engine.step import Step
+from batten.engine.tables import TablePipeline
+from batten.errors import BattenError, FailedRunError
+from batten.executors.base import Died, Event, Finished, Mark, Raised
+from batten.executors.processes import ProcessExecutor
+from batten.sinks.base import Destination, Staged
+from batten.sinks.file import FileDestination, MadeFile
+
+POLL_SECONDS = 0.2
+_SAFE = "Nothing was published; what readers see is as before."
+
+
+def publish_applied(context: Context, destination: Destination, staged: Staged) -> None:
+    """Publish what the function makes of the tables that `staged` describes."""
+    pipeline = context.pipeline
+    if not (isinstance(pipeline, TablePipeline) and isinstance(destination, FileDestination)):
+        raise TypeError(f"{pipeline} does not make a file of whole tables")
+    step, tables = pipeline.whole, pipeline.tables
+
+    def work(_: Any, mark: Mark) -> MadeFile:
+        mark.begin(0)
+        made = _as_table(step, tables.load())
+        return destination.make(
+            replace(staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))
+        )
+
+    executor = ProcessExecutor(
+        1, memory_bytes_max=context.options.memory_bytes_max, stdout_to_stderr=True
+    )
+    try:
+        executor.start(work)
+        executor.submit(0, None)
+        made = _await(context, executor, step)
+    finally:
+        executor.stop()
+    context.refuse_stopped()
+    destination.place(made, staged)
+
+
+def _await(context: Context, executor: ProcessExecutor, step: Step) -> MadeFile:
+    """Until the process has answered, or a signal has left it no more time."""
+    until: float | None = None
+    while True:
+        for event in executor.wait(POLL_SECONDS):
+            return _take(context, event, step)
+        if until is None and context.signals.received is not None:
+            until = time.monotonic() + context.options.drain_seconds
+        if until is not None and time.monotonic() >= until:
+            context.refuse_stopped()
+
+
+def _take(context: Context, event: Event, step: Step) -> MadeFile:
+    name = getattr(step.function, "__name__", str(step.function))
+    if isinstance(event, Finished) and isinstance(event.value, MadeFile):
+        return event.value
+    if isinstance(event, Raised):
+        if isinstance(event.error, BattenError):
+            raise event.error
+        raise FailedRunError(
+            f"{name}() raised {type(event.error).__name__}: {event.error}",
+            safe=_SAFE,
+            next=f"Mend the cause, then run: {context.again}",
+            trace=event.trace,
+        )
+    cause = event.cause if isinstance(event, Died) else str(event)
+    raise FailedRunError(
+        f"The process that ran {name}() {cause}.",
+        safe=_SAFE,
+        next=f"See what ended it: batten diagnose {context.path}; then run: {context.again}",
+    )
+
+
+def _as_table(step: Step, tables: dict[str, pa.Table]) -> pa.Table:
+    made = step.function(**tables)
+    if isinstance(made, pa.Table):
+        return made
+    if isinstance(made, pa.RecordBatch) or hasattr(made, "__arrow_c_stream__"):
+        return pa.table(made)
+    raise TypeError(f"it returned a {type(made).__name__}, not a table")
+
+
+_BATCH_ROWS = 1 << 16
+
+
+def _cut(table: pa.Table) -> Any:
+    return iter(table.to_batches(max_chunksize=_BATCH_ROWS))

@@ -1,0 +1,265 @@
+"""Functions of whole tables: what is recorded of the tables, what a rerun does, how it can end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.inspect.verify import verify
+
+Folder = Any
+"""A `JobFolder` of tests/conftest.py."""
+
+PATIENCE_SECONDS = 60.0
+EXIT_INTERRUPTED = 75
+
+JOB = """
+import batten
+
+def report(refunds, merchants):
+    open("calls", "a").write("x\\n")
+    return refunds.join(merchants, "merchant").sort_by("refund")
+
+def pipeline(run_date: str = "1"):
+    return (
+        batten.from_tables(refunds="in/refunds_{run_date}.csv", merchants="in/merchants.csv")
+        .apply(report)
+        .write_csv("out/report_{run_date}.csv")
+    )
+"""
+REPORT = '"refund","merchant","name"\n1,7,"Seven"\n2,8,"Eight"\n'
+
+
+@pytest.fixture
+def tables(job: Folder) -> Folder:
+    prepare(job.path)
+    return job
+
+
+def prepare(folder: Path) -> None:
+    (folder / "in").mkdir(parents=True, exist_ok=True)
+    (folder / "job.py").write_text(JOB)
+    (folder / "in/refunds_1.csv").write_text("refund,merchant\n2,8\n1,7\n")
+    (folder / "in/merchants.csv").write_text("merchant,name\n7,Seven\n8,Eight\n")
+
+
+def read(folder: Path) -> str:
+    return (folder / "out/report_1.csv").read_text()
+
+
+def test_the_function_gets_all_tables_and_its_table_becomes_the_file(tables: Folder) -> None:
+    done = tables.run("--json")
+    assert done.code == 0, done.err
+    assert read(tables.path) == REPORT
+    assert done.json["items"]["committed"] == 2
+    (given,) = done.json["destinations"]
+    assert (given["rows"], given["kind"]) == (2, "csv")
+    assert [path.name for path in (tables.path / "out").iterdir() if path.is_file()] == [
+        "report_1.csv"
+    ]
+    ledger = pq.read_table(tables.path / "out/report_1.csv.batten/parts").to_pylist()
+    assert [(row["key"], row["path"], row["bytes"]) for row in ledger] == [
+        ("refunds", "in/refunds_1.csv", 24),
+        ("merchants", "in/merchants.csv", 30),
+    ]
+    assert verify(tables.path / "out/report_1.csv").is_sound
+    again = tables.run("--json")
+    assert (again.code, again.json["status"]) == (0, "nothing-to-do")
+    assert tables.calls() == ["x"]
+
+
+def test_a_changed_table_is_seen_and_refused_until_it_is_asked_for(tables: Folder) -> None:
+    assert tables.run().code == 0
+    (tables.path / "in/merchants.csv").write_text("merchant,name\n7,Seven\n8,Acht\n")
+    refused = tables.run()
+    assert refused.code == 5
+    assert "table merchants changed" in refused.told[0]
+    assert read(tables.path) == REPORT
+    fresh = tables.run("--fresh")
+    assert fresh.code == 0, fresh.err
+    assert read(tables.path) == REPORT.replace("Eight", "Acht")
+    assert tables.run().code == 0
+    assert tables.calls() == ["x", "x"]
+
+
+def test_a_function_that_raises_is_mended_and_run_again(tables: Folder) -> None:
+    text = (tables.path / "job.py").read_text()
+    (tables.path / "job.py").write_text(text.replace("return refunds.join", "1 / 0; refunds.join"))
+    failed = tables.run("--quiet")
+    assert failed.code == 1
+    assert "report() raised ZeroDivisionError: division by zero" in failed.err
+    assert "job.py" in failed.err
+    assert not (tables.path / "out/report_1.csv").exists()
+    state = json.loads(tables.batten("diagnose", "out/report_1.csv", "--json").out)
+    assert state["state"] == "INTERRUPTED"
+    assert state["again"]["likely"] == "yes"
+    assert any("ZeroDivisionError" in hint for hint in state["hints"])
+    (tables.path / "job.py").write_text(text)
+    assert tables.run("--quiet").code == 0
+    assert read(tables.path) == REPORT
+
+
+def test_a_lost_file_is_made_again(tables: Folder) -> None:
+    tables.run()
+    (tables.path / "out/report_1.csv").unlink()
+    assert batten.diagnose(tables.path / "out/report_1.csv").state == "INTERRUPTED"
+    assert tables.run().code == 0
+    assert read(tables.path) == REPORT
+
+
+def test_a_file_that_others_changed_is_not_replaced(tables: Folder) -> None:
+    tables.run()
+    (tables.path / "out/report_1.csv").write_text("mine\n")
+    assert tables.run("--fresh").code == 4
+    assert read(tables.path) == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "was killed by signal SIGKILL"),
+        ("kept = b'x' * 400_000_000; open('never').read()", "memory_max is 350.0 MB"),
+        ("return 7", "it returned a int, not a table"),
+    ],
+)
+def test_a_process_that_ends_badly_is_told(tables: Folder, body: str, told: str) -> None:
+    text = (tables.path / "job.py").read_text()
+    (tables.path / "job.py").write_text(text.replace("return refunds.join", f"{body}; refunds"))
+    os.mkfifo(tables.path / "never")
+    ended = tables.run("--quiet", "--memory-max", "350MB")
+    assert ended.code == 1
+    assert told in ended.err
+    assert list((tables.path / "out/report_1.csv.batten/staging").iterdir()) == []
+    assert any(told in hint for hint in batten.diagnose(tables.path / "out/report_1.csv").hints)
+
+
+def test_a_signal_stops_the_function_when_its_time_is_over(tables: Folder) -> None:
+    text = (tables.path / "job.py").read_text()
+    waiting = text.replace("return refunds.join", 'open("go").read(); return refunds.join')
+    (tables.path / "job.py").write_text(waiting.replace("; return", "\n    return"))
+    os.mkfifo(tables.path / "go")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "batten", "run", "job.py", "--quiet", "--drain-seconds", "0.1"],
+        cwd=tables.path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with (tables.path / "go").open("w"):
+        run.send_signal(signal.SIGTERM)
+        _, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert run.returncode == EXIT_INTERRUPTED, errors
+    assert errors.splitlines()[0] == "Stopped by SIGTERM."
+    assert list((tables.path / "out/report_1.csv.batten/staging").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("batten.from_tables().apply(print)", "from_tables() names no table."),
+        ('batten.from_tables(a="a.xml").apply(print)', "its ending tells no format"),
+        ('batten.from_tables(a="a.csv").apply(print).map(print)', ".map() follows no .apply()."),
+        (
+            'batten.from_tables(a="a.csv").apply(print).write_csv("b.csv").write_csv("c.csv")',
+            ".apply() is followed by one file.",
+        ),
+        ('batten.from_tables(a="a.csv").apply(print).write_parquet("out/")', "would be a folder"),
+    ],
+)
+def test_what_can_not_be_is_refused(job: Folder, change: str, what: str) -> None:
+    job.write(f"pipeline = {change}")
+    ended = job.run()
+    assert ended.code == 2
+    assert what in ended.told[0]
+
+
+def test_other_formats(job: Folder) -> None:
+    pq.write_table(pa.table({"a": [1, 2]}), job.path / "one.parquet")
+    (job.path / "many").mkdir()
+    pq.write_table(pa.table({"a": [3]}), job.path / "many/part-0.parquet")
+    (job.path / "a.jsonl").write_text('{"a": 4}\n')
+    (job.path / "a.tsv").write_text("a\tb\n5\t6\n")
+    job.write(
+        """
+        import pyarrow as pa
+        def join(one, many, lines, tabs):
+            return pa.concat_tables([one, many, lines, tabs.select(["a"])])
+        pipeline = (
+            batten.from_tables(one="one.parquet", many="many/", lines="a.jsonl", tabs="a.tsv")
+            .apply(join).write_parquet("out.parquet")
+        )
+        """
+    )
+    done = job.run()
+    assert done.code == 0, done.err
+    assert pq.read_table(job.path / "out.parquet")["a"].to_pylist() == [1, 2, 3, 4, 5]
+    pq.write_table(pa.table({"a": [9]}), job.path / "many/part-1.parquet")
+    assert "table many changed" in job.run().told[0]
+
+
+KILLS: list[MakeFault] = [KillBefore, KillAfter]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+]
+
+
+def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
+    last = trail.last
+    assert (last.returncode < 0 and last.fault is not None) or last.returncode in codes
+    assert "Traceback" not in last.stderr, last.stderr
+    assert not (folder / "out/report_1.csv").exists() or read(folder) == REPORT
+    state = batten.diagnose(folder / "out/report_1.csv").state
+    assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}, state
+
+
+def check_done(folder: Path, trail: Trail) -> None:
+    assert read(folder) == REPORT
+    assert batten.diagnose(folder / "out/report_1.csv").state == "COMPLETE"
+    assert list((folder / "out/report_1.csv.batten/staging").iterdir()) == []
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize(("faults", "codes"), [(KILLS, {0}), (FAILURES, {0, 7})])
+def test_disturbed_at_any_call(
+    sample: int | None,
+    faults: list[MakeFault],
+    codes: set[int],
+    tmp_path: Path,
+    seeded: random.Random,
+) -> None:
+    experiment = Experiment(
+        prepare=prepare,
+        command=lambda folder: [
+            *(str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet", "--json")
+        ],
+        folders=lambda folder: [folder / "out"],
+        check=check_done,
+        check_always=partial(check_always, codes=frozenset(codes)),
+    )
+    report = sweep(
+        experiment,
+        tmp_path / "sweep",
+        faults=faults,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+    assert report.hit
