@@ -198,6 +198,7 @@ def test_what_is_no_output(tmp_path: Path, command: str, name: str, code: int) -
     ended = run(command, name, cwd=tmp_path)
     if name == "nothing" and command in ("recover", "clean"):
         code = 0
+        assert ended.stdout.startswith(f"There is nothing to {command}")
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

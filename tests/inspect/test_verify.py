@@ -28,6 +28,10 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: -max(1, path.stat().st_size // 3)])
 
 
+def cut_by_one(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 def extend(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"more")
 
@@ -55,6 +59,7 @@ DAMAGES = [
     remove,
     empty,
     cut,
+    cut_by_one,
     extend,
     zero,
     flip_in_the_middle,

@@ -139,7 +139,7 @@ def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
     layout = CacheLayout(os.path.abspath(path))
     if not os.path.isdir(layout.home):
         raise RefusedError(
-            f"There is no cache of this batten in {layout.root!r}.",
+            f"There is no cache of this batten in {os.fspath(path)!r}.",
             safe="Nothing was changed.",
             next="Give the folder that batten.Cache(…) was given.",
         )

@@ -29,6 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.inspect.clean import clean_output
     from batten.inspect.place import locate_output
     from batten.model.sizes import show_bytes
+    from batten.model.words import State
 
     place = locate_output(arguments.path)
     cleaning = clean_output(
@@ -47,6 +48,9 @@ def execute(arguments: argparse.Namespace) -> int:
                 "found": cleaning.diagnosis.state.value,
             }
         )
+        return 0
+    if cleaning.diagnosis.state is State.NEW:
+        emit_lines([escape(f"There is nothing to clean: no output {place.path}.")])
         return 0
     verb = "would remove" if cleaning.is_dry_run else "removed"
     emit_lines(escape(f"{verb} {orphan.path}") for orphan in cleaning.removed)

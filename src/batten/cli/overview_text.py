@@ -10,6 +10,7 @@ from batten.cli.output import escape
 from batten.dataset.runs import RunLog
 from batten.inspect.show import Overview
 from batten.model.counts import count_of
+from batten.model.words import State
 
 _QUARANTINED_SHOWN = 10
 _RUNS_SHOWN = 5
@@ -47,12 +48,13 @@ def list_lines(overview: Overview) -> Iterator[str]:
     for name in overview.unreadable:
         yield labelled("damaged", f"{name} can't be read")
     for run in overview.runs[-_RUNS_SHOWN:]:
-        yield labelled("run", _show_run(run))
+        may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
+        yield labelled("run", _show_run(run, "at work" if may_live else "killed"))
 
 
-def _show_run(run: RunLog) -> str:
+def _show_run(run: RunLog, without_end: str) -> str:
     if run.stop is None:
-        return f"{run.run}  killed, or still at work"
+        return f"{run.run}  {without_end}"
     text = f"{run.run}  {run.stop.get('status')}"
     executed, adopted = run.stop.get("executed_items", 0), run.stop.get("adopted_items", 0)
     text += f": {count_of(executed, 'item')} executed, {adopted} adopted"

@@ -45,9 +45,9 @@ from batten.engine.tasks import (
 )
 from batten.errors import CorruptError
 from batten.executors.base import Mark
+from batten.model.footer import decode_part
 from batten.model.names import Layout, StagedChunk
 from batten.model.outcomes import decode_outcomes
-from batten.model.records import PART_KEY, PartDescription, decode_record
 from batten.model.words import Outcome
 from batten.sources.base import Source
 from batten.storage.base import Storage
@@ -256,8 +256,9 @@ class Bench:
         batch = job.plan.batch(task.batch)
         name = job.layout.part(task.batch)
         try:
-            table = pq.ParquetFile(pa.BufferReader(job.storage.read(name))).read(use_threads=False)
-            described = decode_record(PartDescription, table.schema.metadata[PART_KEY.encode()])
+            data = job.storage.read(name)
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+            described = decode_part(data)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise CorruptError(
                 f"{name} can't be read: {error}.",

@@ -324,7 +324,7 @@ def _reason_of_interruption(observation: Observation, judgement: Judgement) -> s
         reason = f"{undelivered[0].path}: {undelivered[0].evidence}"
     elif items.pending or items.staged:
         open_items = items.pending + items.staged
-        reason = f"{open_items} of {count_of(items.source, 'item')} not published yet"
+        reason = f"{open_items:,} of {count_of(items.source, 'item')} not published yet"
     else:
         reason = "every batch is published, but the accounts are not closed yet"
     if observation.segments[-1].is_limited:

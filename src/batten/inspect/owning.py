@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation
-from batten.errors import RefusedError
+from batten.errors import RefusedError, UsageError
 from batten.inspect.place import Place
 from batten.model.words import State
 from batten.storage.base import Lock
@@ -15,6 +15,16 @@ def hold_lock(place: Place, observation: Observation) -> Lock:
     """The lock of an output that is batten's; raises `BusyError`, or `RefusedError` for another."""
     refuse_unknown(place, judge(observation))
     return take_lock(place.storage, place.layout, place.path)
+
+
+def refuse_absent(place: Place, judgement: Judgement) -> None:
+    """Raises `UsageError` where nothing is: the name is likely a slip."""
+    if judgement.verdict.state is State.NEW:
+        raise UsageError(
+            f"There is no output {place.path}.",
+            safe="Nothing was read or written.",
+            next="Name the output of a job.",
+        )
 
 
 def refuse_pending(place: Place, judgement: Judgement) -> None:

@@ -43,11 +43,19 @@ def locate_output(path: str | os.PathLike[str]) -> Place:
     """The output that `path` names; `path` may also be its control folder."""
     given = os.fspath(path)
     if "\0" in given:
-        raise UsageError("The path holds a zero byte.", next="Name the output of a job.")
+        raise UsageError(
+            "The path holds a zero byte.",
+            safe="Nothing was read or written.",
+            next="Name the output of a job.",
+        )
     absolute = os.path.abspath(given)
     root, name = os.path.split(absolute)
     if not name:
-        raise UsageError(f"{given!r} is not the output of a job.", next="Name the output of a job.")
+        raise UsageError(
+            f"{given!r} is not the output of a job.",
+            safe="Nothing was read or written.",
+            next="Name the output of a job.",
+        )
     is_control = name.endswith(CONTROL_SUFFIX) and name != CONTROL_SUFFIX
     if is_control and os.path.isdir(absolute) and not os.path.exists(absolute + CONTROL_SUFFIX):
         name = name.removesuffix(CONTROL_SUFFIX)

@@ -12,9 +12,9 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.dataset.parts import parts_of
 from batten.dataset.runs import RunSummary, list_runs, read_run
-from batten.errors import CorruptError, InconsistentError, RefusedError, UsageError
+from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.inspect.diagnose import describe
-from batten.inspect.owning import refuse_pending, refuse_unknown
+from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
 from batten.model.accounting import Accounts
@@ -157,12 +157,7 @@ def open(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> Dat
         raise busy_error(place.control, holder)
     refuse_unknown(place, judgement)
     refuse_pending(place, judgement)
-    if state is State.NEW:
-        raise UsageError(
-            f"There is no output {place.path}.",
-            safe="Nothing was read.",
-            next="Name the output of a job.",
-        )
+    refuse_absent(place, judgement)
     if state not in SOUND:
         raise _damaged(place, observation, judgement)
     if observation.completion is None and not (allow_incomplete and observation.config):

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.dataset.runs import RunLog, list_runs, read_run
-from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.owning import refuse_pending, refuse_unknown
+from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
-from batten.model.words import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
     judgement = judge(observation)
     refuse_unknown(place, judgement)
     refuse_pending(place, judgement)
-    if judgement.verdict.state is State.NEW:
-        raise UsageError(
-            f"There is no output {place.path}.",
-            safe="Nothing was read.",
-            next="Name the output of a job.",
-        )
+    refuse_absent(place, judgement)
     unreadable: list[str] = []
     return Overview(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from batten.dataset.delivered import find_changed_files
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
-from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, describe
-from batten.inspect.owning import refuse_pending, refuse_unknown
+from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.verify_control import find_control_faults
 from batten.inspect.verify_parts import PartVerifier
 from batten.model.findings import Code, Finding, Severity
-from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.locks import busy_error
 
@@ -48,12 +46,7 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
-    if judgement.verdict.state is State.NEW:
-        raise UsageError(
-            f"There is no output {place.path}.",
-            safe="Nothing was read.",
-            next="Name the output of a job.",
-        )
+    refuse_absent(place, judgement)
     if observation.holder is not None:
         raise busy_error(place.control, observation.holder)
     refuse_pending(place, judgement)

@@ -42,7 +42,7 @@ def decode_footer(footer: bytes) -> PartDescription:
     value = footer[start : start + size]
     if len(value) != size:
         raise Unreadable(f"the {PART_KEY!r} of its footer is torn")
-    return decode_record(PartDescription, value)
+    return decode_record(PartDescription, value + b"\n")
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

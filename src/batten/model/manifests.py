@@ -87,8 +87,8 @@ def _encode(body: bytes, blocks: int, boot: str, *, is_value: bool, top_names: i
 
 def decode_manifest(data: bytes) -> tuple[Manifest, bytes]:
     """The first line, and the body unchecked. Raises `Unreadable`."""
-    head, _, body = data.partition(b"\n")
-    manifest = decode_record(Manifest, head)
+    head, newline, body = data.partition(b"\n")
+    manifest = decode_record(Manifest, head + newline)
     if len(body) != manifest.body_size:
         raise Unreadable(f"{len(body)} bytes follow the first line, not {manifest.body_size}")
     return manifest, body

@@ -229,7 +229,7 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
     return record
 
 
-_CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n?\Z')
+_CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n\Z')
 
 
 def open_record(data: bytes) -> bytes:
