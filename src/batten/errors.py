@@ -8,7 +8,8 @@
     ├── BusyError             a live process holds the lock                     exit 6
     ├── StorageError          disk full, no permission, read or write error     exit 7
     ├── InterruptedRunError   stopped by a signal; safe to run again            exit 75
-    └── FailedRunError        the user's function failed for good               exit 1
+    ├── FailedRunError        the user's function failed for good               exit 1
+    └── OutdatedError         raised by users: prepare the item again           exit 1
 
 Each says what happened, what is safe, and what to run next. All of them pickle.
 """
@@ -94,3 +95,8 @@ class FailedRunError(BattenError):
     def __init__(self, what: str, *, safe: str = "", next: str = "", trace: str = "") -> None:
         super().__init__(what, safe=safe, next=next)
         self.trace = trace
+
+
+class OutdatedError(BattenError):
+    """For the function of `write_tree` to raise: what was prepared no longer fits its item, a file
+    that was changed since. The item is prepared again."""

@@ -59,7 +59,8 @@ def describe_error(error: BaseException) -> tuple[str, str]:
 
 
 def _is_of_calls(trace: TracebackType) -> bool:
-    return str(trace.tb_frame.f_globals.get("__name__")).startswith("batten.engine.")
+    name = str(trace.tb_frame.f_globals.get("__name__"))
+    return name.startswith(("batten.engine.", "batten.sinks."))
 
 
 def _as_text(text: str) -> str:

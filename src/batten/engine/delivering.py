@@ -7,23 +7,32 @@ added to the job later gets everything. A record of what was delivered only prov
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from batten.dataset.contents import load_commit
 from batten.dataset.parts import Parts
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.place import show_path
+from batten.engine.planned_items import PlannedItems
 from batten.engine.report import Delivered
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError, StorageError
 from batten.model.published import Published as Commit
 from batten.model.records import Config, decode_record
 from batten.model.tokens import Held, Published, Token, digest_of_all
-from batten.sinks.base import Destination, Ground, Sink, Staged, other_content
+from batten.sinks.base import (
+    Destination,
+    Ground,
+    RejectedError,
+    Sink,
+    Staged,
+    other_content,
+)
 from batten.sinks.deliveries import DeliveryBook
 
 if TYPE_CHECKING:
@@ -38,7 +47,8 @@ class Deliverer:
 
     def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
         self._context = context
-        self._sinks = sinks
+        # Who may reject an item is asked first, before others have rows of it.
+        self._sinks = sorted(sinks, key=lambda sink: not sink.takes_items)
         self._routes: list[_Route] = []
         self._open = ExitStack()
 
@@ -78,20 +88,30 @@ class Deliverer:
                     "--accept-change.",
                 )
 
-    def look(self, published: Collection[int]) -> None:
+    def look(self, published: Collection[int], items: PlannedItems) -> None:
         """Ask each destination which of the published batches it lacks. Changes nothing."""
         for route in self._routes:
-            route.look(published)
+            route.look(published, items)
 
     def is_behind(self, batches: int) -> bool:
         """Whether a destination lacks something of the complete dataset of so many batches."""
         return any(route.is_behind(batches) for route in self._routes)
 
-    def take(self, batches: Sequence[int]) -> None:
-        """Deliver batches that have just been published, and what was lacking."""
+    def take(self, batches: Sequence[int]) -> Mapping[int, RejectedError]:
+        """Deliver batches that have just been published, and what was lacking. Gives those that a
+        destination rejects: they are withdrawn, and what follows them waits."""
+        rejected: dict[int, RejectedError] = {}
         for route in self._routes:
             with self._context.timed("deliver"):
-                route.take(batches)
+                found = route.take([batch for batch in batches if batch not in rejected])
+            self.withdraw(found)
+            rejected.update(found)
+        return rejected
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        """These batches are about to be made anew."""
+        for route in self._routes:
+            route.withdraw(batches)
 
     def finish(self, batches: int) -> None:
         """All of the complete dataset is at every destination when this returns."""
@@ -132,14 +152,18 @@ class _Route:
         self._reach = 0
         self._lacking: set[int] = set()
         self._rows: dict[int, int] = {}
+        self._items: PlannedItems | None = None
         self._parts: Parts | None = None
         self._is_prepared = False
 
-    def look(self, published: Collection[int]) -> None:
+    def look(self, published: Collection[int], items: PlannedItems) -> None:
         self._published, self._reach = set(published), 0
+        self._items = items
         if self.sink.is_whole:
             return
-        commits = [self._load_commit(batch) for batch in range(self._reached())]
+        commits = [
+            commit for commit in map(self._load_commit, sorted(published)) if self._is_given(commit)
+        ]
         found = self.destination.lookup([self._token(commit) for commit in commits])
         record = self._book.find()
         delivered = record.batches if record is not None else 0
@@ -156,6 +180,7 @@ class _Route:
         }
 
     def is_behind(self, batches: int) -> bool:
+        """Whether it lacks something, or only its record does, by a crash between the two."""
         record = self._book.find()
         if record is None or record.batches != batches or self._lacking:
             return True
@@ -163,13 +188,15 @@ class _Route:
             Held.SAME
         ]
 
-    def take(self, batches: Sequence[int]) -> None:
+    def take(self, batches: Sequence[int]) -> dict[int, RejectedError]:
+        """Gives the batch that was rejected, if one was."""
         self._published.update(batches)
+        rejected: dict[int, RejectedError] = {}
         if self.sink.is_whole:
             # What the file's format can't hold is told with the first batch, not with the last.
             for batch in batches[:1] if not self._is_prepared else ():
                 self._prepare(self._select([self._load_commit(batch)]).read_schema())
-            return
+            return rejected
         self._lacking.update(batches)
         reached = self._reached()
         ready = sorted(batch for batch in self._lacking if batch < reached)
@@ -177,10 +204,26 @@ class _Route:
             if self._context.signals.received is not None:
                 break
             commit = self._load_commit(batch)
-            self._publish(self._stage(commit))
+            if self._is_given(commit):
+                try:
+                    self._publish(self._stage(commit))
+                except RejectedError as error:
+                    rejected[batch] = error
+                    break
             self._rows[batch] = commit.rows
             self._lacking.discard(batch)
         if ready:
+            self._save()
+        return rejected
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        """One that takes items has nothing of what was rejected or had failed, so the record must
+        not say that it was given that."""
+        self._published.difference_update(batches)
+        self._lacking.difference_update(batches)
+        self._reach = min([self._reach, *batches])
+        record = self._book.find() if self.sink.takes_items and batches else None
+        if record is not None and record.batches > min(batches):
             self._save()
 
     def finish(self, batches: int) -> None:
@@ -270,12 +313,19 @@ class _Route:
         context = self._context
         return load_commit(context.storage, context.layout, batch, context.path)
 
+    def _is_given(self, commit: Commit) -> bool:
+        """Whether the destination gets the batch: one that takes items does not get what was
+        filtered or failed."""
+        return bool(commit.rows) or not self.sink.takes_items
+
     def _token(self, commit: Commit) -> Token:
+        key = self._items.key(commit.batch) if self._items and self.sink.takes_items else ""
         return Token(
             dataset=self._dataset,
             batch=commit.batch,
             digest=str(commit.digest),
             fingerprint=commit.fingerprint,
+            key=key,
         )
 
     def _token_of_all(self, batches: int) -> Token:
@@ -297,6 +347,7 @@ class _Route:
             outcomes=commit.outcomes,
             read=parts.read_batches,
             load=lambda: storage.read(layout.part(commit.batch)),
+            load_item=partial(self._load_item, commit.batch),
         )
 
     def _stage_all(self, batches: int) -> Staged:
@@ -315,6 +366,11 @@ class _Route:
             read=parts.read_batches,
             load=load,
         )
+
+    def _load_item(self, batch: int) -> Any:
+        if self._items is None:
+            raise LookupError("the plan is not known yet")
+        return self._items.load(batch)
 
     def _select(self, commits: Iterable[Commit]) -> Parts:
         if self._parts is None:

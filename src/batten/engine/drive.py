@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from batten.dataset.schema_file import decode_schema, encode_schema
 from batten.engine.bench import Bench, Job
-from batten.engine.calls import Failure
+from batten.engine.calls import Failure, describe_error
 from batten.engine.context import Context
 from batten.engine.dataset import FirstRowsError, FoundDataset
 from batten.engine.failures import Failures
@@ -33,6 +34,7 @@ from batten.errors import (
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told, Work
 from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
 from batten.model.records import NewerFormat, Unreadable
+from batten.sinks.base import RejectedError
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create, set_aside
 
@@ -42,6 +44,8 @@ disk."""
 
 PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
+PREPARE_TRIES = 5
+"""How often an item is prepared whose source changes each time before it is taken."""
 
 
 class Driver:
@@ -53,11 +57,15 @@ class Driver:
         dataset: FoundDataset,
         plan: Plan,
         record: Record,
-        deliver: Callable[[Sequence[int]], None],
+        deliver: Callable[[Sequence[int]], Mapping[int, RejectedError]],
+        withdraw: Callable[[Sequence[int]], None],
     ) -> None:
-        """`deliver` is told which batches have just been published."""
+        """`deliver` is told which batches have just been published, and gives those that a
+        destination rejects; `withdraw`, which of the published are about to be made anew."""
         self._context = context
         self._deliver = deliver
+        self._withdraw = withdraw
+        self._outdated: Counter[int] = Counter()
         self._dataset = dataset
         self._plan = plan
         self._record = record
@@ -79,8 +87,14 @@ class Driver:
         self._shown_at = 0.0
         self._began = time.monotonic()
 
-    def drive(self, pending: Sequence[int], to_retry: Sequence[int]) -> None:
-        """Do all that is pending; returns when it is published."""
+    def drive(
+        self,
+        pending: Sequence[int],
+        to_retry: Sequence[int],
+        rejected: Mapping[int, RejectedError],
+    ) -> None:
+        """Do all that is pending; returns when it is published and delivered. `rejected` are
+        published batches that a destination did not take."""
         context = self._context
         steps = context.pipeline.steps
         units = [step.items for step in steps if step.kind == "map_batches"]
@@ -128,6 +142,7 @@ class Driver:
                     pa.array([None])
                 executor.start(self._make_work(job))
                 self._reopen(executor, to_retry)
+                self._make_anew(rejected)
                 self._loop(executor)
         finally:
             executor.stop()
@@ -228,10 +243,9 @@ class Driver:
         markers: until the new part is there, the old one stands."""
         if not batches:
             return
-        self._storage.ensure_folder(self._layout.recompute)
+        self._withdraw(batches)
         for number, batch in enumerate(batches):
-            set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
-            self._publisher.reopened.add(batch)
+            self._give_up(batch)
             executor.submit(-number - 1, Reopen(batch=batch))
         left = len(batches)
         while left:
@@ -252,12 +266,34 @@ class Driver:
                 self._failures.take_back(retried)
                 self._schedule.reopen(answer, self._find_staged(answer.batch)[0])
 
+    def _give_up(self, batch: int) -> None:
+        self._storage.ensure_folder(self._layout.recompute)
+        set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
+        self._publisher.reopened.add(batch)
+
+    def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
+        """Take up again batches of one item that a destination did not take: the item is prepared
+        again if it is outdated, else quarantined with the error."""
+        for batch, rejection in rejected.items():
+            self._outdated[batch] += 1
+            tries = self._outdated[batch]
+            failure = None
+            if not rejection.is_outdated or tries >= PREPARE_TRIES:
+                error, trace = describe_error(rejection.error)
+                failure = Failure(item=0, error=error, trace=trace, attempts=tries)
+            self._give_up(batch)
+            self._schedule.reopen(
+                Reopened(batch=batch, chunks=(), again=((0, 1),)), (), condemned=failure
+            )
+            self._published_items -= 1
+
     def _loop(self, executor: Executor) -> None:
         while True:
             is_stopping = self._context.signals.received is not None
             if not is_stopping:
                 self._dispatch(executor)
-            self._publish_ready(is_last=not self._schedule.outstanding)
+            if self._publish_ready(is_last=not self._schedule.outstanding):
+                continue
             if self._schedule.find_unpinned():
                 self._pin(_serialize(pa.schema([])))
                 continue
@@ -352,7 +388,8 @@ class Driver:
         create(self._storage, self._layout.staging, self._layout.schema, data)
         self._schedule.pin(schema)
 
-    def _publish_ready(self, *, is_last: bool) -> None:
+    def _publish_ready(self, *, is_last: bool) -> bool:
+        """Whether some of what was published is to be made anew."""
         for sealed, chunks in self._schedule.take_ready():
             self._ready.append(sealed)
             self._leftovers += [self._layout.staged_chunk(chunk) for chunk in chunks]
@@ -360,14 +397,16 @@ class Driver:
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS
         if not self._ready or not (is_due or is_last or len(self._ready) >= PUBLISH_BATCHES):
-            return
+            return False
         with self._context.timed("publish"):
             self._publisher.publish(self._ready, self._leftovers)
-        self._deliver([sealed.batch for sealed in self._ready])
+        rejected = self._deliver([sealed.batch for sealed in self._ready])
         self._published_items += sum(sealed.items for sealed in self._ready)
         self._ready.clear()
         self._leftovers.clear()
         self._published_at = time.monotonic()
+        self._make_anew(rejected)
+        return bool(rejected)
 
     def _name_of(self, file: StagedChunk | StagedFile) -> str:
         if isinstance(file, StagedChunk):

@@ -25,6 +25,7 @@ from batten.engine.outputs import Outputs
 from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
+from batten.sinks.tree import TreeSink
 from batten.sources.base import Source
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from batten.engine.progress import Progress
     from batten.engine.report import Report
     from batten.executors.limits import Limits
+    from batten.transactions.transaction import Transaction
 
 Resume = Literal["if_possible", "always", "never"]
 ExecutorName = Literal["processes", "threads", "serial"]
@@ -179,6 +181,44 @@ class Pipeline(Outputs):
             timeout_seconds=timeout_seconds,
             version=version,
         )
+
+    def write_tree(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        commit: Callable[[Transaction, Any, Any], object],
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Pipeline:
+        """Put each item into the live tree `root`: `commit(transaction, item, prepared)`.
+
+        The steps prepare items, any number at a time, and never touch the tree. `commit` is called
+        under the tree's lock, in the order of the plan, in a transaction for each item, which
+        carries a token: however often the run is killed, it is committed once. `item` is that of
+        the source, read again; `prepared` what the last step gave, as a dict, or a list of them
+        after `flat_map` and `map_batches`. Items that the steps filtered or that failed are not
+        given to it. Where it raises, nothing of the item is in the tree, the item is quarantined
+        and others go on; where it raises `batten.OutdatedError`, the item is prepared again.
+
+        `dataset` names these items in tokens, by default the name of the output. `ledger`: where
+        this is the first sink, the output that names the job's control folder, by default `root`.
+        """
+        if not callable(commit):
+            raise UsageError(
+                f"commit is {commit!r}, not a function.",
+                safe="Nothing was read or written.",
+                next="Give one that takes the transaction, the item and what was prepared.",
+            )
+        said = self.settings.batch_size
+        sink = TreeSink(
+            path=self.folder / root,
+            commit=commit,
+            dataset=dataset,
+            is_many=any(step.kind in ("flat_map", "map_batches") for step in self.steps),
+        )
+        written = os.fspath(ledger if ledger is not None else root)
+        made = self._with_sink(sink, written)
+        return replace(made, settings=replace(self.settings, batch_size=said or 1))
 
     def finalize(
         self,

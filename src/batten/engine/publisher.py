@@ -37,21 +37,24 @@ class Publisher:
         self._fingerprint = fingerprint
         self._run = run
         self._tried = tried
+        self._rounds = 0
         self.reopened: set[int] = set()
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names."""
-        first_quarantines = [
-            each for each in ready if each.quarantine_digest and each.batch not in self.reopened
-        ]
-        self._publish_quarantines(first_quarantines)
+        failed = [each for each in ready if each.quarantine_digest]
+        names = {each.batch: self._layout.quarantined(each.batch) for each in failed}
+        # An earlier try's quarantine file covers the old part and the new one: it goes later.
+        later = {
+            batch
+            for batch, name in names.items()
+            if batch in self.reopened and self._storage.find(name) is not None
+        }
+        self._publish_quarantines([each for each in failed if each.batch not in later])
         for sealed in ready:
             self._publish_part(sealed)
         self._storage.sync_names(self._layout.data)
-        # A retried batch's old quarantine file covers the old part and the new one: it goes later.
-        self._publish_quarantines(
-            [each for each in ready if each.quarantine_digest and each.batch in self.reopened]
-        )
+        self._publish_quarantines([each for each in failed if each.batch in later])
         create_many(
             self._storage,
             self._layout.staging,
@@ -60,8 +63,9 @@ class Publisher:
                 for each in ready
             ],
         )
+        self._rounds += 1
         tried = [each.batch for each in ready if each.batch in self.reopened | self._tried]
-        retire_earlier(self._storage, self._layout, tried, run=self._run)
+        retire_earlier(self._storage, self._layout, tried, run=f"{self._run}-{self._rounds}")
         for sealed in ready:
             self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
             if sealed.quarantine_digest:

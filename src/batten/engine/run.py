@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import show_path
 from batten.engine.plan import Plan
+from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
 from batten.engine.progress import Progress, Silent
 from batten.engine.recording import Record, recorded
@@ -37,8 +38,9 @@ from batten.model.accounting import Accounts, close_accounts
 from batten.model.counts import count_of
 from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
-from batten.model.records import Completion, Fingerprint, decode_record, encode_record
+from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import State
+from batten.sinks.base import RejectedError
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
@@ -91,6 +93,13 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
         )
     for sink in pipeline.sinks:
         sink.check()
+    if any(sink.takes_items for sink in pipeline.sinks) and pipeline.settings.batch_size != 1:
+        raise UsageError(
+            f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "
+            "a time.",
+            safe="Nothing was read or written.",
+            next="Leave batch_size= out.",
+        )
     check_steps(pipeline.steps)
     is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
     if is_timed and options.executor != "processes":
@@ -186,31 +195,31 @@ def _run_fresh(
         delete_tree(storage, layout.fresh_folder)
     storage.ensure_folder(inner.layout.control)
     # The destinations are the old dataset's until the new one has taken its place.
-    report = _work(inner, Deliverer(inner, ()), look(inner, fingerprint, work))
+    dataset = look(inner, fingerprint, work)
+    report = _work(inner, Deliverer(inner, ()), dataset)
     if report.status in ("complete", "nothing-to-do"):
         storage.ensure_folder(layout.staging)
         deliverer.open_again()
         replace_dataset(storage, layout, run=context.run, time=utc_now())
-        _deliver_anew(context, deliverer)
         report = replace(report, status="complete")
+        if context.pipeline.sinks:
+            context.executed_items = inner.executed_items
+            context.adopted_items = inner.adopted_items
+            report = _deliver_anew(context, deliverer, look_again(context, dataset), report)
     return report
 
 
-def _deliver_anew(context: Context, deliverer: Deliverer) -> None:
+def _deliver_anew(
+    context: Context, deliverer: Deliverer, dataset: FoundDataset, report: Report
+) -> Report:
     """A dataset has taken the place of another one: it is complete when its destinations are."""
-    storage, layout = context.storage, context.layout
-    if not context.pipeline.sinks:
-        return
-    completion = storage.read(layout.complete)
-    storage.delete(layout.complete)
-    storage.sync_names(layout.control)
-    batches = len(decode_record(Completion, completion).part_sizes)
+    _withdraw_completion(context, dataset)
+    plan = plan_of(context, dataset)
+    deliverer.look(range(plan.batches), _items_of(context, plan))
     with recorded(context) as record:
-        record.begin()
-        deliverer.look(range(batches))
-        deliverer.finish(batches)
-        create(storage, layout.staging, layout.complete, completion)
-        record.status = "complete"
+        done = _go_on(context, deliverer, dataset, plan, record, vanished=report.vanished_items)
+        record.status = done.status
+        return done
 
 
 def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Report:
@@ -244,35 +253,54 @@ def _do_what_is_left(
     to_retry = sorted(dataset.observation.reopened.union(failed))
     if to_retry:
         deliverer.refuse_retry()
-    deliverer.look(parts.keys() - dataset.observation.reopened)
+    deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))
     is_complete = storage.find(layout.complete) is not None
     is_behind = is_complete and deliverer.is_behind(plan.batches)
     if is_complete and not pending and not to_retry and not is_behind:
         return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
+    return _go_on(context, deliverer, dataset, plan, record, pending, to_retry, seen.vanished)
+
+
+def _go_on(
+    context: Context,
+    deliverer: Deliverer,
+    dataset: FoundDataset,
+    plan: Plan,
+    record: Record,
+    pending: Sequence[int] = (),
+    to_retry: Sequence[int] = (),
+    vanished: int = 0,
+) -> Report:
+    """Do what is pending or to be tried again, deliver what is lacking, and close the accounts."""
     left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in pending))
     refuse_unfit(context, [check_disk(context, dataset.observation, left)])
     record.begin()
-    deliverer.take(())
-    if pending or to_retry:
+    rejected = deliverer.take(())
+    if pending or to_retry or rejected:
         from batten.engine.drive import Driver
 
         room = RoomWatch(context, plan, left)
 
-        def take(batches: Sequence[int]) -> None:
+        def take(batches: Sequence[int]) -> Mapping[int, RejectedError]:
             room.take(batches)
-            deliverer.take(batches)
+            return deliverer.take(batches)
 
-        Driver(context, dataset, plan, record, take).drive(pending, to_retry)
+        driver = Driver(context, dataset, plan, record, take, deliverer.withdraw)
+        driver.drive(pending, to_retry, rejected)
     with context.timed("account"):
         status, accounts, rows = _account(context, plan, deliverer)
-    return _report(context, status, accounts, rows, seen.vanished)
+    return _report(context, status, accounts, rows, vanished)
 
 
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:
     found = dataset.judgement.plan
     return Plan(context.storage, context.layout, list(found.segments) if found else [])
+
+
+def _items_of(context: Context, plan: Plan) -> PlannedItems:
+    return PlannedItems(plan, context.pipeline.source)
 
 
 def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:

@@ -106,14 +106,21 @@ class Schedule:
         """How many items are left to do in all, for cutting work fine towards the end."""
         self._items_left = items
 
-    def reopen(self, answer: Reopened, staged: Sequence[StagedChunk]) -> None:
-        """Take a published batch up again, with what of it was staged since."""
+    def reopen(
+        self,
+        answer: Reopened,
+        staged: Sequence[StagedChunk],
+        *,
+        condemned: Failure | None = None,
+    ) -> None:
+        """Take a published batch up again, with what of it was staged since. One of an item that
+        is `condemned` is not run again."""
         items = self._plan.batch(answer.batch).items
         chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
         batch = OpenBatch(
             number=answer.batch,
             items=items,
-            todo=deque(Range(start=start, stop=stop) for start, stop in gaps),
+            todo=deque(Range(start=start, stop=stop, condemned=condemned) for start, stop in gaps),
             chunks=chunks,
         )
         self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)

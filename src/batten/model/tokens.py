@@ -12,12 +12,14 @@ from enum import Enum
 @dataclass(frozen=True, kw_only=True)
 class Token:
     """Names one thing to publish: of a dataset a batch, or with `batch` None all of its rows.
-    `digest` stands for the content, `fingerprint` for what made it."""
+    `digest` stands for the content, `fingerprint` for what made it, and `key` is that of the only
+    item, where a destination takes them one at a time."""
 
     dataset: str
     batch: int | None
     digest: str
     fingerprint: str = ""
+    key: str = ""
 
 
 class Held(Enum):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from batten.errors import InconsistentError
 from batten.model.names import Layout
@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def _no_item() -> Any:
+    raise LookupError("what is staged is no single item")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Staged:
     """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
     ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
-    `read` streams the rows, in order; `load` gives the bytes of a batch's part."""
+    `read` streams the rows, in order; `load` gives the bytes of a batch's part; `load_item` its
+    only item, as the source gives it, and raises whatever the source does."""
 
     token: Token
     schema: pa.Schema
@@ -38,6 +43,18 @@ class Staged:
     outcomes: str
     read: Callable[[], Iterator[pa.RecordBatch]]
     load: Callable[[], bytes]
+    load_item: Callable[[], Any] = _no_item
+
+
+class RejectedError(Exception):
+    """A destination that takes items one at a time can't take this one; nothing of it is there.
+
+    `is_outdated`: it is to be prepared again. Else it failed for good, by `error`."""
+
+    def __init__(self, error: Exception, *, is_outdated: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.is_outdated = is_outdated
 
 
 def other_content(target: str, token: Token) -> InconsistentError:
@@ -76,7 +93,8 @@ class Destination(Protocol):
         """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
 
         Raises `InconsistentError` where the destination has other content under the same name
-        that can't be brought up to this, and `StorageError` where nothing was published."""
+        that can't be brought up to this, and `StorageError` where nothing was published; one that
+        takes items, `RejectedError`."""
         ...
 
     def close(self) -> None:
@@ -86,13 +104,17 @@ class Destination(Protocol):
 
 class Sink(Protocol):
     """A destination as a job declares it. `is_whole`: it takes the dataset as one thing, when that
-    is complete. `can_revise`: it can take the rows of retried items of a batch that it has."""
+    is complete. `takes_items`: its batches have one item, and it gets those that have rows.
+    `can_revise`: it can take the rows of retried items of a batch that it has."""
 
     @property
     def kind(self) -> str: ...
 
     @property
     def is_whole(self) -> bool: ...
+
+    @property
+    def takes_items(self) -> bool: ...
 
     @property
     def can_revise(self) -> bool: ...

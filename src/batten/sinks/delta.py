@@ -55,6 +55,7 @@ class DeltaSink:
     dataset: str = ""
     kind: ClassVar[str] = "delta"
     is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = False
     can_revise: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:

@@ -38,6 +38,7 @@ class FileSink:
     path: Path
     kind: str
     is_whole: ClassVar[bool] = True
+    takes_items: ClassVar[bool] = False
     can_revise: ClassVar[bool] = True
     dataset: ClassVar[str] = ""
 

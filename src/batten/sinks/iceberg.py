@@ -45,6 +45,7 @@ class IcebergSink:
     dataset: str = ""
     kind: ClassVar[str] = "iceberg"
     is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = False
     can_revise: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> IcebergSink:

@@ -47,6 +47,7 @@ class PostgresSink:
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "postgres"
     is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = False
     can_revise: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> PostgresSink:

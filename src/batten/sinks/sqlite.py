@@ -37,6 +37,7 @@ class SqliteSink:
     timeout_seconds: float = 30.0
     kind: ClassVar[str] = "sqlite"
     is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = False
     can_revise: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> SqliteSink:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import threading
+from contextlib import suppress
 
 READ = os.O_RDONLY | os.O_CLOEXEC
 LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -39,11 +40,11 @@ class Held:
         """Unlock and close. May be repeated."""
         descriptor = self._take_descriptor()
         if descriptor is not None:
-            try:
-                # Closing alone is not enough where a process was forked a moment ago.
+            # Closing alone is not enough where a process was forked a moment ago, and is where
+            # unlocking fails.
+            with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-            finally:
-                os.close(descriptor)
+            os.close(descriptor)
 
     def abandon(self) -> None:
         """Close the copy, and leave the lock to whoever else has one."""

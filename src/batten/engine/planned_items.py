@@ -1,0 +1,27 @@
+"""Items of the plan, for destinations that take them one at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batten.engine.plan import Plan
+from batten.sources.base import Source, Unavailable
+
+
+class PlannedItems:
+    """The only item of each batch: its key, and itself as the source gives it now."""
+
+    def __init__(self, plan: Plan, source: Source) -> None:
+        self._plan = plan
+        self._source = source
+
+    def key(self, batch: int) -> str:
+        return self._plan.key_texts(self._plan.batch(batch))[0]
+
+    def load(self, batch: int) -> Any:
+        """Raises what the source does where it no longer has the item."""
+        wanted = self._plan.wanted(self._plan.batch(batch), 0, 1)
+        (item,) = self._source.open().read(wanted)
+        if isinstance(item, Unavailable):
+            raise item.error
+        return item

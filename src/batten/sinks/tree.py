@@ -1,0 +1,108 @@
+"""A live tree: each item is put into it by the user's function, in a transaction of its own that
+carries the item's token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from batten.errors import BusyError, OutdatedError, StorageError
+from batten.model.tokens import Held, Published, Token
+from batten.sinks.base import Ground, RejectedError, Staged
+from batten.transactions.entry import has_token, read_lock, transaction
+from batten.transactions.transaction import Transaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CommitItem = Callable[[Transaction, Any, Any], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeSink:
+    """The tree below `path`. `commit` is called with the transaction, the item of the source, and
+    what the steps made of it: a dict, or with `is_many` a list of them."""
+
+    path: Path
+    commit: CommitItem
+    dataset: str
+    is_many: bool
+    kind: ClassVar[str] = "tree"
+    is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = True
+    can_revise: ClassVar[bool] = True
+
+    def fill(self, fill: Callable[[str], str]) -> TreeSink:
+        return replace(self, path=Path(fill(str(self.path))))
+
+    def describe(self, folder: Path) -> str:
+        return os.path.relpath(self.path, folder)
+
+    def check(self) -> None:
+        """Needs nothing that batten does not."""
+
+    def open(self, ground: Ground) -> TreeDestination:
+        return TreeDestination(self)
+
+
+class TreeDestination:
+    """The tree of one sink; see the module."""
+
+    def __init__(self, sink: TreeSink) -> None:
+        self._sink = sink
+
+    def prepare(self, schema: pa.Schema) -> None:
+        """A tree takes whatever the function makes of the rows."""
+
+    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        root = self._sink.path
+        with ExitStack() as stack:
+            if root.is_dir():
+                stack.enter_context(read_lock(root))
+            return [
+                Held.SAME if has_token(root, _spell(token)) else Held.ABSENT for token in tokens
+            ]
+
+    def publish(self, staged: Staged) -> Published:
+        """Raises `RejectedError` where the item can't be had, or the function raises: the tree is
+        as it was before."""
+        sink, token = self._sink, _spell(staged.token)
+        if has_token(sink.path, token):
+            return Published.COMMITTED
+        key_column = staged.schema.names[0]
+        rows = [
+            {name: value for name, value in row.items() if name != key_column}
+            for batch in staged.read()
+            for row in batch.to_pylist()
+        ]
+        item = _load(staged)
+        with transaction(sink.path, token=token) as change:
+            try:
+                sink.commit(change, item, rows if sink.is_many else rows[0])
+            except (StorageError, BusyError):
+                raise
+            except Exception as error:
+                raise RejectedError(error, is_outdated=isinstance(error, OutdatedError)) from error
+        return Published.COMMITTED
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _load(staged: Staged) -> Any:
+    try:
+        return staged.load_item()
+    except StorageError:
+        raise
+    except Exception as error:
+        raise RejectedError(error, is_outdated=False) from error
+
+
+def _spell(token: Token) -> str:
+    """The content is not in it: an item that was put into the tree stays there, also where its
+    ledger was lost and it was prepared anew."""
+    return f"{token.dataset}\n{token.key}"

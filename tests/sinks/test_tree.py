@@ -1,0 +1,234 @@
+"""Items that go into a live tree, by the finished command: in order, once, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batten
+
+BATTEN = str(Path(sys.executable).with_name("batten"))
+EXIT_USAGE = 2
+EXIT_QUARANTINED = 3
+EXIT_REFUSED = 5
+
+JOB = """
+    from pathlib import Path
+
+    import batten
+
+    def prepare(path):
+        text = path.read_text()
+        if text == "unreadable":
+            raise ValueError(text)
+        return {"text": text}
+
+    def commit(change, path, prepared):
+        if prepared["text"] != path.read_text():
+            raise batten.OutdatedError(f"{path.name} was changed")
+        change.write(f"pages/{path.name}", prepared["text"])
+        (change.protect("in-place") / path.name).write_text("")
+        before = change.read("log").decode() if change.exists("log") else ""
+        change.write("log", f"{before}{path.name}\\n")
+        if prepared["text"] == "unwanted":
+            raise RuntimeError("not this one")
+        for name, text in TOUCHED.get(path.name, {}).items():
+            Path("documents", name).write_text(text)
+
+    TOUCHED = {}
+
+    pipeline = batten.from_files("documents/*").map(prepare).write_tree("tree", commit=commit)
+"""
+
+
+def fill(folder: Path, job: str = JOB, **texts: str) -> None:
+    (folder / "job.py").write_text(textwrap.dedent(job))
+    (folder / "documents").mkdir(exist_ok=True)
+    for name in "abcdef":
+        (folder / "documents" / name).write_text(texts.get(name, f"text of {name}"))
+    (folder / "tree" / "in-place").mkdir(parents=True, exist_ok=True)
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [BATTEN, "run", "job.py", "--json", "--quiet", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def report_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def log_of(folder: Path) -> str:
+    return "".join((folder / "tree" / "log").read_text().split())
+
+
+def pages_of(folder: Path) -> dict[str, str]:
+    pages = {path.name: path.read_text() for path in (folder / "tree" / "pages").iterdir()}
+    assert set(pages) == set(log_of(folder))
+    assert set(pages) == {path.name for path in (folder / "tree" / "in-place").iterdir()}
+    return pages
+
+
+def test_each_item_once_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    fill(tmp_path)
+    done = run(tmp_path, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert log_of(tmp_path) == "abcdef"
+    assert pages_of(tmp_path) == {name: f"text of {name}" for name in "abcdef"}
+    assert report_of(done)["destinations"] == [
+        {"kind": "tree", "target": "tree", "batches": 6, "rows": 6}
+    ]
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
+    assert report_of(run(tmp_path))["status"] == "nothing-to-do"
+    (tmp_path / "documents" / "g").write_text("text of g")
+    assert report_of(run(tmp_path))["executed_items"] == 1
+    assert log_of(tmp_path) == "abcdefg"
+
+
+@pytest.mark.parametrize("text", ["unreadable", "unwanted"])
+def test_a_failure_leaves_no_trace_and_stops_no_other(text: str, tmp_path: Path) -> None:
+    """Whether it fails when it is prepared or when it is committed."""
+    fill(tmp_path, c=text)
+    done = run(tmp_path, "--jobs", "2")
+    assert done.returncode == EXIT_QUARANTINED, done.stderr
+    assert set(pages_of(tmp_path)) == set("abdef")
+    assert log_of(tmp_path) == "abdef"
+    report = report_of(done)
+    assert (report["items"]["committed"], report["items"]["quarantined"]) == (5, 1)
+    shown = subprocess.run(
+        [BATTEN, "show", "tree", "--json"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert ("not this one" if text == "unwanted" else text) in shown.stdout.decode()
+    assert report_of(run(tmp_path))["status"] == "nothing-to-do"
+
+    (tmp_path / "documents" / "c").write_text("mended")
+    again = run(tmp_path, "--retry-quarantined")
+    assert again.returncode == 0, again.stderr
+    assert pages_of(tmp_path)["c"] == "mended"
+    assert log_of(tmp_path) == "abdefc"
+
+
+def test_one_failure_may_end_the_run(tmp_path: Path) -> None:
+    job = JOB.replace(".write_tree", '.options(on_error="raise").write_tree')
+    fill(tmp_path, job, c="unwanted")
+    done = run(tmp_path, "--jobs", "2")
+    assert done.returncode == 1
+    assert "not this one" in report_of(done)["error"]["what"]
+    assert log_of(tmp_path) == "ab"
+    (tmp_path / "documents" / "c").write_text("mended")
+    assert run(tmp_path).returncode == 0
+    assert log_of(tmp_path) == "abcdef"
+
+
+def test_the_first_rows_may_come_late(tmp_path: Path) -> None:
+    """What had no columns is made anew beside the tree, and then put into it: but for one."""
+    fill(tmp_path, **dict.fromkeys("abcdef", "unreadable"))
+    assert run(tmp_path).returncode == EXIT_QUARANTINED
+    for name, text in {"g": "text of g", "h": "unwanted", "i": "text of i"}.items():
+        (tmp_path / "documents" / name).write_text(text)
+    done = run(tmp_path)
+    assert done.returncode == EXIT_QUARANTINED, done.stderr
+    report = report_of(done)
+    assert (report["items"]["committed"], report["items"]["quarantined"]) == (2, 7)
+    assert report["executed_items"] >= 9
+    assert pages_of(tmp_path) == {name: f"text of {name}" for name in "gi"}
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
+
+
+def test_a_tree_can_not_begin_anew(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert run(tmp_path).returncode == 0
+    done = run(tmp_path, "--fresh")
+    assert done.returncode == EXIT_REFUSED, done.stderr
+    assert log_of(tmp_path) == "abcdef"
+    assert report_of(run(tmp_path))["status"] == "nothing-to-do"
+
+
+def test_what_changed_after_it_was_prepared_is_prepared_again(tmp_path: Path) -> None:
+    """In its place: what comes after it waits."""
+    fill(tmp_path, JOB.replace("TOUCHED = {}", 'TOUCHED = {"a": {"d": "new"}}'))
+    done = run(tmp_path, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert pages_of(tmp_path)["d"] == "new"
+    assert log_of(tmp_path) == "abcdef"
+
+
+def test_what_never_stays_the_same_is_quarantined(tmp_path: Path) -> None:
+    fill(tmp_path, JOB.replace('{"text": text}', '{"text": text + "?"}', 1))
+    done = run(tmp_path)
+    assert done.returncode == EXIT_QUARANTINED, done.stderr
+    report = report_of(done)
+    assert report["items"]["quarantined"] == 6
+    assert report["executed_items"] == 6 * 5
+    assert not (tmp_path / "tree" / "pages").exists()
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
+
+
+def test_where_the_ledger_is_lost_nothing_is_committed_twice(tmp_path: Path) -> None:
+    job = JOB.replace('"tree", commit', '"tree", ledger="work", commit')
+    fill(tmp_path, job)
+    assert run(tmp_path).returncode == 0
+    (tmp_path / "work.batten").rename(tmp_path / "elsewhere")
+    done = run(tmp_path)
+    assert (done.returncode, report_of(done)["executed_items"]) == (0, 6)
+    assert log_of(tmp_path) == "abcdef"
+
+
+def test_a_tree_that_lost_what_it_had_is_refused(tmp_path: Path) -> None:
+    job = JOB.replace('"tree", commit', '"tree", ledger="work", commit')
+    fill(tmp_path, job)
+    assert run(tmp_path).returncode == 0
+    (tmp_path / "tree.batten").rename(tmp_path / "elsewhere")
+    (tmp_path / "documents" / "g").write_text("text of g")
+    done = run(tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert log_of(tmp_path) == "abcdef"
+
+
+def test_other_sinks_get_what_the_tree_took(tmp_path: Path) -> None:
+    job = JOB.replace("commit=commit)", 'commit=commit).write_jsonl("rows.jsonl")')
+    fill(tmp_path, job, c="unwanted")
+    assert run(tmp_path, "--jobs", "2").returncode == EXIT_QUARANTINED
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows] == list("abdef")
+
+
+def test_filtered_items_are_not_given_and_several_rows_come_as_a_list(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        """
+        import batten
+
+        def cut(path):
+            return [{"word": word} for word in path.read_text().split() if word != "none"]
+
+        def commit(change, path, prepared):
+            change.write(path.name, " ".join(row["word"] for row in prepared))
+
+        pipeline = batten.from_files("documents/*").flat_map(cut).write_tree("tree", commit=commit)
+        """,
+        b="none",
+    )
+    assert run(tmp_path).returncode == 0
+    found = {path.name: path.read_text() for path in (tmp_path / "tree").glob("?")}
+    assert found == {name: f"text of {name}" for name in "acdef"}
+
+
+def test_without_a_function_there_is_no_pipeline() -> None:
+    with pytest.raises(batten.UsageError, match="commit"):
+        batten.from_range(1).write_tree("tree", commit="put")  # type: ignore[arg-type]
+
+
+def test_batches_of_several_items_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, JOB.replace(".write_tree", ".options(batch_size=2).write_tree"))
+    done = run(tmp_path)
+    assert done.returncode == EXIT_USAGE
+    assert "batch_size" in done.stderr
+    assert not (tmp_path / "tree.batten").exists()

@@ -1,0 +1,118 @@
+"""A job that puts items into a live tree, killed around its system calls, and again in the rerun;
+calls that fail. Whatever is left, the tree holds a beginning of the items, each of them whole."""
+
+from __future__ import annotations
+
+import errno
+import random
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import batten
+from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.system_calls import TAKING_SPACE
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+BATTEN = str(Path(sys.executable).with_name("batten"))
+EXIT_QUARANTINED = 3
+EXIT_ENVIRONMENT = 7
+ITEMS = "0134"
+
+JOB = """
+    import batten
+
+    def square(number):
+        return {"square": number * number}
+
+    def commit(change, number, prepared):
+        log = change.read("log").decode() if change.exists("log") else ""
+        change.write("log", log + str(number))
+        change.write(f"{number}/square", str(prepared["square"]))
+        if number == 2:
+            raise RuntimeError("not this one")
+
+    pipeline = batten.from_range(5).map(square).write_tree("tree", commit=commit)
+"""
+
+KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+]
+
+
+def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
+    last = trail.last
+    assert (last.returncode < 0 and last.fault is not None) or last.returncode in codes, last.stderr
+    assert "Traceback" not in last.stderr, last.stderr
+    tree = folder / "tree"
+    if tree.exists():
+        with batten.read_lock(tree):
+            log = (tree / "log").read_text() if (tree / "log").exists() else ""
+            found = {path.parent.name: path.read_text() for path in tree.glob("*/square")}
+        assert ITEMS.startswith(log)
+        assert found == {number: str(int(number) ** 2) for number in log}
+        assert {path.name for path in tree.iterdir()} <= {"log", *log}
+    state = batten.diagnose(tree).state
+    assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}, state
+
+
+def check_done(folder: Path, trail: Trail) -> None:
+    assert (folder / "tree" / "log").read_text() == ITEMS
+    diagnosis = batten.diagnose(folder / "tree")
+    assert (diagnosis.state, diagnosis.items.quarantined) == ("COMPLETE", 1)
+
+
+def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
+    done = frozenset({EXIT_QUARANTINED})
+    return Experiment(
+        prepare=put_job,
+        command=lambda folder: [BATTEN, "run", "job.py", "--jobs", "1", "--quiet", "--json"],
+        folders=lambda folder: [folder / "tree", folder / "tree.batten"],
+        check=check_done,
+        check_always=partial(check_always, codes=done | other_codes),
+        done_codes=done,
+    )
+
+
+def put_job(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.py").write_text(textwrap.dedent(JOB))
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("is_twice", [False, True])
+def test_killed_around_any_call(
+    sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(),
+        tmp_path / "sweep",
+        faults=KILLS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+        is_twice=is_twice,
+    )
+    report.raise_on_failures()
+    assert report.hit
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+def test_a_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random) -> None:
+    report = sweep(
+        experiment(other_codes=frozenset({EXIT_ENVIRONMENT})),
+        tmp_path / "sweep",
+        faults=FAILURES,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
