@@ -10,11 +10,12 @@ BATTEN_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export BATTEN_SEED := $(BATTEN_SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic test check lint crash bench clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base test check lint crash bench clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
 	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
+	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
 	@echo "make test            all tests, with sampled crash sweeps"
 	@echo "make check           what CI runs: style, types, layers, tests"
 	@echo "make crash           the complete crash sweeps"
@@ -36,6 +37,9 @@ demo: .venv/.installed-demo
 demo-synthetic: .venv/.installed-demo
 	@$(BIN)/python examples/synthetic_data/demo.py
 
+demo-knowledge-base: .venv/.installed-demo
+	@$(BIN)/python examples/knowledge_base/demo.py
+
 test: .venv/.installed-dev
 	@echo "BATTEN_SEED=$(BATTEN_SEED)"
 	$(PYTEST) -n 2
@@ -45,6 +49,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy examples/synthetic_data
+	$(BIN)/mypy examples/knowledge_base
 	$(BIN)/lint-imports
 
 check: lint test
