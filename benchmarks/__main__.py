@@ -31,6 +31,7 @@ NAMES = (
     "resume",
     "http_calls",
     "transactions",
+    "knowledge_base",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"
