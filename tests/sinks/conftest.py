@@ -52,6 +52,8 @@ class Lab:
     make: Callable[[str], None]
     insert: Callable[[int, str], None] = lambda key, name: None
     forget: Callable[[], None] = lambda: None
+    address: str = ""
+    ask: Callable[[str], list[Row]] = lambda query: []
     folders: Sequence[Path] = field(default_factory=list)
 
     def write(self, pipeline: Pipeline, **options: Any) -> Pipeline:
@@ -115,7 +117,7 @@ class Server:
         self.folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
-        self._user = "nobody" if os.geteuid() == 0 else None
+        self.user = "nobody" if os.geteuid() == 0 else None
         self._programs = self._find_programs()
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", "data", "-U", "batten", "-A", "trust", "--no-sync")
@@ -139,7 +141,7 @@ class Server:
         ]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, user=self._user, stdout=log, stderr=log
+                command, cwd=self.folder, user=self.user, stdout=log, stderr=log
             )
         while "ok" not in str(self._find_ready()):
             assert self._process.poll() is None, (self.folder / "log").read_text()
@@ -161,8 +163,8 @@ class Server:
         assert spec is not None
         assert spec.origin is not None
         package = Path(spec.origin).parent
-        if self._user is not None:
-            shutil.chown(self.folder, self._user)
+        if self.user is not None:
+            shutil.chown(self.folder, self.user)
             libraries = package.with_name(package.name + ".libs")
             copy = self.folder / "install" / package.name
             shutil.copytree(package / "pginstall18", copy / "pginstall18")
@@ -173,7 +175,7 @@ class Server:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
         done = subprocess.run(
-            command, cwd=self.folder, user=self._user, capture_output=True, text=True, check=False
+            command, cwd=self.folder, user=self.user, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
 
@@ -206,6 +208,8 @@ def _postgres(folder: Path, server: Server) -> Lab:
 
     return Lab(
         kind="postgres",
+        address=server.address(base=base),
+        ask=ask,
         folder=folder,
         sink=PostgresSink(address=server.address(base=base), table="rows", timeout_seconds=20),
         call=f'.write_postgres("{server.address(base=base)}", "rows")',

@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 1 << 20
 
+_PUT_TOKEN = (
+    "INSERT INTO {} (digest, outcomes, dataset, target, batch) "
+    "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+_RENEW_TOKEN = (
+    "UPDATE {} SET digest = %s, outcomes = %s "
+    "WHERE dataset = %s AND target = %s AND batch = %s AND digest = %s"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresSink:
@@ -163,10 +172,16 @@ class PostgresDestination:
                     connection.execute("BEGIN")
                 transaction = _PostgresTransaction(self, connection)
                 outcome = publish_rows(transaction, staged, self._target)
-            except BaseException:
+            except BaseException as error:
                 # The server rolls back what is not committed when its client is gone.
                 self.close()
+                is_double = isinstance(error, psycopg.errors.UniqueViolation)
+                if is_double and self.lookup([staged.token]) == [Held.SAME]:
+                    return Published.LOST_RACE
                 raise
+            if outcome is not Published.COMMITTED:
+                self.close()
+                return outcome
             try:
                 with self.watched():
                     connection.execute("COMMIT")
@@ -214,10 +229,14 @@ class PostgresDestination:
                     "SELECT set_config('synchronous_commit', 'on', false) "
                     "WHERE current_setting('synchronous_commit') = 'off'"
                 )
-                # What a client left open that the server takes to be alive holds its token.
+                # What a client that is gone without a word left open would hold its token.
                 connection.execute(
-                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
-                    (str(round(1000 * self._sink.timeout_seconds / 2)),),
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false), "
+                    "set_config('tcp_keepalives_idle', %s, false)",
+                    (
+                        str(round(1000 * self._sink.timeout_seconds / 2)),
+                        str(max(1, round(self._sink.timeout_seconds))),
+                    ),
                 )
         return self._connection
 
@@ -303,43 +322,34 @@ class _PostgresTransaction:
         self._table = destination._table
         self._tokens = destination._tokens
 
-    def claim(self, staged: Staged) -> Claim | None:
+    def find(self, token: Token) -> Claim | None:
         from psycopg import sql
 
-        token = staged.token
-        name = (token.dataset, self._sink.table, token.batch)
         with self._destination.watched():
-            made = self._connection.execute(
-                sql.SQL(
-                    "INSERT INTO {} (dataset, target, batch, digest, outcomes) "
-                    "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
-                ).format(self._tokens),
-                (*name, token.digest, staged.outcomes),
-            )
-            if made.rowcount:
-                return None
             found = self._connection.execute(
                 sql.SQL(
                     "SELECT digest, outcomes FROM {} "
-                    "WHERE dataset = %s AND target = %s AND batch = %s FOR UPDATE"
+                    "WHERE dataset = %s AND target = %s AND batch = %s"
                 ).format(self._tokens),
-                name,
+                (token.dataset, self._sink.table, token.batch),
             ).fetchone()
-        digest, outcomes = found if found is not None else ("", "")
-        return Claim(digest=digest, outcomes=outcomes)
+        return Claim(digest=found[0], outcomes=found[1]) if found is not None else None
 
-    def renew(self, staged: Staged) -> None:
+    def claim(self, staged: Staged, had: Claim | None) -> bool:
         from psycopg import sql
 
         token = staged.token
+        content: tuple[object, ...] = (token.digest, staged.outcomes)
+        name = (token.dataset, self._sink.table, token.batch)
+        if had is None:
+            query = _PUT_TOKEN
+            values = (*content, *name)
+        else:
+            query = _RENEW_TOKEN
+            values = (*content, *name, had.digest)
         with self._destination.watched():
-            self._connection.execute(
-                sql.SQL(
-                    "UPDATE {} SET digest = %s, outcomes = %s "
-                    "WHERE dataset = %s AND target = %s AND batch = %s"
-                ).format(self._tokens),
-                (token.digest, staged.outcomes, token.dataset, self._sink.table, token.batch),
-            )
+            made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
+        return bool(made.rowcount)
 
     def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
         from psycopg import sql

@@ -182,30 +182,27 @@ class SqliteDestination:
 
 
 class _SqliteTransaction:
-    """A transaction that has the database's one write lock, so that a claim never waits."""
+    """A transaction that has the database's one write lock from its begin: what was found stays."""
 
     def __init__(self, connection: sqlite3.Connection, sink: SqliteSink) -> None:
         self._connection = connection
         self._sink = sink
 
-    def claim(self, staged: Staged) -> Claim | None:
-        token = staged.token
+    def find(self, token: Token) -> Claim | None:
         found = self._connection.execute(
             f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
             (token.dataset, self._sink.table, token.batch),
         ).fetchone()
-        if found is not None:
-            return Claim(digest=found[0], outcomes=found[1])
-        self.renew(staged)
-        return None
+        return Claim(digest=found[0], outcomes=found[1]) if found is not None else None
 
-    def renew(self, staged: Staged) -> None:
+    def claim(self, staged: Staged, had: Claim | None) -> bool:
         token = staged.token
         self._connection.execute(
             f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
             "VALUES (?, ?, ?, ?, ?)",
             (token.dataset, self._sink.table, token.batch, token.digest, staged.outcomes),
         )
+        return True
 
     def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
         names = ", ".join(map(_quote, schema.names))

@@ -1,9 +1,10 @@
 """Publishing a batch into a table of a database: rows and token in one transaction.
 
 The tokens lie in the table `batten_tokens` of the same database, one for each dataset, table and
-batch. A token can be claimed once; a second claim finds the first, waiting for it where it is not
-decided yet. So whoever publishes a batch again, after a lost reply or beside another process, is
-told what is there.
+batch. It is claimed last, when the rows are there, and only in the place of what was found at the
+beginning: a second claim waits for the first where that is not decided yet, and then fails. So of
+two that publish a batch, after a lost reply or side by side, one is undone. Were it claimed first,
+a client that is gone without a word while it sends rows would hold it, for hours maybe.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from batten.model.outcomes import decode_outcomes
-from batten.model.tokens import Published
+from batten.model.tokens import Published, Token
 from batten.model.words import Outcome
 from batten.sinks.base import Staged, other_content
 
@@ -35,31 +36,30 @@ class Claim:
 class Transaction(Protocol):
     """One transaction. After `commit` raised, whether it happened is not known."""
 
-    def claim(self, staged: Staged) -> Claim | None:
-        """Put the token in, and return None; or return what is there, and put nothing in."""
-        ...
-
-    def renew(self, staged: Staged) -> None:
-        """Put the token in the place of that which is there."""
+    def find(self, token: Token) -> Claim | None:
+        """What is there of the token."""
         ...
 
     def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None: ...
 
+    def claim(self, staged: Staged, had: Claim | None) -> bool:
+        """Put the token in the place of what was found; False where that is not there any more."""
+        ...
+
 
 def publish_rows(transaction: Transaction, staged: Staged, target: str) -> Published:
-    """Do in the transaction all but ending it. Not `COMMITTED` means that there is nothing to
-    commit. Raises `InconsistentError` where the rows that are there are others."""
-    had = transaction.claim(staged)
+    """Do in the transaction all but ending it: it is to be undone where this is not `COMMITTED`.
+    Raises `InconsistentError` where the rows that are there are others."""
+    had = transaction.find(staged.token)
     rows = staged.read()
     if had is not None:
         if had.digest == staged.token.digest:
             return Published.LOST_RACE
         if not _is_revision(had.outcomes, staged.outcomes):
             raise other_content(target, staged.token)
-        transaction.renew(staged)
         rows = select_new_rows(rows, had.outcomes, staged.outcomes)
     transaction.insert(staged.schema, rows)
-    return Published.COMMITTED
+    return Published.COMMITTED if transaction.claim(staged, had) else Published.LOST_RACE
 
 
 def _is_revision(old: str, new: str) -> bool:

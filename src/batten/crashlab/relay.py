@@ -1,0 +1,148 @@
+"""A relay between a client and a server on this machine, that fails at a chosen message.
+
+    with Relay(server_port) as relay:
+        relay.fail(3, Failure.CUT_AFTER)
+        ...                                  # a client of relay.port
+
+Messages are what the client sends at a time, counted over all connections. After the chosen one the
+relay does its work as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from types import TracebackType
+from typing import Self
+
+_PIECE_BYTES = 1 << 16
+
+
+class Failure(Enum):
+    """What becomes of a message and of its connection."""
+
+    CUT_BEFORE = auto()
+    """The server does not get it; both sides find the connection gone."""
+
+    CUT_AFTER = auto()
+    """The server gets it; the client finds the connection gone before any answer."""
+
+    HANG_BEFORE = auto()
+    """The server does not get it, and nobody is told."""
+
+    HANG_AFTER = auto()
+    """The server gets it; its answer goes nowhere, and nobody is told."""
+
+
+class Relay:
+    """Listens on `port`; `messages` counts what was sent by clients since `fail` or the start.
+    `meet` is called, where it was given, when the chosen message has come."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._guard = threading.Lock()
+        self._pairs: list[_Pair] = []
+        self._chosen: tuple[int, Failure, Callable[[], None]] | None = None
+        self._threads: list[threading.Thread] = []
+        self.messages = 0
+        self._start(self._accept)
+
+    def fail(
+        self, message: int | None, failure: Failure, meet: Callable[[], None] = lambda: None
+    ) -> None:
+        """Fail at that message, counted from now, from 0; at none with None."""
+        with self._guard:
+            self.messages = 0
+            self._chosen = None if message is None else (message, failure, meet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        self._listener.close()
+        for pair in self._pairs:
+            pair.cut()
+        for thread in self._threads:
+            thread.join()
+        for pair in self._pairs:
+            pair.close()
+
+    def _start(self, target: Callable[..., None], *arguments: _Pair) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._server_port))
+                except OSError:
+                    client.close()
+                    continue
+                pair = _Pair(client, server)
+                self._pairs.append(pair)
+                self._start(self._forward, pair)
+                self._start(pair.answer)
+
+    def _forward(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.client.recv(_PIECE_BYTES):
+                failure = self._count()
+                if failure in (Failure.CUT_AFTER, Failure.HANG_AFTER):
+                    pair.is_answering = False
+                if failure not in (Failure.CUT_BEFORE, Failure.HANG_BEFORE):
+                    pair.server.sendall(data)
+                if failure in (Failure.HANG_BEFORE, Failure.HANG_AFTER):
+                    return
+                if failure is not None:
+                    break
+        pair.cut()
+
+    def _count(self) -> Failure | None:
+        with self._guard:
+            number, self.messages = self.messages, self.messages + 1
+            if self._chosen is None or self._chosen[0] != number:
+                return None
+            _, failure, meet = self._chosen
+        meet()
+        return failure
+
+
+class _Pair:
+    """The two ends of one connection."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.is_answering = True
+
+    def answer(self) -> None:
+        with suppress(OSError):
+            while data := self.server.recv(_PIECE_BYTES):
+                if self.is_answering:
+                    self.client.sendall(data)
+        if self.is_answering:
+            self.cut()
+
+    def cut(self) -> None:
+        for end in (self.client, self.server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
