@@ -303,16 +303,27 @@ LABS: dict[str, Callable[..., Lab]] = {
 }
 
 
+MakeLab = Callable[[Path], Lab]
+
+
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    """The one whose kind is the parameter."""
+def make_lab(request: pytest.FixtureRequest) -> MakeLab:
+    """Makes one of the kind that is the parameter, in a folder."""
+    needs = ("server",) if request.param == "postgres" else ()
+    given = [request.getfixturevalue(name) for name in needs]
+    return lambda folder: LABS[request.param](folder, *given)
+
+
+@pytest.fixture
+def lab(make_lab: MakeLab, tmp_path: Path) -> Lab:
     folder = tmp_path / "lab"
     folder.mkdir()
-    needs = ("server",) if request.param == "postgres" else ()
-    return LABS[request.param](folder, *map(request.getfixturevalue, needs))
+    return make_lab(folder)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    is_told = any(mark.args[0] == "lab" for mark in metafunc.definition.iter_markers("parametrize"))
-    if "lab" in metafunc.fixturenames and not is_told:
-        metafunc.parametrize("lab", list(LABS), indirect=True)
+    """Every kind, where a test does not choose."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    is_told = any(mark.args[0] == "make_lab" for mark in marks)
+    if "make_lab" in metafunc.fixturenames and not is_told:
+        metafunc.parametrize("make_lab", list(LABS), indirect=True)

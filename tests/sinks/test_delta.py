@@ -31,7 +31,7 @@ from batten.storage.memory import MemoryStorage
 if TYPE_CHECKING:
     from conftest import Lab
 
-delta = pytest.mark.parametrize("lab", ["delta"], indirect=True)
+delta = pytest.mark.parametrize("make_lab", ["delta"], indirect=True)
 LEDGER = Layout("table", is_inside=True)
 
 

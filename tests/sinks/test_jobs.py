@@ -121,7 +121,7 @@ def test_a_fresh_start_is_refused_where_rows_would_stay(lab: Lab) -> None:
     assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
 
 
-@pytest.mark.parametrize("lab", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)
 def test_with_a_key_a_row_takes_the_place_of_another(lab: Lab) -> None:
     lab.make("key bigint PRIMARY KEY, name text, mine text DEFAULT 'kept'")
     lab.insert(3, "old")
@@ -129,7 +129,7 @@ def test_with_a_key_a_row_takes_the_place_of_another(lab: Lab) -> None:
     assert lab.read() == [{**row, "mine": "kept"} for row in rows_of(10)]
 
 
-@pytest.mark.parametrize("lab", ["postgres"], indirect=True)
+@pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
 def test_a_server_that_is_down_is_told_and_gets_all_later(lab: Lab, server: Server) -> None:
     server.crash()
     try:

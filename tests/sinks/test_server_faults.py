@@ -24,7 +24,7 @@ from batten.errors import RefusedError, StorageError
 if TYPE_CHECKING:
     from conftest import Lab, Server
 
-pytestmark = pytest.mark.parametrize("lab", ["postgres"], indirect=True)
+pytestmark = pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
 
 CUTS = [Failure.CUT_BEFORE, Failure.CUT_AFTER]
 HANGS = [Failure.HANG_BEFORE, Failure.HANG_AFTER]
