@@ -43,7 +43,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         told = "readable" if each.is_readable else each.problem
         yield labelled("input", f"{each.path}: {told}{size}")
     for given in diagnosis.destinations:
-        yield labelled("has", f"{given.target}: {given.rows} rows of {given.batches} batches")
+        held = f"{count_of(given.rows, 'row')} of {count_of(given.batches, 'batch', 'batches')}"
+        yield labelled("has", f"{given.target}: {held}")
     yield from _list_orphans(diagnosis.orphans)
     if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again

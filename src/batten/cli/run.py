@@ -193,10 +193,9 @@ def describe_report(report: Report) -> list[str]:
 
 
 def _describe_delivered(delivered: Delivered) -> str:
-    return (
-        f"  {delivered.target}: {delivered.rows:,} rows of {delivered.batches:,} batches "
-        f"({delivered.kind})"
-    )
+    batches = count_of(delivered.batches, "batch", "batches")
+    held = f"{count_of(delivered.rows, 'row')} of {batches} ({delivered.kind})"
+    return escape(f"  {delivered.target}: {held}")
 
 
 def list_checks(report: Report) -> list[str]:
