@@ -22,6 +22,7 @@ NAMES = (
     "memory",
     "large_dataset",
     "run_keys",
+    "whole_tables",
     "syncs",
     "repeated_items",
     "cache_folders",

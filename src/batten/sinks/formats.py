@@ -103,12 +103,14 @@ def _groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
 
 
 def _csv(schema: pa.Schema) -> Encode:
+    import pyarrow as pa
 
     for field in schema:
         _refuse_csv(field)
 
     def encode(batches: Batches) -> Iterator[bytes]:
-        yield _encode_csv(schema.empty_table(), has_header=True)
+        # Not of `schema.empty_table()`, which imports pandas where it is installed.
+        yield _encode_csv(pa.Table.from_batches([], schema=schema), has_header=True)
         yield from _ahead(_encode_csv, batches)
 
     return encode
