@@ -17,6 +17,7 @@ BATTEN = str(Path(sys.executable).with_name("batten"))
 EXIT_USAGE = 2
 EXIT_QUARANTINED = 3
 EXIT_REFUSED = 5
+EXIT_ENVIRONMENT = 7
 
 JOB = """
     from pathlib import Path
@@ -113,6 +114,55 @@ def test_a_failure_leaves_no_trace_and_stops_no_other(text: str, tmp_path: Path)
     assert again.returncode == 0, again.stderr
     assert pages_of(tmp_path)["c"] == "mended"
     assert log_of(tmp_path) == "abdefc"
+
+
+def test_a_failure_that_the_function_hides_is_found(tmp_path: Path) -> None:
+    """Else half of what it meant to do would be committed."""
+    job = JOB.replace('raise RuntimeError("not this one")', "hide(change)").replace(
+        "    TOUCHED",
+        """
+    def hide(change):
+        try:
+            with batten.transaction("tree"):
+                change.write("half", "")
+                raise ValueError("hidden")
+        except ValueError:
+            pass
+
+    TOUCHED""",
+    )
+    fill(tmp_path, job, c="unwanted")
+    done = run(tmp_path)
+    assert done.returncode == EXIT_QUARANTINED, done.stderr
+    assert log_of(tmp_path) == "abdef"
+    assert not (tmp_path / "tree" / "half").exists()
+
+
+@pytest.mark.parametrize("error", ["OSError(errno.ENOSPC, 'full')", "make_sqlite_error()"])
+def test_a_full_disk_is_no_fault_of_the_item(error: str, tmp_path: Path) -> None:
+    job = JOB.replace('RuntimeError("not this one")', error).replace(
+        "    TOUCHED",
+        """
+    import errno
+    import sqlite3
+
+    def make_sqlite_error():
+        base = sqlite3.connect(":memory:")
+        base.execute("pragma max_page_count = 1")
+        try:
+            base.execute("create table one (number)")
+        except sqlite3.OperationalError as error:
+            return error
+
+    TOUCHED""",
+    )
+    fill(tmp_path, job, c="unwanted")
+    done = run(tmp_path)
+    assert done.returncode == EXIT_ENVIRONMENT, done.stderr
+    assert log_of(tmp_path) == "ab"
+    (tmp_path / "documents" / "c").write_text("wanted")
+    assert run(tmp_path).returncode == 0
+    assert log_of(tmp_path) == "abcdef"
 
 
 def test_one_failure_may_end_the_run(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import time
 import traceback
@@ -14,13 +13,12 @@ from typing import Any
 from batten.engine.kept import find_kept
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
+from batten.storage.failures import find_full_disk
 
 PAUSE_SECONDS_FIRST = 0.1
 PAUSE_SECONDS_MAX = 10.0
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
-
-DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +123,9 @@ def pause_seconds_max(attempt: int) -> float:
 def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedError:
     """What to raise when the last try failed. A full disk is not the item's fault: it ends the run,
     and nothing is quarantined."""
-    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
-        return StorageError(
-            f"The disk is full: {error}.",
-            safe="Everything that was finished is kept.",
-            next="Free some space and run the same command again.",
-            errno=error.errno,
-        )
+    full = find_full_disk(error)
+    if full is not None:
+        return full
     text, trace = describe_error(error)
     return ItemFailedError(_as_text(text), trace, attempts)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from batten.errors import BusyError, OutdatedError, StorageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, RejectedError, Staged
+from batten.storage.failures import find_full_disk
 from batten.transactions.entry import has_token, read_lock, transaction
 from batten.transactions.transaction import Transaction
 
@@ -83,9 +84,12 @@ class TreeDestination:
         with transaction(sink.path, token=token) as change:
             try:
                 sink.commit(change, item, rows if sink.is_many else rows[0])
+                change.refuse_doomed()
             except (StorageError, BusyError):
                 raise
             except Exception as error:
+                if (full := find_full_disk(error)) is not None:
+                    raise full from error
                 raise RejectedError(error, is_outdated=isinstance(error, OutdatedError)) from error
         return Published.COMMITTED
 

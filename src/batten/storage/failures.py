@@ -40,6 +40,9 @@ _KNOWN = {
     errno.ESTALE: ("the network filesystem lost track of it", "Mount it again, then run again."),
 }
 
+_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_SQLITE_FULL = 13
+
 _SAFE_READING = "Nothing was changed."
 _SAFE_WRITING = (
     "What was committed before is safe; whether this step happened is looked up by the next run."
@@ -54,6 +57,20 @@ def reading_failure(error: OSError, action: str, path: str) -> StorageError:
 def writing_failure(error: OSError, action: str, path: str) -> StorageError:
     """For a failed step that may have changed something. `action` begins a sentence."""
     return _describe(error, action, path, _SAFE_WRITING)
+
+
+def find_full_disk(error: BaseException) -> StorageError | None:
+    """What to raise where the user's code failed by a full disk, as told by the operating system
+    or by SQLite: that is no fault of the item that it worked on."""
+    by_system = isinstance(error, OSError) and error.errno in _IS_FULL
+    if not by_system and getattr(error, "sqlite_errorcode", None) != _SQLITE_FULL:
+        return None
+    return StorageError(
+        f"The disk is full: {error}.",
+        safe="Everything that was finished is kept.",
+        next="Free some space and run the same command again.",
+        errno=error.errno if isinstance(error, OSError) else errno.ENOSPC,
+    )
 
 
 def _describe(error: OSError, action: str, path: str, safe: str) -> StorageError:

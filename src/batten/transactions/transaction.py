@@ -148,17 +148,21 @@ class Transaction:
         """A part of it failed, so it can't commit, whoever catches the error."""
         self._is_doomed = True
 
-    def commit(self) -> None:
-        """All or nothing; on return it is durable and in place. Under the lock. Where it raises,
-        what is on disk says whether the change is to be completed or undone: see `recovery`."""
-        if not self._is_open:
-            raise _ended()
+    def refuse_doomed(self) -> None:
+        """Raise `RefusedError` where it can't commit any more."""
         if self._is_doomed:
             raise RefusedError(
                 "The transaction can't commit: a part of it failed, and the error was caught.",
                 safe="Nothing was changed in the tree.",
                 next="Let such an error end the whole block.",
             )
+
+    def commit(self) -> None:
+        """All or nothing; on return it is durable and in place. Under the lock. Where it raises,
+        what is on disk says whether the change is to be completed or undone: see `recovery`."""
+        if not self._is_open:
+            raise _ended()
+        self.refuse_doomed()
         self._is_open = False
         operations = self._overlay.list_operations(self._change)
         journal = self._make_journal(Phase.COMMITTED, operations)
