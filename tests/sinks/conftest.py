@@ -227,7 +227,7 @@ def _delta(folder: Path) -> Lab:
     path = folder / "table"
 
     def read() -> list[Row]:
-        if not (path / "_delta_log").exists():
+        if not any((path / "_delta_log").glob("*.json")):
             return []
         rows: list[Row] = deltalake.DeltaTable(path).to_pyarrow_table().to_pylist()
         return sorted(rows, key=lambda row: (row["key"], str(row.get("name"))))

@@ -294,6 +294,8 @@ class _Route:
         if not self._is_prepared:
             self.destination.prepare(schema)
             self._is_prepared = True
+            if not self.sink.is_whole and self._book.find() is None:
+                self._save()
 
     def _save(self) -> None:
         first_lacking = min(self._lacking, default=self._reached())

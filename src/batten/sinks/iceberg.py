@@ -100,7 +100,7 @@ class IcebergDestination:
             return [_look_at(table, token) for token in tokens]
 
     def publish(self, staged: Staged) -> Published:
-        from pyiceberg.exceptions import CommitFailedException
+        from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
         with self._translated("Publishing to"):
             table = self._load()
@@ -115,6 +115,8 @@ class IcebergDestination:
                 self._commit(table, staged, location)
             except CommitFailedException:
                 return Published.LOST_RACE
+            except CommitStateUnknownException:
+                return Published.UNKNOWN
             return Published.COMMITTED
 
     def close(self) -> None:
@@ -204,7 +206,7 @@ class IcebergDestination:
                 "is kept in the ledger.",
                 next="When the catalogue answers again, run the same command again.",
             ) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, NotImplementedError) as error:
             raise RefusedError(
                 f"{action} {self._target} failed: {_first_line(error)}.",
                 safe="Nothing of this batch is there; every batch is kept in the ledger.",
@@ -242,7 +244,7 @@ def _convert(schema: pa.Schema) -> Schema:
         fields.append(plain.remove_metadata())
         try:
             Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # What the library raises has nothing more special in common.
             raise RefusedError(
                 f"Iceberg has no type for the column {each.name!r}, which is {each.type}.",
                 safe="Nothing was changed there.",

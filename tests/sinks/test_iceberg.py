@@ -1,0 +1,125 @@
+"""Tables of Iceberg: other writers, expired snapshots, what is synced before it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog import load_catalog
+
+from batten.crashlab.staging import SCHEMA, stage_batch
+from batten.errors import RefusedError, StorageError
+from batten.model.tokens import Held, Published
+from batten.sinks.base import Staged
+from batten.sinks.iceberg import IcebergSink
+from batten.storage import steps
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+pytestmark = pytest.mark.parametrize("make_lab", ["iceberg"], indirect=True)
+
+
+def load(lab: Lab) -> Any:
+    assert isinstance(lab.sink, IcebergSink)
+    return load_catalog("default", **lab.sink.properties).load_table("lab.rows")
+
+
+def append(lab: Lab, key: int) -> None:
+    """As another program does."""
+    load(lab).append(pa.Table.from_pylist([{"key": key, "name": "theirs"}], schema=SCHEMA))
+
+
+def meanwhile(staged: Staged, act: Callable[[], object]) -> Staged:
+    """The same, but something happens between the look at the table and the commit."""
+
+    def load_after_it() -> bytes:
+        act()
+        return staged.load()
+
+    return replace(staged, load=load_after_it)
+
+
+def test_a_commit_is_not_made_on_what_another_made_meanwhile(lab: Lab) -> None:
+    mine, other = lab.open(), lab.open()
+    mine.prepare(SCHEMA)
+    other.prepare(SCHEMA)
+    staged = stage_batch(0, [0])
+    late = meanwhile(staged, lambda: other.publish(stage_batch(0, [0])))
+    assert mine.publish(late) is Published.LOST_RACE
+    assert mine.lookup([staged.token]) == [Held.SAME]
+    unrelated = meanwhile(stage_batch(1, [1]), lambda: append(lab, 100))
+    assert mine.publish(unrelated) is Published.LOST_RACE
+    assert mine.lookup([unrelated.token]) == [Held.ABSENT]
+    assert mine.publish(stage_batch(1, [1])) is Published.COMMITTED
+    assert [row["key"] for row in lab.read()] == [0, 1, 100]
+    assert not any("retry" in name for name in load(lab).properties)
+
+
+def test_tokens_outlive_snapshots(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    for batch in range(3):
+        destination.publish(stage_batch(batch, [batch]))
+    table = load(lab)
+    old = [snapshot.snapshot_id for snapshot in table.snapshots()[:-1]]
+    table.maintenance.expire_snapshots().by_ids(old).commit()
+    assert len(load(lab).snapshots()) == 1
+    tokens = [stage_batch(batch, [batch]).token for batch in range(4)]
+    assert lab.open().lookup(tokens) == [Held.SAME, Held.SAME, Held.SAME, Held.ABSENT]
+
+
+def test_all_files_are_synced_before_the_catalogue_names_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    do = steps.do
+
+    def note(step: str, name: str, *arguments: Any) -> Any:
+        if step == "stage.sync":
+            synced.append(name)
+        return do(step, name, *arguments)
+
+    monkeypatch.setattr(steps, "do", note)
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0, 1]))
+    warehouse = lab.folder / "warehouse"
+    found = {path.name for path in warehouse.rglob("*") if path.is_file()}
+    kinds = {name.rpartition(".")[2] for name in found}
+    assert kinds == {"parquet", "avro", "json"}
+    named = {Path(name).name for name in synced}
+    assert all(any(each.startswith(name) for each in named) for name in found), found - named
+
+
+def test_a_partitioned_table_is_refused(lab: Lab) -> None:
+    lab.make("key bigint, name text")
+    load(lab).update_spec().add_identity("name").commit()
+    with pytest.raises(RefusedError, match="partitioned"):
+        lab.open().prepare(SCHEMA)
+
+
+def test_a_type_that_the_format_has_not_is_told(lab: Lab) -> None:
+    with pytest.raises(RefusedError, match="'took'"):
+        lab.open().prepare(pa.schema([("key", pa.int64()), ("took", pa.duration("us"))]))
+
+
+def test_values_are_cast_to_the_columns_of_the_table(lab: Lab) -> None:
+    schema = pa.schema(
+        [("key", pa.int64()), ("kind", pa.dictionary(pa.int32(), pa.string())), ("n", pa.uint8())]
+    )
+    rows = [{"key": 0, "kind": "a", "n": 200}]
+    destination = lab.open()
+    destination.prepare(schema)
+    destination.publish(stage_batch(0, [0], schema=schema, rows=rows))
+    assert lab.read() == rows
+
+
+def test_a_catalogue_that_cannot_be_opened_is_told(lab: Lab) -> None:
+    (lab.folder / "catalogue.db").mkdir()
+    with pytest.raises(StorageError, match=r"Opening table lab\.rows"):
+        lab.open()
