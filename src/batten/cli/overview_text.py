@@ -56,8 +56,9 @@ def _show_run(run: RunLog, without_end: str) -> str:
     if run.stop is None:
         return f"{run.run}  {without_end}"
     text = f"{run.run}  {run.stop.get('status')}"
-    executed, adopted = run.stop.get("executed_items", 0), run.stop.get("adopted_items", 0)
-    text += f": {count_of(executed, 'item')} executed, {adopted} adopted"
+    if "executed_items" in run.stop:
+        executed, adopted = run.stop["executed_items"], run.stop.get("adopted_items")
+        text += f": {count_of(executed, 'item')} executed, {adopted} adopted"
     seconds = run.stop.get("seconds")
     if isinstance(seconds, dict) and seconds:
         text += "; seconds: " + ", ".join(f"{stage} {spent}" for stage, spent in seconds.items())

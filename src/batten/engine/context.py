@@ -77,6 +77,10 @@ class Context:
                 next=f"Run the same command again; it resumes: {self.again}",
             )
 
+    def rounded_seconds(self) -> dict[str, float]:
+        """The time of each stage so far, to the millisecond."""
+        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Count the time of a stage, in seconds."""

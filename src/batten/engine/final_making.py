@@ -65,7 +65,7 @@ class _Making:
             schema, rows = self._publish_rows()
         self._create(layout.schema, encode_schema(schema))
         self._create(layout.segment(0), encode_record(self._segment(rows)))
-        log.write("stop", status="complete", rows=rows, seconds=dict(self._first.seconds))
+        log.write("stop", status="complete", rows=rows, seconds=self._first.rounded_seconds())
         self._create(layout.complete, encode_record(self._completion(rows)))
         return rows
 

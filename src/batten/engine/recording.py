@@ -51,7 +51,7 @@ class Record:
             status=status,
             executed_items=context.executed_items,
             adopted_items=context.adopted_items,
-            seconds={name: round(value, 3) for name, value in context.seconds.items()},
+            seconds=context.rounded_seconds(),
             worker_memory_bytes=_largest_worker(),
             error=str(failure).split("\n")[0] if failure is not None else None,
         )

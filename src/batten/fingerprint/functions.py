@@ -346,7 +346,11 @@ class _Walk:
 
     def _cannot_compare(self, value: object, what: str, error: Opaque) -> UsageError:
         kind = public_name(type(value).__module__, type(value).__qualname__)
-        holds = f"a {kind}" if kind == error.kind else f"a {kind} that holds a {error.kind}"
+        holds = (
+            f"a {kind}"
+            if kind == error.kind
+            else f"a {kind} that holds something of type {error.kind}"
+        )
         short = self._step.rpartition(".")[2]
         return UsageError(
             f"{what} {holds}, which has no content that batten can compare.",
