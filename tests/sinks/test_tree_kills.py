@@ -4,7 +4,9 @@ calls that fail. Whatever is left, the tree holds a beginning of the items, each
 from __future__ import annotations
 
 import errno
+import json
 import random
+import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -14,7 +16,11 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.system_calls import TAKING_SPACE
 
@@ -104,6 +110,34 @@ def test_killed_around_any_call(
     )
     report.raise_on_failures()
     assert report.hit
+
+
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [("*/tree.batten/tree/JOURNAL", "INTERRUPTED"), ("*/tree/3/square", "RECOVERY_PENDING")],
+)
+def test_diagnose_names_the_job_unless_the_tree_comes_first(
+    path: str, state: str, tmp_path: Path
+) -> None:
+    """What a crash left in staging goes with the next run. A journal is for recover, after which
+    there is the job to be run."""
+    put_job(tmp_path)
+    trial = experiment()
+    killed = run_traced(
+        trial.command(tmp_path),
+        folders=trial.folders(tmp_path),
+        fault=KillBefore(1, path=path),
+        working_folder=tmp_path,
+    )
+    assert killed.hit is not None
+    assert batten.diagnose(tmp_path / "tree").state == state
+    recover = [BATTEN, "recover", "tree", "--json"]
+    done = subprocess.run(recover, cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout)["state"] == "INTERRUPTED"
+    again = subprocess.run(trial.command(tmp_path), cwd=tmp_path, capture_output=True, check=False)
+    assert again.returncode == EXIT_QUARANTINED
+    check_done(tmp_path, Trail())
+    assert not list((tmp_path / "tree.batten" / "tree" / "staging").iterdir())
 
 
 @pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])

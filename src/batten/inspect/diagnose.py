@@ -120,9 +120,13 @@ def list_finding(finding: Finding) -> dict[str, str]:
 
 def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
     """What is at the output now. Raises `UsageError` for a path that can't be an output."""
+    return diagnose_place(locate_output(path))
+
+
+def diagnose_place(place: Place) -> Diagnosis:
+    """What is there now."""
     from batten.inspect.trees import diagnose_tree, find_tree  # which need what is defined here
 
-    place = locate_output(path)
     if (tree := find_tree(place)) is not None:
         return diagnose_tree(place, tree)
     observation = observe_output(place.storage, place.layout)

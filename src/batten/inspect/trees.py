@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
 from batten.inspect.place import Place
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
@@ -50,14 +50,15 @@ class TreeRecovery:
 
 def find_tree(place: Place) -> TreePlace | None:
     """The tree at the place, unless there is none, or there is also the output of a job and
-    nothing is to be done about the tree."""
+    nothing is to be done about the tree, or nothing that the job's next run does not do."""
     if not os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}"):
         return None
     tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
     if place.storage.find(place.layout.config) is None:
         return tree
     seen = observe_tree(tree)
-    is_at_rest = seen.found.state is JournalState.NONE and not seen.leftovers
+    is_left = bool(seen.leftovers) and place.storage.find(place.layout.complete) is not None
+    is_at_rest = seen.found.state is JournalState.NONE and not is_left
     return None if is_at_rest or seen.holder is not None else tree
 
 
@@ -100,7 +101,7 @@ def recover_place(
         if should_set_aside and seen.found.state is not JournalState.NONE:
             set_journal_aside(tree.tree, tree.layout, seen.found)
         recover_tree(tree.tree, tree.layout)
-    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_tree(place, tree))
+    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_place(place))
 
 
 def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tuple[str, Orphan]]:
