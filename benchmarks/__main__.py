@@ -33,6 +33,7 @@ NAMES = (
     "http_calls",
     "transactions",
     "knowledge_base",
+    "destinations",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

