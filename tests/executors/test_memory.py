@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from batten.executors.base import Died, Event, Finished, Mark
 from batten.executors.memory import measure_memory
 from batten.executors.processes import ProcessExecutor
@@ -36,10 +38,24 @@ def start_another(task: Any, mark: Mark) -> None:
     subprocess.run([sys.executable, "-c", f"kept = b'x' * {2 * ROOM}; input()"], check=False)
 
 
+def measure_itself(task: Any, mark: Mark) -> int:
+    mark.begin(task)
+    return measure_memory(os.getpid())
+
+
+@pytest.fixture
+def room(run_processes: RunProcesses, collect: Collect) -> int:
+    """What a worker takes that does nothing, and ROOM; the process of the tests may take more."""
+    pool = run_processes(measure_itself)
+    pool.submit(0, 0)
+    (event,) = collect(pool, 1)
+    assert isinstance(event, Finished)
+    return int(event.value) + ROOM
+
+
 def test_a_worker_that_takes_too_much_dies_with_its_item_named(
-    run_processes: RunProcesses, collect: Collect
+    run_processes: RunProcesses, collect: Collect, room: int
 ) -> None:
-    room = measure_memory(os.getpid()) + ROOM
     pool = run_processes(fill, memory_bytes_max=room)
     for task_id, task in enumerate([(0, 1), (7, 2 * ROOM // MEBIBYTE), (9, 1)]):
         pool.submit(task_id, task)
@@ -51,8 +67,9 @@ def test_a_worker_that_takes_too_much_dies_with_its_item_named(
     assert isinstance(last, Finished)
 
 
-def test_what_a_worker_starts_counts_too(run_processes: RunProcesses, collect: Collect) -> None:
-    room = measure_memory(os.getpid()) + ROOM
+def test_what_a_worker_starts_counts_too(
+    run_processes: RunProcesses, collect: Collect, room: int
+) -> None:
     pool = run_processes(start_another, memory_bytes_max=room)
     pool.submit(0, 5)
     (death,) = collect(pool, 1)

@@ -26,6 +26,7 @@ LAYERS = ("dataset", "engine", "executors", "model", "sinks", "sources", "storag
 READERS = {
     "engine/clock.py": "times in records, and names of runs",
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
+    "sinks/delta.py": "entries of Delta's log say when they were made",
     "storage/locks.py": "since when a lock is held, as shown",
     "storage/memory.py": "a file's time of change, as on a disk",
     "storage/memory_tree.py": "a folder's time of change, as on a disk",
