@@ -235,6 +235,34 @@ def _dear() -> Subject:
     )
 
 
+def _awaited() -> Subject:
+    """Calls that end in another order than they began, over more time than they may stay in
+    memory."""
+    items, failing = 16, (2, 11)
+    answered = [number for number in range(items) if number not in failing]
+    return Subject(
+        program=f"""
+            import asyncio
+            import batten
+
+            async def ask(number):
+                await asyncio.sleep(number * 7 % {items} / 20)
+                if number in {failing}:
+                    raise ValueError("this one fails for good")
+                return {{"answer": number * number}}
+
+            pipeline = (
+                batten.from_range({items}).map(ask, concurrency={items})
+                .write_parquet("features/").options(batch_size=6)
+            )
+        """,
+        files={},
+        rows=[{"key": number, "answer": number * number} for number in answered],
+        accounts=_accounts(source=items, committed=len(answered), quarantined=len(failing)),
+        quarantined=frozenset(map(str, failing)),
+    )
+
+
 @pytest.fixture(scope="session")
 def cheap(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Items that cost nothing: they travel as whole batches."""
@@ -245,6 +273,12 @@ def cheap(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 def dear(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Items that travel in chunks; some are filtered, some give several rows, some fail."""
     return _run_undisturbed(_dear(), tmp_path_factory.mktemp("dear"))
+
+
+@pytest.fixture(scope="session")
+def awaited(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Calls of an async function: chunks have gaps, and some calls fail."""
+    return _run_undisturbed(_awaited(), tmp_path_factory.mktemp("awaited"))
 
 
 @pytest.fixture

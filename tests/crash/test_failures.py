@@ -35,7 +35,9 @@ FAILURES: list[MakeFault] = [
 
 
 @pytest.mark.parametrize("sample", [5, pytest.param(None, marks=pytest.mark.crash, id="all")])
-@pytest.mark.parametrize(("subject", "jobs"), [("cheap", 1), ("dear", 2)], indirect=["subject"])
+@pytest.mark.parametrize(
+    ("subject", "jobs"), [("cheap", 1), ("dear", 2), ("awaited", 1)], indirect=["subject"]
+)
 def test_a_call_fails(
     subject: Subject, jobs: int, sample: int | None, tmp_path: Path, seeded: random.Random
 ) -> None:

@@ -25,6 +25,8 @@ KILLS = [KillBefore, KillAfter, TearWrite]
     [
         ("cheap", 1, 3),
         ("dear", 2, 3),
+        ("awaited", 1, 3),
+        pytest.param("awaited", 1, None, marks=pytest.mark.crash),
         *(
             pytest.param(subject, jobs, None, marks=pytest.mark.crash)
             for subject in ("cheap", "dear")
