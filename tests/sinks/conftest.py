@@ -51,6 +51,10 @@ class Lab:
     ask: Callable[[str], list[Row]] = lambda query: []
     folders: Sequence[Path] = field(default_factory=list)
 
+    def with_table(self, table: str) -> Lab:
+        assert isinstance(self.sink, PostgresSink)
+        return replace(self, sink=replace(self.sink, table=table))
+
     def write(self, pipeline: Pipeline, **options: Any) -> Pipeline:
         """The pipeline with this as its next sink."""
         method, _, given = self.call.removeprefix(".").partition("(")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.errors import InconsistentError, RefusedError
+from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.model.tokens import Held, Published
 
 if TYPE_CHECKING:
@@ -154,3 +156,17 @@ def test_two_processes_publish_the_same_batches(lab: Lab) -> None:
         again.publish(stage_batch(batch, [2 * batch, 2 * batch + 1]))
     again.close()
     assert lab.read() == rows_of(*range(12))
+
+
+def test_a_library_that_is_missing_is_told_with_what_installs_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("psycopg", "deltalake", "pyiceberg"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    if lab.kind == "sqlite":
+        lab.sink.check()
+        return
+    with pytest.raises(UsageError) as caught:
+        lab.sink.check()
+    assert "pip install" in caught.value.next

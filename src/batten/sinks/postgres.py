@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,6 +22,7 @@ from batten.sinks.base import Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
 from batten.sinks.optional import ensure_optional
 from batten.sinks.tables import TOKENS, Claim, publish_rows
+from batten.sinks.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import psycopg
@@ -221,6 +219,7 @@ class PostgresDestination:
                 autocommit=True,
                 connect_timeout=max(2, round(self._sink.timeout_seconds)),
                 application_name="batten",
+                client_encoding="UTF8",
             )
             self._connection = connection
             with self.watched():
@@ -244,7 +243,7 @@ class PostgresDestination:
     def watched(self) -> Iterator[psycopg.Connection[Any]]:
         """The connection, cut off if what is done with it takes longer than the timeout."""
         connection = self._connect()
-        with _Watchdog(connection, self._sink.timeout_seconds):
+        with Watchdog(connection.fileno(), self._sink.timeout_seconds):
             yield connection
 
     def _list_columns(
@@ -278,36 +277,6 @@ class PostgresDestination:
                 safe="Nothing of this batch is there; every batch is kept in the ledger.",
                 next="Correct the table, or write to another one, then run the same command again.",
             ) from error
-
-
-class _Watchdog:
-    """Cuts the connection off when that much time has passed since the last `touch`."""
-
-    def __init__(self, connection: psycopg.Connection[Any], timeout_seconds: float) -> None:
-        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
-        self._timeout_seconds = timeout_seconds
-        self._ends_at = time.monotonic() + timeout_seconds
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def touch(self) -> None:
-        self._ends_at = time.monotonic() + self._timeout_seconds
-
-    def __enter__(self) -> _Watchdog:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-        self._socket.close()
-
-    def _watch(self) -> None:
-        while not self._is_over.wait(max(0.0, self._ends_at - time.monotonic())):
-            if time.monotonic() >= self._ends_at:
-                with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                return
 
 
 class _PostgresTransaction:
@@ -387,15 +356,25 @@ class _PostgresTransaction:
         from psycopg import sql
 
         query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, names)
+        given = 0
+        cursor = self._connection.cursor()
         with (
-            _Watchdog(self._connection, self._sink.timeout_seconds) as watchdog,
-            self._connection.cursor().copy(query) as copy,
+            Watchdog(self._connection.fileno(), self._sink.timeout_seconds) as watchdog,
+            cursor.copy(query) as copy,
         ):
             for batch in rows:
+                given += batch.num_rows
                 data = memoryview(encode_copy(batch))
                 for start in range(0, len(data), _PIECE_BYTES):
                     copy.write(data[start : start + _PIECE_BYTES])
                     watchdog.touch()
+        # A trigger can drop rows, and older servers take a line of `\.` in a text for the end.
+        if cursor.rowcount != given:
+            raise RefusedError(
+                f"The server took {cursor.rowcount} of {given} rows of a batch.",
+                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                next="Look for a trigger that drops rows; or write to another table.",
+            )
 
 
 def _names(names: Sequence[str]) -> sql.Composable:

@@ -1,0 +1,41 @@
+"""Cuts off a connection that hangs: a server that is stopped tells nobody so."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Self
+
+
+class Watchdog:
+    """Cuts the connection with that descriptor off when so much time has passed since the last
+    `touch`. The descriptor itself stays its owner's."""
+
+    def __init__(self, descriptor: int, timeout_seconds: float) -> None:
+        self._socket = socket.socket(fileno=os.dup(descriptor))
+        self._timeout_seconds = timeout_seconds
+        self._ends_at = time.monotonic() + timeout_seconds
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def touch(self) -> None:
+        self._ends_at = time.monotonic() + self._timeout_seconds
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(max(0.0, self._ends_at - time.monotonic())):
+            if time.monotonic() >= self._ends_at:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                return

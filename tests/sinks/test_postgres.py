@@ -1,0 +1,118 @@
+"""What goes through COPY: every type, odd texts, tables that take less than they are given."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from batten.crashlab.staging import SCHEMA, stage_batch
+from batten.errors import RefusedError
+from batten.model.tokens import Held, Published
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+pytestmark = pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
+
+EARLY = datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC).replace(tzinfo=None)
+
+COLUMNS: list[tuple[pa.DataType, Any, Any]] = [
+    (pa.bool_(), True, True),
+    (pa.uint64(), 2**64 - 1, Decimal(2**64 - 1)),
+    (pa.int8(), -128, -128),
+    (pa.float32(), 0.5, 0.5),
+    (pa.float64(), float("inf"), float("inf")),
+    (pa.decimal128(10, 2), Decimal("-12.30"), Decimal("-12.30")),
+    (pa.binary(), b"\x00\\\xff,", b"\x00\\\xff,"),
+    (pa.date32(), date(1969, 2, 28), date(1969, 2, 28)),
+    (pa.time64("us"), time(23, 59, 59, 999999), time(23, 59, 59, 999999)),
+    (pa.timestamp("us"), EARLY, EARLY),
+    (
+        pa.timestamp("us", "Asia/Tokyo"),
+        datetime(2026, 4, 24, 6, 8, tzinfo=UTC),
+        datetime(2026, 4, 24, 6, 8, tzinfo=UTC),
+    ),
+    (pa.duration("us"), timedelta(days=-1, microseconds=3), timedelta(days=-1, microseconds=3)),
+    (pa.list_(pa.int64()), [1, None], [1, None]),
+    (pa.struct([("a", pa.string())]), {"a": 'b"'}, {"a": 'b"'}),
+    (pa.dictionary(pa.int32(), pa.string()), "kind", "kind"),
+    (pa.large_string(), "", ""),
+]
+
+
+def test_every_type_comes_back(lab: Lab) -> None:
+    fields = [(f"column {number}", kind) for number, (kind, _, _) in enumerate(COLUMNS)]
+    schema = pa.schema([("key", pa.int64()), *fields])
+    full = {name: value for (name, _), (_, value, _) in zip(fields, COLUMNS, strict=True)}
+    rows = [{"key": 0, **full}, {"key": 1}]
+    destination = lab.open()
+    destination.prepare(schema)
+    destination.publish(stage_batch(0, [0, 1], schema=schema, rows=rows))
+    destination.close()
+    found = lab.ask("SELECT * FROM rows ORDER BY key")
+    expected = {name: value for (name, _), (_, _, value) in zip(fields, COLUMNS, strict=True)}
+    assert found[0] == {"key": 0, **expected}
+    assert set(found[1].values()) == {1, None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", ",", "\\.", "a\n\\.\nb", '"', '""', "\\N", "NULL", "a\r\nb", "\u2028ü😀", "\\x00"],
+)
+def test_a_text_comes_back_as_it_is(lab: Lab, text: str) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    rows = [{"key": 0, "name": text}, {"key": 1, "name": "last"}]
+    destination.publish(stage_batch(0, [0, 1], rows=rows))
+    destination.close()
+    assert lab.read() == rows
+
+
+def test_a_text_that_the_server_cannot_hold_is_told(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    staged = stage_batch(0, [0], rows=[{"key": 0, "name": "a\0b"}])
+    with pytest.raises(RefusedError, match="0x00"):
+        destination.publish(staged)
+    assert destination.lookup([staged.token]) == [Held.ABSENT]
+    destination.close()
+    assert lab.read() == []
+
+
+def test_a_table_that_takes_fewer_rows_is_told(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    lab.ask(
+        "CREATE FUNCTION drop_it() RETURNS trigger AS 'BEGIN RETURN NULL; END' LANGUAGE plpgsql"
+    )
+    lab.ask("CREATE TRIGGER t BEFORE INSERT ON rows FOR EACH ROW EXECUTE FUNCTION drop_it()")
+    with pytest.raises(RefusedError, match="0 of 2 rows"):
+        destination.publish(stage_batch(0, [0, 1]))
+    lab.ask("DROP TRIGGER t ON rows")
+    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    destination.close()
+
+
+def test_rows_of_others_with_the_same_key_are_told(lab: Lab) -> None:
+    lab.make("key bigint PRIMARY KEY, name text")
+    lab.insert(1, "theirs")
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    with pytest.raises(RefusedError, match="duplicate key"):
+        destination.publish(stage_batch(0, [0, 1]))
+    destination.close()
+    assert lab.read() == [{"key": 1, "name": "theirs"}]
+
+
+def test_a_table_in_a_schema_of_its_own(lab: Lab) -> None:
+    lab.ask('CREATE SCHEMA "Odd Name"')
+    destination = lab.with_table("Odd Name.Rows").open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0]))
+    destination.close()
+    assert lab.ask('SELECT batch FROM "Odd Name".batten_tokens') == [{"batch": 0}]
+    assert lab.ask('SELECT key FROM "Odd Name"."Rows"') == [{"key": 0}]
