@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from batten.cache.cache import Cache
     from batten.cache.entry import CacheEntry
+    from batten.engine.landing import Landed, from_landed, land
     from batten.engine.pipeline import (
         Pipeline,
         from_csv,
@@ -48,6 +49,7 @@ __all__ = [
     "FailedRunError",
     "InconsistentError",
     "InterruptedRunError",
+    "Landed",
     "Limits",
     "OutdatedError",
     "Pipeline",
@@ -60,10 +62,12 @@ __all__ = [
     "from_files",
     "from_items",
     "from_jsonl",
+    "from_landed",
     "from_parquet",
     "from_range",
     "from_tables",
     "has_token",
+    "land",
     "open",
     "publish_directory",
     "publish_file",
@@ -83,6 +87,7 @@ _MODULES = {
         "from_parquet",
         "from_range",
     ),
+    "batten.engine.landing": ("Landed", "from_landed", "land"),
     "batten.engine.tables": ("from_tables",),
     "batten.errors": (
         "BattenError",

@@ -1,0 +1,113 @@
+"""Items that were landed: what a stream gave, in files that never change."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from batten.errors import UsageError
+from batten.model.landed import LandedFile, decode_item, find_landed, read_offset
+from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
+from batten.sources.keys import SourceChanged
+from batten.sources.paths import SAFE, require_folder, translated_errors
+
+
+class LandedSource:
+    """The items of a folder that `batten.land` fills, in the order of their offsets, which are
+    their keys. What is landed later is found by the next run."""
+
+    is_keyed = True
+
+    def __init__(self, path: str | os.PathLike[str], *, folder: Path) -> None:
+        self._written = os.fspath(path)
+        self._path = Path(folder, self._written).absolute()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"source": f"landed {self._written}"}
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (self._path,)
+
+    def count_items(self) -> int | None:
+        return None
+
+    def scan(self) -> Iterator[ScanBlock]:
+        require_folder(self._path)
+        for file in list_landed(self._path):
+            keys: list[str] = []
+            positions: list[int] = []
+            place = 0
+            with translated_errors(self._path), open(self._path / file.name, "rb") as lines:
+                for line in lines:
+                    keys.append(str(self._read_offset(line, file)))
+                    positions.append(place)
+                    place += len(line)
+                    if len(keys) == SCAN_BLOCK_ITEMS:
+                        yield ScanBlock(count=len(keys), keys=keys, positions=positions)
+                        keys, positions = [], []
+            if keys:
+                yield ScanBlock(count=len(keys), keys=keys, positions=positions)
+
+    def open(self) -> LandedReader:
+        return LandedReader(self._path)
+
+    def _read_offset(self, line: bytes, file: LandedFile) -> int:
+        try:
+            return read_offset(line)
+        except ValueError as error:
+            raise UsageError(
+                f"{self._path / file.name} cannot be understood: {error}.",
+                safe=SAFE,
+                next="Restore it from a copy: batten never changes what was landed.",
+            ) from error
+
+
+class LandedReader:
+    """Gives items by offset; keeps the file open that it read last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = list_landed(path)
+        self._file: LandedFile | None = None
+        self._open: BinaryIO | None = None
+
+    def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
+        with translated_errors(self._path):
+            for key, place in zip(wanted.keys or (), wanted.positions or (), strict=True):
+                try:
+                    yield self._read(int(key), place)
+                except (LookupError, ValueError) as error:
+                    yield Unavailable(error)
+
+    def _read(self, offset: int, place: int) -> Any:
+        lines = self._seek(offset)
+        lines.seek(place)
+        line = lines.readline()
+        if not line or read_offset(line) != offset:
+            raise SourceChanged(f"the item of offset {offset} is not where it was landed")
+        return decode_item(line)
+
+    def _seek(self, offset: int) -> BinaryIO:
+        if self._file is None or not self._file.first <= offset <= self._file.last:
+            place = bisect_right(self._files, offset, key=lambda file: file.first) - 1
+            if place < 0 or self._files[place].last < offset:
+                raise SourceChanged(f"no landed file holds offset {offset}")
+            if self._open is not None:
+                self._open.close()
+            self._file = self._files[place]
+            self._open = open(self._path / self._file.name, "rb")  # noqa: SIM115 - kept for the next
+        if self._open is None:
+            raise LookupError(f"no file is open for offset {offset}")
+        return self._open
+
+
+def list_landed(path: Path) -> list[LandedFile]:
+    """The landed files of the folder, in order."""
+    with translated_errors(path):
+        found = [find_landed(name) for name in os.listdir(path)]
+    return sorted(file for file in found if file is not None)

@@ -1,0 +1,209 @@
+"""Landing a stream that can't be read twice, and working from what was landed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batten
+from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.model.landed import find_landed
+
+Folder = Any
+"""A `JobFolder` of tests/conftest.py."""
+
+PATIENCE_SECONDS = 60.0
+ITEMS = [{"n": number, "text": "é}\n"} for number in range(25)]
+
+
+def landed(folder: Path) -> list[tuple[int, Any]]:
+    """Offsets and items, in order; each file holds what its name says."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        file = find_landed(path.name)
+        assert file is not None
+        assert (lines[0]["offset"], lines[-1]["offset"]) == (file.first, file.last)
+        found += [(line["offset"], line["item"]) for line in lines]
+    return found
+
+
+def test_a_stream_becomes_files_by_offset(tmp_path: Path) -> None:
+    told: list[int] = []
+    into = tmp_path / "deep" / "landed"
+    done = batten.land(iter(ITEMS), into=into, items_max=10, acknowledge=told.append)
+    assert (done.items, done.files, done.next_offset) == (25, 3, 25)
+    assert told == [10, 20, 25]
+    assert landed(into) == list(enumerate(ITEMS))
+    more = batten.land(lambda offset: [f"from {offset}"], into=into)
+    assert (more.items, more.next_offset) == (1, 26)
+    assert landed(into)[-1] == (25, "from 25")
+
+
+def test_a_stream_with_offsets_of_its_own_is_landed_once(tmp_path: Path) -> None:
+    into = tmp_path / "landed"
+    land = partial(batten.land, into=into, offset=lambda item: item["n"], items_max=4)
+    land(item for item in ITEMS if item["n"] % 3 == 0)
+    again = land(item for item in [*ITEMS, {"n": 40}] if item["n"] % 3 == 0 or item["n"] == 40)
+    assert (again.items, again.next_offset) == (1, 41)
+    assert [offset for offset, _ in landed(into)] == [*range(0, 25, 3), 40]
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "told"),
+    [
+        ([{"n": 5}, {"n": 7}, {"n": 6}], batten.InconsistentError, "offset 6 after 7"),
+        ([{"n": 5}, {"n": 7}, {"n": 8, "x": b""}], batten.UsageError, "not JSON serializable"),
+    ],
+)
+def test_what_came_before_a_bad_item_is_landed(
+    tmp_path: Path, items: list[Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        batten.land(items, into=tmp_path / "landed", offset=lambda item: item["n"])
+    assert [offset for offset, _ in landed(tmp_path / "landed")] == [5, 7]
+
+
+def test_what_a_stream_gave_before_it_broke_is_landed(tmp_path: Path) -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ConnectionError("it broke")
+
+    with pytest.raises(ConnectionError):
+        batten.land(broken(), into=tmp_path / "landed")
+    assert landed(tmp_path / "landed") == [(0, 1)]
+
+
+def test_what_is_held_is_landed_in_time(tmp_path: Path) -> None:
+    seen = []
+
+    def slow() -> Iterator[int | None]:
+        yield 1
+        yield None
+        seen.append(len(landed(tmp_path / "landed")))
+
+    batten.land(slow(), into=tmp_path / "landed", seconds_max=0)
+    assert seen == [1]
+
+
+def test_only_one_lands_at_a_time(tmp_path: Path) -> None:
+    def both() -> Iterator[int]:
+        yield 1
+        batten.land([2], into=tmp_path / "landed")
+
+    with pytest.raises(batten.BusyError):
+        batten.land(both(), into=tmp_path / "landed")
+
+
+def test_a_signal_lands_what_was_taken(tmp_path: Path) -> None:
+    (tmp_path / "land.py").write_text(
+        "import batten\n"
+        "def stream():\n"
+        "    yield 1\n"
+        "    print('begun', flush=True)\n"
+        "    input()\n"
+        "    yield 2\n"
+        "    yield 3\n"
+        "batten.land(stream(), into='landed')\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "land.py"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "begun\n"
+    run.send_signal(signal.SIGTERM)
+    _, errors = run.communicate("go on\n", timeout=PATIENCE_SECONDS)
+    assert "Stopped by SIGTERM." in errors
+    assert landed(tmp_path / "landed") == [(0, 1), (1, 2)]
+
+
+def test_what_was_landed_is_worked_on_and_extended(job: Folder) -> None:
+    batten.land(ITEMS, into=job.path / "landed", items_max=10)
+    job.write(
+        """
+        def measure(item):
+            return {"n": item["n"] * 2}
+        pipeline = batten.from_landed("landed/").map(measure).write_parquet("out")
+        """
+    )
+    assert job.run().code == 0
+    assert job.rows() == [{"key": str(item["n"]), "n": item["n"] * 2} for item in ITEMS]
+    batten.land([{"n": 100}], into=job.path / "landed")
+    done = job.run("--json")
+    assert (done.code, done.json["executed_items"]) == (0, 1), done.err
+    assert job.rows()[-1] == {"key": "25", "n": 200}
+    (job.path / "landed" / max(os.listdir(job.path / "landed"))).write_text("torn")
+    assert "is no line of a landed item" in job.run().told[0]
+
+
+PROGRAM = """
+import batten
+acknowledged = open("acknowledged", "a")
+def tell(offset):
+    print(offset, file=acknowledged, flush=True)
+batten.land(lambda offset: range(offset, 9), into="landed", items_max=4, acknowledge=tell)
+"""
+
+KILLS: list[MakeFault] = [KillBefore, KillAfter]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+]
+
+
+def prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "land.py").write_text(PROGRAM)
+
+
+def check_always(folder: Path, trail: Trail) -> None:
+    """What was acknowledged is there, and all that is there is the beginning of the stream."""
+    found = landed(folder / "landed") if (folder / "landed").exists() else []
+    assert found == [(number, number) for number in range(len(found))]
+    told = folder / "acknowledged"
+    lines = told.read_text().split() if told.exists() else []
+    assert len(found) >= max(map(int, lines), default=0)
+
+
+def check_done(folder: Path, trail: Trail) -> None:
+    assert landed(folder / "landed") == [(number, number) for number in range(9)]
+    assert list((folder / "landed.batten" / "staging").iterdir()) == []
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
+def test_disturbed_at_any_call(
+    sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random
+) -> None:
+    experiment = Experiment(
+        prepare=prepare,
+        command=lambda folder: [sys.executable, "land.py"],
+        folders=lambda folder: [folder / "landed", folder / "landed.batten"],
+        check=check_done,
+        check_always=check_always,
+    )
+    report = sweep(
+        experiment, tmp_path / "sweep", faults=faults, sample=sample, seed=seeded.getrandbits(32)
+    )
+    report.raise_on_failures()
+    assert report.hit
