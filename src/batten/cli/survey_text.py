@@ -38,7 +38,8 @@ def _tell(diagnosis: Diagnosis) -> str:
     if diagnosis.state is State.NEW:
         return "missing: nothing is there"
     if diagnosis.action is Action.NOTHING:
-        return count_of(diagnosis.rows, "row")
+        rows = next((each.rows for each in diagnosis.destinations), diagnosis.rows)
+        return count_of(rows, "row")
     if diagnosis.state is State.RUNNING and diagnosis.holder:
         return f"{done}; process {diagnosis.holder.pid or 'unknown'}: leave it alone"
     if diagnosis.state is State.INTERRUPTED:
