@@ -1,10 +1,15 @@
-"""Where the job file lies, while it is loaded: relative paths in it are relative to its folder."""
+"""Where the job file lies, while it is loaded: relative paths in it are relative to its folder.
+And where an output can't lie."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextvars import ContextVar
 from pathlib import Path
+
+from batten.errors import RefusedError, StorageError
+from batten.model.names import CONTROL_SUFFIX, Layout
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
 
@@ -18,3 +23,44 @@ def show_path(path: Path) -> str:
     """The path as one would name it from the current folder."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("../..") else relative
+
+
+def refuse_place(output: Path) -> None:
+    """Raises `RefusedError` for an output that lies within another dataset."""
+    for folder in Path(os.path.abspath(output)).parents:
+        if _holds_dataset(folder):
+            raise RefusedError(
+                f"{show_path(output)} lies within another dataset: {show_path(folder)}.",
+                safe="Nothing was read or written.",
+                next="Write to a place of its own.",
+            )
+
+
+def refuse_folder(output: Path) -> None:
+    """Raises what forbids to keep parts there: `RefusedError` for a symbolic link, which can't be
+    exchanged for the dataset that replaces it; `StorageError` for a mount point, into which nothing
+    can be renamed from beside it."""
+    absolute = Path(os.path.abspath(output))
+    if absolute.is_symlink():
+        raise RefusedError(
+            f"{show_path(output)} is a symbolic link.",
+            safe="Nothing was read or written.",
+            next=f"Name the folder itself: {show_path(absolute.resolve())}; what batten keeps "
+            "beside it must lie there, too.",
+        )
+    if absolute.is_dir() and absolute.stat().st_dev != absolute.parent.stat().st_dev:
+        raise StorageError(
+            f"{show_path(output)} and its folder are on different filesystems.",
+            safe="Nothing was read or written.",
+            next="Put the output and its .batten folder on one filesystem: name a folder in "
+            f"{show_path(output)}.",
+            errno=errno.EXDEV,
+        )
+
+
+def _holds_dataset(folder: Path) -> bool:
+    """Whether it is a folder of parts, or a control folder."""
+    other = Layout(folder.name)
+    has_parts_inside = (folder.parent / Layout(folder.name, is_inside=True).data).exists()
+    is_control = folder.name.endswith(CONTROL_SUFFIX) and (folder / "dataset.json").exists()
+    return is_control or ((folder.parent / other.config).exists() and not has_parts_inside)

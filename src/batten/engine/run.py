@@ -25,7 +25,7 @@ from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
-from batten.engine.place import show_path
+from batten.engine.place import refuse_folder, refuse_place, show_path
 from batten.engine.plan import Plan
 from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
@@ -91,6 +91,11 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next='End it with a sink: .write_parquet("features/").',
         )
+    finalized = [each.output for each in pipeline.finalizers]
+    for output in (pipeline.output, *finalized):
+        refuse_place(output)
+    for output in finalized if pipeline.is_ledger_inside else (pipeline.output, *finalized):
+        refuse_folder(output)
     for sink in pipeline.sinks:
         sink.check()
     if any(sink.takes_items for sink in pipeline.sinks) and pipeline.settings.batch_size != 1:
