@@ -89,7 +89,7 @@ def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
 
 
 @pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
-@pytest.mark.parametrize("is_twice", [False, True])
+@pytest.mark.parametrize("is_twice", [True, pytest.param(False, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
     sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -142,16 +143,22 @@ def test_a_transaction_that_another_left_open_is_waited_for_and_then_told(
     check(lab)
 
 
-def test_a_disk_that_is_full(lab: Lab, server: Server, tmp_path: Path) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where another user can come to."""
+    with tempfile.TemporaryDirectory(prefix="batten-small-") as folder:
+        os.chmod(folder, 0o755)
+        made = Path(folder, "disk")
+        made.mkdir()
+        yield made
+
+
+def test_a_disk_that_is_full(lab: Lab, server: Server, place: Path) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small filesystem can't be mounted here")
     try:
         shutil.chown(place, server.user)
-        for parent in (tmp_path, *tmp_path.parents[:2]):
-            parent.chmod(0o755)
         server.ask(f"CREATE TABLESPACE small LOCATION '{place}'")
         lab.ask("CREATE TABLE rows (key bigint, text text) TABLESPACE small")
         made = batten.from_range(400).map(fill, version="1").options(batch_size=40)
