@@ -7,10 +7,12 @@ added to the job later gets everything. A record of what was delivered only prov
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 TRIES = 5
 """How often a batch is published anew where no answer came, or others were quicker."""
+
+SAVE_SECONDS = 1.0
+"""What was delivered is recorded this often. The record may lag: destinations are asked."""
 
 
 class Deliverer:
@@ -97,16 +102,28 @@ class Deliverer:
         """Whether a destination lacks something of the complete dataset of so many batches."""
         return any(route.is_behind(batches) for route in self._routes)
 
-    def take(self, batches: Sequence[int]) -> Mapping[int, RejectedError]:
-        """Deliver batches that have just been published, and what was lacking. Gives those that a
-        destination rejects: they are withdrawn, and what follows them waits."""
+    def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
+        """Deliver batches that have just been published, and what was lacking: all, or no more than
+        takes about so long. Gives those that a destination rejects: they are withdrawn, and
+        what follows them waits."""
         rejected: dict[int, RejectedError] = {}
+        until = time.monotonic() + seconds
+        before = None
         for route in self._routes:
             with self._context.timed("deliver"):
-                found = route.take([batch for batch in batches if batch not in rejected])
+                found = route.take(
+                    [each for each in batches if each not in rejected], until, before
+                )
             self.withdraw(found)
             rejected.update(found)
+            if route.sink.takes_items:
+                before = route.first_lacking
         return rejected
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether a destination could be given something now."""
+        return any(route.is_lacking for route in self._routes)
 
     def withdraw(self, batches: Collection[int]) -> None:
         """These batches are about to be made anew."""
@@ -150,6 +167,7 @@ class _Route:
         )
         self._published: set[int] = set()
         self._reach = 0
+        self._saved_at = 0.0
         self._lacking: set[int] = set()
         self._rows: dict[int, int] = {}
         self._items: PlannedItems | None = None
@@ -188,8 +206,20 @@ class _Route:
             Held.SAME
         ]
 
-    def take(self, batches: Sequence[int]) -> dict[int, RejectedError]:
-        """Gives the batch that was rejected, if one was."""
+    @property
+    def first_lacking(self) -> int:
+        """Everything before this batch was delivered."""
+        return min(self._lacking, default=self._reached())
+
+    @property
+    def is_lacking(self) -> bool:
+        return not self.sink.is_whole and self.first_lacking < self._reached()
+
+    def take(
+        self, batches: Sequence[int], until: float = inf, before: int | None = None
+    ) -> dict[int, RejectedError]:
+        """Gives the batch that was rejected, if one was. `until` by the monotonic clock, at least
+        one; `before`: what follows this batch waits."""
         self._published.update(batches)
         rejected: dict[int, RejectedError] = {}
         if self.sink.is_whole:
@@ -198,7 +228,7 @@ class _Route:
                 self._prepare(self._select([self._load_commit(batch)]).read_schema())
             return rejected
         self._lacking.update(batches)
-        reached = self._reached()
+        reached = self._reached() if before is None else min(before, self._reached())
         ready = sorted(batch for batch in self._lacking if batch < reached)
         for batch in ready:
             if self._context.signals.received is not None:
@@ -212,7 +242,9 @@ class _Route:
                     break
             self._rows[batch] = commit.rows
             self._lacking.discard(batch)
-        if ready:
+            if time.monotonic() >= until:
+                break
+        if ready and (not self.is_lacking or time.monotonic() >= self._saved_at + SAVE_SECONDS):
             self._save()
         return rejected
 
@@ -298,12 +330,10 @@ class _Route:
                 self._save()
 
     def _save(self) -> None:
-        first_lacking = min(self._lacking, default=self._reached())
-        self._book.save(
-            batches=first_lacking,
-            rows=sum(rows for batch, rows in self._rows.items() if batch < first_lacking),
-            content="",
-        )
+        first = self.first_lacking
+        rows = sum(rows for batch, rows in self._rows.items() if batch < first)
+        self._book.save(batches=first, rows=rows, content="")
+        self._saved_at = time.monotonic()
 
     def _reached(self) -> int:
         """The first batch that the ledger lacks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import pyarrow as pa
 from batten.dataset.schema_file import decode_schema, encode_schema
 from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure, describe_error
+from batten.engine.checks import RoomWatch
 from batten.engine.context import Context
 from batten.engine.dataset import FirstRowsError, FoundDataset
+from batten.engine.delivering import Deliverer
 from batten.engine.failures import Failures
 from batten.engine.flight import find_blame
 from batten.engine.plan import Plan
@@ -42,6 +44,7 @@ PUBLISH_SECONDS = 0.1
 """Sealed batches wait this long for others, to share the syncs of folders; they lie safe on
 disk."""
 
+DELIVER_SECONDS = 0.1
 PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
 PREPARE_TRIES = 5
@@ -57,14 +60,12 @@ class Driver:
         dataset: FoundDataset,
         plan: Plan,
         record: Record,
-        deliver: Callable[[Sequence[int]], Mapping[int, RejectedError]],
-        withdraw: Callable[[Sequence[int]], None],
+        deliverer: Deliverer,
+        room: RoomWatch,
     ) -> None:
-        """`deliver` is told which batches have just been published, and gives those that a
-        destination rejects; `withdraw`, which of the published are about to be made anew."""
         self._context = context
-        self._deliver = deliver
-        self._withdraw = withdraw
+        self._deliverer = deliverer
+        self._room = room
         self._outdated: Counter[int] = Counter()
         self._dataset = dataset
         self._plan = plan
@@ -115,6 +116,7 @@ class Driver:
             find_staged=self._find_staged,
             schema=schema,
             slots=executor.slots,
+            tasks_a_slot_min=2 if context.pipeline.sinks else 1,
             unit_items=unit,
             range_items=SOME_ITEMS_MAX if context.pipeline.is_async else None,
             blame=find_blame(self._storage, self._layout, self._plan),
@@ -243,7 +245,7 @@ class Driver:
         markers: until the new part is there, the old one stands."""
         if not batches:
             return
-        self._withdraw(batches)
+        self._deliverer.withdraw(batches)
         for number, batch in enumerate(batches):
             self._give_up(batch)
             executor.submit(-number - 1, Reopen(batch=batch))
@@ -292,18 +294,20 @@ class Driver:
             is_stopping = self._context.signals.received is not None
             if not is_stopping:
                 self._dispatch(executor)
-            if self._publish_ready(is_last=not self._schedule.outstanding):
+            published = self._publish_ready(is_last=not self._schedule.outstanding)
+            if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():
                 self._pin(_serialize(pa.schema([])))
                 continue
             if is_stopping:
                 self._drain(executor)
+            is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
-                if self._schedule.is_exhausted:
+                if self._schedule.is_exhausted and not is_lacking:
                     return
                 continue
-            for event in executor.wait(POLL_SECONDS):
+            for event in executor.wait(0 if is_lacking else POLL_SECONDS):
                 self._take(event)
             self._show()
 
@@ -388,8 +392,8 @@ class Driver:
         create(self._storage, self._layout.staging, self._layout.schema, data)
         self._schedule.pin(schema)
 
-    def _publish_ready(self, *, is_last: bool) -> bool:
-        """Whether some of what was published is to be made anew."""
+    def _publish_ready(self, *, is_last: bool) -> list[int]:
+        """The batches that were published now."""
         for sealed, chunks in self._schedule.take_ready():
             self._ready.append(sealed)
             self._leftovers += [self._layout.staged_chunk(chunk) for chunk in chunks]
@@ -397,14 +401,21 @@ class Driver:
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS
         if not self._ready or not (is_due or is_last or len(self._ready) >= PUBLISH_BATCHES):
-            return False
+            return []
         with self._context.timed("publish"):
             self._publisher.publish(self._ready, self._leftovers)
-        rejected = self._deliver([sealed.batch for sealed in self._ready])
+        published = [sealed.batch for sealed in self._ready]
+        self._room.take(published)
         self._published_items += sum(sealed.items for sealed in self._ready)
         self._ready.clear()
         self._leftovers.clear()
         self._published_at = time.monotonic()
+        return published
+
+    def _deliver(self, published: Sequence[int]) -> bool:
+        """For a moment, so that workers do not wait for work meanwhile. Whether something is to be
+        made anew."""
+        rejected = self._deliverer.take(published, seconds=DELIVER_SECONDS)
         self._make_anew(rejected)
         return bool(rejected)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,6 @@ from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import State
-from batten.sinks.base import RejectedError
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
@@ -286,13 +285,7 @@ def _go_on(
     if pending or to_retry or rejected:
         from batten.engine.drive import Driver
 
-        room = RoomWatch(context, plan, left)
-
-        def take(batches: Sequence[int]) -> Mapping[int, RejectedError]:
-            room.take(batches)
-            return deliverer.take(batches)
-
-        driver = Driver(context, dataset, plan, record, take, deliverer.withdraw)
+        driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
         driver.drive(pending, to_retry, rejected)
     with context.timed("account"):
         status, accounts, rows = _account(context, plan, deliverer)

@@ -38,6 +38,7 @@ class Schedule:
         find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]],
         schema: bytes | None,
         slots: int,
+        tasks_a_slot_min: int = 1,
         unit_items: int | None,
         range_items: int | None = None,
         blame: Blame,
@@ -48,6 +49,7 @@ class Schedule:
         self._find_staged = find_staged
         self.schema = schema
         self._slots = slots
+        self._tasks_a_slot_min = tasks_a_slot_min
         self._unit_items = unit_items
         self._range_items = range_items
         self._blame = blame
@@ -88,14 +90,16 @@ class Schedule:
     @property
     def tasks_a_slot(self) -> int:
         """How many tasks a worker should have at hand: a quarter of a second's work, so that it
-        does not wait while the driver publishes; towards the end, not so many that others wait
-        for it. While there is no schema, one: what begins without it must be sealed again."""
+        does not wait while the driver publishes, or one more where the driver delivers; towards
+        the end, not so many that others wait for it. While there is no schema, one: what begins
+        without it must be sealed again."""
         seconds = self._seconds_an_item
         if seconds is None or self.schema is None:
             return 1
         size = self._plan_batch_size()
         share = self._items_left // (2 * self._slots * size)
-        return max(1, min(TASKS_A_SLOT_MAX, int(CHUNK_SECONDS / (seconds * size)), share))
+        wanted = max(self._tasks_a_slot_min, int(CHUNK_SECONDS / (seconds * size)))
+        return max(1, min(TASKS_A_SLOT_MAX, wanted, share))
 
     @property
     def staged_items(self) -> int:
