@@ -20,7 +20,7 @@ import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.model.landed import find_landed
+from batten.model.landed import LandedFile, find_landed
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -133,6 +133,28 @@ def test_a_signal_lands_what_was_taken(tmp_path: Path) -> None:
     _, errors = run.communicate("go on\n", timeout=PATIENCE_SECONDS)
     assert "Stopped by SIGTERM." in errors
     assert landed(tmp_path / "landed") == [(0, 1), (1, 2)]
+
+
+def test_diagnose_names_a_landing(job: Folder) -> None:
+    states = []
+
+    def watched() -> Iterator[int]:
+        yield 1
+        states.append(batten.diagnose(job.path / "landed").state)
+        yield 2
+        states.append(batten.diagnose(job.path / "landed").state)
+
+    batten.land(watched(), into=job.path / "landed", items_max=1)
+    assert states[1] == "RUNNING"
+    found = batten.diagnose(job.path / "landed")
+    assert (found.state, found.exit_code) == ("COMPLETE", 0)
+    assert found.reason == "2 files of landed items, from offset 0 to 1"
+    (job.path / "landed.batten/staging/x.host-1-0").touch()
+    assert batten.diagnose(job.path / "landed").state == "COMPLETE_WITH_ORPHANS"
+    assert job.batten("clean", "landed").code == 0
+    assert batten.diagnose(job.path / "landed").state == "COMPLETE"
+    (job.path / "landed" / LandedFile(1, 5).name).touch()
+    assert batten.diagnose(job.path / "landed").state == "INCONSISTENT"
 
 
 def test_what_was_landed_is_worked_on_and_extended(job: Folder) -> None:

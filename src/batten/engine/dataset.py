@@ -169,6 +169,12 @@ def _changed(
     what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
     parts, staged = len(observation.parts), judgement.accounts.staged
     accept, fresh = context.wish("accept_change"), context.wish("fresh")
+    if context.pipeline.whole is not None:
+        return RefusedError(
+            what,
+            safe="Nothing was changed; readers see what they saw before.",
+            next=f"Undo the change; or make it anew, the old file staying until then ({fresh}).",
+        )
     if not parts:
         return RefusedError(
             what,

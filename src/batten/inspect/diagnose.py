@@ -125,12 +125,17 @@ def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
 
 def diagnose_place(place: Place) -> Diagnosis:
     """What is there now."""
-    from batten.inspect.trees import diagnose_tree, find_tree  # which need what is defined here
+    # These need what is defined here.
+    from batten.inspect.landings import describe_landing, list_landed_files
+    from batten.inspect.trees import diagnose_tree, find_tree
 
     if (tree := find_tree(place)) is not None:
         return diagnose_tree(place, tree)
     observation = observe_output(place.storage, place.layout)
-    return describe(place, observation, judge(observation), now_seconds=time.time())
+    found = describe(place, observation, judge(observation), now_seconds=time.time())
+    if files := list_landed_files(observation):
+        return describe_landing(place, observation, files, found)
+    return found
 
 
 def describe(
