@@ -48,9 +48,9 @@ def list_lines(verification: Verification) -> Iterator[str]:
 
 
 def _next_step(verification: Verification) -> str:
-    """What the diagnosis says holds, unless reading has found more than that looked at."""
+    """What the diagnosis says holds, unless it says to verify, or reading has found more."""
     diagnosis = verification.diagnosis
-    if diagnosis.exit_code == 4:
+    if diagnosis.exit_code == 4 and not diagnosis.next.startswith("batten verify "):
         return diagnosis.next
     damage = (Severity.CORRUPT, Severity.INCONSISTENT)
     worst = [finding for finding in verification.findings if finding.severity in damage]
