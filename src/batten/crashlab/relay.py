@@ -1,11 +1,11 @@
 """A relay between a client and a server on this machine, that fails at a chosen message.
 
     with Relay(server_port) as relay:
-        relay.fail(3, Failure.CUT_AFTER)
+        relay.fail(b"COMMIT", Failure.CUT_AFTER)
         ...                                  # a client of relay.port
 
-Messages are what the client sends at a time, counted over all connections. After the chosen one the
-relay does its work as if nothing had been.
+Messages are what comes from clients at a time, counted over all connections: how a stream is cut
+may differ from run to run. After the chosen one the relay does its work as if nothing had been.
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
         self._pairs: list[_Pair] = []
-        self._chosen: tuple[int, Failure, Callable[[], None]] | None = None
+        self._chosen: tuple[int | bytes, Failure, Callable[[], None]] | None = None
         self._threads: list[threading.Thread] = []
         self.messages = 0
         self._start(self._accept)
 
     def fail(
-        self, message: int | None, failure: Failure, meet: Callable[[], None] = lambda: None
+        self, chosen: int | bytes | None, failure: Failure, meet: Callable[[], None] = lambda: None
     ) -> None:
-        """Fail at that message, counted from now, from 0; at none with None."""
+        """Fail at the message of that number, counted from now and from 0, or at the first that
+        holds these bytes; at none with None."""
         with self._guard:
             self.messages = 0
-            self._chosen = None if message is None else (message, failure, meet)
+            self._chosen = None if chosen is None else (chosen, failure, meet)
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +102,7 @@ class Relay:
     def _forward(self, pair: _Pair) -> None:
         with suppress(OSError):
             while data := pair.client.recv(_PIECE_BYTES):
-                failure = self._count()
+                failure = self._count(data)
                 if failure in (Failure.CUT_AFTER, Failure.HANG_AFTER):
                     pair.is_answering = False
                 if failure not in (Failure.CUT_BEFORE, Failure.HANG_BEFORE):
@@ -112,12 +113,16 @@ class Relay:
                     break
         pair.cut()
 
-    def _count(self) -> Failure | None:
+    def _count(self, data: bytes) -> Failure | None:
         with self._guard:
             number, self.messages = self.messages, self.messages + 1
-            if self._chosen is None or self._chosen[0] != number:
+            if self._chosen is None:
                 return None
-            _, failure, meet = self._chosen
+            chosen, failure, meet = self._chosen
+            is_it = chosen in data if isinstance(chosen, bytes) else chosen == number
+            if not is_it:
+                return None
+            self._chosen = None
         meet()
         return failure
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
+from batten.model.tokens import Token
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:
@@ -32,6 +34,14 @@ def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
             safe="Nothing was changed there.",
             next="Change its columns or the job's (schema=…), or write to another table.",
         )
+
+
+def name_file(token: Token, data: bytes) -> str:
+    """The name of a batch's file: other bytes have another. So what a killed attempt left under it
+    is what is to be there."""
+    digest = hashlib.sha256(f"{token.dataset}:{token.batch}:".encode())
+    digest.update(data)
+    return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
 
 
 def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged, other_content
-from batten.sinks.columns import encode_as, refuse_columns
+from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.file import locate_file
 from batten.sinks.optional import ensure_optional
@@ -137,12 +137,9 @@ class DeltaDestination:
         return Held.SAME if found == wanted["version"] else Held.OTHER
 
     def _put(self, staged: Staged) -> Action:
-        """The file of a batch, durable in the folder of the table. A killed attempt leaves it under
-        the same name, with the same bytes."""
+        """The file of a batch, durable in the folder of the table."""
         data = encode_as(staged, self._columns())
-        token = staged.token
-        digest = hashlib.sha256(f"{token.dataset}:{token.batch}:{token.digest}".encode())
-        name = f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
+        name = name_file(staged.token, data)
         create(self._storage, self._staging, f"{self._name}/{name}", data)
         return {
             "path": name,

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged, other_content
-from batten.sinks.columns import encode_as, refuse_columns
+from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
@@ -142,14 +142,9 @@ class IcebergDestination:
         transaction.commit_transaction()
 
     def _put(self, table: Table, staged: Staged) -> str:
-        """Where the file of a batch lies, durable. A killed attempt leaves it under the same name,
-        with the same bytes."""
+        """Where the file of a batch lies, durable."""
         data = encode_as(staged, table.schema().as_arrow())
-        token = staged.token
-        digest = hashlib.sha256(f"{token.dataset}:{token.batch}:{token.digest}".encode())
-        location = table.location_provider().new_data_location(
-            f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
-        )
+        location = table.location_provider().new_data_location(name_file(staged.token, data))
         name = self._name_locally(location)
         self._storage.ensure_folder(folder_of(name))
         create(self._storage, self._staging(table), name, data)
