@@ -42,6 +42,14 @@ def test_what_is_published_is_there_once_and_known(lab: Lab) -> None:
     other.close()
 
 
+def test_looking_makes_nothing(lab: Lab) -> None:
+    destination = lab.open()
+    assert destination.lookup([stage_batch(0, [0]).token]) == [Held.ABSENT]
+    destination.close()
+    assert list(lab.folder.iterdir()) == []
+    assert lab.kind != "postgres" or lab.ask("SELECT FROM pg_tables WHERE tablename = 'rows'") == []
+
+
 def test_a_second_attempt_is_told_that_it_is_there(lab: Lab) -> None:
     staged = stage_batch(0, [0, 1])
     for _ in range(2):

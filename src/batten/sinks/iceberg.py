@@ -8,6 +8,7 @@ was looked for, and never again by itself: then another might have been quicker.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,7 @@ class IcebergSink:
 
 
 class IcebergDestination:
-    """See `Destination`. A catalogue in a database makes its own tables when it is opened."""
+    """See `Destination`. A catalogue in a database that is not there is made by `prepare`."""
 
     def __init__(self, sink: IcebergSink, ground: Ground) -> None:
         self._sink = sink
@@ -73,12 +74,15 @@ class IcebergDestination:
         self._ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
         self._storage = LocalStorage("/")
         self._schema_id: int | None = None
+        self._catalog: Catalog | None = None
         with self._translated("Opening"):
-            self._catalog = _open_catalog(sink)
+            self._catalog = _find_catalog(sink)
 
     def prepare(self, schema: pa.Schema) -> None:
         with self._translated("Preparing"):
             converted = _convert(schema)
+            if self._catalog is None:
+                self._catalog = _open_catalog(self._sink)
             namespace = self._sink.table.rpartition(".")[0]
             self._catalog.create_namespace_if_not_exists(namespace)
             self._catalog.create_table_if_not_exists(self._sink.table, converted)
@@ -120,10 +124,15 @@ class IcebergDestination:
             return Published.COMMITTED
 
     def close(self) -> None:
-        with suppress(Exception):
-            self._catalog.close()
+        if self._catalog is not None:
+            with suppress(Exception):
+                self._catalog.close()
 
     def _load(self) -> Table:
+        from pyiceberg.exceptions import NoSuchTableError
+
+        if self._catalog is None:
+            raise NoSuchTableError(self._sink.table)
         return self._catalog.load_table(self._sink.table)
 
     def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
@@ -209,10 +218,27 @@ class IcebergDestination:
             ) from error
 
 
-def _open_catalog(sink: IcebergSink) -> Catalog:
+def _find_catalog(sink: IcebergSink) -> Catalog | None:
+    """The catalogue, or None where its database is not there, or has no tables of a catalogue."""
+    kind, _, path = sink.properties.get("uri", "").partition(":///")
+    if kind.startswith("sqlite") and path and not os.path.exists(path):
+        return None
+    found = _open_catalog(sink, init_catalog_tables="false")
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None:
+        from sqlalchemy import inspect
+
+        if not inspect(engine).has_table("iceberg_tables"):
+            found.close()
+            return None
+    return found
+
+
+def _open_catalog(sink: IcebergSink, **settings: str) -> Catalog:
     from pyiceberg.catalog import load_catalog
 
-    found = load_catalog(sink.catalog, **{**sink.properties, "py-io-impl": _FILES})
+    given = {**sink.properties, **settings, "py-io-impl": _FILES}
+    found = load_catalog(sink.catalog, **given)
     engine: Any = getattr(found, "engine", None)
     if engine is not None and engine.dialect.name == "sqlite":
         from sqlalchemy import event
