@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import sqlite3
@@ -9,17 +10,20 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from batten.crashlab.faults import KillAfter, KillBefore
+from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.system_calls import TAKING_SPACE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge_base"
 PROGRAM = EXAMPLE / "knowledge_base.py"
+EXIT_FAILED = 1
 EXIT_QUARANTINED = 3
 EXIT_USAGE = 2
 KILLS: list[MakeFault] = [KillBefore, KillAfter]
@@ -206,6 +210,31 @@ def test_ingest_is_killed(
         check_always=check_any,
     )
     sweep_kills(experiment, tmp_path, sample, seeded, is_twice=is_twice)
+
+
+@needs_tracing
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+def test_the_disk_is_full(sample: int | None, tmp_path: Path, seeded: random.Random) -> None:
+    """From some call on, for good; then there is room again."""
+
+    def check_full(folder: Path, trail: Trail) -> None:
+        last = trail.last
+        assert last.returncode in (0, EXIT_FAILED), last.stderr
+        assert "Traceback" not in last.stderr, last.stderr
+        assert_agreement(folder / "knowledge")
+
+    experiment = Experiment(
+        prepare=fill_shelf,
+        command=lambda folder: command(folder, "ingest", "shelf", "--jobs", "1"),
+        folders=folders,
+        check=check_ingested,
+        check_always=check_full,
+    )
+    full = partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE)
+    seed = seeded.getrandbits(32)
+    report = sweep(experiment, tmp_path / "sweep", faults=[full], sample=sample, seed=seed)
+    report.raise_on_failures()
+    assert report.hit
 
 
 @needs_tracing

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,6 +227,51 @@ def test_a_journal_that_names_a_file_outside_is_set_aside(notes: Notes, path: st
         notes.recover()
     assert outside.read_text() == "outside"
     assert [file.name for file in notes.evidence()] == ["JOURNAL"]
+
+
+@pytest.mark.parametrize("link", ["pages", "pages/deep"])
+def test_a_folder_that_became_a_link_in_place_is_a_folder_again(notes: Notes, link: str) -> None:
+    outside = notes.root.parent / "outside"
+    outside.mkdir()
+    (outside / "here.md").write_text("outside")
+    with batten.transaction(notes.root) as change:
+        change.write("pages/deep/here.md", "here")
+    before = notes.contents()
+    with suppress(KeyError), batten.transaction(notes.root) as change:
+        change.protect("pages")
+        shutil.rmtree(notes.root / link)
+        (notes.root / link).symlink_to(outside)
+        raise KeyError
+    assert notes.contents() == before
+    assert (outside / "here.md").read_text() == "outside"
+    (kept,) = (notes.control / "set-aside").iterdir()
+    assert kept.readlink() == outside
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Operation(action=Action.PUT, path="old.md"),
+        Operation(action=Action.RESTORE, path="old.md", staged=-7),
+        Operation(action=Action.DELETE, path="old.md", staged=1),
+    ],
+    ids=lambda operation: str(operation.action),
+)
+def test_a_journal_that_makes_no_sense_is_set_aside(notes: Notes, operation: Operation) -> None:
+    before = notes.contents()
+    notes.recover()
+    journal = Journal(phase=Phase.COMMITTED, change="c", token="", operations=[operation], time="")
+    notes.journal.write_bytes(encode_record(journal))
+    with pytest.warns(RuntimeWarning, match="not a staged file"):
+        notes.recover()
+    assert notes.contents() == before
+
+
+def test_what_comes_to_nothing_leaves_nothing_staged(notes: Notes) -> None:
+    with batten.transaction(notes.root) as change:
+        change.write("new.md", "new")
+        change.delete("new.md")
+    assert notes.left_over() == []
 
 
 def test_a_journal_is_not_followed_through_a_symbolic_link(notes: Notes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from batten.model.journal import Action, Journal, Phase
+from batten.model.journal import NOT_STAGED, Action, Journal, Phase
 from batten.model.names import TreeLayout
 from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
 from batten.model.rolling import JournalState
@@ -57,8 +57,10 @@ def _check(journal: Journal) -> None:
     if "/" in journal.change:
         raise ValueError(f"not the name of a change: {journal.change!r}")
     for operation in journal.operations:
-        Action(operation.action)
         check_name(operation.path)
+        is_staged = Action(operation.action) in (Action.PUT, Action.RESTORE)
+        if is_staged is not (operation.staged > NOT_STAGED):
+            raise ValueError(f"not a staged file to {operation.action}: {operation.staged}")
 
 
 def publish_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from batten.errors import RefusedError, UsageError
 from batten.model.names import TreeLayout
@@ -38,11 +38,12 @@ def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder + "/")
 
 
-def refuse_linked(tree: Tree, layout: TreeLayout, path: str) -> None:
-    """Raises `RefusedError` where a folder above the path is a symbolic link: it may lead out."""
+def refuse_linked(tree: Tree, layout: TreeLayout, path: str, *, made: Collection[str] = ()) -> None:
+    """Raises `RefusedError` where a folder above the path is a symbolic link: it may lead out.
+    `made` are folders that will take the place of whatever is there."""
     for folder in ancestors(path):
         look = tree.look(layout.target(folder))
-        if look is None:
+        if look is None or (look.kind == "link" and folder in made):
             return
         if look.kind == "link":
             raise RefusedError(

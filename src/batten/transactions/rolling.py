@@ -49,8 +49,11 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     Raises `RefusedError`, having changed nothing, where something that it needs is lost or a path
     leads out of the tree, and `StorageError` where the disk fails; the journal stays then, with
     all that it names, and the next call goes on."""
+    made: set[str] = set()
     for operation in journal.operations:
-        refuse_linked(tree, layout, operation.path)
+        refuse_linked(tree, layout, operation.path, made=made)
+        if operation.action == Action.MAKE_FOLDER:
+            made.add(operation.path)
     for decision in decide(tree, layout, journal):
         if decision.step is Step.FAIL:
             raise _lost(layout, journal, decision.operation)

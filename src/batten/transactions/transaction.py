@@ -24,7 +24,7 @@ from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
 from batten.transactions.paths import check_path, is_below, refuse_linked
 from batten.transactions.protection import Protection
-from batten.transactions.rolling import complete
+from batten.transactions.rolling import complete, delete_staged
 
 
 class Transaction:
@@ -167,6 +167,7 @@ class Transaction:
         operations = self._overlay.list_operations(self._change)
         journal = self._make_journal(Phase.COMMITTED, operations)
         if not (operations or self._token or self._protection.operations):
+            delete_staged(self._tree, self._layout)
             return
         self._protection.sync()
         for operation in operations:
