@@ -26,6 +26,7 @@ from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.model.names import Layout
 from batten.model.tokens import Held, Published
 from batten.model.words import State
+from batten.sinks import delta as delta_sink
 from batten.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -62,6 +63,29 @@ def test_other_writers_and_checkpoints_do_not_hide_a_token(lab: Lab) -> None:
     assert again.publish(stage_batch(2, [2])) is Published.LOST_RACE
     assert again.publish(stage_batch(3, [3])) is Published.COMMITTED
     assert [row["key"] for row in lab.read()] == [0, 1, 2, 3, 100, 101, 102]
+
+
+@delta
+def test_checkpoints_are_made_as_often_as_the_table_says(lab: Lab) -> None:
+    path = lab.folder / "table"
+    made = deltalake.Schema.from_arrow(SCHEMA)
+    settings = {"delta.checkpointInterval": "3"}
+    deltalake.DeltaTable.create(path, schema=made, configuration=settings)
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    for batch in range(8):
+        assert destination.publish(stage_batch(batch, [batch])) is Published.COMMITTED
+        assert [row["key"] for row in lab.read()] == list(range(batch + 1))
+    log = path / "_delta_log"
+    made_of = sorted(each.name for each in log.glob("*.parquet"))
+    assert made_of == [f"{number:020}.checkpoint.parquet" for number in (3, 6)]
+    assert json.loads((log / "_last_checkpoint").read_text())["version"] == 6
+    for number in range(6):
+        (log / f"{number:020}.json").unlink()
+    assert [row["key"] for row in lab.read()] == list(range(8))
+    tokens = [stage_batch(batch, [batch]).token for batch in range(9)]
+    assert lab.open().lookup(tokens) == [*[Held.SAME] * 8, Held.ABSENT]
+    assert list((path / "_batten").glob("*/*")) == []
 
 
 @delta
@@ -212,7 +236,10 @@ def read_table(storage: MemoryStorage) -> list[int]:
     """The keys of the rows that the log says are there: every entry and file must be whole."""
     keys: list[int] = []
     files = {name: data for name, data in storage.snapshot().items() if data is not None}
-    entries = sorted(name for name in files if name.startswith("table/_delta_log/"))
+    entries = sorted(name for name in files if name.endswith(".json") and "/_delta_log/" in name)
+    for name in files:
+        if name.endswith(".checkpoint.parquet"):
+            assert pq.read_metadata(pa.BufferReader(files[name])).num_rows > 0
     assert entries == [f"table/_delta_log/{number:020}.json" for number in range(len(entries))]
     for name in entries:
         for line in files[name].splitlines():
@@ -229,6 +256,7 @@ def test_power_is_lost(
     before: int, sample: int | None, seeded: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drive, "PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(delta_sink, "CHECKPOINT_ENTRIES", 2)
     storage = MemoryStorage()
     if before:
         run_on(storage, pipeline(before), RunOptions(jobs=1, executor="serial"))

@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -42,6 +43,9 @@ FEATURES = frozenset(
     }
 )
 """What a table may ask of its writers that adding a file keeps: some only while not in use."""
+
+CHECKPOINT_ENTRIES = 100
+"""Where a table says nothing of it."""
 
 _NEWEST_WRITER = 7
 _FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identity.")
@@ -123,11 +127,27 @@ class DeltaDestination:
         actions = [_tell(staged), {"txn": _identify(staged.token)}]
         if staged.rows:
             actions.append({"add": self._put(staged)})
-        is_first = self._log.append(self._staging, actions)
-        return Published.COMMITTED if is_first else Published.LOST_RACE
+        if not self._log.append(self._staging, actions):
+            return Published.LOST_RACE
+        self._log.read_on()
+        if self._log.version % self._find_interval() == 0:
+            self._spare_readers()
+        return Published.COMMITTED
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _spare_readers(self) -> None:
+        from deltalake.exceptions import DeltaError
+
+        # Where the library can't, nothing is lost: the next is tried after as many entries.
+        with suppress(DeltaError, FileNotFoundError):
+            self._log.write_checkpoint(self._staging)
+
+    def _find_interval(self) -> int:
+        """After how many entries a checkpoint is made."""
+        settings = self._log.metadata.get("configuration") or {}
+        return max(1, int(settings.get("delta.checkpointInterval", CHECKPOINT_ENTRIES)))
 
     def _look_at(self, token: Token) -> Held:
         wanted = _identify(token)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
 from batten.storage.base import Storage
-from batten.storage.publishing import create
+from batten.storage.publishing import create, replace
 from batten.storage.relative import last_piece
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.(?:\d{10}\.(?P<parts>\d{10})\.|.+\.)?parquet")
+_HINT = "_last_checkpoint"
 _KINDS = ("protocol", "metaData", "txn")
 
 Action = dict[str, Any]
@@ -69,6 +72,26 @@ class DeltaLog:
         lines = (json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in actions)
         data = "".join(line + "\n" for line in lines).encode()
         return create(self.storage, staging, self.entry(self.version + 1), data)
+
+    def write_checkpoint(self, staging: str) -> None:
+        """Put all that the log says up to this version into one file, so that readers need not read
+        every entry. The library makes it of a copy of the log; it is synced before it has its name.
+        """
+        import deltalake
+
+        names = [last_piece(name) for name in self.storage.list_names(self.folder)]
+        begin, files = _find_checkpoint(names) or (-1, [])
+        numbers = range(begin + 1, self.version + 1)
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder, "_delta_log")
+            log.mkdir()
+            for name in (*files, *(last_piece(self.entry(number)) for number in numbers)):
+                (log / name).write_bytes(self.storage.read(f"{self.folder}/{name}"))
+            deltalake.DeltaTable(folder).create_checkpoint()
+            made = log / f"{self.version:020}.checkpoint.parquet"
+            create(self.storage, staging, f"{self.folder}/{made.name}", made.read_bytes())
+            hint = (log / _HINT).read_bytes()
+            replace(self.storage, staging, f"{self.folder}/{_HINT}", hint)
 
     def _read_checkpoint(self) -> None:
         names = [last_piece(name) for name in self.storage.list_names(self.folder)]
