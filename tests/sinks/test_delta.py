@@ -27,6 +27,7 @@ from batten.model.names import Layout
 from batten.model.tokens import Held, Published
 from batten.model.words import State
 from batten.sinks import delta as delta_sink
+from batten.storage import steps
 from batten.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -104,6 +105,26 @@ def test_an_entry_that_another_writes_first_is_not_built_upon(lab: Lab) -> None:
     assert mine.publish(late) is Published.LOST_RACE
     assert mine.lookup([staged.token]) == [Held.SAME]
     assert [row["key"] for row in lab.read()] == [0]
+
+
+@delta
+def test_what_a_killed_run_left_is_durable_before_it_counts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0]))
+    synced: list[str] = []
+    do = steps.do
+
+    def note(step: str, name: str, *arguments: Any) -> Any:
+        if step.startswith("sync_names"):
+            synced.append(name)
+        return do(step, name, *arguments)
+
+    monkeypatch.setattr(steps, "do", note)
+    assert lab.open().lookup([stage_batch(0, [0]).token]) == [Held.SAME]
+    assert set(synced) == {"table", "table/_delta_log"}
 
 
 @delta
