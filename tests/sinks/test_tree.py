@@ -271,9 +271,28 @@ def test_filtered_items_are_not_given_and_several_rows_come_as_a_list(tmp_path: 
     assert found == {name: f"text of {name}" for name in "acdef"}
 
 
-def test_without_a_function_there_is_no_pipeline() -> None:
+async def commit_later(change: batten.Transaction, item: object, prepared: object) -> None:
+    change.write("never", "")
+
+
+@pytest.mark.parametrize("commit", ["put", commit_later])
+def test_without_a_plain_function_there_is_no_pipeline(commit: Any) -> None:
     with pytest.raises(batten.UsageError, match="commit"):
-        batten.from_range(1).write_tree("tree", commit="put")  # type: ignore[arg-type]
+        batten.from_range(1).write_tree("tree", commit=commit)
+
+
+def test_a_dataset_of_larger_batches_is_not_given_to_a_tree(tmp_path: Path) -> None:
+    """Not even where another batch size was accepted."""
+    job = JOB.replace(".write_tree", '.write_parquet("rows").write_tree')
+    fill(tmp_path, job.replace('.write_tree("tree", commit=commit)', ""))
+    assert run(tmp_path).returncode == 0
+    fill(tmp_path, job)
+    for arguments in ([], ["--accept-change"], ["--accept-change"]):
+        done = run(tmp_path, *arguments)
+        assert done.returncode == EXIT_REFUSED, done.stderr
+    assert not (tmp_path / "tree" / "log").exists()
+    assert run(tmp_path, "--fresh").returncode == 0
+    assert log_of(tmp_path) == "abcdef"
 
 
 def test_batches_of_several_items_are_refused(tmp_path: Path) -> None:

@@ -177,6 +177,13 @@ class _Route:
     def look(self, published: Collection[int], items: PlannedItems) -> None:
         self._published, self._reach = set(published), 0
         self._items = items
+        if self.sink.takes_items and not items.are_single:
+            raise RefusedError(
+                f"{self.target} takes items one at a time, and this dataset has larger batches.",
+                safe="Nothing was computed, and nothing was put there.",
+                next=f"Compute all anew, the old staying until it is done: "
+                f"{self._context.wish('fresh')}; or write to another output.",
+            )
         if self.sink.is_whole:
             return
         commits = [

@@ -25,7 +25,7 @@ from batten.engine.outputs import Outputs
 from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
-from batten.sinks.tree import TreeSink
+from batten.sinks.tree import TreeSink, check_commit
 from batten.sources.base import Source
 
 if TYPE_CHECKING:
@@ -203,12 +203,7 @@ class Pipeline(Outputs):
         `dataset` names these items in tokens, by default the name of the output. `ledger`: where
         this is the first sink, the output that names the job's control folder, by default `root`.
         """
-        if not callable(commit):
-            raise UsageError(
-                f"commit is {commit!r}, not a function.",
-                safe="Nothing was read or written.",
-                next="Give one that takes the transaction, the item and what was prepared.",
-            )
+        check_commit(commit)
         said = self.settings.batch_size
         sink = TreeSink(
             path=self.folder / root,

@@ -15,6 +15,11 @@ class PlannedItems:
         self._plan = plan
         self._source = source
 
+    @property
+    def are_single(self) -> bool:
+        """Whether every batch has only one; a plan of an earlier job may have larger ones."""
+        return all(segment.batch_size == 1 for segment in self._plan.segments)
+
     def key(self, batch: int) -> str:
         return self._plan.key_texts(self._plan.batch(batch))[0]
 

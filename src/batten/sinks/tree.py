@@ -3,6 +3,7 @@ carries the item's token."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.errors import BusyError, OutdatedError, StorageError
+from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, RejectedError, Staged
 from batten.storage.failures import find_full_disk
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CommitItem = Callable[[Transaction, Any, Any], object]
+
+
+def check_commit(commit: object) -> None:
+    """Raises `UsageError` for what can't put items into a tree."""
+    if not callable(commit) or inspect.iscoroutinefunction(commit):
+        raise UsageError(
+            f"commit is {commit!r}, which is no plain function.",
+            safe="Nothing was read or written.",
+            next="Give one that takes the transaction, the item and what was prepared; what awaits "
+            "belongs into a step before.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
