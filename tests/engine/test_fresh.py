@@ -120,6 +120,31 @@ def _count_steps(folder: Path, counted: Path, *words: str) -> int:
     return len(counted.read_text().splitlines())
 
 
+def test_fresh_keeps_links_and_what_they_lead_to(tmp_path: Path) -> None:
+    _write(tmp_path, factor=1)
+    assert _batten(tmp_path, "run", "job.py").returncode == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    for folder in ("out", "out.batten"):
+        (tmp_path / folder / "dangling").symlink_to("nowhere")
+        (tmp_path / folder / "to-file").symlink_to(other / "mine")
+        (tmp_path / folder / "to-folder").symlink_to(other)
+        os.mkfifo(tmp_path / folder / "pipe")
+    _write(tmp_path, factor=2)
+    ended = _batten(tmp_path, "run", "job.py", "--fresh")
+    assert ended.returncode == 0, ended.stderr
+    kept = list((tmp_path / "out.batten" / "set-aside").iterdir())
+    names = ["dangling", "pipe", "to-file", "to-folder"]
+    assert sorted(path.name.partition("-")[2].split("-", 1)[1] for path in kept) == sorted(
+        [*names, *(f"control-{name}" for name in names)]
+    )
+    assert sum(path.is_symlink() for path in kept) == 6
+    assert os.listdir(other) == ["mine"]
+    assert not (tmp_path / "out.batten" / "fresh").exists()
+    assert _batten(tmp_path, "verify", "out").returncode == 0
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95])
 def test_a_fresh_run_that_is_killed_keeps_one_whole(tmp_path: Path, share: float) -> None:
     twin = tmp_path / "twin"

@@ -143,7 +143,8 @@ class LocalStorage:
                 for each in found:
                     status = _find_status(each)
                     if status is not None:
-                        is_folder = stat.S_ISDIR(status.st_mode)
+                        # A link to a folder is a name in this one: nothing goes into it.
+                        is_folder = stat.S_ISDIR(status.st_mode) and not each.is_symlink()
                         yield Entry(prefix + each.name, status.st_size, status.st_mtime, is_folder)
         except FileNotFoundError:
             return

@@ -130,7 +130,8 @@ def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
 
 
 def _move(storage: Storage, entry: Entry, to: str) -> None:
-    if entry.is_folder:
+    # A link to nothing can be moved, and not looked at.
+    if entry.is_folder or storage.find(entry.name) is None:
         storage.replace(entry.name, to)
     else:
         set_aside(storage, entry.name, to)
@@ -157,9 +158,12 @@ def _is_exchanged(storage: Storage, layout: Layout) -> bool:
 def delete_tree(storage: Storage, name: str) -> None:
     """Delete a file, or a folder with all that is in it; also when it is not there."""
     entry = storage.find(name)
-    if entry is None:
-        return
+    if entry is not None:
+        _delete_entry(storage, entry)
+
+
+def _delete_entry(storage: Storage, entry: Entry) -> None:
     if entry.is_folder:
-        for inner in list(storage.list(name)):
-            delete_tree(storage, inner.name)
-    storage.delete(name)
+        for inner in list(storage.list(entry.name)):
+            _delete_entry(storage, inner)
+    storage.delete(entry.name)
