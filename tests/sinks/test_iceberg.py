@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.errors import RefusedError, StorageError
+from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published
 from batten.sinks.base import Staged
 from batten.sinks.iceberg import IcebergSink
@@ -123,3 +123,24 @@ def test_a_catalogue_that_cannot_be_opened_is_told(lab: Lab) -> None:
     (lab.folder / "catalogue.db").mkdir()
     with pytest.raises(StorageError, match=r"Opening table lab\.rows"):
         lab.open()
+
+
+@pytest.mark.parametrize(
+    ("properties", "error", "told"),
+    [
+        ({"type": "rest", "uri": "http://127.0.0.1:1"}, StorageError, "Opening table"),
+        ({"type": "sql"}, RefusedError, "URI missing"),
+        ({}, RefusedError, "Opening table"),
+    ],
+)
+def test_a_catalogue_that_is_not_there_is_told(
+    lab: Lab, properties: dict[str, str], error: type[BattenError], told: str
+) -> None:
+    sink = IcebergSink(table="lab.rows", catalog="nowhere", properties=properties)
+    with pytest.raises(error, match=told):
+        replace(lab, sink=sink).open()
+
+
+def test_a_table_without_a_namespace_is_told(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="names no namespace"):
+        replace(lab.sink, table="rows").check()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
+from batten.errors import BattenError, InconsistentError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged, other_content
 from batten.sinks.columns import encode_as, name_file, refuse_columns
@@ -58,6 +58,12 @@ class IcebergSink:
         return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
 
     def check(self) -> None:
+        if not self.table.rpartition(".")[0].strip("."):
+            raise UsageError(
+                f"{self.table!r} names no namespace.",
+                safe="Nothing was read or written.",
+                next='Put it before the table: .write_iceberg("namespace.table").',
+            )
         ensure_optional("pyiceberg", ".write_iceberg()", package="'pyiceberg[sql-sqlite]'")
 
     def open(self, ground: Ground) -> IcebergDestination:
@@ -190,32 +196,41 @@ class IcebergDestination:
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
-        from pyiceberg.exceptions import NoSuchTableError
+        from pyiceberg import exceptions
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
         except BattenError:
             raise
-        except NoSuchTableError as error:
+        except exceptions.NoSuchTableError as error:
             raise InconsistentError(
                 f"{self._target} is gone.",
                 safe="Every batch is kept in the ledger.",
                 next="Run the same command again, which says what is lacking.",
             ) from error
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
             raise StorageError(
                 f"{action} {self._target} failed: {_first_line(error)}.",
                 safe="Nothing of this batch is there, or all of it: the next run asks. Every batch "
                 "is kept in the ledger.",
                 next="When the catalogue answers again, run the same command again.",
             ) from error
-        except (ValueError, TypeError, NotImplementedError) as error:
+        except _list_errors() as error:
             raise RefusedError(
                 f"{action} {self._target} failed: {_first_line(error)}.",
                 safe="Nothing of this batch is there; every batch is kept in the ledger.",
                 next="Correct the table, or write to another one, then run the same command again.",
             ) from error
+
+
+def _list_errors() -> tuple[type[Exception], ...]:
+    """What the library raises where it refuses, which has nothing in common."""
+    from pyiceberg import exceptions
+
+    found = [each for each in vars(exceptions).values() if isinstance(each, type)]
+    theirs = (each for each in found if issubclass(each, Exception))
+    return (ValueError, TypeError, NotImplementedError, *theirs)
 
 
 def _find_catalog(sink: IcebergSink) -> Catalog | None:
