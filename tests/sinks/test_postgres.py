@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.errors import RefusedError
+from batten.errors import RefusedError, UsageError
 from batten.model.tokens import Held, Published
+from batten.sinks.postgres import PostgresSink
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -116,3 +118,24 @@ def test_a_table_in_a_schema_of_its_own(lab: Lab) -> None:
     destination.close()
     assert lab.ask('SELECT batch FROM "Odd Name".batten_tokens') == [{"batch": 0}]
     assert lab.ask('SELECT key FROM "Odd Name"."Rows"') == [{"key": 0}]
+
+
+def test_an_address_that_is_none_is_told(lab: Lab) -> None:
+    made = batten.from_range(1).write_csv(lab.folder / "rows.csv")
+    with pytest.raises(UsageError, match="can't be read"):
+        made.write_postgres("postgresql://[::1", "rows")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:secret@there:5433/base?sslmode=require", "base at there:5433"),
+        ("host=there dbname='base' password='se cret' port=5433", "base at there:5433"),
+        ("postgresql://me:secret@one:1,two:2/base", "base at one:1,two:2"),
+        ("postgresql://[::1]/base", "base at [::1]:5432"),
+        ("postgresql:///base?host=there&port=5433&password=secret", "base at there:5433"),
+    ],
+)
+def test_no_secret_is_shown(lab: Lab, address: str, shown: str) -> None:
+    sink = PostgresSink(address=address, table="rows")
+    assert sink.describe(lab.folder) == f"table rows of {shown}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.errors import InconsistentError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
@@ -72,19 +72,28 @@ class PostgresSink:
 
 def _name_place(address: str) -> str:
     """The database and where it is, without user and password."""
+    hosts = ""
     if "://" in address:
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise UsageError(
+                f"The address of a PostgreSQL server can't be read: {error}.",
+                safe="Nothing was read or written.",
+                next="Give it like this: postgresql://user@host:5432/base",
+            ) from error
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        found = {"dbname": parts.path.strip("/"), "host": parts.hostname or "", **asked}
-        if parts.port:
-            found["port"] = str(parts.port)
+        found = {"dbname": parts.path.strip("/"), **asked}
+        # There may be several, each with a port.
+        hosts = parts.netloc.rpartition("@")[2]
     else:
         pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", address)
         found = {name: value.strip("'") for name, value in pairs}
-    host = found.get("host") or os.environ.get("PGHOST", "localhost")
-    port = found.get("port") or os.environ.get("PGPORT", "5432")
+    hosts = hosts or found.get("host") or os.environ.get("PGHOST", "localhost")
+    if not re.search(r":\d+$", hosts):
+        hosts += ":" + (found.get("port") or os.environ.get("PGPORT", "5432"))
     base = found.get("dbname") or os.environ.get("PGDATABASE", "the default database")
-    return f"{base} at {host}:{port}"
+    return f"{base} at {hosts}"
 
 
 class PostgresDestination:
