@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.errors import BusyError
+from batten.errors import BusyError, StorageError
 from batten.model.records import Holder, decode_record, encode_record
 from batten.storage import locks
 from batten.storage.local import LocalStorage
@@ -55,6 +55,13 @@ def start(script: str, root: Path, processes: ExitStack) -> tuple[subprocess.Pop
     processes.enter_context(process)  # Closes its input, which ends it, and waits.
     assert process.stdout is not None
     return process, int(process.stdout.readline())
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="a symbolic link lies where a file should be"):
+        LocalStorage(tmp_path).lock("lock", current_holder())
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path, processes: ExitStack) -> None:

@@ -26,6 +26,7 @@ _KNOWN = {
     errno.EIO: ("the disk reported a read or write error", _DEVICE),
     errno.ENOTDIR: ("a file lies where a folder should be", _KIND),
     errno.EISDIR: ("a folder lies where a file should be", _KIND),
+    errno.ELOOP: ("a symbolic link lies where a file should be", _KIND),
     errno.EEXIST: ("something of that name is there already", _KIND),
     errno.ENOTEMPTY: ("the folder is not empty", _KIND),
     errno.EXDEV: (

@@ -12,8 +12,8 @@ import os
 import threading
 from contextlib import suppress
 
-READ = os.O_RDONLY | os.O_CLOEXEC
-LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Held:

@@ -18,14 +18,15 @@ from batten.model.names import staging_name
 from batten.storage.base import Storage
 from batten.storage.relative import folder_of, last_piece
 
-_HOST = os.uname().nodename
+HOST = os.uname().nodename.partition(".")[0]
+"""This machine, without its domain: in names of files dots set the host apart."""
 _COMPARED_BYTES = 1 << 20
 
 
 def fresh_name(staging: str, what: str) -> str:
     """A name in the folder `staging` that no other process and no other call has."""
     random = os.urandom(8).hex()
-    return f"{staging}/{staging_name(what, host=_HOST, pid=os.getpid(), random=random)}"
+    return f"{staging}/{staging_name(what, host=HOST, pid=os.getpid(), random=random)}"
 
 
 def create(storage: Storage, staging: str, name: str, data: bytes | memoryview) -> bool:

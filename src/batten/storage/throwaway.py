@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batten.storage.held import READ, Held, open_held
-from batten.storage.publishing import fresh_name
+from batten.storage.publishing import HOST, fresh_name
 
 _NAME_CHARACTERS = 40
 """How much of the final name a throwaway one carries: both must fit in the 255 bytes of a name."""
@@ -50,8 +50,8 @@ def _make(target: str, make: Callable[[str], Held]) -> tuple[str, Held]:
 
 def _remove_abandoned(target: str) -> None:
     """Others' machines may not share locks with this one, so what they made is left alone."""
-    folder, host = os.path.dirname(target), os.uname().nodename
-    name_made = re.compile(re.escape(f"{_prefix(target)}.{host}") + r"-\d+-[0-9a-f]{16}")
+    folder = os.path.dirname(target)
+    name_made = re.compile(re.escape(f"{_prefix(target)}.{HOST}") + r"-\d+-[0-9a-f]{16}")
     with suppress(OSError):
         for name in filter(name_made.fullmatch, os.listdir(folder)):
             with suppress(OSError):
@@ -59,7 +59,7 @@ def _remove_abandoned(target: str) -> None:
 
 
 def _remove_unheld(path: str) -> None:
-    held = open_held(path, READ | os.O_NOFOLLOW | os.O_NONBLOCK)
+    held = open_held(path, READ | os.O_NONBLOCK)
     try:
         if held.try_lock(is_shared=False) and held.find_status(path) is not None:
             _remove(path)
