@@ -231,6 +231,16 @@ def test_where_the_ledger_is_lost_nothing_is_committed_twice(tmp_path: Path) -> 
     assert log_of(tmp_path) == "abcdef"
 
 
+def test_what_a_killed_transaction_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    """Also where there is nothing left to do."""
+    fill(tmp_path)
+    assert run(tmp_path).returncode == 0
+    (tmp_path / "tree.batten" / "tree" / "staging" / "0011223344556677.000001").touch()
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE_WITH_ORPHANS"
+    assert report_of(run(tmp_path))["status"] == "nothing-to-do"
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
+
+
 def test_a_tree_that_lost_what_it_had_is_refused(tmp_path: Path) -> None:
     job = JOB.replace('"tree", commit', '"tree", ledger="work", commit')
     fill(tmp_path, job)

@@ -15,7 +15,7 @@ from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, RejectedError, Staged
 from batten.storage.failures import find_full_disk
-from batten.transactions.entry import has_token, read_lock, transaction
+from batten.transactions.entry import clear_leftovers, has_token, read_lock, transaction
 from batten.transactions.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class TreeDestination:
         root = self._sink.path
         with ExitStack() as stack:
             if root.is_dir():
+                clear_leftovers(root)
                 stack.enter_context(read_lock(root))
             return [
                 Held.SAME if has_token(root, _spell(token)) else Held.ABSENT for token in tokens

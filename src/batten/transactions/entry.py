@@ -140,6 +140,17 @@ def has_token(root: str | os.PathLike[str], token: str) -> bool:
         return _is_present(place, token)
 
 
+def clear_leftovers(root: str | os.PathLike[str]) -> None:
+    """Recover, and delete what dead transactions left staged, where there is anything of that. Then
+    it waits for the lock, and raises as `transaction` does."""
+    place = locate_tree(root)
+    if place.lock_path in _holds.by_path or not os.path.exists(place.lock_path):
+        return
+    if any(place.tree.list(place.layout.staging)):
+        with _exclusive(place, None):
+            pass
+
+
 def recover_locked(place: TreePlace) -> Recovered:
     """Recover, and warn of evidence that a person should look at."""
     recovered = recover_tree(place.tree, place.layout)
