@@ -189,8 +189,9 @@ class _Reading:
 
     def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
         """The segments up to the first that can't be read, and whether those are all."""
-        numbers = sorted(self._list_numbered(self.layout.plan, "json"))
-        key_files = self._list_numbered(self.layout.plan, "arrow")
+        entries = list(self._list(self.layout.plan))
+        numbers = sorted(_number(entries, "json"))
+        key_files = _number(entries, "arrow")
         segments: list[Segment] = []
         for number in range(numbers[-1] + 1 if numbers else 0):
             name = self.layout.segment(number)
@@ -222,14 +223,7 @@ class _Reading:
         return parts
 
     def _list_numbered(self, folder: str, suffix: str) -> dict[int, int]:
-        """Sizes of the files `000042.suffix` in the folder, by number."""
-        start = len(folder) + 1
-        sizes = {}
-        for entry in self._list(folder):
-            number = find_number(entry.name[start:], suffix)
-            if number is not None:
-                sizes[number] = entry.size
-        return sizes
+        return _number(self._list(folder), suffix)
 
     def _list_numbers(self, folder: str) -> frozenset[int]:
         """The numbers of the records `000042.json` in the folder."""
@@ -350,6 +344,16 @@ def published_by_footer_of(storage: Storage, name: str) -> Published:
     size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
     footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
     return published_by_footer(decode_footer(footer))
+
+
+def _number(entries: Iterable[Entry], suffix: str) -> dict[int, int]:
+    """Sizes of the files `000042.suffix` among them, by number."""
+    sizes = {}
+    for entry in entries:
+        number = find_number(entry.name.rpartition("/")[2], suffix)
+        if number is not None:
+            sizes[number] = entry.size
+    return sizes
 
 
 def _decode_config(data: bytes) -> Config:

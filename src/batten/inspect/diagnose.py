@@ -254,24 +254,29 @@ UNRECOVERABLE = frozenset(
 """What computing again can't mend: it says what there is to compute."""
 
 
+_RUN = "batten run JOB.py, the job that writes here"
+
+
 def _next_command(place: Place, observation: Observation, judgement: Judgement) -> str:
     job = observation.config.next if observation.config else ""
-    is_blocked = any(finding.code in UNRECOVERABLE for finding in judgement.findings)
-    return {
-        State.NEW: "batten run JOB.py, the job that writes here",
-        State.RUNNING: place.command("diagnose") + ", when it has ended",
-        State.INTERRUPTED: job or "batten run JOB.py, the job that writes here",
-        State.COMPLETE: place.command("show"),
-        State.COMPLETE_WITH_ORPHANS: place.command("clean"),
-        State.RECOVERY_PENDING: place.command("recover"),
-        State.INCONSISTENT: _next_of_damage(place, is_blocked),
-        State.CORRUPT: _next_of_damage(place, is_blocked),
-        State.UNKNOWN: f"look at {place.path} by hand",
-    }[judgement.verdict.state]
-
-
-def _next_of_damage(place: Place, is_blocked: bool) -> str:
-    return place.command("verify") if is_blocked else place.recover_command()
+    match judgement.verdict.state:
+        case State.NEW:
+            return _RUN
+        case State.RUNNING:
+            return place.command("diagnose") + ", when it has ended"
+        case State.INTERRUPTED:
+            return job or _RUN
+        case State.COMPLETE:
+            return place.command("show")
+        case State.COMPLETE_WITH_ORPHANS:
+            return place.command("clean")
+        case State.RECOVERY_PENDING:
+            return place.command("recover")
+        case State.INCONSISTENT | State.CORRUPT:
+            is_blocked = any(finding.code in UNRECOVERABLE for finding in judgement.findings)
+            return place.command("verify") if is_blocked else place.recover_command()
+        case State.UNKNOWN:
+            return f"look at {place.path} by hand"
 
 
 def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:

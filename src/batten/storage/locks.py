@@ -117,7 +117,7 @@ def observe(path: str) -> Holder | None:
         status = os.stat(path)
         text = _read_text(path)
         table = _read_lock_table()
-        locked_by = _find_locking_pid(status, table or [])
+        locked_by = _find_locking_pid(status, table or b"")
         named = _parse_text(text)
         if locked_by is not None:
             return _choose(named, locked_by)
@@ -167,24 +167,25 @@ def _choose(named: Holder | None, pid: int) -> Holder:
     return named
 
 
-def _find_locking_pid(status: os.stat_result, table: list[str]) -> int | None:
+def _find_locking_pid(status: os.stat_result, table: bytes) -> int | None:
     """The process that /proc/locks says has an exclusive flock on this file, or None."""
     device = status.st_dev
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
-    for line in table:
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}".encode()
+    lines = table.splitlines() if wanted in table else ()
+    for line in lines:
         if wanted not in line:
             continue
         # "12: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF"; one that waits has "->" second.
         _, kind, _, access, pid, place, *_ = line.split()
-        if (kind, access, place) == ("FLOCK", "WRITE", wanted):
+        if (kind, access, place) == (b"FLOCK", b"WRITE", wanted):
             return int(pid)
     return None
 
 
-def _read_lock_table() -> list[str] | None:
+def _read_lock_table() -> bytes | None:
     try:
-        with open("/proc/locks") as table:
-            return table.readlines()
+        with open("/proc/locks", "rb", buffering=0) as table:
+            return table.read()
     except OSError:
         return None
 
