@@ -5,6 +5,7 @@ What survives a cut is judged, run again (and cut again), and held against an un
 
 from __future__ import annotations
 
+import asyncio
 import io
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +52,11 @@ def square(number: int) -> dict[str, Any]:
 
 def cube(number: int) -> dict[str, Any]:
     return {"square": number**3, "text": "b" * number}
+
+
+async def square_by_call(number: int) -> dict[str, Any]:
+    await asyncio.sleep(0)
+    return square(number)
 
 
 def is_late_and_odd(number: int) -> bool:
@@ -183,6 +189,12 @@ SCENARIOS = [
         name="schema pinned late, chunks",
         act=run(written(ranged().filter(is_late_and_odd).map(square))),
         keys=ODD,
+        is_chunked=True,
+    ),
+    Scenario(
+        name="calls",
+        act=run(written(ranged().map(square_by_call, concurrency=2))),
+        keys=EVERY,
         is_chunked=True,
     ),
     Scenario(name="no rows", act=run(nothing_rowed()), keys=[], is_chunked=True),
