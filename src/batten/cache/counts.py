@@ -1,13 +1,12 @@
 """What a cache did, counted by process, and kept when the processes have ended, however they end.
 
-Each process has a file of its own, which it holds locked while it lives. Each count is put there at
-once. When the process has ended, its counts are added to those of all who ended before.
+Each process has a file of its own, mapped into memory, which it holds locked while it lives. When
+it has ended, its counts are added to those of all who ended before.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -51,7 +50,8 @@ class Counts:
 NAMES = tuple(each.name for each in fields(Counts))
 """In the order of a process's file. New ones come last: who knows fewer reads only those."""
 
-_NUMBERS = struct.Struct(f"<{len(NAMES)}q")
+_PLACES = {name: place for place, name in enumerate(NAMES)}
+_SIZE = 8 * len(NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,36 +74,38 @@ class Counter:
     def _begin(self) -> None:
         self._mutex = threading.Lock()
         self._process = os.getpid()
-        self._values = dict.fromkeys(NAMES, 0)
+        self._values = memoryview(bytearray(_SIZE)).cast("q")
         self._held: Held | None = None
+        self._is_tried = False
 
     def add(self, name: str, count: int = 1) -> None:
         if os.getpid() != self._process:
             self._begin()
         with self._mutex:
-            self._values[name] += count
-            with suppress(OSError):
-                self._write()
+            if self._held is None and not self._is_tried:
+                self._is_tried = True
+                with suppress(OSError):
+                    self._make_file()
+            self._values[_PLACES[name]] += count
 
     def set(self, name: str, count: int) -> None:
-        if count != self._values[name]:
-            self.add(name, count - self._values[name])
+        self.add(name, count - self._values[_PLACES[name]])
 
     def snapshot(self) -> Counts:
-        return Counts(**self._values)
+        return Counts(**dict(zip(NAMES, self._values, strict=True)))
 
-    def _write(self) -> None:
-        if self._held is None:
-            self._held = self._make_file()
-        data = _NUMBERS.pack(*self._values.values())
-        folders.overwrite(self._held.descriptor, self._layout.statistics, data)
-
-    def _make_file(self) -> Held:
+    def _make_file(self) -> None:
         path = fresh_name(self._layout.statistics, "counts")
         folders.ensure_folder(self._layout.statistics)
         held = open_held(path, _CREATE)
-        held.try_lock(is_shared=False)
-        return held
+        try:
+            held.try_lock(is_shared=False)
+            self._values = folders.map_over(held.descriptor, path, bytes(self._values)).cast("q")
+        except OSError:
+            held.release()
+            folders.remove_file(path)
+            raise
+        self._held = held
 
 
 def load_total(layout: CacheLayout) -> Counts:
@@ -151,8 +153,8 @@ def _as_counts(counts: dict[str, int]) -> Counts:
 def _load(path: str) -> Counts:
     """Nothing where a crash came between the file and its first count."""
     with open(path, "rb") as file:
-        data = file.read(_NUMBERS.size)
-    numbers = struct.unpack(f"<{len(data) // 8}q", data[: len(data) // 8 * 8])
+        data = file.read(_SIZE)
+    numbers = memoryview(data[: len(data) // 8 * 8]).cast("q")
     return Counts(**dict(zip(NAMES, numbers, strict=False)))
 
 

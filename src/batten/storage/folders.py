@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -81,14 +82,16 @@ def write_new(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
-def overwrite(descriptor: int, name: str, data: bytes) -> None:
-    """Put `data` at the beginning of an open file. It may be torn by a crash."""
+def map_over(descriptor: int, name: str, data: bytes) -> memoryview:
+    """The memory of an open file that holds `data` now; what is written there outlives the process,
+    though not a power cut. Its room on the disk is taken at once."""
     steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+    return memoryview(mmap.mmap(descriptor, len(data)))
 
 
 def rewrite(descriptor: int, name: str, data: bytes) -> None:
     """Put `data` in the place of what an open file holds. It may be torn by a crash."""
-    overwrite(descriptor, name, data)
+    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
     steps.do("file.cut", name, os.ftruncate, descriptor, len(data))
 
 
