@@ -75,6 +75,32 @@ def test_the_screen_shows_the_first_few_within_80_columns(
     assert "Nothing was changed. Next:" in lines
 
 
+def test_all_keys_go_to_a_file_of_their_own(hand_made: HandMade, clips: list[str]) -> None:
+    _build_origin(hand_made, clips)
+    result = _run(hand_made, *_FILES, *_STAGING, "--keys", "keys.jsonl")
+    assert (result.returncode, result.stderr) == (4, "")
+    assert result.stdout.splitlines()[-1] == "All keys: keys.jsonl"
+    lines = (hand_made.folder / "keys.jsonl").read_text().splitlines()
+    recoverable = frozenset(clips[400:609])
+    assert [json.loads(line) for line in lines] == [
+        *(
+            {"key": clip, "is": "missing", "is_recoverable": clip in recoverable}
+            for clip in clips[400:]
+        ),
+        {"key": "unheard-of.mp4", "is": "extra"},
+        {"key": clips[1], "is": "duplicate"},
+    ]
+
+
+def test_no_file_is_replaced_by_the_keys(hand_made: HandMade, clips: list[str]) -> None:
+    _build_origin(hand_made, clips)
+    done = (hand_made.folder / "clips.done").read_bytes()
+    result = _run(hand_made, *_FILES, "--keys", "clips.done")
+    assert (result.returncode, result.stdout) == (5, "")
+    assert "clips.done is there already, and an audit replaces nothing." in result.stderr
+    assert (hand_made.folder / "clips.done").read_bytes() == done
+
+
 def test_consistent(hand_made: HandMade, clips: list[str]) -> None:
     hand_made.write_done(clips)
     hand_made.write_rows(clips)

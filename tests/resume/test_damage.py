@@ -106,6 +106,23 @@ def plan(**fields: Any) -> Harm:
     return change(lambda record: record.update(fields), "plan/000000.json")
 
 
+def make_folder(name: str, *removed: str) -> Harm:
+    def harm(folder: Path) -> None:
+        remove(*removed)(folder)
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return harm
+
+
+def make_file(name: str) -> Harm:
+    def harm(folder: Path) -> None:
+        shutil.rmtree(folder / name)
+        (folder / name).write_bytes(b"")
+
+    return harm
+
+
 PART = "out/part-00000{}.parquet"
 COMPLETE = "out.batten/COMPLETE"
 COMMIT = "out.batten/commits/00000{}.json"
@@ -135,6 +152,12 @@ HARMS: dict[str, Harm] = {
     "one part more": copy(PART.format(2), PART.format(3)),
     "one part more, unfinished": copy(PART.format(2), PART.format(3), COMPLETE),
     "the plan is gone": remove("out.batten/plan/000000.json"),
+    "dataset.json is a folder": make_folder("out.batten/dataset.json"),
+    "COMPLETE is a folder": make_folder(COMPLETE),
+    "a record is a folder": make_folder(COMMIT.format(1), COMPLETE),
+    "a part is a folder": make_folder(PART.format(1)),
+    "the plan is a folder": make_folder("out.batten/plan/000000.json"),
+    "the folder of plans is a file": make_file("out.batten/plan"),
     "the plan has fewer items": plan(items=8),
     "the plan has other batches": plan(batch_size=5),
 }

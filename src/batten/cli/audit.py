@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+
+from batten.errors import RefusedError
 
 NAME = "audit"
 HELP = "check a done file against Parquet rows, key by key; changes nothing"
@@ -19,17 +22,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--staging", metavar="FILE", help="JSONL rows that are not in Parquet yet, keyed likewise"
     )
+    parser.add_argument(
+        "--keys",
+        metavar="FILE",
+        help="write all missing, extra and duplicate keys here (JSON Lines)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all keys")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.audit_report import build_object, list_lines
+    from batten.cli.audit_report import build_object, list_lines, write_keys
     from batten.cli.output import emit_lines, emit_object
     from batten.inspect.audit import audit_files
 
+    refuse_present(arguments.keys)
     report = audit_files(arguments.done, arguments.rows, arguments.key, arguments.staging)
+    if arguments.keys is not None:
+        write_keys(report, arguments.keys)
     if arguments.json:
         emit_object(build_object(report))
     else:
-        emit_lines(list_lines(report))
+        emit_lines(list_lines(report, arguments.keys))
     return EXIT_CONSISTENT if report.audit.is_consistent else EXIT_INCONSISTENT
+
+
+def refuse_present(keys: str | None) -> None:
+    """An audit changes nothing, so the file of keys is a new one."""
+    if keys is not None and os.path.lexists(keys):
+        raise RefusedError(
+            f"{keys} is there already, and an audit replaces nothing.",
+            safe="Nothing was read or written.",
+            next="Give --keys a name that is free.",
+        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from batten.cli.output import escape
 from batten.inspect.audit import AuditReport
 from batten.model.audit_advice import show_key
 from batten.model.counts import count_of
+from batten.storage.atomic import publish_file
 
 _WIDTH = 80
 _KEYS_SHOWN = 5
@@ -44,7 +47,19 @@ def _name_state(report: AuditReport) -> str:
     return "CONSISTENT" if report.audit.is_consistent else "INCONSISTENT"
 
 
-def list_lines(report: AuditReport) -> Iterator[str]:
+def write_keys(report: AuditReport, path: str) -> None:
+    """Every key that is missing, extra or duplicate, a JSON record each, in one durable file."""
+    audit = report.audit
+    recoverable = frozenset(audit.recoverable)
+    with publish_file(path, "w") as file:
+        for key in audit.missing:
+            record = {"key": key, "is": "missing", "is_recoverable": key in recoverable}
+            file.write(json.dumps(record) + "\n")
+        for word, keys in (("extra", audit.extra), ("duplicate", audit.duplicates)):
+            file.writelines(json.dumps({"key": key, "is": word}) + "\n" for key in keys)
+
+
+def list_lines(report: AuditReport, keys_file: str | None = None) -> Iterator[str]:
     """The lines for people, with the first few keys of each kind."""
     audit = report.audit
     yield _name_state(report)
@@ -72,8 +87,10 @@ def list_lines(report: AuditReport) -> Iterator[str]:
     yield "Nothing was changed. Next:"
     for number, step in enumerate(report.advice.next, start=1):
         yield from _wrap(step, f"{number}. ")
-    if max(len(audit.missing), len(audit.extra), len(audit.duplicates)) > _KEYS_SHOWN:
-        yield "All keys: the same command with --json."
+    if keys_file is not None:
+        yield f"All keys: {escape(keys_file)}"
+    elif max(len(audit.missing), len(audit.extra), len(audit.duplicates)) > _KEYS_SHOWN:
+        yield "All keys: the same command with --keys FILE, or with --json."
 
 
 def _describe(noun: str, keys: int, name: str) -> str:

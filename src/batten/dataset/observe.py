@@ -29,6 +29,7 @@ from batten.model.records import (
 from batten.model.states import Ground
 from batten.sinks.file import locate_file
 from batten.storage.base import Entry, Storage
+from batten.storage.failures import is_of_wrong_kind
 
 Value = TypeVar("Value")
 
@@ -331,7 +332,7 @@ class _Reading:
     def _note_error(
         self, code: Code, path: str, error: Exception, batch: int | None = None
     ) -> None:
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError) and not is_of_wrong_kind(error):
             self.failure = self.failure or error
         self._note(code, path, _reason(error), batch)
 

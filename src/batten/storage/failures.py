@@ -42,6 +42,7 @@ _KNOWN = {
 }
 
 _IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_IS_WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
 _SQLITE_FULL = 13
 
 _SAFE_READING = "Nothing was changed."
@@ -58,6 +59,12 @@ def reading_failure(error: OSError, action: str, path: str) -> StorageError:
 def writing_failure(error: OSError, action: str, path: str) -> StorageError:
     """For a failed step that may have changed something. `action` begins a sentence."""
     return _describe(error, action, path, _SAFE_WRITING)
+
+
+def is_of_wrong_kind(error: StorageError) -> bool:
+    """Whether a folder lies where a file should be, or the reverse: that is damage, and looking
+    again another time would find the same."""
+    return error.errno in _IS_WRONG_KIND
 
 
 def find_full_disk(error: BaseException) -> StorageError | None:
