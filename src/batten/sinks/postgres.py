@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from batten.errors import InconsistentError, RefusedError, StorageError, UsageError
+from batten.errors import RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
 from batten.sinks.optional import ensure_optional
-from batten.sinks.tables import TOKENS, Claim, publish_rows
+from batten.sinks.tables import (
+    TOKENS,
+    Claim,
+    compare_token,
+    publish_rows,
+    refuse_missing_columns,
+    table_gone,
+)
 from batten.sinks.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -131,13 +138,7 @@ class PostgresDestination:
                     ).format(self._tokens)
                 )
             found = self._list_columns(connection, self._table)
-        missing = [name for name in schema.names if name not in found]
-        if missing:
-            raise RefusedError(
-                f"{self._target} has no column {missing[0]!r}.",
-                safe="Nothing was changed there.",
-                next="Add the column, or write to another table.",
-            )
+        refuse_missing_columns(self._target, schema, found)
 
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
         from psycopg import sql
@@ -154,20 +155,8 @@ class PostgresDestination:
                 ).format(self._tokens)
                 found = dict(connection.execute(query, (dataset, self._sink.table)).fetchall())
         if found and not has_table:
-            raise InconsistentError(
-                f"{self._target} is gone, and batches were published there.",
-                safe="Nothing was changed; every batch is kept in the ledger.",
-                next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
-                f"from {TOKENS} and move the record in deliveries/ away, then run again.",
-            )
-        return [
-            Held.ABSENT
-            if token.batch not in found
-            else Held.SAME
-            if found[token.batch] == token.digest
-            else Held.OTHER
-            for token in tokens
-        ]
+            raise table_gone(self._target, dataset)
+        return [compare_token(token, found.get(token.batch)) for token in tokens]
 
     def publish(self, staged: Staged) -> Published:
         import psycopg

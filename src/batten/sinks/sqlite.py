@@ -13,10 +13,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.errors import RefusedError, StorageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged
-from batten.sinks.tables import TOKENS, Claim, publish_rows
+from batten.sinks.tables import (
+    TOKENS,
+    Claim,
+    compare_token,
+    publish_rows,
+    refuse_missing_columns,
+    table_gone,
+)
 from batten.storage.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -82,13 +89,7 @@ class SqliteDestination:
                 "digest TEXT NOT NULL, outcomes TEXT NOT NULL, "
                 "PRIMARY KEY (dataset, target, batch))"
             )
-        missing = [name for name in schema.names if name not in self._find_columns()]
-        if missing:
-            raise RefusedError(
-                f"{self._target} has no column {missing[0]!r}.",
-                safe="Nothing was changed there.",
-                next="Add the column, or write to another table.",
-            )
+        refuse_missing_columns(self._target, schema, self._find_columns())
 
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
         if not os.path.exists(self._sink.path) or not tokens:
@@ -105,20 +106,8 @@ class SqliteDestination:
                 ).fetchall()
             )
         if found and not self._find_columns():
-            raise InconsistentError(
-                f"{self._target} is gone, and batches were published there.",
-                safe="Nothing was changed; every batch is kept in the ledger.",
-                next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
-                f"from {TOKENS} and move the record in deliveries/ away, then run again.",
-            )
-        return [
-            Held.ABSENT
-            if token.batch not in found
-            else Held.SAME
-            if found[token.batch] == token.digest
-            else Held.OTHER
-            for token in tokens
-        ]
+            raise table_gone(self._target, dataset)
+        return [compare_token(token, found.get(token.batch)) for token in tokens]
 
     def publish(self, staged: Staged) -> Published:
         with self._translated("Publishing"), self._transaction() as connection:

@@ -9,13 +9,14 @@ a client that is gone without a word while it sends rows would hold it, for hour
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
+from batten.errors import InconsistentError, RefusedError
 from batten.model.outcomes import decode_outcomes
-from batten.model.tokens import Published, Token
+from batten.model.tokens import Held, Published, Token
 from batten.model.words import Outcome
 from batten.sinks.base import Staged, other_content
 
@@ -45,6 +46,34 @@ class Transaction(Protocol):
     def claim(self, staged: Staged, had: Claim | None) -> bool:
         """Put the token in the place of what was found; False where that is not there any more."""
         ...
+
+
+def compare_token(token: Token, digest: str | None) -> Held:
+    """How the token compares with the digest of the same batch in the database."""
+    if digest is None:
+        return Held.ABSENT
+    return Held.SAME if digest == token.digest else Held.OTHER
+
+
+def table_gone(target: str, dataset: str) -> InconsistentError:
+    """For a table that is not there, although its tokens are."""
+    return InconsistentError(
+        f"{target} is gone, and batches were published there.",
+        safe="Nothing was changed; every batch is kept in the ledger.",
+        next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
+        f"from {TOKENS} and move the record in deliveries/ away, then run again.",
+    )
+
+
+def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[str]) -> None:
+    """Raises `RefusedError` where the table of these columns can't take all of a row."""
+    missing = [name for name in schema.names if name not in columns]
+    if missing:
+        raise RefusedError(
+            f"{target} has no column {missing[0]!r}.",
+            safe="Nothing was changed there.",
+            next="Add the column, or write to another table.",
+        )
 
 
 def publish_rows(transaction: Transaction, staged: Staged, target: str) -> Published:
