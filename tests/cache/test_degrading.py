@@ -197,3 +197,52 @@ def test_errors_are_not_kept(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         cache.get_or_compute("key", lambda: 1 / 0)
     assert cache.get_or_compute("key", lambda: 2) == 2
+
+
+class Fragile:
+    """A value that can be pickled, and not always unpickled."""
+
+    is_broken = False
+
+    def __reduce__(self) -> tuple[Callable[[], Fragile], tuple[()]]:
+        return (make_fragile, ())
+
+
+def make_fragile() -> Fragile:
+    if Fragile.is_broken:
+        raise ImportError("no module of that name")
+    return Fragile()
+
+
+def test_a_value_that_can_not_be_unpickled_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+
+    async def compute() -> Fragile:
+        return Fragile()
+
+    cache.get_or_compute("key", Fragile)
+    monkeypatch.setattr(Fragile, "is_broken", True)
+    assert isinstance(cache.get_or_compute("key", Fragile), Fragile)
+    assert isinstance(asyncio.run(cache.get_or_await("key", compute)), Fragile)
+    assert "no module of that name" in caplog.text
+    assert cache.statistics().process.failures > 0
+    monkeypatch.setattr(Fragile, "is_broken", False)
+    hits = cache.statistics().process.hits
+    cache.get_or_compute("key", Fragile)
+    assert cache.statistics().process.hits == hits + 1, "what others can use stays"
+
+
+def test_a_disk_that_takes_only_a_part_keeps_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    use(cache)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        assert cache.get_or_compute("large", lambda: b"x" * 100_000) == b"x" * 100_000
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    counts = cache.statistics().process
+    assert (counts.publish_failures, counts.failures) == (1, 1)
+    assert cache.get_or_compute("large", lambda: b"y") == b"y"

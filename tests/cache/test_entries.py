@@ -291,3 +291,11 @@ def test_what_a_power_cut_tore_is_never_served(
             assert read(entry.path) == CONTENT
             hits += entry.is_hit
     assert 0 < hits < rounds
+
+
+def test_all_files_are_read_at_once(cache: Cache) -> None:
+    for _ in range(2):
+        with cache.get_or_create("key", Build()) as entry:
+            assert entry.read_files() == CONTENT
+    with pytest.raises(UsageError, match="closed"):
+        entry.read_files()

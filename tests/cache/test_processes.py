@@ -12,6 +12,8 @@ import pytest
 
 from batten.cache.cache import Cache
 from batten.cache.inspection import clean_cache, verify_cache
+from batten.model.cache_names import CacheLayout
+from batten.storage.held import lock_file
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -215,3 +217,70 @@ def test_counts_are_kept_when_processes_have_ended(start: Start, tmp_path: Path)
     assert len(files) <= 2, "those that ended are one file"
     assert cache.statistics().total.builds == 5
     assert cache.statistics().total.hits == total.hits
+
+
+def statistics_of(path: Path) -> Path:
+    return Path(CacheLayout(str(path)).statistics)
+
+
+def let_sweep(path: Path) -> None:
+    """The next who keeps something sweeps."""
+    os.utime(CacheLayout(str(path)).swept, (1, 1))
+
+
+def test_a_process_that_only_begins_to_count_has_not_ended(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    cache.get_or_create("key", fill).close()
+    beginning = statistics_of(cache.path) / "counts.host-1-ab"
+    given_up = statistics_of(cache.path) / "counts.host-2-cd"
+    beginning.touch()
+    given_up.touch()
+    os.utime(given_up, (1, 1))
+    let_sweep(cache.path)
+    cache.get_or_create("other", fill).close()
+    assert beginning.exists()
+    assert not given_up.exists()
+
+
+def test_one_process_sweeps_at_a_time(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    cache.get_or_create("key", fill).close()
+    ended = statistics_of(cache.path) / "counts.host-1-ab"
+    ended.write_bytes(bytes(8))
+    let_sweep(cache.path)
+    sweeping = lock_file(CacheLayout(str(cache.path)).swept, should_wait=False)
+    assert sweeping is not None
+    cache.get_or_create("other", fill).close()
+    assert ended.exists()
+    sweeping.release()
+    cache.get_or_create("third", fill).close()
+    assert not ended.exists()
+
+
+def test_what_ended_processes_held_over_budget_is_told_no_more(
+    start: Start, tmp_path: Path
+) -> None:
+    holding = start(
+        """
+        import sys
+        from batten.cache.cache import Cache
+
+        def fill(folder):
+            (folder / "data").write_text("x")
+
+        cache = Cache("cache", max_bytes=20000, disk_free_min=0)
+        entries = [cache.get_or_create(key, fill) for key in "ab"]
+        print("holding", flush=True)
+        sys.stdin.read()
+        """
+    )
+    assert holding.stdout.readline() == "holding\n"
+    cache = Cache(tmp_path / "cache", max_bytes=None, disk_free_min=0)
+    assert cache.statistics().total.held_over_budget > 0
+    holding.kill()
+    holding.wait(timeout=60)
+    assert cache.statistics().total.held_over_budget == 0
+    let_sweep(cache.path)
+    cache.get_or_create("other", fill).close()
+    assert cache.statistics().total.held_over_budget == 0
+    assert cache.statistics().total.builds == 3

@@ -20,9 +20,9 @@ from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, Identity
-from batten.cache.making import FolderMaking, Made, Making, ValueMaking, load_value
+from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.place import default_folder, is_disabled, observe_boot
-from batten.cache.store import Opened, Store
+from batten.cache.store import Store
 from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
@@ -109,12 +109,10 @@ class Cache:
 
     def get(self, key: Any, *, should_check: bool = False) -> CacheEntry | None:
         """The entry of this key, to be used in a `with` block, or None where there is none."""
+        making = FolderMaking(_build_nothing, self._let_go)
         identity = None if self._is_off else self._identify(key, FolderMaking)
-        opened = self._find(identity, should_check) if identity is not None else None
-        if opened is None:
-            return None
-        held = opened.held
-        return CacheEntry(Path(opened.files), is_hit=True, close=lambda: self._let_go(held))
+        found = self._find(identity, making, should_check) if identity is not None else None
+        return None if found is None else found[0]
 
     def get_or_compute(self, key: Any, compute: Callable[[], Result]) -> Result:
         """The value of this key; `compute()` where there is none. It is pickled to be kept:
@@ -127,14 +125,13 @@ class Cache:
         if self._is_off:
             return await compute()
         identity = self._identify(key, ValueMaking)
-        opened = self._find(identity, False) if identity is not None else None
-        if opened is not None:
-            found = load_value(opened)
-            if found is not None:
-                return cast(Result, found[0])
+        if identity is None:
+            return await compute()
+        found = self._find(identity, ValueMaking(lambda: None), False)
+        if found is not None:
+            return cast(Result, found[0])
         made = await compute()
-        if identity is not None:
-            self._work(identity, ValueMaking(lambda: made), False)
+        self._work(identity, ValueMaking(lambda: made), False)
         return made
 
     def memo(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -159,19 +156,19 @@ class Cache:
         identity = None if self._is_off else self._identify(key, type(making))
         if identity is None:
             return making.apart()
-        opened = self._find(identity, should_check)
-        if opened is not None:
-            return making.taken(opened, is_hit=True)
-        return self._work(identity, making, should_check)
+        found = self._find(identity, making, should_check)
+        return self._work(identity, making, should_check) if found is None else found[0]
 
-    def _find(self, identity: Identity, should_check: bool) -> Opened | None:
-        opened = None
+    def _find(
+        self, identity: Identity, making: Making[Made], should_check: bool
+    ) -> tuple[Made] | None:
+        found = None
         try:
-            opened = self._store.find(identity.digest, should_check=should_check)
-        except OSError as error:
+            found = making.find(self._store, identity.digest, should_check=should_check)
+        except (OSError, Strange) as error:
             self._degrade(error)
-        self._counter.add("misses" if opened is None else "hits")
-        return opened
+        self._counter.add("misses" if found is None else "hits")
+        return found
 
     def _identify(self, key: Any, kind: type) -> Identity | None:
         """None where the machine does not let it be known. The two kinds of entries have keys of
@@ -198,15 +195,15 @@ class Cache:
         """Under the key's lock."""
         key = identity.digest
         try:
-            opened = self._store.find(key, should_check=should_check)
-            if opened is not None:
-                return making.taken(opened, is_hit=True)
+            found = making.find(self._store, key, should_check=should_check)
+            if found is not None:
+                return found[0]
             aside = self._store.set_aside(key)
             if aside is not None:
                 self._counter.add("set_aside")
                 self._budget.forget(aside)
             draft = Draft(self._layout, key, has_files=making.has_files)
-        except OSError as error:
+        except (OSError, Strange) as error:
             self._degrade(error)
             return making.apart()
         self._counter.add("builds")
@@ -248,11 +245,11 @@ class Cache:
                 sweep_if_due(self._layout, self._counter)
             return making.kept(draft, f"{final}/{FILES}")
         if publication is Publication.OCCUPIED:
-            with suppress(OSError):
-                opened = self._store.find(key, should_check=should_check)
-                if opened is not None:
+            with suppress(OSError, Strange):
+                found = making.find(self._store, key, should_check=should_check, is_hit=False)
+                if found is not None:
                     draft.discard()
-                    return making.taken(opened, is_hit=False)
+                    return found[0]
         self._counter.add("publish_failures")
         return making.private(draft)
 
@@ -309,6 +306,10 @@ class Cache:
         if not self._has_warned:
             self._has_warned = True
             _log.warning("cache %s: %s", self._layout.root, what)
+
+
+def _build_nothing(folder: Path) -> None:
+    """For who only looks."""
 
 
 def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None:

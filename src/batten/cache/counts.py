@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from batten.model.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.records import Unreadable, decode_record, encode_record
@@ -43,13 +44,20 @@ class Counts:
     held_over_budget: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        """Both together."""
-        return Counts(**{each: getattr(self, each) + getattr(other, each) for each in NAMES})
+        """Both together. What is held over the budget, all see; so it is not added up."""
+        both = {each: getattr(self, each) + getattr(other, each) for each in NAMES}
+        both["held_over_budget"] = max(self.held_over_budget, other.held_over_budget)
+        return Counts(**both)
+
+    def at_end(self) -> Counts:
+        """What is left of them when the process has ended: it holds nothing any more."""
+        return replace(self, held_over_budget=0)
 
 
 NAMES = tuple(each.name for each in fields(Counts))
 """In the order of a process's file. New ones come last: who knows fewer reads only those."""
 
+_BEGINNING_SECONDS = 3600.0
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _SIZE = 8 * len(NAMES)
 
@@ -115,20 +123,21 @@ def load_total(layout: CacheLayout) -> Counts:
     for name in _names(layout):
         if name not in total.merged:
             with suppress(OSError):
-                counts = counts.plus(_load(f"{layout.statistics}/{name}"))
+                found = _load(f"{layout.statistics}/{name}")
+                counts = counts.plus(found.at_end() if _has_ended(layout, name) else found)
     return counts
 
 
 def merge_ended(layout: CacheLayout) -> None:
     """Add the counts of processes that have ended to the total, and delete their files. May be
-    killed anywhere: nothing is counted twice."""
+    killed anywhere: nothing is counted twice. One process at a time may do it."""
     total = _load_ended(layout)
     present = _names(layout)
     merged = [name for name in total.merged if name in present]
     counts = _as_counts(total.counts)
     ended = [name for name in present if name not in merged and _has_ended(layout, name)]
     for name in ended:
-        counts = counts.plus(_load(f"{layout.statistics}/{name}"))
+        counts = counts.plus(_load(f"{layout.statistics}/{name}").at_end())
     if ended:
         merged += ended
         data = encode_record(Total(counts=dict(vars(counts)), merged=merged))
@@ -147,7 +156,7 @@ def _load_ended(layout: CacheLayout) -> Total:
 
 def _as_counts(counts: dict[str, int]) -> Counts:
     """An earlier batten may not have counted all; a later one may count more."""
-    return Counts(**{name: counts[name] for name in NAMES if name in counts})
+    return Counts(**{name: counts[name] for name in NAMES if name in counts}).at_end()
 
 
 def _load(path: str) -> Counts:
@@ -166,8 +175,13 @@ def _names(layout: CacheLayout) -> list[str]:
 
 
 def _has_ended(layout: CacheLayout, name: str) -> bool:
+    """A file is locked before anything is written to it; until then its process is given time."""
+    path = f"{layout.statistics}/{name}"
     try:
-        held = open_held(f"{layout.statistics}/{name}")
+        status = os.stat(path)
+        if not status.st_size and time.time() - status.st_mtime < _BEGINNING_SECONDS:
+            return False
+        held = open_held(path)
     except FileNotFoundError:
         return False
     try:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from batten.errors import UsageError
+from batten.storage import folders
+
 
 class CacheEntry:
     """A folder that is not to be written to, and stays until `close`, or the end of `with`.
@@ -20,6 +23,17 @@ class CacheEntry:
         self.is_hit = is_hit
         self._close: Callable[[], None] | None = close
         self._process = os.getpid()
+
+    def read_files(self) -> dict[str, bytes]:
+        """The content of every file, by its name relative to `path`, with `/`; in no order. Quicker
+        than opening each by its path. Raises `UsageError` after `close`."""
+        if self._close is None:
+            raise UsageError(
+                f"{self!r} was closed: its files may be gone.",
+                safe="Nothing was read.",
+                next="Read within the `with` block.",
+            )
+        return folders.read_files(str(self.path))
 
     def close(self) -> None:
         """Say that it is no longer in use. May be repeated. In a forked process it does nothing:

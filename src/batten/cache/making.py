@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
-from batten.cache.store import Opened
+from batten.cache.store import Store
 from batten.storage import folders
 from batten.storage.folders import Strange
 from batten.storage.held import Held
@@ -37,10 +37,18 @@ _OF_THE_MACHINE = frozenset(
 
 
 class Making(Protocol[Made]):
-    """One entry on its way. First `fill`, then `seal`; then `kept` when it was published, or
-    `private` when that was not possible. `taken` is for an entry that is there already."""
+    """One entry on its way. `find` takes what is there. Where that is nothing: first `fill`, then
+    `seal`; then `kept` when it was published, or `private` when that was not possible. `apart` does
+    without the cache."""
 
     has_files: bool
+
+    def find(
+        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+    ) -> tuple[Made] | None:
+        """The one that is kept, or None. Raises `Strange` for one that is whole and can't be used
+        here."""
+        ...
 
     def fill(self, draft: Draft) -> None: ...
 
@@ -51,8 +59,6 @@ class Making(Protocol[Made]):
     def kept(self, draft: Draft, files: str) -> Made: ...
 
     def private(self, draft: Draft) -> Made: ...
-
-    def taken(self, opened: Opened, *, is_hit: bool) -> Made: ...
 
     def apart(self) -> Made: ...
 
@@ -70,6 +76,15 @@ class FolderMaking:
         self._build = build
         self._let_go = let_go
 
+    def find(
+        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+    ) -> tuple[CacheEntry] | None:
+        opened = store.find(key, should_check=should_check)
+        if opened is None:
+            return None
+        held = opened.held
+        return (CacheEntry(Path(opened.files), is_hit=is_hit, close=lambda: self._let_go(held)),)
+
     def fill(self, draft: Draft) -> None:
         self._build(Path(draft.files))
 
@@ -81,10 +96,6 @@ class FolderMaking:
 
     def private(self, draft: Draft) -> CacheEntry:
         return CacheEntry(Path(draft.files), is_hit=False, close=draft.discard)
-
-    def taken(self, opened: Opened, *, is_hit: bool) -> CacheEntry:
-        held = opened.held
-        return CacheEntry(Path(opened.files), is_hit=is_hit, close=lambda: self._let_go(held))
 
     def apart(self) -> CacheEntry:
         folder = tempfile.mkdtemp(prefix="batten-")
@@ -109,6 +120,17 @@ class ValueMaking:
         self._compute = compute
         self._value: Any = None
 
+    def find(
+        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+    ) -> tuple[Any] | None:
+        body = store.find_value(key)
+        if body is None:
+            return None
+        try:
+            return (pickle.loads(body),)
+        except Exception as error:  # whatever unpickling runs
+            raise Strange(f"a value can't be unpickled: {error}") from error
+
     def fill(self, draft: Draft) -> None:
         self._value = self._compute()
 
@@ -128,25 +150,11 @@ class ValueMaking:
         draft.discard()
         return self._value
 
-    def taken(self, opened: Opened, *, is_hit: bool) -> Any:
-        found = load_value(opened)
-        return self.apart() if found is None else found[0]
-
     def apart(self) -> Any:
         return self._compute()
 
     def is_of_cache(self, error: OSError, draft: Draft) -> bool:
         return False
-
-
-def load_value(opened: Opened) -> tuple[Any] | None:
-    """The value alone, and the entry let go; None where it can't be had from what was kept."""
-    with suppress(OSError):
-        opened.held.release()
-    try:
-        return (pickle.loads(opened.body),)
-    except Exception:  # noqa: BLE001 - whatever unpickling runs; the value is made anew
-        return None
 
 
 def _remove(folder: str) -> None:

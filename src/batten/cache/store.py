@@ -22,7 +22,7 @@ from batten.model.manifests import (
 )
 from batten.model.records import Unreadable
 from batten.storage import folders
-from batten.storage.held import Held, open_held
+from batten.storage.held import READ, Held, open_held
 from batten.storage.publishing import fresh_name
 
 CLOCK_NANOSECONDS = 60_000_000_000
@@ -36,10 +36,9 @@ _TRIES = 20
 
 @dataclass(slots=True)
 class Opened:
-    """An entry that is held. `body` is the value, where it is one; `files` the folder of files."""
+    """An entry that is held; `files` is its folder of files, if it is none of a value."""
 
     held: Held
-    body: bytes
     files: str
 
 
@@ -84,33 +83,45 @@ class Store:
         self, key: str, folder: str, held: Held, status: os.stat_result, should_check: bool
     ) -> Opened | None:
         files = f"{folder}/{FILES}"
-        body = b""
         known = self._known.get(key)
         try:
             seen = (status.st_ino, os.stat(files).st_mtime_ns) if known is not None else None
             if seen is None or seen != known or should_check:
-                found = self._read(key, held, status, files, should_check)
-                if found is None:
-                    return None
-                body = found
+                self._look_through(key, held, status, files, should_check)
         except (Unreadable, FileNotFoundError, NotADirectoryError):
             return None
-        now = time.time_ns()
-        if not 0 <= now - status.st_mtime_ns < CLOCK_NANOSECONDS:
-            with suppress(OSError):
-                folders.set_time(held.descriptor, now)
-        return Opened(held, body, files)
+        _tell_time(held.descriptor, status)
+        return Opened(held, files)
 
-    def _read(
+    def find_value(self, key: str) -> bytes | None:
+        """The value, None where there is none that can be used. It need not be held: it is read
+        whole, from a file that nobody changes, and its digest is always checked."""
+        try:
+            descriptor = os.open(f"{self.layout.entry(key)}/{MANIFEST}", READ)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            status = os.fstat(descriptor)
+            manifest, body = decode_manifest(folders.read_open(descriptor, status.st_size))
+            check_body(manifest, body)
+            _tell_time(descriptor, status)
+        except Unreadable:
+            return None
+        finally:
+            os.close(descriptor)
+        return body if manifest.is_value else None
+
+    def _look_through(
         self, key: str, held: Held, status: os.stat_result, files: str, should_check: bool
-    ) -> bytes | None:
-        """The body, of an entry that is in order. Raises `Unreadable`."""
-        manifest, body = decode_manifest(os.pread(held.descriptor, status.st_size + 1, 0))
+    ) -> None:
+        """Raises `Unreadable` where the entry is not in order."""
+        manifest, body = decode_manifest(folders.read_open(held.descriptor, status.st_size))
         if manifest.is_value:
-            return check_body(manifest, body)
+            check_body(manifest, body)
+            return
         changed = os.stat(files).st_mtime_ns
         if len(os.listdir(files)) != manifest.top_names or not manifest.top_names:
-            return None
+            raise Unreadable("files are missing, or too many")
         if should_check:
             _check(manifest, body, files)
         elif manifest.boot != self.boot or not self.boot:
@@ -118,7 +129,6 @@ class Store:
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
         self._known[key] = (status.st_ino, changed)
-        return body
 
     def _check_once(self, key: str, manifest: Manifest, body: bytes, files: str) -> None:
         mark = self.layout.checked_mark(self.boot, key) if self.boot else ""
@@ -154,6 +164,14 @@ class Store:
         finally:
             if held is not None:
                 held.release()
+
+
+def _tell_time(descriptor: int, status: os.stat_result) -> None:
+    """Of this use, where the last that was told is a while ago."""
+    now = time.time_ns()
+    if not 0 <= now - status.st_mtime_ns < CLOCK_NANOSECONDS:
+        with suppress(OSError):
+            folders.set_time(descriptor, now)
 
 
 def _check(manifest: Manifest, body: bytes, files: str) -> None:

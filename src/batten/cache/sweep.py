@@ -29,7 +29,7 @@ from batten.model.cache_names import (
     is_key,
 )
 from batten.storage import folders
-from batten.storage.held import open_held
+from batten.storage.held import lock_file, open_held
 
 _SWEEP_SECONDS = 3600.0
 _HOUR_SECONDS = 3600.0
@@ -68,15 +68,19 @@ class Leftover:
 
 
 def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
-    """Remove what is left over, if nobody did so within the last hour."""
+    """Remove what is left over, if nobody did so within the last hour, or is about it now."""
     with suppress(FileNotFoundError):
         if 0 <= time.time() - os.stat(layout.swept).st_mtime < _SWEEP_SECONDS:
             return
-    with suppress(FileExistsError):
-        folders.write_new(layout.swept, b"")
-    folders.set_time(layout.swept, time.time_ns())
-    remove_leftovers(list(find_leftovers(layout)), counter)
-    merge_ended(layout)
+    held = lock_file(layout.swept, should_wait=False)
+    if held is None:
+        return
+    try:
+        folders.set_time(held.descriptor, time.time_ns())
+        remove_leftovers(list(find_leftovers(layout)), counter)
+        merge_ended(layout)
+    finally:
+        held.release()
 
 
 def find_leftovers(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batten.model.cache_names import CACHE_FORMAT
-from batten.model.records import Unreadable, decode_record, encode_record
+from batten.model.records import Unreadable, decode_record, encode_record, open_record
 
 BLOCK_BYTES = 4096
 """What a file or a folder takes on disk is counted in blocks of so many bytes."""
@@ -22,6 +22,11 @@ _LINE_BYTES = 512
 
 SIZE_BYTES = 64
 """So much of a manifest tells the size of its entry."""
+
+_USUAL = re.compile(
+    rb'\{"size": (\d+), "is_value": (true|false), "top_names": (\d+), "boot": "([0-9a-f-]*)", '
+    rb'"body_size": (\d+), "body_digest": "([0-9a-f]{64})", "format_version": %d\}' % CACHE_FORMAT
+)
 
 _SIZE = re.compile(rb'\{"size": (\d+),')
 
@@ -88,10 +93,26 @@ def _encode(body: bytes, blocks: int, boot: str, *, is_value: bool, top_names: i
 def decode_manifest(data: bytes) -> tuple[Manifest, bytes]:
     """The first line, and the body unchecked. Raises `Unreadable`."""
     head, newline, body = data.partition(b"\n")
-    manifest = decode_record(Manifest, head + newline)
+    manifest = _decode_head(head + newline)
     if len(body) != manifest.body_size:
         raise Unreadable(f"{len(body)} bytes follow the first line, not {manifest.body_size}")
     return manifest, body
+
+
+def _decode_head(line: bytes) -> Manifest:
+    """The same as decoding the record, in a third of the time for one in its usual form."""
+    found = _USUAL.fullmatch(open_record(line))
+    if found is None:
+        return decode_record(Manifest, line)
+    size, is_value, top_names, boot, body_size, body_digest = found.groups()
+    return Manifest(
+        size=int(size),
+        is_value=is_value == b"true",
+        top_names=int(top_names),
+        boot=boot.decode(),
+        body_size=int(body_size),
+        body_digest=body_digest.decode(),
+    )
 
 
 def check_body(manifest: Manifest, body: bytes) -> bytes:

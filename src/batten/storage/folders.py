@@ -22,7 +22,9 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 17
+"""So much of a file is read at a time: what is digested is then still near the processor."""
+
 _WRITABLE_BITS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -85,14 +87,63 @@ def write_new(path: str, data: bytes) -> None:
 def map_over(descriptor: int, name: str, data: bytes) -> memoryview:
     """The memory of an open file that holds `data` now; what is written there outlives the process,
     though not a power cut. Its room on the disk is taken at once."""
-    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+    steps.do("file.write", name, _write_over, descriptor, data)
     return memoryview(mmap.mmap(descriptor, len(data)))
 
 
 def rewrite(descriptor: int, name: str, data: bytes) -> None:
     """Put `data` in the place of what an open file holds. It may be torn by a crash."""
-    steps.do("file.write", name, os.pwrite, descriptor, data, 0)
+    steps.do("file.write", name, _write_over, descriptor, data)
     steps.do("file.cut", name, os.ftruncate, descriptor, len(data))
+
+
+def _write_over(descriptor: int, data: bytes) -> None:
+    """All of it: the kernel takes less where the disk is nearly full, or the data is huge."""
+    view = memoryview(data)
+    count = 0
+    while count < len(view):
+        count += os.pwrite(descriptor, view[count:], count)
+
+
+def read_open(descriptor: int, size: int) -> bytes:
+    """An open file from its start; `size` is what it has, as far as is known."""
+    data = os.pread(descriptor, size + 1, 0)
+    while 0 < len(data) < size:
+        # The kernel gives no more than 2 GiB at a time.
+        more = os.pread(descriptor, size - len(data), len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def read_files(folder: str) -> dict[str, bytes]:
+    """All files in the folder and its folders, by relative name; in no order."""
+    found: dict[str, bytes] = {}
+    _read_files(folder, "", None, found)
+    return found
+
+
+def _read_files(path: str, prefix: str, above: int | None, found: dict[str, bytes]) -> None:
+    folder = os.open(path, _READ_FOLDER, dir_fd=above)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    _read_files(name, f"{prefix}{name}/", folder, found)
+                else:
+                    found[prefix + name] = _read_file(name, folder)
+    finally:
+        os.close(folder)
+
+
+def _read_file(name: str, folder: int) -> bytes:
+    descriptor = os.open(name, _READ, dir_fd=folder)
+    try:
+        return read_open(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
 def set_time(target: str | int, nanoseconds: int) -> None:
