@@ -15,7 +15,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -67,7 +67,14 @@ class Registry:
         return min(name for name in spelled if make_slug(name) == entity)
 
     def encode(self) -> str:
-        return json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        """A line for each document, and the whole is JSON. It is made anew with each change, so by
+        the quick encoder, which knows no indentation."""
+        encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+        documents = ",\n".join(
+            f"{encode(name)}: {encode(vars(entry))}"
+            for name, entry in sorted(self.documents.items())
+        )
+        return f'{{"departed": {encode(self.departed)},\n"documents": {{\n{documents}\n}}}}\n'
 
 
 class Library:

@@ -19,8 +19,9 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.system_calls import Kind
 from batten.inspect.verify import verify
 
 Folder = Any
@@ -210,6 +211,23 @@ def test_other_formats(job: Folder) -> None:
     assert pq.read_table(job.path / "out.parquet")["a"].to_pylist() == [1, 2, 3, 4, 5]
     pq.write_table(pa.table({"a": [9]}), job.path / "many/part-1.parquet")
     assert "table many changed" in job.run().told[0]
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+def test_a_table_is_digested_once_and_read_once(tables: Folder) -> None:
+    refunds = tables.path / "in/refunds_1.csv"
+    refunds.write_text("refund,merchant\n" + "1,7\n" * 10_000)
+    size = refunds.stat().st_size
+    run = run_traced(
+        [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet"],
+        folders=[tables.path / "in"],
+        kinds=frozenset({Kind.READ}),
+        working_folder=tables.path,
+    )
+    assert run.returncode == 0, run.stderr
+    read = [call.result for call in run.calls if call.path.endswith("refunds_1.csv")]
+    # Whether it can be read is tried with the first of it.
+    assert 2 * size <= sum(each or 0 for each in read) < 3 * size
 
 
 KILLS: list[MakeFault] = [KillBefore, KillAfter]

@@ -18,7 +18,7 @@ import pytest
 from batten.errors import StorageError
 from batten.model.names import find_staging_owner
 from batten.storage import publishing, steps
-from batten.storage.local import LocalStorage, write_all
+from batten.storage.local import HURRY_BYTES, LocalStorage, write_all
 from batten.storage.publishing import fresh_name
 
 
@@ -229,3 +229,9 @@ def test_a_fresh_name_tells_its_owner_and_is_fresh() -> None:
     assert len(names) == 100
     owner = find_staging_owner(names.pop().removeprefix("staging/"))
     assert owner == (os.uname().nodename, os.getpid())
+
+
+def test_a_large_file_that_is_hurried_to_the_disk_holds_what_was_given(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * (HURRY_BYTES // 2 + 1) for number in range(5)]
+    LocalStorage(tmp_path).stage("x", iter(pieces), is_synced=True)
+    assert (tmp_path / "x").read_bytes() == b"".join(pieces)

@@ -328,7 +328,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         fingerprint=dataset.fingerprint,
         batch_size=batch_size,
         key_column=settings.key_column,
-        source=next(iter(context.pipeline.source.identity.values()), ""),
+        source=dataset.fingerprint.parts.get("source", ""),
         sink=context.pipeline.sink_kind,
         parameters=dict(context.options.parameters),
         next=context.options.next_command,
