@@ -1,28 +1,22 @@
 """A call over HTTP for each item."""
 
-import httpx
+import aiohttp
 
 import batten
 
 
-class Ask:
-    def __init__(self, port: int) -> None:
-        unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx.AsyncClient(limits=unlimited, timeout=600, trust_env=False)
-        self._address = f"http://127.0.0.1:{port}"
-
-    async def ask(self, item: int) -> dict[str, object]:
-        reply = await self._client.get(f"{self._address}/{item}")
-        return {"answer": reply.json()["answer"]}
-
-
 def pipeline(port: int, calls: int, concurrency: int) -> object:
-    class AskHere(Ask):
+    class Ask:
         def __init__(self) -> None:
-            super().__init__(port)
+            # No limit of its own: the step bounds the calls in flight, as in calls_by_hand.py.
+            self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
         async def __call__(self, item: int) -> dict[str, object]:
-            return await self.ask(item)
+            async with self._client.get(f"http://127.0.0.1:{port}/{item}") as reply:
+                return {"answer": (await reply.json())["answer"]}
 
-    made = batten.from_range(calls).map(AskHere, concurrency=concurrency, version="1")
+        async def aclose(self) -> None:
+            await self._client.close()
+
+    made = batten.from_range(calls).map(Ask, concurrency=concurrency, version="1")
     return made.write_parquet("calls")

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-import httpx
+import aiohttp
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,16 +11,14 @@ import pyarrow.parquet as pq
 async def ask_all(port: int, calls: int, concurrency: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = [{} for _ in range(calls)]
     places = asyncio.Semaphore(concurrency)
-    unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with (
-        httpx.AsyncClient(limits=unlimited, timeout=600, trust_env=False) as client,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client,
         asyncio.TaskGroup() as group,
     ):
 
         async def ask(item: int) -> None:
-            async with places:
-                reply = await client.get(f"http://127.0.0.1:{port}/{item}")
-                rows[item] = {"answer": reply.json()["answer"]}
+            async with places, client.get(f"http://127.0.0.1:{port}/{item}") as reply:
+                rows[item] = {"answer": (await reply.json())["answer"]}
 
         for item in range(calls):
             group.create_task(ask(item))

@@ -4,6 +4,8 @@ import asyncio
 import sys
 from typing import Any
 
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
 
 class Answering(asyncio.Protocol):
     def __init__(self, seconds: float) -> None:
@@ -22,7 +24,7 @@ class Answering(asyncio.Protocol):
 
     def _answer(self, path: bytes) -> None:
         body = b'{"answer": "%s"}' % path
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        self._transport.write(HEAD % len(body) + body)
 
 
 async def serve(seconds: float) -> None:

@@ -250,3 +250,29 @@ def test_a_last_row_of_another_type_does_not_decide(endpoint: Endpoint, folder: 
     assert ended.exit_code == 3, ended.stderr
     assert [row["answer"] for row in folder.rows()] == [0, 1, 4, 9, 16]
     assert len(folder.quarantined()) == 15
+
+
+def test_what_a_class_holds_is_closed_at_the_end(
+    endpoint: Endpoint, make_folder: Callable[[str], Folder]
+) -> None:
+    """Where that fails it is told, and the run is as good as without it."""
+    for name, problem in (("closes", ""), ("fails", "the host is gone")):
+        folder = make_folder(name)
+        folder.write_job(f"""
+            from pathlib import Path
+
+            class Held(Ask):
+                async def aclose(self):
+                    await self.client.aclose()
+                    Path("closed").write_text(str(self.client.is_closed))
+                    if {problem!r}:
+                        raise OSError({problem!r})
+
+            pipeline = batten.from_range(5).map(Held, concurrency=2).write_parquet("out")
+        """)
+        ended = folder.run()
+        assert ended.exit_code == 0, ended.stderr
+        assert (folder.path / "closed").read_text() == "True"
+        assert [row["answer"] for row in folder.rows()] == [0, 1, 4, 9, 16]
+        assert problem in ended.stderr
+        assert ("Error" in ended.stderr) == bool(problem)

@@ -5,7 +5,7 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from batten.engine.rows import infer_table
+from batten.engine.rows import ITEM, build_tables_alike, infer_table
 from batten.engine.schema import Unfit
 
 COLUMNS = {
@@ -55,3 +55,39 @@ def test_columns_come_in_the_order_of_their_first_appearance() -> None:
 def test_rows_that_are_no_columns_say_why(rows: list[dict[object, object]], reason: str) -> None:
     with pytest.raises(Unfit, match=f"^{reason}"):
         infer_table(rows)  # type: ignore[arg-type]
+
+
+ALIKE = {
+    "one type a column": [({"a": 1, "b": "x"}, 4), ({"a": 2, "b": "y"}, 2), ({"a": 3, "b": ""}, 9)],
+    "other columns": [({"a": 1}, 0), ({"b": 1}, 1), ({"a": 2}, 2)],
+    "another order of columns": [({"a": 1, "b": 2}, 0), ({"b": 1, "a": 2}, 1)],
+    "nothing in a column": [({"a": 1}, 0), ({"a": None}, 1), ({"a": None}, 2)],
+    "integers and floats": [({"a": 1}, 0), ({"a": 0.5}, 1), ({"a": 2}, 2)],
+    "several rows an item": [({"a": 1}, 0), ({"a": 0.5}, 0), ({"a": 2}, 2)],
+    "one beyond 64 bits": [({"a": 1}, 0), ({"a": 2**63}, 1), ({"a": 2}, 2)],
+    "an empty row": [({}, 0), ({"a": 1}, 1), ({}, 2)],
+    "lists": [({"a": [1]}, 0), ({"a": ["x"]}, 1), ({"a": [2]}, 2)],
+}
+
+
+@pytest.mark.parametrize("rows", ALIKE.values(), ids=ALIKE)
+def test_rows_that_end_together_get_the_types_that_each_has_alone(
+    rows: list[tuple[dict[str, object], int]],
+) -> None:
+    together, unfitting = build_tables_alike([row for row, _ in rows], [item for _, item in rows])
+    alone = []
+    wrong = []
+    for wanted in dict.fromkeys(item for _, item in rows):
+        own = [row for row, item in rows if item == wanted]
+        tables, misfits = build_tables_alike(own, [wanted] * len(own))
+        alone += tables
+        wrong += misfits
+    assert len({table.schema for table in together}) == len(together)
+    assert {table.schema for table in together} == {table.schema for table in alone}
+    assert unfitting == wrong
+    for table in together:
+        parts = [each for each in alone if each.schema == table.schema]
+        assert table.equals(pa.concat_tables(parts))
+    assert sum(len(set(table.column(ITEM).to_pylist())) for table in together) == len(
+        {item for _, item in rows}
+    ) - len(wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -93,6 +94,8 @@ def execute(arguments: argparse.Namespace) -> int:
     # What the user's own code prints must not mix with the one JSON object.
     with contextlib.redirect_stdout(sys.stderr), _checks_told(arguments):
         job = load_job(arguments.job, parameters)
+        # Modules and the job stay until the end, so no collection of garbage need look at them.
+        gc.freeze()
         report = job.pipeline.run(
             jobs=arguments.jobs,
             resume=arguments.resume,

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from batten.engine.async_calls import AsyncChain
@@ -99,8 +100,10 @@ class AsyncBench:
         begun, since the run is to end."""
         if self._chain is None:
             self._chain = AsyncChain(self._job.steps, mark.draining)
+            mark.at_end(self._chain.close)
             self._reader = self._job.source.open()
             self._watching = asyncio.create_task(self._watch(mark.draining))
+        end = partial(self._end, own, mark)
         for number, item in enumerate(self._reader.read(wanted), own.task.start):
             place = await mark.take_place()
             if mark.draining.is_set() or own.error is not None:
@@ -108,7 +111,7 @@ class AsyncBench:
                 return number
             doing = asyncio.create_task(self._do(own, number, item, place))
             own.in_hand[doing] = place
-            doing.add_done_callback(lambda done: self._end(own, done, mark))
+            doing.add_done_callback(end)
         return own.task.stop
 
     async def _do(self, own: _Range, number: int, item: Any, place: SlotMark) -> None:
@@ -128,7 +131,7 @@ class AsyncBench:
         except Exception as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
 
-    def _end(self, own: _Range, done: asyncio.Task[None], mark: AsyncMark) -> None:
+    def _end(self, own: _Range, mark: AsyncMark, done: asyncio.Task[None]) -> None:
         mark.leave_place(own.in_hand.pop(done))
         own.check_over()
 

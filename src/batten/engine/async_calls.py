@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Sequence
 from typing import Any
 
 from batten.engine.calls import as_final, list_rows, pause_seconds_max, prepare_function
@@ -34,12 +34,18 @@ class AsyncCall:
             self._places = asyncio.Semaphore(step.calls_max)
             self._throttle = Throttle(step.limits or Limits(), step.calls_max)
 
-    async def run(self, value: Any, item: int, place: SlotMark) -> Any:
+    def run(self, value: Any, item: int, place: SlotMark) -> Awaitable[Any]:
         """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
         on, item number `item` of the plan is in hand. What was kept needs no place and no limit."""
         if self._kept is None:
-            return await self._run(value, item, place)
-        return await self._kept.get_or_await(value, lambda: self._run(value, item, place))
+            return self._run(value, item, place)
+        return self._kept.get_or_await(value, lambda: self._run(value, item, place))
+
+    async def close(self) -> None:
+        """Have the function's object close what it holds, if it has an `aclose`."""
+        aclose = getattr(self._function, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
     async def _run(self, value: Any, item: int, place: SlotMark) -> Any:
         attempt = 1
@@ -64,7 +70,15 @@ class AsyncCall:
         place.begin(item)
         error: BaseException | None = None
         try:
-            return await self._within_time(value)
+            if self._timeout_seconds is None:
+                return await self._once(value)
+            return await self._within_time(value, self._timeout_seconds)
+        except asyncio.CancelledError as caught:
+            error = caught
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the function cancelled itself") from None
         except BaseException as caught:
             error = caught
             raise
@@ -72,21 +86,15 @@ class AsyncCall:
             place.end()
             throttle.end(passed, error)
 
-    async def _within_time(self, value: Any) -> Any:
-        limit = asyncio.timeout(self._timeout_seconds)
+    async def _within_time(self, value: Any, seconds: float) -> Any:
+        limit = asyncio.timeout(seconds)
         try:
             async with limit:
                 return await self._once(value)
         except TimeoutError:
             if not limit.expired():
                 raise
-            seconds = self._timeout_seconds
             raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("the function cancelled itself") from None
 
     async def _once(self, value: Any) -> Any:
         made = self._function(value)
@@ -103,15 +111,22 @@ class AsyncChain:
     def __init__(self, steps: Sequence[Step], draining: asyncio.Event) -> None:
         self._calls = [AsyncCall(step, draining) for step in steps]
 
+    async def close(self) -> None:
+        for call in self._calls:
+            await call.close()
+
     async def run(self, value: Any, item: int, place: SlotMark) -> list[Any]:
         """What the steps make of the item: any number of values."""
         values = [value]
         for call in self._calls:
-            made = [(each, await call.run(each, item, place)) for each in values]
-            if call.kind == "map":
-                values = [result for _, result in made]
-            elif call.kind == "flat_map":
-                values = [row for _, rows in made for row in rows]
-            else:
-                values = [each for each, is_wanted in made if is_wanted]
+            made: list[Any] = []
+            for each in values:
+                result = await call.run(each, item, place)
+                if call.kind == "map":
+                    made.append(result)
+                elif call.kind == "flat_map":
+                    made += result
+                elif result:
+                    made.append(each)
+            values = made
         return values

@@ -98,6 +98,11 @@ class _ConstructedLater:
             self._made = construct(self._kind)
         return self._made(value)
 
+    async def aclose(self) -> None:
+        aclose = getattr(self._made, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
 
 def prepare_function(step: Step) -> Callable[..., Any]:
     """What is to be called for each item. Where results are kept, a class may never be needed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -78,6 +79,9 @@ def build_tables_alike(
     """Without a schema yet, tables of rows that ended in any order: one for all items whose rows
     have the very same types, so that what is pinned later does not depend on which ended together.
     """
+    if rows and _are_alike(rows):
+        with suppress(Unfit):
+            return [_with_items(infer_table(rows), items)], []
     alike: dict[pa.Schema, list[pa.Table]] = {}
     unfitting = []
     for item, own in _rows_by_item(rows, items):
@@ -195,6 +199,15 @@ def _is_uniform(rows: Sequence[dict[str, Any]]) -> bool:
         len(kinds := set(map(type, map(itemgetter(name), rows))) - {type(None)}) <= 1
         and kinds <= _PLAIN
         for name in first
+    )
+
+
+def _are_alike(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether any of the rows by itself would make the same columns as all of them."""
+    names = list(rows[0])
+    return all(list(row) == names for row in rows) and all(
+        len(kinds := set(map(type, map(itemgetter(name), rows)))) == 1 and kinds <= _PLAIN
+        for name in names
     )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -102,6 +102,7 @@ class _Run:
         self.draining = asyncio.Event()
         self.stopping = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.at_end: list[Callable[[], Awaitable[object]]] = []
         self.places = asyncio.Semaphore(len(marks.records))
         self.free = [SlotMark(record) for record in reversed(marks.records)]
         self.emit = emit
@@ -116,6 +117,13 @@ class _Run:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=STOP_SECONDS)
+        for function in self.at_end:
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await function()
+            except Exception as error:  # noqa: BLE001 - the user's code, and all work is done
+                told = {"message": "What was to be done at the end failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
 
     def begin(self, task_id: int, task: Any) -> None:
         doing = asyncio.get_running_loop().create_task(self._do(task_id, task))
@@ -173,6 +181,10 @@ class AsyncMark:
     def tell(self, value: Any) -> None:
         """The driver gets this before the task's end."""
         self._run.emit(Told(task_id=self._task_id, value=value))
+
+    def at_end(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Have this awaited when all work has ended or was cancelled."""
+        self._run.at_end.append(function)
 
     async def aside(self, function: Callable[..., Value], *arguments: Any) -> Value:
         """Run a function that does not await, in another thread. Once asked for it is done, even if
