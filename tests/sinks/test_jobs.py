@@ -102,9 +102,10 @@ def test_retried_items_are_added_or_refused(lab: Lab) -> None:
         run(job(lab), retry_quarantined=True)
         assert lab.read() == rows_of(10)
     else:
-        with pytest.raises(RefusedError):
-            run(job(lab), retry_quarantined=True)
+        with pytest.raises(RefusedError, match="can't take back or add to a batch"):
+            run(job(lab, 13), retry_quarantined=True)
         assert len(lab.read()) == 8
+        assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
 
 
 def test_a_batch_without_rows_is_remembered_too(lab: Lab) -> None:
@@ -119,6 +120,19 @@ def test_a_fresh_start_is_refused_where_rows_would_stay(lab: Lab) -> None:
         run(job(lab, function=other_name), fresh=True)
     assert lab.read() == rows_of(10)
     assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
+
+
+def test_a_fresh_start_is_possible_when_all_was_let_go_of(lab: Lab) -> None:
+    run(job(lab))
+    lab.drop()
+    lab.forget()
+    with pytest.raises(RefusedError, match="old dataset") as refused:
+        run(job(lab, function=other_name), fresh=True)
+    (record,) = (lab.folder / "rows.batten" / "deliveries").iterdir()
+    assert refused.value.next.endswith(f"move {record} away.")
+    record.rename(lab.folder / "moved.json")
+    run(job(lab, function=other_name), fresh=True)
+    assert lab.read() == [{"key": number, "name": f"other{number}"} for number in range(10)]
 
 
 @pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,59 @@ def test_other_sinks_get_what_the_tree_took(tmp_path: Path) -> None:
     assert run(tmp_path, "--jobs", "2").returncode == EXIT_QUARANTINED
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["key"] for row in rows] == list("abdef")
+
+
+TREE = '.write_tree("tree", commit=commit)'
+TABLE = '.write_sqlite("rows.db", "rows")'
+
+
+def table_of(folder: Path) -> str:
+    with closing(sqlite3.connect(folder / "rows.db")) as table:
+        return "".join(key for (key,) in table.execute("SELECT key FROM rows"))
+
+
+def test_a_table_gets_what_the_tree_takes_when_it_is_tried_again(tmp_path: Path) -> None:
+    fill(tmp_path, JOB.replace(TREE, TREE + TABLE), c="unreadable")
+    assert run(tmp_path).returncode == EXIT_QUARANTINED
+    for text, code, given in (("unwanted", 3, "abdef"), ("mended", 0, "abdefc")):
+        (tmp_path / "documents" / "c").write_text(text)
+        done = run(tmp_path, "--retry-quarantined")
+        assert done.returncode == code, done.stderr
+        assert (log_of(tmp_path), table_of(tmp_path)) == (given, given)
+
+
+def test_what_a_table_holds_for_good_may_not_be_rejected(tmp_path: Path) -> None:
+    """The tree was added when the job was done: the table can't let go of the row."""
+    before = '.options(batch_size=1).write_parquet("prepared")'
+    fill(tmp_path, JOB.replace(TREE, before + TABLE), c="unwanted")
+    assert run(tmp_path).returncode == 0
+    (tmp_path / "job.py").write_text(textwrap.dedent(JOB.replace(TREE, before + TREE + TABLE)))
+    for _ in range(2):
+        refused = run(tmp_path)
+        assert refused.returncode == EXIT_REFUSED, refused.stderr
+        assert report_of(refused)["error"]["what"] == (
+            "tree can't take c, and table rows of rows.db has it and can't let go of it: not this "
+            "one."
+        )
+        assert (log_of(tmp_path), table_of(tmp_path)) == ("ab", "abcdef")
+    (tmp_path / "documents" / "c").write_text("unwanted no more")
+    # What was prepared is another text, and the table has the earlier one.
+    assert "c was changed" in report_of(run(tmp_path))["error"]["what"]
+    (tmp_path / "documents" / "c").write_text("unwanted")
+    job = JOB.replace(TREE, before + TREE + TABLE).replace('== "unwanted"', '== "unheard"')
+    (tmp_path / "job.py").write_text(textwrap.dedent(job))
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (log_of(tmp_path), table_of(tmp_path)) == ("abcdef", "abcdef")
+
+
+def test_what_one_tree_took_another_may_not_reject(tmp_path: Path) -> None:
+    other = '.write_tree("other", commit=lambda change, path, prepared: change.write("x", "y"))'
+    fill(tmp_path, JOB.replace(TREE, other + TREE), c="unwanted")
+    refused = run(tmp_path)
+    assert refused.returncode == EXIT_REFUSED, refused.stderr
+    assert "tree can't take c, and other has it" in report_of(refused)["error"]["what"]
+    assert log_of(tmp_path) == "ab"
 
 
 def test_filtered_items_are_not_given_and_several_rows_come_as_a_list(tmp_path: Path) -> None:

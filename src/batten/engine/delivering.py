@@ -8,43 +8,23 @@ added to the job later gets everything. A record of what was delivered only prov
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from functools import partial
 from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from batten.dataset.contents import load_commit
-from batten.dataset.parts import Parts
-from batten.engine.clock import utc_now
 from batten.engine.context import Context
-from batten.engine.place import show_path
 from batten.engine.planned_items import PlannedItems
 from batten.engine.report import Delivered
-from batten.errors import InconsistentError, InterruptedRunError, RefusedError, StorageError
-from batten.model.published import Published as Commit
-from batten.model.records import Config, decode_record
-from batten.model.tokens import Held, Published, Token, digest_of_all
+from batten.engine.route import Route
+from batten.errors import RefusedError
 from batten.sinks.base import (
-    Destination,
-    Ground,
     RejectedError,
     Sink,
-    Staged,
-    other_content,
 )
-from batten.sinks.deliveries import DeliveryBook
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-TRIES = 5
-"""How often a batch is published anew where no answer came, or others were quicker."""
-
-SAVE_SECONDS = 1.0
-"""What was delivered is recorded this often. The record may lag: destinations are asked."""
+    pass
 
 
 class Deliverer:
@@ -54,13 +34,13 @@ class Deliverer:
         self._context = context
         # Who may reject an item is asked first, before others have rows of it.
         self._sinks = sorted(sinks, key=lambda sink: not sink.takes_items)
-        self._routes: list[_Route] = []
+        self._routes: list[Route] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             for sink in self._sinks:
-                route = _Route(self._context, sink)
+                route = Route(self._context, sink)
                 self._open.callback(route.destination.close)
                 self._routes.append(route)
         except BaseException:
@@ -89,8 +69,9 @@ class Deliverer:
                     f"{route.target} holds rows of the old dataset, which can't be told from "
                     "others and taken out.",
                     safe="Nothing was changed.",
-                    next="Write to another table and another output; or accept the change: "
-                    "--accept-change.",
+                    next="Keep them, and compute the rest with the new code: --accept-change. Or "
+                    "write to another table and another output. Or let go of all that it has: "
+                    f"empty it, with its tokens, and move {route.record} away.",
                 )
 
     def look(self, published: Collection[int], items: PlannedItems) -> None:
@@ -105,7 +86,8 @@ class Deliverer:
     def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
         """Deliver batches that have just been published, and what was lacking: all, or no more than
         takes about so long. Gives those that a destination rejects: they are withdrawn, and
-        what follows them waits."""
+        what follows them waits. Raises `RefusedError` where another one holds rows of such a
+        batch: before anything is withdrawn."""
         rejected: dict[int, RejectedError] = {}
         until = time.monotonic() + seconds
         before = None
@@ -114,6 +96,8 @@ class Deliverer:
                 found = route.take(
                     [each for each in batches if each not in rejected], until, before
                 )
+            for batch, rejection in found.items():
+                self._refuse_split(route, batch, rejection)
             self.withdraw(found)
             rejected.update(found)
             if route.sink.takes_items:
@@ -130,6 +114,18 @@ class Deliverer:
         for route in self._routes:
             route.withdraw(batches)
 
+    def _refuse_split(self, rejecting: Route, batch: int, rejection: RejectedError) -> None:
+        """Where a tree was added to a job whose rows are in a table, or there are two trees."""
+        for route in self._routes:
+            if route is not rejecting and route.holds(batch):
+                raise RefusedError(
+                    f"{rejecting.target} can't take {rejecting.key_of(batch)}, and "
+                    f"{route.target} has it and can't let go of it: {rejection}.",
+                    safe="Nothing of it was put there, and nothing was taken back.",
+                    next=f"Mend the item, or the function that puts it there, then: "
+                    f"{self._context.again}. Or give {rejecting.target} a job of its own.",
+                ) from rejection.error
+
     def finish(self, batches: int) -> None:
         """All of the complete dataset is at every destination when this returns."""
         for route in self._routes:
@@ -145,300 +141,7 @@ class Deliverer:
         return tuple(route.report() for route in self._routes)
 
 
-class _Route:
-    """One destination, and what it lacks."""
-
-    def __init__(self, context: Context, sink: Sink) -> None:
-        self._context = context
-        self.sink = sink
-        folder = _folder_of_ledger(context)
-        self.target = sink.describe(folder)
-        self._shown = show_path(folder / self.target) if sink.is_whole else self.target
-        self._book = DeliveryBook(
-            context.storage,
-            context.layout,
-            kind=sink.kind,
-            target=self.target,
-            run=context.run,
-            now=utc_now,
-        )
-        self.destination: Destination = sink.open(
-            Ground(storage=context.storage, layout=context.layout, folder=folder, book=self._book)
-        )
-        self._published: set[int] = set()
-        self._reach = 0
-        self._saved_at = 0.0
-        self._lacking: set[int] = set()
-        self._rows: dict[int, int] = {}
-        self._items: PlannedItems | None = None
-        self._parts: Parts | None = None
-        self._is_prepared = False
-
-    def look(self, published: Collection[int], items: PlannedItems) -> None:
-        self._published, self._reach = set(published), 0
-        self._items = items
-        if self.sink.takes_items and not items.are_single:
-            raise RefusedError(
-                f"{self.target} takes items one at a time, and this dataset has larger batches.",
-                safe="Nothing was computed, and nothing was put there.",
-                next=f"Compute all anew, the old staying until it is done: "
-                f"{self._context.wish('fresh')}; or write to another output.",
-            )
-        if self.sink.is_whole:
-            return
-        commits = [
-            commit for commit in map(self._load_commit, sorted(published)) if self._is_given(commit)
-        ]
-        found = self.destination.lookup([self._token(commit) for commit in commits])
-        record = self._book.find()
-        delivered = record.batches if record is not None else 0
-        for commit, held in zip(commits, found, strict=True):
-            if held is Held.ABSENT and commit.batch < delivered:
-                raise self._lost(commit.batch)
-            if held is Held.OTHER and not self.sink.can_revise:
-                raise other_content(self.target, self._token(commit))
-            self._rows[commit.batch] = commit.rows
-        self._lacking = {
-            commit.batch
-            for commit, held in zip(commits, found, strict=True)
-            if held is not Held.SAME
-        }
-
-    def is_behind(self, batches: int) -> bool:
-        """Whether it lacks something, or only its record does, by a crash between the two."""
-        record = self._book.find()
-        if record is None or record.batches != batches or self._lacking:
-            return True
-        return self.sink.is_whole and self.destination.lookup([self._token_of_all(batches)]) != [
-            Held.SAME
-        ]
-
-    @property
-    def first_lacking(self) -> int:
-        """Everything before this batch was delivered."""
-        return min(self._lacking, default=self._reached())
-
-    @property
-    def is_lacking(self) -> bool:
-        return not self.sink.is_whole and self.first_lacking < self._reached()
-
-    def take(
-        self, batches: Sequence[int], until: float = inf, before: int | None = None
-    ) -> dict[int, RejectedError]:
-        """Gives the batch that was rejected, if one was. `until` by the monotonic clock, at least
-        one; `before`: what follows this batch waits."""
-        self._published.update(batches)
-        rejected: dict[int, RejectedError] = {}
-        if self.sink.is_whole:
-            # What the file's format can't hold is told with the first batch, not with the last.
-            for batch in batches[:1] if not self._is_prepared else ():
-                self._prepare(self._select([self._load_commit(batch)]).read_schema())
-            return rejected
-        self._lacking.update(batches)
-        reached = self._reached() if before is None else min(before, self._reached())
-        ready = sorted(batch for batch in self._lacking if batch < reached)
-        for batch in ready:
-            if self._context.signals.received is not None:
-                break
-            commit = self._load_commit(batch)
-            if self._is_given(commit):
-                try:
-                    self._publish(self._stage(commit))
-                except RejectedError as error:
-                    rejected[batch] = error
-                    break
-            self._rows[batch] = commit.rows
-            self._lacking.discard(batch)
-            if time.monotonic() >= until:
-                break
-        if ready and (not self.is_lacking or time.monotonic() >= self._saved_at + SAVE_SECONDS):
-            self._save()
-        return rejected
-
-    def withdraw(self, batches: Collection[int]) -> None:
-        """One that takes items has nothing of what was rejected or had failed, so the record must
-        not say that it was given that."""
-        self._published.difference_update(batches)
-        self._lacking.difference_update(batches)
-        self._reach = min([self._reach, *batches])
-        record = self._book.find() if self.sink.takes_items and batches else None
-        if record is not None and record.batches > min(batches):
-            self._save()
-
-    def finish(self, batches: int) -> None:
-        self.take(())
-        if not self.sink.is_whole and self._lacking:
-            raise InterruptedRunError(
-                f"Stopped by {self._context.signals.received}, before {self.target} had "
-                "everything.",
-                safe="Every batch is kept; it is safe to run again.",
-                next=f"Run the same command again; it resumes: {self._context.again}",
-            )
-        if not self.is_behind(batches):
-            return
-        if self._context.pipeline.whole is not None:
-            from batten.engine.applying import publish_applied
-
-            publish_applied(self._context, self.destination, self._stage_all(batches))
-        elif self.sink.is_whole:
-            self._publish(self._stage_all(batches))
-        else:
-            self._save()
-
-    def can_start_anew(self) -> bool:
-        """Whether nothing of the old dataset would remain among rows of a new one."""
-        record = self._book.find()
-        if self.sink.is_whole or record is None or not record.batches:
-            return True
-        return self.sink.can_revise and not record.rows
-
-    def open_again(self) -> None:
-        record = self._book.find()
-        if record is not None:
-            self._book.save(
-                batches=0,
-                rows=record.rows,
-                content=record.content,
-                size=record.size,
-                digest=record.digest,
-                replaces=record.replaces,
-            )
-
-    def report(self) -> Delivered:
-        record = self._book.find()
-        return Delivered(
-            kind=self.sink.kind,
-            target=self._shown,
-            batches=record.batches if record is not None else 0,
-            rows=record.rows if record is not None else 0,
-        )
-
-    def _publish(self, staged: Staged) -> None:
-        self._prepare(staged.schema)
-        for _ in range(TRIES):
-            if self.destination.publish(staged) is Published.COMMITTED:
-                return
-            held = self.destination.lookup([staged.token])[0]
-            if held is Held.SAME:
-                return
-            if held is Held.OTHER and not self.sink.can_revise:
-                raise other_content(self.target, staged.token)
-        raise StorageError(
-            f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",
-            safe="What it has is whole; every batch is kept in the ledger.",
-            next=f"When it answers again: {self._context.again}",
-        )
-
-    def _prepare(self, schema: pa.Schema) -> None:
-        if not self._is_prepared:
-            self.destination.prepare(schema)
-            self._is_prepared = True
-            if not self.sink.is_whole and self._book.find() is None:
-                self._save()
-
-    def _save(self) -> None:
-        first = self.first_lacking
-        rows = sum(rows for batch, rows in self._rows.items() if batch < first)
-        self._book.save(batches=first, rows=rows, content="")
-        self._saved_at = time.monotonic()
-
-    def _reached(self) -> int:
-        """The first batch that the ledger lacks."""
-        while self._reach in self._published:
-            self._reach += 1
-        return self._reach
-
-    def _load_commit(self, batch: int) -> Commit:
-        context = self._context
-        return load_commit(context.storage, context.layout, batch, context.path)
-
-    def _is_given(self, commit: Commit) -> bool:
-        """Whether the destination gets the batch: one that takes items does not get what was
-        filtered or failed."""
-        return bool(commit.rows) or not self.sink.takes_items
-
-    def _token(self, commit: Commit) -> Token:
-        key = self._items.key(commit.batch) if self._items and self.sink.takes_items else ""
-        return Token(
-            dataset=self._dataset,
-            batch=commit.batch,
-            digest=str(commit.digest),
-            fingerprint=commit.fingerprint,
-            key=key,
-        )
-
-    def _token_of_all(self, batches: int) -> Token:
-        digests = [str(self._load_commit(batch).digest) for batch in range(batches)]
-        return Token(dataset=self._dataset, batch=None, digest=digest_of_all(digests))
-
-    @property
-    def _dataset(self) -> str:
-        return self.sink.dataset or self._context.layout.output
-
-    def _stage(self, commit: Commit) -> Staged:
-        parts = self._select([commit])
-        layout, storage = self._context.layout, self._context.storage
-        return Staged(
-            token=self._token(commit),
-            schema=parts.read_schema(),
-            batches=commit.batch + 1,
-            rows=commit.rows,
-            outcomes=commit.outcomes,
-            read=parts.read_batches,
-            load=lambda: storage.read(layout.part(commit.batch)),
-            load_item=partial(self._load_item, commit.batch),
-        )
-
-    def _stage_all(self, batches: int) -> Staged:
-        commits = [self._load_commit(batch) for batch in range(batches)]
-        parts = self._select(commits)
-
-        def load() -> bytes:
-            raise LookupError("the whole dataset is no single part")
-
-        return Staged(
-            token=self._token_of_all(batches),
-            schema=parts.read_schema(),
-            batches=batches,
-            rows=sum(commit.rows for commit in commits),
-            outcomes="",
-            read=parts.read_batches,
-            load=load,
-        )
-
-    def _load_item(self, batch: int) -> Any:
-        if self._items is None:
-            raise LookupError("the plan is not known yet")
-        return self._items.load(batch)
-
-    def _select(self, commits: Iterable[Commit]) -> Parts:
-        if self._parts is None:
-            context = self._context
-            self._parts = Parts(
-                storage=context.storage,
-                layout=context.layout,
-                path=context.path,
-                config=decode_record(Config, context.storage.read(context.layout.config)),
-                sizes={},
-                is_keyed=context.pipeline.source.is_keyed,
-            )
-        return replace(self._parts, sizes={each.batch: each.size or 0 for each in commits})
-
-    def _lost(self, batch: int) -> InconsistentError:
-        return InconsistentError(
-            f"{self.target} was given batch {batch}, and has it no more.",
-            safe="Nothing was changed; every batch is kept in the ledger.",
-            next=f"Restore it; or, to have it given all that it lacks, move {self._book.name} "
-            f"away, then: {self._context.again}",
-        )
-
-
 def refuse_strangers(context: Context) -> None:
     """Raise what forbids to deliver, before anything is made on disk."""
     with Deliverer(context, context.pipeline.sinks):
         return
-
-
-def _folder_of_ledger(context: Context) -> Path:
-    output = context.pipeline.output
-    return output.parent if output is not None else Path()

@@ -239,6 +239,11 @@ def _do_what_is_left(
     storage, layout = context.storage, context.layout
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
+    # A retry that was begun is ended, asked for or not: its records are gone already.
+    failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
+    to_retry = sorted(dataset.observation.reopened.union(failed))
+    if to_retry:
+        deliverer.refuse_retry()
     with context.timed("plan"):
         plan, seen = extend_plan(
             storage,
@@ -252,11 +257,6 @@ def _do_what_is_left(
         )
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
-    # A retry that was begun is ended, asked for or not: its records are gone already.
-    failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
-    to_retry = sorted(dataset.observation.reopened.union(failed))
-    if to_retry:
-        deliverer.refuse_retry()
     deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))
     is_complete = storage.find(layout.complete) is not None
     is_behind = is_complete and deliverer.is_behind(plan.batches)
