@@ -20,6 +20,7 @@ from batten.errors import StorageError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, Unavailable
 from batten.sources.csv import CsvSource
 from batten.sources.jsonl import JsonLinesSource
+from batten.sources.keys import NoKey, make_key, make_keys
 
 JSON_VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text()),
@@ -262,7 +263,7 @@ def test_lines_added_later_leave_the_plan_as_it_was(tmp_path: Path, sources: Any
 
 def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
     peaks = []
-    for blocks in (3, 6):
+    for blocks in (12, 24):
         write(tmp_path, "x.jsonl", b'{"id": "some key"}\n' * (blocks * SCAN_BLOCK_ITEMS))
         tracemalloc.start()
         for _ in JsonLinesSource("x.jsonl", folder=tmp_path).scan():
@@ -280,3 +281,33 @@ def test_reading_needs_offsets(tmp_path: Path) -> None:
     assert not isinstance(
         next(iter(reader.read(ItemsWanted(first_ordinal=0, count=1, positions=[0])))), Unavailable
     )
+
+
+def test_lines_that_are_only_json_together_have_no_keys(tmp_path: Path, sources: Any) -> None:
+    """Lines are parsed many at a time; what goes over a line's end is no item of either line."""
+    pieces = [
+        b'{"id": "one"}\n{"id": "two"},{"id": "more"}\n{"id": "three"}\n',
+        b'{"id": "one"}\n{"id":\n"two"}\n{"id": "three"}\n',
+        b'{"id": "one"}\n[{"id": "two"}\n{"id": "more"}]\n{"id": "three"}\n',
+        b'{"id": "one"}\n{"id": "two\nmore"}\n{"id": "three"}\n',
+        b'{"id": "one"}\n]\n[\n{"id": "three"}\n',
+        b'{"id": "one"}\n[1\n2]\n1,2\n{"id": "three"}\n',
+        b'{"id": "one"}\n{"id": ""}\n{"id": null}\n{"no": 1}\n[0]\n"id"\n{"id": "three"}\n',
+        b'{"id": "one"}\n{"id": "\xff"}\n{"id": "three"}',
+    ]
+    for content in pieces:
+        write(tmp_path, "x.jsonl", content)
+        planned = sources.plan(JsonLinesSource("x.jsonl", key="id", folder=tmp_path))
+        lines = content.splitlines()
+        wrong = [f"//line:{number}" for number in range(2, len(lines))]
+        assert list(planned.keys) == ["one", *wrong, "three"], content
+
+
+def test_keys_found_together_are_those_found_alone() -> None:
+    values = ["a", "//a", "é", "a\n//b", "\udc80", "\\", "", "a//b"]
+    texts = [value for value in values if value]
+    for chosen in ([*texts], ["a", "é", "a//b"], ["//a"], ["a", "//b"], ["a", "\ud800"], [1, "1"]):
+        assert make_keys(chosen) == [make_key(value) for value in chosen]
+    for wrong in ([""], ["a", None], ["a", 1.5], [True]):
+        with pytest.raises(NoKey):
+            make_keys(wrong)

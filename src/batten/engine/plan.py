@@ -101,7 +101,7 @@ class Plan:
 
     def wanted(self, batch: PlanBatch, start: int, stop: int) -> ItemsWanted:
         """What to ask the source for, to have items `start` to `stop` of the batch."""
-        table = self._columns(batch)
+        table = self.columns(batch)
         return ItemsWanted(
             first_ordinal=batch.first_item + start,
             count=stop - start,
@@ -120,7 +120,7 @@ class Plan:
     def key_column(self, batch: PlanBatch) -> pa.Array:
         """The keys of a batch, as they stand in the output: texts, or ordinals."""
         if self.segments[batch.segment].is_keyed:
-            table = self._columns(batch)
+            table = self.columns(batch)
             if table is not None:
                 return table.column("key")
         from batten.engine.arrays import integers
@@ -140,7 +140,9 @@ class Plan:
             raise IndexError(f"the plan has no batch {number}")
         return place
 
-    def _columns(self, batch: PlanBatch) -> pa.RecordBatch | None:
+    def columns(self, batch: PlanBatch) -> pa.RecordBatch | None:
+        """The `key`, `position` and `payload` of each item, as far as the source needs them; None
+        where ordinals tell all."""
         segment = self.segments[batch.segment]
         if not segment.keys_size:
             return None

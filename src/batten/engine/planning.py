@@ -11,6 +11,7 @@ from typing import Any
 
 from batten.engine.key_index import KeyIndex
 from batten.engine.plan import Plan
+from batten.engine.same_keys import PlannedKeys
 from batten.errors import CorruptError, RefusedError
 from batten.model.counts import count_of
 from batten.model.keys import describe_keys
@@ -202,16 +203,16 @@ def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
 def _skip_same(blocks: Iterator[ScanBlock], plan: Plan) -> tuple[int, Iterator[Row]]:
     """In how many items source and plan agree, and the rows of the source from there on. Whole
     blocks are compared at once."""
-    planned = _planned_rows(plan)
+    planned = PlannedKeys(plan)
     same = 0
     for block in blocks:
-        nothing = [None] * block.count
-        found = list(zip(block.keys or nothing, block.positions or nothing, strict=True))
-        known = list(islice(planned, block.count))
-        if found == known:
+        if planned.match(block):
             same += block.count
             continue
-        differs = next(n for n, (a, b) in enumerate(zip_longest(found, known)) if a != b)
+        known = islice(_planned_rows(plan), same, None)
+        found = ((row[0], row[1]) for row in _rows_of(block))
+        pairs = enumerate(zip_longest(found, islice(known, block.count)))
+        differs = next(n for n, (a, b) in pairs if a != b)
         rest = islice(_rows_of(block), differs, None)
         return same + differs, chain(rest, chain.from_iterable(map(_rows_of, blocks)))
     return same, iter(())

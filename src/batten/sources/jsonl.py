@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
-from batten.sources.text import RecordFile, Syntax, TextSource
+from batten.sources.base import ScanBlock
+from batten.sources.keys import make_keys
+from batten.sources.text import Record, RecordFile, Syntax, TextSource
+
+BLOCK_BYTES = 1 << 18
+"""About so many bytes of lines are parsed at once."""
 
 
 class JsonLinesSource(TextSource):
@@ -28,6 +35,48 @@ class JsonLinesSource(TextSource):
 
     def _begin(self, file: RecordFile) -> tuple[Syntax, int]:
         return JsonLinesSyntax(), 1
+
+    def _find_blocks(self, file: RecordFile) -> Iterator[ScanBlock]:
+        """Lines are parsed many at a time; one by one where they are not all plain items."""
+        syntax = JsonLinesSyntax()
+        number, end = 1, file.start
+        while lines := file.read_lines(BLOCK_BYTES):
+            *offsets, end = accumulate(map(len, lines), initial=end)
+            keys = find_keys(lines, self._key) if self._key is not None else None
+            if keys is None:
+                found = map(Record, offsets, count(number), lines)
+                records = [record for record in found if record.data.strip(syntax.blank)]
+                offsets = [record.offset for record in records]
+                keys = [self._key_of(record, syntax) for record in records]
+            number += len(lines)
+            if offsets:
+                yield ScanBlock(
+                    count=len(offsets),
+                    keys=keys if self.is_keyed else None,
+                    positions=offsets,
+                )
+
+
+_DIVIDER = f"between lines {os.urandom(12).hex()}"
+"""What no line holds."""
+
+_JOINT = f',"{_DIVIDER}",'.encode()
+
+
+def find_keys(lines: Sequence[bytes], field: str) -> list[str] | None:
+    """The keys of lines that are each an object with the field; None where one is not.
+
+    All are parsed as one list, since to parse a line by itself takes longer than what is in it.
+    Only if every divider is found between two values does each line hold exactly one."""
+    try:
+        values = json.loads((b"[" + _JOINT.join(lines) + b"]").decode())
+        items = values[::2]
+        if len(items) != len(lines) or values[1::2] != [_DIVIDER] * (len(lines) - 1):
+            return None
+        return make_keys([item[field] for item in items])
+    # That a value is no object, or has no such field or one that names nothing, is told by others.
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
 
 
 JSON_SPACE = " \t\r\n"

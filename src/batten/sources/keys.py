@@ -9,7 +9,7 @@ begins with `//`, is written `//` and then itself, with a backslash doubled, an 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from batten.errors import UsageError
 
@@ -45,6 +45,17 @@ def make_key(value: object) -> str:
     if value is None:
         raise NoKey("the key is None")
     raise NoKey(f"the key is of type {type(value).__name__}, neither str nor int")
+
+
+def make_keys(values: Sequence[object]) -> list[str]:
+    """The key for each value. Raises `NoKey` where one has none."""
+    texts = [value for value in values if type(value) is str and value]
+    if len(texts) == len(values):
+        joined = "\n".join(texts)
+        is_plain = not joined.startswith(ESCAPED_PREFIX) and f"\n{ESCAPED_PREFIX}" not in joined
+        if is_plain and (joined.isascii() or _is_encodable(joined)):
+            return texts
+    return list(map(make_key, values))
 
 
 def make_field_key(item: object, field: str) -> str:

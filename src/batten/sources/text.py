@@ -102,6 +102,11 @@ class RecordFile:
         if held:
             raise ValueError(f"the quote that opens in line {line} is never closed")
 
+    def read_lines(self, size: int) -> list[bytes]:
+        """The next lines, as many as have about that size; none at the end."""
+        self._offset = None
+        return self._file.readlines(size)
+
     def record_at(self, offset: int, syntax: Syntax) -> bytes:
         """The record that begins at the offset. Raises `SourceChanged` where none does."""
         if offset != self._offset:
@@ -152,13 +157,7 @@ class TextSource(ABC):
         with translated_errors(self._path):
             file = RecordFile(self._path)
             try:
-                for entries in cut_blocks(self._find_entries(file)):
-                    keys, positions = zip(*entries, strict=True)
-                    yield ScanBlock(
-                        count=len(entries),
-                        keys=keys if self.is_keyed else None,
-                        positions=positions,
-                    )
+                yield from self._find_blocks(file)
             except ValueError as error:
                 raise UsageError(
                     f"{show_path(self._path)} cannot be understood: {error}.",
@@ -184,6 +183,15 @@ class TextSource(ABC):
     def _begin(self, file: RecordFile) -> tuple[Syntax, int]:
         """Read the head of the file: the syntax of what follows, and the number of its first line.
         Raises `ValueError` for a head that cannot be understood."""
+
+    def _find_blocks(self, file: RecordFile) -> Iterator[ScanBlock]:
+        for entries in cut_blocks(self._find_entries(file)):
+            keys, positions = zip(*entries, strict=True)
+            yield ScanBlock(
+                count=len(entries),
+                keys=keys if self.is_keyed else None,
+                positions=positions,
+            )
 
     def _find_entries(self, file: RecordFile) -> Iterator[tuple[str, int]]:
         """The key ("" without keys) and the offset of each record."""
