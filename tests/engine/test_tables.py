@@ -22,6 +22,7 @@ from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.system_calls import Kind
+from batten.inspect.survey import survey
 from batten.inspect.verify import verify
 
 Folder = Any
@@ -97,6 +98,38 @@ def test_a_changed_table_is_seen_and_refused_until_it_is_asked_for(tables: Folde
     assert read(tables.path) == REPORT.replace("Eight", "Acht")
     assert tables.run().code == 0
     assert tables.calls() == ["x", "x"]
+
+
+def test_diagnose_tells_which_table_has_changed_since(tables: Folder) -> None:
+    assert tables.run().code == 0
+    report, merchants = tables.path / "out/report_1.csv", tables.path / "in/merchants.csv"
+    assert batten.diagnose(report).hints == ()
+    changed = f"the input {merchants} was changed since this was made; --fresh makes it anew"
+    os.utime(merchants, ns=(1, 1))
+    assert batten.diagnose(report).hints == ()
+    (brief,) = survey([str(tables.path / "out/report_*.csv")]).diagnoses
+    assert brief.hints == (
+        f"the input {merchants} may have changed since this was made: its time has",
+    )
+    text = merchants.read_text()
+    for other in (text.replace("Eight", "Seven"), text + "9,Nine\n"):
+        merchants.write_text(other)
+        found = batten.diagnose(report)
+        assert (found.state, found.hints) == ("COMPLETE", (changed,))
+    # A run that was killed before it replaced the report knows the tables of now.
+    run_traced(
+        [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--fresh", "--quiet"],
+        folders=[tables.path / "out/report_1.csv.batten/staging"],
+        fault=KillBefore(1),
+        working_folder=tables.path,
+    )
+    assert changed in batten.diagnose(report).hints
+    assert tables.run("--fresh").code == 0
+    assert batten.diagnose(report).hints == ()
+    merchants.unlink()
+    assert batten.diagnose(report).hints == (
+        f"the input {merchants} can't be looked at: No such file or directory",
+    )
 
 
 def test_a_function_that_raises_is_mended_and_run_again(tables: Folder) -> None:

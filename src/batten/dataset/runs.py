@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from batten.errors import StorageError
 from batten.model.names import Layout
 from batten.storage.base import Storage
 
 LOG_SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedTable:
+    """A table that a run was given: its digest (SHA-256), and of each file size and time."""
+
+    path: str
+    digest: str
+    files: list[list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +38,19 @@ class RunLog:
         """The files and folders that it read, as far as its log tells."""
         told = self.start.get("inputs")
         return [each for each in told if isinstance(each, str)] if isinstance(told, list) else []
+
+    @property
+    def tables(self) -> dict[str, LoggedTable]:
+        """The tables of a job of whole tables, as far as its log tells."""
+        told = self.start.get("tables")
+        found = {}
+        for name, table in told.items() if isinstance(told, dict) else ():
+            if isinstance(table, dict) and isinstance(path := table.get("path"), str):
+                digest, files = str(table.get("sha256")), table.get("files")
+                found[name] = LoggedTable(
+                    path=path, digest=digest, files=files if _are_facts(files) else []
+                )
+        return found
 
     def summarize(self) -> RunSummary:
         """The run in a few words, as far as its log tells."""
@@ -98,3 +120,10 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def _are_facts(files: object) -> TypeGuard[list[list[int]]]:
+    return isinstance(files, list) and all(
+        isinstance(each, list) and len(each) == 2 and all(isinstance(n, int) for n in each)
+        for each in files
+    )

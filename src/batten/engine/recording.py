@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from batten.engine.context import Context
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
+from batten.sources.tables import TableSource
 from batten.storage.upkeep import delete_orphans
 
 
@@ -28,11 +29,13 @@ class Record:
         if self.is_begun:
             return
         self.is_begun = True
-        options = self._context.options
+        options, source = self._context.options, self._context.pipeline.source
+        tables = {"tables": source.describe_files()} if isinstance(source, TableSource) else {}
         self._log.start(
             jobs=options.jobs,
             command=options.next_command,
-            inputs=[str(path) for path in self._context.pipeline.source.inputs],
+            inputs=[str(path) for path in source.inputs],
+            **tables,
         )
 
     def note_signal(self) -> None:

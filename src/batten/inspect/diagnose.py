@@ -11,6 +11,7 @@ from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.dataset.runs import list_runs, read_run
 from batten.errors import StorageError
+from batten.inspect.changed_tables import list_changes
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
     Outlook,
@@ -123,8 +124,8 @@ def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
     return diagnose_place(locate_output(path))
 
 
-def diagnose_place(place: Place) -> Diagnosis:
-    """What is there now."""
+def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
+    """What is there now. `is_brief`: no input is read, for one of many outputs."""
     # These need what is defined here.
     from batten.inspect.landings import describe_landing, list_landed_files
     from batten.inspect.trees import diagnose_tree, find_tree
@@ -133,6 +134,9 @@ def diagnose_place(place: Place) -> Diagnosis:
         return diagnose_tree(place, tree)
     observation = observe_output(place.storage, place.layout)
     found = describe(place, observation, judge(observation), now_seconds=time.time())
+    if found.state in _MADE:
+        changes = tuple(list_changes(place.storage, observation, is_brief=is_brief))
+        found = replace(found, hints=(*found.hints, *changes))
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     return found
@@ -172,6 +176,7 @@ def describe(
     )
 
 
+_MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 _AT_REST = frozenset({State.RUNNING, State.COMPLETE})
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batten.errors import UsageError
-from batten.inspect.diagnose import Diagnosis, diagnose
+from batten.inspect.diagnose import Diagnosis, diagnose_place
+from batten.inspect.place import locate_output
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.run_keys import as_wildcards, is_pattern, list_expected
 from batten.model.words import State
@@ -75,7 +76,8 @@ def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
             next="Correct the pattern, or say what should be there: "
             "--expect run_date=2026-04-01..2026-04-30",
         )
-    return Survey(diagnoses=tuple(diagnose(path) for path in sorted(paths)))
+    places = map(locate_output, sorted(paths))
+    return Survey(diagnoses=tuple(diagnose_place(place, is_brief=True) for place in places))
 
 
 def is_survey(paths: Sequence[str], expectations: Sequence[str]) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,8 @@ class TableSource:
     @property
     def identity(self) -> dict[str, str]:
         """The tables by content: a job whose inputs changed is another job. All are read."""
+        from concurrent.futures import ThreadPoolExecutor
+
         identity = {"source": f"tables {', '.join(self._written)}"}
         with ThreadPoolExecutor(max_workers=2) as pool:
             digests = pool.map(self._identify, self._written)
@@ -88,6 +89,18 @@ class TableSource:
         seen = self._see(name)
         return {"path": self._written[name], "bytes": seen.bytes, "sha256": seen.digest}
 
+    def describe_files(self) -> dict[str, dict[str, Any]]:
+        """Of each table whose digest was taken, what tells quickly whether it may be another now:
+        see `find_facts`."""
+        return {
+            name: {
+                "path": str(self._folder / self._written[name]),
+                "sha256": seen.digest,
+                "files": [[size, modified_ns] for _, _, size, modified_ns in seen.status],
+            }
+            for name, seen in self._seen.items()
+        }
+
     def load(self) -> dict[str, pa.Table]:
         """All tables, as pyarrow reads them. Raises `InterruptedRunError` where a file is not what
         it was when its digest was taken."""
@@ -109,12 +122,12 @@ class TableSource:
         if name not in self._seen:
             path = self._written[name]
             with translated_errors(path):
-                self._seen[name] = _take_digest(self._folder / path)
+                self._seen[name] = take_digest(self._folder / path)
         return self._seen[name]
 
     def _identify(self, name: str) -> str:
         try:
-            seen = self._seen[name] = _take_digest(self._folder / self._written[name])
+            seen = self._seen[name] = take_digest(self._folder / self._written[name])
         except OSError as error:
             return f"can't be read: {error.strerror}"
         return f"sha256:{seen.digest}"
@@ -131,7 +144,14 @@ class TableReader:
             yield self._source.describe(name)
 
 
-def _take_digest(path: Path) -> Seen:
+def find_facts(path: Path) -> list[list[int]]:
+    """Size in bytes and time of the last change in nanoseconds, of each file of a table. Raises
+    `OSError`."""
+    return [[size, modified_ns] for _, _, size, modified_ns in _find_status(path)]
+
+
+def take_digest(path: Path) -> Seen:
+    """Reads all of a table's files. Raises `OSError`."""
     digest, size = hashlib.sha256(), 0
     status = _find_status(path)
     for file in _list_files(path):
