@@ -12,7 +12,8 @@ import pytest
 from batten.cache.cache import Cache
 from batten.cache.inspection import Cleaning, clean_cache, show_cache
 from batten.errors import RefusedError, UsageError
-from batten.model.cache_names import MANIFEST, CacheLayout
+from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.storage import steps
 
 SIZE = 12288 + 4 * 4096
 """What an entry of `fill` takes: its file, its two folders, its manifest."""
@@ -224,3 +225,38 @@ def test_limits_are_whole_numbers(tmp_path: Path, name: str, value: object) -> N
     make_cache: Callable[..., Cache] = Cache
     with pytest.raises(UsageError, match=name):
         make_cache(tmp_path, **{name: value})
+
+
+def test_what_a_cut_off_eviction_removed_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make(tmp_path, 6)
+    use(cache, *"abcdef")
+    removed = 0
+
+    def cut_off(moment: str, step: str, name: str) -> None:
+        nonlocal removed
+        removed += (moment, step) == ("after", "folder.remove") and name.startswith(
+            CacheLayout(str(cache.path)).entries
+        )
+        if removed == 3 * len((FILES, "the entry")):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "observer", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            use(make(tmp_path, 1), "g")
+    assert len(entries(cache)) == 3
+    cache = make(tmp_path, 6)
+    use(cache, *"xyz")
+    assert len(entries(cache)) == 6
+    assert cache.statistics().process.evictions == 0
+
+
+def test_builds_that_were_abandoned_are_swept_though_nothing_fits(tmp_path: Path) -> None:
+    cache = make(tmp_path, None)
+    use(cache, "a")
+    abandon(CacheLayout(str(cache.path)))
+    os.utime(CacheLayout(str(cache.path)).swept, (1, 1))
+    use(make(tmp_path, None, disk_free_min=1 << 60), "b")
+    assert list(Path(CacheLayout(str(cache.path)).building).iterdir()) == []

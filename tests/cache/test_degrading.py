@@ -175,6 +175,8 @@ def test_memo_by_name_and_default(tmp_path: Path) -> None:
     assert scale.__name__ == "scale"
     with pytest.raises(UsageError, match="key of the cache"):
         scale(iter(()))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="names of the arguments"):
+        cache.memo(max)
     assert list(Path(CacheLayout(str(cache.path)).locks).iterdir()) == []
 
 

@@ -1,8 +1,9 @@
 """How much the entries may take on disk, and which go when it is too much: those used longest ago.
 
 The lock of the budget is held while an entry takes its place or goes. Its text is the sum of all
-sizes, so that nobody has to add them up. The sum may be too high after a crash, never too low; it
-is added up anew when it is torn, or from before the machine started.
+sizes, so that nobody has to add them up. While entries are evicted it is empty. It is added up anew
+when it is empty or torn, or from before the machine started. A kill at the moment in which an entry
+takes its place may leave it too high by that entry; it is never too low.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.manifests import SIZE_BYTES, find_size
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.storage import folders
-from batten.storage.held import Held, lock_file, open_held
+from batten.storage.held import Held, open_held
 
 _TEXT_BYTES_MAX = 4096
 
@@ -51,10 +52,11 @@ class Publication(Enum):
 
 @dataclass(kw_only=True)
 class Ledger:
-    """The sum while its lock is held."""
+    """The sum while its lock is held. `is_told`: it is what the text says."""
 
     held: Held
     size: int
+    is_told: bool
 
 
 class Budget:
@@ -86,31 +88,29 @@ class Budget:
             self._make_room(ledger, size)
             if self._is_disk_full():
                 return Publication.NO_ROOM
-            self._write(ledger, ledger.size + size)
+            ledger.size += size
+            self._tell(ledger)
             if not folders.move_folder(source, self._layout.entry(key)):
-                self._write(ledger, ledger.size - size)
+                ledger.size, ledger.is_told = ledger.size - size, False
                 return Publication.OCCUPIED
         return Publication.DONE
 
     def settle(self) -> None:
         """Evict what is over the budget, now that an entry is no longer in use."""
         with self._locked() as ledger:
-            before = ledger.size
             self._make_room(ledger, 0)
-            if ledger.size != before:
-                self._write(ledger, ledger.size)
 
     def remove(self, chosen: Iterable[Used]) -> None:
         """Evict these, but what came into use meanwhile; and add up what is left."""
         with self._locked() as ledger:
             for used in chosen:
-                self._evict(used)
-            self._write(ledger, self.observe())
+                self._evict(ledger, used)
+            ledger.size, ledger.is_told = self.observe(), False
 
     def forget(self, size: int) -> None:
         """An entry was moved away."""
         with self._locked() as ledger:
-            self._write(ledger, max(0, ledger.size - size))
+            ledger.size, ledger.is_told = max(0, ledger.size - size), False
 
     def observe(self) -> int:
         """What all entries take, added up."""
@@ -121,25 +121,23 @@ class Budget:
         held = self._lock()
         try:
             try:
-                size = self._read(held)
+                ledger = Ledger(held=held, size=self._read(held), is_told=True)
             except Unreadable:
-                size = self.observe()
+                ledger = Ledger(held=held, size=self.observe(), is_told=False)
             try:
-                yield Ledger(held=held, size=size)
+                yield ledger
+                if not ledger.is_told:
+                    self._tell(ledger)
             except OSError:
                 # What happened is not known, so the next who looks adds it up.
                 with suppress(OSError):
-                    folders.rewrite(held.descriptor, self._layout.budget, b"")
+                    self._withdraw(ledger)
                 raise
         finally:
             held.release()
 
     def _lock(self) -> Held:
-        try:
-            held = lock_file(self._layout.budget, should_wait=True)
-        except FileNotFoundError:
-            folders.ensure_folder(self._layout.home)
-            held = lock_file(self._layout.budget, should_wait=True)
+        held = folders.lock_within(self._layout.budget, should_wait=True)
         if held is None:
             raise BlockingIOError(f"{self._layout.budget} is locked")
         return held
@@ -150,10 +148,14 @@ class Budget:
             raise Unreadable("it is from before the machine started")
         return text.size
 
-    def _write(self, ledger: Ledger, size: int) -> None:
-        ledger.size = size
-        text = encode_record(Sum(size=size, boot=self._boot))
+    def _tell(self, ledger: Ledger) -> None:
+        text = encode_record(Sum(size=ledger.size, boot=self._boot))
         folders.rewrite(ledger.held.descriptor, self._layout.budget, text)
+        ledger.is_told = True
+
+    def _withdraw(self, ledger: Ledger) -> None:
+        ledger.is_told = False
+        folders.rewrite(ledger.held.descriptor, self._layout.budget, b"")
 
     def _make_room(self, ledger: Ledger, size: int) -> None:
         is_fresh = False
@@ -164,7 +166,7 @@ class Budget:
                 self._queue.extend(sorted(scan_used(self._layout)))
                 is_fresh = True
                 continue
-            ledger.size = max(0, ledger.size - self._evict(self._queue.popleft()))
+            ledger.size = max(0, ledger.size - self._evict(ledger, self._queue.popleft()))
         over = ledger.size + size - (self._max_bytes or 0) if self._max_bytes is not None else 0
         self.held_over = max(0, over)
         self._counter.set("held_over_budget", self.held_over)
@@ -178,8 +180,10 @@ class Budget:
         room = os.statvfs(self._layout.home)
         return room.f_bavail * room.f_frsize < self._disk_free_min
 
-    def _evict(self, used: Used) -> int:
+    def _evict(self, ledger: Ledger, used: Used) -> int:
         """The bytes that this freed: none where the entry is in use, or was used since."""
+        if ledger.is_told:
+            self._withdraw(ledger)
         size = evict(self._layout, used)
         if size is None:
             return 0

@@ -28,7 +28,7 @@ from batten.errors import UsageError
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.storage import folders
 from batten.storage.folders import Strange
-from batten.storage.held import Held, lock_file
+from batten.storage.held import Held
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -181,6 +181,9 @@ class Cache:
 
     def _work(self, identity: Identity, making: Making[Made], should_check: bool) -> Made:
         with self._working(identity.digest):
+            # Before anything is written: what is left over may be what fills the disk.
+            with suppress(OSError):
+                sweep_if_due(self._layout, self._counter)
             try:
                 lock = self._lock(identity.digest)
             except OSError as error:
@@ -241,8 +244,6 @@ class Cache:
                 if draft.held.find_status(f"{final}/{MANIFEST}") is not None:
                     publication = Publication.DONE
         if publication is Publication.DONE:
-            with suppress(OSError):
-                sweep_if_due(self._layout, self._counter)
             return making.kept(draft, f"{final}/{FILES}")
         if publication is Publication.OCCUPIED:
             with suppress(OSError, Strange):
@@ -255,14 +256,10 @@ class Cache:
 
     def _lock(self, key: str) -> Held:
         path = self._layout.lock(key)
-        try:
-            held = lock_file(path, should_wait=False)
-        except FileNotFoundError:
-            folders.ensure_folder(self._layout.locks)
-            held = lock_file(path, should_wait=False)
+        held = folders.lock_within(path, should_wait=False)
         if held is None:
             self._counter.add("waits")
-            held = lock_file(path, should_wait=True)
+            held = folders.lock_within(path, should_wait=True)
         if held is None:
             raise BlockingIOError(f"{path} is locked")
         return held

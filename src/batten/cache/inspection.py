@@ -16,7 +16,6 @@ from batten.errors import RefusedError
 from batten.model.cache_names import CacheLayout
 from batten.storage import folders
 from batten.storage.failures import writing_failure
-from batten.storage.held import lock_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +168,7 @@ def _choose(
 
 
 def _set_aside(layout: CacheLayout, store: Store, key: str) -> bool:
-    folders.ensure_folder(layout.locks)
-    lock = lock_file(layout.lock(key), should_wait=False)
+    lock = folders.lock_within(layout.lock(key), should_wait=False)
     if lock is None:
         return False
     try:

@@ -23,7 +23,14 @@ def remember(cache: Cache, function: Callable[..., Any]) -> Callable[..., Any]:
             safe="Nothing was read or written.",
             next="Give the function itself, without calling it.",
         )
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise UsageError(
+            f"cache.memo() can't see the names of the arguments of {function!r}.",
+            safe="Nothing was read or written.",
+            next="Give a function of Python that calls it.",
+        ) from error
 
     def make_key(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         bound = signature.bind(*arguments, **named)

@@ -29,7 +29,7 @@ from batten.model.cache_names import (
     is_key,
 )
 from batten.storage import folders
-from batten.storage.held import lock_file, open_held
+from batten.storage.held import open_held
 
 _SWEEP_SECONDS = 3600.0
 _HOUR_SECONDS = 3600.0
@@ -72,7 +72,7 @@ def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
     with suppress(FileNotFoundError):
         if 0 <= time.time() - os.stat(layout.swept).st_mtime < _SWEEP_SECONDS:
             return
-    held = lock_file(layout.swept, should_wait=False)
+    held = folders.lock_within(layout.swept, should_wait=False)
     if held is None:
         return
     try:

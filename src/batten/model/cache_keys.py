@@ -75,7 +75,8 @@ def _encode_dict(value: dict[Any, Any], describe: Describe) -> bytes:
 
 
 def _encode_set(value: Iterable[Any], describe: Describe) -> bytes:
-    return _in_order(b"u", [encode_key(item, describe) for item in value])
+    tag = b"z" if type(value) is frozenset else b"u"
+    return _in_order(tag, [encode_key(item, describe) for item in value])
 
 
 def _in_order(tag: bytes, pieces: list[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from batten.storage import steps
+from batten.storage.held import Held, lock_file
 from batten.storage.local import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -54,6 +55,15 @@ def make_folder(path: str) -> None:
     except FileNotFoundError:
         ensure_folder(os.path.dirname(path))
         steps.do("make_folder", path, os.mkdir, path)
+
+
+def lock_within(path: str, *, should_wait: bool) -> Held | None:
+    """As `lock_file`, and the folder that the file is in is made where it is missing."""
+    try:
+        return lock_file(path, should_wait=should_wait)
+    except FileNotFoundError:
+        ensure_folder(os.path.dirname(path))
+        return lock_file(path, should_wait=should_wait)
 
 
 def move_folder(source: str, target: str) -> bool:
