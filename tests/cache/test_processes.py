@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from batten.cache.cache import Cache
 from batten.cache.inspection import clean_cache, verify_cache
-from batten.model.cache_names import CacheLayout
+from batten.cache.sweep import Kind, find_leftovers, remove_leftovers
+from batten.errors import RefusedError
+from batten.model.cache_names import MANIFEST, CacheLayout
 from batten.storage.held import lock_file
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -284,3 +287,40 @@ def test_what_ended_processes_held_over_budget_is_told_no_more(
     cache.get_or_create("other", fill).close()
     assert cache.statistics().total.held_over_budget == 0
     assert cache.statistics().total.builds == 3
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.crash)])
+def test_who_clears_all_the_time_takes_nothing_from_readers(
+    start: Start, tmp_path: Path, rounds: int
+) -> None:
+    sharing = start(SHARING, "4", "30", str(rounds), "0", os.environ["BATTEN_SEED"])
+    while sharing.poll() is None:
+        with suppress(RefusedError):
+            clean_cache(tmp_path / "cache", max_bytes=0, is_any_age=True)
+    assert sharing.stdout.read() == "done\n"
+    assert Cache(tmp_path / "cache").statistics().total.failures == 0
+    assert verify_cache(tmp_path / "cache").damaged == []
+
+
+def test_a_build_that_begins_is_not_cleared(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    cache.get_or_create("key", fill).close()
+    beginning = Path(CacheLayout(str(cache.path)).building) / f"{'0' * 64}.host-12-ab"
+    beginning.mkdir()
+    assert clean_cache(cache.path, is_any_age=True).leftovers == []
+    os.utime(beginning, (1, 1))
+    assert len(clean_cache(cache.path).leftovers) == 1
+    assert not beginning.exists()
+
+
+def test_an_entry_that_takes_the_place_of_half_of_one_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    layout = CacheLayout(str(cache.path))
+    cache.get_or_create("key", fill).close()
+    for manifest in Path(layout.entries).glob(f"*/*/{MANIFEST}"):
+        manifest.unlink()
+    found = list(find_leftovers(layout, is_thorough=True, is_any_age=True))
+    assert [each.kind for each in found] == [Kind.HALF_REMOVED]
+    with cache.get_or_create("key", fill) as entry:
+        remove_leftovers(layout, found)
+        assert entry.read_files() == {"data": b"second"}

@@ -15,6 +15,7 @@ from batten.storage import folders
 from batten.storage.held import Held, open_held
 from batten.storage.publishing import fresh_name
 
+_TRIES = 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -23,18 +24,28 @@ class Draft:
 
     def __init__(self, layout: CacheLayout, key: str, *, has_files: bool) -> None:
         self.key = key
-        self.path = fresh_name(layout.building, key)
-        self.files = f"{self.path}/{FILES}"
+        for _ in range(_TRIES):
+            self.path = fresh_name(layout.building, key)
+            self.files = f"{self.path}/{FILES}"
+            try:
+                if self._begin(has_files):
+                    return
+            except BaseException:
+                self.discard()
+                raise
+        raise BlockingIOError(f"{layout.building} is cleared all the time")
+
+    def _begin(self, has_files: bool) -> bool:
+        """Whether it is there: until it is held, who clears the cache may take it away."""
         folders.make_folder(self.path)
-        try:
-            self.held: Held = open_held(f"{self.path}/{MANIFEST}", _CREATE)
-            if not self.held.try_lock(is_shared=True):
-                raise BlockingIOError(f"{self.path} is held by another")
-            if has_files:
-                folders.make_folder(self.files)
-        except BaseException:
-            self.discard()
-            raise
+        self.held: Held = open_held(f"{self.path}/{MANIFEST}", _CREATE)
+        self.held.wait_lock(is_shared=True)
+        if self.held.find_status(f"{self.path}/{MANIFEST}") is None:
+            self.held.release()
+            return False
+        if has_files:
+            folders.make_folder(self.files)
+        return True
 
     def seal_files(self, boot: str) -> int:
         """Write the manifest of what is in `files`; gives the size of the entry, or 0 where there

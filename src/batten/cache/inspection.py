@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.place import observe_boot
-from batten.cache.store import Store
+from batten.cache.store import Store, key_held
 from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cache_names import CacheLayout
-from batten.storage import folders
 from batten.storage.failures import writing_failure
 
 
@@ -92,8 +91,10 @@ def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False
                 opened.held.release()
             elif store.is_there(key):
                 damaged.append(layout.entry(key))
-                if should_set_aside and _set_aside(layout, store, key):
-                    aside.append(layout.entry(key))
+                if should_set_aside:
+                    with key_held(layout, key) as is_held:
+                        if is_held and store.set_aside(key) is not None:
+                            aside.append(layout.entry(key))
     return Verification(
         path=os.fspath(path), entries=entries, bytes=size, damaged=damaged, set_aside=aside
     )
@@ -117,7 +118,7 @@ def clean_cache(
         left = sum(size for _, size in sizes) - sum(size for _, size in chosen)
         if not is_dry_run:
             counter = Counter(layout)
-            remove_leftovers(leftovers, counter)
+            remove_leftovers(layout, leftovers, counter)
             budget = Budget(
                 layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=disk_free_min
             )
@@ -165,17 +166,6 @@ def _choose(
         chosen.append((used, size))
         left, free = left - size, free + size
     return chosen, in_use
-
-
-def _set_aside(layout: CacheLayout, store: Store, key: str) -> bool:
-    lock = folders.lock_within(layout.lock(key), should_wait=False)
-    if lock is None:
-        return False
-    try:
-        return store.set_aside(key) is not None
-    finally:
-        folders.remove_file(layout.lock(key))
-        lock.release()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
@@ -164,6 +165,20 @@ class Store:
         finally:
             if held is not None:
                 held.release()
+
+
+@contextmanager
+def key_held(layout: CacheLayout, key: str) -> Iterator[bool]:
+    """Whether the lock of the key is held within: nobody makes an entry of it then. It is not
+    waited for."""
+    path = layout.lock(key)
+    lock = folders.lock_within(path, should_wait=False)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            folders.remove_file(path)
+            lock.release()
 
 
 def _tell_time(descriptor: int, status: os.stat_result) -> None:

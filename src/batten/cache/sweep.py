@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from batten.cache.budget import scan_keys
 from batten.cache.counts import Counter, merge_ended
+from batten.cache.store import key_held
 from batten.model.cache_names import (
     CACHE_FORMAT,
     MANIFEST,
@@ -77,7 +78,7 @@ def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
         return
     try:
         folders.set_time(held.descriptor, time.time_ns())
-        remove_leftovers(list(find_leftovers(layout)), counter)
+        remove_leftovers(layout, list(find_leftovers(layout)), counter)
         merge_ended(layout)
     finally:
         held.release()
@@ -91,21 +92,25 @@ def find_leftovers(
     for kind, path in itertools.chain(_find(layout), _find_halves(layout) if is_thorough else ()):
         with suppress(FileNotFoundError, NotADirectoryError):
             age = time.time() - _last_change(kind, path)
-            if (is_any_age or age >= AGE_SECONDS[kind]) and not _is_held(kind, path):
+            is_old = age >= AGE_SECONDS[kind]
+            if (is_old or (is_any_age and not _may_begin(kind, path))) and not _is_held(kind, path):
                 yield Leftover(kind=kind, path=path, age_seconds=age)
 
 
-def remove_leftovers(found: list[Leftover], counter: Counter | None = None) -> None:
+def remove_leftovers(
+    layout: CacheLayout, found: list[Leftover], counter: Counter | None = None
+) -> None:
     """Remove them, but what came into use meanwhile."""
     for leftover in found:
         if leftover.kind is Kind.UNUSED_LOCK:
             _remove_lock(leftover.path)
-            continue
-        if _is_held(leftover.kind, leftover.path):
-            continue
-        folders.remove_tree(leftover.path)
-        if counter is not None and leftover.kind is Kind.ABANDONED_BUILD:
-            counter.add("abandoned_builds")
+        elif leftover.kind is Kind.ABANDONED_BUILD:
+            if _remove_build(leftover.path) and counter is not None:
+                counter.add("abandoned_builds")
+        elif leftover.kind is Kind.HALF_REMOVED:
+            _remove_half(layout, leftover.path)
+        else:
+            folders.remove_tree(leftover.path)
 
 
 def _find(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
@@ -163,6 +168,35 @@ def _is_held(kind: Kind, path: str) -> bool:
         return not held.try_lock(is_shared=False)
     finally:
         held.release()
+
+
+def _may_begin(kind: Kind, path: str) -> bool:
+    """A build is held by its manifest, which is made a moment after the folder."""
+    return kind is Kind.ABANDONED_BUILD and not os.path.lexists(f"{path}/{MANIFEST}")
+
+
+def _remove_build(path: str) -> bool:
+    """While it is held, so that nobody goes on with it. Whether it was removed."""
+    try:
+        held = open_held(f"{path}/{MANIFEST}")
+    except FileNotFoundError:
+        folders.remove_tree(path)
+        return True
+    try:
+        is_removable = held.try_lock(is_shared=False)
+        if is_removable:
+            folders.remove_tree(path, first=MANIFEST)
+    finally:
+        held.release()
+    return is_removable
+
+
+def _remove_half(layout: CacheLayout, path: str) -> None:
+    """While nobody can put a whole entry in its place."""
+    key = "".join(path.split("/")[-2:])
+    with key_held(layout, key) as is_held:
+        if is_held and not os.path.lexists(f"{path}/{MANIFEST}"):
+            folders.remove_tree(path)
 
 
 def _remove_lock(path: str) -> None:
