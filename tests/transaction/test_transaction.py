@@ -82,3 +82,17 @@ def test_a_token_is_there_with_the_change(notes: Notes) -> None:
     assert not batten.has_token(notes.root, "batch 2")
     with pytest.raises(batten.RefusedError), batten.transaction(notes.root, token="batch 1"):
         pass
+
+
+def test_a_token_is_found_where_a_power_cut_took_the_lock_file_alone(notes: Notes) -> None:
+    """The journal had its name, and nothing of it was done yet."""
+    notes.kill_at(
+        "replace.rename",
+        "JOURNAL",
+        lambda c: c.write("new.md", "new"),
+        moment="after",
+        token="batch",
+    )
+    (notes.control / "lock").unlink()
+    assert batten.has_token(notes.root, "batch")
+    assert notes.contents() == OLD | {"new.md": "new"}

@@ -6,15 +6,20 @@ import errno
 import time
 from typing import BinaryIO
 
+from batten.model.records import Holder
 from batten.storage.failures import writing_failure
 from batten.storage.memory import MemoryStorage, mark_synced, system_error, write_file
 from batten.storage.relative import check_name
-from batten.storage.tree import Look
+from batten.storage.tree import Look, TreeLock
 from batten.storage.volatile import File, Folder
 
 
 class MemoryTree(MemoryStorage):
     """Implements `Tree`. It knows neither symbolic links nor permissions."""
+
+    def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
+        """Nobody else is there to wait for, or to share it with."""
+        return self.lock(name, Holder(pid=0, host="", since="", boot=""))
 
     def look(self, name: str) -> Look | None:
         with self._powered():

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Protocol
 
 from batten.model.journal import ABSENT, describe_file
-from batten.storage import steps
+from batten.storage import locks, steps
 from batten.storage.base import Storage
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import LocalStorage, write_all
@@ -57,8 +57,17 @@ def describe_look(look: Look | None) -> str:
     return ABSENT if look is None else look.describe()
 
 
+TreeLock = AbstractContextManager[object]
+"""A lock that is held; leaving the block lets go of it."""
+
+
 class Tree(Storage, Protocol):
     """See the module. Every method raises `StorageError` when the machine fails it."""
+
+    def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
+        """Take the lock, alone or beside others that share it; wait for it so long, or with None
+        for as long as it takes. Raises `BusyError`."""
+        ...
 
     def look(self, name: str) -> Look | None:
         """What lies under that name itself, or None. Links are not followed."""
@@ -96,6 +105,12 @@ class Tree(Storage, Protocol):
 
 class LocalTree(LocalStorage):
     """Implements `Tree` in a folder of this machine."""
+
+    def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
+        path = self._prefix + check_name(name)
+        if is_shared:
+            return locks.acquire_shared(path, name, wait_seconds=wait_seconds)
+        return locks.acquire(path, name, locks.current_holder(), wait_seconds=wait_seconds)
 
     def look(self, name: str) -> Look | None:
         path = self._prefix + check_name(name)

@@ -18,7 +18,7 @@ from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.names import TreeLayout
 from batten.model.rolling import Remedy
 from batten.storage import locks
-from batten.storage.tree import Tree, open_tree
+from batten.storage.tree import Tree, TreeLock, open_tree
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree
 from batten.transactions.transaction import Transaction
@@ -34,6 +34,21 @@ class TreePlace:
     @property
     def lock_path(self) -> str:
         return f"{self.tree.place}/{self.layout.lock}"
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether the lock file is there, and so the folders of the tree."""
+        return self.tree.look(self.layout.lock) is not None
+
+    @property
+    def has_control(self) -> bool:
+        """Whether there may be a journal or tokens. A power cut may take the lock file alone."""
+        return self.tree.look(self.layout.control) is not None
+
+    @property
+    def is_there(self) -> bool:
+        look = self.tree.look(self.layout.root)
+        return look is not None and look.is_folder
 
 
 def locate_tree(root: str | os.PathLike[str]) -> TreePlace:
@@ -51,7 +66,7 @@ def locate_tree(root: str | os.PathLike[str]) -> TreePlace:
 class _Hold:
     """What one thread holds of a tree: as often as it entered. `change` where it may write."""
 
-    lock: locks.FileLock
+    lock: TreeLock
     change: Transaction | None
 
 
@@ -121,7 +136,7 @@ def read_lock(root: str | os.PathLike[str], *, wait_seconds: float | None = None
     own transaction. Raises as `transaction` does, and `UsageError` where there is no such folder.
     """
     place = locate_tree(root)
-    if not os.path.isdir(root):
+    if not place.is_there:
         raise UsageError(f"{os.fspath(root)!r} is not a folder.", next="Name the root of a tree.")
     if place.lock_path in _holds.by_path:
         yield
@@ -134,7 +149,7 @@ def has_token(root: str | os.PathLike[str], token: str) -> bool:
     """Whether a transaction with that token was committed. Asks the tree itself, having recovered
     it if need be. Raises as `read_lock` does."""
     place = locate_tree(root)
-    if not os.path.exists(place.lock_path):
+    if not place.has_control:
         return False
     with read_lock(root):
         return _is_present(place, token)
@@ -144,7 +159,7 @@ def clear_leftovers(root: str | os.PathLike[str]) -> None:
     """Recover, and delete what dead transactions left staged, where there is anything of that. Then
     it waits for the lock, and raises as `transaction` does."""
     place = locate_tree(root)
-    if place.lock_path in _holds.by_path or not os.path.exists(place.lock_path):
+    if place.lock_path in _holds.by_path or not place.has_control:
         return
     if any(place.tree.list(place.layout.staging)):
         with _exclusive(place, None):
@@ -177,9 +192,9 @@ def prepare_control(place: TreePlace) -> None:
     """The folders of a tree are there and durable. The lock file is made after them, so where it
     is they are."""
     layout = place.layout
-    if not os.path.isdir(f"{place.tree.place}/{layout.root}"):
+    if not place.is_there:
         place.tree.ensure_folder(layout.root)
-    if os.path.exists(place.lock_path):
+    if place.has_lock:
         return
     for folder in (layout.root, layout.staging, layout.tokens, layout.set_aside):
         place.tree.ensure_folder(folder)
@@ -227,9 +242,7 @@ def _is_present(place: TreePlace, token: str) -> bool:
 @contextmanager
 def _exclusive(place: TreePlace, wait_seconds: float | None) -> Iterator[None]:
     prepare_control(place)
-    lock = locks.acquire(
-        place.lock_path, place.layout.lock, locks.current_holder(), wait_seconds=wait_seconds
-    )
+    lock = place.tree.hold(place.layout.lock, is_shared=False, wait_seconds=wait_seconds)
     with lock:
         recover_locked(place)
         _holds.by_path[place.lock_path] = _Hold(lock=lock, change=None)
@@ -243,9 +256,9 @@ def _exclusive(place: TreePlace, wait_seconds: float | None) -> Iterator[None]:
 def _shared(place: TreePlace, wait_seconds: float | None) -> Iterator[None]:
     prepare_control(place)
     while True:
-        lock = locks.acquire_shared(place.lock_path, place.layout.lock, wait_seconds=wait_seconds)
+        lock = place.tree.hold(place.layout.lock, is_shared=True, wait_seconds=wait_seconds)
         with lock:
-            if not os.path.lexists(f"{place.tree.place}/{place.layout.journal}"):
+            if place.tree.look(place.layout.journal) is None:
                 _holds.by_path[place.lock_path] = _Hold(lock=lock, change=None)
                 try:
                     yield
