@@ -1,5 +1,6 @@
-"""Items into a live tree under power cuts: ledger and tree on one disk, which loses power before any
-durable step of a run. The next run leaves each item in the tree once, whole, in order."""
+"""Items into a live tree under power cuts: ledger and tree are on one disk, and it loses power
+before any durable step of a run. The next run leaves each item in the tree once, whole, in order.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,13 @@ from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, RejectedError, Staged
 from batten.storage.failures import find_full_disk
-from batten.transactions.entry import clear_leftovers, has_token, read_lock, transaction
+from batten.transactions.entry import (
+    clear_leftovers,
+    has_token,
+    locate_tree,
+    read_lock,
+    transaction,
+)
 from batten.transactions.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -74,7 +80,7 @@ class TreeDestination:
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
         root = self._sink.path
         with ExitStack() as stack:
-            if root.is_dir():
+            if locate_tree(root).is_there:
                 clear_leftovers(root)
                 stack.enter_context(read_lock(root))
             return [
