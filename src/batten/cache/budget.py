@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from batten.cache.counts import Counter
 from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
@@ -34,9 +35,9 @@ class Sum:
     boot: str
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Used:
-    """An entry by the time of its last use, in nanoseconds since 1970."""
+class Used(NamedTuple):
+    """An entry by the time of its last use, in nanoseconds since 1970. A tuple, since as many as
+    there are entries are sorted."""
 
     nanoseconds: int
     key: str

@@ -261,14 +261,23 @@ def remove_tree(path: str, first: str | None = None) -> None:
             if first is not None:
                 with suppress(FileNotFoundError):
                     _remove_name(path, first, folder)
+                if _remove_empty(path):
+                    return
             _empty(path, folder)
         finally:
             os.close(folder)
-        try:
-            steps.do("folder.remove", path, os.rmdir, path)
-        except OSError as error:
-            if error.errno not in _OCCUPIED:
-                raise
+        _remove_empty(path)
+
+
+def _remove_empty(path: str) -> bool:
+    """Whether the folder was empty; then it is gone."""
+    try:
+        steps.do("folder.remove", path, os.rmdir, path)
+    except OSError as error:
+        if error.errno not in _OCCUPIED:
+            raise
+        return False
+    return True
 
 
 def _empty(path: str, folder: int) -> None:
