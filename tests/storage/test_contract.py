@@ -111,6 +111,18 @@ def test_a_missing_file_is_told_apart_from_a_failure(storage: Storage) -> None:
     storage.delete("none/none")
 
 
+def test_many_small_files_are_read_like_each_of_them(storage: Storage) -> None:
+    storage.stage("out/empty", b"", is_synced=False)
+    storage.stage("out/x", b"1" * 4095, is_synced=False)
+    storage.ensure_folder("out/folder")
+    found = list(storage.read_each("out", ["x", "none", "folder", "empty", "x"]))
+    assert found == [b"1" * 4095, None, None, b"", b"1" * 4095]
+    for size in (4096, 5000):
+        storage.stage(f"out/{size}", b"2" * size, is_synced=False)
+        assert list(storage.read_each("out", [str(size)])) in ([None], [b"2" * size])
+    assert list(storage.read_each("none", ["x", "y"])) == [None, None]
+
+
 def test_finding_and_listing_tell_sizes_and_kinds(storage: Storage) -> None:
     storage.stage("out/x", b"123", is_synced=False)
     storage.ensure_folder("out/folder")

@@ -35,11 +35,16 @@ exit codes: 0 done, 1 unexpected failure, 2 usage, 3 done but items are quaranti
 diagnose also: 10 run, 11 clean, 12 recover first"""
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Of fixed width: asking for the terminal's imports shutil and its archive formats."""
+class _Formatter(argparse.HelpFormatter):
+    """Of fixed width: asking for the terminal's imports shutil and its archive formats. Argparse
+    makes one for each argument that is added."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=98)
+
+
+class _RawFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves lines as they are."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,7 +105,9 @@ def _dispatch(words: list[str]) -> int:
         if not words or words[0] not in COMMANDS:
             return _parse_without_command(words)
         command = importlib.import_module(f"batten.cli.{words[0]}")
-        parser = _Parser(prog=f"batten {words[0]}", description=command.HELP)
+        parser = _Parser(
+            prog=f"batten {words[0]}", description=command.HELP, formatter_class=_Formatter
+        )
         command.add_arguments(parser)
         arguments = parser.parse_args(words[1:])
     except SystemExit as ending:
@@ -115,7 +122,7 @@ def _parse_without_command(words: list[str]) -> int:
         description="Run a function over everything, get a dataset you can trust. "
         "Kill it anywhere, run it again.",
         epilog=_EPILOG,
-        formatter_class=_Formatter,
+        formatter_class=_RawFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from batten.dataset.observe import Observation
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
-from batten.sinks.file import digest_file, locate_file
+from batten.sinks.located import digest_file, locate_file
 from batten.storage.base import Storage
 
 

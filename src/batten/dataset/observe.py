@@ -27,9 +27,10 @@ from batten.model.records import (
     decode_record,
 )
 from batten.model.states import Ground
-from batten.sinks.file import locate_file
+from batten.sinks.located import locate_file
 from batten.storage.base import Entry, Storage
 from batten.storage.failures import is_of_wrong_kind
+from batten.storage.relative import last_piece
 
 Value = TypeVar("Value")
 
@@ -266,9 +267,13 @@ class _Reading:
 
     def _read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
         claims = {}
-        for batch in recorded:
-            name = self.layout.commit(batch)
-            claim = self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
+        folder, batches = self.layout.commits, sorted(recorded)
+        names = [last_piece(self.layout.commit(batch)) for batch in batches]
+        for batch, data in zip(batches, self.storage.read_each(folder, names), strict=True):
+            try:
+                claim = decode_published(data) if data is not None else self._read_record(batch)
+            except Unreadable:
+                claim = self._read_record(batch)
             if claim is not None:
                 claims[batch] = claim
         for batch in sorted(set(parts).difference(claims)):
@@ -276,6 +281,10 @@ class _Reading:
             if claim is not None:
                 claims[batch] = claim
         return claims
+
+    def _read_record(self, batch: int) -> Published | None:
+        name = self.layout.commit(batch)
+        return self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
 
     def _read_footer(self, batch: int) -> Published | None:
         name = self.layout.part(batch)

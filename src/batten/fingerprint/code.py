@@ -28,6 +28,8 @@ _ATTRIBUTE_READS = {"LOAD_ATTR", "LOAD_METHOD"}
 _FILLERS = {"EXTENDED_ARG", "PUSH_NULL", "CACHE", "PRECALL"}
 _FORMALITIES = {"ctx", "kind", "type_comment", "type_ignores"}
 
+_COMPOSED = (ast.AST, list)
+
 
 @dataclass
 class _SourceFile:
@@ -157,35 +159,34 @@ def _extent(node: FunctionNode) -> tuple[int, int]:
     return lines, (node.end_col_offset or 0) - (0 if lines else node.col_offset)
 
 
-class _Mark(str):
-    """Text of the description itself, as opposed to a text in the code."""
-
-    __slots__ = ()
-
-
 def describe_node(node: ast.AST, without: Iterable[ast.AST] = ()) -> str:
     """The code of `node` as text. The decorators of a function are part of it; its defaults are
     not, since they are described as values. Definitions in `without` are left out."""
     left_out = set(without)
     pieces: list[str] = []
-    waiting: list[Any] = [node]
+    # What is no text yet; and texts, which are part of the description.
+    waiting: list[ast.AST | list[Any] | str] = [node]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, _Mark):
+        if isinstance(item, str):
             pieces.append(item)
         elif isinstance(item, list):
+            pieces.append("[")
+            waiting.append("]")
             kept = [each for each in item if each not in left_out] if left_out else item
-            waiting.append(_Mark("]"))
-            waiting.extend(reversed(kept))
-            waiting.append(_Mark("["))
-        elif isinstance(item, ast.AST):
-            waiting.append(_Mark(")"))
-            for name, value in reversed(_fields(item, is_outermost=item is node)):
-                waiting.append(value)
-                waiting.append(_Mark(f" {name}="))
-            waiting.append(_Mark(f"({_kind(item)}"))
+            waiting.extend(
+                each if isinstance(each, _COMPOSED) else describe_literal(each)
+                for each in reversed(kept)
+            )
         else:
-            pieces.append(describe_literal(item))
+            pieces.append(f"({_kind(item)}")
+            waiting.append(")")
+            for name, value in reversed(_fields(item, is_outermost=item is node)):
+                if isinstance(value, _COMPOSED):
+                    waiting.append(value)
+                    waiting.append(f" {name}=")
+                else:
+                    waiting.append(f" {name}={describe_literal(value)}")
     return "".join(pieces)
 
 

@@ -19,7 +19,7 @@ from batten.inspect.outlook import (
     gather_evidence,
     list_hints,
 )
-from batten.inspect.place import Place, locate_output
+from batten.inspect.place import Place, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
@@ -128,10 +128,12 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     """What is there now. `is_brief`: no input is read, for one of many outputs."""
     # These need what is defined here.
     from batten.inspect.landings import describe_landing, list_landed_files
-    from batten.inspect.trees import diagnose_tree, find_tree
 
-    if (tree := find_tree(place)) is not None:
-        return diagnose_tree(place, tree)
+    if has_tree(place):
+        from batten.inspect.trees import diagnose_tree, find_tree
+
+        if (tree := find_tree(place)) is not None:
+            return diagnose_tree(place, tree)
     observation = observe_output(place.storage, place.layout)
     found = describe(place, observation, judge(observation), now_seconds=time.time())
     if found.state in _MADE:

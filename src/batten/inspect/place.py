@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from batten.dataset.locating import find_layout
 from batten.errors import UsageError
-from batten.model.names import CONTROL_SUFFIX, Layout
+from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.storage.local import LocalStorage
 
 
@@ -37,6 +37,11 @@ class Place:
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""
         return shlex.join(("batten", *words, self.path))
+
+
+def has_tree(place: Place) -> bool:
+    """Whether transactions ever changed the place as a tree of files."""
+    return os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}")
 
 
 def locate_output(path: str | os.PathLike[str]) -> Place:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
-from batten.inspect.place import Place
+from batten.inspect.place import Place, has_tree
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
 from batten.model.names import TREE_FOLDER
@@ -51,7 +50,7 @@ class TreeRecovery:
 def find_tree(place: Place) -> TreePlace | None:
     """The tree at the place, unless there is none, or there is also the output of a job and
     nothing is to be done about the tree, or nothing that the job's next run does not do."""
-    if not os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}"):
+    if not has_tree(place):
         return None
     tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
     if place.storage.find(place.layout.config) is None:

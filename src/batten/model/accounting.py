@@ -123,12 +123,8 @@ def _plan_batch(segment: Segment, position: int) -> PlannedBatch:
 
 def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     """In which way a published batch is not what the plan says, or None."""
-    if claim.batch != planned.batch:
-        return f"it is of batch {claim.batch}, not {planned.batch}"
-    if claim.items != planned.items:
-        return f"it accounts for {count_of(claim.items, 'item')}; the plan has {planned.items}"
-    if claim.keys != planned.keys:
-        return "its keys are not those of the plan"
+    if (claim.batch, claim.items, claim.keys) != (planned.batch, planned.items, planned.keys):
+        return _name_difference(planned, claim)
     try:
         committed, filtered, quarantined = tally_outcomes(claim.outcomes)
     except ValueError as error:
@@ -138,6 +134,14 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     if claim.rows < committed or (claim.rows and not committed):
         return f"it has {count_of(claim.rows, 'row')} of {count_of(committed, 'committed item')}"
     return None
+
+
+def _name_difference(planned: PlannedBatch, claim: Claim) -> str:
+    if claim.batch != planned.batch:
+        return f"it is of batch {claim.batch}, not {planned.batch}"
+    if claim.items != planned.items:
+        return f"it accounts for {count_of(claim.items, 'item')}; the plan has {planned.items}"
+    return "its keys are not those of the plan"
 
 
 @lru_cache(maxsize=4096)

@@ -35,6 +35,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 CONTROL_SUFFIX = ".batten"
 TREE_FOLDER = "/tree"
@@ -97,11 +98,11 @@ class Layout:
     output: str
     is_inside: bool = False
 
-    @property
+    @cached_property
     def control(self) -> str:
         return self.output + CONTROL_SUFFIX
 
-    @property
+    @cached_property
     def data(self) -> str:
         """The folder of the parts."""
         return f"{self.control}/parts" if self.is_inside else self.output
@@ -134,7 +135,7 @@ class Layout:
     def quarantine(self) -> str:
         return f"{self.control}/quarantine"
 
-    @property
+    @cached_property
     def commits(self) -> str:
         return f"{self.control}/commits"
 

@@ -26,10 +26,11 @@ class Published(NamedTuple):
 
 _NUMBER = r"(\d+)"
 _TEXT = r'"([^"\\]*)"'
+_UNUSED_TEXT = r'"[^"\\]*"'
 _CANONICAL = re.compile(
     rf'\{{"batch": {_NUMBER}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_TEXT}, '
     rf'"keys": {_TEXT}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_TEXT}, '
-    rf'"quarantine_digest": {_TEXT}, "run": {_TEXT}, "time": {_TEXT}, '
+    rf'"quarantine_digest": {_TEXT}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
     rf'"format_version": {FORMAT_VERSION}\}}',
     re.ASCII,
 )
@@ -42,19 +43,9 @@ def decode_published(data: bytes) -> Published:
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:
         return published_by_record(decode_record(CommitRecord, data))
-    batch, items, rows, outcomes, keys, fingerprint, size, digest, quarantine_digest, _, _ = (
-        found.groups()
-    )
+    batch, items, rows, outcomes, keys, fingerprint, size, *digests = found.groups()
     return Published(
-        int(batch),
-        int(items),
-        int(rows),
-        outcomes,
-        keys,
-        fingerprint,
-        int(size),
-        digest,
-        quarantine_digest,
+        int(batch), int(items), int(rows), outcomes, keys, fingerprint, int(size), *digests
     )
 
 

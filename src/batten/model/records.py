@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import types
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
@@ -220,7 +219,7 @@ def encode_record(record: Record) -> bytes:
 
 def seal_record(body: bytes) -> bytes:
     """An object in JSON with its checksum, the inverse of `open_record`."""
-    return b'%b, "checksum": "%b"}\n' % (body[:-1], _checksum(body))
+    return body[:-1] + _end_of(body)
 
 
 def decode_record(kind: type[Record], data: bytes) -> Record:
@@ -229,27 +228,31 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
     return record
 
 
-_CHECKSUM = re.compile(rb', "checksum": "([0-9a-f]{16})"\}\n\Z')
+_BEFORE_CHECKSUM = b', "checksum": "'
+_CHECKSUM_CHARACTERS = 16
+_AFTER_CHECKSUM = b'"}\n'
+_END_SIZE = len(_BEFORE_CHECKSUM) + _CHECKSUM_CHARACTERS + len(_AFTER_CHECKSUM)
 
 
 def open_record(data: bytes) -> bytes:
     """The object without its checksum, which was right; raises `Unreadable`, or `NewerFormat`."""
-    match = _CHECKSUM.search(data, max(0, len(data) - 40))
-    if match is not None:
-        body = data[: match.start()] + b"}"
-        if _checksum(body) == match[1]:
-            return body
+    body = data[:-_END_SIZE] + b"}"
+    end = data[-_END_SIZE:]
+    if end == _end_of(body):
+        return body
     # A newer version may have another checksum, or none.
     _refuse_newer(_parse(data))
+    is_there = end.startswith(_BEFORE_CHECKSUM) and end.endswith(_AFTER_CHECKSUM)
     raise Unreadable(
-        "its checksum is missing"
-        if match is None
-        else "its checksum does not fit: it was damaged, or changed by hand"
+        "its checksum does not fit: it was damaged, or changed by hand"
+        if is_there
+        else "its checksum is missing"
     )
 
 
-def _checksum(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:16].encode()
+def _end_of(body: bytes) -> bytes:
+    checksum = hashlib.sha256(body).hexdigest()[:_CHECKSUM_CHARACTERS]
+    return b"%b%b%b" % (_BEFORE_CHECKSUM, checksum.encode(), _AFTER_CHECKSUM)
 
 
 def _parse(data: bytes) -> object:

@@ -24,7 +24,7 @@ from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged, other_content
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
-from batten.sinks.file import locate_file
+from batten.sinks.located import locate_file
 from batten.sinks.optional import ensure_optional
 from batten.sinks.statistics import describe_columns
 from batten.storage.publishing import create

@@ -20,15 +20,12 @@ from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.sinks.base import Ground, Staged
 from batten.sinks.formats import FORMATS
-from batten.storage.base import Storage
-from batten.storage.local import LocalStorage
+from batten.sinks.located import digest_file, locate_file
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,27 +62,6 @@ class MadeFile:
     size: int
     digest: str
     replaces: str
-
-
-def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
-    """The storage that the file of a delivery lies in, and its name there."""
-    if not target.startswith("../"):
-        return storage, target
-    path = os.path.normpath(os.path.join(storage.place, target))
-    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
-
-
-def digest_file(storage: Storage, name: str) -> str:
-    """The SHA-256 of the file in hexadecimal; empty where there is none."""
-    try:
-        file = storage.open(name)
-    except FileNotFoundError:
-        return ""
-    digest = hashlib.sha256()
-    with file:
-        while piece := file.read(_READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 class FileDestination:

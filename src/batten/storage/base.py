@@ -115,6 +115,12 @@ class Storage(Protocol):
         asked about each."""
         ...
 
+    def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+        """The whole content of each of these files of a folder, in order: quicker than `read`, for
+        small ones by the thousand. None in the place of one that is not small, or that can't be
+        read, of which `read` says why."""
+        ...
+
     def delete(self, name: str) -> None:
         """The file is gone, also when it was not there. Empty folders can be deleted too."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -23,6 +23,9 @@ _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 HURRY_BYTES = 1 << 24
 """A file that will be synced goes to the disk in pieces of about this size while it is made."""
+
+SMALL_BYTES = 1 << 12
+"""A file of fewer bytes is small."""
 
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -163,6 +166,18 @@ class LocalStorage:
         except OSError as error:
             raise reading_failure(error, "Listing", path) from error
 
+    def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+        try:
+            parent = os.open(self._folder_path(folder), _READ_FOLDER)
+        except OSError:
+            yield from (None for _ in names)
+            return
+        try:
+            for name in names:
+                yield _read_small(check_name(name), parent)
+        finally:
+            os.close(parent)
+
     def delete(self, name: str) -> None:
         path = self._prefix + check_name(name)
         try:
@@ -280,6 +295,21 @@ def _read_range(descriptor: int, offset: int, length: int | None) -> bytes:
         start += len(piece)
         wanted -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _read_small(name: str, parent: int) -> bytes | None:
+    try:
+        descriptor = os.open(name, _READ, dir_fd=parent)
+    except OSError:
+        return None
+    try:
+        data = os.read(descriptor, SMALL_BYTES)
+        # That no more comes is quicker to see than how large it is.
+        return None if len(data) == SMALL_BYTES or os.read(descriptor, 1) else data
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _find_status(entry: os.DirEntry[str]) -> os.stat_result | None:

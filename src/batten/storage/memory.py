@@ -10,13 +10,14 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from random import Random
 from types import TracebackType
 from typing import BinaryIO, ParamSpec, Self, TypeVar
 
+from batten.errors import StorageError
 from batten.model.records import Holder, encode_record
 from batten.storage.base import Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, writing_failure
@@ -164,6 +165,13 @@ class MemoryStorage:
     def list_names(self, folder: str) -> Iterator[str]:
         for entry in self.list(folder):
             yield last_piece(entry.name)
+
+    def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+        for name in names:
+            try:
+                yield self.read(f"{folder}/{name}")
+            except (FileNotFoundError, StorageError):
+                yield None
 
     def delete(self, name: str) -> None:
         try:

@@ -1,0 +1,33 @@
+"""Where the file of a delivery lies, and what is in it. Inspections need no more of a destination,
+so this imports nothing that makes files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from batten.storage.base import Storage
+from batten.storage.local import LocalStorage
+
+_READ_BYTES = 1 << 20
+
+
+def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
+    """The storage that the file of a delivery lies in, and its name there."""
+    if not target.startswith("../"):
+        return storage, target
+    path = os.path.normpath(os.path.join(storage.place, target))
+    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
+
+
+def digest_file(storage: Storage, name: str) -> str:
+    """The SHA-256 of the file in hexadecimal; empty where there is none."""
+    try:
+        file = storage.open(name)
+    except FileNotFoundError:
+        return ""
+    digest = hashlib.sha256()
+    with file:
+        while piece := file.read(_READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
