@@ -6,11 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from batten.engine.context import RunOptions
-from batten.engine.job import load_job
-from batten.engine.run import run_on
-from batten.storage.base import Data
-from batten.storage.local import LocalStorage
+from benchmarks.making import make_dataset
 from benchmarks.measure import (
     BATTEN,
     ENVIRONMENT,
@@ -26,20 +22,10 @@ from benchmarks.measure import (
 PARAMETERS = {"items": "10000000", "batch_size": "1000"}
 
 
-class UnsyncedStorage(LocalStorage):
-    """Makes the dataset quickly: nothing is at stake."""
-
-    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
-        super().stage(name, data, is_synced=False)
-
-    def sync_names(self, folder: str) -> None:
-        pass
-
-
 def measure(folder: Path, runs: int) -> list[Figure]:
     job = put_job("trivial.py", folder)
     floor = put_job("listing.py", folder)
-    _make(job)
+    make_dataset(job, PARAMETERS, "double")
     rerun = Side(
         command=[
             *(BATTEN, "run", job.name, "--quiet"),
@@ -57,15 +43,6 @@ def measure(folder: Path, runs: int) -> list[Figure]:
     (folder / "trivial.batten" / "COMPLETE").unlink()
     figures.append(_diagnose(folder, runs, "interrupted"))
     return figures
-
-
-def _make(job: Path) -> None:
-    loaded = load_job(str(job), PARAMETERS)
-    run_on(
-        UnsyncedStorage(job.parent),
-        loaded.pipeline,
-        RunOptions(jobs=2, parameters=loaded.parameters),
-    )
 
 
 def _diagnose(folder: Path, runs: int, state: str) -> Figure:

@@ -116,9 +116,10 @@ class Pairs:
         )
 
 
-def compare(ours: Side, theirs: Side, runs: int) -> Pairs:
-    """Run both in turn, A B A B, after one run of each that is not counted."""
-    for side in (ours, theirs):
+def compare(ours: Side, theirs: Side, runs: int, *, is_warm: bool = False) -> Pairs:
+    """Run both in turn, A B A B, after one run of each that is not counted, unless what they read
+    and import `is_warm` already."""
+    for side in () if is_warm else (ours, theirs):
         run(side)
     pairs = [(run(ours), run(theirs)) for _ in range(runs)]
     return Pairs(ours=[pair[0] for pair in pairs], theirs=[pair[1] for pair in pairs])

@@ -82,6 +82,9 @@ class AskModel:
         response.raise_for_status()
         return customer | {"pairs": read_pairs(response.json())}
 
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
 
 def read_pairs(completion: Any) -> list[Row]:
     """The pairs in the model's answer; raises `ValueError` for any other, and it is asked again."""
