@@ -121,7 +121,7 @@ class _Run:
             try:
                 async with asyncio.timeout(STOP_SECONDS):
                     await function()
-            except Exception as error:  # noqa: BLE001 - the user's code, and all work is done
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - all work is done
                 told = {"message": "What was to be done at the end failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(told)
 
