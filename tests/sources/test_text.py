@@ -291,6 +291,7 @@ def test_lines_that_are_only_json_together_have_no_keys(tmp_path: Path, sources:
         b'{"id": "one"}\n[{"id": "two"}\n{"id": "more"}]\n{"id": "three"}\n',
         b'{"id": "one"}\n{"id": "two\nmore"}\n{"id": "three"}\n',
         b'{"id": "one"}\n]\n[\n{"id": "three"}\n',
+        b'{"id": "one"}\n{"id": 1},{"id": 2},{"id": 3}\n{"id": 4, "no": [1\n2]}\n{"id": "three"}\n',
         b'{"id": "one"}\n[1\n2]\n1,2\n{"id": "three"}\n',
         b'{"id": "one"}\n{"id": ""}\n{"id": null}\n{"no": 1}\n[0]\n"id"\n{"id": "three"}\n',
         b'{"id": "one"}\n{"id": "\xff"}\n{"id": "three"}',
