@@ -67,8 +67,7 @@ class Registry:
         return min(name for name in spelled if make_slug(name) == entity)
 
     def encode(self) -> str:
-        """A line for each document, and the whole is JSON. It is made anew with each change, so by
-        the quick encoder, which knows no indentation."""
+        """A line for each document, and the whole is JSON. Python's encoder in C can't indent."""
         encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
         documents = ",\n".join(
             f"{encode(name)}: {encode(vars(entry))}"

@@ -77,14 +77,14 @@ class Scenario:
 
 
 SCENARIOS = [
-    Scenario(name="first", act=run(3), log="0 1 2 "),
-    Scenario(name="rejected", act=run(4, (2,)), log="0 1 3 "),
-    Scenario(name="extended", before=run(1), act=run(3), log="0 1 2 "),
+    Scenario(name="first", act=run(2), log="0 1 "),
+    Scenario(name="rejected", act=run(3, (1,)), log="0 2 "),
+    Scenario(name="extended", before=run(1), act=run(2), log="0 1 "),
     Scenario(
         name="retried",
-        before=run(3, (2,)),
-        act=run(3, should_retry_quarantined=True),
-        log="0 1 2 ",
+        before=run(2, (1,)),
+        act=run(2, should_retry_quarantined=True),
+        log="0 1 ",
     ),
 ]
 

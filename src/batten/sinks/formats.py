@@ -36,7 +36,10 @@ ROW_GROUP_BYTES = 1 << 23
 """A row group ends with the batch in which it reaches either; it is made in memory."""
 
 ENCODERS_MAX = 4
-"""Threads that make CSV; one more than that many batches are in memory at a time."""
+"""Threads that make CSV; one more than that many pieces are in memory at a time."""
+
+CSV_ROWS = 1 << 14
+"""A piece of CSV has so many rows; larger ones cost more page faults."""
 
 Batches = Iterable["pa.RecordBatch"]
 Encode = Callable[[Batches], Iterator[bytes]]
@@ -111,9 +114,15 @@ def _csv(schema: pa.Schema) -> Encode:
     def encode(batches: Batches) -> Iterator[bytes]:
         # Not of `schema.empty_table()`, which imports pandas where it is installed.
         yield _encode_csv(pa.Table.from_batches([], schema=schema), has_header=True)
-        yield from _ahead(_encode_csv, batches)
+        yield from _ahead(_encode_csv, _cut(batches))
 
     return encode
+
+
+def _cut(batches: Batches) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, CSV_ROWS):
+            yield batch.slice(start, CSV_ROWS)
 
 
 def _encode_csv(rows: pa.Table | pa.RecordBatch, *, has_header: bool = False) -> bytes:
