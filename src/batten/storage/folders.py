@@ -130,30 +130,25 @@ def read_open(descriptor: int, size: int) -> bytes:
 def read_files(folder: str) -> dict[str, bytes]:
     """All files in the folder and its folders, by relative name; in no order."""
     found: dict[str, bytes] = {}
-    _read_files(folder, "", None, found)
+    descriptor = os.open(folder, _READ_FOLDER)
+    try:
+        _read_files(descriptor, "", found)
+    finally:
+        os.close(descriptor)
     return found
 
 
-def _read_files(path: str, prefix: str, above: int | None, found: dict[str, bytes]) -> None:
-    folder = os.open(path, _READ_FOLDER, dir_fd=above)
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    _read_files(name, f"{prefix}{name}/", folder, found)
-                else:
-                    found[prefix + name] = _read_file(name, folder)
-    finally:
-        os.close(folder)
-
-
-def _read_file(name: str, folder: int) -> bytes:
-    descriptor = os.open(name, _READ, dir_fd=folder)
-    try:
-        return read_open(descriptor, os.fstat(descriptor).st_size)
-    finally:
-        os.close(descriptor)
+def _read_files(folder: int, prefix: str, found: dict[str, bytes]) -> None:
+    for name in os.listdir(folder):
+        descriptor = os.open(name, _READ, dir_fd=folder)
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                _read_files(descriptor, f"{prefix}{name}/", found)
+            else:
+                found[prefix + name] = read_open(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
 
 
 def set_time(target: str | int, nanoseconds: int) -> None:
