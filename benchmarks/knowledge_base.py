@@ -18,7 +18,7 @@ PAGES = 12
 LINES_A_PAGE = 50
 STROKES = 70_000
 
-BARE_DOCUMENTS = 20
+BARE_DOCUMENTS = 10
 """Each bare process converts so many."""
 
 
