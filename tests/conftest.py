@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import dataclasses
 import hashlib
 import json
@@ -19,6 +20,8 @@ import hypothesis
 import pyarrow.parquet as pq
 import pytest
 
+import batten
+
 hypothesis.settings.register_profile("batten", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("batten")
 
@@ -27,9 +30,12 @@ SEED = "BATTEN_SEED"
 
 def pytest_configure() -> None:
     """Choose the seed where none is given. The workers of xdist inherit it. A shell that starts
-    the tests in the background has them ignore Ctrl-C, and what they start would, too."""
+    the tests in the background has them ignore Ctrl-C, and what they start would, too. The
+    thousands of processes of a sweep find batten compiled, also where Python is told to write no
+    bytecode: otherwise each would spend most of its time on that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault(SEED, str(secrets.randbits(32)))
+    compileall.compile_dir(Path(batten.__file__).parent, quiet=1)
 
 
 def pytest_report_header() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
+from batten.engine.place import show_path
 
 
 def double(number: int) -> dict[str, int]:
@@ -25,7 +26,7 @@ def test_a_symbolic_link_is_refused_and_its_folder_is_not(tmp_path: Path) -> Non
     linked = pipeline(tmp_path / "out")
     with pytest.raises(batten.RefusedError, match="is a symbolic link") as refused:
         linked.run(executor="serial")
-    assert f"Name the folder itself: {tmp_path / 'disk'};" in refused.value.next
+    assert f"Name the folder itself: {show_path(tmp_path / 'disk')};" in refused.value.next
     finalized = pipeline(tmp_path / "first").finalize(same, into=tmp_path / "out")
     with pytest.raises(batten.RefusedError, match="is a symbolic link"):
         finalized.run(executor="serial")

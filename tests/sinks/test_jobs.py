@@ -10,6 +10,7 @@ import pytest
 
 import batten
 from batten.engine.pipeline import Pipeline
+from batten.engine.place import show_path
 from batten.engine.report import Report
 from batten.errors import InconsistentError, RefusedError, StorageError
 
@@ -129,7 +130,7 @@ def test_a_fresh_start_is_possible_when_all_was_let_go_of(lab: Lab) -> None:
     with pytest.raises(RefusedError, match="old dataset") as refused:
         run(job(lab, function=other_name), fresh=True)
     (record,) = (lab.folder / "rows.batten" / "deliveries").iterdir()
-    assert refused.value.next.endswith(f"move {record} away.")
+    assert refused.value.next.endswith(f"move {show_path(record)} away.")
     record.rename(lab.folder / "moved.json")
     run(job(lab, function=other_name), fresh=True)
     assert lab.read() == [{"key": number, "name": f"other{number}"} for number in range(10)]

@@ -20,13 +20,14 @@ from batten.cache.counts import Counter
 from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.manifests import SIZE_BYTES, find_size
 from batten.model.records import Unreadable, decode_record, encode_record
+from batten.model.value_class import value_class
 from batten.storage import folders
 from batten.storage.held import Held, open_held
 
 _TEXT_BYTES_MAX = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Sum:
     """The text of the budget's lock: what all entries take, in bytes, and the start of the machine
     since which that was kept."""

@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -26,6 +25,7 @@ from batten.cache.store import Store
 from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.value_class import value_class
 from batten.storage import folders
 from batten.storage.folders import Strange
 from batten.storage.held import Held
@@ -38,7 +38,7 @@ GIGABYTE = 1 << 30
 _log = logging.getLogger("batten.cache")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Statistics:
     """What a cache did, by this process and by all that ever used it; and what it holds: entries,
     and the bytes that they take on disk."""

@@ -10,10 +10,11 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 
 from batten.model.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.records import Unreadable, decode_record, encode_record
+from batten.model.value_class import value_class
 from batten.storage import folders
 from batten.storage.held import Held, open_held
 from batten.storage.local import LocalStorage
@@ -23,7 +24,7 @@ from batten.storage.publishing import replace as replace_file
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Counts:
     """`hits` and `misses` are of lookups. `builds` are entries that were made, `waits` lookups that
     waited for another process to make one. `publish_failures` were made and could not be kept,
@@ -62,7 +63,7 @@ _PLACES = {name: place for place, name in enumerate(NAMES)}
 _SIZE = 8 * len(NAMES)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Total:
     """`statistics/total`: the counts of processes that have ended. Those of the files `merged` are
     among them; such a file only waits to be deleted."""

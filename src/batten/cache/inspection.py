@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
@@ -14,10 +13,11 @@ from batten.cache.store import Store, key_held
 from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cache_names import CacheLayout
+from batten.model.value_class import value_class
 from batten.storage.failures import writing_failure
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Overview:
     """What a cache holds, and what was done with it. Sizes are bytes on disk."""
 
@@ -29,7 +29,7 @@ class Overview:
     leftovers: list[Leftover]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Verification:
     """`damaged` are the paths of entries that are not as they were written; `set_aside` those of
     them that were moved away, so that they are made anew."""
@@ -41,7 +41,7 @@ class Verification:
     set_aside: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Evicted:
     """An entry that goes, and its size in bytes."""
 
@@ -49,7 +49,7 @@ class Evicted:
     bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Cleaning:
     """What was removed, or would be. `bytes` is what is left; `held_over_budget` by how much
     `in_use` entries hold that over the budget."""

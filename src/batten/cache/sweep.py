@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
 from batten.cache.budget import scan_keys
@@ -29,6 +28,7 @@ from batten.model.cache_names import (
     is_boot,
     is_key,
 )
+from batten.model.value_class import value_class
 from batten.storage import folders
 from batten.storage.held import open_held
 
@@ -59,7 +59,7 @@ AGE_SECONDS = {
 """How long each is left alone, from its last change on."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Leftover:
     """Something in a cache that nobody will use: its path and its age in seconds."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from batten.crashlab.faults import Fault
 from batten.crashlab.system_calls import Call, Kind
+from batten.model.value_class import value_class
 
 REQUEST = "request"
 REPORT = "report"
@@ -16,7 +17,7 @@ MEANWHILE_OUTPUT = "meanwhile-stdout"
 MEANWHILE_ERRORS = "meanwhile-stderr"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Request:
     """What to run and what to do to it; `laboratory` is the process that asks."""
 

@@ -31,7 +31,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from batten.crashlab.faults import Fault
 from batten.crashlab.ptrace import find_platform_obstacle
 from batten.crashlab.system_calls import CHANGING, Call, Kind
 from batten.errors import BattenError
+from batten.model.value_class import value_class
 
 _TRACER = "batten.crashlab.tracer"
 _GRACE_SECONDS = 10.0
@@ -50,7 +50,7 @@ class TracingError(BattenError):
     """Nothing could be traced, so nothing is known about the command."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Finished:
     """How an untraced command ended."""
 
@@ -59,7 +59,7 @@ class Finished:
     stderr: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Traced:
     """What a traced command did. `hits` are the calls that the fault hit, in order; `meanwhile` is
     what became of the command of a `Meanwhile`."""

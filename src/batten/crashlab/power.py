@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import get_args
 
 from batten.model.names import Layout, StagedFile, find_number, find_staged
+from batten.model.value_class import value_class
 from batten.storage.memory import MemoryStorage
 from batten.storage.volatile import Model
 
@@ -29,7 +29,7 @@ _OF_ONE_RUN = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Cut:
     """The power is cut before step number `at`. `committed` are the batches that were told to be
     committed by then, and `storage` is what the machine showed."""
@@ -40,7 +40,7 @@ class Cut:
     storage: MemoryStorage
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Found:
     """A state that may be found after a cut; `how` repeats it for people."""
 

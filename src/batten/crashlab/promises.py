@@ -6,7 +6,6 @@ Broken promises are told as texts; none means that all are kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
@@ -14,6 +13,7 @@ from batten.inspect.verify import find_faults
 from batten.model.accounting import tally_outcomes
 from batten.model.findings import Code, Severity
 from batten.model.names import Layout, find_part
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Storage
 from batten.storage.relative import last_piece
@@ -31,7 +31,7 @@ UNHARMED = frozenset(
 Parts = Mapping[int, bytes]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Expected:
     """The parts that there may be: those of before, if any, and those of an undisturbed run."""
 

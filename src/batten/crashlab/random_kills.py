@@ -15,10 +15,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
+
+from batten.model.value_class import value_class
 
 _POLL_SECONDS = 0.01
 _MARK = "CRASHLAB_ATTEMPT"
@@ -33,7 +34,7 @@ class Target(StrEnum):
     WORKER = "one process that the driver started"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Attempt:
     """A run of the command. `killed` counts the processes that were killed after `delay_seconds`
     (a worker as soon as there is one): none when the run had ended by then. `target` is None for
@@ -47,7 +48,7 @@ class Attempt:
     stderr: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class KilledRuns:
     """All attempts in order; the last was done. `survivors` counts processes of any attempt that
     had still not ended `patience_seconds` after the last one, and were killed then."""
@@ -61,7 +62,7 @@ class NotDoneError(Exception):
     """The command hung, or was not done although it was left alone."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class _Launch:
     command: Sequence[str]
     environment: Mapping[str, str] | None

@@ -29,6 +29,7 @@ from pathlib import Path
 from batten.crashlab.faults import Fault
 from batten.crashlab.laboratory import Traced, run_traced
 from batten.crashlab.system_calls import CHANGING, Call, Kind
+from batten.model.value_class import value_class
 
 MakeFault = Callable[[int], Fault]
 
@@ -44,7 +45,7 @@ class Trail:
         return self.runs[-1]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Experiment:
     """A command, a folder for it to run in, and what must hold whenever it says that it is done.
 
@@ -65,7 +66,7 @@ class Experiment:
     undisturbed_runs_max: int = 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Outcome:
     """A trail and what was wrong with it, if anything."""
 
@@ -73,7 +74,7 @@ class Outcome:
     problem: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Failure:
     """Faults after which a check failed, the folder as it was left, and the runs."""
 
@@ -89,7 +90,7 @@ class Failure:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class SweepReport:
     """How many points were tried, how many of them were hit, and what failed."""
 

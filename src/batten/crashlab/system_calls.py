@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 
+from batten.model.value_class import value_class
+
 
 class Kind(StrEnum):
     """What a call does to a file, whichever of the many spellings of it was used."""
@@ -44,7 +46,7 @@ TAKING_SPACE = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Call:
     """A call that touched the watched folders.
 
@@ -64,7 +66,7 @@ class Call:
     result: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Place:
     """Where a call names a file: a descriptor, a path, or a path relative to a descriptor, each
     as the index of an argument; or an address inside a mapping of it."""
@@ -82,7 +84,7 @@ class Condition:
     mask: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class SystemCall:
     """A row of the table. `size` is the argument that holds the size; where `is_vector`, it
     counts the buffers in the array that the argument before it points to."""

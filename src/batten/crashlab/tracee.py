@@ -6,16 +6,16 @@ import ctypes
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from batten.crashlab.ptrace import Registers, read_memory, read_string, write_memory
 from batten.crashlab.system_calls import Place, SystemCall
+from batten.model.value_class import value_class
 
 _DELETED = " (deleted)"
 _BUFFER = struct.Struct("QQ")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Touched:
     """The paths that a call names, absolute, and the bytes that it asks for."""
 
@@ -86,7 +86,7 @@ def _size(thread: int, row: SystemCall, arguments: tuple[int, ...]) -> int:
     return arguments[row.size]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Patch:
     """Bytes of a thread's memory that were changed for the time of a call."""
 

@@ -12,7 +12,7 @@ import pickle
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,13 +40,14 @@ from batten.crashlab.ptrace import Registers, Stop, libc
 from batten.crashlab.seccomp import build_filter, install_filter
 from batten.crashlab.system_calls import TABLE, Call, SystemCall, classify
 from batten.crashlab.tracee import Patch, halve_write, observe
+from batten.model.value_class import value_class
 
 _PR_SET_PDEATHSIG = 1
 _ANY_CHILD = -1
 _WAIT_FOR_THREADS_TOO = 0x40000000
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class _Pending:
     """What remains to be done when a call that was let go on comes back."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from batten.dataset.delivered import find_undelivered
 from batten.dataset.observe import Observation
@@ -24,10 +23,11 @@ from batten.model.names import StagedChunk, StagedFile, find_staged
 from batten.model.published import Published
 from batten.model.records import Completion
 from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
+from batten.model.value_class import value_class
 from batten.storage.base import Entry
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Judgement:
     """`lost` are the batches whose part is gone. `plan` is None where it can't be trusted."""
 

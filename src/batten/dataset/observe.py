@@ -7,7 +7,7 @@ pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from batten.model.records import (
     decode_record,
 )
 from batten.model.states import Ground
+from batten.model.value_class import value_class
 from batten.sinks.located import locate_file
 from batten.storage.base import Entry, Storage
 from batten.storage.failures import is_of_wrong_kind
@@ -35,7 +36,7 @@ from batten.storage.relative import last_piece
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Observation:
     """What was found of one output. Files are by batch where they are of one.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batten.dataset.observe import Observation
@@ -13,6 +12,7 @@ from batten.dataset.schema_file import load_schema
 from batten.errors import CorruptError, InconsistentError, UsageError
 from batten.model.names import Layout
 from batten.model.records import PART_KEY, Config, Unreadable, decode_record
+from batten.model.value_class import value_class
 from batten.sinks.optional import import_optional
 from batten.storage.base import Storage
 
@@ -28,7 +28,7 @@ BATCH_ROWS = 1 << 14
 _GLOB = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Parts:
     """Exactly the parts that were observed; `sizes` are theirs in bytes by batch, `path` is the
     output for messages. A reader that streams is told when another dataset took their place."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from batten.errors import StorageError
 from batten.model.names import Layout
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 
 LOG_SUFFIX = ".jsonl"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class LoggedTable:
     """A table that a run was given: its digest (SHA-256), and of each file size and time."""
 
@@ -22,7 +22,7 @@ class LoggedTable:
     files: list[list[int]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class RunLog:
     """One run. `start`, `stop` and `signals` are the log's lines of those events; a run that was
     killed has no `stop`."""
@@ -69,7 +69,7 @@ class RunLog:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class RunSummary:
     """What one run did, and not the whole dataset: `executed_items`, `adopted_items` and `seconds`
     (by stage) are its own. None is what its log does not say: a killed run has not `stopped`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from threading import local
 from time import perf_counter
@@ -48,6 +47,7 @@ from batten.executors.base import Mark
 from batten.model.footer import decode_part
 from batten.model.names import Layout, StagedChunk
 from batten.model.outcomes import decode_outcomes
+from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.sources.base import Source
 from batten.storage.base import Storage
@@ -57,7 +57,7 @@ CHUNK_SECONDS = 0.25
 """After so much work a worker puts aside what it has, so that no kill costs more."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Job:
     """What all workers share: where things lie, what to do, and the fingerprints. `work` is
     that of what makes rows; `fingerprint` also covers how they are laid out."""

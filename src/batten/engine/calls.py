@@ -6,13 +6,13 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from batten.engine.kept import find_kept
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
+from batten.model.value_class import value_class
 from batten.storage.failures import find_full_disk
 
 PAUSE_SECONDS_FIRST = 0.1
@@ -21,7 +21,7 @@ ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Failure:
     """An item that failed for good: its number in the batch, the error, and how often it was
     tried."""

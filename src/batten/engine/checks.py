@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from batten.dataset.observe import Observation
@@ -21,6 +20,7 @@ from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.names import Layout
 from batten.model.sizes import show_bytes
+from batten.model.value_class import value_class
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
@@ -29,7 +29,7 @@ from batten.storage.machine import Machine, MemoryRoom, find_free_bytes
 _SAFE = "Nothing was started; what was committed before is untouched."
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Check:
     """One thing that was looked at: `told` is what was found. With a `refusal` no run starts;
     what `is_doubtful` may end badly, and may not."""

@@ -12,10 +12,11 @@ from batten.engine.progress import Progress
 from batten.engine.signals import StopSignals
 from batten.errors import InterruptedRunError
 from batten.model.names import Layout
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class RunOptions:
     """How one run goes; nothing here changes results. `next_command` runs the job again;
     `memory_bytes_max` is of each worker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
@@ -23,6 +23,7 @@ from batten.model.fingerprints import difference
 from batten.model.names import StagedChunk, StagedFile, find_staged
 from batten.model.records import Config, Fingerprint, encode_record
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.publishing import replace as replace_file
 from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier, withdraw_parts
@@ -36,7 +37,7 @@ BATCHES_ABOUT = 25
 memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class FoundDataset:
     """What was found and decided. `quarantined` maps published batches to how many of their
     items are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
@@ -24,6 +24,7 @@ from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record
+from batten.model.value_class import value_class
 from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
@@ -37,7 +38,7 @@ PART_BYTES = 1 << 26
 """A part has so many rows as the first dataset has in so many bytes, and never more than those."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Target:
     """The second dataset: where, by what, and what it will be."""
 

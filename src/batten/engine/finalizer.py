@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from batten.errors import UsageError
 from batten.model.names import CONTROL_SUFFIX
+from batten.model.value_class import value_class
 
 Form = Literal["arrow", "polars", "duckdb"]
 
@@ -22,7 +22,7 @@ FORMS: dict[str, Form] = {
 """What the function is given, by the name of the type that its first argument is annotated with."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Finalizer:
     """`function` makes the second dataset at `output` of the first, which it is given as `form`."""
 

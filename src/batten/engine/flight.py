@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from batten.engine.calls import Failure
 from batten.engine.plan import Plan
 from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
 from batten.model.names import Layout
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 from batten.storage.locks import current_holder
 
@@ -22,7 +22,7 @@ COMPANY_SHARE = 8
 """Suspects are tried an eighth at a time, so that each further crash leaves an eighth of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Blame:
     """What crashes of the whole run are blamed on, by the items' numbers in the plan.
 

@@ -20,6 +20,7 @@ from batten.engine.parameters import BadParameters, bind_parameters
 from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
+from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     from batten.engine.pipeline import Pipeline
@@ -29,7 +30,7 @@ _SAFE = "batten read and wrote nothing."
 _loaded: dict[str, ModuleType] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Job:
     """A pipeline and where it comes from. `parameters` holds all of them as canonical text, those
     that were left to their defaults too."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from batten.engine.calls import Failure
 from batten.engine.tasks import Sealed
 from batten.model.names import StagedChunk
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Range:
     """Items to be done. `deaths` counts the workers that died with it in hand. With a `company` it
     is under suspicion of ending the run: at most so many items are in hand while it is."""

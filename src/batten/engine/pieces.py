@@ -7,7 +7,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 
 import pyarrow as pa
@@ -17,12 +17,13 @@ from batten.engine.calls import Failure
 from batten.engine.rows import ITEM
 from batten.model.coverage import mark_items
 from batten.model.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 
 _CHUNK = b"batten.chunk"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Piece:
     """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
     failures. An item with neither was filtered."""

@@ -25,6 +25,7 @@ from batten.engine.outputs import Outputs
 from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
+from batten.model.value_class import value_class
 from batten.sinks.tree import TreeSink, check_commit
 from batten.sources.base import Source
 
@@ -42,7 +43,7 @@ JOBS_MAX = 1000
 """More processes than that are a slip of the finger, and would take all memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Options:
     """What holds for the whole pipeline; see `Pipeline.options`."""
 

@@ -12,7 +12,6 @@ import hashlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from batten.errors import CorruptError
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
 from batten.model.records import Segment
+from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
 from batten.storage.base import Storage
 from batten.storage.failures import reading_failure
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OPEN_SEGMENTS = 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class PlanBatch:
     """One batch of the plan. `first_item` is the number of its first item within the whole plan;
     `keys_description` stands for its keys (see `model.keys`)."""

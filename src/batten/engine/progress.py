@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from batten.model.value_class import value_class
 
-@dataclass(frozen=True, kw_only=True)
+
+@value_class
 class Status:
     """How far a run is: items of the whole dataset, and what this run did. `seconds`
     since its start."""

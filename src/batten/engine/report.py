@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
 from batten.model.accounting import Accounts
+from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     from batten.engine.checks import Check
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Finalized:
     """A second dataset after the run. `status`: complete (made anew by this run), nothing-to-do,
     limited (the first is not complete, so it was left as it is) or planned (a dry run)."""
@@ -22,7 +23,7 @@ class Finalized:
     rows: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Delivered:
     """What a destination beside the dataset has, as recorded: its first `batches` batches."""
 
@@ -32,7 +33,7 @@ class Delivered:
     rows: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Report:
     """The end of a run; `batten run --json` prints it.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from batten.engine.schema import find_unknown_columns, join_schemas
 from batten.errors import UsageError
 from batten.model.outcomes import encode_outcomes
 from batten.model.records import PartDescription
+from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.sinks.parquet import encode_part, encode_quarantine
 
@@ -26,7 +26,7 @@ class PinRefusedError(UsageError):
     """The first rows leave the type of a column open."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class SealedBytes:
     """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
     pinned, without the key; `misfits` are the items that failed only since they do not fit it."""

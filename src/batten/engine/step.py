@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
+from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
@@ -20,7 +20,7 @@ DEFAULT_CONCURRENCY = 100
 """Calls of a function that awaits at a time, where the job does not say."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Step:
     """`concurrency` and `limits` are for functions that await. A `cache` changes no result, so it
     is no part of the fingerprint."""

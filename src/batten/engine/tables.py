@@ -20,13 +20,14 @@ from batten.engine.pipeline import Pipeline
 from batten.engine.place import current_folder
 from batten.engine.step import Step, make_step
 from batten.errors import UsageError
+from batten.model.value_class import value_class
 from batten.sources.tables import TableSource
 
 if TYPE_CHECKING:
     from batten.sinks.base import Sink
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Tables:
     """The tables of `from_tables`."""
 

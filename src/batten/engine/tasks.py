@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from batten.engine.calls import Failure
 from batten.model.names import StagedChunk
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Prepare:
     """Run the steps over items `start` to `stop` of a batch, for a quarter of a second or one item.
 
@@ -25,7 +24,7 @@ class Prepare:
     is_apart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Seal:
     """Make the part of a batch from its staged chunks. Without a `schema` it pins one."""
 
@@ -34,7 +33,7 @@ class Seal:
     schema: bytes | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Reopen:
     """Stage the finished items of a published batch as chunks again, without its quarantined
     ones."""
@@ -42,7 +41,7 @@ class Reopen:
     batch: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Sealed:
     """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
 
@@ -61,7 +60,7 @@ class Sealed:
     first_misfit: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Prepared:
     """Items `start` to `stop` are finished: as `chunks`, within `sealed`, or in portions told
     before. What was asked for beyond `stop` was not begun."""
@@ -77,7 +76,7 @@ class Prepared:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Portion:
     """Told before `Prepared` by work that has many items in hand: some of its items are staged."""
 
@@ -88,12 +87,12 @@ class Portion:
     first_failure: Failure | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Begun:
     """Told before `Prepared`: all items have been begun, so that those of another task may be."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Unsealable:
     """The batch could not be sealed: these staged chunks are gone or damaged, or hold a `misfit`
     that is not to be quarantined; or, when `is_rowless`, it has no rows that could pin a
@@ -105,7 +104,7 @@ class Unsealable:
     misfit: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Reopened:
     """What a published batch's finished items were staged as, and which ranges are to be done
     again."""

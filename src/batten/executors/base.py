@@ -8,8 +8,9 @@ long, is known by number. Work functions stage their results themselves: no resu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from batten.model.value_class import value_class
 
 IDLE = -1
 
@@ -29,7 +30,7 @@ Work = Callable[[Any, Any], Any]
 """Takes a task, and the `Mark` of the executor that runs it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Finished:
     """`work` returned `value`."""
 
@@ -37,7 +38,7 @@ class Finished:
     value: Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Raised:
     """`work` raised: never an item's fault (those are handled inside `work`), so the run ends.
 
@@ -48,7 +49,7 @@ class Raised:
     trace: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Died:
     """The worker ended without an answer. `item` was in hand, or None where it was between items.
     `cause` for people: "was killed by signal SIGSEGV", "exited with status 3"."""
@@ -58,7 +59,7 @@ class Died:
     cause: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class TimedOut:
     """The item was in hand for longer than its limit, and its worker was killed for it."""
 
@@ -67,7 +68,7 @@ class TimedOut:
     limit_seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Told:
     """`work` tells something while it goes on; only work of the driver's own process can."""
 

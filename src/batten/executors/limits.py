@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from batten.errors import UsageError
+from batten.model.value_class import value_class
 
 BURST_SECONDS = 1.0
 """A host that was idle may be given the calls of so long a time at once."""
@@ -60,14 +61,14 @@ def _refuse(what: str, next: str) -> UsageError:
     return UsageError(what, safe="Nothing was read or written.", next=next)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Overload:
     """A call failed in a way that asks for patience, perhaps for so many seconds."""
 
     retry_after_seconds: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Pass:
     """A call that was let through to a host at a time."""
 

@@ -8,7 +8,7 @@ import inspect
 import itertools
 import linecache
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from types import CodeType, FunctionType, MappingProxyType, MethodType
@@ -16,13 +16,14 @@ from typing import Any
 
 from batten.fingerprint import code
 from batten.fingerprint.ownership import Namespace
+from batten.model.value_class import value_class
 
 _MACHINERY = ("_abc_impl",)
 _CONTAINER_ITEMS = 1000
 """Where installed code keeps the user's functions in a container, there are not more of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ClassDescription:
     """`text` is the code of the class without `functions`, which stand for themselves. `reads`
     are the names that its body reads."""

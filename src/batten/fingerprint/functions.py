@@ -11,7 +11,6 @@ import importlib.util
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
@@ -37,6 +36,7 @@ from batten.fingerprint.ownership import (
 from batten.fingerprint.reads import Reads
 from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
 from batten.model.records import Fingerprint
+from batten.model.value_class import value_class
 
 _BUILT_IN_METHODS = (
     ClassMethodDescriptorType,
@@ -47,7 +47,7 @@ _BUILT_IN_METHODS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class FunctionDescription:
     """What the results of a function depend on. `name` is the function for people; `parts` maps
     names for people to short values or digests, `places` maps those of functions and classes to

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError, CorruptError, StorageError, UsageError
 from batten.model.audit import Audit, DoneKeys, MalformedLine, StagedKeys, compare_keys
 from batten.model.audit_advice import Advice, AuditedFiles, advise
+from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,7 +21,7 @@ _UNCHANGED = "Nothing was changed."
 _BATCH_ROWS = 65_536
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class AuditReport:
     """What an audit found and what it means."""
 

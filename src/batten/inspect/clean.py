@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
@@ -12,13 +12,14 @@ from batten.inspect.diagnose import Diagnosis, Orphan, describe
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.inspect.place import Place
 from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.locks import busy_error
 from batten.storage.upkeep import delete_orphans
 from batten.transactions.entry import TreePlace, hold_unrecovered
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Cleaning:
     """The orphans that were removed, or would be, and how many were too young for it."""
 

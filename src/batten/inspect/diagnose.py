@@ -27,12 +27,13 @@ from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
 from batten.model.sizes import show_bytes
+from batten.model.value_class import value_class
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Orphan:
     """A file that no live run owns. `owner` is "host-process" where its name tells."""
 

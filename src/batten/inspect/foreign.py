@@ -11,7 +11,6 @@ import shlex
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
@@ -21,6 +20,7 @@ from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.records import Holder
 from batten.model.run_keys import fill_in, list_runs_of
 from batten.model.sizes import show_age, show_bytes
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.writers import Writers, find_writers
 
@@ -28,7 +28,7 @@ _CLOCK_SECONDS = 2.0
 """Clocks of machines and filesystems that agree may differ by this much."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ForeignLayout:
     """Paths with names in braces: `out/refunds_{run_date}.csv`, `_staging/{run_date}.*.csv`. A
     final file that is replaced under one name is of this run only if it is younger than
@@ -39,7 +39,7 @@ class ForeignLayout:
     fresh_for_seconds: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class _Look:
     """What was seen of one run's key."""
 

@@ -4,7 +4,6 @@ run logged, and by the machine as it is now."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +11,7 @@ from batten.dataset.runs import RunLog
 from batten.errors import StorageError
 from batten.model.names import Layout
 from batten.model.sizes import show_bytes
+from batten.model.value_class import value_class
 from batten.sources.inputs import Input
 from batten.storage.base import Storage
 from batten.storage.machine import Machine
@@ -29,7 +29,7 @@ class Likelihood(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Outlook:
     """Whether the next run is likely to fail, and why that is thought."""
 
@@ -40,7 +40,7 @@ class Outlook:
 NOTHING_TO_RUN = Outlook(likelihood=Likelihood.NO, because="there is nothing to run")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Evidence:
     """What is known of the end of the last run and of the machine; empty texts where nothing is.
 

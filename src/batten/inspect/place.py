@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 
 from batten.dataset.locating import find_layout
 from batten.errors import UsageError
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
+from batten.model.value_class import value_class
 from batten.storage.local import LocalStorage
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Place:
     """An output: `path` is how to show it, `folder` how the user named what holds it."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batten.dataset.observe import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Quarantined:
     """An item that failed for good. `item` is its number within the batch."""
 

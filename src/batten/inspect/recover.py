@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
@@ -23,6 +23,7 @@ from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import Layout, find_staged
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Storage
 from batten.storage.locks import busy_error
@@ -45,7 +46,7 @@ class StepKind(Enum):
     DELETE_ORPHAN = "delete"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Step:
     """One change. `path` is relative to the storage; `batch` where the step is of one."""
 
@@ -55,7 +56,7 @@ class Step:
     batch: int = -1
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Recovery:
     """What was done, or would be, and the diagnosis afterwards (or now)."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
@@ -13,9 +12,10 @@ from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read."""
 

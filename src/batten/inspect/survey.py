@@ -7,7 +7,6 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from batten.errors import UsageError
@@ -15,6 +14,7 @@ from batten.inspect.diagnose import Diagnosis, diagnose_place
 from batten.inspect.place import locate_output
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.run_keys import as_wildcards, is_pattern, list_expected
+from batten.model.value_class import value_class
 from batten.model.words import State
 
 _URGENCY = (
@@ -31,7 +31,7 @@ _URGENCY = (
 """The first of these that is there decides the exit code."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Survey:
     """Several outputs in the order of their paths. One that is expected and not there is NEW."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
 from batten.inspect.place import Place, has_tree
@@ -14,6 +13,7 @@ from batten.model.names import TREE_FOLDER
 from batten.model.records import Holder
 from batten.model.rolling import REMEDIES, JournalState, Remedy, Step
 from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
+from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry
 from batten.storage.locks import busy_error
@@ -23,7 +23,7 @@ from batten.transactions.recovery import recover_tree, set_journal_aside
 from batten.transactions.rolling import Decision, decide
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class TreeObservation:
     """What is there of a tree's transactions. `decisions` are what recovery would do."""
 
@@ -38,7 +38,7 @@ class TreeObservation:
         return [each for each in self.decisions if each.step is Step.FAIL]
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class TreeRecovery:
     """What was done, or would be: verb, name of the storage and reason of each step."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batten.dataset.delivered import find_changed_files
 from batten.dataset.judge import Judgement, judge
@@ -15,13 +15,14 @@ from batten.inspect.place import locate_output
 from batten.inspect.verify_control import find_control_faults
 from batten.inspect.verify_parts import PartVerifier
 from batten.model.findings import Code, Finding, Severity
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 from batten.storage.locks import busy_error
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Verification:
     """What was found. `findings` are all, also those that `diagnosis` does not know of."""
 

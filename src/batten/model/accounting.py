@@ -13,10 +13,11 @@ from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
 from batten.model.outcomes import count_outcomes
 from batten.model.records import Completion, Segment
+from batten.model.value_class import value_class
 from batten.model.words import Outcome
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Accounts:
     """How many items there are of each sort; all but `source` add up to `source`.
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
+from batten.model.value_class import value_class
 
-@dataclass(frozen=True, kw_only=True)
+
+@value_class
 class DoneKeys:
     """The keys of the done file, line by line. `torn_key` is the last one, where no newline ends
     it, so that it may be cut short."""
@@ -20,7 +21,7 @@ class DoneKeys:
     torn_key: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class MalformedLine:
     """A line of the staging file that holds no row with a key; `number` counts from 1."""
 
@@ -28,7 +29,7 @@ class MalformedLine:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class StagedKeys:
     """The staging file: the keys of its whole lines, and what of it is not whole."""
 
@@ -47,7 +48,7 @@ class MissingPlace(Enum):
     SCATTERED = "scattered"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Audit:
     """What the comparison found.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batten.model.audit import Audit, MissingPlace, StagedKeys
 from batten.model.counts import count_of
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class AuditedFiles:
     """What the user called the files. `changed` are those that changed while they were read,
     `unread` those in the folder of rows that were passed over."""
@@ -21,7 +21,7 @@ class AuditedFiles:
     unread: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Advice:
     """The `reason` in a sentence, `hints` at how it came about, and what to do `next` in steps."""
 

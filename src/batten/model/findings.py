@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+from batten.model.value_class import value_class
 
 
 class Severity(Enum):
@@ -133,7 +134,7 @@ MEANINGS: dict[Code, Meaning] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Finding:
     """One thing that was seen. `path` is relative to the storage; `batch` where it is of one."""
 

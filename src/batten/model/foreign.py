@@ -3,11 +3,11 @@ files beside it. A table, as for outputs of batten; it has fewer facts to go by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from batten.model.states import VERDICTS, Verdict
+from batten.model.value_class import value_class
 from batten.model.words import State
 
 
@@ -21,7 +21,7 @@ class Final(Enum):
     ODD = "no regular file, or an empty one, or it can't be looked at"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ForeignFacts:
     """`has_writer`: a live process has a file of the run open for writing."""
 
@@ -30,7 +30,7 @@ class ForeignFacts:
     has_staging: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ForeignVerdict:
     """`called` is the short name of the state among people on call."""
 
@@ -38,7 +38,7 @@ class ForeignVerdict:
     called: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ForeignRow:
     """A row of the table: the facts that it needs (those that it does not name may be any)."""
 

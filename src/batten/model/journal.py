@@ -7,9 +7,9 @@ recovery is the same: do all of them, in order. Each can be done any number of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
 NOT_STAGED = -1
@@ -36,7 +36,7 @@ class Phase(StrEnum):
     COMMITTED = "committed"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Operation:
     """One step. `path` is relative to the root. `staged` is the number of the staged file that is
     put there, or `NOT_STAGED`. `before` and `after` say what is at the path as `describe_file`
@@ -49,7 +49,7 @@ class Operation:
     after: str = ABSENT
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Journal:
     """`JOURNAL`: see the module. `change` names the change, and its staged files begin with it.
     `token` is empty where the change carries none."""

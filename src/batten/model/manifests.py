@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batten.model.cache_names import CACHE_FORMAT
 from batten.model.records import Unreadable, decode_record, encode_record, open_record
+from batten.model.value_class import value_class
 
 BLOCK_BYTES = 4096
 """What a file or a folder takes on disk is counted in blocks of so many bytes."""
@@ -31,7 +31,7 @@ _USUAL = re.compile(
 _SIZE = re.compile(rb'\{"size": (\d+),')
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Manifest:
     """The first line. `size` is what the entry takes on disk, in bytes and whole blocks. `boot`
     names the start of the machine in which it was written, `top_names` counts what lies directly
@@ -46,7 +46,7 @@ class Manifest:
     format_version: int = CACHE_FORMAT
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Listing:
     """The files of an entry in the order of their names, relative and with `/`, each with its size
     and SHA-256; and all folders within."""

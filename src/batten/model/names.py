@@ -37,6 +37,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from batten.model.value_class import value_class
+
 CONTROL_SUFFIX = ".batten"
 TREE_FOLDER = "/tree"
 """Where in the control folder of a tree everything about its transactions lies."""
@@ -54,7 +56,7 @@ _SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class StagedChunk:
     """Finished items of `batch`, from `start` to `stop` (exclusive), counted in the batch: all of
     them, or those whose bits are set in `some`, the lowest for `start`, the highest for the last.
@@ -80,7 +82,7 @@ class StagedChunk:
             yield self.start + run.start(), self.start + run.end()
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class StagedFile:
     """A sealed batch (`kind` "sealed") or its quarantined items (`kind` "quarantine")."""
 

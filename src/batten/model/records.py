@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import types
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from batten.model.journal import Operation
+from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
 
@@ -26,7 +27,7 @@ class NewerFormat(Unreadable):
     """A record that a newer batten wrote."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Fingerprint:
     """What changes results: a digest of all, and of each part by its name for people
     ("function measure", "parameter window", "batch size"), so that a refusal can say what differs.
@@ -40,7 +41,7 @@ class Fingerprint:
     places: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Config:
     """`dataset.json`: what this dataset is. `next` is the command that runs its job again, and
     `key_column` is empty where the items are the rows themselves."""
@@ -57,7 +58,7 @@ class Config:
     format_version: int = FORMAT_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Segment:
     """`plan/000000.json`: the items that one look at the source added to the plan.
 
@@ -88,7 +89,7 @@ class Segment:
         return -(-self.items // self.batch_size)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class PartDescription:
     """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
     no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
@@ -105,7 +106,7 @@ class PartDescription:
 PART_KEY = "batten.part"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class PinnedSchema:
     """`schema.json`: the columns without the key: the Arrow IPC schema message in base64, and its
     fields for people."""
@@ -115,7 +116,7 @@ class PinnedSchema:
     format_version: int = FORMAT_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
@@ -134,7 +135,7 @@ class CommitRecord:
     format_version: int = FORMAT_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Completion:
     """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes."""
 
@@ -151,7 +152,7 @@ class Completion:
     format_version: int = FORMAT_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Delivery:
     """`deliveries/<kind>-<digest>.json`: what a destination has been given: the first `batches`
     batches, their `rows`; `content` stands for all of it. `target` names the destination, without
@@ -176,7 +177,7 @@ class Delivery:
         return bool(self.digest)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Replacing:
     """`REPLACING`: the journal of a replacement. The dataset in `fresh/` is complete, and what
     must be done is decided: the data folders are exchanged, then these `entries` of the control
@@ -188,7 +189,7 @@ class Replacing:
     format_version: int = FORMAT_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Holder:
     """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
     `pid_namespace` that in which `pid` counts (containers have their own)."""

@@ -6,10 +6,10 @@ no row lists can't come about, and raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from batten.model.value_class import value_class
 from batten.model.words import Action, State
 
 
@@ -30,7 +30,7 @@ class Damage(Enum):
     CORRUPT = "cannot be read, or a digest differs"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Facts:
     """What was seen of an output, as far as it decides the state.
 
@@ -45,7 +45,7 @@ class Facts:
     has_orphans: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Verdict:
     """The state, the one safe action in it, and the exit code of `diagnose`."""
 
@@ -54,7 +54,7 @@ class Verdict:
     exit_code: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Row:
     """A row of the table: the facts it needs (those it does not name may be any), and the state."""
 

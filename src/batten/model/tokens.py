@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 
+from batten.model.value_class import value_class
 
-@dataclass(frozen=True, kw_only=True)
+
+@value_class
 class Token:
     """Names one thing to publish: of a dataset a batch, or with `batch` None all of its rows.
     `digest` stands for the content, `fingerprint` for what made it, and `key` is that of the only

@@ -11,13 +11,13 @@ declares; a sink is opened, under the ledger's lock, to a destination.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batten.errors import InconsistentError
 from batten.model.names import Layout
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.deliveries import DeliveryBook
 from batten.storage.base import Storage
 
@@ -29,7 +29,7 @@ def _no_item() -> Any:
     raise LookupError("what is staged is no single item")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Staged:
     """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
     ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
@@ -67,7 +67,7 @@ def other_content(target: str, token: Token) -> InconsistentError:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Ground:
     """Where the ledger lies: a sink may stage there, and keeps its evidence in `book`."""
 

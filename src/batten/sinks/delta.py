@@ -15,12 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged, other_content
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
@@ -51,7 +52,7 @@ _NEWEST_WRITER = 7
 _FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identity.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class DeltaSink:
     """The table in the folder `path`."""
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
 from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged
 from batten.sinks.formats import FORMATS
 from batten.sinks.located import digest_file, locate_file
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class FileSink:
     """A file at `path`; `kind` is its format: csv, jsonl or parquet."""
 
@@ -52,7 +53,7 @@ class FileSink:
         return FileDestination(ground)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class MadeFile:
     """A file that is written and synced under the throwaway `name`: `size` in bytes, `digest`
     (SHA-256), and that of the file that it is to replace, or nothing."""

@@ -11,13 +11,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged, other_content
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.optional import ensure_optional
@@ -35,7 +36,7 @@ _FILES = "batten.sinks.iceberg_files.SyncedFiles"
 _RETRIES = "commit.retry.num-retries"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class IcebergSink:
     """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
     `properties` describe."""

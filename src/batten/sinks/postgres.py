@@ -11,13 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
 from batten.sinks.optional import ensure_optional
@@ -48,7 +49,7 @@ _RENEW_TOKEN = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class PostgresSink:
     """`table` (`schema.table`) of the database that `address` names, a URI or a connection string;
     what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.errors import RefusedError, StorageError
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged
 from batten.sinks.tables import (
     TOKENS,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _PLAIN = (int, float, str, bytes, bool, type(None))
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class SqliteSink:
     """`table` in the database file at `path`. With `key`, a row takes the place of one with the
     same values in those columns; without it rows are only added."""

@@ -10,13 +10,13 @@ a client that is gone without a word while it sends rows would hold it, for hour
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from batten.errors import InconsistentError, RefusedError
 from batten.model.outcomes import decode_outcomes
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.sinks.base import Staged, other_content
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TOKENS = "batten_tokens"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Claim:
     """What an earlier publication of a batch left beside its rows."""
 

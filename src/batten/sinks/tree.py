@@ -7,12 +7,13 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
+from batten.model.value_class import value_class
 from batten.sinks.base import Ground, RejectedError, Staged
 from batten.storage.failures import find_full_disk
 from batten.transactions.entry import (
@@ -41,7 +42,7 @@ def check_commit(commit: object) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class TreeSink:
     """The tree below `path`. `commit` is called with the transaction, the item of the source, and
     what the steps made of it: a dict, or with `is_many` a list of them."""

@@ -8,15 +8,16 @@ be read twice). Workers, in other processes, then ask for items by those.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from batten.model.value_class import value_class
 
 SCAN_BLOCK_ITEMS = 8192
 """About how many items a block of a scan holds, so that memory does not grow with the items."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ScanBlock:
     """Consecutive items of the source. The three run in parallel; an absent one is None: `keys` for
     a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the
@@ -28,7 +29,7 @@ class ScanBlock:
     payloads: Sequence[bytes] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ItemsWanted:
     """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from
     `first_ordinal`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+
+from batten.model.value_class import value_class
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Input:
     """A file or folder that a source reads. `problem` says why it can't be read, or is empty;
     `bytes` is the size of a file."""

@@ -7,11 +7,11 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
+from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import ordinal_blocks, wanted_ordinals
 from batten.sources.keys import (
@@ -41,7 +41,7 @@ ROWS_AT_A_TIME = 256
 """How many rows become Python objects at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class ParquetPart:
     """One file; its rows are numbered from `start` over all files."""
 
@@ -170,7 +170,7 @@ class ParquetSource:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class _RowGroup:
     """Rows `start` to `stop` (exclusive), numbered over all files, or the error that reading them
     gave."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import InterruptedRunError, UsageError
+from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.paths import SAFE, translated_errors
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 22
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Seen:
     """What a table's files were when they were read: `digest` (SHA-256) stands for all bytes;
     `status` of each file, by which a later change is noticed."""

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from batten.model.value_class import value_class
 
 _UNLIMITED_BYTES = 1 << 60
 """The first version of control groups writes "no limit" as a number beyond this."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class MemoryKills:
     """How many processes the kernel has killed for want of memory since it started: in the control
     group `group` (a container, a service), and on the whole machine."""
@@ -24,7 +25,7 @@ class MemoryKills:
     on_machine: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class MemoryRoom:
     """`limit_bytes`: what this process and its like may use in all; `available_bytes`: what is left
     of that now. `is_container`: the limit is the control group's, not the machine's memory."""

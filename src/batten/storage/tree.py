@@ -10,11 +10,11 @@ import errno
 import os
 import stat
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Protocol
 
 from batten.model.journal import ABSENT, describe_file
+from batten.model.value_class import value_class
 from batten.storage import locks, steps
 from batten.storage.base import Storage
 from batten.storage.failures import reading_failure, writing_failure
@@ -32,7 +32,7 @@ _NO_LINK = frozenset(
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Look:
     """What lies under a name: `kind` is "file", "folder", "link" or "other"; `size` in bytes,
     `modified_ns` since 1970, and who may use it."""

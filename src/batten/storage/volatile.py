@@ -17,6 +17,7 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+from batten.model.value_class import value_class
 from batten.storage.relative import folder_of
 
 Model = Literal["kill", "ordered", "weak"]
@@ -33,7 +34,7 @@ class File:
     is_synced: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Folder:
     """A folder; what lies in it is told by the names."""
 

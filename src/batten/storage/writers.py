@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from batten.model.value_class import value_class
 
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Writers:
     """The processes that write to any of some files, and how many could not be asked, being of
     other users."""

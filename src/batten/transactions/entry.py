@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.names import TreeLayout
 from batten.model.rolling import Remedy
+from batten.model.value_class import value_class
 from batten.storage import locks
 from batten.storage.tree import Tree, TreeLock, open_tree
 from batten.transactions.journals import token_name
@@ -24,7 +25,7 @@ from batten.transactions.recovery import Recovered, recover_tree
 from batten.transactions.transaction import Transaction
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class TreePlace:
     """A tree on this machine, by the real path of its root."""
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from batten.model.journal import NOT_STAGED, Action, Journal, Phase
 from batten.model.names import TreeLayout
 from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
 from batten.model.rolling import JournalState
+from batten.model.value_class import value_class
 from batten.storage import publishing
 from batten.storage.relative import check_name, folder_of
 from batten.storage.tree import Tree
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class FoundJournal:
     """What is there of a journal. `journal` where it can be read, else `problem` says why not, and
     `digest` is of its bytes."""

@@ -6,18 +6,17 @@ writes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from batten.errors import RefusedError
 from batten.model.names import TreeLayout
 from batten.model.rolling import REMEDIES, Remedy
+from batten.model.value_class import value_class
 from batten.storage.relative import last_piece
 from batten.storage.tree import Tree
 from batten.transactions.journals import FoundJournal, find_journal, remove_journal
 from batten.transactions.rolling import complete, delete_staged
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Recovered:
     """What was done about the journal that was `found`. `evidence` is where one that was set aside
     is."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from batten.errors import RefusedError, StorageError
 from batten.model.journal import NOT_STAGED, Action, Journal, Operation
 from batten.model.names import TreeLayout
 from batten.model.rolling import Staged, Step, Target, decide_step
+from batten.model.value_class import value_class
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 from batten.storage.tree import Look, Tree
@@ -27,7 +27,7 @@ _NAME_CHARACTERS = 40
 """How much of its name a file that is set aside keeps: with the rest it must fit in 255 bytes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value_class
 class Decision:
     """An operation of a journal and what there is to do for it now."""
 

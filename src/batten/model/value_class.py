@@ -1,0 +1,42 @@
+"""Values: classes of named fields that are never changed.
+
+`@value_class` says what `@dataclass(frozen=True, kw_only=True)` says, and makes a dataclass. But
+that one compiles six methods for each class, about a millisecond each time the command starts,
+where an `__init__` will do: the other methods are the same for all. That nothing is assigned to a
+field is seen to by the type checker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, dataclass_transform
+
+Kind = TypeVar("Kind")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def value_class(kind: type[Kind]) -> type[Kind]:
+    """Make a dataclass of it: fields by keyword, compared, hashed and shown by all its fields."""
+    for method in (__eq__, __hash__, __repr__):
+        if method.__name__ not in kind.__dict__:
+            setattr(kind, method.__name__, method)
+    return dataclass(kw_only=True, eq=False, repr=False)(kind)
+
+
+def _values(of: Any) -> tuple[object, ...]:
+    return tuple(getattr(of, field.name) for field in fields(of))
+
+
+def __eq__(self: Any, other: object) -> bool:
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    return _values(self) == _values(other)
+
+
+def __hash__(self: Any) -> int:
+    return hash(_values(self))
+
+
+def __repr__(self: Any) -> str:
+    shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+    return f"{self.__class__.__qualname__}({shown})"
