@@ -79,7 +79,11 @@ def test_a_signal_that_is_ignored_stays_so(start: Start, tmp_path: Path) -> None
 def test_the_first_signal_drains(
     start: Start, number: signal.Signals, whole_group: bool, tmp_path: Path
 ) -> None:
-    run = start_waiting(start, tmp_path)
+    previous = signal.signal(number, signal.SIG_DFL)  # the tests may run under `nohup`
+    try:
+        run = start_waiting(start, tmp_path)
+    finally:
+        signal.signal(number, previous)
     os.killpg(run.pid, number) if whole_group else run.send_signal(number)
     (tmp_path / "go").open("w").close()
     told, errors = run.communicate(timeout=PATIENCE_SECONDS)

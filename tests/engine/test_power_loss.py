@@ -383,6 +383,23 @@ def test_power_lost_where_it_once_did_harm(
         sweep.check(found, seeded)
 
 
+@pytest.mark.parametrize("scenario", ["fresh"], indirect=True)
+def test_power_lost_when_a_folder_is_known_by_its_old_and_its_new_name(
+    scenario: Scenario, seeded: random.Random
+) -> None:
+    """The new name is durable, and that the old one is gone is not."""
+    sweep = Sweep(scenario)
+    befores = [cut.what for cut in sweep.cuts]
+    cuts = [
+        cut
+        for cut, before in zip(sweep.cuts[1:], befores, strict=False)
+        if before == f"sync_names {LAYOUT.replaced_folder}"
+    ]
+    assert cuts
+    for found in find_states(cuts, LAYOUT, seeded, models=["weak"], by_chance=0):
+        sweep.check(found, seeded)
+
+
 @pytest.mark.crash
 def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> None:
     sweep = Sweep(scenario)

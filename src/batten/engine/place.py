@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
 from batten.model.names import CONTROL_SUFFIX, Layout
+from batten.storage.failures import reading_failure
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
 
@@ -28,7 +31,9 @@ def show_path(path: Path) -> str:
 def refuse_place(output: Path) -> None:
     """Raises `RefusedError` for an output that lies within another dataset."""
     for folder in Path(os.path.abspath(output)).parents:
-        if _holds_dataset(folder):
+        with _looking_at(folder):
+            is_dataset = _holds_dataset(folder)
+        if is_dataset:
             raise RefusedError(
                 f"{show_path(output)} lies within another dataset: {show_path(folder)}.",
                 safe="Nothing was read or written.",
@@ -41,14 +46,17 @@ def refuse_folder(output: Path) -> None:
     exchanged for the dataset that replaces it; `StorageError` for a mount point, into which nothing
     can be renamed from beside it."""
     absolute = Path(os.path.abspath(output))
-    if absolute.is_symlink():
+    with _looking_at(output):
+        is_link = absolute.is_symlink()
+        is_mount = absolute.is_dir() and absolute.stat().st_dev != absolute.parent.stat().st_dev
+    if is_link:
         raise RefusedError(
             f"{show_path(output)} is a symbolic link.",
             safe="Nothing was read or written.",
             next=f"Name the folder itself: {show_path(absolute.resolve())}; what batten keeps "
             "beside it must lie there, too.",
         )
-    if absolute.is_dir() and absolute.stat().st_dev != absolute.parent.stat().st_dev:
+    if is_mount:
         raise StorageError(
             f"{show_path(output)} and its folder are on different filesystems.",
             safe="Nothing was read or written.",
@@ -56,6 +64,14 @@ def refuse_folder(output: Path) -> None:
             f"{show_path(output)}.",
             errno=errno.EXDEV,
         )
+
+
+@contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise reading_failure(error, "Looking at", show_path(path)) from error
 
 
 def _holds_dataset(folder: Path) -> bool:

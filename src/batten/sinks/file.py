@@ -88,6 +88,7 @@ class FileDestination:
         FORMATS[self._book.kind](schema)
 
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+        self._delete_throwaways()
         record = self._book.find()
         if record is None or not record.is_file:
             return [Held.ABSENT for _ in tokens]
@@ -155,16 +156,22 @@ class FileDestination:
         return found
 
     def _clear_throwaway(self) -> str:
-        """A name for the file while it is written. Elsewhere than in `staging/` nobody else would
-        find what a killed run left, so that is deleted here: the lock says that it is dead."""
+        """A name for the file while it is written."""
         base = last_piece(self._name)
-        if self._staging is not None:
-            self._storage.ensure_folder(self._staging)
-            return fresh_name(self._staging, base)
-        folder = folder_of(self._name)
+        folder = folder_of(self._name) if self._staging is None else self._staging
         self._storage.ensure_folder(folder)
-        for entry in list(self._storage.list(folder)):
-            name = last_piece(entry.name)
-            if name.startswith(f".{base}.") and find_staging_owner(name) is not None:
-                self._storage.delete(entry.name)
+        self._delete_throwaways()
+        if self._staging is not None:
+            return fresh_name(folder, base)
         return fresh_name(folder, f".{base}").lstrip("/")
+
+    def _delete_throwaways(self) -> None:
+        """Elsewhere than in `staging/` nobody else would find what a killed run left: the lock says
+        that it is dead."""
+        if self._staging is not None:
+            return
+        start = f".{last_piece(self._name)}."
+        for entry in list(self._storage.list(folder_of(self._name))):
+            name = last_piece(entry.name)
+            if name.startswith(start) and find_staging_owner(name) is not None:
+                self._storage.delete(entry.name)

@@ -34,6 +34,9 @@ OWN = (
 )
 """What in a control folder is of the dataset."""
 
+_AGAIN = "~"
+"""Ends the name of what was moved to a place before."""
+
 
 def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) -> None:
     """Put the complete dataset of `layout.fresh` in the place of the one of `layout`. Under the
@@ -120,7 +123,7 @@ def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
     kept += [
         (entry, f"{journal.run}-control-")
         for entry in storage.list(layout.replaced_folder)
-        if last_piece(entry.name) not in OWN
+        if last_piece(entry.name).rstrip(_AGAIN) not in OWN
     ]
     if kept:
         storage.ensure_folder(layout.set_aside)
@@ -130,11 +133,21 @@ def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
 
 
 def _move(storage: Storage, entry: Entry, to: str) -> None:
+    """A power cut may have left a folder under both names, or at the new one what was deleted."""
+    while _is_taken(storage, entry, to):
+        to += _AGAIN
     # A link to nothing can be moved, and not looked at.
     if entry.is_folder or storage.find(entry.name) is None:
         storage.replace(entry.name, to)
     else:
         set_aside(storage, entry.name, to)
+
+
+def _is_taken(storage: Storage, entry: Entry, to: str) -> bool:
+    there = storage.find(to)
+    if there is None or storage.find(entry.name) is None:
+        return False
+    return entry.is_folder or there.is_folder or not is_same(storage, entry.name, to)
 
 
 def _is_exchanged(storage: Storage, layout: Layout) -> bool:
