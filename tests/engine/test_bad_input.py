@@ -206,6 +206,15 @@ def test_a_row_nested_without_end_is_quarantined(job: Folder) -> None:
 # Columns that nothing is known of
 
 
+@pytest.mark.parametrize("sink", ['write_parquet("out")', 'write_jsonl("out.jsonl")'])
+def test_a_dict_that_is_always_empty_has_no_type(job: Folder, sink: str) -> None:
+    """Arrow has a type for it, and Parquet has none."""
+    job.write(f"pipeline = batten.from_range(5).map(lambda n: {{'a': {{}}}}).{sink}")
+    ended = job.run("--jobs", "1")
+    assert ended.code == 2
+    assert ended.told[0] == "The type of 'a' can't be known: no value in the first 5 items."
+
+
 def test_a_column_without_values_is_told_at_once_and_nothing_is_done_again(job: Folder) -> None:
     job.write("""
         def measure(item):

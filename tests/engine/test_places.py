@@ -19,6 +19,28 @@ def pipeline(output: Path) -> batten.Pipeline:
     return batten.from_range(4).map(double).write_parquet(output)
 
 
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("out")
+    with pytest.raises(batten.RefusedError, match="is a symbolic link"):
+        pipeline(tmp_path / "out").run(executor="serial")
+
+
+def test_a_file_takes_no_link_s_place(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").symlink_to("nowhere")
+    made = batten.from_range(3).map(double).write_csv(tmp_path / "rows.csv")
+    with pytest.raises(batten.RefusedError, match="is a symbolic link"):
+        made.run(executor="serial")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    assert (tmp_path / "rows.csv").is_symlink()
+
+
+def test_a_file_lies_not_among_the_parts(tmp_path: Path) -> None:
+    made = pipeline(tmp_path / "out").write_csv(tmp_path / "out/rows.csv")
+    with pytest.raises(batten.RefusedError, match="the folder of the parts"):
+        made.run(executor="serial")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_symbolic_link_is_refused_and_its_folder_is_not(tmp_path: Path) -> None:
     """A link can't be exchanged for what replaces it."""
     (tmp_path / "disk").mkdir()

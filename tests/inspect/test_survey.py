@@ -148,6 +148,12 @@ def test_an_expectation_that_is_not_clear_is_refused(pattern: str, expectation: 
         list_expected(pattern, [expectation])
 
 
+def test_a_wildcard_that_stands_for_more_than_the_value_is_refused(days: Path) -> None:
+    with pytest.raises(UsageError, match=r"'out/\*' expects 'out/2026-04-01', and 'out/refunds_"):
+        survey(["out/*"], ["run_date=2026-04-01..2026-04-03"])
+    assert len(survey(["out/refunds_*"], ["run_date=2026-03-01..2026-03-03"]).diagnoses) == 7
+
+
 def test_nothing_found_is_not_all_well(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Nothing is found"):
         survey([f"{tmp_path}/refunds_*"])

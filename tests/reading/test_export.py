@@ -7,6 +7,8 @@ import datetime
 import decimal
 import json
 import os
+import random
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,27 @@ def test_a_failure_leaves_the_old_file(out: Path) -> None:
         dataset.export(target)
     assert target.read_text() == "old"
     assert sorted(os.listdir(out.parent)) == ["out", "out.batten", "rows.csv"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_a_disk_that_takes_no_more_is_told(tmp_path: Path, ending: str) -> None:
+    made = batten.from_range(10).map(lambda n: {"text": random.Random(n).randbytes(30_000).hex()})
+    made.write_parquet(tmp_path / "out").run(executor="serial")
+    target = tmp_path / f"rows.{ending}"
+    target.write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-m", "batten", "export", "out", target.name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == 7, done.stderr
+    what, safe, _ = done.stderr.splitlines()
+    assert what == f"Publishing '{target.name}' failed: the file is larger than is allowed here."
+    assert safe == "What is at that path is whole: what was there before, or the new one."
+    assert target.read_text() == "old"
 
 
 @pytest.fixture(scope="module")

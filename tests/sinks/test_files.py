@@ -151,6 +151,37 @@ def test_a_file_that_batten_did_not_make_is_refused_and_nothing_is_made(tmp_path
     assert [path.name for path in (tmp_path / "out").iterdir()] == [output.name]
 
 
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    report = tmp_path / "rows.csv"
+    made = (
+        batten.from_range(3).map(lambda number: {"number": number}, version="1").write_csv(report)
+    )
+    made.run(executor="serial")
+    report.unlink()
+    report.mkdir()
+    diagnosis = batten.diagnose(report)
+    assert diagnosis.state == "CORRUPT"
+    assert "a folder lies where the file should be" in str(diagnosis.to_json())
+    with pytest.raises(batten.RefusedError, match="a folder is there"):
+        made.run(executor="serial")
+    report.rmdir()
+    made.run(executor="serial")
+    assert batten.diagnose(report).state == "COMPLETE"
+
+
+def test_what_a_killed_run_left_beside_goes_also_where_nothing_is_left_to_write(
+    tmp_path: Path,
+) -> None:
+    report = tmp_path / "elsewhere/rows.csv"
+    made = batten.from_range(3).map(lambda number: {"number": number}, version="1")
+    made = made.write_parquet(tmp_path / "rows").write_csv(report)
+    made.run(executor="serial")
+    left = report.with_name(".rows.csv.vm-123-0123456789abcdef")
+    left.write_bytes(b"half")
+    made.run(executor="serial")
+    assert not left.exists()
+
+
 def test_a_limited_run_places_no_file(tmp_path: Path) -> None:
     put_job(tmp_path, job_of("csv"))
     arguments = ("--param", "run_date=2026-04-24")

@@ -253,7 +253,9 @@ class _Reading:
                 except StorageError as error:
                     self._note_error(Code.UNREADABLE_FILE, name, error)
                     continue
-                if entry is not None and not entry.is_folder:
+                if entry is not None and entry.is_folder:
+                    self._note(Code.UNREADABLE_FILE, name, "a folder lies where the file should be")
+                elif entry is not None:
                     placed[delivery.target] = entry.size
         return placed
 

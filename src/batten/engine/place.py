@@ -48,13 +48,13 @@ def refuse_folder(output: Path) -> None:
     absolute = Path(os.path.abspath(output))
     with _looking_at(output):
         is_link = absolute.is_symlink()
-        is_mount = absolute.is_dir() and absolute.stat().st_dev != absolute.parent.stat().st_dev
+        is_mount = not is_link and _is_mount(absolute)
     if is_link:
         raise RefusedError(
             f"{show_path(output)} is a symbolic link.",
             safe="Nothing was read or written.",
-            next=f"Name the folder itself: {show_path(absolute.resolve())}; what batten keeps "
-            "beside it must lie there, too.",
+            next=f"Name the folder itself: {_show_target(absolute)}; what batten keeps beside it "
+            "must lie there, too.",
         )
     if is_mount:
         raise StorageError(
@@ -64,6 +64,34 @@ def refuse_folder(output: Path) -> None:
             f"{show_path(output)}.",
             errno=errno.EXDEV,
         )
+
+
+def refuse_file(path: Path, parts: Path | None) -> None:
+    """Raises `RefusedError` for a file of all rows that would take the place of a symbolic link, or
+    lie in the folder of the `parts`, where readers would take it for one."""
+    absolute = Path(os.path.abspath(path))
+    with _looking_at(path):
+        is_link = absolute.is_symlink()
+    if is_link:
+        raise RefusedError(
+            f"{show_path(path)} is a symbolic link, which a file would replace.",
+            safe="Nothing was read or written.",
+            next=f"Name the file itself: {_show_target(absolute)}; or remove the link.",
+        )
+    if parts is not None and Path(os.path.abspath(parts)) in absolute.parents:
+        raise RefusedError(
+            f"{show_path(path)} lies in {show_path(parts)}, the folder of the parts.",
+            safe="Nothing was read or written.",
+            next="Write the file to another folder.",
+        )
+
+
+def _is_mount(path: Path) -> bool:
+    return path.is_dir() and path.stat().st_dev != path.parent.stat().st_dev
+
+
+def _show_target(link: Path) -> str:
+    return show_path(Path(os.path.realpath(link)))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
-from batten.engine.place import refuse_folder, refuse_place, show_path
+from batten.engine.place import refuse_file, refuse_folder, refuse_place, show_path
 from batten.engine.plan import Plan
 from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
@@ -40,6 +40,7 @@ from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import State
+from batten.sinks.file import FileSink
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
@@ -97,6 +98,8 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
         refuse_folder(output)
     for sink in pipeline.sinks:
         sink.check()
+        if isinstance(sink, FileSink):
+            refuse_file(sink.path, None if pipeline.is_ledger_inside else Path(pipeline.output))
     if any(sink.takes_items for sink in pipeline.sinks) and pipeline.settings.batch_size != 1:
         raise UsageError(
             f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "

@@ -94,7 +94,7 @@ def find_unknown_columns(schema: pa.Schema) -> list[str]:
 
 
 def _holds_null(kind: pa.DataType) -> bool:
-    if pa.types.is_null(kind):
+    if pa.types.is_null(kind) or (pa.types.is_struct(kind) and not kind.num_fields):
         return True
     return any(_holds_null(kind.field(i).type) for i in range(kind.num_fields))
 

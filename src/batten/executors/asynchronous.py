@@ -190,4 +190,7 @@ class AsyncMark:
         """Run a function that does not await, in another thread. Once asked for it is done, even if
         who waits for it is cancelled."""
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._run.side, function, *arguments))
+        doing = loop.run_in_executor(self._run.side, function, *arguments)
+        # Where nobody waits any more its error is of no interest, and asyncio is not to tell of it.
+        doing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(doing)

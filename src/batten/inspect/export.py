@@ -9,6 +9,7 @@ from batten.errors import UsageError
 from batten.model.names import CONTROL_SUFFIX
 from batten.sinks.formats import ENDINGS, FORMATS, Batches
 from batten.storage.atomic import publish_file
+from batten.storage.failures import publishing_failure
 
 
 def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = None) -> int:
@@ -27,7 +28,10 @@ def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = N
 
     with publish_file(target) as file:
         for piece in encode(counted(parts.read_batches())):
-            file.write(piece)
+            try:
+                file.write(piece)
+            except OSError as error:
+                raise publishing_failure(error, target) from error
     return rows
 
 

@@ -181,7 +181,7 @@ def _incomplete(place: Place, observation: Observation, judgement: Judgement) ->
     items = judgement.accounts
     finished = items.source - items.pending - items.staged
     job = observation.config.next if observation.config else ""
-    way = " or read what is there: batten.open(…, allow_incomplete=True)"
+    way = " or read what is there: --allow-incomplete, or batten.open(…, allow_incomplete=True)"
     return RefusedError(
         f"{place.path} is not complete: {finished} of {items.source} planned items are published.",
         safe="Nothing was read.",

@@ -66,9 +66,11 @@ def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
     """Diagnose all that the patterns find, and all that is expected (`run_date=FIRST..LAST`).
 
     Raises `UsageError` where it is not clear what is expected, or nothing is found."""
-    paths = {path for pattern in patterns for path in _find_outputs(pattern)}
+    paths: set[str] = set()
     for pattern in patterns:
-        paths.update(list_expected(pattern, expectations))
+        found, expected = _find_outputs(pattern), list_expected(pattern, expectations)
+        _refuse_other_names(pattern, found, expected)
+        paths.update(found, expected)
     if not paths:
         raise UsageError(
             f"Nothing is found at {', '.join(map(repr, patterns))}.",
@@ -78,6 +80,20 @@ def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
         )
     places = map(locate_output, sorted(paths))
     return Survey(diagnoses=tuple(diagnose_place(place, is_brief=True) for place in places))
+
+
+def _refuse_other_names(pattern: str, found: set[str], expected: list[str]) -> None:
+    """Where `*` stands for the value, and in the names that are there for more than that."""
+    before, star, after = pattern.partition("*")
+    for value in expected if star else ():
+        inner = value[len(before) : len(value) - len(after)]
+        for path in sorted(found.difference(expected)):
+            if inner in path[len(before) : len(path) - len(after)]:
+                raise UsageError(
+                    f"{pattern!r} expects {value!r}, and {path!r} is there.",
+                    safe="Nothing was written.",
+                    next="Write the path with the name in braces: 'out/report_{run_date}.csv'.",
+                )
 
 
 def is_survey(paths: Sequence[str], expectations: Sequence[str]) -> bool:

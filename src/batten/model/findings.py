@@ -120,7 +120,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.CHANGED_FILE: Meaning(
         Severity.INCONSISTENT, "move it away, then run: it is made again of the sealed batches"
     ),
-    Code.UNREADABLE_FILE: Meaning(Severity.CORRUPT, "make it a file that can be read"),
+    Code.UNREADABLE_FILE: Meaning(
+        Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"
+    ),
     Code.UNREADABLE_DELIVERY: Meaning(Severity.CORRUPT, _RESTORE),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
     Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),

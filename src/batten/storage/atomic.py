@@ -12,7 +12,7 @@ from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 
 from batten.errors import RefusedError
 from batten.storage import steps
-from batten.storage.failures import writing_failure
+from batten.storage.failures import publishing_failure
 from batten.storage.held import Held, open_held
 from batten.storage.throwaway import held_throwaway
 
@@ -75,7 +75,7 @@ def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         except OSError as error:
             if error.errno in _OCCUPIED:
                 raise _refused(target) from error
-            raise writing_failure(error, "Publishing", target) from error
+            raise publishing_failure(error, target) from error
     _do(target, "sync_names", _sync, os.path.dirname(target))
 
 
@@ -83,7 +83,7 @@ def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 def _publish_file(target: str, mode: str, text: dict[str, Any]) -> Iterator[IO[Any]]:
     if os.path.isdir(target):
         folder_error = IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-        raise writing_failure(folder_error, "Publishing", target)
+        raise publishing_failure(folder_error, target)
     with _throwaway(target, "publish_file.create", _make_file) as (throwaway, held):
         # The descriptor is kept, so that the data can be synced if the block closes the file. It
         # is not the lock's, which a forked child closes.
@@ -122,7 +122,7 @@ def _do(target: str, step: steps.Step, action: Callable[..., Result], *arguments
     try:
         return steps.do(step, target, action, *arguments)
     except OSError as error:
-        raise writing_failure(error, "Publishing", target) from error
+        raise publishing_failure(error, target) from error
 
 
 def _finish_file(file: IO[Any], descriptor: int, target: str) -> None:

@@ -50,6 +50,8 @@ _SAFE_WRITING = (
     "What was committed before is safe; whether this step happened is looked up by the next run."
 )
 
+_SAFE_PUBLISHING = "What is at that path is whole: what was there before, or the new one."
+
 
 def reading_failure(error: OSError, action: str, path: str) -> StorageError:
     """For a failed step that only reads. `action` begins a sentence: "Reading"."""
@@ -59,6 +61,11 @@ def reading_failure(error: OSError, action: str, path: str) -> StorageError:
 def writing_failure(error: OSError, action: str, path: str) -> StorageError:
     """For a failed step that may have changed something. `action` begins a sentence."""
     return _describe(error, action, path, _SAFE_WRITING)
+
+
+def publishing_failure(error: OSError, path: str) -> StorageError:
+    """For a file or folder that was to appear at `path` in one step."""
+    return _describe(error, "Publishing", path, _SAFE_PUBLISHING)
 
 
 def is_of_wrong_kind(error: StorageError) -> bool:
