@@ -318,6 +318,14 @@ def test_an_interruption_and_the_unexpected(capsys: pytest.CaptureFixture[str]) 
     assert "ZeroDivisionError: by zero" in json.loads(told.out)["error"]["what"]
 
 
+@pytest.mark.parametrize("command", ["diagnose", "recover"])
+def test_an_empty_path_is_not_the_current_folder(command: str, job: Path) -> None:
+    """As a script gives one whose variable is not set."""
+    ended = run(command, "", cwd=job / "out")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("The path is empty.")
+
+
 def test_main_returns_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("batten ")

@@ -47,9 +47,9 @@ def has_tree(place: Place) -> bool:
 def locate_output(path: str | os.PathLike[str]) -> Place:
     """The output that `path` names; `path` may also be its control folder."""
     given = os.fspath(path)
-    if "\0" in given:
+    if not given or "\0" in given:
         raise UsageError(
-            "The path holds a zero byte.",
+            "The path holds a zero byte." if given else "The path is empty.",
             safe="Nothing was read or written.",
             next="Name the output of a job.",
         )
