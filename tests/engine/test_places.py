@@ -81,3 +81,31 @@ def test_within_a_live_tree(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     batten.from_range(2).map(double).write_tree(notes, commit=write_note).run(executor="serial")
     assert pipeline(notes / "index").run(executor="serial").status == "complete"
+
+
+@pytest.mark.parametrize("is_finalized", [False, True])
+def test_a_tree_that_transactions_change(is_finalized: bool, tmp_path: Path) -> None:
+    """A part would lie among its files."""
+    notes = tmp_path / "notes"
+    with batten.transaction(notes) as change:
+        change.write("0.txt", "0")
+    refused = pipeline(tmp_path / "first").finalize(same, into=notes)
+    with pytest.raises(batten.RefusedError, match="that transactions change") as error:
+        (refused if is_finalized else pipeline(notes)).run(executor="serial")
+    assert f"batten diagnose {show_path(notes)}" in error.value.next
+    assert sorted(os.listdir(tmp_path)) == ["notes", "notes.batten"]
+    assert (os.listdir(notes), os.listdir(tmp_path / "notes.batten")) == (["0.txt"], ["tree"])
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_tree_that_the_pipeline_itself_changes(is_linked: bool, tmp_path: Path) -> None:
+    """Whoever changed it before; and again, when its own control folder is there."""
+    notes = tmp_path / "notes"
+    with batten.transaction(notes) as change:
+        change.write("kept.txt", "kept")
+    (tmp_path / "above").symlink_to(tmp_path)
+    root = tmp_path / "above" / "notes" if is_linked else notes
+    writing = batten.from_range(2).map(double).write_tree(root, commit=write_note)
+    statuses = [writing.run(executor="serial").status for _ in range(2)]
+    assert statuses == ["complete", "nothing-to-do"]
+    assert sorted(os.listdir(notes)) == ["0.txt", "1.txt", "kept.txt"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
-from batten.model.names import CONTROL_SUFFIX, Layout
+from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.storage.failures import reading_failure
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
@@ -39,6 +40,20 @@ def refuse_place(output: Path) -> None:
                 safe="Nothing was read or written.",
                 next="Write to a place of its own.",
             )
+
+
+def refuse_tree(output: Path, own: Collection[Path]) -> None:
+    """Raises `RefusedError` for a folder that transactions change, unless the pipeline puts its
+    items into it: `own` are the trees of its sinks."""
+    with _looking_at(output):
+        is_tree = Path(f"{os.path.abspath(output)}{CONTROL_SUFFIX}{TREE_FOLDER}").is_dir()
+    if is_tree and os.path.realpath(output) not in map(os.path.realpath, own):
+        raise RefusedError(
+            f"{show_path(output)} is a tree of files that transactions change.",
+            safe="Nothing was read or written.",
+            next="Write to a place of its own. What is there: "
+            + shlex.join(("batten", "diagnose", show_path(output))),
+        )
 
 
 def refuse_folder(output: Path) -> None:

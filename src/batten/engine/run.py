@@ -25,7 +25,13 @@ from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.pipeline import Pipeline
-from batten.engine.place import refuse_file, refuse_folder, refuse_place, show_path
+from batten.engine.place import (
+    refuse_file,
+    refuse_folder,
+    refuse_place,
+    refuse_tree,
+    show_path,
+)
 from batten.engine.plan import Plan
 from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
@@ -41,6 +47,7 @@ from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import State
 from batten.sinks.file import FileSink
+from batten.sinks.tree import TreeSink
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
@@ -92,8 +99,10 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             next='End it with a sink: .write_parquet("features/").',
         )
     finalized = [each.output for each in pipeline.finalizers]
+    trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
     for output in (pipeline.output, *finalized):
         refuse_place(output)
+        refuse_tree(output, trees)
     for output in finalized if pipeline.is_ledger_inside else (pipeline.output, *finalized):
         refuse_folder(output)
     for sink in pipeline.sinks:
