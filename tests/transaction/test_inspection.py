@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,16 +103,32 @@ def test_a_journal_that_cannot_be_read(half_done: Notes, job: JobFolder) -> None
     ended = job.batten("diagnose", "notes", "--json")
     assert (ended.code, ended.json["state"]) == (12, "RECOVERY_PENDING")
     assert ended.json["findings"][0]["code"] == "unreadable-journal"
+    assert "may be half done" in ended.json["reason"]
+    assert "may be half done" in ended.json["readers"]
     after = job.batten("recover", "notes", "--json")
     assert (after.code, after.json["state"]) == (0, "COMPLETE")
     assert {finding["code"] for finding in after.json["findings"]} == {"set-aside"}
     assert "JOURNAL" in {path.name for path in half_done.evidence()}
+    assert "may be half done" in after.json["steps"][0]["why"]
+
+    # Until what was set aside is deleted, nothing says that the tree is whole.
+    for told in (after.json, job.batten("diagnose", "notes", "--json").json):
+        assert "may be half done" in told["reason"]
+        assert "may be half done" in told["readers"]
+        assert f"notes.batten/tree/set-aside/{half_done.evidence()[0].parent.name};" in told["next"]
+        assert "whole" not in told["reason"] + told["next"] + told["readers"]
+    shutil.rmtree(half_done.evidence()[0].parent)
+    assert "the tree is whole" in job.batten("diagnose", "notes").out
 
 
 def test_a_journal_of_a_newer_version(half_done: Notes, job: JobFolder) -> None:
     half_done.journal.write_text('{"format_version": 1000}')
     before = job.snapshot()
-    assert job.batten("diagnose", "notes", "--json").json["state"] == "UNKNOWN"
+    ended = job.batten("diagnose", "notes", "--json")
+    assert (ended.json["state"], ended.json["readers"]) == (
+        "UNKNOWN",
+        "a tree in which a change may be half done",
+    )
     refused = job.batten("recover", "notes")
     assert refused.code == 5
     assert "newer" in refused.told[0]
@@ -140,6 +157,7 @@ def test_what_is_lost_blocks_until_it_is_set_aside(half_done: Notes, job: JobFol
     assert job.batten("recover", "notes", "--set-aside-journal").code == 0
     assert job.batten("diagnose", "notes", "--json").json["state"] == "COMPLETE"
     assert b"new" in {path.read_bytes() for path in half_done.evidence()}
+    assert "may be half done" in job.batten("diagnose", "notes").out
 
 
 def test_a_busy_tree_says_so_after_the_time_given(notes: Notes) -> None:

@@ -17,6 +17,8 @@ from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry
 from batten.storage.locks import busy_error
+from batten.storage.relative import last_piece
+from batten.storage.tree import Tree
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 from batten.transactions.journals import FoundJournal, find_journal
 from batten.transactions.recovery import recover_tree, set_journal_aside
@@ -25,17 +27,25 @@ from batten.transactions.rolling import Decision, decide
 
 @value_class
 class TreeObservation:
-    """What is there of a tree's transactions. `decisions` are what recovery would do."""
+    """What is there of a tree's transactions. `decisions` are what recovery would do; `given_up`
+    are the folders of journals that were set aside, whose changes may be half done."""
 
     holder: Holder | None
     found: FoundJournal
     decisions: tuple[Decision, ...]
     leftovers: tuple[Entry, ...]
     evidence: tuple[Entry, ...]
+    given_up: tuple[str, ...]
 
     @property
     def lost(self) -> list[Decision]:
         return [each for each in self.decisions if each.step is Step.FAIL]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a change may be half done, and nothing here can tell."""
+        is_illegible = self.found.state in (JournalState.UNREADABLE, JournalState.NEWER)
+        return is_illegible or bool(self.given_up)
 
 
 @value_class
@@ -67,14 +77,21 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
     holder = None if is_mine else tree.observe_lock(layout.lock)
     found = find_journal(tree, layout)
     journal = found.journal
+    evidence = tuple(tree.list(layout.set_aside))
     is_rolled = REMEDIES[found.state] in (Remedy.ROLL_BACK, Remedy.ROLL_FORWARD) and not holder
     return TreeObservation(
         holder=holder,
         found=found,
         decisions=tuple(decide(tree, layout, journal)) if journal and is_rolled else (),
         leftovers=tuple(tree.list(layout.staging)),
-        evidence=tuple(tree.list(layout.set_aside)),
+        evidence=evidence,
+        given_up=tuple(each.name for each in evidence if _has_journal(tree, each)),
     )
+
+
+def _has_journal(tree: Tree, evidence: Entry) -> bool:
+    is_own = evidence.is_folder and last_piece(evidence.name).startswith("journal-")
+    return is_own and tree.find(f"{evidence.name}/JOURNAL") is not None
 
 
 def diagnose_tree(place: Place, tree: TreePlace) -> Diagnosis:
@@ -110,6 +127,9 @@ def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tupl
     return [(entry.name, _describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
 
 
+_HALF_DONE = "its change may be half done: compare the tree with a backup"
+
+
 def _list_steps(
     tree: TreePlace, seen: TreeObservation, should_set_aside: bool
 ) -> Iterator[tuple[str, str, str]]:
@@ -117,7 +137,8 @@ def _list_steps(
     remedy = REMEDIES[seen.found.state]
     if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
         why = seen.found.problem or "as was asked for"
-        yield Remedy.SET_ASIDE.value, layout.journal, f"{why}; what belongs to it goes along"
+        told = f"{why}; what belongs to it goes along; {_HALF_DONE}"
+        yield Remedy.SET_ASIDE.value, layout.journal, told
         return
     for decision in seen.decisions:
         if decision.step is not Step.NOTHING:
@@ -136,7 +157,7 @@ def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
         state=verdict.state,
         path=place.path,
         action=verdict.action,
-        next=_next_command(place, verdict.state),
+        next=_next_command(place, verdict.state, seen),
         risky=_name_risk(place, verdict.state),
         reason=_name_reason(verdict.state, seen, findings),
         items=Accounts(
@@ -161,7 +182,7 @@ def _tell_readers(seen: TreeObservation) -> str:
         return "a tree that may be changing; under batten.read_lock they wait"
     if any(decision.step is not Step.NOTHING for decision in seen.decisions):
         return "a change half done; batten.read_lock finishes or undoes it first"
-    return "the whole tree"
+    return "a tree in which a change may be half done" if seen.is_doubtful else "the whole tree"
 
 
 def _judge(seen: TreeObservation) -> Verdict:
@@ -209,10 +230,12 @@ def _describe_orphan(place: Place, entry: Entry) -> Orphan:
     )
 
 
-def _next_command(place: Place, state: State) -> str:
+def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
+    aside = ", ".join(map(place.show, seen.given_up))
+    compare = f"compare {place.path} with a backup and with {aside}; then delete that"
     return {
         State.RUNNING: place.command("diagnose") + ", when it has ended",
-        State.COMPLETE: "nothing: the tree is whole",
+        State.COMPLETE: compare if seen.given_up else "nothing: the tree is whole",
         State.COMPLETE_WITH_ORPHANS: place.command("clean"),
         State.RECOVERY_PENDING: place.command("recover"),
         State.INCONSISTENT: place.command("recover", "--set-aside-journal"),
@@ -236,11 +259,14 @@ def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding
     if state in (State.INCONSISTENT, State.UNKNOWN) or (
         seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
     ):
-        return f"{findings[0].path}: {findings[0].evidence}"
+        doubt = f"; {_HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""
+        return f"{findings[0].path}: {findings[0].evidence}{doubt}"
+    given_up = f"a journal was set aside, and {_HALF_DONE}"
+    rest = given_up if seen.given_up else "the tree is whole"
     return {
         State.RUNNING: "a live process changes the tree",
-        State.COMPLETE: "no change is under way; the tree is whole",
-        State.COMPLETE_WITH_ORPHANS: "the tree is whole; a dead process left throwaway files",
+        State.COMPLETE: f"no change is under way; {rest}",
+        State.COMPLETE_WITH_ORPHANS: f"{rest}; a dead process left throwaway files",
         State.RECOVERY_PENDING: (
             f"the journal is {seen.found.state.value}; {len(seen.decisions)} operations"
         ),
