@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,20 @@ def test_nothing_is_new(tmp_path: Path) -> None:
 def test_an_empty_folder_is_new(tmp_path: Path) -> None:
     (tmp_path / "features").mkdir()
     assert diagnose(tmp_path / "features").state == "NEW"
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "filled"])
+def test_a_link_is_not_new_since_a_run_refuses_it(tmp_path: Path, name: str) -> None:
+    for folder in ("empty", "filled"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "filled" / "note").write_text("a note")
+    (tmp_path / "features").symlink_to(name)
+    found = diagnose(tmp_path / "features")
+    assert (found.state, found.action, found.exit_code) == ("UNKNOWN", "look", 5)
+    assert codes(found) == {Code.LINKED_FOLDER}
+    real = os.path.realpath(tmp_path / name)
+    assert f"a symbolic link, which parts can't be kept in; it leads to {real}" in found.reason
+    assert found.next == f"name that folder: {shlex.join(('batten', 'diagnose', real))}"
 
 
 def test_a_finished_output_is_complete(build: Build) -> None:

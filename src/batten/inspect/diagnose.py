@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,7 @@ from batten.inspect.outlook import (
     gather_evidence,
     list_hints,
 )
-from batten.inspect.place import Place, has_tree, locate_output
+from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
@@ -27,6 +28,7 @@ from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
 from batten.model.sizes import show_bytes
+from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
@@ -136,6 +138,9 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         if (tree := find_tree(place)) is not None:
             return diagnose_tree(place, tree)
     observation = observe_output(place.storage, place.layout)
+    is_unclaimed = observation.ground in _UNCLAIMED and observation.failure is None
+    if is_unclaimed and (linked := find_linked_folder(place)):
+        return _describe_link(place, observation, linked)
     found = describe(place, observation, judge(observation), now_seconds=time.time())
     if found.state in _MADE:
         changes = tuple(list_changes(place.storage, observation, is_brief=is_brief))
@@ -143,6 +148,15 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     return found
+
+
+def _describe_link(place: Place, observation: Observation, linked: str) -> Diagnosis:
+    """A run refuses it, so it is not called new."""
+    evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
+    finding = Finding(code=Code.LINKED_FOLDER, path=place.layout.output, evidence=evidence)
+    seen = replace(observation, ground=Ground.FOREIGN, findings=(finding,))
+    found = describe(place, seen, judge(seen), now_seconds=time.time())
+    return replace(found, next=f"name that folder: {shlex.join(('batten', 'diagnose', linked))}")
 
 
 def describe(
@@ -179,6 +193,7 @@ def describe(
     )
 
 
+_UNCLAIMED = frozenset({Ground.NOTHING, Ground.FOREIGN})
 _MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 _AT_REST = frozenset({State.RUNNING, State.COMPLETE})
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})

@@ -39,6 +39,15 @@ class Place:
         return shlex.join(("batten", *words, self.path))
 
 
+def find_linked_folder(place: Place) -> str:
+    """Where the output leads to if it is a symbolic link that no run could keep parts in: the path
+    of a folder, or of nothing yet. Else empty."""
+    path = f"{place.storage.place}/{place.layout.output}"
+    real = os.path.realpath(path)
+    is_folder = os.path.isdir(real) or not os.path.lexists(real)
+    return real if os.path.islink(path) and is_folder else ""
+
+
 def has_tree(place: Place) -> bool:
     """Whether transactions ever changed the place as a tree of files."""
     return os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}")

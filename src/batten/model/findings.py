@@ -26,6 +26,7 @@ class Code(Enum):
     """The names of findings, which users may script against."""
 
     NOT_A_FOLDER = "not-a-folder"
+    LINKED_FOLDER = "linked-folder"
     NOT_BATTENS = "not-battens"
     UNREADABLE_PLACE = "unreadable-place"
     NEWER_FORMAT = "newer-format"
@@ -81,6 +82,7 @@ _RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-
 
 MEANINGS: dict[Code, Meaning] = {
     Code.NOT_A_FOLDER: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
+    Code.LINKED_FOLDER: Meaning(Severity.UNKNOWN, "name the folder that the link leads to"),
     Code.NOT_BATTENS: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
     Code.UNREADABLE_PLACE: Meaning(
         Severity.UNKNOWN, "make it readable for this user, then ask again"
