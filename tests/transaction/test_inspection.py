@@ -26,6 +26,14 @@ def change_in_place(change: batten.Transaction) -> None:
     change.write("reached/here", "now")
 
 
+JOB = """
+def write(change, number, prepared):
+    change.write(f"{number}.md", str(prepared["twice"]))
+
+pipeline = (
+    batten.from_range(2).map(lambda number: {"twice": 2 * number}).write_tree("notes", commit=write)
+)
+"""
 CHANGED = {"new.md": "new", "old.md": "changed", "pages": None, "pages/two.md": "two"}
 
 
@@ -65,6 +73,49 @@ def test_a_committed_change_is_completed(half_done: Notes, job: JobFolder) -> No
     assert half_done.contents() == CHANGED
     assert half_done.left_over() == []
     assert "nothing to recover" in job.batten("recover", "notes").out
+
+
+VERIFY, SHOW = ("verify", "notes"), ("show", "notes")
+LOOKS = (VERIFY, SHOW, ("export", "--allow-incomplete", "notes", "rows.csv"))
+CLEAN = (("clean", "notes"), ("clean", "--dry-run", "notes"))
+
+
+def test_what_only_transactions_change_is_no_dataset(notes: Notes, job: JobFolder) -> None:
+    """No command vouches for it, or has a job run that there is not."""
+    notes.recover()
+    before = job.snapshot()
+    for words in LOOKS:
+        refused = job.batten(*words)
+        assert (refused.code, refused.out) == (5, "")
+        assert "only transactions change" in refused.told[0]
+        assert refused.told[2].endswith("batten diagnose notes")
+    assert job.snapshot() == before
+
+
+@pytest.mark.parametrize("has_dataset", [False, True])
+def test_a_pending_change_is_told_by_all(has_dataset: bool, notes: Notes, job: JobFolder) -> None:
+    """Also beside the records of a job that puts items into the same tree."""
+    if has_dataset:
+        assert job.write(JOB).run("--quiet", "--jobs", "1").code == 0
+    notes.kill_at("replace.rename", "notes/old.md", change_files)
+    before = job.snapshot()
+    for words in (*LOOKS, *CLEAN):
+        refused = job.batten(*words)
+        assert (refused.code, refused.out) == (5, "")
+        assert refused.told[0] == "notes.batten/tree/JOURNAL: a change was begun and not finished."
+        assert refused.told[2].endswith("batten recover notes")
+    assert job.snapshot() == before
+
+    assert job.batten("recover", "notes").code == 0
+    assert [job.batten(*words).code for words in CLEAN] == [0, 0]
+    assert job.batten(*SHOW).code == (0 if has_dataset else 5)
+
+
+def test_a_job_that_lost_a_record_is_not_taken_for_none(notes: Notes, job: JobFolder) -> None:
+    assert job.write(JOB).run("--quiet", "--jobs", "1").code == 0
+    (notes.control.parent / "dataset.json").unlink()
+    assert job.batten("diagnose", "notes", "--json").json["state"] == "CORRUPT"
+    assert job.batten(*VERIFY).code == 4
 
 
 def test_what_was_changed_in_place_is_undone(notes: Notes, job: JobFolder) -> None:

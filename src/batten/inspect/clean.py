@@ -11,7 +11,7 @@ from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import Diagnosis, Orphan, describe
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.inspect.place import Place
-from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway
+from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway, refuse_unfinished
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.locks import busy_error
@@ -49,6 +49,7 @@ def _clean_tree(
     place: Place, tree: TreePlace, older_than_seconds: float, *, is_dry_run: bool
 ) -> Cleaning:
     with nullcontext() if is_dry_run else hold_unrecovered(tree):
+        refuse_unfinished(place, tree, is_mine=not is_dry_run)
         diagnosis = diagnose_tree(place, tree)
         found = list_throwaway(place, tree, is_mine=not is_dry_run)
         chosen = [each for each in found if each[1].age_seconds >= older_than_seconds]

@@ -17,6 +17,7 @@ from batten.inspect.diagnose import describe
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
+from batten.inspect.trees import refuse_tree
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.words import State
@@ -148,6 +149,7 @@ def open(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> Dat
     Raises `UsageError` where there is none, `RefusedError` where it is not batten's, or not
     complete (unless `allow_incomplete`), and `InconsistentError` where it is damaged."""
     place = locate_output(path)
+    refuse_tree(place)
     observation = observe_output(place.storage, place.layout)
     holder = observation.holder
     judgement = judge(replace(observation, holder=None))

@@ -12,6 +12,7 @@ from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
+from batten.inspect.trees import refuse_tree
 from batten.model.value_class import value_class
 
 
@@ -29,6 +30,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
     """An overview of the output. Reads only. Raises `UsageError` where there is no output, and
     `RefusedError` where it is not batten's."""
     place = locate_output(path)
+    refuse_tree(place)
     observation = observe_output(place.storage, place.layout)
     judgement = judge(observation)
     refuse_unknown(place, judgement)

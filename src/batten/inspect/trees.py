@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from batten.errors import RefusedError
 from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
 from batten.inspect.place import Place, has_tree
 from batten.model.accounting import Accounts
@@ -63,7 +64,7 @@ def find_tree(place: Place) -> TreePlace | None:
     if not has_tree(place):
         return None
     tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
-    if place.storage.find(place.layout.config) is None:
+    if not _has_dataset(place):
         return tree
     seen = observe_tree(tree)
     is_left = bool(seen.leftovers) and place.storage.find(place.layout.complete) is not None
@@ -71,11 +72,20 @@ def find_tree(place: Place) -> TreePlace | None:
     return None if is_at_rest or seen.holder is not None else tree
 
 
+def _has_dataset(place: Place) -> bool:
+    """Whether there are records of a job, be it that some were lost."""
+    records = (place.layout.config, place.layout.plan)
+    return any(place.storage.find(name) is not None for name in records)
+
+
 def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
     """Reads only, and takes no lock. `is_mine`: the caller holds it."""
     tree, layout = place.tree, place.layout
     holder = None if is_mine else tree.observe_lock(layout.lock)
     found = find_journal(tree, layout)
+    if holder is None and not is_mine and found.state is not JournalState.NONE:
+        # Who began the change between the two looks is not dead.
+        holder = tree.observe_lock(layout.lock)
     journal = found.journal
     evidence = tuple(tree.list(layout.set_aside))
     is_rolled = REMEDIES[found.state] in (Remedy.ROLL_BACK, Remedy.ROLL_FORWARD) and not holder
@@ -92,6 +102,33 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
 def _has_journal(tree: Tree, evidence: Entry) -> bool:
     is_own = evidence.is_folder and last_piece(evidence.name).startswith("journal-")
     return is_own and tree.find(f"{evidence.name}/JOURNAL") is not None
+
+
+def refuse_tree(place: Place) -> None:
+    """Raises `RefusedError` where a change of the tree was begun and not finished, and where only
+    transactions change the place: there is nothing that a job recorded."""
+    if (tree := find_tree(place)) is None:
+        return
+    refuse_unfinished(place, tree)
+    if not _has_dataset(place):
+        raise RefusedError(
+            f"{place.path} is a tree of files that only transactions change: there is no dataset.",
+            safe="Nothing was changed.",
+            next=f"See whether a change is pending: {place.command('diagnose')}",
+        )
+
+
+def refuse_unfinished(place: Place, tree: TreePlace, *, is_mine: bool = False) -> None:
+    """Raises `RefusedError` where a change of the tree was begun and not finished. `is_mine`: the
+    lock is held by the caller."""
+    seen = observe_tree(tree, is_mine=is_mine)
+    if seen.holder is None and seen.found.state is not JournalState.NONE:
+        raise RefusedError(
+            f"{_name_journal(place)}: a change was begun and not finished.",
+            safe="Nothing was changed, and nothing was looked at: it may be half old and half new.",
+            next=f"See what is left of it: {place.command('diagnose')}; then finish it: "
+            f"{place.command('recover')}",
+        )
 
 
 def diagnose_tree(place: Place, tree: TreePlace) -> Diagnosis:
@@ -200,7 +237,7 @@ def _judge(seen: TreeObservation) -> Verdict:
 
 
 def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
-    journal = place.show(f"{place.layout.control}{TREE_FOLDER}/JOURNAL")
+    journal = _name_journal(place)
     if seen.found.state is JournalState.NEWER:
         yield Finding(code=Code.NEWER_FORMAT, path=journal, evidence=seen.found.problem)
     if seen.found.state is JournalState.UNREADABLE:
@@ -214,6 +251,10 @@ def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
     for entry in seen.evidence:
         evidence = "kept as evidence: it could not be understood, or was changed by someone else"
         yield Finding(code=Code.SET_ASIDE, path=place.show(entry.name), evidence=evidence)
+
+
+def _name_journal(place: Place) -> str:
+    return place.show(f"{place.layout.control}{TREE_FOLDER}/JOURNAL")
 
 
 def _list_leftovers(seen: TreeObservation) -> tuple[Entry, ...]:

@@ -12,6 +12,7 @@ from batten.dataset.observe import Observation, observe_output
 from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
+from batten.inspect.trees import refuse_tree
 from batten.inspect.verify_control import find_control_faults
 from batten.inspect.verify_parts import PartVerifier
 from batten.model.findings import Code, Finding, Severity
@@ -44,6 +45,7 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     Raises `UsageError` where there is none, `RefusedError` where it is not batten's, `BusyError`
     while a run changes it."""
     place = locate_output(path)
+    refuse_tree(place)
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
