@@ -154,6 +154,11 @@ def test_a_wildcard_that_stands_for_more_than_the_value_is_refused(days: Path) -
     assert len(survey(["out/refunds_*"], ["run_date=2026-03-01..2026-03-03"]).diagnoses) == 7
 
 
+def test_a_day_that_the_calendar_has_not_is_named() -> None:
+    with pytest.raises(UsageError, match="names 2026-02-30, which is no day"):
+        list_expected("a_*", ["run_date=2026-02-27..2026-02-30"])
+
+
 def test_nothing_found_is_not_all_well(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Nothing is found"):
         survey([f"{tmp_path}/refunds_*"])

@@ -12,6 +12,7 @@ from batten.errors import UsageError
 
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _WILD = re.compile(r"[*?\[]")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _VALUES_MAX = 100_000
 
 
@@ -100,19 +101,24 @@ def _expand(piece: str, text: str) -> Iterable[str]:
         if 0 < len(numbers) <= _VALUES_MAX:
             return [f"{number:0{width}}" for number in numbers]
         raise _bad_expectation(text)
-    try:
-        begin, end = date.fromisoformat(first), date.fromisoformat(last)
-    except ValueError:
-        raise _bad_expectation(text) from None
+    begin, end = _read_day(first, text), _read_day(last, text)
     days = (end - begin).days + 1
     if not 0 < days <= _VALUES_MAX:
         raise _bad_expectation(text)
     return [(begin + timedelta(days=day)).isoformat() for day in range(days)]
 
 
-def _bad_expectation(text: str) -> UsageError:
+def _read_day(day: str, text: str) -> date:
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        problem = f"names {day}, which is no day" if _DAY.fullmatch(day) else "names no values"
+        raise _bad_expectation(text, problem) from None
+
+
+def _bad_expectation(text: str, problem: str = "names no values") -> UsageError:
     return UsageError(
-        f"--expect {text!r} names no values.",
+        f"--expect {text!r} {problem}.",
         safe="Nothing was read or written.",
         next="Write days, numbers or a list: run_date=2026-04-01..2026-04-30, hour=00..23, "
         "region=eu,us.",
