@@ -330,6 +330,14 @@ def test_no_items_is_complete_and_says_so(job: Folder) -> None:
     assert job.batten("verify", "out").code == 0
 
 
+def test_a_limit_of_none_says_nothing_of_the_source(job: Folder) -> None:
+    job.write("pipeline = batten.from_range(40).map(lambda x: {'a': x}).write_parquet('out')")
+    ended = job.run("--limit", "0")
+    assert ended.code == 0
+    assert "limited" in ended.err
+    assert "the source has no items" not in ended.err
+
+
 def test_duplicate_keys_are_counted_and_the_first_wins(job: Folder) -> None:
     items = [{"id": "a", "n": 1}, {"id": "b", "n": 2}, {"id": "a", "n": 3}, {"id": "a", "n": 4}]
     pipeline = (

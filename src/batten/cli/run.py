@@ -188,7 +188,7 @@ def describe_report(report: Report) -> list[str]:
     lines.extend(list_checks(report))
     lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
-    if accounts.source == 0:
+    if accounts.source == 0 and report.status != "limited":
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
         lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
