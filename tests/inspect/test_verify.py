@@ -109,6 +109,7 @@ def test_each_damage_is_named(build: Callable, name: str, damage: Callable) -> N
     evidence = " ".join(finding.evidence for finding in found.findings)
     assert str(path) in named or name in evidence, found.findings
     assert not found.is_sound
+    assert not any(finding.evidence.endswith((".", "?")) for finding in found.findings)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -97,7 +97,7 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
             labelled("damaged", f"{counts.set_aside} set aside"),
             labelled("cut off", f"{counts.abandoned_builds} builds"),
             labelled("over", f"{show_bytes(counts.held_over_budget)} held by entries in use"),
-            labelled("left", f"{len(overview.leftovers)} leftovers to clean"),
+            labelled("left", f"{count_of(len(overview.leftovers), 'leftover')} to clean"),
         ]
     )
     return 0
@@ -118,7 +118,7 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
         [f"{count_of(found.entries, 'whole entry', 'whole entries')}, {show_bytes(found.bytes)}"]
     )
     if found.damaged:
-        emit_lines([f"{len(found.damaged)} are damaged, {len(found.set_aside)} were set aside"])
+        emit_lines([f"{len(found.damaged)} damaged, {len(found.set_aside)} set aside"])
     if not is_sound:
         emit_lines([escape(f"next: batten cache verify {found.path} --set-aside")])
     return 0 if is_sound else 4

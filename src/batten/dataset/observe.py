@@ -91,7 +91,9 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
     except StorageError as error:
-        finding = Finding(code=Code.UNREADABLE_PLACE, path=layout.output, evidence=_reason(error))
+        finding = Finding(
+            code=Code.UNREADABLE_PLACE, path=layout.output, evidence=name_reason(error)
+        )
         return Observation(layout=layout, ground=Ground.FOREIGN, findings=(finding,), failure=error)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
@@ -346,7 +348,7 @@ class _Reading:
     ) -> None:
         if isinstance(error, StorageError) and not is_of_wrong_kind(error):
             self.failure = self.failure or error
-        self._note(code, path, _reason(error), batch)
+        self._note(code, path, name_reason(error), batch)
 
     def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
@@ -402,7 +404,8 @@ def _find_early(parts: Collection[int], settled: Collection[int], planned: int) 
     return frozenset(batch for batch in parts if gap < batch < planned and batch not in settled)
 
 
-def _reason(error: BaseException) -> str:
+def name_reason(error: BaseException) -> str:
+    """Why something can't be read, as evidence: no full stop at its end."""
     if isinstance(error, FileNotFoundError):
         return "it is gone"
-    return (getattr(error, "what", None) or str(error)).splitlines()[0]
+    return (getattr(error, "what", None) or str(error)).splitlines()[0].removesuffix(".")

@@ -18,6 +18,7 @@ from batten.errors import (
     RefusedError,
 )
 from batten.model.accounting import Accounts, tally_outcomes
+from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.fingerprints import difference
 from batten.model.names import StagedChunk, StagedFile, find_staged
@@ -232,7 +233,7 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
         if finding.severity in (Severity.UNKNOWN, Severity.CORRUPT, Severity.INCONSISTENT)
     ]
     first = worst[0]
-    more = f" (and {len(worst) - 1} more findings)" if len(worst) > 1 else ""
+    more = f" (and {count_of(len(worst) - 1, 'more finding')})" if len(worst) > 1 else ""
     what = f"{first.path}: {first.evidence}{more}."
     see = f"Run: batten diagnose {context.path}"
     if state is State.UNKNOWN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from batten.dataset.observe import Observation
+from batten.dataset.observe import Observation, name_reason
 from batten.dataset.runs import list_runs, read_run
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
@@ -25,7 +25,9 @@ def find_control_faults(
         try:
             load_schema(storage, layout.schema)
         except Unreadable as error:
-            yield Finding(code=Code.UNREADABLE_SCHEMA, path=layout.schema, evidence=str(error))
+            yield Finding(
+                code=Code.UNREADABLE_SCHEMA, path=layout.schema, evidence=name_reason(error)
+            )
     if is_quick:
         return
     for segment in observation.segments:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from batten.dataset.observe import Observation, published_by_footer_of
+from batten.dataset.observe import Observation, name_reason, published_by_footer_of
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys
@@ -50,7 +50,7 @@ class PartVerifier:
         try:
             own = published_by_footer_of(self._storage, name)
         except (Unreadable, StorageError, FileNotFoundError) as error:
-            yield _found(Code.UNREADABLE_PART, name, str(error).splitlines()[0], batch)
+            yield _found(Code.UNREADABLE_PART, name, name_reason(error), batch)
             return
         told = [
             f"{field} {getattr(claim, field)!r}, the part itself says {getattr(own, field)!r}"
@@ -70,7 +70,7 @@ class PartVerifier:
         try:
             data = self._storage.read(name)
         except (FileNotFoundError, StorageError) as error:
-            yield _found(Code.UNREADABLE_PART, name, str(error).splitlines()[0], batch)
+            yield _found(Code.UNREADABLE_PART, name, name_reason(error), batch)
             return
         digest = hashlib.sha256(data).hexdigest()
         if claim.digest not in (None, digest):
@@ -132,7 +132,7 @@ class PartVerifier:
             yield _found(Code.LOST_QUARANTINE, name, "it is gone", batch)
             return
         except (StorageError, OSError, ValueError, KeyError, pa.ArrowException) as error:
-            evidence = f"it can't be read: {str(error).splitlines()[0]}"
+            evidence = f"it can't be read: {name_reason(error)}"
             yield _found(Code.UNREADABLE_QUARANTINE, name, evidence, batch)
             return
         if wanted is not None and found.column("key").to_pylist() != [str(k) for k in wanted]:

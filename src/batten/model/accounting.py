@@ -215,8 +215,8 @@ def beyond_plan(layout: Layout, batch: int, plan: Plan) -> Finding:
     return Finding(
         code=Code.BEYOND_PLAN,
         path=layout.part(batch),
-        evidence=f"the plan has only {count_of(plan.batches, 'batch', 'batches')}; is "
-        f"{layout.segment(len(plan.segments))} gone?",
+        evidence=f"the plan has only {count_of(plan.batches, 'batch', 'batches')}, and there is no "
+        f"{layout.segment(len(plan.segments))}",
         batch=batch,
     )
 
