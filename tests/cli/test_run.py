@@ -443,10 +443,9 @@ def test_a_folder_that_may_not_be_written_is_the_environments_fault(job: Folder)
     assert job.run().code == 0
 
 
-def test_an_output_on_another_filesystem_is_told_at_once(job: Folder) -> None:
-    job.write(SIX)
-    (job.path / "out").mkdir()
-    shell = 'mount -t tmpfs none out; exec "$@"'
+def run_mounted(job: Folder, mount: str) -> list[str]:
+    """The three lines of a refusal of the environment, where this was mounted first."""
+    shell = f'{mount}; exec "$@"'
     unshared = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", shell, "sh"]
     if subprocess.run([*unshared, "true"], cwd=job.path, capture_output=True).returncode:
         pytest.skip("mounting is not permitted")
@@ -459,6 +458,22 @@ def test_an_output_on_another_filesystem_is_told_at_once(job: Folder) -> None:
     )
     told = ended.stderr.splitlines()
     assert (ended.returncode, len(told)) == (7, 3)
+    return told
+
+
+def test_a_filesystem_that_is_read_only_is_called_so(job: Folder) -> None:
+    job.write(SIX.replace('"out"', '"results/out"'))
+    (job.path / "results").mkdir()
+    told = run_mounted(job, "mount -t tmpfs -o ro none results")
+    assert "the filesystem of 'results' is read-only" in told[0]
+    assert "permission" not in told[2]
+    assert told[2].startswith("Mount it for writing")
+
+
+def test_an_output_on_another_filesystem_is_told_at_once(job: Folder) -> None:
+    job.write(SIX)
+    (job.path / "out").mkdir()
+    told = run_mounted(job, "mount -t tmpfs none out")
     assert "different filesystems" in told[0]
     assert "one filesystem" in told[2]
     assert not (job.path / "out.batten").exists()

@@ -24,7 +24,7 @@ from batten.model.value_class import value_class
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.machine import Machine, MemoryRoom, find_free_bytes
+from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
 
 _SAFE = "Nothing was started; what was committed before is untouched."
 
@@ -89,13 +89,17 @@ def _check_place(context: Context) -> Check:
     shown = show_path(Path(folder))
     if os.access(folder, os.W_OK | os.X_OK):
         return Check(name="output", told=f"{shown} can be written to")
+    reason, remedy = f"this user may not write in {shown!r}", "Give it permission"
+    if is_read_only(folder):
+        reason = f"the filesystem of {shown!r} is read-only"
+        remedy = "Mount it for writing (a disk error can have made it read-only)"
     return Check(
         name="output",
         told=f"{shown} can't be written to",
         refusal=StorageError(
-            f"{context.path} can't be written: this user may not write in {shown!r}.",
+            f"{context.path} can't be written: {reason}.",
             safe=_SAFE,
-            next=f"Give it permission, or write elsewhere; then: {context.again}",
+            next=f"{remedy}, or write elsewhere; then: {context.again}",
         ),
     )
 

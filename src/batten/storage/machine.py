@@ -110,6 +110,14 @@ def find_free_bytes(folder: str) -> int | None:
     return status.f_bavail * status.f_frsize
 
 
+def is_read_only(folder: str) -> bool:
+    """Whether the filesystem of the folder is mounted so that nobody can write there."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _has_memory(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("memory.events", "memory.oom_control"))
 
