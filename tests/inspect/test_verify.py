@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from batten.cli.verification_text import list_lines
 from batten.errors import BusyError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.verify import verify
@@ -153,6 +154,13 @@ def test_a_part_with_the_rows_of_another_batch(build: Callable) -> None:
     found = verify(built.path)
     assert [finding.code for finding in found.findings] == [Code.KEYS_DIFFER]
     assert "clip_0000.mp4" in found.findings[0].evidence
+
+
+def test_the_command_that_mends_names_the_output(build: Callable) -> None:
+    built = build()
+    flip_in_the_middle(built.part(0))
+    lines = list(list_lines(verify(built.path)))
+    assert lines[-1].endswith(f"or: batten recover --recompute-missing {built.path}")
 
 
 def test_quick_reads_no_rows(build: Callable) -> None:

@@ -54,4 +54,4 @@ def _next_step(verification: Verification) -> str:
         return diagnosis.next
     damage = (Severity.CORRUPT, Severity.INCONSISTENT)
     worst = [finding for finding in verification.findings if finding.severity in damage]
-    return worst[0].safe_action if worst else diagnosis.next
+    return worst[0].advise(diagnosis.path) if worst else diagnosis.next

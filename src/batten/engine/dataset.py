@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -235,9 +236,9 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
     first = worst[0]
     more = f" (and {count_of(len(worst) - 1, 'more finding')})" if len(worst) > 1 else ""
     what = f"{first.path}: {first.evidence}{more}."
-    see = f"Run: batten diagnose {context.path}"
+    advice = _advise(context, first)
     if state is State.UNKNOWN:
-        raise RefusedError(what, safe="Nothing was changed.", next=f"{_sentence(first)} {see}")
+        raise RefusedError(what, safe="Nothing was changed.", next=advice)
     missing = find_missing_keys(context, judgement)
     if missing:
         shown = ", ".join(missing[:SHOWN_KEYS])
@@ -247,14 +248,15 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
     raise kind(
         what,
         safe="Nothing was changed, and nothing was deleted.",
-        next=f"{_sentence(first)} {see}",
+        next=advice,
         missing=tuple(missing),
     )
 
 
-def _sentence(finding: Finding) -> str:
-    text = finding.safe_action
-    return f"{text[0].upper()}{text[1:]}."
+def _advise(context: Context, finding: Finding) -> str:
+    text = finding.advise(context.path)
+    see = shlex.join(("batten", "diagnose", context.path))
+    return f"{text[0].upper()}{text[1:]}; to see more: {see}"
 
 
 def find_missing_keys(context: Context, judgement: Judgement) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
@@ -154,6 +156,13 @@ class Finding:
     @property
     def safe_action(self) -> str:
         return MEANINGS[self.code].safe_action
+
+    def advise(self, output: str) -> str:
+        """What is safe, with the output in its command, to be pasted."""
+        return _COMMAND.sub(lambda found: f"{found[0]} {shlex.quote(output)}", self.safe_action)
+
+
+_COMMAND = re.compile(r"batten recover( --[a-z-]+)?")
 
 
 def find_worst(findings: Iterable[Finding]) -> Severity:
