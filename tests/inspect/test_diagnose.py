@@ -144,6 +144,17 @@ def test_a_held_lock_is_running_whatever_else_is_seen(build: Build) -> None:
     assert set(document["holder"]) == {"pid", "host", "since"}
 
 
+def test_a_folder_in_the_place_of_the_lock_is_to_be_moved_away(build: Build) -> None:
+    built = build()
+    built.file(built.layout.lock).unlink()
+    built.file(built.layout.lock).mkdir()
+    found = diagnose(built.path)
+    assert (found.state, codes(found)) == ("CORRUPT", {Code.UNREADABLE_FILE})
+    assert "folder" not in found.findings[0].safe_action
+    built.file(built.layout.lock).rmdir()
+    assert diagnose(built.path).state == "COMPLETE"
+
+
 def test_a_lost_part_is_inconsistent_and_missing(build: Build) -> None:
     built = build()
     built.part(1).unlink()

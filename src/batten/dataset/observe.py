@@ -189,7 +189,7 @@ class _Reading:
         try:
             return self.storage.observe_lock(self.layout.lock)
         except StorageError as error:
-            self._note_error(Code.UNREADABLE_FOLDER, self.layout.lock, error)
+            self._note_error(Code.UNREADABLE_FILE, self.layout.lock, error)
             return None
 
     def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
