@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from batten.cli.main import main
+from batten.cli.verification_text import list_lines
+from batten.errors import InconsistentError
 from batten.inspect.diagnose import Diagnosis, diagnose
+from batten.inspect.place import locate_output
+from batten.inspect.recover import recover_output
+from batten.inspect.verify import verify
 from batten.model.findings import Code
 from batten.model.records import (
     CommitRecord,
@@ -239,6 +245,35 @@ def test_a_part_beyond_the_plan_is_inconsistent(build: Build) -> None:
     shutil.copy(built.part(0), built.part(99))
     found = diagnose(built.path)
     assert (found.state, codes(found)) == ("INCONSISTENT", {Code.BEYOND_PLAN})
+
+
+def test_an_empty_part_beyond_the_plan_is_to_be_moved_away(build: Build) -> None:
+    built = build()
+    built.part(9).touch()
+    found = diagnose(built.path)
+    assert (found.state, codes(found)) == ("INCONSISTENT", {Code.BEYOND_PLAN})
+    assert found.next.startswith(f"{built.part(9)}: move the file away")
+    assert list(list_lines(verify(built.path)))[-1].endswith(found.next)
+    with pytest.raises(InconsistentError) as caught:
+        recover_output(locate_output(built.path), should_recompute=True, is_dry_run=False)
+    assert found.next in caught.value.next
+    built.part(9).rename(built.root / "elsewhere")
+    assert diagnose(built.path).state == "COMPLETE"
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "plan/000000.json"])
+def test_what_says_what_there_is_to_do_is_restored_or_all_done_anew(
+    build: Build, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = build()
+    path = built.root / "features.batten" / name
+    path.unlink()
+    found = diagnose(built.path)
+    assert found.next == (
+        f"{path}: restore it from a copy, or run the job with --fresh: all is computed anew"
+    )
+    assert main(["diagnose", str(built.path)]) == 4
+    assert "recover can't mend it" in capsys.readouterr().out.splitlines()[2]
 
 
 def test_complete_that_knows_less_than_is_there(build: Build) -> None:

@@ -191,10 +191,23 @@ def test_from_outside(folder: Path, job: Folder, mode: str) -> None:
     else:
         shutil.copy(folder / PART.format(0), folder / PART.format(3))
         refused = job.run("--json")
-        assert "move the file away if it is not this job's" in refused.told[2]
+        assert refused.told[2].startswith("Move the file away; if it is this job's, restore")
         (folder / PART.format(3)).unlink()
     assert (refused.code, refused.json["status"]) == (EXIT_DAMAGED, "inconsistent")
     assert job.run().code == 0
+    assert job.parts() == whole
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "schema.json", "plan/000000.json"])
+def test_where_nothing_says_what_there_is_to_do_all_is_done_anew(
+    folder: Path, job: Folder, name: str
+) -> None:
+    job.path = folder
+    whole = job.parts()
+    (folder / "out.batten" / name).unlink()
+    assert "--fresh" in job.batten("verify", "out").out.splitlines()[-1]
+    assert job.run("--fresh").code == 0
+    assert job.batten("verify", "out").code == 0
     assert job.parts() == whole
 
 

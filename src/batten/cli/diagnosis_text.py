@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from batten.cli.output import escape
-from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.diagnose import Diagnosis, Orphan, find_blocking
 from batten.inspect.outlook import Likelihood
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
@@ -22,8 +22,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
     yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
     yield labelled("why", diagnosis.reason)
-    takes_up = "; it takes up what is there" if diagnosis.items.source else ""
-    yield labelled("do", _SAFE_ACTIONS[diagnosis.action.value] + takes_up * _is_run(diagnosis))
+    yield labelled("do", _name_action(diagnosis))
     yield labelled("next", diagnosis.next)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
@@ -52,6 +51,13 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
+
+
+def _name_action(diagnosis: Diagnosis) -> str:
+    if diagnosis.action is Action.STOP and find_blocking(diagnosis.findings):
+        return "stop: do what next says; recover can't mend it"
+    takes_up = _is_run(diagnosis) and diagnosis.items.source
+    return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
 
 
 def _is_run(diagnosis: Diagnosis) -> bool:

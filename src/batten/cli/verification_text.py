@@ -7,10 +7,9 @@ from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
 from batten.cli.output import escape
-from batten.inspect.diagnose import list_finding
-from batten.inspect.verify import Verification
+from batten.inspect.diagnose import find_blocking, list_finding
+from batten.inspect.verify import DAMAGE, Verification
 from batten.model.counts import count_of
-from batten.model.findings import Severity
 from batten.model.sizes import show_bytes
 
 _FINDINGS_SHOWN = 20
@@ -48,10 +47,9 @@ def list_lines(verification: Verification) -> Iterator[str]:
 
 
 def _next_step(verification: Verification) -> str:
-    """What the diagnosis says holds, unless it says to verify, or reading has found more."""
+    """What the diagnosis says holds, unless it knows of no damage and reading has found some."""
     diagnosis = verification.diagnosis
-    if diagnosis.exit_code == 4 and not diagnosis.next.startswith("batten verify "):
+    if diagnosis.exit_code == 4 or verification.is_sound:
         return diagnosis.next
-    damage = (Severity.CORRUPT, Severity.INCONSISTENT)
-    worst = [finding for finding in verification.findings if finding.severity in damage]
-    return worst[0].advise(diagnosis.path) if worst else diagnosis.next
+    damaged = [finding for finding in verification.findings if finding.severity in DAMAGE]
+    return (find_blocking(damaged) or damaged[0]).advise(diagnosis.path)

@@ -113,6 +113,7 @@ def _hold_against_plan(
     """The published batches that are as planned; of the others, a finding each."""
     good = {}
     batches = plan.batches
+    _forget_what_is_beyond(observation, batches, findings)
     for batch in observation.parts:
         claim = observation.claims.get(batch)
         if batch >= batches:
@@ -128,6 +129,17 @@ def _hold_against_plan(
     findings.extend(_find_lost(observation, batches))
     findings.extend(_tell_early(observation))
     return good
+
+
+def _forget_what_is_beyond(observation: Observation, batches: int, findings: list[Finding]) -> None:
+    """Whether a part that the plan knows nothing of can be read doesn't matter: it can't be
+    computed again."""
+    beyond = {batch for batch in observation.parts if batch >= batches}
+    findings[:] = [
+        finding
+        for finding in findings
+        if not (finding.code is Code.UNREADABLE_PART and finding.batch in beyond)
+    ]
 
 
 def _find_fault(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -274,7 +275,12 @@ UNRECOVERABLE = frozenset(
         Code.UNREADABLE_DELIVERY,
     }
 )
-"""What computing again can't mend: it says what there is to compute."""
+"""What `recover` can't mend."""
+
+
+def find_blocking(findings: Iterable[Finding]) -> Finding | None:
+    """The first that has to be mended by hand before `recover` can do anything."""
+    return next((finding for finding in findings if finding.code in UNRECOVERABLE), None)
 
 
 _RUN = "batten run JOB.py, the job that writes here"
@@ -296,8 +302,10 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
         case State.RECOVERY_PENDING:
             return place.command("recover")
         case State.INCONSISTENT | State.CORRUPT:
-            is_blocked = any(finding.code in UNRECOVERABLE for finding in judgement.findings)
-            return place.command("verify") if is_blocked else place.recover_command()
+            blocking = find_blocking(judgement.findings)
+            if blocking is None:
+                return place.recover_command()
+            return f"{place.show(blocking.path)}: {blocking.advise(place.path)}"
         case State.UNKNOWN:
             return f"look at {place.path} by hand"
 

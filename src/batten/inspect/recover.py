@@ -132,7 +132,8 @@ def _refuse_unmendable(
     more = f" (and {len(told) - 1} more: {place.command('verify')})" if len(told) > 1 else ""
     next_step = f"Restore what is damaged from a copy. {_AGAIN.format(place.recover_command())}"
     if blocked:
-        next_step = f"For {place.show(first.path)}: {first.safe_action}; then recover again."
+        advice = first.advise(place.path)
+        next_step = f"For {place.show(first.path)}: {advice}. Then: {place.command('diagnose')}"
     kind = CorruptError if first.severity is Severity.CORRUPT else InconsistentError
     raise kind(
         f"{place.show(first.path)}: {first.evidence}{more}.",

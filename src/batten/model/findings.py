@@ -80,6 +80,7 @@ class Meaning(NamedTuple):
 
 
 _RESTORE = "restore it from a copy"
+_RESTORE_OR_FRESH = "restore it from a copy, or run the job with --fresh: all is computed anew"
 _RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-missing"
 
 MEANINGS: dict[Code, Meaning] = {
@@ -90,11 +91,11 @@ MEANINGS: dict[Code, Meaning] = {
         Severity.UNKNOWN, "make it readable for this user, then ask again"
     ),
     Code.NEWER_FORMAT: Meaning(Severity.UNKNOWN, "use the newer batten that wrote it"),
-    Code.MISSING_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
-    Code.UNREADABLE_CONFIG: Meaning(Severity.CORRUPT, _RESTORE),
-    Code.UNREADABLE_SCHEMA: Meaning(Severity.CORRUPT, _RESTORE),
-    Code.UNREADABLE_PLAN: Meaning(Severity.CORRUPT, _RESTORE),
-    Code.PLAN_GAP: Meaning(Severity.CORRUPT, _RESTORE),
+    Code.MISSING_CONFIG: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
+    Code.UNREADABLE_CONFIG: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
+    Code.UNREADABLE_SCHEMA: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
+    Code.UNREADABLE_PLAN: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
+    Code.PLAN_GAP: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.UNREADABLE_FOLDER: Meaning(Severity.CORRUPT, "make it a folder that can be read"),
     Code.UNREADABLE_RECORD: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
     Code.UNREADABLE_PART: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
@@ -106,7 +107,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.LOST_QUARANTINE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.HOLE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.BEYOND_PLAN: Meaning(
-        Severity.INCONSISTENT, "restore the plan, or move the file away if it is not this job's"
+        Severity.INCONSISTENT, "move the file away; if it is this job's, restore the plan instead"
     ),
     Code.ACCOUNTS_DIFFER: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.KEYS_DIFFER: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
