@@ -128,6 +128,15 @@ def test_everything_published_but_not_closed_is_interrupted(build: Build) -> Non
     assert (found.state, found.items.pending) == ("INTERRUPTED", 0)
 
 
+def test_a_fresh_dataset_that_was_begun_is_told(build: Build) -> None:
+    built = build()
+    assert diagnose(built.path).hints == ()
+    built.write(built.layout.fresh.config, built.file(built.layout.config).read_bytes())
+    found = diagnose(built.path)
+    assert (found.state, found.action) == ("COMPLETE", "nothing")
+    assert [hint for hint in found.hints if "batten run features.py --fresh goes on" in hint]
+
+
 def test_orphans_of_a_finished_output(build: Build) -> None:
     built = build()
     built.leave_orphan()

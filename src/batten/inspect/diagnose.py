@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -179,7 +179,7 @@ def describe(
         rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
-        hints=hints,
+        hints=(*hints, *_list_begun(place, observation, state)),
         missing=find_missing(place, observation, judgement),
         findings=findings,
         destinations=tuple(
@@ -197,6 +197,7 @@ def describe(
 _UNCLAIMED = frozenset({Ground.NOTHING, Ground.FOREIGN})
 _MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 _AT_REST = frozenset({State.RUNNING, State.COMPLETE})
+_REPLACED_OR_NOT_OURS = frozenset({State.RUNNING, State.RECOVERY_PENDING, State.UNKNOWN})
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
 
 
@@ -211,6 +212,20 @@ def _look_ahead(place: Place, state: State) -> tuple[tuple[str, ...], tuple[Inpu
     evidence = gather_evidence(place.storage, place.layout, run)
     inputs = tuple(look_at_input(path) for path in run.inputs)
     return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
+
+
+def _list_begun(place: Place, observation: Observation, state: State) -> Iterator[str]:
+    """What a fresh run left that did not end, which the dataset itself knows nothing of."""
+    fresh = observation.layout.fresh
+    try:
+        is_begun = place.storage.find(fresh.config) is not None
+    except StorageError:
+        return
+    if is_begun and state not in _REPLACED_OR_NOT_OURS:
+        job = observation.config.next if observation.config else ""
+        again = f"{job} --fresh" if job else "a run with fresh=True"
+        where = place.show(observation.layout.fresh_folder)
+        yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 
 
 def _tell_readers(place: Place, observation: Observation, judgement: Judgement) -> str:
