@@ -165,3 +165,6 @@ def test_what_will_not_fit_is_told_after_the_first_batches(job: Folder) -> None:
     assert len(job.parts()) == published
     dry = job.run("--dry-run")
     assert (dry.code, "disk: refused" in dry.err) == (7, True)
+    outlook = job.batten("diagnose", "out", "--json").json["again"]
+    assert outlook["likely"] == "yes"
+    assert "the disk has too little room" in outlook["because"]

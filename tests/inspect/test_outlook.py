@@ -12,7 +12,14 @@ import pytest
 
 from batten.dataset.runs import read_run
 from batten.inspect.diagnose import diagnose
-from batten.inspect.outlook import Likelihood, foresee, gather_evidence, list_hints
+from batten.inspect.outlook import (
+    Likelihood,
+    foresee,
+    gather_evidence,
+    list_hints,
+    tell_disk,
+)
+from batten.model.sizes import estimate_bytes
 from batten.sources.inputs import look_at_input
 from batten.storage.local import LocalStorage
 from batten.storage.machine import Machine
@@ -118,6 +125,13 @@ def test_an_input_that_cannot_be_read_is_sure_to_fail(build: Any, tmp_path: Path
     assert found.again.likelihood is Likelihood.YES
     (tmp_path / "refunds.csv").write_text("id\n")
     assert diagnose(built.path).inputs[0].bytes == 3
+
+
+def test_a_disk_without_room_for_what_is_pending(tmp_path: Path) -> None:
+    assert estimate_bytes([100, 200], 30, 7) == 70
+    assert estimate_bytes([], 0, 7) == 0
+    assert "too little room" in tell_disk(str(tmp_path), 1 << 60)
+    assert "too little room" not in tell_disk(str(tmp_path), 1)
 
 
 def test_inputs_of_every_kind(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.names import Layout
-from batten.model.sizes import show_bytes
+from batten.model.sizes import estimate_bytes, show_bytes
 from batten.model.value_class import value_class
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Storage
@@ -191,7 +191,7 @@ def _check_room(context: Context, sizes: Collection[int], items: int, pending: i
     if not items:
         told = f"{there}; how much is needed is told by the first batches"
         return Check(name="disk", told=told)
-    needed = pending * sum(sizes) // items
+    needed = estimate_bytes(sizes, items, pending)
     told = f"{there}; about {show_bytes(needed)} are needed for {pending:,} items"
     if needed <= free:
         return Check(name="disk", told=told)

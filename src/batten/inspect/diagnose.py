@@ -28,7 +28,7 @@ from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
-from batten.model.sizes import show_bytes
+from batten.model.sizes import estimate_bytes, show_bytes
 from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
@@ -165,7 +165,10 @@ def describe(
 ) -> Diagnosis:
     """The diagnosis of what was judged; looks up hints."""
     state = judgement.verdict.state
-    hints, inputs, again = _look_ahead(place, state)
+    items = judgement.accounts
+    published = items.committed + items.filtered + items.quarantined
+    needed_bytes = estimate_bytes(observation.parts.values(), published, items.pending)
+    hints, inputs, again = _look_ahead(place, state, needed_bytes)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     return Diagnosis(
         state=state,
@@ -174,7 +177,7 @@ def describe(
         next=_next_command(place, observation, judgement),
         risky=_name_risk(place, observation, judgement),
         reason=_name_reason(observation, judgement, findings),
-        items=judgement.accounts,
+        items=items,
         parts=len(observation.parts),
         rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
@@ -201,7 +204,9 @@ _REPLACED_OR_NOT_OURS = frozenset({State.RUNNING, State.RECOVERY_PENDING, State.
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
 
 
-def _look_ahead(place: Place, state: State) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
+def _look_ahead(
+    place: Place, state: State, needed_bytes: int
+) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
     """Hints on the last run, what it read, and whether the next is likely to fail."""
     if state in _AT_REST:
         return (), (), NOTHING_TO_RUN
@@ -209,7 +214,7 @@ def _look_ahead(place: Place, state: State) -> tuple[tuple[str, ...], tuple[Inpu
     if not runs:
         return (), (), foresee(None, ())
     run = read_run(place.storage, place.layout, runs[-1])
-    evidence = gather_evidence(place.storage, place.layout, run)
+    evidence = gather_evidence(place.storage, place.layout, run, needed_bytes=needed_bytes)
     inputs = tuple(look_at_input(path) for path in run.inputs)
     return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
 

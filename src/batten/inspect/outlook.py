@@ -60,9 +60,15 @@ class Evidence:
 
 
 def gather_evidence(
-    storage: Storage, layout: Layout, run: RunLog, machine: Machine | None = None
+    storage: Storage,
+    layout: Layout,
+    run: RunLog,
+    machine: Machine | None = None,
+    *,
+    needed_bytes: int = 0,
 ) -> Evidence:
-    """Of the last run. For a place that no live run holds."""
+    """Of the last run. For a place that no live run holds. `needed_bytes` is about what the next
+    run will write."""
     machine = machine or Machine()
     boot, host = _text(run.start, "boot"), _text(run.start, "host")
     here, boot_now = os.uname().nodename, machine.observe_boot()
@@ -78,7 +84,7 @@ def gather_evidence(
         has_restarted=has_restarted,
         elsewhere="" if is_here else f"the last run was on {host}, this is {here}",
         in_hand=_tell_in_hand(storage, layout, run.run) if run.stop is None else "",
-        disk=tell_disk(storage.place),
+        disk=tell_disk(storage.place, needed_bytes),
     )
 
 
@@ -126,16 +132,19 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
     ):
         if holds:
             return Outlook(likelihood=likelihood, because=because)
-    return Outlook(likelihood=Likelihood.NO, because="the last run ended well")
+    return Outlook(likelihood=Likelihood.NO, because="the last run that is logged ended well")
 
 
-def tell_disk(place: str) -> str:
-    """Why the next run may not be able to write, or nothing."""
+def tell_disk(place: str, needed_bytes: int = 0) -> str:
+    """Why the next run, which needs about so much, may not be able to write, or nothing."""
     try:
         status = os.statvfs(place)
     except OSError:
         return ""
     free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    if free < needed_bytes:
+        needed = show_bytes(needed_bytes)
+        return f"the disk has too little room: {show_bytes(free)} free; about {needed} are needed"
     if free < min(_NEARLY_FULL_BYTES, whole * _NEARLY_FULL_SHARE):
         return f"the disk is nearly full: {show_bytes(free)} free; the next run may end for that"
     if status.f_files and not status.f_favail:

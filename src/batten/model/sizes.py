@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from batten.model.counts import count_of
 
@@ -28,6 +29,11 @@ def show_age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return count_of(round(max(seconds, 0)), "second")
+
+
+def estimate_bytes(sizes: Iterable[int], items: int, pending: int) -> int:
+    """What the pending items will take, by what the files of so many items take."""
+    return pending * sum(sizes) // items if items else 0
 
 
 def parse_bytes(text: str) -> int:
