@@ -109,3 +109,12 @@ def test_a_tree_that_the_pipeline_itself_changes(is_linked: bool, tmp_path: Path
     statuses = [writing.run(executor="serial").status for _ in range(2)]
     assert statuses == ["complete", "nothing-to-do"]
     assert sorted(os.listdir(notes)) == ["0.txt", "1.txt", "kept.txt"]
+
+
+def test_a_dataset_whose_folder_was_locked_as_a_tree_is_still_one(tmp_path: Path) -> None:
+    made = pipeline(tmp_path / "out")
+    made.run(executor="serial")
+    with batten.read_lock(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out.batten/tree").is_dir()
+    assert made.run(executor="serial").status == "nothing-to-do"

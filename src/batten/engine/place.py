@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
-from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
+from batten.model.names import CONTROL_SUFFIX, Layout, TreeLayout
 from batten.storage.failures import reading_failure
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
@@ -44,10 +44,14 @@ def refuse_place(output: Path) -> None:
 
 def refuse_tree(output: Path, own: Collection[Path]) -> None:
     """Raises `RefusedError` for a folder that transactions change, unless the pipeline puts its
-    items into it: `own` are the trees of its sinks."""
+    items into it: `own` are the trees of its sinks. A dataset of whose folder somebody took a
+    tree's lock is still a dataset."""
+    absolute = os.path.abspath(output)
+    layout, dataset = TreeLayout(root=absolute), Layout(absolute)
     with _looking_at(output):
-        is_tree = Path(f"{os.path.abspath(output)}{CONTROL_SUFFIX}{TREE_FOLDER}").is_dir()
-    if is_tree and os.path.realpath(output) not in map(os.path.realpath, own):
+        is_tree = Path(layout.control).is_dir()
+        is_dataset = Path(dataset.config).exists() and not Path(layout.journal).exists()
+    if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
         raise RefusedError(
             f"{show_path(output)} is a tree of files that transactions change.",
             safe="Nothing was read or written.",
