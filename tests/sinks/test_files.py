@@ -130,7 +130,7 @@ def test_a_file_that_others_changed_is_not_replaced(change: bytes, tmp_path: Pat
         assert batten.diagnose(output).state == "INCONSISTENT"
     verified = subprocess.run([BATTEN, "verify", str(output)], capture_output=True, check=False)
     assert verified.returncode == 4
-    assert b"refunds_2026-04-24.csv: move it away, then run" in verified.stdout
+    assert b"move it away, then run" in verified.stdout
     more = run(tmp_path, "--param", "run_date=2026-04-24")
     assert more.returncode == 4, more.stderr
     assert output.read_bytes() == changed
