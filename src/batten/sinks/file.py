@@ -22,6 +22,7 @@ from batten.model.value_class import value_class
 from batten.sinks.base import Ground, Staged
 from batten.sinks.formats import FORMATS
 from batten.sinks.located import digest_file, locate_file
+from batten.storage.base import Piece
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 
@@ -109,7 +110,7 @@ class FileDestination:
         throwaway = self._clear_throwaway()
         digest, size = hashlib.sha256(), 0
 
-        def measured(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        def measured(pieces: Iterator[Piece]) -> Iterator[Piece]:
             nonlocal size
             for piece in pieces:
                 digest.update(piece)

@@ -20,11 +20,12 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from batten.model.records import Holder
 
-Data = bytes | memoryview | Iterable[bytes]
+Piece = bytes | memoryview
+Data = Piece | Iterable[Piece]
 """What a file is made of: all of it, or piece by piece."""
 
 
-def pieces_of(data: Data) -> Iterable[bytes | memoryview]:
+def pieces_of(data: Data) -> Iterable[Piece]:
     return (data,) if isinstance(data, bytes | bytearray | memoryview) else data
 
 
