@@ -116,6 +116,14 @@ def test_what_the_run_logged(
     assert any(hint in each for each in [*hints, ""])
 
 
+def test_only_the_last_start_of_a_run_counts(judge: Judge) -> None:
+    again = {"event": "start", "boot": "b", "host": os.uname().nodename}
+    hints, likelihood = judge(SIGNAL, stop("complete"), again)
+    assert "the last run was killed: no stop was logged" in hints
+    assert not any("SIGTERM" in hint for hint in hints)
+    assert likelihood is Likelihood.UNKNOWN
+
+
 def test_an_input_that_cannot_be_read_is_sure_to_fail(build: Any, tmp_path: Path) -> None:
     built = build(published=2)
     start = {"event": "start", "inputs": [str(tmp_path / "refunds.csv")]}

@@ -25,7 +25,8 @@ class LoggedTable:
 @value_class
 class RunLog:
     """One run. `start`, `stop` and `signals` are the log's lines of those events; a run that was
-    killed has no `stop`."""
+    killed has no `stop`. A run that makes a dataset anew starts twice: for the new dataset, then
+    for its destinations. These are of the last start."""
 
     run: str
     start: dict[str, Any]
@@ -103,13 +104,14 @@ def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
     except (FileNotFoundError, StorageError):
         return RunLog(run=run, start={}, stop=None, signals=(), damaged_lines=1)
     events = [event for line in lines if (event := _parse_line(line)) is not None]
-    starts = [event for event in events if event["event"] == "start"]
-    stops = [event for event in events if event["event"] == "stop"]
+    starts = [place for place, event in enumerate(events) if event["event"] == "start"]
+    last = events[starts[-1] :] if starts else events
+    stops = [event for event in last if event["event"] == "stop"]
     return RunLog(
         run=run,
-        start=starts[0] if starts else {},
+        start=last[0] if starts else {},
         stop=stops[-1] if stops else None,
-        signals=tuple(event for event in events if event["event"] == "signal"),
+        signals=tuple(event for event in last if event["event"] == "signal"),
         damaged_lines=len(lines) - len(events) + (not starts),
     )
 
