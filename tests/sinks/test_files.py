@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -115,6 +116,35 @@ def test_a_file_that_is_gone_is_made_again_without_a_call(tmp_path: Path) -> Non
     again = json.loads(run(tmp_path, *arguments).stdout)
     assert (again["status"], again["executed_items"]) == ("complete", 0)
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_of_which_nothing_is_recorded_is_not_vouched_for(
+    kind: str, is_there: bool, tmp_path: Path
+) -> None:
+    put_job(tmp_path, job_of(kind))
+    arguments = ("--param", "run_date=2026-04-24")
+    run(tmp_path, *arguments)
+    output = tmp_path / "out" / f"refunds_2026-04-24.{kind}"
+    before = output.read_bytes()
+    shutil.rmtree(f"{output}.batten/deliveries")
+    if not is_there:
+        output.unlink()
+    else:
+        found = batten.diagnose(output)
+        assert (found.state, found.exit_code) == ("INCONSISTENT", 4)
+        assert [each.code.value for each in found.findings] == ["lost-delivery"]
+        assert "move the file away, then run" in found.next
+        with chdir(tmp_path), redirect_stdout(io.StringIO()):
+            assert main(["verify", str(output)]) == 4
+        assert run(tmp_path, *arguments).returncode == 5
+        assert output.read_bytes() == before
+        output.rename(tmp_path / "elsewhere")
+    assert (batten.diagnose(output).state, batten.diagnose(output).action) == ("INTERRUPTED", "run")
+    assert run(tmp_path, *arguments).returncode == 0
+    assert output.read_bytes() == before
+    assert batten.diagnose(output).state == "COMPLETE"
 
 
 @pytest.mark.parametrize("change", [b"one more line\n", b""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.dataset.observe import Observation
+from batten.dataset.observe import Observation, find_own_file
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
 from batten.sinks.located import digest_file, locate_file
@@ -16,6 +16,7 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
     was recorded."""
     if observation.completion is None:
         return
+    yield from _tell_unrecorded(observation)
     for delivery in observation.deliveries:
         target = delivery.target
         size = observation.placed.get(target)
@@ -27,6 +28,25 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
         elif delivery.is_file and size != delivery.size:
             evidence = f"it has {size} bytes; {delivery.size} were written"
             yield Finding(code=Code.CHANGED_FILE, path=target, evidence=evidence)
+
+
+def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
+    """The record of a file comes before the file, and both before the dataset is complete."""
+    own = find_own_file(observation.layout, observation.config)
+    told = {finding.code for finding in observation.findings}
+    targets = {delivery.target for delivery in observation.deliveries}
+    if own is None or own in targets or told & _UNREAD:
+        return
+    if own in observation.placed:
+        evidence = f"its record in {observation.layout.deliveries}/ is gone, so it may be any file"
+        yield Finding(code=Code.LOST_DELIVERY, path=own, evidence=evidence)
+    else:
+        evidence = "the file is gone, and what was recorded of it"
+        yield Finding(code=Code.LOST_FILE, path=own, evidence=evidence)
+
+
+_UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNREADABLE_FILE})
+"""Where one of these was found, a record that was not read may be there."""
 
 
 def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from batten.model.records import (
 )
 from batten.model.states import Ground
 from batten.model.value_class import value_class
+from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_file
 from batten.storage.base import Entry, Storage
 from batten.storage.failures import is_of_wrong_kind
@@ -45,7 +46,8 @@ class Observation:
     alone; `failure` is the first error of the system among them, which may pass. `early` are parts
     without a record that appeared before one that comes before them: a power cut can leave so what
     was published together. With `has_journal` a replacement was begun, and nothing else was read.
-    `placed` are the sizes in bytes of the files that `deliveries` name, of those that are there.
+    `placed` are the sizes in bytes of the output and of files that `deliveries` name, where they
+    are files and are there.
     """
 
     layout: Layout
@@ -159,7 +161,7 @@ class _Reading:
         if parts or early or recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
         deliveries = self._read_deliveries()
-        placed = self._find_placed(deliveries)
+        placed = self._find_placed(deliveries, config)
         worst = find_worst(self.findings)
         return Observation(
             layout=layout,
@@ -245,20 +247,22 @@ class _Reading:
         found = (self._decode(name, Code.UNREADABLE_DELIVERY, _decode_delivery) for name in names)
         return tuple(delivery for delivery in found if delivery is not None)
 
-    def _find_placed(self, deliveries: Iterable[Delivery]) -> dict[str, int]:
+    def _find_placed(self, deliveries: Iterable[Delivery], config: Config | None) -> dict[str, int]:
         placed = {}
-        for delivery in deliveries:
-            if delivery.is_file:
-                storage, name = locate_file(self.storage, delivery.target)
-                try:
-                    entry = storage.find(name)
-                except StorageError as error:
-                    self._note_error(Code.UNREADABLE_FILE, name, error)
-                    continue
-                if entry is not None and entry.is_folder:
-                    self._note(Code.UNREADABLE_FILE, name, "a folder lies where the file should be")
-                elif entry is not None:
-                    placed[delivery.target] = entry.size
+        targets = {delivery.target for delivery in deliveries if delivery.is_file}
+        if (own := find_own_file(self.layout, config)) is not None:
+            targets.add(own)
+        for target in sorted(targets):
+            storage, name = locate_file(self.storage, target)
+            try:
+                entry = storage.find(name)
+            except StorageError as error:
+                self._note_error(Code.UNREADABLE_FILE, name, error)
+                continue
+            if entry is not None and entry.is_folder:
+                self._note(Code.UNREADABLE_FILE, name, "a folder lies where the file should be")
+            elif entry is not None:
+                placed[target] = entry.size
         return placed
 
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
@@ -352,6 +356,12 @@ class _Reading:
 
     def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
+
+
+def find_own_file(layout: Layout, config: Config | None) -> str | None:
+    """The output itself, where it is one file that is made of the parts."""
+    is_file = layout.is_inside and config is not None and config.sink in FILE_KINDS
+    return layout.output if is_file else None
 
 
 def published_by_footer_of(storage: Storage, name: str) -> Published:

@@ -291,6 +291,7 @@ UNRECOVERABLE = frozenset(
         Code.UNREADABLE_FOLDER,
         Code.BEYOND_PLAN,
         Code.CHANGED_FILE,
+        Code.LOST_DELIVERY,
         Code.UNREADABLE_FILE,
         Code.UNREADABLE_DELIVERY,
     }

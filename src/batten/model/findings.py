@@ -62,6 +62,7 @@ class Code(Enum):
     UNDELIVERED = "undelivered"
     LOST_FILE = "lost-file"
     CHANGED_FILE = "changed-file"
+    LOST_DELIVERY = "lost-delivery"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
@@ -121,9 +122,11 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
     Code.UNDELIVERED: Meaning(Severity.NOTE, "run: it gets what it lacks"),
-    Code.LOST_FILE: Meaning(Severity.NOTE, "run: it is made again of the sealed batches"),
-    Code.CHANGED_FILE: Meaning(
-        Severity.INCONSISTENT, "move it away, then run: it is made again of the sealed batches"
+    Code.LOST_FILE: Meaning(Severity.NOTE, "run: it is made again"),
+    Code.CHANGED_FILE: Meaning(Severity.INCONSISTENT, "move it away, then run: it is made again"),
+    Code.LOST_DELIVERY: Meaning(
+        Severity.INCONSISTENT,
+        "restore that record from a copy, or move the file away, then run: it is made again",
     ),
     Code.UNREADABLE_FILE: Meaning(
         Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"

@@ -43,8 +43,9 @@ class Fingerprint:
 
 @value_class
 class Config:
-    """`dataset.json`: what this dataset is. `next` is the command that runs its job again, and
-    `key_column` is empty where the items are the rows themselves."""
+    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `next` the
+    command that runs its job again, and `key_column` is empty where the items are the rows
+    themselves."""
 
     fingerprint: Fingerprint
     batch_size: int

@@ -8,6 +8,10 @@ FORMAT_VERSION = 1
 """Version of everything on disk that this batten writes, and the newest that it reads."""
 
 
+FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
+"""The kinds of destinations that are one file."""
+
+
 class Outcome(Enum):
     """What became of an item of the plan. Duplicates never enter the plan."""
 

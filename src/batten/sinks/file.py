@@ -151,7 +151,7 @@ class FileDestination:
         if found and found not in known:
             raise InconsistentError(
                 f"{self._name} was changed by another program since batten wrote it.",
-                safe="It was not touched; every row is kept in the sealed batches.",
+                safe="It was not touched.",
                 next="Move it away and run again: it is made anew.",
             )
         return found
