@@ -149,6 +149,39 @@ def test_a_function_that_raises_is_mended_and_run_again(tables: Folder) -> None:
     assert read(tables.path) == REPORT
 
 
+def test_diagnose_says_in_words_of_tables_what_is_made_and_what_is_not(tables: Folder) -> None:
+    def screen() -> dict[str, str]:
+        lines = tables.batten("diagnose", "out/report_1.csv").out.splitlines()
+        return {line.split()[0]: line.partition(line.split()[0])[2].strip() for line in lines}
+
+    text = (tables.path / "job.py").read_text()
+    failing = text.replace("return refunds.join", "1 / 0; refunds.join")
+    (tables.path / "job.py").write_text(failing)
+    assert tables.run("--quiet").code == 1
+    shown = screen()
+    assert shown["why"] == "out/report_1.csv is not made yet"
+    assert (shown["do"], shown["risky"]) == ("run the job", "nothing")
+    assert (shown["tables"], shown["readers"]) == (
+        "refunds, merchants",
+        "see nothing: it is not there",
+    )
+    assert not {"items", "output", "has"} & shown.keys()
+    (tables.path / "job.py").write_text(text)
+    assert tables.run("--quiet").code == 0
+    shown = screen()
+    assert shown["why"] == "it was made of 2 tables, whose digests are recorded"
+    assert shown["has"] == "out/report_1.csv: 2 rows"
+    (tables.path / "job.py").write_text(failing)
+    assert tables.run("--quiet", "--fresh").code == 1
+    shown = screen()
+    assert (
+        shown["why"] == "out/report_1.csv is not made yet; the one that is there is an earlier one"
+    )
+    assert shown["has"] == "out/report_1.csv: nothing of this dataset"
+    assert shown["risky"].startswith("deleting out/report_1.csv.batten: ")
+    assert read(tables.path) == REPORT
+
+
 def test_a_lost_file_is_made_again(tables: Folder) -> None:
     tables.run()
     (tables.path / "out/report_1.csv").unlink()

@@ -11,11 +11,14 @@ from batten.inspect.outlook import Likelihood
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.findings import Finding, Severity
+from batten.model.records import Delivery
 from batten.model.sizes import show_age, show_bytes
 from batten.model.words import Action, State
+from batten.sources.inputs import Input
 
 _FINDINGS_SHOWN = 5
 _ORPHANS_SHOWN = 3
+_INPUTS_SHOWN = 4
 
 
 def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -33,17 +36,12 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         since = f" since {holder.since}" if holder.since else ""
         yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
     if diagnosis.items.source:
-        yield labelled("items", show_accounts(diagnosis.items))
-        yield labelled("output", show_output(diagnosis))
+        yield from list_contents(diagnosis)
     if diagnosis.state not in (State.NEW, State.COMPLETE):
         yield labelled("readers", f"see {diagnosis.readers}")
-    for each in diagnosis.inputs:
-        size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
-        told = "readable" if each.is_readable else each.problem
-        yield labelled("input", f"{each.path}: {told}{size}")
+    yield from _list_inputs(diagnosis.inputs)
     for given in diagnosis.destinations:
-        held = f"{count_of(given.rows, 'row')} of {count_of(given.batches, 'batch', 'batches')}"
-        yield labelled("has", f"{given.target}: {held}")
+        yield labelled("has", f"{given.target}: {_show_held(diagnosis, given)}")
     yield from _list_orphans(diagnosis.orphans)
     if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again
@@ -56,7 +54,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _name_action(diagnosis: Diagnosis) -> str:
     if diagnosis.action is Action.STOP and find_blocking(diagnosis.findings):
         return "stop: do what next says; recover can't mend it"
-    takes_up = _is_run(diagnosis) and diagnosis.items.source
+    takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.tables
     return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
 
 
@@ -97,6 +95,35 @@ def show_output(diagnosis: Diagnosis) -> str:
     return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
 
 
+def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
+    """What the output holds, and of what."""
+    if diagnosis.tables:
+        yield labelled("tables", ", ".join(diagnosis.tables))
+        return
+    yield labelled("items", show_accounts(diagnosis.items))
+    yield labelled("output", show_output(diagnosis))
+
+
+def _show_held(diagnosis: Diagnosis, given: Delivery) -> str:
+    if not given.batches:
+        return "nothing of this dataset"
+    rows, batches = count_of(given.rows, "row"), count_of(given.batches, "batch", "batches")
+    return rows if diagnosis.tables else f"{rows} of {batches}"
+
+
+def _list_inputs(inputs: Sequence[Input]) -> Iterator[str]:
+    """Those that can't be read first."""
+    for each in sorted(inputs, key=lambda each: each.is_readable)[:_INPUTS_SHOWN]:
+        size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
+        told = "readable" if each.is_readable else each.problem
+        yield labelled("input", f"{each.path}: {told}{size}")
+    if len(inputs) > _INPUTS_SHOWN:
+        left = len(inputs) - _INPUTS_SHOWN
+        unreadable = sum(not each.is_readable for each in inputs)
+        told = "some can't be read" if unreadable > _INPUTS_SHOWN else "readable"
+        yield labelled("", f"and {left} more: {told}; --json lists them all")
+
+
 def list_findings(findings: Iterable[Finding], *, most: int = _FINDINGS_SHOWN) -> Iterator[str]:
     """The worst findings, and how many more there are. Notes are for the JSON."""
     order = list(Severity)
@@ -118,7 +145,7 @@ def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
         size, age = show_bytes(orphan.bytes), show_age(orphan.age_seconds)
         yield labelled("", f"{orphan.path}  {size}, {age} old{owner}")
     if len(orphans) > _ORPHANS_SHOWN:
-        yield labelled("", f"and {len(orphans) - _ORPHANS_SHOWN} more")
+        yield labelled("", f"and {len(orphans) - _ORPHANS_SHOWN:,} more")
 
 
 def labelled(word: str, text: str) -> str:

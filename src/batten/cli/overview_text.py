@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batten.cli.diagnosis_text import labelled, list_findings, show_accounts, show_output
+from batten.cli.diagnosis_text import labelled, list_contents, list_findings
 from batten.cli.output import escape
 from batten.dataset.runs import RunLog
 from batten.inspect.show import Overview
@@ -35,8 +35,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
     """The lines for people."""
     diagnosis = overview.diagnosis
     yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
-    yield labelled("items", show_accounts(diagnosis.items))
-    yield labelled("output", show_output(diagnosis))
+    yield from list_contents(diagnosis)
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"

@@ -34,14 +34,16 @@ def list_lines(survey: Survey) -> Iterator[str]:
 
 def _tell(diagnosis: Diagnosis) -> str:
     items = diagnosis.items
-    done = f"{items.source - items.pending - items.staged} of {count_of(items.source, 'item')}"
+    is_counted = items.source and not diagnosis.tables
+    done = f"{items.source - items.pending - items.staged} of {count_of(items.source, 'item')}; "
+    progress = done if is_counted else ""
     if diagnosis.state is State.NEW:
         return "missing: nothing is there"
     if diagnosis.action is Action.NOTHING:
         rows = next((each.rows for each in diagnosis.destinations), diagnosis.rows)
-        return count_of(rows, "row")
+        return count_of(rows, "row") if items.source else escape(diagnosis.readers)
     if diagnosis.state is State.RUNNING and diagnosis.holder:
-        return f"{done}; process {diagnosis.holder.pid or 'unknown'}: leave it alone"
+        return f"{progress}process {diagnosis.holder.pid or 'unknown'}: leave it alone"
     if diagnosis.state is State.INTERRUPTED:
-        return f"{done}; next: {escape(diagnosis.next)}"
+        return f"{progress}next: {escape(diagnosis.next)}"
     return f"next: {escape(diagnosis.next)}"

@@ -22,6 +22,8 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
         size = observation.placed.get(target)
         if delivery.batches < batches:
             evidence = f"{delivery.batches} of {batches} batches were delivered"
+            if delivery.is_file:
+                evidence = "it is of an earlier dataset, and not made of this one yet"
             yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
         elif delivery.is_file and size is None:
             yield Finding(code=Code.LOST_FILE, path=target, evidence="the file is gone")

@@ -8,23 +8,15 @@ from pathlib import Path
 
 from batten.dataset.observe import Observation
 from batten.dataset.runs import LoggedTable, list_runs, read_run
-from batten.model.fingerprints import DIGEST_PREFIX
+from batten.model.fingerprints import DIGEST_PREFIX, find_tables
 from batten.storage.base import Storage
-
-_PART = "table "
-"""How the parts of the fingerprint begin that are digests of tables."""
 
 
 def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) -> Iterator[str]:
     """A sentence for each table that is another than the one of the fingerprint, is gone, or, with
     `is_brief`, for which nothing is read, may be another."""
     config = observation.config
-    parts = config.fingerprint.parts if config is not None else {}
-    recorded = {
-        name.removeprefix(_PART): value
-        for name, value in parts.items()
-        if name.startswith(_PART) and value.startswith(DIGEST_PREFIX)
-    }
+    recorded = find_tables(config.fingerprint) if config is not None else {}
     runs = list_runs(storage, observation.layout) if recorded else []
     if runs:
         tables = read_run(storage, observation.layout, runs[-1]).tables

@@ -14,6 +14,7 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.runs import list_runs, read_run
 from batten.errors import StorageError
 from batten.inspect.changed_tables import list_changes
+from batten.inspect.made_files import list_held, list_tables, tell_file_risk, tell_unmade
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
     Outlook,
@@ -52,7 +53,8 @@ class Diagnosis:
 
     `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone.
     `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
-    whether the next run can read what it needs, `again` whether it is likely to fail."""
+    whether the next run can read what it needs, `again` whether it is likely to fail. `tables` are
+    those that a function of whole tables is given; then `items` and `rows` count these."""
 
     state: State
     path: str
@@ -74,6 +76,7 @@ class Diagnosis:
     readers: str = ""
     inputs: tuple[Input, ...] = ()
     again: Outlook = NOTHING_TO_RUN
+    tables: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -176,7 +179,7 @@ def describe(
         action=judgement.verdict.action,
         next=_next_command(place, observation, judgement),
         risky=_name_risk(place, observation, judgement),
-        reason=_name_reason(observation, judgement, findings),
+        reason=_name_reason(place, observation, judgement, findings),
         items=items,
         parts=len(observation.parts),
         rows=judgement.rows,
@@ -185,15 +188,13 @@ def describe(
         hints=(*hints, *_list_begun(place, observation, state)),
         missing=find_missing(place, observation, judgement),
         findings=findings,
-        destinations=tuple(
-            replace(each, target=place.show(each.target)) if each.is_file else each
-            for each in observation.deliveries
-        ),
+        destinations=tuple(list_held(place, observation)),
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=_tell_readers(place, observation, judgement),
         inputs=inputs,
         again=again,
+        tables=list_tables(observation),
     )
 
 
@@ -334,6 +335,8 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
 def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:
     items = judgement.accounts
     control = place.control
+    if judgement.verdict.state is State.INTERRUPTED and list_tables(observation):
+        return tell_file_risk(place, observation)
     finished = items.committed + items.filtered + items.quarantined + items.staged
     again = f"deleting {control}: {count_of(finished, 'finished item')} would be computed again"
     return {
@@ -350,20 +353,23 @@ def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> 
 
 
 def _name_reason(
-    observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
+    place: Place, observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
 ) -> str:
     state, items = judgement.verdict.state, judgement.accounts
     if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN):
         return _reason_of_damage(state, findings)
     if state is State.INTERRUPTED:
-        return _reason_of_interruption(observation, judgement)
+        return _reason_of_interruption(place, observation, judgement, findings)
+    count = count_of(items.source, "item")
+    closed = f"the accounts of {count} are closed"
+    if tables := list_tables(observation):
+        closed = f"it was made of {count_of(len(tables), 'table')}, whose digests are recorded"
     return {
         State.NEW: "there is no output and no control folder",
         State.RUNNING: "a live process holds the lock",
-        State.COMPLETE: f"the accounts of {count_of(items.source, 'item')} are closed",
+        State.COMPLETE: closed,
         State.COMPLETE_WITH_ORPHANS: (
-            f"the accounts of {count_of(items.source, 'item')} are closed; "
-            f"a dead run left {count_of(len(judgement.orphans), 'throwaway file')}"
+            f"{closed}; a dead run left {count_of(len(judgement.orphans), 'throwaway file')}"
         ),
         State.RECOVERY_PENDING: "a new dataset is complete; it takes the place of the old one",
     }[state]
@@ -381,16 +387,20 @@ def _reason_of_damage(state: State, findings: tuple[Finding, ...]) -> str:
     return f"{worst[0].path}: {worst[0].evidence}{more}"
 
 
-def _reason_of_interruption(observation: Observation, judgement: Judgement) -> str:
+def _reason_of_interruption(
+    place: Place, observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
+) -> str:
     items = judgement.accounts
     if observation.config is None or not observation.segments:
         return "a run began and ended before it had planned what there is to do"
-    undelivered = [f for f in judgement.findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
+    undelivered = [f for f in findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
     if undelivered:
         reason = f"{undelivered[0].path}: {undelivered[0].evidence}"
     elif items.pending or items.staged:
         open_items = items.pending + items.staged
         reason = f"{open_items:,} of {count_of(items.source, 'item')} not published yet"
+    elif unmade := tell_unmade(place, observation):
+        reason = unmade
     else:
         reason = "every batch is published, but the accounts are not closed yet"
     if observation.segments[-1].is_limited:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from batten.model.records import Fingerprint
 
 DIGEST_PREFIX = "sha256:"
+TABLE_PREFIX = "table "
+"""How the parts of a fingerprint begin that are digests of whole tables."""
+
+
+def find_tables(fingerprint: Fingerprint) -> dict[str, str]:
+    """The digest of each whole table that went into it, by the table's name."""
+    return {
+        name.removeprefix(TABLE_PREFIX): value
+        for name, value in fingerprint.parts.items()
+        if name.startswith(TABLE_PREFIX) and value.startswith(DIGEST_PREFIX)
+    }
 
 
 def difference(old: Fingerprint, new: Fingerprint) -> list[str]:

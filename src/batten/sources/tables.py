@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import InterruptedRunError, UsageError
+from batten.model.fingerprints import TABLE_PREFIX
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.paths import SAFE, translated_errors
@@ -64,7 +65,7 @@ class TableSource:
         with ThreadPoolExecutor(max_workers=2) as pool:
             digests = pool.map(self._identify, self._written)
             identity.update(
-                (f"table {name}", digest)
+                (TABLE_PREFIX + name, digest)
                 for name, digest in zip(self._written, digests, strict=True)
             )
         return identity

@@ -1,0 +1,58 @@
+"""What an inspection says of files that are made of an output's parts, and of outputs that are
+such a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from batten.dataset.observe import Observation, find_own_file
+from batten.inspect.place import Place
+from batten.model.fingerprints import find_tables
+from batten.model.records import Delivery
+
+
+def list_tables(observation: Observation) -> tuple[str, ...]:
+    """The names of the tables that the output is made of, where it is one of whole tables."""
+    config = observation.config
+    return tuple(find_tables(config.fingerprint)) if config is not None else ()
+
+
+def list_held(place: Place, observation: Observation) -> Iterator[Delivery]:
+    """What each destination has, as recorded; a file that is not in its place has nothing."""
+    for each in observation.deliveries:
+        if not each.is_file:
+            yield each
+        elif _is_in_place(observation, each):
+            yield replace(each, target=place.show(each.target))
+        else:
+            yield replace(each, target=place.show(each.target), batches=0, rows=0)
+
+
+def tell_unmade(place: Place, observation: Observation) -> str:
+    """That the file which the output is has not been made of this dataset; empty where it has, or
+    the output is no file."""
+    own = find_own_file(observation.layout, observation.config)
+    if own is None or any(
+        each.target == own and each.batches and _is_in_place(observation, each)
+        for each in observation.deliveries
+    ):
+        return ""
+    unmade = f"{place.show(own)} is not made yet"
+    return (
+        f"{unmade}; the one that is there is an earlier one"
+        if own in observation.placed
+        else unmade
+    )
+
+
+def tell_file_risk(place: Place, observation: Observation) -> str:
+    """What deleting the records costs an output that is made at one stroke."""
+    own = find_own_file(observation.layout, observation.config)
+    if own not in observation.placed:
+        return "nothing"
+    return f"deleting {place.control}: the next run would take {place.path} for a stranger's file"
+
+
+def _is_in_place(observation: Observation, delivery: Delivery) -> bool:
+    return observation.placed.get(delivery.target) == delivery.size
