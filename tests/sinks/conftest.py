@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,8 @@ LAYOUT = Layout("rows", is_inside=True)
 class Lab:
     """A table of its own to publish to. `call` is what a job file says; `read` gives the rows by
     key; `drop` drops the table, `make` makes it with columns of its own, `insert` gives it a row,
-    as another program would; `forget` deletes tokens that stayed though the table is gone."""
+    as another program would; `forget` deletes tokens that stayed though the table is gone;
+    `lose_outcomes` takes what is kept beside tokens away, as where an older batten put them."""
 
     kind: str
     folder: Path
@@ -47,6 +49,7 @@ class Lab:
     make: Callable[[str], None]
     insert: Callable[[int, str], None] = lambda key, name: None
     forget: Callable[[], None] = lambda: None
+    lose_outcomes: Callable[[], None] = lambda: None
     address: str = ""
     ask: Callable[[str], list[Row]] = lambda query: []
     folders: Sequence[Path] = field(default_factory=list)
@@ -163,6 +166,12 @@ def _delta(folder: Path) -> Lab:
         schema = pa.schema([SCHEMA.field(name) for name in names])
         deltalake.DeltaTable.create(path, schema=deltalake.Schema.from_arrow(schema))
 
+    def lose_outcomes() -> None:
+        for entry in (path / "_delta_log").glob("*.json"):
+            lines = entry.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if not re.search(r'"batten:\w+:\d+:\w+"', line)]
+            entry.write_text("".join(kept))
+
     return Lab(
         kind="delta",
         folder=folder,
@@ -170,6 +179,7 @@ def _delta(folder: Path) -> Lab:
         call=f'.write_delta("{path}", ledger="rows")',
         read=read,
         drop=lambda: shutil.rmtree(path),
+        lose_outcomes=lose_outcomes,
         make=make,
         folders=[path],
     )
@@ -209,6 +219,15 @@ def _iceberg(folder: Path) -> Lab:
 
         ask(use)
 
+    def lose_outcomes() -> None:
+        def use(opened: Catalog) -> None:
+            table = opened.load_table("lab.rows")
+            kept = [name for name in table.properties if name.endswith(".outcomes")]
+            with table.transaction() as change:
+                change.remove_properties(*kept)
+
+        ask(use)
+
     return Lab(
         kind="iceberg",
         folder=folder,
@@ -216,6 +235,7 @@ def _iceberg(folder: Path) -> Lab:
         call=f'.write_iceberg("lab.rows", catalog={catalog!r}, ledger="rows")',
         read=read,
         drop=lambda: ask(lambda opened: opened.drop_table("lab.rows")),
+        lose_outcomes=lose_outcomes,
         make=make,
         folders=[folder],
     )

@@ -24,6 +24,10 @@ def rows_of(*keys: int) -> list[dict[str, object]]:
     return [{"key": key, "name": f"n{key}"} for key in keys]
 
 
+def pair(batch: int) -> list[int]:
+    return [2 * batch, 2 * batch + 1]
+
+
 def test_what_is_published_is_there_once_and_known(lab: Lab) -> None:
     first, second = stage_batch(0, [0, 1, 2]), stage_batch(1, [3, 4])
     destination = lab.open()
@@ -75,18 +79,38 @@ def test_other_content_under_the_same_name_is_refused(lab: Lab) -> None:
 
 
 def test_retried_items_are_added_to_their_batch(lab: Lab) -> None:
-    if not lab.sink.can_revise:
-        pytest.skip("it can't add to a batch that it has, and the run refuses")
     destination = lab.open()
     destination.prepare(SCHEMA)
     destination.publish(stage_batch(0, [0, 1, 2, 3], failed=[1, 3]))
     assert lab.read() == rows_of(0, 2)
     again = stage_batch(0, [0, 1, 2, 3], failed=[3])
+    assert destination.lookup([again.token]) == [Held.OTHER]
+    assert destination.list_closed([again.token]) == []
     assert destination.publish(again) is Published.COMMITTED
     assert destination.publish(again) is Published.LOST_RACE
     assert destination.lookup([again.token]) == [Held.SAME]
-    destination.close()
     assert lab.read() == rows_of(0, 1, 2)
+    last = stage_batch(0, [0, 1, 2, 3])
+    assert destination.publish(last) is Published.COMMITTED
+    assert destination.lookup([last.token]) == [Held.SAME]
+    destination.close()
+    assert lab.read() == rows_of(0, 1, 2, 3)
+
+
+def test_retried_items_that_have_no_rows_or_are_all_of_a_batch(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0, 1], failed=[0, 1]))
+    again = stage_batch(0, [0, 1], failed=[1])
+    assert destination.publish(again) is Published.COMMITTED
+    filtered = replace(again, token=replace(again.token, digest="filtered"), outcomes="1c1f")
+    assert destination.publish(filtered) is Published.COMMITTED
+    assert destination.lookup([filtered.token]) == [Held.SAME]
+    assert lab.read() == rows_of(0)
+    with pytest.raises(InconsistentError, match="other content"):
+        destination.publish(stage_batch(0, [0, 1], failed=[0]))
+    destination.close()
+    assert lab.read() == rows_of(0)
 
 
 def test_rows_that_cannot_be_read_leave_nothing(lab: Lab) -> None:
@@ -135,9 +159,13 @@ def test_a_table_that_is_gone_is_told(lab: Lab) -> None:
     assert told == [Held.ABSENT] or "is gone" in str(told)
 
 
-def test_two_processes_publish_the_same_batches(lab: Lab) -> None:
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_two_processes_publish_the_same_batches(lab: Lab, is_retried: bool) -> None:
     destination = lab.open()
     destination.prepare(SCHEMA)
+    if is_retried:
+        for batch in range(6):
+            destination.publish(stage_batch(batch, pair(batch), failed=[2 * batch + batch % 2]))
     destination.close()
     context = multiprocessing.get_context("fork")
     gate = context.Barrier(2)
@@ -146,9 +174,7 @@ def test_two_processes_publish_the_same_batches(lab: Lab) -> None:
     def publish() -> None:
         mine = lab.open()
         gate.wait()
-        ends.put(
-            [mine.publish(stage_batch(batch, [2 * batch, 2 * batch + 1])) for batch in range(6)]
-        )
+        ends.put([mine.publish(stage_batch(batch, pair(batch))) for batch in range(6)])
         mine.close()
 
     processes = [context.Process(target=publish) for _ in range(2)]
@@ -161,7 +187,7 @@ def test_two_processes_publish_the_same_batches(lab: Lab) -> None:
     assert max(committed) <= 1
     again = lab.open()
     for batch in range(6):
-        again.publish(stage_batch(batch, [2 * batch, 2 * batch + 1]))
+        again.publish(stage_batch(batch, pair(batch)))
     again.close()
     assert lab.read() == rows_of(*range(12))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,22 +41,29 @@ def meanwhile(staged: Staged, act: Callable[[], object]) -> Staged:
         act()
         return staged.load()
 
-    return replace(staged, load=load_after_it)
+    def read_after_it() -> Iterator[pa.RecordBatch]:
+        act()
+        return staged.read()
+
+    return replace(staged, load=load_after_it, read=read_after_it)
 
 
-def test_a_commit_is_not_made_on_what_another_made_meanwhile(lab: Lab) -> None:
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_commit_is_not_made_on_what_another_made_meanwhile(lab: Lab, is_retried: bool) -> None:
     mine, other = lab.open(), lab.open()
     mine.prepare(SCHEMA)
     other.prepare(SCHEMA)
-    staged = stage_batch(0, [0])
-    late = meanwhile(staged, lambda: other.publish(stage_batch(0, [0])))
+    if is_retried:
+        other.publish(stage_batch(0, [0, 2], failed=[2]))
+    staged = stage_batch(0, [0, 2])
+    late = meanwhile(staged, lambda: other.publish(staged))
     assert mine.publish(late) is Published.LOST_RACE
     assert mine.lookup([staged.token]) == [Held.SAME]
     unrelated = meanwhile(stage_batch(1, [1]), lambda: append(lab, 100))
     assert mine.publish(unrelated) is Published.LOST_RACE
     assert mine.lookup([unrelated.token]) == [Held.ABSENT]
     assert mine.publish(stage_batch(1, [1])) is Published.COMMITTED
-    assert [row["key"] for row in lab.read()] == [0, 1, 100]
+    assert [row["key"] for row in lab.read()] == [0, 1, 2, 100]
     assert not any("retry" in name for name in load(lab).properties)
 
 

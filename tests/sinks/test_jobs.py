@@ -96,17 +96,27 @@ def test_where_the_ledger_was_lost_nothing_is_doubled_or_mixed(lab: Lab) -> None
     assert lab.read() == rows_of(10)
 
 
-def test_retried_items_are_added_or_refused(lab: Lab) -> None:
+def test_retried_items_are_added(lab: Lab) -> None:
+    run(job(lab), 2, 5, 6)
+    assert lab.read() == [row for row in rows_of(10) if row["key"] not in (2, 5, 6)]
+    report = run(job(lab), 5, retry_quarantined=True)
+    assert lab.read() == [row for row in rows_of(10) if row["key"] != 5]
+    assert [each.rows for each in report.destinations] == [9]
+    run(job(lab), retry_quarantined=True)
+    assert lab.read() == rows_of(10)
+    assert run(job(lab)).status == "nothing-to-do"
+
+
+@pytest.mark.parametrize("make_lab", ["delta", "iceberg"], indirect=True)
+def test_items_of_a_batch_whose_outcomes_are_not_kept_are_not_tried_again(lab: Lab) -> None:
     run(job(lab), 2, 5)
-    assert lab.read() == [row for row in rows_of(10) if row["key"] not in (2, 5)]
-    if lab.sink.can_revise:
-        run(job(lab), retry_quarantined=True)
-        assert lab.read() == rows_of(10)
-    else:
-        with pytest.raises(RefusedError, match="can't take back or add to a batch"):
-            run(job(lab, 13), retry_quarantined=True)
-        assert len(lab.read()) == 8
-        assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
+    lab.lose_outcomes()
+    with pytest.raises(RefusedError, match="has batch 0, and keeps no outcomes"):
+        run(job(lab, 13), retry_quarantined=True)
+    assert len(lab.read()) == 8
+    assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
+    run(job(lab, 13))
+    assert len(lab.read()) == 11
 
 
 def test_a_batch_without_rows_is_remembered_too(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import random
+import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -30,12 +31,18 @@ pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_traci
 BATTEN = str(Path(sys.executable).with_name("batten"))
 BATCH = 4
 ITEMS = 10
+BROKEN = (1, 5, 9)
+EXIT_QUARANTINED = 3
 EXIT_ENVIRONMENT = 7
 
 JOB = """
+    from pathlib import Path
+
     import batten
 
     def name(number):
+        if number in (1, 5, 9) and Path("broken").exists():
+            raise ValueError(f"{number} is broken")
         return {"name": f"n{number}"}
 
     made = batten.from_range(10).map(name).options(batch_size=4)
@@ -51,9 +58,14 @@ FAILURES: list[MakeFault] = [
 
 
 class Subject:
-    """A table for each folder that an experiment runs in."""
+    """A table for each folder that an experiment runs in. With `is_retry` it has all rows but those
+    of some items that failed, and these are tried again."""
 
-    def __init__(self, make_lab: MakeLab, *, codes: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, make_lab: MakeLab, *, codes: Sequence[int] = (0,), is_retry: bool = False
+    ) -> None:
+        self._is_retry = is_retry
+        self._command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
         self._make_lab = make_lab
         self._labs: dict[Path, Lab] = {}
         self._codes = codes
@@ -63,14 +75,23 @@ class Subject:
         lab = self._labs[folder] = self._make_lab(folder)
         text = textwrap.dedent(JOB).rstrip() + lab.call.replace(', ledger="rows"', "") + "\n"
         (folder / "job.py").write_text(text)
+        if self._is_retry:
+            (folder / "broken").touch()
+            first = subprocess.run(self._command, cwd=folder, capture_output=True, check=False)
+            assert first.returncode == EXIT_QUARANTINED, first.stderr
+            (folder / "broken").unlink()
 
     def check_always(self, folder: Path, trail: Trail) -> None:
         last = trail.last
         assert (last.returncode < 0 and last.fault is not None) or last.returncode in self._codes
         assert "Traceback" not in last.stderr, last.stderr
         keys = [row["key"] for row in self._labs[folder].read()]
-        assert keys == list(range(len(keys)))
-        assert len(keys) % BATCH == 0 or len(keys) == ITEMS
+        for start in range(0, ITEMS, BATCH):
+            batch = range(start, min(start + BATCH, ITEMS))
+            found = [key for key in keys if key in batch]
+            before = [key for key in batch if key not in BROKEN] if self._is_retry else []
+            assert found in (before, list(batch)), keys
+        assert self._is_retry or keys == list(range(len(keys)))
 
     def check(self, folder: Path, trail: Trail) -> None:
         found = self._labs[folder].read()
@@ -78,7 +99,7 @@ class Subject:
         assert batten.diagnose(folder / "rows").state == "COMPLETE"
 
     def experiment(self) -> Experiment:
-        command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
+        command = [*self._command, *["--retry-quarantined"][: self._is_retry]]
         return Experiment(
             prepare=self.prepare,
             command=lambda folder: command,
@@ -107,6 +128,22 @@ def test_killed_around_any_call(
         sample=sample,
         seed=seeded.getrandbits(32),
         is_twice=is_twice,
+    )
+    report.raise_on_failures()
+    assert report.hit
+
+
+@pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
+def test_killed_while_items_are_tried_again(
+    sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+) -> None:
+    """Also between the part of a batch, which is replaced, and its rows in the table."""
+    report = sweep(
+        Subject(make_lab, is_retry=True).experiment(),
+        tmp_path / "sweep",
+        faults=KILLS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
     assert report.hit

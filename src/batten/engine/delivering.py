@@ -51,15 +51,10 @@ class Deliverer:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def refuse_retry(self) -> None:
+    def refuse_retry(self, batches: Collection[int]) -> None:
         """Raise where a destination could not take the rows of items that are retried."""
         for route in self._routes:
-            if not route.sink.can_revise:
-                raise RefusedError(
-                    f"{route.target} can't take back or add to a batch that it has.",
-                    safe="Nothing was changed.",
-                    next="Compute the quarantined items in a job of their own.",
-                )
+            route.refuse_retry(batches)
 
     def refuse_fresh(self) -> None:
         """Raise where a destination could not let go of the rows of the old dataset."""

@@ -91,14 +91,32 @@ class Route:
         for commit, held in zip(commits, found, strict=True):
             if held is Held.ABSENT and commit.batch < delivered:
                 raise self._lost(commit.batch)
-            if held is Held.OTHER and not self.sink.can_revise:
-                raise other_content(self.target, self._token(commit))
             self._rows[commit.batch] = commit.rows
+        others = [
+            self._token(commit)
+            for commit, held in zip(commits, found, strict=True)
+            if held is Held.OTHER
+        ]
+        for token in self.destination.list_closed(others):
+            raise other_content(self.target, token)
         self._lacking = {
             commit.batch
             for commit, held in zip(commits, found, strict=True)
             if held is not Held.SAME
         }
+
+    def refuse_retry(self, batches: Collection[int]) -> None:
+        """Raise where it could not take the rows of these batches' items that are retried."""
+        if self.sink.is_whole:
+            return
+        tokens = [self._token(self._load_commit(batch)) for batch in sorted(batches)]
+        for token in self.destination.list_closed(tokens):
+            raise RefusedError(
+                f"{self.target} has batch {token.batch}, and keeps no outcomes of it that would "
+                "tell which items' rows these are.",
+                safe="Nothing was changed.",
+                next="Compute the quarantined items in a job of their own.",
+            )
 
     def holds(self, batch: int) -> bool:
         """Whether it has rows of the batch for good: a file of all rows is made anew."""
@@ -200,7 +218,7 @@ class Route:
         record = self._book.find()
         if self.sink.is_whole or record is None or not record.batches:
             return True
-        return self.sink.can_revise and not record.rows
+        return not record.rows
 
     def open_again(self) -> None:
         record = self._book.find()
@@ -228,11 +246,8 @@ class Route:
         for _ in range(TRIES):
             if self.destination.publish(staged) is Published.COMMITTED:
                 return
-            held = self.destination.lookup([staged.token])[0]
-            if held is Held.SAME:
+            if self.destination.lookup([staged.token]) == [Held.SAME]:
                 return
-            if held is Held.OTHER and not self.sink.can_revise:
-                raise other_content(self.target, staged.token)
         raise StorageError(
             f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",
             safe="What it has is whole; every batch is kept in the ledger.",

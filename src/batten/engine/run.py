@@ -254,8 +254,7 @@ def _do_what_is_left(
     # A retry that was begun is ended, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
-    if to_retry:
-        deliverer.refuse_retry()
+    deliverer.refuse_retry(set(to_retry) - dataset.observation.reopened)
     with context.timed("plan"):
         plan, seen = extend_plan(
             storage,

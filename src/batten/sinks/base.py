@@ -33,8 +33,9 @@ def _no_item() -> Any:
 class Staged:
     """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
     ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
-    `read` streams the rows, in order; `load` gives the bytes of a batch's part; `load_item` its
-    only item, as the source gives it, and raises whatever the source does."""
+    `read` streams the rows, in order; `load` gives those of a batch as Parquet: its part, where
+    they are all; `load_item` its only item, as the source gives it, and raises whatever the source
+    does."""
 
     token: Token
     schema: pa.Schema
@@ -89,6 +90,11 @@ class Destination(Protocol):
         """What the destination has of each. Raises `StorageError` where it can't be asked."""
         ...
 
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """Those of what it has that it could not add the rows of retried items to. Raises as
+        `lookup` does."""
+        ...
+
     def publish(self, staged: Staged) -> Published:
         """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
 
@@ -104,8 +110,7 @@ class Destination(Protocol):
 
 class Sink(Protocol):
     """A destination as a job declares it. `is_whole`: it takes the dataset as one thing, when that
-    is complete. `takes_items`: its batches have one item, and it gets those that have rows.
-    `can_revise`: it can take the rows of retried items of a batch that it has."""
+    is complete. `takes_items`: its batches have one item, and it gets those that have rows."""
 
     @property
     def kind(self) -> str: ...
@@ -115,9 +120,6 @@ class Sink(Protocol):
 
     @property
     def takes_items(self) -> bool: ...
-
-    @property
-    def can_revise(self) -> bool: ...
 
     @property
     def dataset(self) -> str: ...

@@ -46,9 +46,10 @@ def name_file(token: Token, data: bytes) -> str:
 
 def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
     """The rows of a batch as Parquet with the types of the table's columns; where these are the
-    same, the part as it is."""
+    same, the bytes as they are."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from batten.sinks.parquet import encode_rows
 
     wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
     if all(
@@ -59,14 +60,7 @@ def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
     columns = [
         _cast(table.column(place), field.type, field.name) for place, field in enumerate(wanted)
     ]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.table(columns, schema=wanted).combine_chunks(),
-        sink,
-        compression="zstd",
-        compression_level=1,
-    )
-    encoded: bytes = sink.getvalue().to_pybytes()
+    encoded: bytes = encode_rows(pa.table(columns, schema=wanted)).to_pybytes()
     return encoded
 
 

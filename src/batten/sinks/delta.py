@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged, other_content
+from batten.sinks.base import Ground, Staged
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.located import locate_file
 from batten.sinks.optional import ensure_optional
+from batten.sinks.revisions import is_open, select_lacking
 from batten.sinks.statistics import describe_columns
 from batten.storage.publishing import create
 from batten.storage.relative import last_piece
@@ -61,7 +62,6 @@ class DeltaSink:
     kind: ClassVar[str] = "delta"
     is_whole: ClassVar[bool] = False
     takes_items: ClassVar[bool] = False
-    can_revise: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:
         return replace(self, path=Path(fill(str(self.path))), dataset=fill(self.dataset))
@@ -110,6 +110,15 @@ class DeltaDestination:
             self._storage.sync_names(self._log.folder)
         return found
 
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        self._log.read_on()
+        kept = self._list_outcomes()
+        return [
+            token
+            for token in tokens
+            if self._look_at(token) is not Held.ABSENT and not kept.get(_name_of(token))
+        ]
+
     def publish(self, staged: Staged) -> Published:
         self._log.read_on()
         if self._log.version < 0:
@@ -121,13 +130,15 @@ class DeltaDestination:
         held = self._look_at(staged.token)
         if held is Held.SAME:
             return Published.LOST_RACE
+        lacking = staged
         if held is Held.OTHER:
-            raise other_content(self._name, staged.token)
+            outcomes = self._list_outcomes().get(_name_of(staged.token), "")
+            lacking = select_lacking(staged, outcomes, self._name)
         if self._checked_changes != self._log.changes:
             self._check(staged.schema)
-        actions = [_tell(staged), {"txn": _identify(staged.token)}]
-        if staged.rows:
-            actions.append({"add": self._put(staged)})
+        actions = [_tell(lacking), *_identify(staged)]
+        if lacking.rows:
+            actions.append({"add": self._put(lacking)})
         if not self._log.append(self._staging, actions):
             return Published.LOST_RACE
         self._log.read_on()
@@ -151,11 +162,20 @@ class DeltaDestination:
         return max(1, int(settings.get("delta.checkpointInterval", CHECKPOINT_ENTRIES)))
 
     def _look_at(self, token: Token) -> Held:
-        wanted = _identify(token)
-        found = self._log.versions.get(str(wanted["appId"]))
+        found = self._log.versions.get(_name_of(token))
         if found is None:
             return Held.ABSENT
-        return Held.SAME if found == wanted["version"] else Held.OTHER
+        return Held.SAME if found == _number(token) else Held.OTHER
+
+    def _list_outcomes(self) -> dict[str, str]:
+        """Those that are kept of batches as they are there, by the names of these."""
+        versions = self._log.versions
+        named = (application.rpartition(":") for application in versions)
+        return {
+            name: outcomes
+            for name, _, outcomes in named
+            if name in versions and versions[name] == versions[f"{name}:{outcomes}"]
+        }
 
     def _put(self, staged: Staged) -> Action:
         """The file of a batch, durable in the folder of the table."""
@@ -262,13 +282,21 @@ def _make_table(schema: pa.Schema) -> list[Action]:
     return [_information("CREATE TABLE", {}), *kept]
 
 
-def _identify(token: Token) -> Action:
-    """A transaction identifier is a name and a number: this one stands for the content."""
-    content = hashlib.sha256(token.digest.encode()).digest()
-    return {
-        "appId": f"batten:{token.dataset}:{token.batch}",
-        "version": int.from_bytes(content[:8]) >> 1,
-    }
+def _identify(staged: Staged) -> list[Action]:
+    """A transaction identifier is a name and a number, which stands here for the content. A second
+    one, of the same number, has the outcomes in its name, where there may be a later version."""
+    names = [_name_of(staged.token)]
+    if is_open(staged):
+        names.append(f"{names[0]}:{staged.outcomes}")
+    return [{"txn": {"appId": name, "version": _number(staged.token)}} for name in names]
+
+
+def _name_of(token: Token) -> str:
+    return f"batten:{token.dataset}:{token.batch}"
+
+
+def _number(token: Token) -> int:
+    return int.from_bytes(hashlib.sha256(token.digest.encode()).digest()[:8]) >> 1
 
 
 def _tell(staged: Staged) -> Action:

@@ -38,7 +38,6 @@ class FileSink:
     kind: str
     is_whole: ClassVar[bool] = True
     takes_items: ClassVar[bool] = False
-    can_revise: ClassVar[bool] = True
     dataset: ClassVar[str] = ""
 
     def fill(self, fill: Callable[[str], str]) -> FileSink:
@@ -98,6 +97,10 @@ class FileDestination:
             Held.SAME if is_there and token.digest == record.content else Held.ABSENT
             for token in tokens
         ]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: it is made anew."""
+        return []
 
     def publish(self, staged: Staged) -> Published:
         self.place(self.make(staged), staged)

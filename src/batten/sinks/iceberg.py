@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged, other_content
+from batten.sinks.base import Ground, Staged
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.optional import ensure_optional
+from batten.sinks.revisions import is_open, select_lacking
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
 from batten.storage.relative import folder_of
@@ -48,7 +49,6 @@ class IcebergSink:
     kind: ClassVar[str] = "iceberg"
     is_whole: ClassVar[bool] = False
     takes_items: ClassVar[bool] = False
-    can_revise: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> IcebergSink:
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
@@ -101,27 +101,32 @@ class IcebergDestination:
             self._check(table, schema)
 
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
-        from pyiceberg.exceptions import NoSuchTableError
+        properties = self._ask()
+        return [_look_at(properties, token) for token in tokens]
 
-        with self._translated("Asking"):
-            try:
-                table = self._load()
-            except NoSuchTableError:
-                return [Held.ABSENT for _ in tokens]
-            return [_look_at(table, token) for token in tokens]
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        properties = self._ask() if tokens else {}
+        return [
+            token
+            for token in tokens
+            if _look_at(properties, token) is not Held.ABSENT
+            and not properties.get(_name_of_outcomes(token))
+        ]
 
     def publish(self, staged: Staged) -> Published:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
         with self._translated("Publishing to"):
             table = self._load()
-            held = _look_at(table, staged.token)
+            held = _look_at(table.properties, staged.token)
             if held is Held.SAME:
                 return Published.LOST_RACE
+            lacking = staged
             if held is Held.OTHER:
-                raise other_content(self._target, staged.token)
+                outcomes = table.properties.get(_name_of_outcomes(staged.token), "")
+                lacking = select_lacking(staged, outcomes, self._target)
             self._check(table, staged.schema)
-            location = self._put(table, staged) if staged.rows else None
+            location = self._put(table, lacking) if lacking.rows else None
             try:
                 self._commit(table, staged, location)
             except CommitFailedException:
@@ -142,13 +147,23 @@ class IcebergDestination:
             raise NoSuchTableError(self._sink.table)
         return self._catalog.load_table(self._sink.table)
 
+    def _ask(self) -> Mapping[str, str]:
+        """The properties of the table; none where it is not there."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        with self._translated("Asking"):
+            try:
+                return self._load().properties
+            except NoSuchTableError:
+                return {}
+
     def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
         token = staged.token
         told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
         # Of this copy only: what is committed does not say it.
         table.metadata.properties[_RETRIES] = "0"
         transaction = table.transaction()
-        transaction.set_properties({_name_of(token): token.digest})
+        transaction.set_properties(_list_properties(table, staged))
         if location is not None:
             transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
         else:
@@ -294,8 +309,21 @@ def _name_of(token: Token) -> str:
     return f"batten.{token.dataset}.{token.batch or 0:06}"
 
 
-def _look_at(table: Table, token: Token) -> Held:
-    found = table.properties.get(_name_of(token))
+def _name_of_outcomes(token: Token) -> str:
+    return f"{_name_of(token)}.outcomes"
+
+
+def _list_properties(table: Table, staged: Staged) -> dict[str, str]:
+    """The token; and the outcomes, where there may be a later version, or was an earlier one."""
+    name, kept = _name_of(staged.token), _name_of_outcomes(staged.token)
+    made = {name: staged.token.digest}
+    if is_open(staged) or kept in table.properties:
+        made[kept] = staged.outcomes
+    return made
+
+
+def _look_at(properties: Mapping[str, str], token: Token) -> Held:
+    found = properties.get(_name_of(token))
     if found is None:
         return Held.ABSENT
     return Held.SAME if found == token.digest else Held.OTHER

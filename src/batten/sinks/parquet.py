@@ -19,6 +19,11 @@ def encode_part(table: pa.Table, description: PartDescription) -> pa.Buffer:
     return _encode(table, {PART_KEY: encode_record(description).decode().strip()})
 
 
+def encode_rows(table: pa.Table) -> pa.Buffer:
+    """The bytes of a file of rows that is no part."""
+    return _encode(table, {})
+
+
 def encode_quarantine(rows: list[dict[str, object]]) -> pa.Buffer:
     """The bytes of a batch's quarantine file."""
     return _encode(pa.Table.from_pylist(rows, schema=_QUARANTINE), {})

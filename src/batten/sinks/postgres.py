@@ -63,7 +63,6 @@ class PostgresSink:
     kind: ClassVar[str] = "postgres"
     is_whole: ClassVar[bool] = False
     takes_items: ClassVar[bool] = False
-    can_revise: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> PostgresSink:
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
@@ -158,6 +157,10 @@ class PostgresDestination:
         if found and not has_table:
             raise table_gone(self._target, dataset)
         return [compare_token(token, found.get(token.batch)) for token in tokens]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: outcomes are kept beside every token."""
+        return []
 
     def publish(self, staged: Staged) -> Published:
         import psycopg

@@ -46,7 +46,6 @@ class SqliteSink:
     kind: ClassVar[str] = "sqlite"
     is_whole: ClassVar[bool] = False
     takes_items: ClassVar[bool] = False
-    can_revise: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> SqliteSink:
         return replace(
@@ -109,6 +108,10 @@ class SqliteDestination:
         if found and not self._find_columns():
             raise table_gone(self._target, dataset)
         return [compare_token(token, found.get(token.batch)) for token in tokens]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: outcomes are kept beside every token."""
+        return []
 
     def publish(self, staged: Staged) -> Published:
         with self._translated("Publishing"), self._transaction() as connection:

@@ -9,16 +9,14 @@ a client that is gone without a word while it sends rows would hold it, for hour
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from batten.errors import InconsistentError, RefusedError
-from batten.model.outcomes import decode_outcomes
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.model.words import Outcome
-from batten.sinks.base import Staged, other_content
+from batten.sinks.base import Staged
+from batten.sinks.revisions import select_lacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,48 +78,10 @@ def publish_rows(transaction: Transaction, staged: Staged, target: str) -> Publi
     """Do in the transaction all but ending it: it is to be undone where this is not `COMMITTED`.
     Raises `InconsistentError` where the rows that are there are others."""
     had = transaction.find(staged.token)
-    rows = staged.read()
+    lacking = staged
     if had is not None:
         if had.digest == staged.token.digest:
             return Published.LOST_RACE
-        if not _is_revision(had.outcomes, staged.outcomes):
-            raise other_content(target, staged.token)
-        rows = select_new_rows(rows, had.outcomes, staged.outcomes)
-    transaction.insert(staged.schema, rows)
+        lacking = select_lacking(staged, had.outcomes, target)
+    transaction.insert(staged.schema, lacking.read())
     return Published.COMMITTED if transaction.claim(staged, had) else Published.LOST_RACE
-
-
-def _is_revision(old: str, new: str) -> bool:
-    """Whether items that had failed were tried again, and all that was committed stayed so."""
-    before, after = list(decode_outcomes(old)), list(decode_outcomes(new))
-    return (
-        old != new
-        and len(before) == len(after)
-        and all(
-            now is Outcome.COMMITTED
-            for was, now in zip(before, after, strict=True)
-            if was is Outcome.COMMITTED
-        )
-    )
-
-
-def select_new_rows(rows: Iterable[pa.RecordBatch], old: str, new: str) -> Iterator[pa.RecordBatch]:
-    """Of a batch's rows those whose items were not committed before. The rows of an item are
-    neighbours and have its key in the first column; items without rows are not committed."""
-    is_new = iter(
-        [
-            was is not Outcome.COMMITTED
-            for was, now in zip(decode_outcomes(old), decode_outcomes(new), strict=True)
-            if now is Outcome.COMMITTED
-        ]
-    )
-    key, is_wanted = object(), False
-    for batch in rows:
-        start = 0
-        for value, group in groupby(batch.column(0).to_pylist()):
-            stop = start + len(list(group))
-            if value != key:
-                key, is_wanted = value, next(is_new)
-            if is_wanted:
-                yield batch.slice(start, stop - start)
-            start = stop

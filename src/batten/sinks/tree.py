@@ -54,7 +54,6 @@ class TreeSink:
     kind: ClassVar[str] = "tree"
     is_whole: ClassVar[bool] = False
     takes_items: ClassVar[bool] = True
-    can_revise: ClassVar[bool] = True
 
     def fill(self, fill: Callable[[str], str]) -> TreeSink:
         return replace(self, path=Path(fill(str(self.path))))
@@ -87,6 +86,10 @@ class TreeDestination:
             return [
                 Held.SAME if has_token(root, _spell(token)) else Held.ABSENT for token in tokens
             ]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: what failed was never put there."""
+        return []
 
     def publish(self, staged: Staged) -> Published:
         """Raises `RejectedError` where the item can't be had, or the function raises: the tree is

@@ -1,0 +1,81 @@
+"""A batch of which a destination has an earlier version: what is to be added to that.
+
+Items that had failed can be tried again, and then the batch is another one. What was committed
+stays as it is, so what a destination lacks are the rows of items that were not committed before:
+it must have kept the outcomes that its rows belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from batten.model.outcomes import count_outcomes, decode_outcomes
+from batten.model.words import Outcome
+from batten.sinks.base import Staged, other_content
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def is_open(staged: Staged) -> bool:
+    """Whether there may be a later version: something failed, or a new dataset takes its name."""
+    return not staged.rows or count_outcomes(staged.outcomes)[Outcome.QUARANTINED] > 0
+
+
+def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
+    """The batch with the rows alone that are lacking where it was given with these outcomes; empty
+    where none were kept. Raises `InconsistentError` where it is no later version of that."""
+    if not outcomes or not _is_later(outcomes, staged.outcomes):
+        raise other_content(target, staged.token)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        return _select_rows(staged.read(), outcomes, staged.outcomes)
+
+    def load() -> bytes:
+        import pyarrow as pa
+
+        from batten.sinks.parquet import encode_rows
+
+        encoded: bytes = encode_rows(pa.Table.from_batches(read(), staged.schema)).to_pybytes()
+        return encoded
+
+    return replace(staged, rows=sum(batch.num_rows for batch in read()), read=read, load=load)
+
+
+def _is_later(old: str, new: str) -> bool:
+    """Whether items that had failed were tried again, and all that was committed stayed so."""
+    before, after = list(decode_outcomes(old)), list(decode_outcomes(new))
+    return (
+        old != new
+        and len(before) == len(after)
+        and all(
+            now is Outcome.COMMITTED
+            for was, now in zip(before, after, strict=True)
+            if was is Outcome.COMMITTED
+        )
+    )
+
+
+def _select_rows(rows: Iterable[pa.RecordBatch], old: str, new: str) -> Iterator[pa.RecordBatch]:
+    """The rows of an item are neighbours and have its key in the first column; items without rows
+    are not committed."""
+    is_new = iter(
+        [
+            was is not Outcome.COMMITTED
+            for was, now in zip(decode_outcomes(old), decode_outcomes(new), strict=True)
+            if now is Outcome.COMMITTED
+        ]
+    )
+    key, is_wanted = object(), False
+    for batch in rows:
+        start = 0
+        for value, group in groupby(batch.column(0).to_pylist()):
+            stop = start + len(list(group))
+            if value != key:
+                key, is_wanted = value, next(is_new)
+            if is_wanted:
+                yield batch.slice(start, stop - start)
+            start = stop
