@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,30 @@ class JobFolder:
 @pytest.fixture
 def job(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path)
+
+
+WithoutPermission = Callable[[Path], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def without_permission(tmp_path: Path) -> WithoutPermission:
+    """`with without_permission(path)`: this process may do nothing there. Permissions don't hold
+    back root, as which tests may run, so it is another user meanwhile."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+
+    @contextmanager
+    def forbid(path: Path) -> Iterator[None]:
+        mode, is_root = path.stat().st_mode, os.geteuid() == 0
+        path.chmod(0)
+        if is_root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if is_root:
+                os.seteuid(0)
+            path.chmod(mode)
+
+    return forbid

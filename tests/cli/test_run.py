@@ -402,7 +402,7 @@ def test_output_that_is_not_battens_is_refused_and_untouched(job: Folder) -> Non
     before = job.snapshot()
     refused = job.run()
     assert refused.code == 5
-    assert refused.told[0] == "out: a file, where a folder should be."
+    assert refused.told[0] == ("out: a file, not a folder of parts, and there is no out.batten.")
     assert job.snapshot() == before
     (job.path / "out").unlink()
     (job.path / "out").mkdir()

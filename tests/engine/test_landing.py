@@ -157,6 +157,17 @@ def test_diagnose_names_a_landing(job: Folder) -> None:
     assert batten.diagnose(job.path / "landed").state == "INCONSISTENT"
 
 
+def test_offsets_that_no_file_holds_are_told(job: Folder) -> None:
+    batten.land(range(6), into=job.path / "landed", items_max=1)
+    assert batten.diagnose(job.path / "landed").hints == ()
+    for offset in (1, 3, 4):
+        (job.path / "landed" / LandedFile(offset, offset).name).unlink()
+    found = batten.diagnose(job.path / "landed")
+    assert found.state == "COMPLETE"
+    (hint,) = found.hints
+    assert hint.startswith("no file holds the offsets 1 to 1, 3 to 4: ")
+
+
 def test_what_was_landed_is_worked_on_and_extended(job: Folder) -> None:
     batten.land(ITEMS, into=job.path / "landed", items_max=10)
     job.write(

@@ -100,7 +100,7 @@ class Built:
             batch_size=self.batch_size,
             key_column="key",
             source="files clips/*.mp4",
-            sink="parquet features",
+            sink="parquet",
             parameters={},
             next="batten run features.py",
             earlier_fingerprints=[],

@@ -6,8 +6,8 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,7 @@ from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 
 Build = Callable[..., "Built"]  # type: ignore[name-defined]  # noqa: F821
+WithoutPermission = Callable[[Path], AbstractContextManager[None]]
 
 
 def codes(diagnosis: Diagnosis) -> set[Code]:
@@ -492,19 +493,6 @@ def test_a_number_without_end_in_the_plan(build: Build) -> None:
     assert diagnose(built.path).state == "INTERRUPTED"
 
 
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Permissions don't hold back root, as which tests may run."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
-
-
 @pytest.mark.parametrize(
     ("forbidden", "states"),
     [
@@ -518,20 +506,11 @@ def unprivileged() -> Iterator[None]:
     ],
 )
 def test_without_permission_there_is_a_state(
-    build: Build, forbidden: str, states: set[str], tmp_path: Path
+    build: Build, forbidden: str, states: set[str], without_permission: WithoutPermission
 ) -> None:
     built = build()
     diagnose(built.path)  # imports what it needs while it may
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    path = built.root / forbidden
-    mode = path.stat().st_mode
-    path.chmod(0)
-    try:
-        with unprivileged():
-            found = diagnose(built.path)
-    finally:
-        path.chmod(mode)
+    with without_permission(built.root / forbidden):
+        found = diagnose(built.path)
     assert found.state in states
     assert found.exit_code in (4, 5) or found.state == "COMPLETE"

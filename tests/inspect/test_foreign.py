@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ FINAL = "out/refunds_{run_date}.csv"
 STAGING = "_staging/{run_date}.*.csv"
 DAY = "2026-04-24"
 HOUR = 3600.0
+
+WithoutPermission = Callable[[Path], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -110,6 +114,44 @@ def test_a_live_writer_is_running(folder: Path, is_finished: bool) -> None:
     assert look().state != "RUNNING"
 
 
+def test_what_is_written_in_a_folder_of_staging_is_seen(folder: Path) -> None:
+    finish(folder)
+    (folder / "_staging" / DAY / "deep").mkdir(parents=True)
+    layout = ForeignLayout(final=FINAL, staging="_staging/{run_date}")
+    (found,) = survey_foreign(layout, [DAY]).diagnoses
+    assert found.state == "COMPLETE"
+    with (folder / "_staging" / DAY / "deep/part.csv").open("w") as part:
+        (found,) = survey_foreign(layout, [DAY]).diagnoses
+        assert found.state == "RUNNING"
+        part.write("half")
+    (found,) = survey_foreign(layout, [DAY]).diagnoses
+    assert found.state == "COMPLETE_WITH_ORPHANS"
+    assert found.next == f"move away _staging/{DAY}/deep/part.csv"
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_staging_that_may_not_be_read_is_not_taken_for_empty(
+    folder: Path, without_permission: WithoutPermission, is_finished: bool
+) -> None:
+    if is_finished:
+        finish(folder)
+    leave_orphan(folder)
+    with without_permission(folder / "_staging"):
+        found = look()
+    assert (found.state, found.exit_code) == ("UNKNOWN", 5)
+    assert "staging can't be looked at" in found.reason
+    assert "permission is missing" in found.reason
+
+
+def test_thousands_of_orphans_are_counted_and_not_named(folder: Path) -> None:
+    finish(folder)
+    for number in range(2000):
+        (folder / f"_staging/{DAY}.{number}.csv").touch()
+    found = look()
+    assert found.next == "move away the 2,000 files in staging (--json lists them)"
+    assert len(found.orphans) == 2000
+
+
 def test_a_reader_is_no_writer(folder: Path) -> None:
     orphan = leave_orphan(folder)
     with orphan.open("rb"):
@@ -180,8 +222,16 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leave_orphan(folder)
     assert main([*WORDS, "--run", DAY]) == 10
     assert capsys.readouterr().out.startswith(f"INTERRUPTED  out/refunds_{DAY}.csv\n")
-    assert main([*WORDS, "--run", "2026-04-23..2026-04-25", "--json"]) == 10
-    assert json.loads(capsys.readouterr().out)["states"] == {"INTERRUPTED": 1, "NEW": 2}
+    (folder / "out/refunds_2026-04-25.csv").write_text("four")
+    assert main([*WORDS, "--run", "2026-04-23..2026-04-25"]) == 10
+    assert [line.rpartition(".csv  ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "3 outputs: 1 INTERRUPTED, 1 NEW, 1 COMPLETE",
+        f"next: move away _staging/{DAY}.4711.csv, then run the job for run_date={DAY}",
+        "missing: nothing is there",
+        "a file of 4 bytes; it is there",
+    ]
+    assert main([*WORDS, "--run", "2026-04-23..2026-04-24", "--json"]) == 10
+    assert json.loads(capsys.readouterr().out)["states"] == {"INTERRUPTED": 1, "NEW": 1}
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from batten.cli.main import main
-from batten.errors import UsageError
+from batten.errors import StorageError, UsageError
 from batten.inspect.survey import Survey, survey
 from batten.model.run_keys import fill_in, list_expected
 
 Days = Callable[[], Path]
+WithoutPermission = Callable[[Path], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -146,6 +148,31 @@ def test_what_is_expected(pattern: str, expectations: list[str], paths: list[str
 def test_an_expectation_that_is_not_clear_is_refused(pattern: str, expectation: str) -> None:
     with pytest.raises(UsageError):
         list_expected(pattern, [expectation])
+
+
+@pytest.mark.parametrize(
+    ("expectation", "problem"),
+    [
+        ("d=2026-02-30", "names 2026-02-30, which is no day"),
+        ("d=2026-02-27,2026-02-30", "names 2026-02-30, which is no day"),
+        ("d=2026-02-27..2026-02-30", "names 2026-02-30, which is no day"),
+        ("d=2026-04-02..2026-04-01", "ends before it begins"),
+        ("d=2..1", "ends before it begins"),
+        ("d=1..100001", "names 100,001 values; 100,000 are the most"),
+        ("d=0001-01-01..9999-12-31", "values; 100,000 are the most"),
+        ("d=1.." + "9" * 5000, "names no values"),
+    ],
+)
+def test_what_is_wrong_with_an_expectation_is_told(expectation: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        list_expected("a_{d}", [expectation])
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    days: Path, without_permission: WithoutPermission
+) -> None:
+    with without_permission(days / "out"), pytest.raises(StorageError, match="permission"):
+        survey(["out/refunds_*"])
 
 
 def test_a_wildcard_that_stands_for_more_than_the_value_is_refused(days: Path) -> None:

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import AbstractContextManager, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,64 @@ def test_a_file_that_batten_did_not_make_is_refused_and_nothing_is_made(tmp_path
     assert done.returncode == 5
     assert output.read_text() == "by hand\n"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [output.name]
+
+
+def test_a_control_folder_that_may_not_be_read_is_called_so(
+    tmp_path: Path, without_permission: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    put_job(tmp_path, job_of("csv"))
+    run(tmp_path, "--param", "run_date=2026-04-24")
+    output = tmp_path / "out" / "refunds_2026-04-24.csv"
+    batten.diagnose(output)  # imports what it needs while it may
+    with without_permission(Path(f"{output}.batten")):
+        found = batten.diagnose(output)
+    assert (found.state, found.exit_code) == ("UNKNOWN", 5)
+    assert "permission is missing" in found.reason
+    assert found.next.startswith("make it readable for this user, then: batten diagnose ")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_lost_parts_of_a_file_are_lost_parts(kind: str, tmp_path: Path) -> None:
+    put_job(tmp_path, job_of(kind))
+    arguments = ("--param", "run_date=2026-04-24")
+    run(tmp_path, *arguments)
+    output = tmp_path / "out" / f"refunds_2026-04-24.{kind}"
+    before = output.read_bytes()
+    shutil.rmtree(f"{output}.batten/parts")
+    assert batten.diagnose(output).state == "INCONSISTENT"
+    assert batten.diagnose(output).next.startswith("batten recover --recompute-missing ")
+    with chdir(tmp_path), redirect_stdout(io.StringIO()):
+        main(["recover", "--recompute-missing", str(output)])
+    assert run(tmp_path, *arguments).returncode == 0
+    assert (output.read_bytes(), batten.diagnose(output).state) == (before, "COMPLETE")
+
+
+def test_a_file_that_nothing_tells_of_is_not_battens(tmp_path: Path) -> None:
+    (tmp_path / "refunds.csv").write_text("by hand")
+    found = batten.diagnose(tmp_path / "refunds.csv")
+    assert (found.state, found.exit_code) == ("UNKNOWN", 5)
+    assert found.reason.endswith("and there is no refunds.csv.batten")
+
+
+@pytest.mark.parametrize("is_dangling", [True, False])
+def test_no_run_is_advised_where_it_would_refuse_a_link(is_dangling: bool, tmp_path: Path) -> None:
+    put_job(tmp_path, job_of("csv"))
+    arguments = ("--param", "run_date=2026-04-24")
+    run(tmp_path, *arguments)
+    output = tmp_path / "out" / "refunds_2026-04-24.csv"
+    copy = output.rename(tmp_path / "copy.csv")
+    output.symlink_to(tmp_path / "nowhere" if is_dangling else copy)
+    if not is_dangling:
+        assert batten.diagnose(output).state == "COMPLETE"
+        Path(f"{output}.batten/COMPLETE").unlink()
+    found = batten.diagnose(output)
+    assert (found.state, found.exit_code) == ("UNKNOWN", 5)
+    assert "a symbolic link, which the file would replace" in found.reason
+    assert found.next.startswith(f"remove the link {output}")
+    assert run(tmp_path, *arguments).returncode == 5
+    output.unlink()
+    assert run(tmp_path, *arguments).returncode == 0
+    assert output.read_bytes() == copy.read_bytes()
 
 
 def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:

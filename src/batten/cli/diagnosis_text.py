@@ -37,7 +37,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
     if diagnosis.items.source:
         yield from list_contents(diagnosis)
-    if diagnosis.state not in (State.NEW, State.COMPLETE):
+    is_told = diagnosis.state is State.COMPLETE and diagnosis.items.source
+    if diagnosis.state is not State.NEW and not is_told:
         yield labelled("readers", f"see {diagnosis.readers}")
     yield from _list_inputs(diagnosis.inputs)
     for given in diagnosis.destinations:

@@ -109,9 +109,10 @@ def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding
     control, output = storage.find(layout.control), storage.find(layout.output)
     for entry in (control,) if layout.is_inside else (control, output):
         if entry is not None and not entry.is_folder:
-            finding = Finding(
-                code=Code.NOT_A_FOLDER, path=entry.name, evidence="a file, where a folder should be"
-            )
+            evidence = "a file, where a folder should be"
+            if control is None:
+                evidence = f"a file, not a folder of parts, and there is no {layout.control}"
+            finding = Finding(code=Code.NOT_A_FOLDER, path=entry.name, evidence=evidence)
             return Ground.FOREIGN, [finding]
     if control is not None:
         return Ground.OURS, []

@@ -14,7 +14,13 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.runs import list_runs, read_run
 from batten.errors import StorageError
 from batten.inspect.changed_tables import list_changes
-from batten.inspect.made_files import list_held, list_tables, tell_file_risk, tell_unmade
+from batten.inspect.made_files import (
+    find_linked_file,
+    list_held,
+    list_tables,
+    tell_file_risk,
+    tell_unmade,
+)
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
     Outlook,
@@ -144,8 +150,15 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     observation = observe_output(place.storage, place.layout)
     is_unclaimed = observation.ground in _UNCLAIMED and observation.failure is None
     if is_unclaimed and (linked := find_linked_folder(place)):
-        return _describe_link(place, observation, linked)
+        evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
+        found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
+        return replace(
+            found, next=f"name that folder: {shlex.join(('batten', 'diagnose', linked))}"
+        )
     found = describe(place, observation, judge(observation), now_seconds=time.time())
+    if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
+        evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
+        return _describe_link(place, observation, Code.LINKED_FILE, evidence)
     if found.state in _MADE:
         changes = tuple(list_changes(place.storage, observation, is_brief=is_brief))
         found = replace(found, hints=(*found.hints, *changes))
@@ -154,13 +167,11 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     return found
 
 
-def _describe_link(place: Place, observation: Observation, linked: str) -> Diagnosis:
-    """A run refuses it, so it is not called new."""
-    evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
-    finding = Finding(code=Code.LINKED_FOLDER, path=place.layout.output, evidence=evidence)
+def _describe_link(place: Place, observation: Observation, code: Code, evidence: str) -> Diagnosis:
+    """A run refuses it, so no run is advised."""
+    finding = Finding(code=code, path=place.layout.output, evidence=evidence)
     seen = replace(observation, ground=Ground.FOREIGN, findings=(finding,))
-    found = describe(place, seen, judge(seen), now_seconds=time.time())
-    return replace(found, next=f"name that folder: {shlex.join(('batten', 'diagnose', linked))}")
+    return describe(place, seen, judge(seen), now_seconds=time.time())
 
 
 def describe(
@@ -239,7 +250,7 @@ def _tell_readers(place: Place, observation: Observation, judgement: Judgement) 
     try:
         output = place.storage.find(observation.layout.output)
     except StorageError as error:
-        return f"it can't be looked at: {error.what}"
+        return f"what this user may not: {error.what.rstrip('.')}"
     if output is None:
         return "nothing: it is not there"
     if not output.is_folder:
@@ -329,7 +340,16 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
                 return place.recover_command()
             return f"{place.show(blocking.path)}: {blocking.advise(place.path)}"
         case State.UNKNOWN:
-            return f"look at {place.path} by hand"
+            return _look_by_hand(place, judgement.findings)
+
+
+def _look_by_hand(place: Place, findings: Iterable[Finding]) -> str:
+    codes = {finding.code for finding in findings}
+    if Code.UNREADABLE_PLACE in codes:
+        return f"make it readable for this user, then: {place.command('diagnose')}"
+    if Code.LINKED_FILE in codes:
+        return f"remove the link {place.path}, or have the job write where it leads; then run"
+    return f"look at {place.path} by hand"
 
 
 def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:

@@ -12,10 +12,13 @@ import stat
 import time
 from collections.abc import Sequence
 
+from batten.errors import StorageError
 from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.matching import list_files, match_paths
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
 from batten.inspect.survey import Survey
 from batten.model.accounting import Accounts
+from batten.model.counts import count_of
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.records import Holder
 from batten.model.run_keys import fill_in, list_runs_of
@@ -24,6 +27,7 @@ from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.writers import Writers, find_writers
 
+_PATHS_TOLD_MAX = 3
 _CLOCK_SECONDS = 2.0
 """Clocks of machines and filesystems that agree may differ by this much."""
 
@@ -100,7 +104,12 @@ def _look(layout: ForeignLayout, values: dict[str, str]) -> _Look:
     final, evidence, size = _look_at_final(path, layout.fresh_for_seconds)
     escaped = {name: glob.escape(value) for name, value in values.items()}
     pattern = fill_in(layout.staging, escaped) if layout.staging else ""
-    names = sorted(name for name in glob.glob(pattern) if name != path)
+    names: list[str] = []
+    try:
+        found = sorted(match_paths(pattern)) if pattern else []
+        names = [name for each in found for name in list_files(each) if name != path]
+    except StorageError as error:
+        final, evidence = Final.ODD, f"staging can't be looked at: {error.what.rstrip('.')}"
     staging = tuple(each for name in names if (each := _describe(name)) is not None)
     return _Look(
         path=path,
@@ -151,7 +160,10 @@ def _name_holder(writers: Writers) -> Holder | None:
 
 def _name_next(state: State, look: _Look, values: dict[str, str]) -> str:
     key = "".join(f" {name}={value}" for name, value in values.items())
-    orphans = shlex.join(orphan.path for orphan in look.staging)
+    count = len(look.staging)
+    orphans = shlex.join(orphan.path for orphan in look.staging[:_PATHS_TOLD_MAX])
+    if count > _PATHS_TOLD_MAX:
+        orphans = f"the {count_of(count, 'file')} in staging (--json lists them)"
     return {
         State.NEW: f"run the job for{key or ' this output'}",
         State.INTERRUPTED: f"move away {orphans}, then run the job for{key or ' this output'}",
@@ -181,7 +193,7 @@ def _name_risk(state: State, look: _Look) -> str:
 def _name_reason(state: State, look: _Look) -> str:
     count = len(look.staging)
     noun = "file lies" if count == 1 else "files lie"
-    lies = f"{count} {noun} in staging, and no process writes to it"
+    lies = f"{count:,} {noun} in staging, and no process writes to it"
     if state is State.RUNNING:
         pids = ", ".join(map(str, look.writers.pids))
         return f"process {pids} has a file of this run open for writing"
@@ -195,17 +207,19 @@ def _list_hints(state: State, look: _Look) -> list[str]:
     if state is State.NEW:
         hints.append("a run that has not begun to write can't be told from none: see the scheduler")
     if look.writers.hidden:
-        hints.append(f"{look.writers.hidden} processes of other users could not be asked")
+        hidden = count_of(look.writers.hidden, "process", "processes")
+        hints.append(f"{hidden} of other users could not be asked")
     if state in (State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
         hints.append("that the file is whole is the job's word; batten did not write it")
     return [hint for hint in hints if hint]
 
 
 def _tell_readers(look: _Look) -> str:
-    return {
-        Final.ABSENT: "nothing: it is not there",
-        Final.ODD: look.evidence,
-    }.get(look.final, f"a file of {show_bytes(look.size)}; {look.evidence}")
+    if look.final is Final.ABSENT:
+        return "nothing: it is not there"
+    if look.final is Final.ODD:
+        return f"something odd: {look.evidence}"
+    return f"a file of {show_bytes(look.size)}; {look.evidence}"
 
 
 def _foresee(look: _Look) -> Outlook:

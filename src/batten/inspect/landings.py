@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -56,12 +56,26 @@ def describe_landing(
         next=_NEXT.get(verdict.state) or place.command("clean"),
         risky="deleting files that no job has worked on: a stream can't be read twice",
         readers=f"{count}, each whole",
-        hints=(),
+        hints=tuple(_tell_gaps(files)),
         inputs=(),
         again=NOTHING_TO_RUN,
         findings=(),
     )
 
+
+def _tell_gaps(files: Sequence[LandedFile]) -> Iterator[str]:
+    gaps = [
+        f"{before.last + 1} to {after.first - 1}"
+        for before, after in pairwise(files)
+        if after.first > before.last + 1
+    ]
+    if gaps:
+        more = f" and {len(gaps) - _GAPS_SHOWN} more" if len(gaps) > _GAPS_SHOWN else ""
+        told = ", ".join(gaps[:_GAPS_SHOWN]) + more
+        yield f"no file holds the offsets {told}: the stream skipped them, or a file is gone"
+
+
+_GAPS_SHOWN = 3
 
 _NEXT = {
     State.RUNNING: "leave it alone: it goes on landing",

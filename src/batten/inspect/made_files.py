@@ -3,6 +3,7 @@ such a file."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -52,6 +53,13 @@ def tell_file_risk(place: Place, observation: Observation) -> str:
     if own not in observation.placed:
         return "nothing"
     return f"deleting {place.control}: the next run would take {place.path} for a stranger's file"
+
+
+def find_linked_file(place: Place, observation: Observation) -> str:
+    """Where the output leads to, if it is a file and a link lies in its place; else empty."""
+    path = f"{place.storage.place}/{place.layout.output}"
+    is_file = find_own_file(observation.layout, observation.config) is not None
+    return os.path.realpath(path) if is_file and os.path.islink(path) else ""
 
 
 def _is_in_place(observation: Observation, delivery: Delivery) -> bool:

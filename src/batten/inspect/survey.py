@@ -3,7 +3,6 @@ Reads only, and takes no lock."""
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.inspect.diagnose import Diagnosis, diagnose_place
+from batten.inspect.matching import match_paths
 from batten.inspect.place import locate_output
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.run_keys import as_wildcards, is_pattern, list_expected
@@ -65,7 +65,8 @@ class Survey:
 def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
     """Diagnose all that the patterns find, and all that is expected (`run_date=FIRST..LAST`).
 
-    Raises `UsageError` where it is not clear what is expected, or nothing is found."""
+    Raises `UsageError` where it is not clear what is expected, or nothing is found, and
+    `StorageError` where it can't be known what is there."""
     paths: set[str] = set()
     for pattern in patterns:
         found, expected = _find_outputs(pattern), list_expected(pattern, expectations)
@@ -110,7 +111,7 @@ def _find_outputs(pattern: str) -> set[str]:
     if not is_pattern(pattern) or os.path.lexists(pattern):
         return {_name_output(pattern)}
     wild = as_wildcards(pattern.rstrip("/"))
-    found = [*glob.iglob(wild), *glob.iglob(wild + CONTROL_SUFFIX)]
+    found = [*match_paths(wild), *match_paths(wild + CONTROL_SUFFIX)]
     return {_name_output(path) for path in found}
 
 

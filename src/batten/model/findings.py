@@ -29,6 +29,7 @@ class Code(Enum):
 
     NOT_A_FOLDER = "not-a-folder"
     LINKED_FOLDER = "linked-folder"
+    LINKED_FILE = "linked-file"
     NOT_BATTENS = "not-battens"
     UNREADABLE_PLACE = "unreadable-place"
     NEWER_FORMAT = "newer-format"
@@ -87,6 +88,9 @@ _RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-
 MEANINGS: dict[Code, Meaning] = {
     Code.NOT_A_FOLDER: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
     Code.LINKED_FOLDER: Meaning(Severity.UNKNOWN, "name the folder that the link leads to"),
+    Code.LINKED_FILE: Meaning(
+        Severity.UNKNOWN, "remove the link, or have the job write where it leads"
+    ),
     Code.NOT_BATTENS: Meaning(Severity.UNKNOWN, "look by hand; name another output"),
     Code.UNREADABLE_PLACE: Meaning(
         Severity.UNKNOWN, "make it readable for this user, then ask again"

@@ -14,6 +14,7 @@ _FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _WILD = re.compile(r"[*?\[]")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _VALUES_MAX = 100_000
+_DIGITS_MAX = 18
 
 
 def find_fields(pattern: str) -> list[str]:
@@ -94,18 +95,25 @@ def _parse_expectation(text: str) -> tuple[str, list[str]]:
 def _expand(piece: str, text: str) -> Iterable[str]:
     first, dots, last = piece.partition("..")
     if not dots:
+        if _DAY.fullmatch(piece):
+            _read_day(piece, text)
         return [piece]
-    if first.isdecimal() and last.isdecimal():
+    if first.isdecimal() and last.isdecimal() and len(last) <= _DIGITS_MAX:
         width = len(first) if first.startswith("0") else 1
-        numbers = range(int(first), int(last) + 1)
-        if 0 < len(numbers) <= _VALUES_MAX:
-            return [f"{number:0{width}}" for number in numbers]
-        raise _bad_expectation(text)
-    begin, end = _read_day(first, text), _read_day(last, text)
-    days = (end - begin).days + 1
-    if not 0 < days <= _VALUES_MAX:
-        raise _bad_expectation(text)
-    return [(begin + timedelta(days=day)).isoformat() for day in range(days)]
+        begin, end = int(first), int(last)
+        _refuse_count(end - begin + 1, text)
+        return [f"{number:0{width}}" for number in range(begin, end + 1)]
+    day, last_day = _read_day(first, text), _read_day(last, text)
+    days = (last_day - day).days + 1
+    _refuse_count(days, text)
+    return [(day + timedelta(days=number)).isoformat() for number in range(days)]
+
+
+def _refuse_count(count: int, text: str) -> None:
+    if count <= 0:
+        raise _bad_expectation(text, "ends before it begins")
+    if count > _VALUES_MAX:
+        raise _bad_expectation(text, f"names {count:,} values; {_VALUES_MAX:,} are the most")
 
 
 def _read_day(day: str, text: str) -> date:
