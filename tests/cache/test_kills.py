@@ -81,6 +81,7 @@ def _experiment(kinds: frozenset[Kind] = CHANGING) -> Experiment:
         check=_check_done,
         check_always=_check_sound,
         kinds=kinds,
+        is_forked=True,
     )
 
 

@@ -81,6 +81,7 @@ class Subject:
             check_always=partial(self.check_trail, codes=other_codes | {self.done_code}),
             done_codes=frozenset({self.done_code}),
             kinds=kinds,
+            is_forked=True,
         )
 
     def check_trail(self, folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:

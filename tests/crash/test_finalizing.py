@@ -194,6 +194,7 @@ def test_killed_around_any_call(tmp_path: Path, sample: int | None, seeded: rand
             folders=lambda folder: [folder / "final", folder / "final.batten"],
             check=check,
             check_always=check_always,
+            is_forked=True,
         ),
         tmp_path / "sweep",
         faults=[KillBefore, KillAfter, TearWrite],

@@ -55,6 +55,7 @@ def experiment(items: int, seconds: float, batch: int, repeated_max: int) -> Exp
         command=lambda folder: [batten, "run", "job.py", "--jobs", str(JOBS), "--quiet"],
         folders=lambda folder: [folder / name for name in ("features", "features.batten", "calls")],
         check=check_calls,
+        is_forked=True,
     )
 
 

@@ -16,11 +16,11 @@ import pytest
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, Meanwhile, TearWrite, Victims
 from batten.crashlab.laboratory import (
     Traced,
-    TracingError,
     find_tracing_obstacle,
     is_tracing_possible,
     run_traced,
 )
+from batten.crashlab.starting import TracingError
 from batten.crashlab.system_calls import ALL, Kind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))

@@ -58,7 +58,7 @@ FRAGILE = """
 """
 
 
-def experiment(command: list[str]) -> Experiment:
+def experiment(command: list[str], *, is_forked: bool = False) -> Experiment:
     def prepare(folder: Path) -> None:
         (folder / "out").mkdir()
 
@@ -71,6 +71,7 @@ def experiment(command: list[str]) -> Experiment:
         command=lambda folder: command,
         folders=lambda folder: [folder / "out"],
         check=check,
+        is_forked=is_forked,
     )
 
 
@@ -83,8 +84,14 @@ def test_a_program_that_is_safe_passes(script: MakeScript, tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["undisturbed"]
 
 
-def test_a_program_that_writes_in_place_is_found(script: MakeScript, tmp_path: Path) -> None:
-    subject = experiment(script(IN_PLACE))
+@pytest.mark.parametrize("is_forked", [False, True])
+def test_a_program_that_writes_in_place_is_found(
+    script: MakeScript, is_forked: bool, tmp_path: Path
+) -> None:
+    python, *options, path = script(IN_PLACE)
+    subject = experiment(
+        [python, path] if is_forked else [python, *options, path], is_forked=is_forked
+    )
     report = sweep(subject, tmp_path / "sweep", faults=KILLS, seed=1)
 
     found = {failure.faults for failure in report.failures}

@@ -234,6 +234,7 @@ def test_disturbed_at_any_call(
         folders=lambda folder: [folder / "landed", folder / "landed.batten"],
         check=check_done,
         check_always=check_always,
+        is_forked=True,
     )
     report = sweep(
         experiment, tmp_path / "sweep", faults=faults, sample=sample, seed=seeded.getrandbits(32)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ import pytest
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
+from batten.crashlab.starting import Template
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import ALL, Kind
 from batten.inspect.survey import survey
 from batten.inspect.verify import verify
 
@@ -334,6 +336,42 @@ def prepare_quick(folder: Path) -> None:
     (folder / "job.py").write_text(QUICK)
 
 
+ITS_OWN = r"\.[^/]*-[0-9]+-[0-9a-z]+$|[0-9TZ]+-[0-9a-f]+(?=\.)"
+"""What differs between the files of two runs: the names of what is throwaway, and of the run."""
+
+
+def quick_run(folder: Path) -> list[str]:
+    return [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet", "--json"]
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path) -> None:
+    """The sweep forks it, which must not change what it does."""
+    seen = []
+    with Template(
+        ["batten.engine.tables", "batten.engine.applying", "pyarrow.csv"], None
+    ) as forking:
+        for folder, template in ((tmp_path / "forked", forking), (tmp_path / "executed", None)):
+            folder.mkdir()
+            prepare_quick(folder)
+            run = run_traced(
+                quick_run(folder),
+                folders=[folder / "out"],
+                kinds=ALL,
+                working_folder=folder,
+                template=template,
+            )
+            assert run.returncode == 0, run.stderr
+            seen.append(
+                [
+                    (call.name, re.sub(ITS_OWN, "", os.path.relpath(call.path, folder)))
+                    for call in run.calls
+                ]
+            )
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 100
+
+
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 @pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
 @pytest.mark.parametrize(("faults", "codes"), [(KILLS, {0}), (FAILURES, {0, 7})])
@@ -346,12 +384,11 @@ def test_disturbed_at_any_call(
 ) -> None:
     experiment = Experiment(
         prepare=prepare_quick,
-        command=lambda folder: [
-            *(str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet", "--json")
-        ],
+        command=quick_run,
         folders=lambda folder: [folder / "out"],
         check=check_done,
         check_always=partial(check_always, codes=frozenset(codes)),
+        is_forked=True,
     )
     report = sweep(
         experiment,

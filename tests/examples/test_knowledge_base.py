@@ -208,6 +208,7 @@ def test_ingest_is_killed(
         folders=folders,
         check=check_ingested,
         check_always=check_any,
+        is_forked=True,
     )
     sweep_kills(experiment, tmp_path, sample, seeded, is_twice=is_twice)
 
@@ -229,6 +230,7 @@ def test_the_disk_is_full(sample: int | None, tmp_path: Path, seeded: random.Ran
         folders=folders,
         check=check_ingested,
         check_always=check_full,
+        is_forked=True,
     )
     full = partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE)
     seed = seeded.getrandbits(32)
@@ -268,6 +270,7 @@ def test_remove_is_killed(
         check=check_removed,
         check_always=check_any_removal,
         done_codes=frozenset({0, EXIT_USAGE}),
+        is_forked=True,
     )
     sweep_kills(experiment, tmp_path, sample, seeded, is_twice=is_twice)
 

@@ -85,6 +85,7 @@ def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
         folders=lambda folder: [folder / "rows.csv", folder / "rows.csv.batten", folder / "far"],
         check=check_done,
         check_always=partial(check_always, codes=other_codes | {0}),
+        is_forked=True,
     )
 
 

@@ -109,6 +109,7 @@ class Subject:
             ],
             check=self.check,
             check_always=self.check_always,
+            is_forked=True,
         )
 
 

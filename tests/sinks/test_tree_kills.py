@@ -87,6 +87,7 @@ def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
         check=check_done,
         check_always=partial(check_always, codes=done | other_codes),
         done_codes=done,
+        is_forked=True,
     )
 
 

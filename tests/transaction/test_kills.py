@@ -154,6 +154,7 @@ def experiment(kind: str) -> Experiment:
         folders=lambda folder: [folder / "notes", folder / "notes.batten"],
         check=partial(check_done, kind),
         check_always=partial(check_whole, kind),
+        is_forked=True,
     )
 
 

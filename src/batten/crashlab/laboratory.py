@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -37,17 +36,13 @@ from pathlib import Path
 from batten.crashlab import exchange
 from batten.crashlab.exchange import Report, Request
 from batten.crashlab.faults import Fault
+from batten.crashlab.programs import find_program
 from batten.crashlab.ptrace import find_platform_obstacle
+from batten.crashlab.starting import Template, TracingError, execute_tracer
 from batten.crashlab.system_calls import CHANGING, Call, Kind
-from batten.errors import BattenError
 from batten.model.value_class import value_class
 
-_TRACER = "batten.crashlab.tracer"
 _GRACE_SECONDS = 10.0
-
-
-class TracingError(BattenError):
-    """Nothing could be traced, so nothing is known about the command."""
 
 
 @value_class
@@ -92,14 +87,20 @@ def run_traced(
     environment: Mapping[str, str] | None = None,
     working_folder: Path | None = None,
     timeout_seconds: float = 60.0,
+    template: Template | None = None,
 ) -> Traced:
     """Run the command to the end of its whole tree; see the module.
 
+    With a template the command must be one of this Python, and has the template's environment.
     Raises `TracingError` where tracing is not possible or the command cannot be started.
     """
     obstacle = find_platform_obstacle()
     if obstacle is not None:
         raise TracingError(f"Tracing {obstacle}.")
+    if template is not None and find_program(command) is None:
+        raise TracingError(f"{command[0]} is no program of this Python, and can't be forked.")
+    if template is not None:
+        environment = template.environment
     request = Request(
         laboratory=os.getpid(),
         command=tuple(command),
@@ -112,7 +113,7 @@ def run_traced(
     )
     with tempfile.TemporaryDirectory(prefix="crashlab-") as name:
         folder = Path(name)
-        report = _trace(request, folder)
+        report = _trace(request, folder, template)
         if report.obstacle is not None or report.returncode is None:
             raise TracingError(f"Nothing was traced: {report.obstacle}.")
         meanwhile = None
@@ -135,26 +136,10 @@ def run_traced(
         )
 
 
-def _trace(request: Request, folder: Path) -> Report:
+def _trace(request: Request, folder: Path, template: Template | None) -> Report:
     (folder / exchange.REQUEST).write_bytes(pickle.dumps(request))
-    # -P: the current folder must not shadow what the tracer imports.
-    command = [sys.executable, "-P", "-m", _TRACER, str(folder)]
-    try:
-        process = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=request.timeout_seconds + _GRACE_SECONDS,
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TracingError("The tracer did not end, and was killed with all it traced.") from error
-    if process.returncode != 0:
-        raise TracingError(
-            f"The tracer failed with status {process.returncode}.",
-            safe=process.stderr.decode(errors="replace"),
-        )
+    trace = execute_tracer if template is None else template.trace
+    trace(folder, request.timeout_seconds + _GRACE_SECONDS)
     report: Report = pickle.loads((folder / exchange.REPORT).read_bytes())
     return report
 

@@ -1,8 +1,9 @@
 """The tracing process: starts a command, watches its whole tree, and carries out one fault.
 
 It is a process of its own, since waiting for traced processes means waiting for any child, and
-since the kernel kills the whole tree when it dies. `laboratory.run_traced` starts it as
-`python -m batten.crashlab.tracer FOLDER` and exchanges a `Request` and a `Report` through files.
+since the kernel kills the whole tree when it dies. It is started as
+`python -m batten.crashlab.tracer FOLDER`, or forked by a `template`; it exchanges a `Request` and a
+`Report` with the laboratory through files.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from batten.crashlab.faults import (
     TearWrite,
     Victims,
 )
+from batten.crashlab.programs import ProgramBegins, find_program
 from batten.crashlab.ptrace import Registers, Stop, libc
 from batten.crashlab.seccomp import build_filter, install_filter
 from batten.crashlab.system_calls import TABLE, Call, SystemCall, classify
@@ -44,6 +46,8 @@ from batten.model.value_class import value_class
 
 _PR_SET_PDEATHSIG = 1
 _ANY_CHILD = -1
+_DESCRIPTORS = 1 << 20
+"""More than a process can have."""
 _WAIT_FOR_THREADS_TOO = 0x40000000
 
 
@@ -60,9 +64,10 @@ class _Pending:
 class Tracer:
     """Follows one command to the end of its last process."""
 
-    def __init__(self, request: Request, folder: Path) -> None:
+    def __init__(self, request: Request, folder: Path, *, is_forking: bool) -> None:
         self._request = request
         self._folder = folder
+        self._is_forking = is_forking
         self._report = Report()
         self._processes: dict[int, int] = {}  # each live thread's process
         self._ordinals: dict[int, int] = {}
@@ -74,7 +79,8 @@ class Tracer:
         self._is_ending = False
 
     def run(self) -> Report:
-        """Run the command to the end of its last process."""
+        """Run the command to the end of its last process. Raises `ProgramBegins` in processes that
+        are programs, where those of this Python are forked."""
         os.chdir(self._request.working_folder)
         self._start()
         return self._report
@@ -104,18 +110,24 @@ class Tracer:
         try:
             os.read(gate, 1)
             install_filter(program)
-            self._execute(self._request.command, OUTPUT, ERRORS)
-        except OSError as error:
+            self._become(self._request.command, OUTPUT, ERRORS)
+        except Exception as error:  # noqa: BLE001 - told, and the last of this process
             os.write(complainer, f"cannot start {self._request.command[0]}: {error}".encode())
-        finally:
             os._exit(127)
 
-    def _execute(self, command: tuple[str, ...], output: str, errors: str) -> None:
-        """Become the command, in a session of its own. Returns never; raises `OSError`."""
+    def _become(self, command: tuple[str, ...], output: str, errors: str) -> NoReturn:
+        """Be the command, in a session of its own. Raises `OSError` or `ProgramBegins`."""
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(self._folder / output, os.O_WRONLY | os.O_CREAT), 1)
         os.dup2(os.open(self._folder / errors, os.O_WRONLY | os.O_CREAT), 2)
+        program = find_program(command) if self._is_forking else None
+        if program is not None:
+            # What executing would undo of what this module has done; signals that Python ignores
+            # are what they would be.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            os.closerange(3, _DESCRIPTORS)
+            raise ProgramBegins(program)
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(ignored_by_python, signal.SIG_DFL)
         os.execvpe(command[0], command, self._request.environment)
@@ -264,8 +276,8 @@ class Tracer:
         if self._meanwhile == 0:
             try:
                 die_with_parent(tracer)
-                self._execute(command, MEANWHILE_OUTPUT, MEANWHILE_ERRORS)
-            finally:
+                self._become(command, MEANWHILE_OUTPUT, MEANWHILE_ERRORS)
+            except Exception:  # noqa: BLE001 - told by the status, and the last of this process
                 os._exit(127)
 
     def _release(self) -> None:
@@ -301,12 +313,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def trace(folder: Path, *, parent: int | None = None) -> None:
+    """Carry out the request in the folder, and die with `parent`, or with the laboratory. Raises
+    `ProgramBegins`, with a parent, in processes that are programs."""
     request: Request = pickle.loads((folder / REQUEST).read_bytes())
-    die_with_parent(request.laboratory)
-    (folder / REPORT).write_bytes(pickle.dumps(Tracer(request, folder).run()))
+    die_with_parent(request.laboratory if parent is None else parent)
+    report = Tracer(request, folder, is_forking=parent is not None).run()
+    (folder / REPORT).write_bytes(pickle.dumps(report))
 
 
 if __name__ == "__main__":
-    main()
+    trace(Path(sys.argv[1]))
