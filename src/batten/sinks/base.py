@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from batten.errors import InconsistentError
 from batten.model.names import Layout
@@ -56,6 +56,16 @@ class RejectedError(Exception):
         super().__init__(str(error))
         self.error = error
         self.is_outdated = is_outdated
+
+
+@value_class
+class BatchSink:
+    """What sinks have in common that take batches, of any number of rows. `dataset` names these at
+    the destination; empty, it is the name of the output."""
+
+    dataset: str = ""
+    is_whole: ClassVar[bool] = False
+    takes_items: ClassVar[bool] = False
 
 
 def other_content(target: str, token: Token) -> InconsistentError:

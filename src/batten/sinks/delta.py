@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged
+from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.located import locate_file
@@ -54,14 +54,11 @@ _FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identit
 
 
 @value_class
-class DeltaSink:
+class DeltaSink(BatchSink):
     """The table in the folder `path`."""
 
     path: Path
-    dataset: str = ""
     kind: ClassVar[str] = "delta"
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:
         return replace(self, path=Path(fill(str(self.path))), dataset=fill(self.dataset))

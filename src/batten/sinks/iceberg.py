@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from batten.errors import BattenError, InconsistentError, RefusedError, StorageError, UsageError
+from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged
+from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.columns import encode_as, name_file, refuse_columns
+from batten.sinks.failures import refused, unreached
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
 from batten.storage.local import LocalStorage
@@ -38,17 +39,14 @@ _RETRIES = "commit.retry.num-retries"
 
 
 @value_class
-class IcebergSink:
+class IcebergSink(BatchSink):
     """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
     `properties` describe."""
 
     table: str
     catalog: str
     properties: Mapping[str, str] = field(default_factory=dict)
-    dataset: str = ""
     kind: ClassVar[str] = "iceberg"
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> IcebergSink:
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
@@ -226,18 +224,10 @@ class IcebergDestination:
                 next="Run the same command again, which says what is lacking.",
             ) from error
         except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
-            raise StorageError(
-                f"{action} {self._target} failed: {_first_line(error)}.",
-                safe="Nothing of this batch is there, or all of it: the next run asks. Every batch "
-                "is kept in the ledger.",
-                next="When the catalogue answers again, run the same command again.",
-            ) from error
+            remedy = "Wait until the catalogue answers again"
+            raise unreached(action, self._target, error, remedy=remedy) from error
         except _list_errors() as error:
-            raise RefusedError(
-                f"{action} {self._target} failed: {_first_line(error)}.",
-                safe="Nothing of this batch is there; every batch is kept in the ledger.",
-                next="Correct the table, or write to another one, then run the same command again.",
-            ) from error
+            raise refused(action, self._target, error) from error
 
 
 def _list_errors() -> tuple[type[Exception], ...]:
@@ -327,7 +317,3 @@ def _look_at(properties: Mapping[str, str], token: Token) -> Held:
     if found is None:
         return Held.ABSENT
     return Held.SAME if found == token.digest else Held.OTHER
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

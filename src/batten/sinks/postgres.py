@@ -16,20 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from batten.errors import RefusedError, StorageError, UsageError
+from batten.errors import RefusedError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged
+from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
+from batten.sinks.failures import refused, unreached
 from batten.sinks.optional import ensure_optional
-from batten.sinks.tables import (
-    TOKENS,
-    Claim,
-    compare_token,
-    publish_rows,
-    refuse_missing_columns,
-    table_gone,
-)
+from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
 from batten.sinks.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -50,7 +44,7 @@ _RENEW_TOKEN = (
 
 
 @value_class
-class PostgresSink:
+class PostgresSink(BatchSink):
     """`table` (`schema.table`) of the database that `address` names, a URI or a connection string;
     what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest
     that one step may take: connecting, a piece of a batch, a commit."""
@@ -58,11 +52,8 @@ class PostgresSink:
     address: str
     table: str
     key: tuple[str, ...] = ()
-    dataset: str = ""
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "postgres"
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> PostgresSink:
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
@@ -145,18 +136,17 @@ class PostgresDestination:
 
         if not tokens:
             return []
-        dataset = tokens[0].dataset
         found: dict[int | None, str] = {}
         with self._translated("Asking"), self.watched() as connection:
-            has_table = bool(self._list_columns(connection, self._table))
+            is_there = bool(self._list_columns(connection, self._table))
             if self._list_columns(connection, self._tokens):
                 query = sql.SQL(
                     "SELECT batch, digest FROM {} WHERE dataset = %s AND target = %s"
                 ).format(self._tokens)
-                found = dict(connection.execute(query, (dataset, self._sink.table)).fetchall())
-        if found and not has_table:
-            raise table_gone(self._target, dataset)
-        return [compare_token(token, found.get(token.batch)) for token in tokens]
+                found = dict(
+                    connection.execute(query, (tokens[0].dataset, self._sink.table)).fetchall()
+                )
+        return compare_tokens(self._target, tokens, found, is_there=is_there)
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
         """None: outcomes are kept beside every token."""
@@ -266,19 +256,11 @@ class PostgresDestination:
             yield
         except (psycopg.OperationalError, psycopg.InternalError) as error:
             self.close()
-            raise StorageError(
-                f"{action} {self._target} failed: {_first_line(error)}.",
-                safe="Nothing of this batch is there, or all of it: the next run asks. Every batch "
-                "is kept in the ledger.",
-                next="When the server answers again, run the same command again.",
-            ) from error
+            remedy = "Wait until the server answers again"
+            raise unreached(action, self._target, error, remedy=remedy) from error
         except psycopg.Error as error:
             self.close()
-            raise RefusedError(
-                f"{action} {self._target} failed: {_first_line(error)}.",
-                safe="Nothing of this batch is there; every batch is kept in the ledger.",
-                next="Correct the table, or write to another one, then run the same command again.",
-            ) from error
+            raise refused(action, self._target, error) from error
 
 
 class _PostgresTransaction:
@@ -383,7 +365,3 @@ def _names(names: Sequence[str]) -> sql.Composable:
     from psycopg import sql
 
     return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

@@ -13,18 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.errors import RefusedError, StorageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged
-from batten.sinks.tables import (
-    TOKENS,
-    Claim,
-    compare_token,
-    publish_rows,
-    refuse_missing_columns,
-    table_gone,
-)
+from batten.sinks.base import BatchSink, Ground, Staged
+from batten.sinks.failures import refused, unreached
+from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
 from batten.storage.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -34,18 +27,15 @@ _PLAIN = (int, float, str, bytes, bool, type(None))
 
 
 @value_class
-class SqliteSink:
+class SqliteSink(BatchSink):
     """`table` in the database file at `path`. With `key`, a row takes the place of one with the
     same values in those columns; without it rows are only added."""
 
     path: Path
     table: str
     key: tuple[str, ...] = ()
-    dataset: str = ""
     timeout_seconds: float = 30.0
     kind: ClassVar[str] = "sqlite"
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = False
 
     def fill(self, fill: Callable[[str], str]) -> SqliteSink:
         return replace(
@@ -94,7 +84,6 @@ class SqliteDestination:
     def lookup(self, tokens: Sequence[Token]) -> list[Held]:
         if not os.path.exists(self._sink.path) or not tokens:
             return [Held.ABSENT for _ in tokens]
-        dataset = tokens[0].dataset
         with self._translated("Asking"):
             connection = self._connect()
             if not self._has_table(TOKENS):
@@ -102,12 +91,11 @@ class SqliteDestination:
             found = dict(
                 connection.execute(
                     f"SELECT batch, digest FROM {TOKENS} WHERE dataset = ? AND target = ?",
-                    (dataset, self._sink.table),
+                    (tokens[0].dataset, self._sink.table),
                 ).fetchall()
             )
-        if found and not self._find_columns():
-            raise table_gone(self._target, dataset)
-        return [compare_token(token, found.get(token.batch)) for token in tokens]
+        is_there = bool(self._find_columns())
+        return compare_tokens(self._target, tokens, found, is_there=is_there)
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
         """None: outcomes are kept beside every token."""
@@ -159,19 +147,13 @@ class SqliteDestination:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"{action} {self._target} failed: {error}.",
-                safe="Whether this step happened is looked up by the next run; every batch is kept "
-                "in the ledger.",
-                next="Remove the cause (another program that holds it, a full disk, a missing "
-                "permission), then run the same command again.",
-            ) from error
+            remedy = (
+                "Remove the cause (another program that holds it, a full disk, a missing "
+                "permission)"
+            )
+            raise unreached(action, self._target, error, remedy=remedy) from error
         except (sqlite3.Error, OverflowError) as error:
-            raise RefusedError(
-                f"{action} {self._target} failed: {error}.",
-                safe="Nothing of this batch is there; every batch is kept in the ledger.",
-                next="Correct the table, or write to another one, then run the same command again.",
-            ) from error
+            raise refused(action, self._target, error) from error
 
 
 class _SqliteTransaction:

@@ -9,7 +9,7 @@ a client that is gone without a word while it sends rows would hold it, for hour
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from batten.errors import InconsistentError, RefusedError
@@ -46,21 +46,26 @@ class Transaction(Protocol):
         ...
 
 
-def compare_token(token: Token, digest: str | None) -> Held:
-    """How the token compares with the digest of the same batch in the database."""
+def compare_tokens(
+    target: str, tokens: Sequence[Token], found: Mapping[int | None, str], *, is_there: bool
+) -> list[Held]:
+    """How tokens compare with the digests that were found of a dataset's batches. Raises
+    `InconsistentError` where the table is not there, although its tokens are."""
+    if found and not is_there:
+        raise InconsistentError(
+            f"{target} is gone, and batches were published there.",
+            safe="Nothing was changed; every batch is kept in the ledger.",
+            next=f"Restore it; or have it made anew: delete the rows of dataset "
+            f"{tokens[0].dataset!r} from {TOKENS} and move the record in deliveries/ away, then "
+            "run again.",
+        )
+    return [_compare(token, found.get(token.batch)) for token in tokens]
+
+
+def _compare(token: Token, digest: str | None) -> Held:
     if digest is None:
         return Held.ABSENT
     return Held.SAME if digest == token.digest else Held.OTHER
-
-
-def table_gone(target: str, dataset: str) -> InconsistentError:
-    """For a table that is not there, although its tokens are."""
-    return InconsistentError(
-        f"{target} is gone, and batches were published there.",
-        safe="Nothing was changed; every batch is kept in the ledger.",
-        next=f"Restore it; or have it made anew: delete the rows of dataset {dataset!r} "
-        f"from {TOKENS} and move the record in deliveries/ away, then run again.",
-    )
 
 
 def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[str]) -> None:
