@@ -12,12 +12,11 @@ also be zeroes, block by block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Literal
 
-from batten.model.value_class import value_class
 from batten.storage.relative import folder_of
 
 Model = Literal["kill", "ordered", "weak"]
@@ -34,7 +33,7 @@ class File:
     is_synced: bool = False
 
 
-@value_class
+@dataclass(eq=False, kw_only=True)
 class Folder:
     """A folder; what lies in it is told by the names."""
 
@@ -55,6 +54,10 @@ class _Change:
     name: str
     node: Node | None
     folder: str
+
+    def to(self, node: Node | None) -> _Change:
+        """The same for another node."""
+        return type(self)(self.operation, self.name, node, self.folder)
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,7 @@ class VolatileTree:
             visible={name: nodes.get(node, node) for name, node in self.visible.items()},
             _durable={name: nodes.get(node, node) for name, node in self._durable.items()},
             _unsynced=[
-                replace(each, node=each.node and nodes.get(each.node, each.node))
-                for each in self._unsynced
+                each.to(each.node and nodes.get(each.node, each.node)) for each in self._unsynced
             ],
             _operations=self._operations,
             _last_certain=self._last_certain,
