@@ -59,7 +59,7 @@ class Template:
         with theirs:
             handle = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _TEMPLATE, str(os.getpid()), str(handle), *imports],
+                [sys.executable, "-m", _TEMPLATE, str(os.getpid()), str(handle)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -69,6 +69,7 @@ class Template:
                 cwd=os.path.dirname(sys.executable),
                 start_new_session=True,
             )
+        self._socket.send("\n".join(imports).encode())
 
     def __enter__(self) -> Self:
         return self

@@ -21,21 +21,22 @@ from pathlib import Path
 from batten.crashlab.programs import Program, ProgramBegins
 from batten.crashlab.tracer import die_with_parent, trace
 
+_IMPORTS_BYTES_MAX = 1 << 20
 _PATH_BYTES_MAX = 4096
 
 
 def main() -> None:
-    laboratory, handle, *imports = sys.argv[1:]
-    die_with_parent(int(laboratory))
-    for name in imports:
+    laboratory, handle = map(int, sys.argv[1:])
+    die_with_parent(laboratory)
+    requests = socket.socket(fileno=handle)
+    for name in requests.recv(_IMPORTS_BYTES_MAX).decode().splitlines():
         # What can't be imported by itself the programs import as they always do.
         with suppress(Exception):
             importlib.import_module(name)
-    _check_forkable(int(handle))
+    _check_forkable(handle)
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=int(handle)) as requests:
-        program = _serve(requests)
+    program = _serve(requests)
     if program is not None:
         program.run()
 
