@@ -1,7 +1,8 @@
 """A crash or a failure at each named step of every command that writes: what is left is understood,
 and the same command again ends as if nothing had been.
 
-The steps are asked for by environment variables, so this needs no tracing."""
+The steps are asked for by environment variables, so this needs no tracing. Where that is possible,
+the many runs are forked under a tracer that looks at nothing, which is faster."""
 
 from __future__ import annotations
 
@@ -11,16 +12,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.crashlab.imports import find_imports
+from batten.crashlab.laboratory import is_tracing_possible, run_traced
+from batten.crashlab.starting import Template
 from batten.storage.steps import STEPS
 
 if TYPE_CHECKING:
@@ -104,11 +109,34 @@ SCENARIOS = {
 }
 
 
+class Ended(Protocol):
+    """How a command ended."""
+
+    @property
+    def returncode(self) -> int: ...
+    @property
+    def stderr(self) -> str: ...
+
+
 def batten_in(
-    folder: Path, *arguments: str, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+    folder: Path,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    template: Template | None = None,
+) -> Ended:
+    command = [sys.executable, "-m", "batten", *arguments]
+    if template is not None:
+        return run_traced(
+            command,
+            folders=[],
+            kinds=frozenset(),
+            environment={**template.environment, **(environment or {})},
+            working_folder=folder,
+            timeout_seconds=120,
+            template=template,
+        )
     return subprocess.run(
-        [sys.executable, "-m", "batten", *arguments],
+        command,
         cwd=folder,
         env={**os.environ, **(environment or {})},
         capture_output=True,
@@ -120,6 +148,8 @@ def batten_in(
 
 class Bench:
     """One scenario: its state before, copied for each trial, and the steps of its command."""
+
+    template: Template | None = None
 
     def __init__(self, scenario: Scenario, subject: Subject, workspace: Path) -> None:
         self.scenario = scenario
@@ -142,17 +172,37 @@ class Bench:
         shutil.copytree(self._template, folder)
         return folder
 
+    @contextmanager
+    def forking(self, sample: int | None) -> Iterator[None]:
+        """Fork the runs where there are many. Modules of batten read the variables when they are
+        imported, so that each run does this anew."""
+        if sample == 1 or not is_tracing_possible():
+            yield
+            return
+        command = [sys.executable, "-m", "batten", *self.scenario.command]
+        names = find_imports(command, self._fill("imports"), None, 120)
+        imports = [name for name in names if name.split(".")[0] != "batten"]
+        with Template(imports, None) as self.template:
+            yield
+        self.template = None
+        shutil.rmtree(self._workspace / "imports")
+
     def try_one(self, variable: str, value: str, second: str | None = None) -> None:
         """Disturb it once, and the rerun at `second`; the next one must end well."""
         told = f"{variable}={value}" + (f", then {second}" if second else "")
         folder = self._fill(told)
         for at in filter(None, (value, second)):
-            ended = batten_in(folder, *self.scenario.command, environment={variable: at})
+            ended = batten_in(
+                folder,
+                *self.scenario.command,
+                environment={variable: at},
+                template=self.template,
+            )
             codes = {0, self.subject.done_code, EXIT_ENVIRONMENT, -9}
             assert ended.returncode in codes, (told, ended.returncode, ended.stderr)
             assert "Traceback" not in ended.stderr, (told, ended.stderr)
             self.subject.check_unharmed(folder, self._parts_before)
-        again = batten_in(folder, *self.scenario.command)
+        again = batten_in(folder, *self.scenario.command, template=self.template)
         assert again.returncode in (0, self.subject.done_code), (told, again.stderr)
         try:
             self.check_ended(folder)
@@ -163,7 +213,7 @@ class Bench:
     def check_ended(self, folder: Path) -> None:
         if self.scenario.command[0] == "recover":
             assert batten.diagnose(folder / "features").action in ("run", "nothing")
-            batten_in(folder, *RUN)
+            batten_in(folder, *RUN, template=self.template)
         self.subject.check_done(folder)
         if self.scenario.command[0] == "export":
             whole = pq.read_table(folder / EXPORTED)
@@ -204,9 +254,10 @@ def test_killed_at_a_step(
     bench_of: MakeBench, name: str, sample: int | None, seeded: random.Random
 ) -> None:
     bench = bench_of(name)
-    for number in choose(len(bench.steps), sample, seeded):
-        for moment in MOMENTS if sample is None else [seeded.choice(MOMENTS)]:
-            bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
+    with bench.forking(sample):
+        for number in choose(len(bench.steps), sample, seeded):
+            for moment in MOMENTS if sample is None else [seeded.choice(MOMENTS)]:
+                bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
@@ -215,8 +266,9 @@ def test_killed_at_a_step_and_again_in_the_rerun(
     bench_of: MakeBench, name: str, sample: int, seeded: random.Random
 ) -> None:
     bench = bench_of(name)
-    for number in choose(len(bench.steps), sample, seeded):
-        bench.try_one("BATTEN_CRASH_AT", f"{number}", str(seeded.randint(1, len(bench.steps))))
+    with bench.forking(sample):
+        for number in choose(len(bench.steps), sample, seeded):
+            bench.try_one("BATTEN_CRASH_AT", f"{number}", str(seeded.randint(1, len(bench.steps))))
 
 
 @pytest.mark.parametrize("sample", SIZES)
@@ -225,6 +277,7 @@ def test_a_step_fails(
     bench_of: MakeBench, name: str, sample: int | None, seeded: random.Random
 ) -> None:
     bench = bench_of(name)
-    for number in choose(len(bench.steps), sample, seeded):
-        for error in ERRORS if sample is None else [seeded.choice(ERRORS)]:
-            bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")
+    with bench.forking(sample):
+        for number in choose(len(bench.steps), sample, seeded):
+            for error in ERRORS if sample is None else [seeded.choice(ERRORS)]:
+                bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")

@@ -91,7 +91,8 @@ def run_traced(
 ) -> Traced:
     """Run the command to the end of its whole tree; see the module.
 
-    With a template the command must be one of this Python, and has the template's environment.
+    With a template the command must be one of this Python. Its environment is then the template's,
+    or another where the modules that are imported already need not know of that.
     Raises `TracingError` where tracing is not possible or the command cannot be started.
     """
     obstacle = find_platform_obstacle()
@@ -99,15 +100,15 @@ def run_traced(
         raise TracingError(f"Tracing {obstacle}.")
     if template is not None and find_program(command) is None:
         raise TracingError(f"{command[0]} is no program of this Python, and can't be forked.")
-    if template is not None:
-        environment = template.environment
+    if environment is None:
+        environment = os.environ if template is None else template.environment
     request = Request(
         laboratory=os.getpid(),
         command=tuple(command),
         folders=_spellings(folders),
         kinds=kinds,
         fault=fault,
-        environment=dict(os.environ if environment is None else environment),
+        environment=dict(environment),
         working_folder=os.path.abspath(working_folder or os.curdir),
         timeout_seconds=timeout_seconds,
     )

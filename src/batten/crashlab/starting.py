@@ -48,8 +48,9 @@ class Template:
     """A process that has imported modules, and forks a tracer for each request; the tracer forks
     the program instead of executing it. See `template`; `imports` may name what is no module.
 
-    The programs have the environment of the template. `trace` may be called from several threads;
-    the thread that makes a template must outlive it, and who leaves it kills all it started.
+    `environment` is its own, and that of the programs unless they get another. `trace` may be
+    called from several threads; the thread that makes a template must outlive it, and who leaves
+    it kills all it started.
     """
 
     def __init__(self, imports: Sequence[str], environment: Mapping[str, str] | None) -> None:

@@ -127,6 +127,8 @@ class Tracer:
             # are what they would be.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             os.closerange(3, _DESCRIPTORS)
+            os.environ.clear()
+            os.environ.update(self._request.environment)
             raise ProgramBegins(program)
         for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(ignored_by_python, signal.SIG_DFL)
