@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
+from batten.crashlab.relay import Relay
 from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
 from batten.engine.pipeline import Pipeline
@@ -115,6 +116,12 @@ def _sqlite(folder: Path) -> Lab:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     with Server(is_synced=False) as made:
+        yield made
+
+
+@pytest.fixture
+def relay(server: Server) -> Iterator[Relay]:
+    with Relay(server.port) as made:
         yield made
 
 

@@ -35,12 +35,6 @@ def name(number: int) -> dict[str, str]:
     return {"name": f"n{number}"}
 
 
-@pytest.fixture
-def relay(server: Server) -> Iterator[Relay]:
-    with Relay(server.port) as made:
-        yield made
-
-
 def job(lab: Lab, address: str, folder: str, table: str = "rows", **options: Any) -> Pipeline:
     made = batten.from_range(6).map(name, version="1").options(batch_size=2)
     written = made.write_postgres(address, table, dataset=folder, **options)

@@ -141,6 +141,7 @@ class Outputs:
         catalog: str | Mapping[str, str] = "default",
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
+        timeout_seconds: float = 60.0,
     ) -> Self:
         """Add the rows to the Iceberg table `namespace.name`, each batch in one commit, with its
         token as a property of the table. A table that is not there is made.
@@ -148,7 +149,7 @@ class Outputs:
         `catalog` names a catalogue that pyiceberg's configuration knows, or gives its properties:
         `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`, and `"name"` where that
         is not "default". All else as for `write_delta`; `ledger` is by default the name of the
-        table."""
+        table. `timeout_seconds`: the longest that an answer of the catalogue may take."""
         from batten.sinks.iceberg import IcebergSink
 
         given = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
@@ -156,6 +157,7 @@ class Outputs:
             table=table,
             catalog=given.pop("name", "default"),
             properties=given,
+            timeout_seconds=timeout_seconds,
             dataset=dataset,
         )
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))

@@ -24,6 +24,7 @@ from batten.sinks.columns import encode_as, name_file, refuse_columns
 from batten.sinks.failures import refused, unreached
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
+from batten.sinks.watchdog import Answer, await_answer
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
 from batten.storage.relative import folder_of
@@ -41,11 +42,12 @@ _RETRIES = "commit.retry.num-retries"
 @value_class
 class IcebergSink(BatchSink):
     """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
-    `properties` describe."""
+    `properties` describe. `timeout_seconds` is the longest that one of its answers may take."""
 
     table: str
     catalog: str
     properties: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 60.0
     kind: ClassVar[str] = "iceberg"
 
     def fill(self, fill: Callable[[str], str]) -> IcebergSink:
@@ -81,16 +83,12 @@ class IcebergDestination:
         self._schema_id: int | None = None
         self._catalog: Catalog | None = None
         with self._translated("Opening"):
-            self._catalog = _find_catalog(sink)
+            self._catalog = self._await(lambda: _find_catalog(sink))
 
     def prepare(self, schema: pa.Schema) -> None:
         with self._translated("Preparing"):
             converted = _convert(schema)
-            if self._catalog is None:
-                self._catalog = _open_catalog(self._sink)
-            namespace = self._sink.table.rpartition(".")[0]
-            self._catalog.create_namespace_if_not_exists(namespace)
-            self._catalog.create_table_if_not_exists(self._sink.table, converted)
+            self._catalog = self._await(lambda: self._make(converted))
             table = self._load()
             staging = self._staging(table)
             for entry in list(self._storage.list(staging)):
@@ -126,7 +124,7 @@ class IcebergDestination:
             self._check(table, staged.schema)
             location = self._put(table, lacking) if lacking.rows else None
             try:
-                self._commit(table, staged, location)
+                self._await(lambda: self._commit(table, staged, location))
             except CommitFailedException:
                 return Published.LOST_RACE
             except CommitStateUnknownException:
@@ -141,9 +139,22 @@ class IcebergDestination:
     def _load(self) -> Table:
         from pyiceberg.exceptions import NoSuchTableError
 
-        if self._catalog is None:
+        catalog = self._catalog
+        if catalog is None:
             raise NoSuchTableError(self._sink.table)
-        return self._catalog.load_table(self._sink.table)
+        return self._await(lambda: catalog.load_table(self._sink.table))
+
+    def _make(self, schema: Schema) -> Catalog:
+        """The catalogue, with namespace and table."""
+        catalog = self._catalog or _open_catalog(self._sink)
+        catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
+        catalog.create_table_if_not_exists(self._sink.table, schema)
+        return catalog
+
+    def _await(self, ask: Callable[[], Answer]) -> Answer:
+        """A commit that is given up may come yet, while the snapshot that it is made on is the
+        last: so not beside another one of the same batch."""
+        return await_answer(ask, self._sink.timeout_seconds)
 
     def _ask(self) -> Mapping[str, str]:
         """The properties of the table; none where it is not there."""
@@ -241,8 +252,11 @@ def _list_errors() -> tuple[type[Exception], ...]:
 
 def _find_catalog(sink: IcebergSink) -> Catalog | None:
     """The catalogue, or None where its database is not there, or has no tables of a catalogue."""
-    kind, _, path = sink.properties.get("uri", "").partition(":///")
-    if kind.startswith("sqlite") and path and not os.path.exists(path):
+    from sqlalchemy.engine import make_url
+
+    address = sink.properties.get("uri", "")
+    path = make_url(address).database if address.startswith("sqlite") else None
+    if path and not os.path.exists(path):
         return None
     found = _open_catalog(sink, init_catalog_tables="false")
     engine: Any = getattr(found, "engine", None)

@@ -1,4 +1,4 @@
-"""Cuts off a connection that hangs: a server that is stopped tells nobody so."""
+"""Ends the waiting for a server that hangs: one that is stopped tells nobody so."""
 
 from __future__ import annotations
 
@@ -6,8 +6,32 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+def await_answer(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
+    """What it gives or raises, where its connections are not ours to cut. Raises `TimeoutError`
+    when there is none by then: it is left alone in a thread, and may still happen, or never."""
+    future: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001  raised where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return future.result(timeout_seconds)
+    except TimeoutError as error:
+        if future.done():
+            raise
+        raise TimeoutError(f"no answer in {timeout_seconds:g} s") from error
 
 
 class Watchdog:
