@@ -100,6 +100,7 @@ def _sqlite(folder: Path) -> Lab:
     return Lab(
         kind="sqlite",
         folder=folder,
+        ask=ask,
         sink=SqliteSink(path=path, table="rows"),
         call=f'.write_sqlite("{path}", "rows", ledger="rows")',
         read=read,
