@@ -7,9 +7,11 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.system_calls import ALL, Kind
 from batten.inspect.survey import survey
 from batten.inspect.verify import verify
+from batten.model.records import Delivery, decode_record, encode_record
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -182,6 +185,25 @@ def test_diagnose_says_in_words_of_tables_what_is_made_and_what_is_not(tables: F
     assert shown["has"] == "out/report_1.csv: nothing of this dataset"
     assert shown["risky"].startswith("deleting out/report_1.csv.batten: ")
     assert read(tables.path) == REPORT
+
+
+def test_no_file_is_begun_for_which_there_is_no_room(tables: Folder) -> None:
+    assert tables.run("--quiet").code == 0
+    output = tables.path / "out/report_1.csv"
+    (name,) = (tables.path / "out/report_1.csv.batten/deliveries").iterdir()
+    # A file with a hole: as large as is said, and takes no room.
+    size = 2 * shutil.disk_usage(tables.path).free
+    os.truncate(output, size)
+    name.write_bytes(encode_record(replace(decode_record(Delivery, name.read_bytes()), size=size)))
+    dry = tables.run("--dry-run", "--fresh")
+    assert (dry.code, "  disk: refused; " in dry.err) == (7, True)
+    (tables.path / "calls").unlink()
+    refused = tables.run("--quiet", "--fresh")
+    assert refused.code == 7
+    assert "The disk has too little room" in refused.told[0]
+    assert "--skip-checks" in refused.told[2]
+    assert not (tables.path / "calls").exists()
+    assert batten.diagnose(output).state == "COMPLETE"
 
 
 def test_a_lost_file_is_made_again(tables: Folder) -> None:

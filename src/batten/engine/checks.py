@@ -7,10 +7,11 @@ A check reads only. What is certain is refused; what is only likely is told as a
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from batten.dataset.observe import Observation
+from batten.dataset.room import estimate_room
 from batten.dataset.runs import list_runs, read_run
 from batten.engine.context import Context, RunOptions
 from batten.engine.place import show_path
@@ -21,6 +22,7 @@ from batten.model.counts import count_of
 from batten.model.names import Layout
 from batten.model.sizes import estimate_bytes, show_bytes
 from batten.model.value_class import value_class
+from batten.sinks.file import FileSink
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
@@ -154,10 +156,18 @@ def _find_earlier_memory(storage: Storage, layout: Layout) -> int | None:
     return None
 
 
-def check_disk(context: Context, observation: Observation, accounts: Accounts) -> Check:
-    """Whether what is pending has room, judged by what those items take that are published."""
-    published = accounts.committed + accounts.filtered + accounts.quarantined
-    return _check_room(context, observation.parts.values(), published, accounts.pending)
+def check_disk(
+    context: Context, observation: Observation, accounts: Accounts, *, is_anew: bool = False
+) -> Check:
+    """Whether what is to be written has room, judged by what was written before. With `is_anew` all
+    is made beside what is there, less what an earlier try has made of it."""
+    if is_anew and context.options.limit is not None:
+        return _check_room(context, None)
+    needed = estimate_room(observation, accounts, _list_files(context), is_anew=is_anew)
+    if needed and is_anew:
+        begun = context.storage.list(context.layout.fresh.data)
+        needed = max(0, needed - sum(each.size for each in begun))
+    return _check_room(context, needed, accounts.pending)
 
 
 class RoomWatch:
@@ -179,24 +189,33 @@ class RoomWatch:
         found = [storage.find(layout.part(batch)) for batch in batches]
         sizes = [entry.size for entry in found if entry is not None]
         items = sum(self._plan.batch(batch).items for batch in batches)
-        room = _check_room(self._context, sizes, items, self._left.pending - items)
-        refuse_unfit(self._context, [room])
+        pending = self._left.pending - items
+        needed = estimate_bytes(sizes, items, pending)
+        # A file of all rows takes about as much again, and where it is text rather more.
+        needed += len(_list_files(self._context)) * estimate_bytes(sizes, items, pending + items)
+        refuse_unfit(self._context, [_check_room(self._context, needed, pending)])
 
 
-def _check_room(context: Context, sizes: Collection[int], items: int, pending: int) -> Check:
+def _list_files(context: Context) -> list[str]:
+    """The destinations that are one file, as they are recorded."""
+    folder = Path(context.storage.place)
+    return [sink.describe(folder) for sink in context.pipeline.sinks if isinstance(sink, FileSink)]
+
+
+def _check_room(context: Context, needed: int | None, pending: int = 0) -> Check:
     free = find_free_bytes(_find_folder(context))
     if free is None:
         return Check(name="disk", told="how much is free can't be found out")
     there = f"{show_bytes(free)} are free"
-    if not items:
-        told = f"{there}; how much is needed is told by the first batches"
-        return Check(name="disk", told=told)
-    needed = estimate_bytes(sizes, items, pending)
-    told = f"{there}; about {show_bytes(needed)} are needed for {pending:,} items"
+    if needed is None:
+        who = "first batches" if context.pipeline.whole is None else "first run"
+        return Check(name="disk", told=f"{there}; how much is needed is told by the {who}")
+    items = f" for {count_of(pending, 'item')}" if pending else ""
+    told = f"{there}; about {show_bytes(needed)} are needed{items}"
     if needed <= free:
         return Check(name="disk", told=told)
     refusal = StorageError(
-        f"The disk has too little room: {told}, by what {items:,} items take.",
+        f"The disk has too little room: {told}, by what was written before.",
         safe="What was committed is untouched, and what was finished is kept.",
         next=f"Make room, then: {context.again}. To try it as it is: --skip-checks",
     )

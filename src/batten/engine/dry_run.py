@@ -34,7 +34,8 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
             source=dataset.accounts.source + new,
             pending=dataset.accounts.pending + new,
         )
-        checks.append(check_disk(context, dataset.observation, accounts))
+        is_anew = context.options.is_fresh and dataset.observation.config is not None
+        checks.append(check_disk(context, dataset.observation, accounts, is_anew=is_anew))
         report = replace(report, accounts=accounts, rows=dataset.rows)
     report = replace(report, checks=tuple(checks))
     for check in checks:

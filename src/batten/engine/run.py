@@ -209,6 +209,8 @@ def _run_fresh(
     is_rowless = bool(begun.parts) and not judged.rows
     if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
         delete_tree(storage, layout.fresh_folder)
+    if not is_damaged:
+        refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])
     storage.ensure_folder(inner.layout.control)
     # The destinations are the old dataset's until the new one has taken its place.
     dataset = look(inner, fingerprint, work)

@@ -11,6 +11,7 @@ from typing import Any
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
+from batten.dataset.room import estimate_room
 from batten.dataset.runs import list_runs, read_run
 from batten.errors import StorageError
 from batten.inspect.changed_tables import list_changes
@@ -35,7 +36,7 @@ from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
-from batten.model.sizes import estimate_bytes, show_bytes
+from batten.model.sizes import show_bytes
 from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
@@ -180,8 +181,8 @@ def describe(
     """The diagnosis of what was judged; looks up hints."""
     state = judgement.verdict.state
     items = judgement.accounts
-    published = items.committed + items.filtered + items.quarantined
-    needed_bytes = estimate_bytes(observation.parts.values(), published, items.pending)
+    files = [each.target for each in observation.deliveries if each.is_file]
+    needed_bytes = estimate_room(observation, items, files) or 0
     hints, inputs, again = _look_ahead(place, state, needed_bytes)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     return Diagnosis(
