@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,33 +171,93 @@ def test_others_read_what_is_skipped_by_its_statistics(lab: Lab) -> None:
     assert found.column("key").to_pylist() == [7, 8]
 
 
+def make_table(
+    lab: Lab,
+    *,
+    protocol: tuple[int, int, Sequence[str]] | None = None,
+    mark: dict[str, Any] | None = None,
+    **settings: Any,
+) -> None:
+    """As another program does: with versions for readers and writers and features of writers, and
+    with marks on the column `name`."""
+    path = lab.folder / "table"
+    deltalake.DeltaTable.create(path, schema=deltalake.Schema.from_arrow(SCHEMA), **settings)
+    entry = path / "_delta_log" / f"{0:020}.json"
+    lines = [json.loads(line) for line in entry.read_text().splitlines()]
+    for line in lines:
+        if "protocol" in line and protocol is not None:
+            reader, writer, features = protocol
+            line["protocol"] = {"minReaderVersion": reader, "minWriterVersion": writer}
+            if features:
+                line["protocol"]["writerFeatures"] = list(features)
+        if "metaData" in line:
+            schema = json.loads(line["metaData"]["schemaString"])
+            schema["fields"][1]["metadata"] |= mark or {}
+            line["metaData"]["schemaString"] = json.dumps(schema, separators=(",", ":"))
+    entry.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+MAPPING = {"delta.columnMapping.mode": "name"}
+
+
 @delta
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("asked", "told"),
     [
-        ({"partition_by": ["name"]}, "partitioned"),
-        ({}, "inCommitTimestamp"),
+        ({"partition_by": ["name"]}, "is partitioned by 'name'"),
+        ({"protocol": (1, 7, ["inCommitTimestamp"])}, "'inCommitTimestamp'"),
+        ({"protocol": (1, 7, ["rowTracking", "appendOnly"])}, "'rowTracking'"),
+        ({"protocol": (3, 8, [])}, "writers of version 8"),
+        ({"protocol": (2, 5, []), "configuration": MAPPING}, "maps the names of its columns"),
+        ({"protocol": (1, 4, []), "mark": {"delta.generationExpression": "key"}}, "generation"),
+        ({"protocol": (1, 6, []), "mark": {"delta.identity.start": 1}}, "identity"),
+        ({"protocol": (1, 2, []), "mark": {"delta.invariants": "{}"}}, "invariants"),
     ],
 )
 def test_what_a_table_asks_of_writers_and_batten_cannot_do(
-    lab: Lab, settings: dict[str, Any], told: str
+    lab: Lab, asked: dict[str, Any], told: str
 ) -> None:
-    path = lab.folder / "table"
-    deltalake.DeltaTable.create(path, schema=deltalake.Schema.from_arrow(SCHEMA), **settings)
-    if not settings:
-        entry = path / "_delta_log" / f"{0:020}.json"
-        lines = [json.loads(line) for line in entry.read_text().splitlines()]
-        for line in lines:
-            if "protocol" in line:
-                line["protocol"] = {
-                    "minReaderVersion": 1,
-                    "minWriterVersion": 7,
-                    "writerFeatures": [told],
-                }
-        entry.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    make_table(lab, **asked)
     destination = lab.open()
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(RefusedError, match=told) as refused:
         destination.prepare(SCHEMA)
+    assert "another table" in refused.value.next
+    assert len(list((lab.folder / "table" / "_delta_log").iterdir())) == 1
+
+
+@delta
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"configuration": {"delta.enableDeletionVectors": "true"}},
+        {"configuration": {"delta.enableChangeDataFeed": "true"}},
+        {"configuration": {"delta.appendOnly": "true"}},
+        {"protocol": (1, 7, ["appendOnly", "checkConstraints", "generatedColumns"])},
+        {"protocol": (1, 6, [])},
+    ],
+)
+def test_what_a_table_asks_of_writers_and_adding_keeps(lab: Lab, asked: dict[str, Any]) -> None:
+    make_table(lab, **asked)
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    # By the log alone: its other readers know no deletion vectors.
+    assert deltalake.DeltaTable(lab.folder / "table").count() == 2
+
+
+@delta
+def test_a_null_where_the_table_has_none_is_refused(lab: Lab) -> None:
+    strict = pa.schema([SCHEMA.field("key"), pa.field("name", pa.string(), nullable=False)])
+    made = deltalake.Schema.from_arrow(strict)
+    deltalake.DeltaTable.create(lab.folder / "table", schema=made)
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    assert destination.publish(stage_batch(0, [0])) is Published.COMMITTED
+    lacking = stage_batch(1, [1], rows=[{"key": 1, "name": None}])
+    with pytest.raises(RefusedError, match="'name' of the table can't hold nulls"):
+        destination.publish(lacking)
+    assert destination.lookup([lacking.token]) == [Held.ABSENT]
+    assert [row["key"] for row in lab.read()] == [0]
 
 
 @delta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
@@ -101,6 +104,62 @@ def test_all_files_are_synced_before_the_catalogue_names_them(
     assert kinds == {"parquet", "avro", "json"}
     named = {Path(name).name for name in synced}
     assert all(any(each.startswith(name) for each in named) for name in found), found - named
+
+
+def test_rows_are_added_to_a_table_with_an_order(lab: Lab) -> None:
+    """Which says how rows should lie, and holds nobody to it."""
+    lab.make("key bigint, name text")
+    with load(lab).update_sort_order() as change:
+        change.desc("key", IdentityTransform())
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    assert [row["key"] for row in lab.read()] == [0, 1]
+
+
+def test_rows_stay_what_they_are_as_others_change_the_columns(lab: Lab) -> None:
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    destination.publish(stage_batch(0, [0]))
+    with load(lab).update_schema() as change:
+        change.add_column("extra", LongType())
+    assert destination.publish(stage_batch(1, [1])) is Published.COMMITTED
+    with load(lab).update_schema() as change:
+        change.rename_column("name", "title")
+    with pytest.raises(RefusedError, match="has no column 'name'"):
+        destination.publish(stage_batch(2, [2]))
+    assert lab.read() == [{"key": n, "title": f"n{n}", "extra": None} for n in range(2)]
+    with load(lab).update_schema(allow_incompatible_changes=True) as change:
+        change.rename_column("title", "name")
+        change.add_column("needed", LongType(), required=True)
+    with pytest.raises(RefusedError, match="can't do without column 'needed'"):
+        destination.publish(stage_batch(2, [2]))
+
+
+def test_a_null_where_the_table_has_none_is_refused(lab: Lab) -> None:
+    lab.make("key bigint, name text")
+    with load(lab).update_schema(allow_incompatible_changes=True) as change:
+        change.update_column("name", required=True)
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    assert destination.publish(stage_batch(0, [0])) is Published.COMMITTED
+    lacking = stage_batch(1, [1], rows=[{"key": 1, "name": None}])
+    with pytest.raises(RefusedError, match="'name' of the table can't hold nulls"):
+        destination.publish(lacking)
+    assert destination.lookup([lacking.token]) == [Held.ABSENT]
+    assert [row["key"] for row in lab.read()] == [0]
+
+
+def test_rows_are_added_to_a_table_of_an_older_version(lab: Lab) -> None:
+    assert isinstance(lab.sink, IcebergSink)
+    with closing(load_catalog("default", **lab.sink.properties)) as catalog:
+        catalog.create_namespace("lab")
+        catalog.create_table("lab.rows", SCHEMA, properties={"format-version": "1"})
+    destination = lab.open()
+    destination.prepare(SCHEMA)
+    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    assert destination.lookup([stage_batch(0, [0, 1]).token]) == [Held.SAME]
+    assert [row["key"] for row in lab.read()] == [0, 1]
 
 
 def test_a_partitioned_table_is_refused(lab: Lab) -> None:

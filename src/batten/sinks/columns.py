@@ -52,16 +52,28 @@ def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
     from batten.sinks.parquet import encode_rows
 
     wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
-    if all(
-        _is_alike(mine.type, yours.type) for mine, yours in zip(staged.schema, wanted, strict=True)
-    ):
+    pairs = list(zip(staged.schema, wanted, strict=True))
+    strict = [yours.name for mine, yours in pairs if mine.nullable and not yours.nullable]
+    if not strict and all(_is_alike(mine.type, yours.type) for mine, yours in pairs):
         return staged.load()
     table = pa.Table.from_batches(staged.read(), schema=staged.schema)
+    for name in strict:
+        _refuse_nulls(table.column(name), name)
     columns = [
         _cast(table.column(place), field.type, field.name) for place, field in enumerate(wanted)
     ]
     encoded: bytes = encode_rows(pa.table(columns, schema=wanted)).to_pybytes()
     return encoded
+
+
+def _refuse_nulls(column: pa.ChunkedArray, name: str) -> None:
+    """Raises `RefusedError` for a null in a column that must have none: nobody else looks."""
+    if column.null_count:
+        raise RefusedError(
+            f"The column {name!r} of the table can't hold nulls, and there is one.",
+            safe="Nothing of this batch is there; every batch is kept in the ledger.",
+            next="Let the table's column hold them, or write to another table.",
+        )
 
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:

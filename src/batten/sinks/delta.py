@@ -41,7 +41,7 @@ FEATURES = frozenset(
     {
         *("appendOnly", "changeDataFeed", "checkConstraints", "columnMapping", "deletionVectors"),
         *("domainMetadata", "generatedColumns", "identityColumns", "invariants", "timestampNanos"),
-        *("timestampNtz", "typeWidening", "v2Checkpoint", "vacuumProtocolCheck"),
+        *("timestampNtz", "typeWidening", "v2Checkpoint", "vacuumProtocolCheck", "variantType"),
     }
 )
 """What a table may ask of its writers that adding a file keeps: some only while not in use."""
