@@ -157,6 +157,17 @@ def test_diagnose_names_a_landing(job: Folder) -> None:
     assert batten.diagnose(job.path / "landed").state == "INCONSISTENT"
 
 
+@pytest.mark.parametrize("command", ["verify", "show", "recover", "export"])
+def test_a_landing_is_taken_for_no_dataset(job: Folder, command: str) -> None:
+    batten.land(range(6), into=job.path / "landed")
+    before = job.snapshot()
+    told = job.batten(command, "landed", *(["rows.csv"] if command == "export" else []))
+    assert told.code == 5
+    assert told.told[0] == "landed holds landed items for jobs to read: there is no dataset."
+    assert told.told[2] == "See what was landed: batten diagnose landed"
+    assert job.snapshot() == before
+
+
 def test_offsets_that_no_file_holds_are_told(job: Folder) -> None:
     batten.land(range(6), into=job.path / "landed", items_max=1)
     assert batten.diagnose(job.path / "landed").hints == ()

@@ -14,6 +14,7 @@ from batten.dataset.runs import read_run
 from batten.inspect.diagnose import diagnose
 from batten.inspect.outlook import (
     Likelihood,
+    Outlook,
     foresee,
     gather_evidence,
     list_hints,
@@ -27,7 +28,7 @@ from batten.storage.machine import Machine
 RUN = "20261121T090000Z-0001"
 GROUP = "/sys/fs/cgroup/job"
 
-Judge = Callable[..., tuple[list[str], Likelihood]]
+Judge = Callable[..., tuple[list[str], Outlook]]
 
 
 def make_machine(root: Path, *, boot: str = "b", kills: int = 0) -> Machine:
@@ -51,7 +52,7 @@ def judge(build: Any, tmp_path: Path) -> Judge:
 
     def judge(
         *events: dict[str, Any], boot: str = "b", kills: int = 0, host: str | None = None
-    ) -> tuple[list[str], Likelihood]:
+    ) -> tuple[list[str], Outlook]:
         group = str(tmp_path / "machine/groups/job")
         start = {"event": "start", "boot": "b", "host": host or os.uname().nodename}
         start |= {"memory_kills": {"group": group, "in_group": 0, "on_machine": 5}}
@@ -61,7 +62,7 @@ def judge(build: Any, tmp_path: Path) -> Judge:
         run = read_run(storage, built.layout, RUN)
         machine = make_machine(tmp_path, boot=boot, kills=kills)
         evidence = gather_evidence(storage, built.layout, run, machine)
-        return list_hints(evidence), foresee(evidence, ()).likelihood
+        return list_hints(evidence), foresee(evidence, ())
 
     return judge
 
@@ -74,29 +75,38 @@ def stop(status: str, error: str | None = None) -> dict[str, Any]:
 
 
 def test_a_kill_for_memory_is_told_by_the_counters(judge: Judge) -> None:
-    hints, likelihood = judge(kills=2)
+    hints, outlook = judge(kills=2)
     assert any("the kernel has killed 2 of this container's processes" in hint for hint in hints)
-    assert likelihood is Likelihood.YES
+    assert outlook.likelihood is Likelihood.YES
+
+
+def test_a_process_of_the_run_may_be_killed_for_memory_and_the_run_live(judge: Judge) -> None:
+    said = stop("failed", "The process that ran join() was killed by signal SIGKILL.")
+    hints, outlook = judge(said, kills=1)
+    assert any(hint.startswith("out of memory") for hint in hints)
+    assert outlook.because.startswith("memory ran out")
+    _, outlook = judge(stop("failed", "join() raised KeyError: 7"), kills=1)
+    assert outlook.because == "unless the cause of its error is mended"
 
 
 def test_counters_that_did_not_move_rule_memory_out(judge: Judge) -> None:
-    hints, likelihood = judge()
+    hints, outlook = judge()
     assert "the kernel has killed nothing for want of memory since it began" in hints
-    assert likelihood is Likelihood.UNKNOWN
+    assert outlook.likelihood is Likelihood.UNKNOWN
 
 
 def test_a_restart_sets_the_counters_back(judge: Judge) -> None:
-    hints, likelihood = judge(boot="another", kills=2)
+    hints, outlook = judge(boot="another", kills=2)
     assert "the machine has restarted since" in hints
     assert not any("memory" in hint for hint in hints)
-    assert likelihood is Likelihood.NO
+    assert outlook.likelihood is Likelihood.NO
 
 
 def test_another_machine_says_nothing_of_this_one(judge: Judge) -> None:
-    hints, likelihood = judge(host="elsewhere", kills=2)
+    hints, outlook = judge(host="elsewhere", kills=2)
     assert any(hint.startswith("the last run was on elsewhere") for hint in hints)
     assert not any("memory" in hint or "restarted" in hint for hint in hints)
-    assert likelihood is Likelihood.UNKNOWN
+    assert outlook.likelihood is Likelihood.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -112,16 +122,16 @@ def test_what_the_run_logged(
     judge: Judge, events: list[dict[str, Any]], likelihood: Likelihood, hint: str
 ) -> None:
     hints, found = judge(*events)
-    assert found is likelihood
+    assert found.likelihood is likelihood
     assert any(hint in each for each in [*hints, ""])
 
 
 def test_only_the_last_start_of_a_run_counts(judge: Judge) -> None:
     again = {"event": "start", "boot": "b", "host": os.uname().nodename}
-    hints, likelihood = judge(SIGNAL, stop("complete"), again)
+    hints, outlook = judge(SIGNAL, stop("complete"), again)
     assert "the last run was killed: no stop was logged" in hints
     assert not any("SIGTERM" in hint for hint in hints)
-    assert likelihood is Likelihood.UNKNOWN
+    assert outlook.likelihood is Likelihood.UNKNOWN
 
 
 def test_an_input_that_cannot_be_read_is_sure_to_fail(build: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from batten.dataset.observe import Observation
+from batten.errors import RefusedError
 from batten.inspect.diagnose import Diagnosis
 from batten.inspect.outlook import NOTHING_TO_RUN
 from batten.inspect.place import Place
@@ -26,6 +27,16 @@ def list_landed_files(observation: Observation) -> list[LandedFile]:
     found = [find_landed(finding.path[start:]) for finding in observation.findings]
     files = [file for file in found if file is not None]
     return sorted(files) if not odd and len(files) == len(found) else []
+
+
+def refuse_landing(place: Place, observation: Observation) -> None:
+    """Raises `RefusedError` for a folder of landed items, of which no job recorded anything."""
+    if list_landed_files(observation):
+        raise RefusedError(
+            f"{place.path} holds landed items for jobs to read: there is no dataset.",
+            safe="Nothing was changed.",
+            next=f"See what was landed: {place.command('diagnose')}",
+        )
 
 
 def describe_landing(

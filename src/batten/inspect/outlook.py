@@ -19,6 +19,8 @@ from batten.storage.machine import Machine
 _NEARLY_FULL_BYTES = 1 << 30
 _NEARLY_FULL_SHARE = 0.02
 _ITEMS_SHOWN = 8
+_KILL = "SIGKILL"
+"""How the kernel ends what it finds no memory for, in the words of the run that saw it."""
 
 
 class Likelihood(StrEnum):
@@ -117,7 +119,7 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
         (Likelihood.YES, evidence.disk, evidence.disk),
         (
             Likelihood.YES,
-            evidence.memory_kills and evidence.was_killed,
+            evidence.memory_kills and (evidence.was_killed or _KILL in evidence.error),
             "memory ran out; use fewer --jobs, or set --memory-max so that it is known which item",
         ),
         (Likelihood.NO, evidence.signal, "it was told to stop"),

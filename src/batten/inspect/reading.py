@@ -14,6 +14,7 @@ from batten.dataset.parts import parts_of
 from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.inspect.diagnose import describe
+from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
@@ -151,6 +152,7 @@ def open(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> Dat
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout)
+    refuse_landing(place, observation)
     holder = observation.holder
     judgement = judge(replace(observation, holder=None))
     state = judgement.verdict.state

@@ -18,6 +18,7 @@ from batten.dataset.judge import judge
 from batten.dataset.observe import Observation, observe_output
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe, find_missing
+from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import hold_lock, refuse_unknown
 from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
@@ -69,6 +70,7 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
     """Recover the output. Raises `BusyError`, `RefusedError` where it is not batten's, and
     `InconsistentError` or `CorruptError` where only a copy, or computing again, can mend it."""
     observation = observe_output(place.storage, place.layout, is_thorough=True)
+    refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:
         return Recovery(steps=(), is_dry_run=is_dry_run, diagnosis=_diagnose(place, observation))
     if is_dry_run:

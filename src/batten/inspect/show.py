@@ -9,6 +9,7 @@ from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.dataset.runs import RunLog, list_runs, read_run
 from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
@@ -32,6 +33,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout)
+    refuse_landing(place, observation)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
     refuse_pending(place, judgement)

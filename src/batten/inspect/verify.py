@@ -10,6 +10,7 @@ from batten.dataset.delivered import find_changed_files
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
 from batten.inspect.trees import refuse_tree
@@ -47,6 +48,7 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout, is_thorough=True)
+    refuse_landing(place, observation)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
     refuse_absent(place, judgement)
