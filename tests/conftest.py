@@ -116,14 +116,14 @@ class JobFolder:
         }
 
     def snapshot(self) -> dict[str, tuple[int, str]]:
-        """Every file below the folder but locks, with its time and a digest."""
+        """Every file below the folder but locks and logs, with its time and a digest."""
         return {
             str(path.relative_to(self.path)): (
                 path.stat().st_mtime_ns,
                 hashlib.sha256(path.read_bytes()).hexdigest(),
             )
             for path in self.path.rglob("*")
-            if path.is_file() and path.name != "lock"
+            if path.is_file() and path.name != "lock" and path.parent.name != "runs"
         }
 
     def calls(self) -> list[str]:

@@ -21,6 +21,7 @@ from batten.model.records import (
     Completion,
     Config,
     Fingerprint,
+    Holder,
     PartDescription,
     Segment,
     encode_record,
@@ -94,7 +95,8 @@ class Built:
         for folder in ("staging", "staged", "quarantine", "commits", "runs", "recompute"):
             (self.root / self.layout.control / folder).mkdir(parents=True)
         self.path.mkdir()
-        self.write(self.layout.lock, b"")
+        holder = Holder(pid=4711, host=os.uname().nodename, since=TIME, boot="another boot")
+        self.write(self.layout.lock, encode_record(holder))
         config = Config(
             fingerprint=Fingerprint(digest=FINGERPRINT, parts={"function measure": "abc"}),
             batch_size=self.batch_size,
@@ -110,8 +112,8 @@ class Built:
         schema = pa.schema([("frames", pa.int64())])
         self.write(self.layout.schema, encode_schema(schema))
         self.write_plan()
-        start = {"event": "start", "time": TIME, "pid": 4711, "host": os.uname().nodename}
-        start |= {"boot": "another boot", "jobs": 2, "command": "batten run features.py"}
+        start = {"event": "start", "jobs": 2, "command": "batten run features.py"}
+        start |= {"time": TIME, **vars(holder)}
         self.write(self.layout.run_log(RUN), json.dumps(start).encode() + b"\n")
 
     def write_plan(self) -> None:
@@ -211,6 +213,7 @@ class Built:
             time=TIME,
         )
         self.write(self.layout.complete, encode_record(completion))
+        self.write(self.layout.lock, b"")
         stop = {"event": "stop", "time": TIME, "status": "complete", "executed_items": self.items}
         stop |= {"adopted_items": 0, "seconds": {"prepare": 8.2}, "error": None}
         with open(self.file(self.layout.run_log(RUN)), "ab") as log:

@@ -26,6 +26,8 @@ from batten.storage.local import LocalStorage
 from batten.storage.machine import Machine
 
 RUN = "20261121T090000Z-0001"
+STARTED = "20261121T080000Z-3f9a"
+"""The run that `build` leaves."""
 GROUP = "/sys/fs/cgroup/job"
 
 Judge = Callable[..., tuple[list[str], Outlook]]
@@ -137,6 +139,7 @@ def test_only_the_last_start_of_a_run_counts(judge: Judge) -> None:
 def test_an_input_that_cannot_be_read_is_sure_to_fail(build: Any, tmp_path: Path) -> None:
     built = build(published=2)
     start = {"event": "start", "inputs": [str(tmp_path / "refunds.csv")]}
+    built.write(built.layout.lock, b"")
     built.write(built.layout.run_log(RUN), json.dumps(start).encode())
     found = diagnose(built.path)
     assert [each.problem for each in found.inputs] == ["No such file or directory"]
@@ -182,3 +185,44 @@ def test_the_screen_answers_what_one_asks_at_night(
         *("why", "do", "next", "risky", "items", "output", "readers", "again")
     ]
     assert "see 6 rows in 2 parts, each whole" in lines[7]
+
+
+def test_only_a_kill_that_is_proven_is_called_one(build: Any) -> None:
+    """The lock names who did not let go of it; a run that could not write its log did."""
+    built = build(published=2)
+    log = built.layout.run_log(RUN)
+    unproven = "no end of the last run was logged: it was killed, or could not write its log"
+    killed = "the last run was killed: no stop was logged"
+    assert killed in diagnose(built.path).hints
+    held = built.file(built.layout.lock).read_bytes()
+    built.write(built.layout.lock, b"")
+    assert diagnose(built.path).hints[0] == unproven
+    built.write(built.layout.in_flight(STARTED), b"")
+    assert killed in diagnose(built.path).hints
+    built.file(built.layout.in_flight(STARTED)).unlink()
+    # The disk was full when the log was made.
+    built.write(log, b"")
+    assert diagnose(built.path).hints[0] == unproven
+    built.write(built.layout.lock, held)
+    assert diagnose(built.path).hints[0] == (
+        "process 4711, which took the lock at 2026-11-21T08:00:00Z, was killed: "
+        "it logged nothing, and did not let go of the lock"
+    )
+
+
+def test_a_run_that_was_not_let_begin_is_told_beside_the_one_before(build: Any) -> None:
+    built = build(published=2)
+    start = {"event": "start", "time": "2026-11-21T09:00:00Z", "inputs": [str(built.root / "no")]}
+    refused = stop("refused", "The input can't be read: it is gone.\nMore.")
+    lines = "\n".join(map(json.dumps, (start, refused))).encode()
+    built.write(built.layout.run_log(RUN), lines)
+    found = diagnose(built.path)
+    assert found.hints[:2] == (
+        "the run of 2026-11-21T09:00:00Z was not let begin: The input can't be read: it is gone.",
+        "the last run was killed: no stop was logged",
+    )
+    assert found.again.likelihood is Likelihood.YES
+    # Nothing but that is known where no run ever began.
+    built.file(built.layout.run_log(STARTED)).unlink()
+    built.write(built.layout.lock, b"")
+    assert diagnose(built.path).hints == found.hints[:1]

@@ -48,13 +48,15 @@ def list_lines(overview: Overview) -> Iterator[str]:
         yield labelled("damaged", f"{name} can't be read")
     for run in overview.runs[-_RUNS_SHOWN:]:
         may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
-        yield labelled("run", _show_run(run, "at work" if may_live else "killed"))
+        yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))
 
 
 def _show_run(run: RunLog, without_end: str) -> str:
     if run.stop is None:
         return f"{run.run}  {without_end}"
     text = f"{run.run}  {run.stop.get('status')}"
+    if run.was_refused:
+        return f"{text}: {run.stop.get('error')}"
     if "executed_items" in run.stop:
         executed, adopted = run.stop["executed_items"], run.stop.get("adopted_items")
         text += f": {count_of(executed, 'item')} executed, {adopted} adopted"

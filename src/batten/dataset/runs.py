@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from batten.errors import StorageError
 from batten.model.names import Layout
+from batten.model.records import Holder, Unreadable, decode_record
 from batten.model.value_class import value_class
 from batten.storage.base import Storage
 
 LOG_SUFFIX = ".jsonl"
+
+REFUSED = "refused"
+"""How a run ended that was not let begin, in its log."""
 
 
 @value_class
@@ -25,14 +30,21 @@ class LoggedTable:
 @value_class
 class RunLog:
     """One run. `start`, `stop` and `signals` are the log's lines of those events; a run that was
-    killed has no `stop`. A run that makes a dataset anew starts twice: for the new dataset, then
-    for its destinations. These are of the last start."""
+    killed, or could not write its log, has no `stop`. A run that makes a dataset anew starts twice:
+    for the new dataset, then for its destinations. These are of the last start. `was_killed`: there
+    is proof of that."""
 
     run: str
     start: dict[str, Any]
     stop: dict[str, Any] | None
     signals: tuple[dict[str, Any], ...]
     damaged_lines: int
+    was_killed: bool = False
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it ended before it began to work."""
+        return self.stop is not None and self.stop.get("status") == REFUSED
 
     @property
     def inputs(self) -> list[str]:
@@ -114,6 +126,55 @@ def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
         signals=tuple(event for event in last if event["event"] == "signal"),
         damaged_lines=len(lines) - len(events) + (not starts),
     )
+
+
+def find_last_log(storage: Storage, layout: Layout) -> RunLog | None:
+    """That of the last run that began to work and left one."""
+    logs = (read_run(storage, layout, run) for run in reversed(list_runs(storage, layout)))
+    return next((log for log in logs if not log.was_refused), None)
+
+
+def find_last_run(storage: Storage, layout: Layout) -> RunLog | None:
+    """The last run that began to work. Where nobody holds the lock.
+
+    Whoever holds the lock takes its name out of it when it ends, so a name that is there is of
+    one that was killed. Where that left no log, all that is known of it is what the lock says."""
+    last = find_last_log(storage, layout)
+    holder = _find_dead_holder(storage, layout)
+    if holder is not None and (last is None or not _is_of(last, holder)):
+        told = vars(holder) | {"time": holder.since}
+        return RunLog(run="", start=told, stop=None, signals=(), damaged_lines=0, was_killed=True)
+    if last is None or last.stop is not None:
+        return last
+    return replace(last, was_killed=holder is not None or _has_marks(storage, layout, last.run))
+
+
+def find_refusal(storage: Storage, layout: Layout) -> RunLog | None:
+    """The last run, if it was not let begin."""
+    runs = list_runs(storage, layout)
+    last = read_run(storage, layout, runs[-1]) if runs else None
+    return last if last is not None and last.was_refused else None
+
+
+def _find_dead_holder(storage: Storage, layout: Layout) -> Holder | None:
+    try:
+        holder = decode_record(Holder, storage.read(layout.lock))
+    except (FileNotFoundError, StorageError, Unreadable):
+        return None
+    return holder if holder.pid else None
+
+
+def _is_of(log: RunLog, holder: Holder) -> bool:
+    names = ("pid", "host", "boot", "pid_namespace")
+    return all(log.start.get(name, "") == getattr(holder, name) for name in names)
+
+
+def _has_marks(storage: Storage, layout: Layout, run: str) -> bool:
+    """Whether the marks of items in hand are there, which every run deletes that ends by itself."""
+    try:
+        return storage.find(layout.in_flight(run)) is not None
+    except StorageError:
+        return False
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

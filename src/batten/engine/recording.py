@@ -6,9 +6,12 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from batten.dataset.runs import REFUSED
 from batten.engine.context import Context
+from batten.engine.dataset import observe_free
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
+from batten.model.words import State
 from batten.sources.tables import TableSource
 from batten.storage.upkeep import delete_orphans
 
@@ -76,6 +79,33 @@ def recorded(context: Context) -> Iterator[Record]:
         raise
     if record.is_begun:
         record.end(record.status, None)
+
+
+@contextmanager
+def refusals_logged(context: Context) -> Iterator[None]:
+    """For the time that the lock is held: what keeps a run from beginning is logged too, where
+    there is a folder for it. What is damaged or of a newer batten tells of itself, and is left as
+    it is."""
+    try:
+        yield
+    except BattenError as error:
+        with suppress(BattenError):
+            if not isinstance(error, InterruptedRunError) and _is_untold(context):
+                record = Record(context)
+                record.begin()
+                record.end(REFUSED, error)
+        raise
+
+
+def _is_untold(context: Context) -> bool:
+    """Whether neither a log nor the state of the output tells of the failure of this run. One with
+    `--fresh` logs beside the new dataset."""
+    layouts = (context.layout, context.layout.fresh)
+    logs = [context.storage.find(each.run_log(context.run)) for each in layouts]
+    return logs == [None, None] and observe_free(context)[1].verdict.state in _SOUND
+
+
+_SOUND = frozenset({State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 
 
 def _clear_staging(context: Context) -> None:

@@ -36,7 +36,7 @@ from batten.engine.plan import Plan
 from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
 from batten.engine.progress import Progress, Silent
-from batten.engine.recording import Record, recorded
+from batten.engine.recording import Record, recorded, refusals_logged
 from batten.engine.report import Report
 from batten.engine.step import check_steps
 from batten.errors import BattenError, InconsistentError, UsageError
@@ -145,11 +145,13 @@ def _run(context: Context) -> Report:
         if is_new:
             look(context, fingerprint, work)
             refuse_strangers(context)
-        refuse_unfit(context, list_checks(context))
-        if is_new:
+            refuse_unfit(context, list_checks(context))
             context.storage.ensure_folder(context.layout.control)
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
+        stack.enter_context(refusals_logged(context))
+        if not is_new:
+            refuse_unfit(context, list_checks(context))
         roll_forward(context.storage, context.layout)
         deliverer = stack.enter_context(Deliverer(context, context.pipeline.sinks))
         if context.options.is_fresh or _is_of_no_use(context, fingerprint):

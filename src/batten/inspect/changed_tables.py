@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from batten.dataset.observe import Observation
-from batten.dataset.runs import LoggedTable, list_runs, read_run
+from batten.dataset.runs import LoggedTable, find_last_log
 from batten.model.fingerprints import DIGEST_PREFIX, find_tables
 from batten.storage.base import Storage
 
@@ -17,9 +17,9 @@ def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) 
     `is_brief`, for which nothing is read, may be another."""
     config = observation.config
     recorded = find_tables(config.fingerprint) if config is not None else {}
-    runs = list_runs(storage, observation.layout) if recorded else []
-    if runs:
-        tables = read_run(storage, observation.layout, runs[-1]).tables
+    last = find_last_log(storage, observation.layout) if recorded else None
+    if last is not None:
+        tables = last.tables
         for name, digest in recorded.items():
             if name in tables:
                 yield from _compare(tables[name], digest, is_brief=is_brief)

@@ -12,7 +12,7 @@ from typing import Any
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.dataset.room import estimate_room
-from batten.dataset.runs import list_runs, read_run
+from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
 from batten.inspect.changed_tables import list_changes
 from batten.inspect.made_files import (
@@ -223,12 +223,15 @@ def _look_ahead(
     """Hints on the last run, what it read, and whether the next is likely to fail."""
     if state in _AT_REST:
         return (), (), NOTHING_TO_RUN
-    runs = list_runs(place.storage, place.layout) if state not in _UNLOGGED else []
-    if not runs:
+    storage, layout = place.storage, place.layout
+    if state in _UNLOGGED:
         return (), (), foresee(None, ())
-    run = read_run(place.storage, place.layout, runs[-1])
-    evidence = gather_evidence(place.storage, place.layout, run, needed_bytes=needed_bytes)
-    inputs = tuple(look_at_input(path) for path in run.inputs)
+    refusal = find_refusal(storage, layout)
+    run = find_last_run(storage, layout) or refusal
+    if run is None:
+        return (), (), foresee(None, ())
+    evidence = gather_evidence(storage, layout, run, needed_bytes=needed_bytes, refusal=refusal)
+    inputs = tuple(look_at_input(path) for path in (refusal or run).inputs)
     return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
 
 

@@ -46,11 +46,14 @@ NOTHING_TO_RUN = Outlook(likelihood=Likelihood.NO, because="there is nothing to 
 class Evidence:
     """What is known of the end of the last run and of the machine; empty texts where nothing is.
 
-    `signal` was logged; `error` is what the run itself said when it stopped; `memory_kills`: what
-    the kernel has killed since it began, by its counters; `has_counted_kills`: they were recorded;
-    `disk`: why nothing can be written now; `elsewhere`: the last run was on another machine."""
+    `was_killed` is proven; `end` is told where no end was logged; `signal` was logged; `error` is
+    what the run itself said when it stopped; `memory_kills`: what the kernel has killed since it
+    began, by its counters; `has_counted_kills`: they were recorded; `disk`: why nothing can be
+    written now; `elsewhere`: the last run was on another machine; `refusal`: why one after it was
+    not let begin."""
 
     was_killed: bool
+    end: str
     signal: str
     error: str
     memory_kills: str
@@ -59,6 +62,7 @@ class Evidence:
     elsewhere: str
     in_hand: str
     disk: str
+    refusal: str
 
 
 def gather_evidence(
@@ -68,9 +72,10 @@ def gather_evidence(
     machine: Machine | None = None,
     *,
     needed_bytes: int = 0,
+    refusal: RunLog | None = None,
 ) -> Evidence:
     """Of the last run. For a place that no live run holds. `needed_bytes` is about what the next
-    run will write."""
+    run will write; `refusal` is a run after it that was not let begin."""
     machine = machine or Machine()
     boot, host = _text(run.start, "boot"), _text(run.start, "host")
     here, boot_now = os.uname().nodename, machine.observe_boot()
@@ -78,7 +83,8 @@ def gather_evidence(
     has_restarted = boot != boot_now if boot and boot_now and is_here else None
     kills, has_counted = _tell_memory_kills(run, machine, has_restarted)
     return Evidence(
-        was_killed=run.stop is None,
+        was_killed=run.was_killed,
+        end=_tell_end(run),
         signal=_tell_signal(run),
         error=_tell_error(run),
         memory_kills=kills,
@@ -87,14 +93,15 @@ def gather_evidence(
         elsewhere="" if is_here else f"the last run was on {host}, this is {here}",
         in_hand=_tell_in_hand(storage, layout, run.run) if run.stop is None else "",
         disk=tell_disk(storage.place, needed_bytes),
+        refusal=_tell_refusal(refusal),
     )
 
 
 def list_hints(evidence: Evidence) -> list[str]:
     """The evidence in sentences, for people."""
-    hints = [evidence.signal]
-    if evidence.was_killed:
-        hints.append("the last run was killed: no stop was logged")
+    hints = [evidence.refusal, evidence.signal]
+    if evidence.end:
+        hints.append(evidence.end)
         hints.append(evidence.in_hand)
         hints.append(evidence.elsewhere)
         if evidence.has_restarted is not None:
@@ -117,9 +124,10 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
         return Outlook(likelihood=Likelihood.UNKNOWN, because="no run is logged")
     for likelihood, holds, because in (
         (Likelihood.YES, evidence.disk, evidence.disk),
+        (Likelihood.YES, evidence.refusal, "unless what kept the last one from beginning is gone"),
         (
             Likelihood.YES,
-            evidence.memory_kills and (evidence.was_killed or _KILL in evidence.error),
+            evidence.memory_kills and (evidence.end or _KILL in evidence.error),
             "memory ran out; use fewer --jobs, or set --memory-max so that it is known which item",
         ),
         (Likelihood.NO, evidence.signal, "it was told to stop"),
@@ -127,10 +135,11 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
         (Likelihood.NO, evidence.has_restarted, "the machine was restarted under it"),
         (
             Likelihood.UNKNOWN,
-            evidence.was_killed and evidence.in_hand,
+            evidence.end and evidence.in_hand,
             "nothing tells what killed it; an item in hand at three such ends is quarantined",
         ),
         (Likelihood.UNKNOWN, evidence.was_killed, "nothing tells what killed it"),
+        (Likelihood.UNKNOWN, evidence.end, "nothing tells what ended it"),
     ):
         if holds:
             return Outlook(likelihood=likelihood, because=because)
@@ -174,6 +183,17 @@ def _tell_memory_kills(
     return "", any(isinstance(before.get(name), int) for name in ("in_group", "on_machine"))
 
 
+def _tell_end(run: RunLog) -> str:
+    if run.stop is not None:
+        return ""
+    if not run.was_killed:
+        return "no end of the last run was logged: it was killed, or could not write its log"
+    if run.run:
+        return "the last run was killed: no stop was logged"
+    who = f"process {run.start.get('pid')}, which took the lock at {_text(run.start, 'time')},"
+    return f"{who} was killed: it logged nothing, and did not let go of the lock"
+
+
 def _tell_signal(run: RunLog) -> str:
     if not run.signals:
         return ""
@@ -182,14 +202,26 @@ def _tell_signal(run: RunLog) -> str:
     return f"the last run was sent {name} at {_text(last, 'time') or 'an unknown time'}"
 
 
+def _tell_refusal(refusal: RunLog | None) -> str:
+    if refusal is None:
+        return ""
+    time = _text(refusal.start, "time") or "an unknown time"
+    return f"the run of {time} was not let begin: {_find_error(refusal) or 'no reason was logged'}"
+
+
 def _tell_error(run: RunLog) -> str:
+    error = _find_error(run)
+    if run.stop is None or run.was_refused or not error:
+        return ""
+    return f"the last run stopped by itself ({_text(run.stop, 'status')}): {error}"
+
+
+def _find_error(run: RunLog) -> str:
+    """The first line of what it said when it stopped."""
     error = run.stop.get("error") if run.stop else None
     if isinstance(error, dict):
         error = error.get("what")
-    if run.stop is None or not isinstance(error, str) or not error:
-        return ""
-    first = error.splitlines()[0]
-    return f"the last run stopped by itself ({_text(run.stop, 'status')}): {first}"
+    return error.splitlines()[0] if isinstance(error, str) and error else ""
 
 
 def _tell_in_hand(storage: Storage, layout: Layout, run: str) -> str:
