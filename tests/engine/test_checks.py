@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import batten
 from batten.engine.checks import check_memory
 from batten.engine.context import RunOptions
 from batten.storage.machine import MemoryRoom
@@ -55,13 +56,52 @@ def test_a_dry_run_shows_what_was_checked(job: Folder) -> None:
 def test_a_missing_input_is_refused_before_anything_is_made(job: Folder) -> None:
     job.write(LINES)
     dry = job.run("--dry-run")
-    assert dry.code == 2
+    assert dry.code == 7
     assert "  input: refused; in.csv: No such file or directory" in dry.err
     run = job.run("--quiet")
-    assert run.code == 2
+    assert run.code == 7
     assert run.told == dry.told
     assert run.told[0] == "The input in.csv can't be read: No such file or directory."
     assert sorted(os.listdir(job.path)) == ["job.py"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'from_csv("in.csv")',
+        'from_jsonl("in.jsonl")',
+        'from_parquet("in.parquet")',
+        'from_files("in/*.txt")',
+        'from_landed("in/")',
+        'from_tables(read="in.csv")',
+    ],
+)
+def test_every_source_that_is_not_there_is_a_matter_of_the_environment(
+    job: Folder, source: str
+) -> None:
+    does = ".apply(lambda read: read)" if "tables" in source else ".map(lambda item: {'n': 1})"
+    job.write(f"pipeline = batten.{source}{does}.write_csv('out.csv')")
+    for words in ((), ("--skip-checks",)):
+        ended = job.run("--quiet", *words)
+        assert (ended.code, len(ended.told)) == (7, 3)
+
+
+def test_what_kept_a_run_from_beginning_is_told_by_diagnose(job: Folder) -> None:
+    job.write(LINES)
+    (job.path / "in.csv").write_text("k,text\na,aa\nb,bb\n")
+    assert job.run("--limit", "1").code == 0
+    (job.path / "in.csv").unlink()
+    assert job.run("--quiet").code == 7
+    found = batten.diagnose(job.path / "out")
+    assert found.state == "INTERRUPTED"
+    assert "was not let begin: The input in.csv can't be read" in found.hints[0]
+    assert found.again.likelihood == "yes"
+    # Where the state itself tells why a run is refused, nothing is written.
+    (job.path / "in.csv").write_text("k,text\na,aa\nb,bb\n")
+    (job.path / "out.batten" / "dataset.json").write_text("{}")
+    before = sorted(os.listdir(job.path / "out.batten" / "runs"))
+    assert job.run("--quiet").code == 4
+    assert sorted(os.listdir(job.path / "out.batten" / "runs")) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

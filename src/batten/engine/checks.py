@@ -16,7 +16,7 @@ from batten.dataset.runs import list_runs, read_run
 from batten.engine.context import Context, RunOptions
 from batten.engine.place import show_path
 from batten.engine.plan import Plan
-from batten.errors import BattenError, RefusedError, StorageError, UsageError
+from batten.errors import BattenError, RefusedError, StorageError
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.names import Layout
@@ -74,11 +74,10 @@ def check_input(found: Input, again: str) -> Check:
     if found.is_readable:
         size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""
         return Check(name="input", told=f"{shown}: readable{size}")
-    kind = StorageError if os.path.lexists(found.path) else UsageError
     return Check(
         name="input",
         told=f"{shown}: {found.problem}",
-        refusal=kind(
+        refusal=StorageError(
             f"The input {shown} can't be read: {found.problem}.",
             safe=_SAFE,
             next=f"When it can be, or its path is put right: {again}",

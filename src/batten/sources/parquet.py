@@ -25,8 +25,8 @@ from batten.sources.keys import (
     stand_in_key,
 )
 from batten.sources.paths import (
-    CORRECT_PATH,
     SAFE,
+    absent_input,
     require_file,
     show_path,
     translated_errors,
@@ -140,11 +140,7 @@ class ParquetSource:
         paths = [self._path / name for name in sorted(names, key=os.fsencode)]
         paths = [path for path in paths if not path.is_dir()]
         if not paths:
-            raise UsageError(
-                f"There are no *.parquet files directly in {show_path(self._path)}.",
-                safe=SAFE,
-                next=CORRECT_PATH,
-            )
+            raise absent_input(f"There are no *.parquet files directly in {show_path(self._path)}.")
         return paths
 
     def _require_columns(self, path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -28,12 +29,12 @@ def show_path(path: str | Path) -> str:
 
 
 def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
-    """Raises `UsageError` unless a file is there that can be read more than once. `if_folder` says
-    what to do where it is a folder."""
+    """Raises `StorageError` where nothing is there, which may pass, and `UsageError` unless it is a
+    file that can be read more than once. `if_folder` says what to do where it is a folder."""
     with translated_errors(path):
         mode = _find_mode(path)
     if mode is None:
-        raise UsageError(f"There is no file {show_path(path)}.", safe=SAFE, next=CORRECT_PATH)
+        raise absent_input(f"There is no file {show_path(path)}.")
     if stat.S_ISDIR(mode):
         raise UsageError(f"{show_path(path)} is a folder, not a file.", safe=SAFE, next=if_folder)
     if not stat.S_ISREG(mode):
@@ -45,11 +46,11 @@ def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
 
 
 def require_folder(path: Path) -> None:
-    """Raises `UsageError` unless a folder is there."""
+    """Raises `StorageError` where nothing is there, and `UsageError` unless it is a folder."""
     with translated_errors(path):
         mode = _find_mode(path)
     if mode is None:
-        raise UsageError(f"There is no folder {show_path(path)}.", safe=SAFE, next=CORRECT_PATH)
+        raise absent_input(f"There is no folder {show_path(path)}.")
     if not stat.S_ISDIR(mode):
         raise UsageError(f"{show_path(path)} is not a folder.", safe=SAFE, next=CORRECT_PATH)
 
@@ -66,6 +67,16 @@ def translated_errors(path: str | Path) -> Iterator[None]:
             next="Make it readable, then run again.",
             errno=error.errno,
         ) from error
+
+
+def absent_input(what: str) -> StorageError:
+    """An input that is not there yet, or a path that was mistyped: which, only people know."""
+    return StorageError(
+        what,
+        safe=SAFE,
+        next=f"Run again when it is there. Or: {CORRECT_PATH[0].lower()}{CORRECT_PATH[1:]}",
+        errno=errno.ENOENT,
+    )
 
 
 def _find_mode(path: Path) -> int | None:
