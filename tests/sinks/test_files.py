@@ -47,6 +47,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
+def verify(path: Path) -> tuple[int, dict[str, Any]]:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = main(["verify", str(path), "--json"])
+    told: dict[str, Any] = json.loads(out.getvalue())
+    return code, told
+
+
 def job_of(kind: str) -> str:
     return JOB.replace("SINK", kind).replace("ENDING", kind)
 
@@ -114,9 +122,15 @@ def test_a_file_that_is_gone_is_made_again_without_a_call(tmp_path: Path) -> Non
     diagnosis = batten.diagnose(output)
     assert (diagnosis.state, diagnosis.action) == ("INTERRUPTED", "run")
     assert "gone" in diagnosis.reason
+    code, told = verify(output)
+    assert (code, told["status"], told["files"]) == (4, "damaged", 0)
+    assert [each["code"] for each in told["findings"]] == ["lost-file"]
+    assert told["next"] == diagnosis.next == "batten run job.py --param run_date=2026-04-24"
     again = json.loads(run(tmp_path, *arguments).stdout)
     assert (again["status"], again["executed_items"]) == ("complete", 0)
     assert output.read_bytes() == before
+    code, told = verify(output)
+    assert (code, told["status"], told["files"]) == (0, "sound", 1)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -8,8 +8,9 @@ from typing import Any
 from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
 from batten.cli.output import escape
 from batten.inspect.diagnose import find_blocking, list_finding
-from batten.inspect.verify import DAMAGE, Verification
+from batten.inspect.verify import Verification
 from batten.model.counts import count_of
+from batten.model.findings import Code
 from batten.model.sizes import show_bytes
 
 _FINDINGS_SHOWN = 20
@@ -26,6 +27,7 @@ def build_object(verification: Verification) -> dict[str, Any]:
         "next": _next_step(verification),
         "items": diagnosis["items"],
         "parts": verification.parts,
+        "files": verification.files,
         "rows": diagnosis["rows"],
         "bytes": verification.bytes,
         "missing": diagnosis["missing"],
@@ -38,7 +40,10 @@ def list_lines(verification: Verification) -> Iterator[str]:
     diagnosis = verification.diagnosis
     yield escape(f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}")
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
-    yield labelled("read", f"{how} of {count_of(verification.parts, 'part')}")
+    of = count_of(verification.parts, "part")
+    if verification.files:
+        of += f" and {count_of(verification.files, 'file')} of all rows"
+    yield labelled("read", f"{how} of {of}")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
     if diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))
@@ -49,7 +54,7 @@ def list_lines(verification: Verification) -> Iterator[str]:
 def _next_step(verification: Verification) -> str:
     """What the diagnosis says holds, unless it knows of no damage and reading has found some."""
     diagnosis = verification.diagnosis
-    if diagnosis.exit_code == 4 or verification.is_sound:
+    damage = verification.damage
+    if diagnosis.exit_code == 4 or all(each.code is Code.LOST_FILE for each in damage):
         return diagnosis.next
-    damaged = [finding for finding in verification.findings if finding.severity in DAMAGE]
-    return (find_blocking(damaged) or damaged[0]).advise(diagnosis.path)
+    return (find_blocking(damage) or damage[0]).advise(diagnosis.path)

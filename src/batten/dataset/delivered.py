@@ -53,7 +53,7 @@ _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNRE
 
 def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:
     """The files whose bytes are not those that were written; each is read."""
-    for delivery in _in_place(observation):
+    for delivery in list_in_place(observation):
         found, name = locate_file(storage, delivery.target)
         digest = digest_file(found, name)
         if digest != delivery.digest:
@@ -61,7 +61,8 @@ def find_changed_files(storage: Storage, observation: Observation) -> Iterator[F
             yield Finding(code=Code.CHANGED_FILE, path=delivery.target, evidence=evidence)
 
 
-def _in_place(observation: Observation) -> Iterator[Delivery]:
+def list_in_place(observation: Observation) -> Iterator[Delivery]:
+    """The files of a complete dataset that are there, and as large as they were written."""
     for delivery in observation.deliveries:
         is_whole = observation.placed.get(delivery.target) == delivery.size
         if observation.completion is not None and delivery.is_file and is_whole:

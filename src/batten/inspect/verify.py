@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import replace
 
-from batten.dataset.delivered import find_changed_files
+from batten.dataset.delivered import find_changed_files, list_in_place
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.inspect.diagnose import Diagnosis, describe
@@ -26,18 +26,29 @@ DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
 
 @value_class
 class Verification:
-    """What was found. `findings` are all, also those that `diagnosis` does not know of."""
+    """What was found. `findings` are all, also those that `diagnosis` does not know of; `files` are
+    how many single files were read beside the parts, and `bytes` what was read of both."""
 
     diagnosis: Diagnosis
     findings: tuple[Finding, ...]
     is_quick: bool
     parts: int
+    files: int
     bytes: int
 
     @property
+    def damage(self) -> list[Finding]:
+        """What is damaged or gone: also a file that the next run makes again. What is not published
+        yet is no damage."""
+        return [
+            finding
+            for finding in self.findings
+            if finding.severity in DAMAGE or finding.code is Code.LOST_FILE
+        ]
+
+    @property
     def is_sound(self) -> bool:
-        """Whether nothing is damaged; what is not published yet is no damage."""
-        return not any(finding.severity in DAMAGE for finding in self.findings)
+        return not self.damage
 
 
 def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verification:
@@ -56,12 +67,14 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
         raise busy_error(place.control, observation.holder)
     refuse_pending(place, judgement)
     findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+    files = [] if is_quick else [each.size for each in list_in_place(observation)]
     return Verification(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
         findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
         is_quick=is_quick,
         parts=len(observation.parts),
-        bytes=0 if is_quick else sum(observation.parts.values()),
+        files=len(files),
+        bytes=0 if is_quick else sum(observation.parts.values()) + sum(files),
     )
 
 

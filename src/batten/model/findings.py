@@ -126,7 +126,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
     Code.UNDELIVERED: Meaning(Severity.NOTE, "run: it gets what it lacks"),
-    Code.LOST_FILE: Meaning(Severity.NOTE, "run: it is made again"),
+    Code.LOST_FILE: Meaning(Severity.WARNING, "run: it is made again"),
     Code.CHANGED_FILE: Meaning(Severity.INCONSISTENT, "move it away, then run: it is made again"),
     Code.LOST_DELIVERY: Meaning(
         Severity.INCONSISTENT,
