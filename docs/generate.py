@@ -77,7 +77,7 @@ def _is_telling(row: states.Row, fact: str, value: Any) -> bool:
     """Whether a need is worth showing: where nothing is batten's, the rest follows from that."""
     if fact == "ground":
         return value is not states.Ground.OURS or len(row.needs) == 1
-    return row.needs["ground"] in (states.Ground.OURS, states.Ground.NEWER)
+    return row.needs["ground"] not in (states.Ground.NOTHING, states.Ground.FOREIGN)
 
 
 def make_resume() -> str:

@@ -40,7 +40,7 @@ def expect(facts: Facts) -> State | None:
             return State.NEW if is_bare else None
         case Ground.FOREIGN:
             return State.UNKNOWN if is_bare else None
-        case Ground.NEWER:
+        case Ground.NEWER | Ground.GIVEN_UP:
             return State.UNKNOWN
     if facts.is_locked:
         return State.RUNNING

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from batten.model.words import State
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from batten.inspect.place import Place
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 NAME = "recover"
 HELP = "do the safe action: rebuild records, clear orphans"
+EXIT_DONE = 0
+EXIT_LOOK = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +47,19 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         extra = {"dry_run": recovery.is_dry_run, "steps": steps}
         emit_object({**recovery.diagnosis.to_json(), **extra})
-        return 0
+        return _choose_exit(recovery)
     verb = "would " if recovery.is_dry_run else ""
     emit_lines(escape(f"{verb}{step['do']} {step['path']}: {step['why']}") for step in steps)
     if not steps:
         emit_lines(["There is nothing to recover."])
     emit_lines(list_lines(recovery.diagnosis))
-    return 0
+    return _choose_exit(recovery)
+
+
+def _choose_exit(recovery: Recovery | TreeRecovery) -> int:
+    """What was set aside may be half done, so whatever waits for the recovery must not go on."""
+    is_doubtful = not recovery.is_dry_run and recovery.diagnosis.state is State.UNKNOWN
+    return EXIT_LOOK if is_doubtful else EXIT_DONE
 
 
 def _recover(

@@ -165,7 +165,26 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         found = replace(found, hints=(*found.hints, *changes))
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
-    return found
+    return _doubt(place, found) if found.state in _SOUND and has_tree(place) else found
+
+
+def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
+    """What is sound by the records of a job is not, where a change of its tree was given up."""
+    from batten.inspect.trees import diagnose_tree, find_given_up
+
+    tree = find_given_up(place)
+    if tree is None:
+        return found
+    return replace(
+        diagnose_tree(place, tree),
+        items=found.items,
+        parts=found.parts,
+        rows=found.rows,
+        orphans=found.orphans,
+        hints=found.hints,
+        parameters=found.parameters,
+        destinations=found.destinations,
+    )
 
 
 def _describe_link(place: Place, observation: Observation, code: Code, evidence: str) -> Diagnosis:
@@ -212,6 +231,7 @@ def describe(
 
 _UNCLAIMED = frozenset({Ground.NOTHING, Ground.FOREIGN})
 _MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
+_SOUND = _MADE | {State.INTERRUPTED}
 _AT_REST = frozenset({State.RUNNING, State.COMPLETE})
 _REPLACED_OR_NOT_OURS = frozenset({State.RUNNING, State.RECOVERY_PENDING, State.UNKNOWN})
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 
@@ -131,6 +132,12 @@ def refuse_unfinished(place: Place, tree: TreePlace, *, is_mine: bool = False) -
         )
 
 
+def find_given_up(place: Place) -> TreePlace | None:
+    """The tree beside the output of a job, if a change of it was given up, and may be half done."""
+    tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
+    return tree if _find_ground(observe_tree(tree)) is Ground.GIVEN_UP else None
+
+
 def diagnose_tree(place: Place, tree: TreePlace) -> Diagnosis:
     """What `batten diagnose` says of a tree."""
     return _describe(place, observe_tree(tree))
@@ -195,7 +202,7 @@ def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
         path=place.path,
         action=verdict.action,
         next=_next_command(place, verdict.state, seen),
-        risky=_name_risk(place, verdict.state),
+        risky=_name_risk(place, verdict.state, seen),
         reason=_name_reason(verdict.state, seen, findings),
         items=Accounts(
             source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
@@ -226,7 +233,7 @@ def _judge(seen: TreeObservation) -> Verdict:
     state = seen.found.state
     return decide_state(
         Facts(
-            ground=Ground.NEWER if state is JournalState.NEWER else Ground.OURS,
+            ground=_find_ground(seen),
             is_locked=seen.holder is not None,
             damage=Damage.INCONSISTENT if seen.lost else Damage.NONE,
             has_journal=state is not JournalState.NONE and not seen.lost,
@@ -234,6 +241,14 @@ def _judge(seen: TreeObservation) -> Verdict:
             has_orphans=state is JournalState.NONE and bool(seen.leftovers),
         )
     )
+
+
+def _find_ground(seen: TreeObservation) -> Ground:
+    """What was given up is asked about when nothing else is left to be done."""
+    if seen.found.state is JournalState.NEWER:
+        return Ground.NEWER
+    is_at_rest = seen.found.state is JournalState.NONE and seen.holder is None
+    return Ground.GIVEN_UP if is_at_rest and seen.given_up else Ground.OURS
 
 
 def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
@@ -272,11 +287,12 @@ def _describe_orphan(place: Place, entry: Entry) -> Orphan:
 
 
 def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
-    aside = ", ".join(map(place.show, seen.given_up))
-    compare = f"compare {place.path} with a backup and with {aside}; then delete that"
+    if seen.found.state is JournalState.NONE and seen.given_up and state is State.UNKNOWN:
+        remove = shlex.join(("rm", "-r", *map(place.show, seen.given_up)))
+        return f"compare {place.path} with a backup; when it is as it should be: {remove}"
     return {
         State.RUNNING: place.command("diagnose") + ", when it has ended",
-        State.COMPLETE: compare if seen.given_up else "nothing: the tree is whole",
+        State.COMPLETE: "nothing: the tree is whole",
         State.COMPLETE_WITH_ORPHANS: place.command("clean"),
         State.RECOVERY_PENDING: place.command("recover"),
         State.INCONSISTENT: place.command("recover", "--set-aside-journal"),
@@ -284,8 +300,10 @@ def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
     }[state]
 
 
-def _name_risk(place: Place, state: State) -> str:
+def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
     control = place.control + TREE_FOLDER
+    if state is State.UNKNOWN and seen.given_up:
+        return f"using {place.path} unseen, or deleting {control}, the evidence"
     return {
         State.RUNNING: f"changing anything in {place.path} or {control} meanwhile",
         State.COMPLETE: f"changing {place.path} without a transaction while others read it",
@@ -297,17 +315,17 @@ def _name_risk(place: Place, state: State) -> str:
 
 
 def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
+    if state is State.UNKNOWN and seen.found.state is JournalState.NONE:
+        return f"a journal was set aside, and {_HALF_DONE}"
     if state in (State.INCONSISTENT, State.UNKNOWN) or (
         seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
     ):
         doubt = f"; {_HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""
         return f"{findings[0].path}: {findings[0].evidence}{doubt}"
-    given_up = f"a journal was set aside, and {_HALF_DONE}"
-    rest = given_up if seen.given_up else "the tree is whole"
     return {
         State.RUNNING: "a live process changes the tree",
-        State.COMPLETE: f"no change is under way; {rest}",
-        State.COMPLETE_WITH_ORPHANS: f"{rest}; a dead process left throwaway files",
+        State.COMPLETE: "no change is under way; the tree is whole",
+        State.COMPLETE_WITH_ORPHANS: "the tree is whole; a dead process left throwaway files",
         State.RECOVERY_PENDING: (
             f"the journal is {seen.found.state.value}; {len(seen.decisions)} operations"
         ),

@@ -19,6 +19,7 @@ class Ground(Enum):
     NOTHING = "no output, no control folder"
     FOREIGN = "something that is not batten's"
     NEWER = "of a newer batten"
+    GIVEN_UP = "a tree of which a change was given up, that may be half done"
     OURS = "batten's"
 
 
@@ -91,6 +92,7 @@ TABLE: tuple[Row, ...] = (
     Row(needs={"ground": Ground.FOREIGN, **_BARE}, state=State.UNKNOWN),
     Row(needs={"ground": Ground.OURS, "is_locked": True}, state=State.RUNNING),
     Row(needs={"ground": Ground.NEWER}, state=State.UNKNOWN),
+    Row(needs={"ground": Ground.GIVEN_UP}, state=State.UNKNOWN),
     Row(needs={"ground": Ground.OURS, "damage": Damage.CORRUPT}, state=State.CORRUPT),
     Row(needs={"ground": Ground.OURS, "has_journal": True}, state=State.RECOVERY_PENDING),
     Row(needs={"ground": Ground.OURS, "damage": Damage.INCONSISTENT}, state=State.INCONSISTENT),
