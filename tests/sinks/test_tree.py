@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -366,3 +367,19 @@ def test_batches_of_several_items_are_refused(tmp_path: Path) -> None:
     assert done.returncode == EXIT_USAGE
     assert "batch_size" in done.stderr
     assert not (tmp_path / "tree.batten").exists()
+
+
+def test_a_change_that_was_given_up_is_a_doubt_until_its_journal_is_deleted(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path)
+    run(tmp_path)
+    assert batten.diagnose(tmp_path / "tree").exit_code == 0
+    evidence = tmp_path / "tree.batten" / "tree" / "set-aside" / "journal-0123456789abcdef"
+    evidence.mkdir(parents=True)
+    (evidence / "JOURNAL").write_text("torn")
+    found = batten.diagnose(tmp_path / "tree")
+    assert (found.state, found.exit_code, found.items.committed) == ("UNKNOWN", 5, 6)
+    assert found.next.endswith(f"rm -r {evidence}")
+    shutil.rmtree(evidence)
+    assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
