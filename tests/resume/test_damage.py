@@ -198,7 +198,7 @@ def test_from_outside(folder: Path, job: Folder, mode: str) -> None:
     assert job.parts() == whole
 
 
-@pytest.mark.parametrize("name", ["dataset.json", "schema.json", "plan/000000.json"])
+@pytest.mark.parametrize("name", ["dataset.json", "plan/000000.json"])
 def test_where_nothing_says_what_there_is_to_do_all_is_done_anew(
     folder: Path, job: Folder, name: str
 ) -> None:
@@ -209,6 +209,32 @@ def test_where_nothing_says_what_there_is_to_do_all_is_done_anew(
     assert job.run("--fresh").code == 0
     assert job.batten("verify", "out").code == 0
     assert job.parts() == whole
+
+
+@pytest.mark.parametrize("has_grown", [True, False])
+@pytest.mark.parametrize("words", [("run", "job.py"), ("recover", "out")])
+def test_the_columns_that_were_pinned_are_told_by_the_parts(
+    folder: Path, job: Folder, has_grown: bool, words: tuple[str, ...]
+) -> None:
+    """Nothing is computed again, also where the source has grown, and the columns are the same."""
+    job.path = folder
+    schema = folder / "out.batten" / "schema.json"
+    pinned, whole = schema.read_bytes(), job.parts()
+    schema.unlink()
+    verified = job.batten("verify", "out", "--json")
+    assert verified.code == EXIT_DAMAGED
+    assert verified.json["next"] == "have it made anew: batten recover out"
+    assert batten.diagnose(folder / "out").state == "COMPLETE"
+    if has_grown:
+        text = (folder / "job.py").read_text()
+        (folder / "job.py").write_text(text.replace("from_range(10)", "from_range(12)"))
+    assert job.batten(*words).code == 0
+    ended = job.run("--json")
+    assert ended.code == 0
+    assert ended.json["executed_items"] <= (2 if has_grown else 0)
+    assert schema.read_bytes() == pinned
+    assert {name: data for name, data in job.parts().items() if name in whole} == whole
+    assert job.batten("verify", "out").code == 0
 
 
 def test_a_newer_format_is_refused_by_every_mode(

@@ -46,6 +46,7 @@ class Observation:
     alone; `failure` is the first error of the system among them, which may pass. `early` are parts
     without a record that appeared before one that comes before them: a power cut can leave so what
     was published together. With `has_journal` a replacement was begun, and nothing else was read.
+    `lacks_schema`: there are parts, and what pinned their columns is gone.
     `placed` are the sizes in bytes of the output and of files that `deliveries` name, where they
     are files and are there.
     """
@@ -70,6 +71,7 @@ class Observation:
     placed: dict[str, int] = field(default_factory=dict)
     has_journal: bool = False
     has_complete: bool = False
+    lacks_schema: bool = False
     findings: tuple[Finding, ...] = ()
     failure: StorageError | None = None
 
@@ -161,6 +163,10 @@ class _Reading:
         staged = self._list_known(layout.staged, find_staged)
         if parts or early or recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
+        lacks_schema = bool(parts or early) and not self._is_there(layout.schema)
+        if lacks_schema:
+            evidence = "it is gone; each part says itself which columns it has"
+            self._note(Code.MISSING_SCHEMA, layout.schema, evidence)
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config)
         worst = find_worst(self.findings)
@@ -184,6 +190,7 @@ class _Reading:
             deliveries=deliveries,
             placed=placed,
             has_complete=self._is_there(layout.complete),
+            lacks_schema=lacks_schema,
             findings=tuple(self.findings),
             failure=self.failure,
         )

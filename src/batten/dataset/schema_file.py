@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from batten.errors import StorageError
+from batten.errors import CorruptError, StorageError
+from batten.model.names import Layout
 from batten.model.records import PinnedSchema, Unreadable, decode_record, encode_record
 from batten.storage.base import Storage
+from batten.storage.publishing import create
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +46,35 @@ def load_schema(storage: Storage, name: str) -> pa.Schema:
         raise Unreadable("it is gone") from error
     except StorageError as error:
         raise Unreadable(f"it can't be read: {error}") from error
+
+
+def rebuild_schema(storage: Storage, layout: Layout, batches: Iterable[int], key: str) -> None:
+    """Make the file anew from the first of the parts: each has the columns that were pinned, and
+    that of the key, if there is one. Raises `CorruptError` where that part can't be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = layout.part(min(batches))
+    try:
+        found = pq.read_schema(pa.BufferReader(storage.read(name)))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise CorruptError(
+            f"{layout.schema} is gone, and {name} can't be read: {error}.",
+            safe="Nothing was changed.",
+            next=f"Restore one of them from a copy; to see more: "
+            f"{shlex.join(('batten', 'verify', storage.place + '/' + layout.output))}",
+        ) from error
+    fields = [_without_number(field) for field in found if field.name != key]
+    create(storage, layout.staging, layout.schema, encode_schema(pa.schema(fields)))
+
+
+def _without_number(field: pa.Field) -> pa.Field:
+    """Parquet numbers the columns, which Arrow reads as their metadata."""
+    own = {name: value for name, value in (field.metadata or {}).items() if name != _NUMBER}
+    return field.with_metadata(own) if own else field.remove_metadata()
+
+
+_NUMBER = b"PARQUET:field_id"
 
 
 def _list_fields(schema: pa.Schema) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
+from batten.dataset.schema_file import rebuild_schema
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET
@@ -299,6 +300,9 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
         run=context.run,
         time=utc_now(),
     )
+    if observation.lacks_schema:
+        parts = observation.parts.keys() | observation.early
+        rebuild_schema(storage, layout, parts, context.pipeline.settings.key_column)
     # This run may come to retire more of the same batches, under names of their own.
     retire_earlier(storage, layout, dataset.retried, run=f"{context.run}-before")
     delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])

@@ -16,6 +16,7 @@ from itertools import groupby
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import Observation, observe_output
+from batten.dataset.schema_file import rebuild_schema
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.diagnose import UNRECOVERABLE, Diagnosis, describe, find_missing
 from batten.inspect.landings import refuse_landing
@@ -24,6 +25,7 @@ from batten.inspect.place import Place
 from batten.inspect.verify import find_faults
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import Layout, find_staged
+from batten.model.records import Config, decode_record
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Storage
@@ -43,6 +45,7 @@ class StepKind(Enum):
     SET_ASIDE = "set aside"
     GIVE_UP = "have computed again"
     REBUILD_RECORD = "rebuild"
+    REBUILD_SCHEMA = "rebuild the columns"
     RETIRE_MARKER = "retire"
     DELETE_ORPHAN = "delete"
 
@@ -182,6 +185,11 @@ def decide_steps(
         )
         for batch in sorted(rebuilt)
     ]
+    whole = observation.parts.keys() - set(given_up)
+    if observation.lacks_schema and whole:
+        why = "from what the part says of itself"
+        part = min(whole)
+        steps.append(Step(kind=StepKind.REBUILD_SCHEMA, path=layout.schema, why=why, batch=part))
     steps += _retire_markers(observation, set(by_batch))
     steps += _delete_orphans(observation, orphans, set(by_batch))
     return steps
@@ -244,6 +252,8 @@ def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now:
         batches = [step.batch for step in same]
         if kind is StepKind.REBUILD_RECORD:
             rebuild_records(storage, layout, batches, run=RUN, time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+        elif kind is StepKind.REBUILD_SCHEMA:
+            rebuild_schema(storage, layout, batches, _find_key_column(storage, layout))
         elif kind is StepKind.RETIRE_MARKER:
             retire_earlier(storage, layout, batches, run=stamp)
         elif kind is StepKind.DELETE_ORPHAN:
@@ -251,6 +261,10 @@ def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now:
         else:
             for step in same:
                 _move(storage, layout, step, stamp)
+
+
+def _find_key_column(storage: Storage, layout: Layout) -> str:
+    return decode_record(Config, storage.read(layout.config)).key_column
 
 
 def _move(storage: Storage, layout: Layout, step: Step, stamp: str) -> None:

@@ -95,7 +95,9 @@ def find_faults(
 
 
 def _tell_lost_record(observation: Observation, finding: Finding) -> Finding:
-    """`COMPLETE` comes after all records, so beside it one that is missing was lost."""
-    if finding.code is Code.MISSING_RECORD and observation.has_complete:
+    """`COMPLETE` comes after all records, so beside it one that is missing was lost. The schema
+    comes before all parts."""
+    is_lost = finding.code is Code.MISSING_RECORD and observation.has_complete
+    if is_lost or finding.code is Code.MISSING_SCHEMA:
         return replace(finding, code=Code.LOST_RECORD)
     return finding

@@ -21,7 +21,7 @@ def find_control_faults(
 ) -> Iterator[Finding]:
     """Findings about the schema, and unless quick, about keys, staged files and run logs."""
     layout = observation.layout
-    if observation.parts or storage.find(layout.schema) is not None:
+    if storage.find(layout.schema) is not None:
         try:
             load_schema(storage, layout.schema)
         except Unreadable as error:

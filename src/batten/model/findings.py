@@ -55,6 +55,7 @@ class Code(Enum):
     SCHEMA_DIFFERS = "schema-differs"
     COMPLETE_DISAGREES = "complete-disagrees"
     MISSING_RECORD = "missing-record"
+    MISSING_SCHEMA = "missing-schema"
     LOST_RECORD = "lost-record"
     EARLY_PART = "early-part"
     GIVEN_UP = "given-up"
@@ -120,7 +121,10 @@ MEANINGS: dict[Code, Meaning] = {
     Code.SCHEMA_DIFFERS: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.COMPLETE_DISAGREES: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.MISSING_RECORD: Meaning(Severity.NOTE, "nothing: the next run or recover makes it anew"),
-    Code.LOST_RECORD: Meaning(Severity.INCONSISTENT, "batten recover makes it anew"),
+    Code.MISSING_SCHEMA: Meaning(
+        Severity.NOTE, "nothing: the next run or recover makes it anew from a part"
+    ),
+    Code.LOST_RECORD: Meaning(Severity.INCONSISTENT, "have it made anew: batten recover"),
     Code.EARLY_PART: Meaning(Severity.NOTE, "run: it is published again when its turn comes"),
     Code.REOPENED: Meaning(Severity.NOTE, "run: its quarantined items are tried again"),
     Code.GIVEN_UP: Meaning(Severity.NOTE, "run: its items are computed again"),
