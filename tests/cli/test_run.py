@@ -334,7 +334,7 @@ def test_never_starts_again_where_the_first_try_found_no_source(job: Folder) -> 
     job.write(
         "pipeline = batten.from_files('clips/*').map(lambda p: {'n': p.name}).write_parquet('out')"
     )
-    assert job.run("--resume", "never").code == 2
+    assert job.run("--resume", "never").code == 7
     (job.path / "clips").mkdir()
     (job.path / "clips" / "one").touch()
     assert job.run("--resume", "never").code == 0
@@ -345,7 +345,7 @@ def test_a_source_that_is_not_there_is_told_and_waited_for(job: Folder) -> None:
         "pipeline = batten.from_files('clips/*').map(lambda p: {'n': p.name}).write_parquet('out')"
     )
     ended = job.run()
-    assert ended.code == 2
+    assert ended.code == 7
     assert ended.told[0] == "The input clips can't be read: No such file or directory."
     (job.path / "clips").mkdir()
     (job.path / "clips" / "one").touch()
