@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import random
 import re
@@ -33,6 +34,7 @@ from batten.model.records import Delivery, decode_record, encode_record
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
 
+COLUMNS, ROWS = 80, 24
 PATIENCE_SECONDS = 60.0
 EXIT_INTERRUPTED = 75
 
@@ -171,12 +173,19 @@ def test_diagnose_says_in_words_of_tables_what_is_made_and_what_is_not(tables: F
         "see nothing: it is not there",
     )
     assert not {"items", "output", "has"} & shown.keys()
+    for number in range(5):
+        name = f"report_1.csv.host-9999999{number}-4c2969595fcb3f46"
+        (tables.path / "out/report_1.csv.batten/staging" / name).touch()
+    screen_rows = tables.batten("diagnose", "out/report_1.csv").out.splitlines()
+    assert sum(max(1, math.ceil(len(line) / COLUMNS)) for line in screen_rows) < ROWS
     (tables.path / "job.py").write_text(text)
     assert tables.run("--quiet").code == 0
     shown = screen()
     assert shown["why"] == "it was made of 2 tables, whose digests are recorded"
     assert shown["has"] == "out/report_1.csv: 2 rows"
     (tables.path / "job.py").write_text(failing)
+    assert tables.run("--quiet", "--accept-change").code == 0
+    assert screen()["why"].endswith("; a change of these or of the job was accepted since")
     assert tables.run("--quiet", "--fresh").code == 1
     shown = screen()
     assert (

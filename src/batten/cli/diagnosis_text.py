@@ -17,7 +17,7 @@ from batten.model.words import Action, State
 from batten.sources.inputs import Input
 
 _FINDINGS_SHOWN = 5
-_ORPHANS_SHOWN = 3
+_ORPHANS_SHOWN = 2
 _INPUTS_SHOWN = 4
 
 

@@ -408,6 +408,8 @@ def _name_reason(
     closed = f"the accounts of {count} are closed"
     if tables := list_tables(observation):
         closed = f"it was made of {count_of(len(tables), 'table')}, whose digests are recorded"
+        if observation.config is not None and observation.config.earlier_fingerprints:
+            closed += "; a change of these or of the job was accepted since"
     return {
         State.NEW: "there is no output and no control folder",
         State.RUNNING: "a live process holds the lock",
