@@ -60,7 +60,7 @@ check: lint test
 
 crash: .venv/.installed-dev
 	@echo "BATTEN_SEED=$(BATTEN_SEED)"
-	$(PYTEST) -n 2 -m crash
+	$(PYTEST) -n 2 --dist worksteal -m crash
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks
