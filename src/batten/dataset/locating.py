@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from batten.errors import StorageError
 from batten.model.names import Layout
 from batten.model.records import Config, Unreadable, decode_record
@@ -17,7 +15,7 @@ def find_layout(storage: Storage, output: str) -> Layout:
     """The layout of the output: its parts lie in its control folder where there is a place for
     them; or where the output is a file, and that is what was to be made, or is not known."""
     layout = Layout(output)
-    inside = replace(layout, is_inside=True)
+    inside = Layout(output, is_inside=True)
     try:
         control, found = storage.find(layout.control), storage.find(output)
     except StorageError:

@@ -160,9 +160,10 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
         return _describe_link(place, observation, Code.LINKED_FILE, evidence)
-    if found.state in _MADE:
-        changes = tuple(list_changes(place.storage, observation, is_brief=is_brief))
-        found = replace(found, hints=(*found.hints, *changes))
+    is_made = found.state in _MADE
+    changes = list_changes(place.storage, observation, is_brief=is_brief) if is_made else ()
+    if told := tuple(changes):
+        found = replace(found, hints=(*found.hints, *told))
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     return _doubt(place, found) if found.state in _SOUND and has_tree(place) else found
