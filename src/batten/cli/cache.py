@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.units import parse_size
+from batten.model.commands import command
 from batten.model.counts import count_of
 
 TYPE_CHECKING = False
@@ -120,7 +121,7 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
     if found.damaged:
         emit_lines([f"{len(found.damaged)} damaged, {len(found.set_aside)} set aside"])
     if not is_sound:
-        emit_lines([escape(f"next: batten cache verify {found.path} --set-aside")])
+        emit_lines([escape(f"next: {command('cache', 'verify', found.path, '--set-aside')}")])
     return 0 if is_sound else 4
 
 

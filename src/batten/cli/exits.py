@@ -75,7 +75,8 @@ def _explain(error: BaseException) -> FailedRunError:
     return FailedRunError(
         f"Unexpected {type(error).__name__}: {error}",
         safe="What is committed stays; nothing is deleted by a failure.",
-        next="Run batten diagnose on the output; if it happens again, report it with these lines.",
+        next="See what is there: batten diagnose PATH, with the path of the output. If it happens "
+        "again, report it with these lines.",
     )
 
 

@@ -104,16 +104,19 @@ def _dispatch(words: list[str]) -> int:
     try:
         if not words or words[0] not in COMMANDS:
             return _parse_without_command(words)
-        command = importlib.import_module(f"batten.cli.{words[0]}")
-        parser = _Parser(
-            prog=f"batten {words[0]}", description=command.HELP, formatter_class=_Formatter
-        )
-        command.add_arguments(parser)
-        arguments = parser.parse_args(words[1:])
+        arguments = make_parser(words[0]).parse_args(words[1:])
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
-    status: int = command.execute(arguments)
+    status: int = importlib.import_module(f"batten.cli.{words[0]}").execute(arguments)
     return status
+
+
+def make_parser(name: str) -> argparse.ArgumentParser:
+    """What understands the arguments of a command; raises `UsageError` for those that it can't."""
+    command = importlib.import_module(f"batten.cli.{name}")
+    parser = _Parser(prog=f"batten {name}", description=command.HELP, formatter_class=_Formatter)
+    command.add_arguments(parser)
+    return parser
 
 
 def _parse_without_command(words: list[str]) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from batten.cli.output import emit_object, escape, tell
 from batten.errors import BattenError, UsageError
+from batten.model.commands import command
 from batten.model.counts import count_of
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ def _read_parameters(given: list[str]) -> dict[str, str]:
 
 
 def _describe_command(arguments: argparse.Namespace) -> str:
-    words = ["batten", "run", arguments.job]
+    words = ["run", arguments.job]
     for parameter in arguments.param:
         words += ["--param", parameter]
-    return " ".join(shlex.quote(word) for word in words)
+    return command(*words)
 
 
 def describe_report(report: Report) -> list[str]:
@@ -191,7 +191,7 @@ def describe_report(report: Report) -> list[str]:
     if accounts.source == 0 and report.status != "limited":
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
-        lines.append(escape(f"  see why: batten show {shlex.quote(report.path)}"))
+        lines.append(escape(f"  see why: {command('show', report.path)}"))
     return lines
 
 

@@ -31,7 +31,7 @@ def build_object(verification: Verification) -> dict[str, Any]:
         "rows": diagnosis["rows"],
         "bytes": verification.bytes,
         "missing": diagnosis["missing"],
-        "findings": [list_finding(finding) for finding in verification.findings],
+        "findings": [list_finding(finding, diagnosis["path"]) for finding in verification.findings],
     }
 
 

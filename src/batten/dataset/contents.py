@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batten.errors import CorruptError
+from batten.model.commands import command
 from batten.model.names import Layout
 from batten.model.published import Published, decode_published
 from batten.model.records import Unreadable
@@ -19,7 +20,7 @@ def load_commit(storage: Storage, layout: Layout, batch: int, path: str) -> Publ
         raise CorruptError(
             f"{name} can't be read: {error}.",
             safe="Nothing was changed.",
-            next=f"Run: batten verify {path}",
+            next=f"See what else is damaged: {command('verify', path)}",
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from batten.dataset.observe import Observation
 from batten.dataset.schema_file import load_schema
 from batten.errors import CorruptError, InconsistentError, UsageError
+from batten.model.commands import command
 from batten.model.names import Layout
 from batten.model.records import PART_KEY, Config, Unreadable, decode_record
 from batten.model.value_class import value_class
@@ -66,7 +67,7 @@ class Parts:
                 raise CorruptError(
                     f"{self.layout.schema}: {error}.",
                     safe="Nothing was changed.",
-                    next=f"Run: batten verify {self.path}",
+                    next=f"See what else is damaged: {command('verify', self.path)}",
                 ) from error
         return pa.schema(fields)
 
@@ -148,7 +149,7 @@ class Parts:
         return InconsistentError(
             f"{self.path} changed since it was opened: {evidence}.",
             safe="Nothing was changed by reading.",
-            next=f"Open it again; if this remains: batten verify {self.path}",
+            next=f"Open it again; if this remains: {command('verify', self.path)}",
         )
 
     def _parquet(self, file: BinaryIO) -> pq.ParquetFile:
@@ -168,7 +169,7 @@ class Parts:
             raise CorruptError(
                 f"{self.layout.part(batch)} can't be read: {str(error).splitlines()[0]}.",
                 safe="Nothing was changed.",
-                next=f"See what else is damaged: batten verify {self.path}",
+                next=f"See what else is damaged: {command('verify', self.path)}",
             ) from error
 
 

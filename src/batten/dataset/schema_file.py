@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batten.errors import CorruptError, StorageError
+from batten.model.commands import command
 from batten.model.names import Layout
 from batten.model.records import PinnedSchema, Unreadable, decode_record, encode_record
 from batten.storage.base import Storage
@@ -62,7 +62,7 @@ def rebuild_schema(storage: Storage, layout: Layout, batches: Iterable[int], key
             f"{layout.schema} is gone, and {name} can't be read: {error}.",
             safe="Nothing was changed.",
             next=f"Restore one of them from a copy; to see more: "
-            f"{shlex.join(('batten', 'verify', storage.place + '/' + layout.output))}",
+            f"{command('verify', f'{storage.place}/{layout.output}')}",
         ) from error
     fields = [_without_number(field) for field in found if field.name != key]
     create(storage, layout.staging, layout.schema, encode_schema(pa.schema(fields)))

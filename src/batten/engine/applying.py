@@ -19,6 +19,7 @@ from batten.engine.tables import TablePipeline
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
 from batten.executors.processes import ProcessExecutor
+from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
 
@@ -82,7 +83,7 @@ def _take(context: Context, event: Event, step: Step) -> MadeFile:
     raise FailedRunError(
         f"The process that ran {name}() {cause}.",
         safe=_SAFE,
-        next=f"See what ended it: batten diagnose {context.path}; then run: {context.again}",
+        next=f"See what ended it: {command('diagnose', context.path)}; then run: {context.again}",
     )
 
 

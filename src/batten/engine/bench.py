@@ -44,6 +44,7 @@ from batten.engine.tasks import (
 )
 from batten.errors import CorruptError
 from batten.executors.base import Mark
+from batten.model.commands import command
 from batten.model.footer import decode_part
 from batten.model.names import Layout, StagedChunk
 from batten.model.outcomes import decode_outcomes
@@ -263,7 +264,8 @@ class Bench:
             raise CorruptError(
                 f"{name} can't be read: {error}.",
                 safe="Nothing was changed.",
-                next="Run `batten verify` to see what else is damaged.",
+                next="See what else is damaged: "
+                + command("verify", f"{job.storage.place}/{job.layout.output}"),
             ) from error
         again = []
         chunks = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from batten.errors import (
     RefusedError,
 )
 from batten.model.accounting import Accounts, tally_outcomes
+from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.fingerprints import difference
@@ -225,7 +225,7 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
         raise RefusedError(
             f"A new dataset is about to take the place of {context.path}.",
             safe="Nothing was changed; readers see the old one or the new one, whole.",
-            next=f"Let it be finished: batten recover {context.path}",
+            next=f"Let it be finished: {command('recover', context.path)}",
         )
     if state in (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
         return
@@ -256,7 +256,7 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
 
 def _advise(context: Context, finding: Finding) -> str:
     text = finding.advise(context.path)
-    see = shlex.join(("batten", "diagnose", context.path))
+    see = command("diagnose", context.path)
     return f"{text[0].upper()}{text[1:]}; to see more: {see}"
 
 

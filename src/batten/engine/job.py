@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import linecache
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from batten.engine.parameters import BadParameters, bind_parameters
 from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
+from batten.model.commands import command
 from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class _Request:
 
     def command(self, name: str | None = None, parameters: Mapping[str, str] | None = None) -> str:
         name = name or self.name
-        words = ["batten", "run", f"{self.written}:{name}" if name else self.written]
+        words = ["run", f"{self.written}:{name}" if name else self.written]
         for key, value in (parameters or {}).items():
             words += ["--param", f"{key}={value}"]
-        return shlex.join(words)
+        return command(*words)
 
     def refusal(self, what: str, next: str = "") -> UsageError:
         return UsageError(
@@ -102,11 +102,12 @@ def _parse(spec: str) -> _Request:
     if request.path.is_dir():
         example = Path(written) / "features.py"
         raise request.refusal(
-            f"{written} is a folder, not a job file.", f"Name the file: batten run {example}"
+            f"{written} is a folder, not a job file.",
+            f"Name the file: {command('run', str(example))}",
         )
     if not request.path.exists():
         nearby = request.path.with_name(request.path.name + ".py")
-        hint = f"batten run {shlex.quote(written + '.py')}" if nearby.is_file() else ""
+        hint = command("run", written + ".py") if nearby.is_file() else ""
         raise request.refusal(
             f"There is no job file {written}.", hint or "Check the name, and the folder you are in."
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
+from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, Layout, TreeLayout
 from batten.storage.failures import reading_failure
 
@@ -56,7 +56,7 @@ def refuse_tree(output: Path, own: Collection[Path]) -> None:
             f"{show_path(output)} is a tree of files that transactions change.",
             safe="Nothing was read or written.",
             next="Write to a place of its own. What is there: "
-            + shlex.join(("batten", "diagnose", show_path(output))),
+            + command("diagnose", show_path(output)),
         )
 
 

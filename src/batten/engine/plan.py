@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
+from batten.model.commands import command
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
 from batten.model.records import Segment
@@ -158,7 +159,8 @@ class Plan:
             raise CorruptError(
                 f"The plan can't be read: {name}: {error}.",
                 safe="Nothing was changed.",
-                next=f"Restore {name} from a copy; `batten verify` tells what else is damaged.",
+                next=f"Restore {name} from a copy; to see what else is damaged: "
+                + command("verify", f"{self._storage.place}/{self._layout.output}"),
             ) from error
 
     def _open_segment(self, number: int) -> pa.ipc.RecordBatchFileReader:

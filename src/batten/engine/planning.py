@@ -13,6 +13,7 @@ from batten.engine.key_index import KeyIndex
 from batten.engine.plan import Plan
 from batten.engine.same_keys import PlannedKeys
 from batten.errors import CorruptError, RefusedError
+from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.keys import describe_keys
 from batten.model.names import Layout
@@ -326,5 +327,6 @@ class _Storing:
             raise CorruptError(
                 f"{name} appeared while the plan was being extended.",
                 safe="Nothing was changed.",
-                next="Run `batten diagnose`; something else writes to the control folder.",
+                next="Something else writes to the control folder. See what is there: "
+                + command("diagnose", f"{storage.place}/{layout.output}"),
             )

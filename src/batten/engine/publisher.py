@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from batten.engine.clock import utc_now
 from batten.engine.tasks import Sealed
 from batten.errors import InconsistentError
+from batten.model.commands import command
 from batten.model.names import DIGEST_CHARACTERS, Layout
 from batten.model.records import CommitRecord, encode_record
 from batten.storage.base import Storage
@@ -93,7 +94,8 @@ class Publisher:
             raise InconsistentError(
                 f"{name} appeared while batch {sealed.batch} was being computed.",
                 safe="It was not touched; the computed batch stays staged.",
-                next="Find out what else writes there, then run `batten diagnose`.",
+                next="Find out what else writes there, then: "
+                + command("diagnose", f"{self._storage.place}/{self._layout.output}"),
             )
         self._storage.replace(staged, name)
 

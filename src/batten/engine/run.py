@@ -41,6 +41,7 @@ from batten.engine.report import Report
 from batten.engine.step import check_steps
 from batten.errors import BattenError, InconsistentError, UsageError
 from batten.model.accounting import Accounts, close_accounts
+from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
@@ -346,7 +347,7 @@ def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, A
             f"The accounts do not close: {closed[0].path}: {closed[0].evidence}; "
             f"not accounted for: {count_of(len(missing), 'item')}, {', '.join(missing[:5])}.",
             safe="Nothing was deleted, and the dataset is not marked complete.",
-            next=f"Run: batten diagnose {context.path}",
+            next=f"See what is there: {command('diagnose', context.path)}",
             missing=tuple(missing),
         )
     deliverer.finish(plan.batches)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from batten.inspect.outlook import (
 from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.model.accounting import Accounts
+from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
 from batten.model.names import find_staging_owner
@@ -109,7 +109,7 @@ class Diagnosis:
                 for each in self.inputs
             ],
             "again": {"likely": self.again.likelihood.value, "because": self.again.because},
-            "findings": [list_finding(finding) for finding in self.findings],
+            "findings": [list_finding(finding, self.path) for finding in self.findings],
             "destinations": [
                 {
                     "kind": each.kind,
@@ -122,14 +122,14 @@ class Diagnosis:
         }
 
 
-def list_finding(finding: Finding) -> dict[str, str]:
-    """A finding as the commands' JSON shows it."""
+def list_finding(finding: Finding, output: str) -> dict[str, str]:
+    """A finding of the output as the commands' JSON shows it."""
     return {
         "code": finding.code.value,
         "severity": finding.severity.value,
         "path": finding.path,
         "evidence": finding.evidence,
-        "safe_action": finding.safe_action,
+        "safe_action": finding.advise(output),
     }
 
 
@@ -153,9 +153,7 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     if is_unclaimed and (linked := find_linked_folder(place)):
         evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
         found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
-        return replace(
-            found, next=f"name that folder: {shlex.join(('batten', 'diagnose', linked))}"
-        )
+        return replace(found, next=f"name that folder: {command('diagnose', linked)}")
     found = describe(place, observation, judge(observation), now_seconds=time.time())
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
@@ -350,7 +348,7 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
         case State.NEW:
             return _RUN
         case State.RUNNING:
-            return place.command("diagnose") + ", when it has ended"
+            return f"when it has ended: {place.command('diagnose')}"
         case State.INTERRUPTED:
             return job or _RUN
         case State.COMPLETE:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 from batten.dataset.locating import find_layout
 from batten.errors import UsageError
+from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.value_class import value_class
 from batten.storage.local import LocalStorage
@@ -36,7 +36,7 @@ class Place:
 
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""
-        return shlex.join(("batten", *words, self.path))
+        return command(*words, self.path)
 
 
 def find_linked_folder(place: Place) -> str:

@@ -291,7 +291,7 @@ def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
         remove = shlex.join(("rm", "-r", *map(place.show, seen.given_up)))
         return f"compare {place.path} with a backup; when it is as it should be: {remove}"
     return {
-        State.RUNNING: place.command("diagnose") + ", when it has ended",
+        State.RUNNING: f"when it has ended: {place.command('diagnose')}",
         State.COMPLETE: "nothing: the tree is whole",
         State.COMPLETE_WITH_ORPHANS: place.command("clean"),
         State.RECOVERY_PENDING: place.command("recover"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
+from batten.model.commands import command
 from batten.model.value_class import value_class
 
 
@@ -171,7 +171,7 @@ class Finding:
 
     def advise(self, output: str) -> str:
         """What is safe, with the output in its command, to be pasted."""
-        return _COMMAND.sub(lambda found: f"{found[0]} {shlex.quote(output)}", self.safe_action)
+        return _COMMAND.sub(lambda found: command(*found[0].split()[1:], output), self.safe_action)
 
 
 _COMMAND = re.compile(r"batten recover( --[a-z-]+)?")

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shlex
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 
 from batten.errors import BusyError
+from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER
 from batten.model.records import Holder, Unreadable, decode_record, encode_record
 from batten.storage import steps
@@ -106,7 +106,7 @@ def busy_error(control: str, holder: Holder | None) -> BusyError:
         f"{output!r} is in use by {_describe_holder(holder)}.",
         safe="Nothing was changed. It is safe to wait; do not delete the lock.",
         next="Run the same command again when that has ended; meanwhile: "
-        f"batten diagnose {shlex.quote(output)}",
+        f"{command('diagnose', output)}",
     )
 
 

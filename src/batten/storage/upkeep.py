@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 
 from batten.errors import BusyError, CorruptError
+from batten.model.commands import command
 from batten.model.footer import decode_part
 from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.model.outcomes import count_outcomes
@@ -55,7 +56,8 @@ def _describe_part(
         raise CorruptError(
             f"{name} has no commit record, and can't be read: {error}.",
             safe="Nothing was changed.",
-            next="Restore it from a copy, or: batten recover --recompute-missing.",
+            next="Restore it from a copy, or have it computed again: "
+            + command("recover", "--recompute-missing", f"{storage.place}/{layout.output}"),
         ) from error
     quarantine = ""
     if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:

@@ -7,6 +7,7 @@ writes.
 from __future__ import annotations
 
 from batten.errors import RefusedError
+from batten.model.commands import command
 from batten.model.names import TreeLayout
 from batten.model.rolling import REMEDIES, Remedy
 from batten.model.value_class import value_class
@@ -39,7 +40,8 @@ def recover_tree(tree: Tree, layout: TreeLayout) -> Recovered:
         raise RefusedError(
             f"{layout.journal} was written by a newer batten: {found.problem}.",
             safe="Nothing was changed. While it is so, the lock of the tree is refused.",
-            next=f"Finish the change with that version: batten recover {layout.root}",
+            next="Finish the change with that version: "
+            + command("recover", f"{tree.place}/{layout.root}"),
         )
     if remedy is Remedy.SET_ASIDE:
         evidence = set_journal_aside(tree, layout, found)

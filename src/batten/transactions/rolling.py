@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from batten.errors import RefusedError, StorageError
+from batten.model.commands import command
 from batten.model.journal import NOT_STAGED, Action, Journal, Operation
 from batten.model.names import TreeLayout
 from batten.model.rolling import Staged, Step, Target, decide_step
@@ -56,7 +57,7 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
             made.add(operation.path)
     for decision in decide(tree, layout, journal):
         if decision.step is Step.FAIL:
-            raise _lost(layout, journal, decision.operation)
+            raise _lost(tree, layout, journal, decision.operation)
     named = {operation.path for operation in journal.operations if _makes(operation)}
     for operation in journal.operations:
         step = _decide_one(tree, layout, journal, operation)
@@ -132,7 +133,7 @@ def _act(
     elif step is Step.DISCARD:
         _discard(tree, layout, operation.path, named)
     elif step is Step.FAIL:
-        raise _lost(layout, journal, operation)
+        raise _lost(tree, layout, journal, operation)
 
 
 def put(tree: Tree, layout: TreeLayout, staged: str, target: str) -> None:
@@ -192,12 +193,13 @@ def _discard(tree: Tree, layout: TreeLayout, path: str, named: set[str]) -> None
             tree.delete(name)
 
 
-def _lost(layout: TreeLayout, journal: Journal, operation: Operation) -> RefusedError:
+def _lost(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> RefusedError:
+    give_up = command("recover", "--set-aside-journal", f"{tree.place}/{layout.root}")
     staged = layout.staged(journal.change, operation.staged)
     return RefusedError(
         f"{layout.root}: a change is half made, and {staged}, which belongs at "
         f"{operation.path!r}, is not there.",
         safe="Nothing was changed. While it is so, the lock of the tree is refused.",
         next=f"Put {staged} back from a copy. Without one, have the change set aside as "
-        f"evidence: batten recover --set-aside-journal {layout.root}",
+        f"evidence: {give_up}",
     )
