@@ -133,6 +133,20 @@ def test_a_fresh_start_is_refused_where_rows_would_stay(lab: Lab) -> None:
     assert batten.diagnose(lab.folder / "rows").state == "COMPLETE"
 
 
+def test_no_advice_is_given_that_a_table_would_refuse(lab: Lab) -> None:
+    run(job(lab))
+    with pytest.raises(RefusedError) as refused:
+        run(job(lab, function=other_name))
+    assert "keeps its rows, and refuses fresh=True" in refused.value.next
+    assert "another output and another destination" in refused.value.next
+    (lab.folder / "rows.batten" / "dataset.json").unlink()
+    found = batten.diagnose(lab.folder / "rows")
+    assert found.state == "CORRUPT"
+    for advice in (found.next, found.to_json()["findings"][0]["safe_action"]):
+        assert "fresh" not in advice
+        assert "another output and another destination" in advice
+
+
 def test_a_fresh_start_is_possible_when_all_was_let_go_of(lab: Lab) -> None:
     run(job(lab))
     lab.drop()

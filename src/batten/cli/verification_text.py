@@ -31,7 +31,9 @@ def build_object(verification: Verification) -> dict[str, Any]:
         "rows": diagnosis["rows"],
         "bytes": verification.bytes,
         "missing": diagnosis["missing"],
-        "findings": [list_finding(finding, diagnosis["path"]) for finding in verification.findings],
+        "findings": [
+            list_finding(finding, verification.diagnosis) for finding in verification.findings
+        ],
     }
 
 
@@ -57,4 +59,4 @@ def _next_step(verification: Verification) -> str:
     damage = verification.damage
     if diagnosis.exit_code == 4 or all(each.code is Code.LOST_FILE for each in damage):
         return diagnosis.next
-    return (find_blocking(damage) or damage[0]).advise(diagnosis.path)
+    return (find_blocking(damage) or damage[0]).advise(diagnosis.path, diagnosis.destinations)

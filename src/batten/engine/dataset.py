@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
@@ -21,10 +21,10 @@ from batten.errors import (
 from batten.model.accounting import Accounts, tally_outcomes
 from batten.model.commands import command
 from batten.model.counts import count_of
-from batten.model.findings import Code, Finding, Severity
+from batten.model.findings import ELSEWHERE, Code, Finding, Severity
 from batten.model.fingerprints import difference
 from batten.model.names import StagedChunk, StagedFile, find_staged
-from batten.model.records import Config, Fingerprint, encode_record
+from batten.model.records import Config, Delivery, Fingerprint, encode_record, find_kept
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.value_class import value_class
 from batten.model.words import State
@@ -192,12 +192,20 @@ def _changed(
         safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",
         next="Undo the change; or keep the rows there are and compute the rest anew "
-        f"({accept}); or compute all anew, the old staying until it is done ({fresh}).",
+        f"({accept}); or {_name_fresh_way(context, observation)}.",
     )
 
 
 def _count(count: int, noun: str) -> str:
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def _name_fresh_way(context: Context, observation: Observation) -> str:
+    """How to compute all anew: not every destination can let go of what it has."""
+    fresh = context.wish("fresh")
+    if kept := find_kept(observation.deliveries):
+        return f"to compute all anew {ELSEWHERE}: {kept} keeps its rows, and refuses {fresh}"
+    return f"compute all anew, the old staying until it is done ({fresh})"
 
 
 def _refuse_unacceptable(
@@ -214,7 +222,7 @@ def _refuse_unacceptable(
         raise RefusedError(
             f"The {' and the '.join(differing)} changed, and can't within one dataset.",
             safe="Nothing was changed.",
-            next=f"Compute all anew, the old staying until it is done: {context.wish('fresh')}",
+            next=f"Undo the change; or {_name_fresh_way(context, observation)}.",
         )
 
 
@@ -237,7 +245,7 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
     first = worst[0]
     more = f" (and {count_of(len(worst) - 1, 'more finding')})" if len(worst) > 1 else ""
     what = f"{first.path}: {first.evidence}{more}."
-    advice = _advise(context, first)
+    advice = _advise(context, first, observation.deliveries)
     if state is State.UNKNOWN:
         raise RefusedError(what, safe="Nothing was changed.", next=advice)
     missing = find_missing_keys(context, judgement)
@@ -254,8 +262,8 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
     )
 
 
-def _advise(context: Context, finding: Finding) -> str:
-    text = finding.advise(context.path)
+def _advise(context: Context, finding: Finding, deliveries: Iterable[Delivery]) -> str:
+    text = finding.advise(context.path, deliveries)
     see = command("diagnose", context.path)
     return f"{text[0].upper()}{text[1:]}; to see more: {see}"
 

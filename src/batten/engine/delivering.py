@@ -18,6 +18,7 @@ from batten.engine.planned_items import PlannedItems
 from batten.engine.report import Delivered
 from batten.engine.route import Route
 from batten.errors import RefusedError
+from batten.model.findings import ELSEWHERE
 from batten.sinks.base import (
     RejectedError,
     Sink,
@@ -64,8 +65,9 @@ class Deliverer:
                     f"{route.target} holds rows of the old dataset, which can't be told from "
                     "others and taken out.",
                     safe="Nothing was changed.",
-                    next="Keep them, and compute the rest with the new code: --accept-change. Or "
-                    "write to another table and another output. Or let go of all that it has: "
+                    next="Keep them, and compute the rest with the new code: "
+                    f"{self._context.wish('accept_change')}. Or {ELSEWHERE}. "
+                    "Or let go of all that it has: "
                     f"empty it, with its tokens, and move {route.record} away.",
                 )
 

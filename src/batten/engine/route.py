@@ -218,7 +218,7 @@ class Route:
         record = self._book.find()
         if self.sink.is_whole or record is None or not record.batches:
             return True
-        return not record.rows
+        return not record.keeps_rows
 
     def open_again(self) -> None:
         record = self._book.find()

@@ -109,7 +109,7 @@ class Diagnosis:
                 for each in self.inputs
             ],
             "again": {"likely": self.again.likelihood.value, "because": self.again.because},
-            "findings": [list_finding(finding, self.path) for finding in self.findings],
+            "findings": [list_finding(finding, self) for finding in self.findings],
             "destinations": [
                 {
                     "kind": each.kind,
@@ -122,14 +122,14 @@ class Diagnosis:
         }
 
 
-def list_finding(finding: Finding, output: str) -> dict[str, str]:
-    """A finding of the output as the commands' JSON shows it."""
+def list_finding(finding: Finding, diagnosis: Diagnosis) -> dict[str, str]:
+    """A finding of that output as the commands' JSON shows it."""
     return {
         "code": finding.code.value,
         "severity": finding.severity.value,
         "path": finding.path,
         "evidence": finding.evidence,
-        "safe_action": finding.advise(output),
+        "safe_action": finding.advise(diagnosis.path, diagnosis.destinations),
     }
 
 
@@ -361,7 +361,8 @@ def _next_command(place: Place, observation: Observation, judgement: Judgement) 
             blocking = find_blocking(judgement.findings)
             if blocking is None:
                 return place.recover_command()
-            return f"{place.show(blocking.path)}: {blocking.advise(place.path)}"
+            advice = blocking.advise(place.path, observation.deliveries)
+            return f"{place.show(blocking.path)}: {advice}"
         case State.UNKNOWN:
             return _look_by_hand(place, judgement.findings)
 

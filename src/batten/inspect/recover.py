@@ -137,7 +137,7 @@ def _refuse_unmendable(
     more = f" (and {len(told) - 1} more: {place.command('verify')})" if len(told) > 1 else ""
     next_step = f"Restore what is damaged from a copy. {_AGAIN.format(place.recover_command())}"
     if blocked:
-        advice = first.advise(place.path)
+        advice = first.advise(place.path, observation.deliveries)
         next_step = f"For {place.show(first.path)}: {advice}. Then: {place.command('diagnose')}"
     kind = CorruptError if first.severity is Severity.CORRUPT else InconsistentError
     raise kind(

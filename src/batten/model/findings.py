@@ -8,6 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from batten.model.commands import command
+from batten.model.records import Delivery, find_kept
 from batten.model.value_class import value_class
 
 
@@ -83,6 +84,7 @@ class Meaning(NamedTuple):
 
 
 _RESTORE = "restore it from a copy"
+ELSEWHERE = "have the job write to another output and another destination"
 _RESTORE_OR_FRESH = "restore it from a copy, or run the job with --fresh: all is computed anew"
 _RESTORE_OR_RECOMPUTE = "restore it from a copy, or: batten recover --recompute-missing"
 
@@ -169,9 +171,13 @@ class Finding:
     def safe_action(self) -> str:
         return MEANINGS[self.code].safe_action
 
-    def advise(self, output: str) -> str:
-        """What is safe, with the output in its command, to be pasted."""
-        return _COMMAND.sub(lambda found: command(*found[0].split()[1:], output), self.safe_action)
+    def advise(self, output: str, deliveries: Iterable[Delivery] = ()) -> str:
+        """What is safe, with the output in its command, to be pasted. `deliveries` are what its
+        destinations have: one that keeps its rows refuses `--fresh`."""
+        action, kept = self.safe_action, find_kept(deliveries)
+        if action is _RESTORE_OR_FRESH and kept:
+            return f"{_RESTORE}; {kept} keeps its rows, so to compute all anew {ELSEWHERE}"
+        return _COMMAND.sub(lambda found: command(*found[0].split()[1:], output), action)
 
 
 _COMMAND = re.compile(r"batten recover( --[a-z-]+)?")

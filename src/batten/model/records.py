@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import types
+from collections.abc import Iterable
 from dataclasses import field, fields
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
@@ -176,6 +177,17 @@ class Delivery:
     @property
     def is_file(self) -> bool:
         return bool(self.digest)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether it has rows that can't be told from others and taken out: a dataset that is
+        computed anew can't be given to it."""
+        return not self.is_file and self.batches > 0 and self.rows > 0
+
+
+def find_kept(deliveries: Iterable[Delivery]) -> str:
+    """The first destination that keeps its rows, for messages; empty where none does."""
+    return next((delivery.target for delivery in deliveries if delivery.keeps_rows), "")
 
 
 @value_class
