@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.power import Found, find_states, record_cuts, sample_states
+from batten.crashlab.power import Found, find_states, record_cuts, record_one_cut, sample_states
 from batten.crashlab.promises import (
     Expected,
     find_broken,
@@ -326,9 +326,9 @@ class Sweep:
         problems = list(find_broken(found.storage, self.expected, found.committed))
         assert not problems, (found.how, problems)
         shown = found.storage.snapshot()
-        cuts = record_cuts(found.storage, self.again, LAYOUT, found.committed)
+        cut = record_one_cut(found.storage, self.again, LAYOUT, chooser, found.committed)
         self._check_done(found.storage, shown, found.how)
-        for second in sample_states(cuts, chooser, 1):
+        for second in sample_states([cut], chooser, 1):
             how = f"{found.how}; then {second.how}"
             problems = list(find_broken(second.storage, self.expected, second.committed))
             assert not problems, (how, problems)

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import count
 from random import Random
 from typing import get_args
 
@@ -60,6 +61,43 @@ def record_cuts(
     Committed are also the batches of which `act` throws away what was staged: by then it holds them
     for published and durable."""
     cuts: list[Cut] = []
+
+    def take(what: str, told: set[int]) -> None:
+        cuts.append(_cut(len(cuts) + 1, what, storage, told))
+
+    _watch(storage, act, layout, committed, take)
+    return cuts
+
+
+def record_one_cut(
+    storage: MemoryStorage,
+    act: Callable[[MemoryStorage], object],
+    layout: Layout,
+    random: Random,
+    committed: frozenset[int] = frozenset(),
+) -> Cut:
+    """One of these cuts by chance, each as likely; the storage is copied for few of them."""
+    chosen: list[Cut] = []
+    ordinals = count(1)
+
+    def take(what: str, told: set[int]) -> None:
+        at = next(ordinals)
+        if random.randrange(at) == 0:
+            chosen[:] = [_cut(at, what, storage, told)]
+
+    _watch(storage, act, layout, committed, take)
+    return chosen[0]
+
+
+def _watch(
+    storage: MemoryStorage,
+    act: Callable[[MemoryStorage], object],
+    layout: Layout,
+    committed: frozenset[int],
+    take: Callable[[str, set[int]], None],
+) -> None:
+    """Run `act`, and before each of its steps and after all tell of the step and of the batches
+    that were told to be committed by then."""
     told = set(committed)
 
     def observe(moment: str, step: str, name: str) -> None:
@@ -67,7 +105,7 @@ def record_cuts(
             return
         if step == "delete" and (batch := _find_sealed(layout, name)) is not None:
             told.add(batch)
-        cuts.append(_cut(len(cuts) + 1, f"{step} {name}", storage, told))
+        take(f"{step} {name}", told)
 
     storage.observer = observe
     try:
@@ -75,7 +113,7 @@ def record_cuts(
     finally:
         storage.observer = None
     told.update(_list_recorded(storage, layout))
-    return [*cuts, _cut(len(cuts) + 1, "the end", storage, told)]
+    take("the end", told)
 
 
 def _cut(at: int, what: str, storage: MemoryStorage, committed: Iterable[int]) -> Cut:
