@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batten.dataset.runs import read_run
+from batten.executors.marks import MarkTable, SlotMark
 from batten.inspect.diagnose import diagnose
 from batten.inspect.outlook import (
     Likelihood,
@@ -20,6 +21,7 @@ from batten.inspect.outlook import (
     list_hints,
     tell_disk,
 )
+from batten.inspect.show import show
 from batten.model.sizes import estimate_bytes
 from batten.sources.inputs import look_at_input
 from batten.storage.local import LocalStorage
@@ -226,3 +228,21 @@ def test_a_run_that_was_not_let_begin_is_told_beside_the_one_before(build: Any) 
     built.file(built.layout.run_log(STARTED)).unlink()
     built.write(built.layout.lock, b"")
     assert diagnose(built.path).hints == found.hints[:1]
+
+
+@pytest.mark.parametrize("is_keyed", [True, False])
+def test_what_was_in_hand_is_told_by_its_key(build: Any, is_keyed: bool) -> None:
+    """Ordinals at once; other keys where Arrow is loaded, which `diagnose` is too quick for."""
+    built = build(published=1, is_keyed=is_keyed)
+    marks = MarkTable(2, built.file(built.layout.in_flight(STARTED)))
+    for record, item in zip(marks.records, (5, 9), strict=True):
+        SlotMark(record).begin(item)
+    del record
+    marks.close()
+    command = f"; by key: batten show {built.path}"
+    (hint,) = [hint for hint in diagnose(built.path).hints if "in hand" in hint]
+    assert hint == "in hand when it was killed: items 5, 9" + (
+        f" of the plan, counted from 0{command}" if is_keyed else ""
+    )
+    keys = ("clip_0005.mp4", "clip_0009.mp4") if is_keyed else ("5", "9")
+    assert show(built.path).in_hand == keys

@@ -27,6 +27,7 @@ def build_object(overview: Overview) -> dict[str, Any]:
         "rows": diagnosis.rows,
         "quarantined": [dict(vars(item)) for item in overview.quarantined],
         "unreadable": list(overview.unreadable),
+        "in_hand": list(overview.in_hand),
         "runs": [dict(vars(run.summarize())) for run in overview.runs],
     }
 
@@ -46,6 +47,11 @@ def list_lines(overview: Overview) -> Iterator[str]:
         yield labelled("", f"and {more} more; --json lists them all, with tracebacks")
     for name in overview.unreadable:
         yield labelled("damaged", f"{name} can't be read")
+    if overview.in_hand:
+        shown = ", ".join(overview.in_hand[:_QUARANTINED_SHOWN])
+        more = len(overview.in_hand) - _QUARANTINED_SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        yield labelled("in hand", f"{shown}{rest}, when the last run was killed")
     for run in overview.runs[-_RUNS_SHOWN:]:
         may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
         yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))

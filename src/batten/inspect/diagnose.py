@@ -14,6 +14,7 @@ from batten.dataset.room import estimate_room
 from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
 from batten.inspect.changed_tables import list_changes
+from batten.inspect.in_hand import tell_in_hand
 from batten.inspect.made_files import (
     find_linked_file,
     list_held,
@@ -201,7 +202,7 @@ def describe(
     items = judgement.accounts
     files = [each.target for each in observation.deliveries if each.is_file]
     needed_bytes = estimate_room(observation, items, files) or 0
-    hints, inputs, again = _look_ahead(place, state, needed_bytes)
+    hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     return Diagnosis(
         state=state,
@@ -237,7 +238,7 @@ _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
 
 
 def _look_ahead(
-    place: Place, state: State, needed_bytes: int
+    place: Place, observation: Observation, state: State, needed_bytes: int
 ) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
     """Hints on the last run, what it read, and whether the next is likely to fail."""
     if state in _AT_REST:
@@ -249,7 +250,14 @@ def _look_ahead(
     run = find_last_run(storage, layout) or refusal
     if run is None:
         return (), (), foresee(None, ())
-    evidence = gather_evidence(storage, layout, run, needed_bytes=needed_bytes, refusal=refusal)
+    evidence = gather_evidence(
+        storage,
+        layout,
+        run,
+        needed_bytes=needed_bytes,
+        refusal=refusal,
+        in_hand=tell_in_hand(place, observation, run.run),
+    )
     inputs = tuple(look_at_input(path) for path in (refusal or run).inputs)
     return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
 

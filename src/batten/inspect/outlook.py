@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from batten.dataset.runs import RunLog
-from batten.errors import StorageError
 from batten.model.names import Layout
 from batten.model.sizes import show_bytes
 from batten.model.value_class import value_class
@@ -18,7 +17,6 @@ from batten.storage.machine import Machine
 
 _NEARLY_FULL_BYTES = 1 << 30
 _NEARLY_FULL_SHARE = 0.02
-_ITEMS_SHOWN = 8
 _KILL = "SIGKILL"
 """How the kernel ends what it finds no memory for, in the words of the run that saw it."""
 
@@ -73,9 +71,10 @@ def gather_evidence(
     *,
     needed_bytes: int = 0,
     refusal: RunLog | None = None,
+    in_hand: str = "",
 ) -> Evidence:
     """Of the last run. For a place that no live run holds. `needed_bytes` is about what the next
-    run will write; `refusal` is a run after it that was not let begin."""
+    run will write; `refusal` is a run after it that was not let begin; `in_hand` tells of items."""
     machine = machine or Machine()
     boot, host = _text(run.start, "boot"), _text(run.start, "host")
     here, boot_now = os.uname().nodename, machine.observe_boot()
@@ -91,7 +90,7 @@ def gather_evidence(
         has_counted_kills=has_counted,
         has_restarted=has_restarted,
         elsewhere="" if is_here else f"the last run was on {host}, this is {here}",
-        in_hand=_tell_in_hand(storage, layout, run.run) if run.stop is None else "",
+        in_hand=in_hand if run.stop is None else "",
         disk=tell_disk(storage.place, needed_bytes),
         refusal=_tell_refusal(refusal),
     )
@@ -222,22 +221,6 @@ def _find_error(run: RunLog) -> str:
     if isinstance(error, dict):
         error = error.get("what")
     return error.splitlines()[0] if isinstance(error, str) and error else ""
-
-
-def _tell_in_hand(storage: Storage, layout: Layout, run: str) -> str:
-    try:
-        data = storage.read(layout.in_flight(run))
-    except (FileNotFoundError, StorageError):
-        return ""
-    from batten.executors.marks import read_in_flight
-
-    items = read_in_flight(data)
-    if not items:
-        return ""
-    shown = ", ".join(map(str, items[:_ITEMS_SHOWN]))
-    more = f" and {len(items) - _ITEMS_SHOWN} more" if len(items) > _ITEMS_SHOWN else ""
-    noun = "item" if len(items) == 1 else "items"
-    return f"in hand when it was killed: {noun} {shown}{more} of the plan, counted from 0"
 
 
 def _text(event: dict[str, Any], name: str) -> str:

@@ -9,6 +9,7 @@ from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.dataset.runs import RunLog, list_runs, read_run
 from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.in_hand import list_in_hand_keys
 from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import locate_output
@@ -19,12 +20,14 @@ from batten.model.value_class import value_class
 
 @value_class
 class Overview:
-    """What `batten show` prints. `unreadable` names quarantine files that can't be read."""
+    """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
+    are the keys of the items that were in hand when the last run was killed."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
     unreadable: tuple[str, ...]
     runs: tuple[RunLog, ...]
+    in_hand: tuple[str, ...]
 
 
 def show(path: str | os.PathLike[str]) -> Overview:
@@ -47,4 +50,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
             read_run(place.storage, place.layout, run)
             for run in list_runs(place.storage, place.layout)
         ),
+        in_hand=()
+        if observation.holder is not None
+        else tuple(list_in_hand_keys(place, judgement.plan)),
     )
