@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from batten.engine.arrays import integers
 from batten.engine.bench import Bench
-from batten.engine.context import RunOptions
 from batten.engine.items import Done
 from batten.engine.job import load_job
 from batten.engine.key_index import KeyIndex
 from batten.engine.rows import ITEM
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.engine.tasks import Prepare
 from batten.storage.base import Data
 from batten.storage.local import LocalStorage

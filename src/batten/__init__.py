@@ -8,9 +8,7 @@ if TYPE_CHECKING:
 
     from batten.cache.cache import Cache
     from batten.cache.entry import CacheEntry
-    from batten.engine.landing import Landed, from_landed, land
-    from batten.engine.pipeline import (
-        Pipeline,
+    from batten.engine.from_sources import (
         from_csv,
         from_files,
         from_items,
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
         from_parquet,
         from_range,
     )
+    from batten.engine.landing import Landed, from_landed, land
+    from batten.engine.pipeline import Pipeline
     from batten.engine.tables import from_tables
     from batten.errors import (
         BattenError,
@@ -78,8 +78,7 @@ __all__ = [
 _MODULES = {
     "batten.cache.cache": ("Cache",),
     "batten.cache.entry": ("CacheEntry",),
-    "batten.engine.pipeline": (
-        "Pipeline",
+    "batten.engine.from_sources": (
         "from_csv",
         "from_files",
         "from_items",
@@ -88,6 +87,7 @@ _MODULES = {
         "from_range",
     ),
     "batten.engine.landing": ("Landed", "from_landed", "land"),
+    "batten.engine.pipeline": ("Pipeline",),
     "batten.engine.tables": ("from_tables",),
     "batten.errors": (
         "BattenError",

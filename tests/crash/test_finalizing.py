@@ -20,10 +20,10 @@ from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.engine import finalize
-from batten.engine.context import RunOptions
 from batten.engine.pipeline import Pipeline
 from batten.engine.report import Report
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.inspect.verify import verify
 from batten.storage.memory import CutPower, MemoryStorage, PowerLost
 from batten.storage.publishing import create

@@ -13,7 +13,7 @@ import pytest
 
 import batten
 from batten.engine.checks import check_memory
-from batten.engine.context import RunOptions
+from batten.engine.run_options import RunOptions
 from batten.storage.machine import MemoryRoom
 
 Folder = Any

@@ -15,7 +15,7 @@ from batten.errors import UsageError
 from batten.fingerprint.functions import describe_function
 
 Load = Callable[..., Job]
-START = "from batten.engine.pipeline import from_range\n"
+START = "from batten.engine.from_sources import from_range\n"
 ONE = START + "pipeline = from_range(3)\n"
 
 

@@ -28,9 +28,9 @@ from batten.crashlab.promises import (
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.engine import bench, drive, schedule
-from batten.engine.context import RunOptions
 from batten.engine.pipeline import Pipeline
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.model.names import Layout
 from batten.storage.memory import MemoryStorage
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import batten
 from batten.engine import bench, schedule
-from batten.engine.context import RunOptions
 from batten.engine.rows import ITEM, build_tables, conform_table, infer_table
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.engine.schema import Unfit, find_unknown_columns, join_schemas
 from batten.storage.memory import MemoryStorage
 

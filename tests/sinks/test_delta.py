@@ -21,9 +21,9 @@ from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.engine import drive
-from batten.engine.context import RunOptions
 from batten.engine.pipeline import Pipeline
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.model.names import Layout
 from batten.model.tokens import Held, Published

@@ -17,9 +17,9 @@ from batten.crashlab.promises import UNHARMED
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.engine import drive
-from batten.engine.context import RunOptions
 from batten.engine.pipeline import Pipeline
 from batten.engine.run import run_on
+from batten.engine.run_options import RunOptions
 from batten.model.names import Layout, TreeLayout
 from batten.model.words import State
 from batten.storage.memory import MemoryStorage

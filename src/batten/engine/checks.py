@@ -13,9 +13,10 @@ from pathlib import Path
 from batten.dataset.observe import Observation
 from batten.dataset.room import estimate_room
 from batten.dataset.runs import list_runs, read_run
-from batten.engine.context import Context, RunOptions
+from batten.engine.context import Context
 from batten.engine.place import show_path
 from batten.engine.plan import Plan
+from batten.engine.run_options import RunOptions
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of

@@ -7,33 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from batten.engine.pipeline import ExecutorName, Pipeline, Resume
+from batten.engine.pipeline import Pipeline
 from batten.engine.progress import Progress
+from batten.engine.run_options import RunOptions
 from batten.engine.signals import StopSignals
 from batten.errors import InterruptedRunError
 from batten.model.names import Layout
-from batten.model.value_class import value_class
 from batten.storage.base import Storage
-
-
-@value_class
-class RunOptions:
-    """How one run goes; nothing here changes results. `next_command` runs the job again;
-    `memory_bytes_max` is of each worker."""
-
-    jobs: int
-    resume: Resume = "if_possible"
-    should_retry_quarantined: bool = False
-    limit: int | None = None
-    is_dry_run: bool = False
-    is_fresh: bool = False
-    accepts_change: bool = False
-    executor: ExecutorName = "processes"
-    memory_bytes_max: int | None = None
-    drain_seconds: float = 10.0
-    skips_checks: bool = False
-    parameters: dict[str, str] = field(default_factory=dict)
-    next_command: str = ""
 
 
 @dataclass(kw_only=True)

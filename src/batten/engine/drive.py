@@ -19,11 +19,12 @@ from batten.engine.dataset import FirstRowsError, FoundDataset
 from batten.engine.delivering import Deliverer
 from batten.engine.failures import Failures
 from batten.engine.flight import find_blame
+from batten.engine.pace import TASKS_A_SLOT_MAX
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
 from batten.engine.recording import Record
-from batten.engine.schedule import TASKS_A_SLOT_MAX, Schedule
+from batten.engine.schedule import Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
@@ -122,7 +123,7 @@ class Driver:
             blame=find_blame(self._storage, self._layout, self._plan),
             limit=context.options.limit,
         )
-        self._schedule.count_items(sum(self._plan.batch(batch).items for batch in pending))
+        self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
         job = Job(
             storage=self._storage,
             layout=self._layout,

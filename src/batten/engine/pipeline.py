@@ -14,15 +14,14 @@ folder where there is none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from batten.engine.bounds import check_seconds, read_memory_max
+from batten.engine.bounds import read_memory_max
 from batten.engine.finalizer import Finalizer, make_finalizer
 from batten.engine.kept import choose_cache
 from batten.engine.outputs import Outputs
-from batten.engine.place import current_folder
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
 from batten.model.value_class import value_class
@@ -33,14 +32,9 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.engine.progress import Progress
     from batten.engine.report import Report
+    from batten.engine.run_options import ExecutorName, Resume
     from batten.executors.limits import Limits
     from batten.transactions.transaction import Transaction
-
-Resume = Literal["if_possible", "always", "never"]
-ExecutorName = Literal["processes", "threads", "serial"]
-
-JOBS_MAX = 1000
-"""More processes than that are a slip of the finger, and would take all memory."""
 
 
 @value_class
@@ -322,30 +316,9 @@ class Pipeline(Outputs):
         work begins inputs, output, memory and room on the disk are checked; `skip_checks` has it
         begin although one of them forbids it.
         """
-        from batten.engine.context import RunOptions
         from batten.engine.run import run_pipeline
+        from batten.engine.run_options import RunOptions
 
-        if jobs is not None:
-            check_count("jobs", jobs, at_least=1, at_most=JOBS_MAX)
-        if limit is not None:
-            check_count("limit", limit, at_least=0)
-        for name, value, allowed in (
-            ("resume", resume, ("if_possible", "always", "never")),
-            ("executor", executor, (None, "processes", "threads", "serial")),
-        ):
-            if value not in allowed:
-                raise UsageError(
-                    f"{name} is {value!r}.",
-                    safe="Nothing was read or written.",
-                    next=f"Say one of {', '.join(filter(None, allowed))}.",
-                )
-        memory_bytes_max = read_memory_max(memory_max)
-        if memory_bytes_max is not None and (self.is_async or executor in ("threads", "serial")):
-            raise UsageError(
-                "memory_max= can be kept for worker processes only.",
-                safe="Nothing was read or written.",
-                next="Use processes, the default, or leave it out.",
-            )
         if self.is_async and progress is not None and (jobs is not None or executor is not None):
             progress.note("jobs and executor don't apply to async functions; concurrency= does.")
         options = RunOptions(
@@ -356,13 +329,14 @@ class Pipeline(Outputs):
             is_dry_run=dry_run,
             is_fresh=fresh,
             accepts_change=accept_change,
-            executor=executor or "processes",
-            memory_bytes_max=memory_bytes_max,
-            drain_seconds=check_seconds("drain_seconds", drain_seconds),
+            executor=executor if executor is not None else "processes",
+            memory_bytes_max=read_memory_max(memory_max),
+            drain_seconds=drain_seconds,
             skips_checks=skip_checks,
             parameters=dict(parameters or {}),
             next_command=next_command,
         )
+        options.check(is_async=self.is_async)
         return run_pipeline(self.fill(options.parameters), options, progress)
 
     def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Pipeline:
@@ -374,60 +348,3 @@ class Pipeline(Outputs):
             )
         options["cache"] = choose_cache(options.get("cache"), self.folder)
         return replace(self, steps=(*self.steps, make_step(kind, function, **options)))
-
-
-def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
-    """The files that a pattern names (`clips/**/*.mp4`), each a `Path`; the key is the path
-    relative to the folder before the first wildcard, with `/`. Hidden files are left out."""
-    from batten.sources.files import FileSource
-
-    folder = current_folder()
-    return Pipeline(source=FileSource(pattern, folder=folder), folder=folder)
-
-
-def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
-    """A list, any iterable, or a function that gives one. `key`: a field's name, or a function
-    of the item; without it the ordinal is the key."""
-    from batten.sources.items import ItemSource
-
-    return Pipeline(source=ItemSource(items, key=key))
-
-
-def from_range(stop: int) -> Pipeline:
-    """The numbers from 0 to `stop` (exclusive), which are their own keys."""
-    from batten.sources.range import RangeSource
-
-    return Pipeline(source=RangeSource(stop))
-
-
-def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
-    """The lines of a JSON Lines file, each as a dict; `key` names the field that is the key."""
-    from batten.sources.jsonl import JsonLinesSource
-
-    folder = current_folder()
-    return Pipeline(source=JsonLinesSource(path, key=key, folder=folder), folder=folder)
-
-
-def from_csv(
-    path: str | os.PathLike[str], *, key: str | None = None, delimiter: str = ","
-) -> Pipeline:
-    """The records of a CSV file with a header, each a dict of texts; `key` names a column."""
-    from batten.sources.csv import CsvSource
-
-    folder = current_folder()
-    source = CsvSource(path, key=key, folder=folder, delimiter=delimiter)
-    return Pipeline(source=source, folder=folder)
-
-
-def from_parquet(
-    path: str | os.PathLike[str],
-    *,
-    key: str | None = None,
-    columns: Sequence[str] | None = None,
-) -> Pipeline:
-    """The rows of a Parquet file or of a folder of them, each a dict; `key` names a column."""
-    from batten.sources.parquet import ParquetSource
-
-    folder = current_folder()
-    source = ParquetSource(path, key=key, folder=folder, columns=columns)
-    return Pipeline(source=source, folder=folder)

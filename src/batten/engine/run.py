@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batten.engine.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.engine.clock import new_run, utc_now
-from batten.engine.context import Context, RunOptions
+from batten.engine.context import Context
 from batten.engine.dataset import (
     FirstRowsError,
     FoundDataset,
@@ -38,6 +38,7 @@ from batten.engine.planning import extend_plan
 from batten.engine.progress import Progress, Silent
 from batten.engine.recording import Record, recorded, refusals_logged
 from batten.engine.report import Report
+from batten.engine.run_options import RunOptions
 from batten.engine.step import check_steps
 from batten.errors import BattenError, InconsistentError, UsageError
 from batten.model.accounting import Accounts, close_accounts

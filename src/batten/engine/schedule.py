@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from batten.engine.bench import CHUNK_SECONDS
 from batten.engine.calls import Failure
 from batten.engine.flight import Blame
 from batten.engine.open_batch import OpenBatch, Range
+from batten.engine.pace import Pace
 from batten.engine.plan import Plan
 from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 from batten.model.coverage import choose_cover, find_within
@@ -17,14 +17,6 @@ from batten.model.names import StagedChunk
 
 OPEN_BATCHES_MAX = 1024
 """Batches begun and not yet published, at most; they wait on disk."""
-
-TASKS_A_SLOT_MAX = 64
-
-SHARE_SECONDS_MIN = 0.04
-"""Towards the end work is cut finer, so that all workers end together, but not finer than this."""
-
-TELLING_ITEMS = 16
-"""So many items tell their mean time better than what was thought before."""
 
 
 class Schedule:
@@ -49,7 +41,7 @@ class Schedule:
         self._find_staged = find_staged
         self.schema = schema
         self._slots = slots
-        self._tasks_a_slot_min = tasks_a_slot_min
+        self.pace = Pace(slots=slots, tasks_a_slot_min=tasks_a_slot_min)
         self._unit_items = unit_items
         self._range_items = range_items
         self._blame = blame
@@ -59,8 +51,6 @@ class Schedule:
         self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
         self._begun: set[int] = set()
         self._next_id = 0
-        self._items_left = 0
-        self._seconds_an_item: float | None = None
         self._is_exhausted = False
         self.adopted_items = 0
 
@@ -73,7 +63,7 @@ class Schedule:
         """Whether a further task should be handed out. With ranges of a fixed size, of which many
         are in hand, enough items besides those of the next range wait for a place."""
         if self._range_items is None:
-            return self.outstanding < self._slots * self.tasks_a_slot
+            return self.outstanding < self._slots * self._tasks_a_slot
         waiting = [
             work.stop - work.start
             for task_id, (_, work) in self._running.items()
@@ -88,27 +78,14 @@ class Schedule:
         return self._is_exhausted
 
     @property
-    def tasks_a_slot(self) -> int:
-        """How many tasks a worker should have at hand: a quarter of a second's work, so that it
-        does not wait while the driver publishes, or one more where the driver delivers; towards
-        the end, not so many that others wait for it. While there is no schema, one: what begins
-        without it must be sealed again."""
-        seconds = self._seconds_an_item
-        if seconds is None or self.schema is None:
-            return 1
-        size = self._plan_batch_size()
-        share = self._items_left // (2 * self._slots * size)
-        wanted = max(self._tasks_a_slot_min, int(CHUNK_SECONDS / (seconds * size)))
-        return max(1, min(TASKS_A_SLOT_MAX, wanted, share))
+    def _tasks_a_slot(self) -> int:
+        """While there is no schema, one: what begins without it must be sealed again."""
+        return 1 if self.schema is None else self.pace.tasks_a_slot(self._plan.batch_size)
 
     @property
     def staged_items(self) -> int:
         """Items of open batches that are finished."""
         return sum(batch.staged_items for batch in self._open.values())
-
-    def count_items(self, items: int) -> None:
-        """How many items are left to do in all, for cutting work fine towards the end."""
-        self._items_left = items
 
     def reopen(
         self,
@@ -220,11 +197,11 @@ class Schedule:
         batch = OpenBatch(number=number, items=planned.items, todo=deque(), sealed=sealed)
         if sealed is not None:
             self.adopted_items += planned.items
-            self._items_left -= planned.items
+            self.pace.items_left -= planned.items
         else:
             batch.chunks, gaps = choose_cover(chunks, planned.items)
             self.adopted_items += batch.staged_items
-            self._items_left -= batch.staged_items
+            self.pace.items_left -= batch.staged_items
             for work in self._split_blamed(planned.first_item, gaps):
                 if work.company is None:
                     batch.todo.append(work)
@@ -262,25 +239,13 @@ class Schedule:
         work = batch.todo.popleft()
         if work.condemned is not None or work.is_apart or work.deaths or work.timeouts:
             return work
-        size = self._size(work.stop - work.start)
+        size = min(work.stop - work.start, self._range_items or self.pace.items_a_task)
         if self._unit_items is not None:
             size = max(self._unit_items - work.start % self._unit_items, 0)
         if size < work.stop - work.start:
             batch.todo.appendleft(Range(start=work.start + size, stop=work.stop))
             work = Range(start=work.start, stop=work.start + size)
         return work
-
-    def _size(self, items: int) -> int:
-        if self._range_items is not None:
-            return min(items, self._range_items)
-        seconds = self._seconds_an_item
-        if seconds is None:
-            return 1
-        share = max(self._items_left // (4 * self._slots), int(SHARE_SECONDS_MIN / seconds))
-        return max(1, min(items, int(CHUNK_SECONDS / seconds), share))
-
-    def _plan_batch_size(self) -> int:
-        return self._plan.batch_size
 
     def begun(self, task_id: int) -> None:
         """All items of a task have been begun."""
@@ -295,14 +260,7 @@ class Schedule:
         batch, work = self._close(task_id)
         if work is not None and answer.stop < work.stop:
             batch.todo.appendleft(Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart))
-        if answer.executed:
-            took = answer.seconds / answer.executed
-            known = self._seconds_an_item
-            if known is None or answer.executed >= TELLING_ITEMS:
-                self._seconds_an_item = took
-            else:
-                self._seconds_an_item = (known + took) / 2
-        self._items_left -= answer.stop - answer.start
+        self.pace.take(answer.stop - answer.start, executed=answer.executed, seconds=answer.seconds)
         if answer.sealed is not None:
             self.sealed(answer.sealed)
         batch.chunks.extend(answer.chunks)
