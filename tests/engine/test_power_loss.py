@@ -27,7 +27,7 @@ from batten.crashlab.promises import (
 )
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
-from batten.engine import bench, drive, schedule
+from batten.engine import bench, drive, pace
 from batten.engine.pipeline import Pipeline
 from batten.engine.run import run_on
 from batten.engine.run_options import RunOptions
@@ -303,7 +303,7 @@ def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     found = BY_NAME[request.param]
     chunk_seconds = 0.0 if found.is_chunked else 60.0
     monkeypatch.setattr(bench, "CHUNK_SECONDS", chunk_seconds)
-    monkeypatch.setattr(schedule, "CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(pace, "CHUNK_SECONDS", chunk_seconds)
     monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9 if found.is_shared else 0.0)
     return found
 

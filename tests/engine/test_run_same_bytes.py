@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batten
-from batten.engine import bench, schedule
+from batten.engine import bench, pace
 from batten.engine.rows import ITEM, build_tables, conform_table, infer_table
 from batten.engine.run import run_on
 from batten.engine.run_options import RunOptions
@@ -26,7 +25,6 @@ EAST = datetime.timezone(datetime.timedelta(hours=2))
 NO_ZONE = datetime.datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 Row = dict[str, Any]
-Cut = Callable[[int], int]
 
 plain_values = st.one_of(
     st.none(),
@@ -75,20 +73,6 @@ def related_rows(draw: st.DrawFn) -> list[Row]:
     return draw(st.lists(row, min_size=1, max_size=5))
 
 
-def together(items: int) -> int:
-    """All that is left of a batch at once."""
-    return items
-
-
-def apart(items: int) -> int:
-    """Each item for itself."""
-    return 1
-
-
-def by_twos(items: int) -> int:
-    return min(items, 2)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def no_clock() -> Any:
     """Only the cut decides where a chunk ends."""
@@ -97,7 +81,7 @@ def no_clock() -> Any:
         yield
 
 
-def run_cut(rows: list[list[Row]], batch_size: int, cut: Cut) -> dict[str, object] | str:
+def run_cut(rows: list[list[Row]], batch_size: int, items_a_task: int) -> dict[str, object] | str:
     """The parts and what is quarantined, or why the run ended."""
     storage = MemoryStorage()
     pipeline = (
@@ -107,7 +91,7 @@ def run_cut(rows: list[list[Row]], batch_size: int, cut: Cut) -> dict[str, objec
         .options(batch_size=batch_size)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule.Schedule, "_size", lambda self, items: cut(items))
+        patch.setattr(pace.Pace, "items_a_task", items_a_task)
         try:
             run_on(storage, pipeline, RunOptions(jobs=1, executor="serial"))
         except batten.UsageError as error:
@@ -134,9 +118,9 @@ def run_cut(rows: list[list[Row]], batch_size: int, cut: Cut) -> dict[str, objec
 def test_a_run_gives_the_same_bytes_however_it_is_cut(
     rows: list[list[Row]], batch_size: int
 ) -> None:
-    whole = run_cut(rows, batch_size, together)
-    assert run_cut(rows, batch_size, apart) == whole
-    assert run_cut(rows, batch_size, by_twos) == whole
+    whole = run_cut(rows, batch_size, items_a_task=batch_size)
+    assert run_cut(rows, batch_size, items_a_task=1) == whole
+    assert run_cut(rows, batch_size, items_a_task=2) == whole
 
 
 @given(related_rows())

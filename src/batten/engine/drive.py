@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -19,7 +18,6 @@ from batten.engine.dataset import FirstRowsError, FoundDataset
 from batten.engine.delivering import Deliverer
 from batten.engine.failures import Failures
 from batten.engine.flight import find_blame
-from batten.engine.pace import TASKS_A_SLOT_MAX
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
@@ -28,17 +26,17 @@ from batten.engine.schedule import Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
+from batten.engine.workforce import make_executor, make_work
 from batten.errors import (
     BattenError,
     CorruptError,
     FailedRunError,
     RefusedError,
 )
-from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told, Work
+from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told
 from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
 from batten.model.records import NewerFormat, Unreadable
 from batten.sinks.base import RejectedError
-from batten.storage.local import LocalStorage
 from batten.storage.publishing import create, set_aside
 
 PUBLISH_SECONDS = 0.1
@@ -97,29 +95,22 @@ class Driver:
     ) -> None:
         """Do all that is pending; returns when it is published and delivered. `rejected` are
         published batches that a destination did not take."""
-        context = self._context
-        steps = context.pipeline.steps
-        units = [step.items for step in steps if step.kind == "map_batches"]
-        unit = None
-        if units:
-            sizes = [size or self._plan.batch_size for size in units]
-            unit = max(sizes)
-        timeouts = [s.timeout_seconds for s in steps if s.timeout_seconds is not None]
-        executor = self._make_executor(min(timeouts, default=None))
-        self._tries = 1 + max((step.retries for step in steps), default=0)
-        keeps_failures = context.pipeline.settings.on_error == "quarantine"
+        context, pipeline = self._context, self._context.pipeline
+        executor = make_executor(context)
+        keeps_failures = pipeline.settings.on_error == "quarantine"
         self._tries_failed_again = context.options.should_retry_quarantined or not keeps_failures
         schema = self._load_schema()
         self._had_schema = schema is not None
+        unit_items = pipeline.find_unit_items(self._plan.batch_size)
         self._schedule = Schedule(
             self._plan,
             pending,
             find_staged=self._find_staged,
             schema=schema,
             slots=executor.slots,
-            tasks_a_slot_min=2 if context.pipeline.sinks else 1,
-            unit_items=unit,
-            range_items=SOME_ITEMS_MAX if context.pipeline.is_async else None,
+            tasks_a_slot_min=2 if pipeline.sinks else 1,
+            unit_items=unit_items,
+            range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
             blame=find_blame(self._storage, self._layout, self._plan),
             limit=context.options.limit,
         )
@@ -128,22 +119,22 @@ class Driver:
             storage=self._storage,
             layout=self._layout,
             plan=self._plan,
-            source=context.pipeline.source,
-            steps=steps,
-            key_column=context.pipeline.settings.key_column,
+            source=pipeline.source,
+            steps=pipeline.steps,
+            key_column=pipeline.settings.key_column,
             fingerprint=self._dataset.fingerprint.digest,
             work=self._dataset.work.digest,
-            has_time_limit=bool(timeouts),
+            has_time_limit=pipeline.timeout_seconds_min is not None,
             keeps_failures=keeps_failures,
         )
         self._bench = Bench(job)
         try:
             with context.timed("prepare"):
-                if units:
+                if unit_items is not None:
                     # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
-                executor.start(self._make_work(job))
+                executor.start(make_work(job, is_async=pipeline.is_async))
                 self._reopen(executor, to_retry)
                 self._make_anew(rejected)
                 self._loop(executor)
@@ -155,41 +146,6 @@ class Driver:
             context.adopted_items = self._schedule.adopted_items
             with suppress(Exception):
                 self._storage.delete(self._layout.in_flight(context.run))
-
-    def _make_work(self, job: Job) -> Work:
-        if self._context.pipeline.is_async:
-            from batten.engine.async_bench import AsyncBench
-
-            return AsyncBench(job).work
-        return self._bench.work
-
-    def _make_executor(self, timeout_seconds: float | None) -> Executor:
-        options = self._context.options
-        in_flight = None
-        if isinstance(self._storage, LocalStorage):
-            in_flight = Path(self._storage.place) / self._layout.in_flight(self._context.run)
-        if self._context.pipeline.is_async:
-            from batten.executors.asynchronous import AsyncExecutor
-
-            return AsyncExecutor(self._context.pipeline.calls_max, in_flight=in_flight)
-        if options.executor == "serial":
-            from batten.executors.serial import SerialExecutor
-
-            return SerialExecutor(in_flight=in_flight)
-        if options.executor == "threads":
-            from batten.executors.threads import ThreadExecutor
-
-            return ThreadExecutor(options.jobs, in_flight=in_flight)
-        from batten.executors.processes import ProcessExecutor
-
-        return ProcessExecutor(
-            options.jobs,
-            timeout_seconds=timeout_seconds,
-            memory_bytes_max=options.memory_bytes_max,
-            in_flight=in_flight,
-            stdout_to_stderr=True,
-            prefetch=TASKS_A_SLOT_MAX,
-        )
 
     def _load_schema(self) -> bytes | None:
         """The schema that is pinned, or that the job gives, or None yet. Where all items there were
@@ -350,7 +306,7 @@ class Driver:
             self._schedule.timed_out(
                 event.task_id,
                 event.item,
-                self._tries,
+                self._context.pipeline.tries_max,
                 lambda item, tries: Failure(item=item, error=text, trace="", attempts=tries),
             )
             return

@@ -69,6 +69,22 @@ class Pipeline(Outputs):
         """How many items are in hand at a time where steps await."""
         return max(step.calls_max for step in self.steps if step.is_async)
 
+    @property
+    def tries_max(self) -> int:
+        """How often an item is tried that takes too long each time."""
+        return 1 + max((step.retries for step in self.steps), default=0)
+
+    @property
+    def timeout_seconds_min(self) -> float | None:
+        """The shortest time limit of a step; None where none has one."""
+        limits = [step.timeout_seconds for step in self.steps]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def find_unit_items(self, batch_size: int) -> int | None:
+        """How many items must go through the steps together; None where each may go alone."""
+        sizes = [step.items or batch_size for step in self.steps if step.kind == "map_batches"]
+        return max(sizes, default=None)
+
     def map(
         self,
         function: Callable[..., Any],
