@@ -142,11 +142,13 @@ class _Reading:
     def observe(self, *, is_thorough: bool) -> Observation:
         layout = self.layout
         holder = self._observe_lock()
-        config = self._decode_present(layout.config, Code.UNREADABLE_CONFIG, _decode_config)
+        config = self._decode(
+            layout.config, Code.UNREADABLE_CONFIG, _decode_config, is_required=False
+        )
         segments, has_whole_plan = self._read_plan()
         parts = self._list_parts()
-        completion = self._decode_present(
-            layout.complete, Code.UNREADABLE_COMPLETE, _decode_completion
+        completion = self._decode(
+            layout.complete, Code.UNREADABLE_COMPLETE, _decode_completion, is_required=False
         )
         quarantine = self._list_numbered(layout.quarantine, "parquet")
         recorded: frozenset[int] = frozenset()
@@ -189,7 +191,7 @@ class _Reading:
             completion=completion,
             deliveries=deliveries,
             placed=placed,
-            has_complete=self._is_there(layout.complete),
+            has_complete=completion is not None or self._is_there(layout.complete),
             lacks_schema=lacks_schema,
             findings=tuple(self.findings),
             failure=self.failure,
@@ -313,24 +315,28 @@ class _Reading:
             self._note_error(Code.UNREADABLE_PART, name, error, batch)
         return None
 
-    def _decode_present(
-        self, name: str, code: Code, decode: Callable[[bytes], Value]
-    ) -> Value | None:
-        return self._decode(name, code, decode) if self._is_there(name) else None
-
     def _decode(
-        self, name: str, code: Code, decode: Callable[[bytes], Value], batch: int | None = None
+        self,
+        name: str,
+        code: Code,
+        decode: Callable[[bytes], Value],
+        batch: int | None = None,
+        *,
+        is_required: bool = True,
     ) -> Value | None:
         try:
             return decode(self.storage.read(name))
         except NewerFormat as error:
             self._note(Code.NEWER_FORMAT, name, str(error), batch)
-        except (Unreadable, StorageError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
+            if is_required:
+                self._note_error(code, name, error, batch)
+        except (Unreadable, StorageError) as error:
             self._note_error(code, name, error, batch)
         return None
 
     def _is_there(self, name: str) -> bool:
-        """Also of what can't be looked up, so that reading it then says why."""
+        """Also of what can't be looked up."""
         try:
             return self.storage.find(name) is not None
         except StorageError as error:

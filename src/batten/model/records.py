@@ -271,7 +271,8 @@ def _end_of(body: bytes) -> bytes:
 
 def _parse(data: bytes) -> object:
     try:
-        return json.loads(data)
+        # Left to itself, it would first find out which UTF these are.
+        return json.loads(data.decode(errors="surrogatepass"))
     except ValueError as error:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
     except RecursionError as error:

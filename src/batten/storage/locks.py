@@ -118,7 +118,7 @@ def observe(path: str) -> Holder | None:
         text = _read_text(path)
         table = _read_lock_table()
         locked_by = _find_locking_pid(status, table or b"")
-        named = _parse_text(text)
+        named = _parse_text(text) if text else None
         if locked_by is not None:
             return _choose(named, locked_by)
         if table is not None and _is_free_for_sure(text, named):
@@ -148,8 +148,11 @@ def _write_text(descriptor: int, text: bytes) -> None:
 
 
 def _read_text(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(_TEXT_BYTES_MAX)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _TEXT_BYTES_MAX)
+    finally:
+        os.close(descriptor)
 
 
 def _parse_text(text: bytes) -> Holder | None:
