@@ -30,9 +30,12 @@ COMMANDS = {
 """Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
 
 _EPILOG = """\
-exit codes: 0 done, 1 unexpected failure, 2 usage, 3 done but items are quarantined,
-4 inconsistent or corrupt, 5 refused, 6 busy, 7 environment, 75 interrupted;
-diagnose also: 10 run, 11 clean, 12 recover first"""
+exit codes: 0 done, 1 unexpected failure, 2 usage,
+3 done but items are quarantined, 4 inconsistent or corrupt, 5 refused, 6 busy,
+7 environment (an input, the disk, a destination), 75 interrupted: run again;
+diagnose also: 10 run, 11 clean, 12 recover first
+
+Each command has its own: batten COMMAND --help"""
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -40,7 +43,7 @@ class _Formatter(argparse.HelpFormatter):
     makes one for each argument that is added."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=98)
+        super().__init__(prog, width=79)
 
 
 class _RawFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
@@ -114,7 +117,12 @@ def _dispatch(words: list[str]) -> int:
 def make_parser(name: str) -> argparse.ArgumentParser:
     """What understands the arguments of a command; raises `UsageError` for those that it can't."""
     command = importlib.import_module(f"batten.cli.{name}")
-    parser = _Parser(prog=f"batten {name}", description=command.HELP, formatter_class=_Formatter)
+    parser = _Parser(
+        prog=f"batten {name}",
+        description=command.HELP,
+        epilog=getattr(command, "EPILOG", None),
+        formatter_class=_Formatter,
+    )
     command.add_arguments(parser)
     return parser
 
@@ -122,7 +130,7 @@ def make_parser(name: str) -> argparse.ArgumentParser:
 def _parse_without_command(words: list[str]) -> int:
     parser = _Parser(
         prog="batten",
-        description="Run a function over everything, get a dataset you can trust. "
+        description="Run a function over everything, get a dataset you can trust.\n"
         "Kill it anywhere, run it again.",
         epilog=_EPILOG,
         formatter_class=_RawFormatter,

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 NAME = "run"
 HELP = "run a job, or go on with it where it ended"
 
+EPILOG = (
+    "exit codes: 0 done, 3 done but items are quarantined, 75 interrupted: run again, 7 an input, "
+    "the disk or a destination: run again later, 6 another run is at work; 1, 2, 4, 5: look first"
+)
+
 EXIT_DONE = 0
 EXIT_QUARANTINED = 3
 
