@@ -93,6 +93,14 @@ def test_the_function_gets_all_tables_and_its_table_becomes_the_file(tables: Fol
     assert tables.calls() == ["x"]
 
 
+def test_the_ledger_of_the_tables_is_not_exported_for_the_report(tables: Folder) -> None:
+    assert tables.run().code == 0
+    refused = tables.batten("export", "out/report_1.csv", "x.csv")
+    assert (refused.code, refused.told[2]) == (5, "Copy it: cp out/report_1.csv x.csv")
+    assert not (tables.path / "x.csv").exists()
+    assert "  tables   refunds, merchants" in tables.batten("verify", "out/report_1.csv").out
+
+
 def test_a_changed_table_is_seen_and_refused_until_it_is_asked_for(tables: Folder) -> None:
     assert tables.run().code == 0
     (tables.path / "in/merchants.csv").write_text("merchant,name\n7,Seven\n8,Acht\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batten.cli.diagnosis_text import labelled, list_findings, show_accounts
+from batten.cli.diagnosis_text import labelled, list_contents, list_findings, show_accounts
 from batten.cli.output import escape
 from batten.inspect.diagnose import find_blocking, list_finding
 from batten.inspect.verify import Verification
@@ -47,7 +47,9 @@ def list_lines(verification: Verification) -> Iterator[str]:
         of += f" and {count_of(verification.files, 'file')} of all rows"
     yield labelled("read", f"{how} of {of}")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
-    if diagnosis.items.source:
+    if diagnosis.tables:
+        yield from list_contents(diagnosis)
+    elif diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))
     yield from list_findings(verification.findings, most=_FINDINGS_SHOWN)
     yield labelled("next", _next_step(verification))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.inspect.diagnose import describe
 from batten.inspect.landings import refuse_landing
+from batten.inspect.made_files import list_tables
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
@@ -138,8 +140,18 @@ class Dataset:
         """Write all rows to one file, which appears whole or not at all; gives their number.
 
         The file's ending says the format: .jsonl, .csv or .parquet; or `format` does. A file that
-        is there is replaced. What is held in memory does not grow with the rows."""
+        is there is replaced. What is held in memory does not grow with the rows.
+
+        Raises `RefusedError` for an output of whole tables: what is kept beside it tells of its
+        tables, and the rows are in the file alone."""
         from batten.inspect.export import export_rows
+
+        if list_tables(self._observation):
+            raise RefusedError(
+                f"{self.path} is one file of all rows already, made of whole tables.",
+                safe="Nothing was written.",
+                next=f"Copy it: {shlex.join(('cp', self.path, os.fspath(to)))}",
+            )
 
         return export_rows(self._parts, to, format)
 
