@@ -101,6 +101,30 @@ def test_what_a_kill_left_in_staging_goes_with_the_next_change(notes: Notes) -> 
     assert notes.left_over() == []
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_could_not_be_deleted_is_tried_again_by_the_same_change(
+    notes: Notes, times: int
+) -> None:
+    """There may be no other change, and who diagnoses the tree would be told of orphans."""
+    failures = iter([errno.ENOSPC] * times)
+
+    def observe(moment: str, step: str, name: str) -> None:
+        is_staged = step == "delete" and "/staging/" in name
+        if moment == "before" and is_staged and (code := next(failures, None)):
+            raise OSError(code, os.strerror(code), name)
+
+    steps.observer = observe
+    try:
+        with batten.transaction(notes.root) as change:
+            change.write("new.md", "new")
+            change.write("old.md", "changed")
+    finally:
+        steps.observer = None
+    assert next(failures, None) is None
+    assert notes.left_over() == []
+    assert notes.contents()["new.md"] == "new"
+
+
 def test_backups_made_before_the_journal_go_with_the_next_change(notes: Notes) -> None:
     before = notes.contents()
     notes.kill_at("replace.rename", "JOURNAL", change_in_place)

@@ -72,10 +72,20 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
 
 def delete_staged(tree: Tree, layout: TreeLayout) -> None:
     """Throwaway is all that is staged while there is no journal. Under the lock. What can't be
-    deleted now can when the lock is taken next; no change fails by it."""
+    deleted is tried once more, as there may be no next change; what even then can't be deleted can
+    when the lock is taken next, and no change fails by it."""
     with suppress(StorageError):
-        for entry in list(tree.list(layout.staging)):
-            tree.delete(entry.name)
+        names = [entry.name for entry in tree.list(layout.staging)]
+        for name in [name for name in names if not _is_deleted(tree, name)]:
+            tree.delete(name)
+
+
+def _is_deleted(tree: Tree, name: str) -> bool:
+    try:
+        tree.delete(name)
+    except StorageError:
+        return False
+    return True
 
 
 def _list_changed(layout: TreeLayout, journal: Journal) -> Iterator[str]:
