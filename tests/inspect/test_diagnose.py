@@ -448,9 +448,9 @@ def test_a_file_in_place_of_a_folder_gives_a_state(build: Build, folder: str) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["dataset.json", "plan/000000.json", "commits/000001.json", "lock"]
+    "name", ["dataset.json", "plan/000000.json", "commits/000001.json", "COMPLETE", "lock"]
 )
-@pytest.mark.parametrize("kind", ["folder", "dangling link", "link to itself"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "link to itself"])
 def test_something_else_in_place_of_a_file_gives_a_state(
     build: Build, name: str, kind: str
 ) -> None:
@@ -459,18 +459,25 @@ def test_something_else_in_place_of_a_file_gives_a_state(
     path.unlink()
     if kind == "folder":
         path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
     else:
         path.symlink_to("nowhere" if kind == "dangling link" else path.name)
-    assert diagnose(built.path).state in ("CORRUPT", "INCONSISTENT", "COMPLETE")
+    states = {"CORRUPT", "INCONSISTENT", "COMPLETE"}
+    if name == "COMPLETE" and kind == "dangling link":
+        states = {"INTERRUPTED"}
+    assert diagnose(built.path).state in states
 
 
-@pytest.mark.parametrize("kind", ["folder", "dangling link", "link to itself"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "link to itself"])
 def test_something_else_in_place_of_a_part_is_damage(build: Build, kind: str) -> None:
     built = build()
     part = built.part(1)
     part.unlink()
     if kind == "folder":
         part.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(part)
     else:
         part.symlink_to("nowhere" if kind == "dangling link" else part.name)
     assert diagnose(built.path).exit_code == 4

@@ -26,6 +26,7 @@ _KNOWN = {
     errno.EIO: ("the disk reported a read or write error", _DEVICE),
     errno.ENOTDIR: ("a file lies where a folder should be", _KIND),
     errno.EISDIR: ("a folder lies where a file should be", _KIND),
+    errno.ESPIPE: ("a pipe or the like lies where a file should be", _KIND),
     errno.ELOOP: ("a symbolic link lies where a file should be", _KIND),
     errno.EEXIST: ("something of that name is there already", _KIND),
     errno.ENOTEMPTY: ("the folder is not empty", _KIND),
@@ -42,7 +43,7 @@ _KNOWN = {
 }
 
 _IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_IS_WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
+_IS_WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ESPIPE})
 _SQLITE_FULL = 13
 
 _SAFE_READING = "Nothing was changed."

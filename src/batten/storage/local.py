@@ -13,12 +13,12 @@ from batten.model.records import Holder
 from batten.storage import locks, steps
 from batten.storage.base import Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.opening import READ_AT_ONCE, open_at_once
 from batten.storage.relative import check_name
 from batten.storage.renaming import exchange_names, rename_without_replacing
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 HURRY_BYTES = 1 << 24
@@ -112,7 +112,7 @@ class LocalStorage:
     def read(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         path = self._prefix + check_name(name)
         try:
-            descriptor = os.open(path, _READ)
+            descriptor = os.open(path, READ_AT_ONCE)
             try:
                 return _read_range(descriptor, offset, length)
             finally:
@@ -125,7 +125,7 @@ class LocalStorage:
     def open(self, name: str) -> BinaryIO:
         path = self._prefix + check_name(name)
         try:
-            return open(path, "rb")
+            return open(path, "rb", opener=open_at_once)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -299,7 +299,7 @@ def _read_range(descriptor: int, offset: int, length: int | None) -> bytes:
 
 def _read_small(name: str, parent: int) -> bytes | None:
     try:
-        descriptor = os.open(name, _READ, dir_fd=parent)
+        descriptor = os.open(name, READ_AT_ONCE, dir_fd=parent)
     except OSError:
         return None
     try:

@@ -22,6 +22,7 @@ from batten.model.records import Holder, Unreadable, decode_record, encode_recor
 from batten.storage import steps
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.held import Held, lock_file
+from batten.storage.opening import READ_AT_ONCE
 
 _PATIENCE_SECONDS = 0.3
 """How long a busy lock is asked for again: an inspection may hold it for an instant to probe it."""
@@ -148,7 +149,7 @@ def _write_text(descriptor: int, text: bytes) -> None:
 
 
 def _read_text(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_AT_ONCE)
     try:
         return os.read(descriptor, _TEXT_BYTES_MAX)
     finally:
@@ -212,7 +213,7 @@ def _is_free_for_sure(text: bytes, named: Holder | None) -> bool:
 
 def _probe(path: str) -> bool:
     """Whether the lock is free, found out by taking it, shared, and letting it go at once."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_AT_ONCE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         # Closing is not enough where a process was forked meanwhile: it has a copy.
