@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from batten.cli.output import escape
-from batten.inspect.diagnose import Diagnosis, Orphan, find_blocking
+from batten.inspect.advice import find_blocking
+from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
 from batten.model.accounting import Accounts
 from batten.model.counts import count_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,14 +13,13 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.room import estimate_room
 from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
+from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
 from batten.inspect.changed_tables import list_changes
 from batten.inspect.in_hand import tell_in_hand
 from batten.inspect.made_files import (
     find_linked_file,
     list_held,
     list_tables,
-    tell_file_risk,
-    tell_unmade,
 )
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
@@ -33,11 +32,9 @@ from batten.inspect.place import Place, find_linked_folder, has_tree, locate_out
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.model.accounting import Accounts
 from batten.model.commands import command
-from batten.model.counts import count_of
-from batten.model.findings import Code, Finding, Severity
+from batten.model.findings import Code, Finding
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
-from batten.model.sizes import show_bytes
 from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
@@ -208,9 +205,9 @@ def describe(
         state=state,
         path=place.path,
         action=judgement.verdict.action,
-        next=_next_command(place, observation, judgement),
-        risky=_name_risk(place, observation, judgement),
-        reason=_name_reason(place, observation, judgement, findings),
+        next=name_next(place, observation, judgement),
+        risky=name_risk(place, observation, judgement),
+        reason=name_reason(place, observation, judgement, findings),
         items=items,
         parts=len(observation.parts),
         rows=judgement.rows,
@@ -222,7 +219,7 @@ def describe(
         destinations=tuple(list_held(place, observation)),
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
-        readers=_tell_readers(place, observation, judgement),
+        readers=tell_readers(place, observation, judgement),
         inputs=inputs,
         again=again,
         tables=list_tables(observation),
@@ -276,25 +273,6 @@ def _list_begun(place: Place, observation: Observation, state: State) -> Iterato
         yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 
 
-def _tell_readers(place: Place, observation: Observation, judgement: Judgement) -> str:
-    """What is at the output for those who read it and know nothing of batten."""
-    try:
-        output = place.storage.find(observation.layout.output)
-    except StorageError as error:
-        return f"what this user may not: {error.what.rstrip('.')}"
-    if output is None:
-        return "nothing: it is not there"
-    if not output.is_folder:
-        return f"a file of {show_bytes(output.size)}"
-    if judgement.verdict.state in (State.INCONSISTENT, State.CORRUPT):
-        return "what is damaged: keep them from it"
-    if judgement.verdict.state in (State.UNKNOWN, State.RECOVERY_PENDING):
-        return "what lies there now"
-    rows, parts = judgement.rows, len(observation.parts)
-    told = f"{count_of(rows, 'row')} in {count_of(parts, 'part')}, each whole"
-    return told if parts else "an empty folder"
-
-
 def find_missing(place: Place, observation: Observation, judgement: Judgement) -> tuple[str, ...]:
     """The keys whose rows are gone with their part. Only where parts are lost is the plan's file of
     keys read, for which pyarrow is imported."""
@@ -322,141 +300,3 @@ def _show_path(place: Place, finding: Finding) -> Finding:
         evidence=finding.evidence,
         batch=finding.batch,
     )
-
-
-UNRECOVERABLE = frozenset(
-    {
-        Code.MISSING_CONFIG,
-        Code.UNREADABLE_CONFIG,
-        Code.UNREADABLE_SCHEMA,
-        Code.UNREADABLE_PLAN,
-        Code.PLAN_GAP,
-        Code.UNREADABLE_FOLDER,
-        Code.BEYOND_PLAN,
-        Code.CHANGED_FILE,
-        Code.LOST_DELIVERY,
-        Code.UNREADABLE_FILE,
-        Code.UNREADABLE_DELIVERY,
-    }
-)
-"""What `recover` can't mend."""
-
-
-def find_blocking(findings: Iterable[Finding]) -> Finding | None:
-    """The first that has to be mended by hand before `recover` can do anything."""
-    return next((finding for finding in findings if finding.code in UNRECOVERABLE), None)
-
-
-_RUN = "batten run JOB.py, the job that writes here"
-
-
-def _next_command(place: Place, observation: Observation, judgement: Judgement) -> str:
-    job = observation.config.next if observation.config else ""
-    match judgement.verdict.state:
-        case State.NEW:
-            return _RUN
-        case State.RUNNING:
-            return f"when it has ended: {place.command('diagnose')}"
-        case State.INTERRUPTED:
-            return job or _RUN
-        case State.COMPLETE:
-            return place.command("show")
-        case State.COMPLETE_WITH_ORPHANS:
-            return place.command("clean")
-        case State.RECOVERY_PENDING:
-            return place.command("recover")
-        case State.INCONSISTENT | State.CORRUPT:
-            blocking = find_blocking(judgement.findings)
-            if blocking is None:
-                return place.recover_command()
-            advice = blocking.advise(place.path, observation.deliveries)
-            return f"{place.show(blocking.path)}: {advice}"
-        case State.UNKNOWN:
-            return _look_by_hand(place, judgement.findings)
-
-
-def _look_by_hand(place: Place, findings: Iterable[Finding]) -> str:
-    codes = {finding.code for finding in findings}
-    if Code.UNREADABLE_PLACE in codes:
-        return f"make it readable for this user, then: {place.command('diagnose')}"
-    if Code.LINKED_FILE in codes:
-        return f"remove the link {place.path}, or have the job write where it leads; then run"
-    return f"look at {place.path} by hand"
-
-
-def _name_risk(place: Place, observation: Observation, judgement: Judgement) -> str:
-    items = judgement.accounts
-    control = place.control
-    if judgement.verdict.state is State.INTERRUPTED and list_tables(observation):
-        return tell_file_risk(place, observation)
-    finished = items.committed + items.filtered + items.quarantined + items.staged
-    again = f"deleting {control}: {count_of(finished, 'finished item')} would be computed again"
-    return {
-        State.NEW: "nothing",
-        State.RUNNING: f"deleting or changing anything in {place.path} or {control} meanwhile",
-        State.INTERRUPTED: again if finished else "nothing",
-        State.COMPLETE: f"deleting {control}: the output could not be verified or extended",
-        State.COMPLETE_WITH_ORPHANS: "running the job from scratch: everything is there already",
-        State.RECOVERY_PENDING: f"deleting {control}: the replacement could not be finished",
-        State.INCONSISTENT: f"using {place.path} as it is, or deleting {control}, the evidence",
-        State.CORRUPT: f"using {place.path} as it is, or deleting {control}, the evidence",
-        State.UNKNOWN: "deleting or overwriting what nobody has looked at",
-    }[judgement.verdict.state]
-
-
-def _name_reason(
-    place: Place, observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
-) -> str:
-    state, items = judgement.verdict.state, judgement.accounts
-    if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN):
-        return _reason_of_damage(state, findings)
-    if state is State.INTERRUPTED:
-        return _reason_of_interruption(place, observation, judgement, findings)
-    count = count_of(items.source, "item")
-    closed = f"the accounts of {count} are closed"
-    if tables := list_tables(observation):
-        closed = f"it was made of {count_of(len(tables), 'table')}, whose digests are recorded"
-        if observation.config is not None and observation.config.earlier_fingerprints:
-            closed += "; a change of these or of the job was accepted since"
-    return {
-        State.NEW: "there is no output and no control folder",
-        State.RUNNING: "a live process holds the lock",
-        State.COMPLETE: closed,
-        State.COMPLETE_WITH_ORPHANS: (
-            f"{closed}; a dead run left {count_of(len(judgement.orphans), 'throwaway file')}"
-        ),
-        State.RECOVERY_PENDING: "a new dataset is complete; it takes the place of the old one",
-    }[state]
-
-
-def _reason_of_damage(state: State, findings: tuple[Finding, ...]) -> str:
-    """Names the first finding of the worst severity, and counts the others."""
-    severity = {
-        State.INCONSISTENT: Severity.INCONSISTENT,
-        State.CORRUPT: Severity.CORRUPT,
-        State.UNKNOWN: Severity.UNKNOWN,
-    }[state]
-    worst = [finding for finding in findings if finding.severity is severity]
-    more = f"; and {count_of(len(worst) - 1, 'more finding')}" if len(worst) > 1 else ""
-    return f"{worst[0].path}: {worst[0].evidence}{more}"
-
-
-def _reason_of_interruption(
-    place: Place, observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
-) -> str:
-    items = judgement.accounts
-    if observation.config is None or not observation.segments:
-        return "a run began and ended before it had planned what there is to do"
-    undelivered = [f for f in findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
-    if undelivered:
-        reason = f"{undelivered[0].path}: {undelivered[0].evidence}"
-    elif items.pending or items.staged:
-        open_items = items.pending + items.staged
-        reason = f"{open_items:,} of {count_of(items.source, 'item')} not published yet"
-    elif unmade := tell_unmade(place, observation):
-        reason = unmade
-    else:
-        reason = "every batch is published, but the accounts are not closed yet"
-    if observation.segments[-1].is_limited:
-        reason += "; the plan was limited, the source holds more"
-    return reason
