@@ -6,7 +6,9 @@ writes.
 
 from __future__ import annotations
 
-from batten.errors import RefusedError
+from contextlib import suppress
+
+from batten.errors import RefusedError, StorageError
 from batten.model.commands import command
 from batten.model.names import TreeLayout
 from batten.model.rolling import REMEDIES, Remedy
@@ -46,7 +48,7 @@ def recover_tree(tree: Tree, layout: TreeLayout) -> Recovered:
     if remedy is Remedy.SET_ASIDE:
         evidence = set_journal_aside(tree, layout, found)
     elif journal is None:
-        delete_staged(tree, layout)
+        _delete_leftovers(tree, layout)
     elif remedy is Remedy.FORGET:
         remove_journal(tree, layout, journal)
         delete_staged(tree, layout)
@@ -55,6 +57,15 @@ def recover_tree(tree: Tree, layout: TreeLayout) -> Recovered:
         tree.sync_names(layout.control)
         complete(tree, layout, journal)
     return Recovered(found=found, remedy=remedy, evidence=evidence)
+
+
+def _delete_leftovers(tree: Tree, layout: TreeLayout) -> None:
+    """Of a change that ended, or never began. Who removed its journal may have been killed before
+    that was durable, and a journal must not come back to staged files that are gone."""
+    with suppress(StorageError):
+        if any(True for _ in tree.list(layout.staging)):
+            tree.sync_names(layout.control)
+            delete_staged(tree, layout)
 
 
 def set_journal_aside(tree: Tree, layout: TreeLayout, found: FoundJournal) -> str:
