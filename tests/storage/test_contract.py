@@ -12,6 +12,7 @@ import pytest
 from batten.errors import BusyError, RefusedError, StorageError
 from batten.storage import publishing, steps
 from batten.storage.base import Storage
+from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 from batten.storage.memory import MemoryStorage
@@ -95,6 +96,18 @@ def test_reading_a_range(storage: Storage, offset: int, length: int | None) -> N
     with storage.open("out/x") as file:
         file.seek(start)
         assert file.read(-1 if length is None else length) == expected
+
+
+def test_more_than_is_expected_is_not_read(storage: Storage) -> None:
+    storage.stage("out/x", b"0123456789", is_synced=False)
+    assert storage.read("out/x", bytes_max=10) == b"0123456789"
+    assert storage.read("out/x", offset=-4, bytes_max=4) == b"6789"
+    assert storage.read("out/x", length=4, bytes_max=4) == b"0123"
+    for offset, length in ((0, None), (0, 10), (-10, None)):
+        with pytest.raises(StorageError) as caught:
+            storage.read("out/x", offset=offset, length=length, bytes_max=9)
+        assert is_of_wrong_kind(caught.value)
+    assert "larger than any file of its kind" in str(caught.value)
 
 
 def test_a_missing_file_is_told_apart_from_a_failure(storage: Storage) -> None:

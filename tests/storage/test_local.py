@@ -18,6 +18,8 @@ import pytest
 from batten.errors import StorageError
 from batten.model.names import find_staging_owner
 from batten.storage import publishing, steps
+from batten.storage.base import READ_BYTES_MAX
+from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local import HURRY_BYTES, LocalStorage, write_all
 from batten.storage.publishing import fresh_name
 
@@ -235,3 +237,34 @@ def test_a_large_file_that_is_hurried_to_the_disk_holds_what_was_given(tmp_path:
     pieces = [bytes([number]) * (HURRY_BYTES // 2 + 1) for number in range(5)]
     LocalStorage(tmp_path).stage("x", iter(pieces), is_synced=True)
     assert (tmp_path / "x").read_bytes() == b"".join(pieces)
+
+
+def test_a_huge_file_is_refused_unless_its_size_is_expected(tmp_path: Path) -> None:
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(READ_BYTES_MAX + 1)
+    storage = LocalStorage(tmp_path)
+    with pytest.raises(StorageError, match="larger than any file of its kind") as caught:
+        storage.read("x")
+    assert is_of_wrong_kind(caught.value)
+    assert storage.read("x", offset=-3) == bytes(3)
+    assert len(storage.read("x", bytes_max=None)) == READ_BYTES_MAX + 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device"])
+def test_what_is_no_file_is_not_read_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o666)
+    else:
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("only root may make devices")
+    storage = LocalStorage(tmp_path)
+    for read in (storage.read, storage.open):
+        with pytest.raises(StorageError) as caught:
+            read("x")
+        assert is_of_wrong_kind(caught.value)
+    assert list(storage.read_each("", ["x"])) == [None]

@@ -56,7 +56,7 @@ def rebuild_schema(storage: Storage, layout: Layout, batches: Iterable[int], key
 
     name = layout.part(min(batches))
     try:
-        found = pq.read_schema(pa.BufferReader(storage.read(name)))
+        found = pq.read_schema(pa.BufferReader(storage.read(name, bytes_max=None)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CorruptError(
             f"{layout.schema} is gone, and {name} can't be read: {error}.",

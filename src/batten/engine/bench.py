@@ -257,7 +257,7 @@ class Bench:
         batch = job.plan.batch(task.batch)
         name = job.layout.part(task.batch)
         try:
-            data = job.storage.read(name)
+            data = job.storage.read(name, bytes_max=None)
             table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
             described = decode_part(data)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:

@@ -118,7 +118,7 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
 def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) -> Piece | None:
     """The piece in a staged file, or None where the file is gone, torn, or of other work."""
     try:
-        data = storage.read(layout.staged_chunk(chunk))
+        data = storage.read(layout.staged_chunk(chunk), bytes_max=None)
     except FileNotFoundError:
         return None
     if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:

@@ -310,7 +310,7 @@ class Route:
             rows=commit.rows,
             outcomes=commit.outcomes,
             read=parts.read_batches,
-            load=lambda: storage.read(layout.part(commit.batch)),
+            load=lambda: storage.read(layout.part(commit.batch), bytes_max=None),
             load_item=partial(self._load_item, commit.batch),
         )
 

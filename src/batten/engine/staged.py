@@ -60,7 +60,7 @@ def find_sealed(
 def _read_whole(storage: Storage, layout: Layout, file: StagedFile) -> bytes | None:
     """The bytes, or None where they are not those that the name promises."""
     try:
-        data = storage.read(layout.staged_file(file.batch, file.kind, file.digest))
+        data = storage.read(layout.staged_file(file.batch, file.kind, file.digest), bytes_max=None)
     except FileNotFoundError:
         return None
     return data if hashlib.sha256(data).hexdigest().startswith(file.digest) else None

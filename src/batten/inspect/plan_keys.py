@@ -43,7 +43,7 @@ class PlanKeys:
         import pyarrow as pa
 
         try:
-            data = self._storage.read(self._layout.segment_keys(number))
+            data = self._storage.read(self._layout.segment_keys(number), bytes_max=None)
         except (FileNotFoundError, StorageError):
             return None
         # Arrow trusts what it reads: a damaged file could end the process.

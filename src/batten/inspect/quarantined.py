@@ -37,7 +37,7 @@ def read_quarantined(
     for batch in batches:
         name = place.layout.quarantined(batch)
         try:
-            data = place.storage.read(name)
+            data = place.storage.read(name, bytes_max=None)
             rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
             found = [Quarantined(batch=batch, **row) for row in rows]
         except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):

@@ -56,7 +56,7 @@ def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str 
         return None
     record = layout.segment(segment.number)
     try:
-        data = storage.read(layout.segment_keys(segment.number))
+        data = storage.read(layout.segment_keys(segment.number), bytes_max=None)
     except (FileNotFoundError, StorageError):
         return None  # the observation has told of it
     if hashlib.sha256(data).hexdigest() != segment.keys_digest:
@@ -76,6 +76,6 @@ def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str 
 
 def _digest(storage: Storage, name: str) -> str:
     try:
-        return hashlib.sha256(storage.read(name)).hexdigest()
+        return hashlib.sha256(storage.read(name, bytes_max=None)).hexdigest()
     except (FileNotFoundError, StorageError):
         return ""

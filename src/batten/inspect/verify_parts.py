@@ -68,7 +68,7 @@ class PartVerifier:
         batch = claim.batch
         name = self._observation.layout.part(batch)
         try:
-            data = self._storage.read(name)
+            data = self._storage.read(name, bytes_max=None)
         except (FileNotFoundError, StorageError) as error:
             yield _found(Code.UNREADABLE_PART, name, name_reason(error), batch)
             return
@@ -120,7 +120,7 @@ class PartVerifier:
             return
         name = self._observation.layout.quarantined(batch)
         try:
-            data = self._storage.read(name)
+            data = self._storage.read(name, bytes_max=None)
             digest = hashlib.sha256(data).hexdigest()
             if claim.quarantine_digest not in (None, digest):
                 said = claim.quarantine_digest

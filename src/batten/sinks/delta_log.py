@@ -60,7 +60,7 @@ class DeltaLog:
         while True:
             name = self.entry(self.version + 1)
             try:
-                data = self.storage.read(name)
+                data = self.storage.read(name, bytes_max=None)
             except FileNotFoundError:
                 return
             self._take(_decode(name, data))
@@ -86,7 +86,7 @@ class DeltaLog:
             log = Path(folder, "_delta_log")
             log.mkdir()
             for name in (*files, *(last_piece(self.entry(number)) for number in numbers)):
-                (log / name).write_bytes(self.storage.read(f"{self.folder}/{name}"))
+                (log / name).write_bytes(self.storage.read(f"{self.folder}/{name}", bytes_max=None))
             deltalake.DeltaTable(folder).create_checkpoint()
             made = log / f"{self.version:020}.checkpoint.parquet"
             create(self.storage, staging, f"{self.folder}/{made.name}", made.read_bytes())

@@ -29,6 +29,11 @@ def pieces_of(data: Data) -> Iterable[Piece]:
     return (data,) if isinstance(data, bytes | bytearray | memoryview) else data
 
 
+READ_BYTES_MAX = 1 << 26
+"""Of a file that is read whole, unless the caller says what it expects there: no record that batten
+writes is near that size."""
+
+
 class Entry(NamedTuple):
     """A file as a listing shows it: its full name, size in bytes, time of last change in
     seconds since 1970. `is_folder` where the entry is itself a folder."""
@@ -94,9 +99,19 @@ class Storage(Protocol):
         """The folder exists and is durable; with all its parents. May be repeated."""
         ...
 
-    def read(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
         """The bytes, fewer than `length` at the file's end. A negative `offset` counts from the
-        end. Raises `FileNotFoundError` when there is no such file."""
+        end. Raises `FileNotFoundError` when there is no such file.
+
+        What is no file, and more than `bytes_max` bytes where that is not None, is not read:
+        `StorageError` says so, and `is_of_wrong_kind` holds for it."""
         ...
 
     def open(self, name: str) -> BinaryIO:

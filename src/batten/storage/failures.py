@@ -27,6 +27,8 @@ _KNOWN = {
     errno.ENOTDIR: ("a file lies where a folder should be", _KIND),
     errno.EISDIR: ("a folder lies where a file should be", _KIND),
     errno.ESPIPE: ("a pipe or the like lies where a file should be", _KIND),
+    errno.ENXIO: ("a pipe or the like lies where a file should be", _KIND),
+    errno.EOVERFLOW: ("it is larger than any file of its kind", _KIND),
     errno.ELOOP: ("a symbolic link lies where a file should be", _KIND),
     errno.EEXIST: ("something of that name is there already", _KIND),
     errno.ENOTEMPTY: ("the folder is not empty", _KIND),
@@ -43,7 +45,9 @@ _KNOWN = {
 }
 
 _IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_IS_WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ESPIPE})
+_IS_WRONG_KIND = frozenset(
+    {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ESPIPE, errno.ENXIO, errno.EOVERFLOW}
+)
 _SQLITE_FULL = 13
 
 _SAFE_READING = "Nothing was changed."
@@ -70,9 +74,14 @@ def publishing_failure(error: OSError, path: str) -> StorageError:
 
 
 def is_of_wrong_kind(error: StorageError) -> bool:
-    """Whether a folder lies where a file should be, or the reverse: that is damage, and looking
-    again another time would find the same."""
+    """Whether a folder, a link or a pipe lies where a file should be, or the reverse, or a file is
+    larger than it can be: that is damage, and looking again another time would find the same."""
     return error.errno in _IS_WRONG_KIND
+
+
+def too_large(name: str | None = None) -> OSError:
+    """For a file that has more bytes than what should be there can have."""
+    return OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), name)
 
 
 def find_full_disk(error: BaseException) -> StorageError | None:

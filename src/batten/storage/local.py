@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from batten.model.records import Holder
 from batten.storage import locks, steps
-from batten.storage.base import Data, Entry, pieces_of
-from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.opening import READ_AT_ONCE, open_at_once
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.failures import reading_failure, too_large, writing_failure
+from batten.storage.opening import READ_AT_ONCE, open_at_once, refuse_irregular
 from batten.storage.relative import check_name
 from batten.storage.renaming import exchange_names, rename_without_replacing
 
@@ -109,12 +109,19 @@ class LocalStorage:
         except OSError as error:
             raise writing_failure(error, "Making the folder", path) from error
 
-    def read(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
         path = self._prefix + check_name(name)
         try:
             descriptor = os.open(path, READ_AT_ONCE)
             try:
-                return _read_range(descriptor, offset, length)
+                return _read_range(descriptor, offset, length, bytes_max)
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
@@ -284,11 +291,15 @@ def _make_folder(path: str, name: str) -> bool:
     return True
 
 
-def _read_range(descriptor: int, offset: int, length: int | None) -> bytes:
-    size = os.fstat(descriptor).st_size
+def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int | None) -> bytes:
+    status = os.fstat(descriptor)
+    refuse_irregular(status.st_mode)
+    size = status.st_size
     start = max(size + offset, 0) if offset < 0 else offset
-    # At least a byte is asked for, since that is what tells a folder from an empty file.
-    wanted = max(size - start, 1) if length is None else length
+    wanted = max(size - start, 0)
+    wanted = wanted if length is None else min(wanted, length)
+    if bytes_max is not None and wanted > bytes_max:
+        raise too_large()
     pieces: list[bytes] = []
     while wanted and (piece := os.pread(descriptor, wanted, start)):
         pieces.append(piece)
@@ -304,8 +315,9 @@ def _read_small(name: str, parent: int) -> bytes | None:
         return None
     try:
         data = os.read(descriptor, SMALL_BYTES)
-        # That no more comes is quicker to see than how large it is.
-        return None if len(data) == SMALL_BYTES or os.read(descriptor, 1) else data
+        status = os.fstat(descriptor)
+        is_whole = stat.S_ISREG(status.st_mode) and status.st_size == len(data) < SMALL_BYTES
+        return data if is_whole else None
     except OSError:
         return None
     finally:

@@ -19,8 +19,8 @@ from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
 from batten.model.records import Holder, encode_record
-from batten.storage.base import Data, Entry, pieces_of
-from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.steps import Observer, Step
@@ -129,10 +129,20 @@ class MemoryStorage:
         except OSError as error:
             raise writing_failure(error, "Making the folder", folder) from error
 
-    def read(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
         data = self._load(name, "Reading")
         start = max(len(data) + offset, 0) if offset < 0 else offset
-        return data[start : None if length is None else start + length]
+        found = data[start : None if length is None else start + length]
+        if bytes_max is not None and len(found) > bytes_max:
+            raise reading_failure(too_large(name), "Reading", name)
+        return found
 
     def open(self, name: str) -> BinaryIO:
         return io.BytesIO(self._load(name, "Opening"))

@@ -49,7 +49,7 @@ def _describe_part(
     storage: Storage, layout: Layout, batch: int, run: str, time: str
 ) -> CommitRecord:
     name = layout.part(batch)
-    data = storage.read(name)
+    data = storage.read(name, bytes_max=None)
     try:
         described = decode_part(data)
     except Unreadable as error:
@@ -61,7 +61,9 @@ def _describe_part(
         ) from error
     quarantine = ""
     if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
-        quarantine = hashlib.sha256(storage.read(layout.quarantined(batch))).hexdigest()
+        quarantine = hashlib.sha256(
+            storage.read(layout.quarantined(batch), bytes_max=None)
+        ).hexdigest()
     return CommitRecord(
         batch=described.batch,
         items=described.items,
@@ -95,7 +97,7 @@ def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> 
     """Stage parts again that appeared before their turn, to be adopted when it comes."""
     for batch in batches:
         name = layout.part(batch)
-        digest = hashlib.sha256(storage.read(name)).hexdigest()
+        digest = hashlib.sha256(storage.read(name, bytes_max=None)).hexdigest()
         set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
 
 

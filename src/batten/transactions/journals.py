@@ -13,6 +13,9 @@ from batten.storage import publishing
 from batten.storage.relative import check_name, folder_of
 from batten.storage.tree import Tree
 
+_JOURNAL_BYTES_MAX = 1 << 30
+"""It names each file that is changed: a million of them, and their paths, have room."""
+
 
 @value_class
 class FoundJournal:
@@ -28,7 +31,7 @@ class FoundJournal:
 def find_journal(tree: Tree, layout: TreeLayout) -> FoundJournal:
     """Reads only. Raises `StorageError` where the disk fails."""
     try:
-        data = tree.read(layout.journal)
+        data = tree.read(layout.journal, bytes_max=_JOURNAL_BYTES_MAX)
     except FileNotFoundError:
         return FoundJournal(state=JournalState.NONE)
     digest = hashlib.sha256(data).hexdigest()

@@ -107,7 +107,7 @@ class Transaction:
         checked = self._check(path)
         number = self._overlay.find_staged(checked)
         if number is not None:
-            return self._tree.read(self._staged(number))
+            return self._tree.read(self._staged(number), bytes_max=None)
         kind = self._require(checked)
         if kind == "link":
             raise RefusedError(
@@ -115,7 +115,7 @@ class Transaction:
                 safe="Nothing was read.",
                 next="Name the file that it points to.",
             )
-        return self._tree.read(self._layout.target(checked))
+        return self._tree.read(self._layout.target(checked), bytes_max=None)
 
     def exists(self, path: str | os.PathLike[str]) -> bool:
         """Whether there will be anything at the path."""
