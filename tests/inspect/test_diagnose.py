@@ -497,7 +497,7 @@ def test_a_number_without_end_in_the_plan(build: Build) -> None:
     path = built.file(built.layout.segment(0))
     forged = open_record(path.read_bytes()).replace(b'"items": 10', b'"items": 1' + b"0" * 30)
     path.write_bytes(seal_record(forged))
-    assert diagnose(built.path).state == "INTERRUPTED"
+    assert diagnose(built.path).state == "CORRUPT"
 
 
 @pytest.mark.parametrize(

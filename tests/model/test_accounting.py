@@ -61,7 +61,7 @@ def record(batch: int, items: int, outcomes: str, rows: int, keys: str) -> Commi
         keys=keys,
         fingerprint="f",
         size=1,
-        digest="d",
+        digest="d" * 64,
         quarantine_digest="",
         run="r",
         time="t",

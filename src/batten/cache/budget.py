@@ -17,6 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from batten.cache.counts import Counter
+from batten.model.bounds import Bytes, Name
 from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.manifests import SIZE_BYTES, find_size
 from batten.model.records import Unreadable, decode_record, encode_record
@@ -32,8 +33,8 @@ class Sum:
     """The text of the budget's lock: what all entries take, in bytes, and the start of the machine
     since which that was kept."""
 
-    size: int
-    boot: str
+    size: Bytes
+    boot: Name
 
 
 class Used(NamedTuple):

@@ -11,7 +11,9 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import field, fields, replace
+from typing import Annotated
 
+from batten.model.bounds import Many, Number, Piece
 from batten.model.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
@@ -62,14 +64,16 @@ _BEGINNING_SECONDS = 3600.0
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _SIZE = 8 * len(NAMES)
 
+Counted = Annotated[int, Number(-(1 << 62), 1 << 62)]
+
 
 @value_class
 class Total:
     """`statistics/total`: the counts of processes that have ended. Those of the files `merged` are
     among them; such a file only waits to be deleted."""
 
-    counts: dict[str, int]
-    merged: list[str] = field(default_factory=list)
+    counts: Annotated[dict[str, Counted], Many(1000)]
+    merged: Annotated[list[Piece], Many(10**6)] = field(default_factory=list)
 
 
 class Counter:

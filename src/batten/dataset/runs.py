@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
 
 from batten.errors import StorageError
+from batten.model.bounds import Count, Many, Name, Prose, Real, make_reader
 from batten.model.names import Layout
 from batten.model.records import Holder, Unreadable, decode_record
 from batten.model.value_class import value_class
@@ -177,12 +178,40 @@ def _has_marks(storage: Storage, layout: Layout, run: str) -> bool:
         return False
 
 
+_READERS = {
+    name: make_reader(hint)
+    for name, hint in {
+        "event": Name,
+        "time": Name,
+        "pid": Count,
+        "host": Name,
+        "boot": Name,
+        "pid_namespace": Name,
+        "command": Prose,
+        "inputs": Annotated[list[Prose], Many(100_000)],
+        "jobs": Count,
+        "signal": Name,
+        "name": Name,
+        "status": Name,
+        "executed_items": Count,
+        "adopted_items": Count,
+        "seconds": Annotated[dict[str, Annotated[float, Real(0, 1e12)]], Many(1000)],
+    }.items()
+}
+"""What the fields of an event may hold; None is allowed for each, and others are not looked at."""
+
+
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
+        if not isinstance(event, dict) or event.get("event") is None:
+            return None
+        for name, value in event.items():
+            if value is not None and name in _READERS:
+                _READERS[name](value, name)
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    return event
 
 
 def _are_facts(files: object) -> TypeGuard[list[list[int]]]:

@@ -8,12 +8,18 @@ recovery is the same: do all of them, in order. Each can be done any number of t
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
+from batten.model.bounds import Many, Name, Number, PathWithin, Piece, Prose, Text, Version
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
 NOT_STAGED = -1
 ABSENT = ""
+
+OPERATIONS_MAX = 10**6
+STAGED_MAX = 10**9
+"""The largest number of a staged file."""
 
 
 class Action(StrEnum):
@@ -42,11 +48,23 @@ class Operation:
     put there, or `NOT_STAGED`. `before` and `after` say what is at the path as `describe_file`
     does, when the change was committed and when this operation was done."""
 
-    action: str
-    path: str
-    staged: int = NOT_STAGED
-    before: str = ABSENT
-    after: str = ABSENT
+    action: Annotated[str, Text(16, "|".join(Action))]
+    path: PathWithin
+    staged: Annotated[int, Number(NOT_STAGED, STAGED_MAX)] = NOT_STAGED
+    before: Name = ABSENT
+    after: Name = ABSENT
+
+    def find_fault(self) -> str:
+        """In which way its fields don't fit each other."""
+        is_staged = self.action in (Action.PUT, Action.RESTORE)
+        if is_staged is not (self.staged > NOT_STAGED):
+            return f"not a staged file to {self.action}: {self.staged}"
+        is_told = bool(self.before or self.after)
+        if is_told and self.action not in (Action.PUT, Action.DELETE):
+            return f"not what is to be known to {self.action}: {self.before or self.after!r}"
+        if self.after and self.action == Action.DELETE:
+            return f"not what is left of what is deleted: {self.after!r}"
+        return ""
 
 
 @value_class
@@ -54,12 +72,12 @@ class Journal:
     """`JOURNAL`: see the module. `change` names the change, and its staged files begin with it.
     `token` is empty where the change carries none."""
 
-    phase: str
-    change: str
-    token: str
-    operations: list[Operation]
-    time: str
-    format_version: int = FORMAT_VERSION
+    phase: Annotated[str, Text(16, "|".join(Phase))]
+    change: Piece
+    token: Prose
+    operations: Annotated[list[Operation], Many(OPERATIONS_MAX)]
+    time: Name
+    format_version: Version = FORMAT_VERSION
 
 
 def describe_file(kind: str, size: int, modified_ns: int) -> str:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import Annotated
 
+from batten.model.bounds import Bytes, Count, Hexadecimal, Many, Name, PathWithin, Version
 from batten.model.cache_names import CACHE_FORMAT
 from batten.model.records import Unreadable, decode_record, encode_record, open_record
 from batten.model.value_class import value_class
 
 BLOCK_BYTES = 4096
 """What a file or a folder takes on disk is counted in blocks of so many bytes."""
+
+NAMES_MAX = 10**7
+"""How many files an entry can have."""
 
 _LINE_BYTES = 512
 """The first line has never more."""
@@ -24,11 +29,12 @@ SIZE_BYTES = 64
 """So much of a manifest tells the size of its entry."""
 
 _USUAL = re.compile(
-    rb'\{"size": (\d+), "is_value": (true|false), "top_names": (\d+), "boot": "([0-9a-f-]*)", '
-    rb'"body_size": (\d+), "body_digest": "([0-9a-f]{64})", "format_version": %d\}' % CACHE_FORMAT
+    rb'\{"size": (\d{1,18}), "is_value": (true|false), "top_names": (\d{1,15}), '
+    rb'"boot": "([0-9a-f-]*)", "body_size": (\d{1,18}), "body_digest": "([0-9a-f]{64})", '
+    rb'"format_version": %d\}' % CACHE_FORMAT
 )
 
-_SIZE = re.compile(rb'\{"size": (\d+),')
+_SIZE = re.compile(rb'\{"size": (\d{1,18}),')
 
 
 @value_class
@@ -37,13 +43,13 @@ class Manifest:
     names the start of the machine in which it was written, `top_names` counts what lies directly
     in its folder of files. An entry that `is_value` has no files, and its body is the value."""
 
-    size: int
+    size: Bytes
     is_value: bool
-    top_names: int
-    boot: str
-    body_size: int
-    body_digest: str
-    format_version: int = CACHE_FORMAT
+    top_names: Count
+    boot: Name
+    body_size: Bytes
+    body_digest: Hexadecimal
+    format_version: Version = CACHE_FORMAT
 
 
 @value_class
@@ -51,11 +57,17 @@ class Listing:
     """The files of an entry in the order of their names, relative and with `/`, each with its size
     and SHA-256; and all folders within."""
 
-    names: list[str]
-    sizes: list[int]
-    digests: list[str]
-    folders: list[str]
-    format_version: int = CACHE_FORMAT
+    names: Annotated[list[PathWithin], Many(NAMES_MAX)]
+    sizes: Annotated[list[Bytes], Many(NAMES_MAX)]
+    digests: Annotated[list[Hexadecimal], Many(NAMES_MAX)]
+    folders: Annotated[list[PathWithin], Many(NAMES_MAX)]
+    format_version: Version = CACHE_FORMAT
+
+    def find_fault(self) -> str:
+        """In which way its fields don't fit each other."""
+        if not len(self.names) == len(self.sizes) == len(self.digests):
+            return "it has not as many names as sizes and digests"
+        return ""
 
     @property
     def top_names(self) -> int:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from batten.model.words import Outcome
 
-_RUN = re.compile(r"(\d+)([cfq])")
+_RUN = re.compile(r"(\d{1,16})([cfq])", re.ASCII)
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:

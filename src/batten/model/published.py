@@ -24,13 +24,18 @@ class Published(NamedTuple):
     quarantine_digest: str | None
 
 
-_NUMBER = r"(\d+)"
+_NUMBER = r"(\d{1,15})"
+_BATCH = r"(\d{1,7})"
+_DIGEST = r'"([0-9a-f]{64})"'
+_MAYBE_DIGEST = r'"([0-9a-f]{64}|)"'
+_KEYS = r'"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16}|)"'
+_OUTCOMES = r'"((?:\d{1,16}[cfq])*)"'
 _TEXT = r'"([^"\\]*)"'
 _UNUSED_TEXT = r'"[^"\\]*"'
 _CANONICAL = re.compile(
-    rf'\{{"batch": {_NUMBER}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_TEXT}, '
-    rf'"keys": {_TEXT}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_TEXT}, '
-    rf'"quarantine_digest": {_TEXT}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
+    rf'\{{"batch": {_BATCH}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_OUTCOMES}, '
+    rf'"keys": {_KEYS}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_DIGEST}, '
+    rf'"quarantine_digest": {_MAYBE_DIGEST}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
     rf'"format_version": {FORMAT_VERSION}\}}',
     re.ASCII,
 )

@@ -10,12 +10,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Iterable
-from dataclasses import field, fields
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import field
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
-from batten.model.journal import Operation
+from batten.model.bounds import (
+    BATCHES_MAX,
+    MEBIBYTE,
+    Bytes,
+    Count,
+    Damaged,
+    Hexadecimal,
+    KeysDescription,
+    Many,
+    MaybeHexadecimal,
+    Name,
+    Number,
+    Outcomes,
+    Piece,
+    Place,
+    Prose,
+    Text,
+    Version,
+    build,
+    show,
+)
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
@@ -37,9 +56,9 @@ class Fingerprint:
     where they are ("features.py:12"); it is for messages and not part of the digest.
     """
 
-    digest: str
-    parts: dict[str, str]
-    places: dict[str, str] = field(default_factory=dict)
+    digest: Name
+    parts: Annotated[dict[str, Prose], Many(100_000)]
+    places: Annotated[dict[str, Prose], Many(100_000)] = field(default_factory=dict)
 
 
 @value_class
@@ -49,15 +68,15 @@ class Config:
     themselves."""
 
     fingerprint: Fingerprint
-    batch_size: int
-    key_column: str
-    source: str
-    sink: str
-    parameters: dict[str, str]
-    next: str
-    created: str
-    earlier_fingerprints: list[str]
-    format_version: int = FORMAT_VERSION
+    batch_size: Annotated[int, Number(1, BATCHES_MAX)]
+    key_column: Name
+    source: Prose
+    sink: Name
+    parameters: Annotated[dict[str, Prose], Many(10_000)]
+    next: Prose
+    created: Name
+    earlier_fingerprints: Annotated[list[Name], Many(100_000)]
+    format_version: Version = FORMAT_VERSION
 
 
 @value_class
@@ -72,23 +91,31 @@ class Segment:
     before. `is_limited` says that the source held more items than were planned.
     """
 
-    number: int
-    first_batch: int
-    first_ordinal: int
-    items: int
-    batch_size: int
+    number: Place
+    first_batch: Place
+    first_ordinal: Count
+    items: Count
+    batch_size: Annotated[int, Number(1, BATCHES_MAX)]
     is_keyed: bool
-    duplicates: int
-    duplicate_examples: list[str]
+    duplicates: Count
+    duplicate_examples: Annotated[list[Prose], Many(1000)]
     is_limited: bool
-    keys: list[str]
-    keys_size: int
-    keys_digest: str
-    format_version: int = FORMAT_VERSION
+    keys: Annotated[list[KeysDescription], Many(BATCHES_MAX)]
+    keys_size: Bytes
+    keys_digest: MaybeHexadecimal
+    format_version: Version = FORMAT_VERSION
 
     @property
     def batches(self) -> int:
         return -(-self.items // self.batch_size)
+
+    def find_fault(self) -> str:
+        """In which way its fields don't fit each other."""
+        if self.batches > BATCHES_MAX:
+            return f"it says that it has {self.batches} batches"
+        if bool(self.keys_size) is not bool(self.keys_digest):
+            return "the size and the digest of its keys don't fit each other"
+        return ""
 
 
 @value_class
@@ -96,13 +123,13 @@ class PartDescription:
     """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
     no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
 
-    batch: int
-    items: int
-    rows: int
-    outcomes: str
-    keys: str
-    fingerprint: str
-    format_version: int = FORMAT_VERSION
+    batch: Place
+    items: Count
+    rows: Count
+    outcomes: Outcomes
+    keys: KeysDescription
+    fingerprint: Name
+    format_version: Version = FORMAT_VERSION
 
 
 PART_KEY = "batten.part"
@@ -113,9 +140,9 @@ class PinnedSchema:
     """`schema.json`: the columns without the key: the Arrow IPC schema message in base64, and its
     fields for people."""
 
-    ipc: str
-    fields: list[str]
-    format_version: int = FORMAT_VERSION
+    ipc: Annotated[str, Text(48 * MEBIBYTE)]
+    fields: Annotated[list[Prose], Many(100_000)]
+    format_version: Version = FORMAT_VERSION
 
 
 @value_class
@@ -123,35 +150,35 @@ class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
 
-    batch: int
-    items: int
-    rows: int
-    outcomes: str
-    keys: str
-    fingerprint: str
-    size: int
-    digest: str
-    quarantine_digest: str
-    run: str
-    time: str
-    format_version: int = FORMAT_VERSION
+    batch: Place
+    items: Count
+    rows: Count
+    outcomes: Outcomes
+    keys: KeysDescription
+    fingerprint: Name
+    size: Bytes
+    digest: Hexadecimal
+    quarantine_digest: MaybeHexadecimal
+    run: Name
+    time: Name
+    format_version: Version = FORMAT_VERSION
 
 
 @value_class
 class Completion:
     """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes."""
 
-    source: int
-    committed: int
-    filtered: int
-    quarantined: int
-    duplicate: int
-    rows: int
-    segments: int
-    part_sizes: list[int]
-    run: str
-    time: str
-    format_version: int = FORMAT_VERSION
+    source: Count
+    committed: Count
+    filtered: Count
+    quarantined: Count
+    duplicate: Count
+    rows: Count
+    segments: Place
+    part_sizes: Annotated[list[Bytes], Many(BATCHES_MAX)]
+    run: Name
+    time: Name
+    format_version: Version = FORMAT_VERSION
 
 
 @value_class
@@ -162,17 +189,17 @@ class Delivery:
     (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
     empty. Of what is no file, these are 0 and empty."""
 
-    kind: str
-    target: str
-    batches: int
-    rows: int
-    content: str
-    size: int
-    digest: str
-    replaces: str
-    run: str
-    time: str
-    format_version: int = FORMAT_VERSION
+    kind: Name
+    target: Prose
+    batches: Place
+    rows: Count
+    content: Name
+    size: Bytes
+    digest: MaybeHexadecimal
+    replaces: MaybeHexadecimal
+    run: Name
+    time: Name
+    format_version: Version = FORMAT_VERSION
 
     @property
     def is_file(self) -> bool:
@@ -190,16 +217,27 @@ def find_kept(deliveries: Iterable[Delivery]) -> str:
     return next((delivery.target for delivery in deliveries if delivery.keeps_rows), "")
 
 
+Entry = Annotated[
+    str,
+    Text(255, r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries)\Z)[^/\0]+"),
+]
+"""A name in the control folder that is the dataset's, and not of the place."""
+
+
 @value_class
 class Replacing:
     """`REPLACING`: the journal of a replacement. The dataset in `fresh/` is complete, and what
     must be done is decided: the data folders are exchanged, then these `entries` of the control
     folder."""
 
-    entries: list[str]
-    run: str
-    time: str
-    format_version: int = FORMAT_VERSION
+    entries: Annotated[list[Entry], Many(1000)]
+    run: Piece
+    time: Name
+    format_version: Version = FORMAT_VERSION
+
+
+PID_MAX = 1 << 22
+"""The kernel gives no larger number to a process."""
 
 
 @value_class
@@ -207,11 +245,11 @@ class Holder:
     """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
     `pid_namespace` that in which `pid` counts (containers have their own)."""
 
-    pid: int
-    host: str
-    since: str
-    boot: str
-    pid_namespace: str = ""
+    pid: Annotated[int, Number(0, PID_MAX)]
+    host: Name
+    since: Name
+    boot: Name
+    pid_namespace: Name = ""
 
 
 class AnyRecord(Protocol):
@@ -238,7 +276,12 @@ def seal_record(body: bytes) -> bytes:
 
 def decode_record(kind: type[Record], data: bytes) -> Record:
     """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
-    record: Record = _build(kind, _parse(open_record(data)))
+    found = _parse(open_record(data))
+    _refuse_newer(found)
+    try:
+        record: Record = build(kind, found)
+    except Damaged as error:
+        raise Unreadable(str(error)) from error
     return record
 
 
@@ -285,50 +328,7 @@ def _refuse_newer(value: object) -> None:
         raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
 
 
-def _build(kind: type[Any], value: object) -> Any:
-    found = _as_object(value)
-    _refuse_newer(found)
-    known = {}
-    for name, hint in _hints(kind):
-        if name not in found:
-            raise Unreadable(f"the field {name!r} is missing")
-        item = found[name]
-        known[name] = item if type(item) is hint else _read(hint, item, name)
-    return kind(**known)
-
-
-def _read(hint: Any, item: object, name: str) -> object:
-    """The value of a field: a plain one as it is, a record in a record or in a list built."""
-    if hint is Fingerprint:
-        return _build(Fingerprint, item)
-    if hint == list[Operation]:
-        if isinstance(item, list):
-            return [_build(Operation, each) for each in item]
-    elif _fits(hint, item):
-        return item
-    raise Unreadable(f"the field {name!r} is {json.dumps(item)[:40]}")
-
-
-_cached_hints: dict[type[Any], list[tuple[str, Any]]] = {}
-
-
-def _hints(kind: type[Any]) -> list[tuple[str, Any]]:
-    if kind not in _cached_hints:
-        hints = get_type_hints(kind)
-        _cached_hints[kind] = [(each.name, hints[each.name]) for each in fields(kind)]
-    return _cached_hints[kind]
-
-
 def _as_object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Unreadable(f"not an object but {json.dumps(value)[:40]}")
+        raise Unreadable(f"not an object but {show(value)}")
     return value
-
-
-def _fits(hint: Any, value: object) -> bool:
-    if isinstance(hint, types.GenericAlias):
-        inner = get_args(hint)[-1]
-        if get_origin(hint) is dict:
-            return isinstance(value, dict) and all(type(item) is inner for item in value.values())
-        return isinstance(value, list) and all(type(item) is inner for item in value)
-    return type(value) is hint

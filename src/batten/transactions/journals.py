@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-from batten.model.journal import NOT_STAGED, Action, Journal, Phase
+from batten.model.journal import Journal, Phase
 from batten.model.names import TreeLayout
 from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
 from batten.model.rolling import JournalState
 from batten.model.value_class import value_class
 from batten.storage import publishing
-from batten.storage.relative import check_name, folder_of
+from batten.storage.relative import folder_of
 from batten.storage.tree import Tree
 
 _JOURNAL_BYTES_MAX = 1 << 30
@@ -37,10 +37,9 @@ def find_journal(tree: Tree, layout: TreeLayout) -> FoundJournal:
     digest = hashlib.sha256(data).hexdigest()
     try:
         journal = decode_record(Journal, data)
-        _check(journal)
     except NewerFormat as error:
         return FoundJournal(state=JournalState.NEWER, problem=str(error), digest=digest)
-    except (Unreadable, ValueError) as error:
+    except Unreadable as error:
         return FoundJournal(state=JournalState.UNREADABLE, problem=str(error), digest=digest)
     return FoundJournal(state=_find_state(tree, layout, journal), journal=journal, digest=digest)
 
@@ -51,19 +50,6 @@ def _find_state(tree: Tree, layout: TreeLayout, journal: Journal) -> JournalStat
     if journal.token and tree.find(token_name(layout, journal.token)) is not None:
         return JournalState.FINISHED
     return JournalState.COMMITTED
-
-
-def _check(journal: Journal) -> None:
-    """Raises `ValueError` for what no batten wrote; above all for a path out of the tree."""
-    Phase(journal.phase)
-    check_name(journal.change)
-    if "/" in journal.change:
-        raise ValueError(f"not the name of a change: {journal.change!r}")
-    for operation in journal.operations:
-        check_name(operation.path)
-        is_staged = Action(operation.action) in (Action.PUT, Action.RESTORE)
-        if is_staged is not (operation.staged > NOT_STAGED):
-            raise ValueError(f"not a staged file to {operation.action}: {operation.staged}")
 
 
 def publish_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
