@@ -1,4 +1,5 @@
-"""What all tests share: one seed for everything random, printed, and no deadlines."""
+"""What all tests share: one seed for everything random, no deadlines, and sweeps that go on where
+they were stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ import hashlib
 import json
 import os
 import random
-import secrets
 import signal
 import subprocess
 import sys
@@ -24,24 +24,74 @@ import pytest
 
 import batten
 
-hypothesis.settings.register_profile("batten", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("batten")
-
 SEED = "BATTEN_SEED"
+USUAL_SEED = "1"
+"""Each run of the tests is the same, unless another seed is given."""
+
+ROOT = Path(__file__).parents[1]
+PASSED = ROOT / ".crash-passed"
+"""A line for each complete sweep that passed: a digest of the tree that it passed on, its name."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--go-on",
+        action="store_true",
+        help="leave out the complete sweeps that have passed on this very tree",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed where none is given. The workers of xdist inherit it. A shell that starts
     the tests in the background has them ignore Ctrl-C, and what they start would, too. The
     thousands of processes of a sweep find batten compiled, also where Python is told to write no
     bytecode: otherwise each would spend most of its time on that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.setdefault(SEED, str(secrets.randbits(32)))
+    seed = os.environ.setdefault(SEED, USUAL_SEED)
+    hypothesis.settings.register_profile(
+        "batten", deadline=None, print_blob=True, derandomize=seed == USUAL_SEED
+    )
+    hypothesis.settings.load_profile("batten")
     compileall.compile_dir(Path(batten.__file__).parent, quiet=1)
+    if config.getoption("--go-on"):
+        config.pluginmanager.register(GoingOn(is_worker=hasattr(config, "workerinput")))
 
 
 def pytest_report_header() -> str:
     return f"{SEED}={os.environ[SEED]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "seeded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.by_chance)
+
+
+class GoingOn:
+    """Remembers which complete sweeps passed, and leaves these out the next time."""
+
+    def __init__(self, *, is_worker: bool) -> None:
+        self._is_worker = is_worker
+        digest = hashlib.sha256()
+        for folder in ("src", "tests", "examples"):
+            for path in sorted((ROOT / folder).rglob("*.py")):
+                digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
+                digest.update(path.read_bytes())
+        self._tree = digest.hexdigest()[:16]
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        passed = set(PASSED.read_text().splitlines()) if PASSED.exists() else set()
+        left_out = [item for item in items if f"{self._tree} {item.nodeid}" in passed]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        is_sweep = "crash" in report.keywords
+        if is_sweep and report.when == "call" and report.passed and not self._is_worker:
+            with PASSED.open("a") as file:
+                file.write(f"{self._tree} {report.nodeid}\n")
 
 
 @pytest.fixture

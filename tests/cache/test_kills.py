@@ -82,6 +82,7 @@ def _experiment(kinds: frozenset[Kind] = CHANGING) -> Experiment:
         check_always=_check_sound,
         kinds=kinds,
         is_forked=True,
+        is_seen_whole=True,
     )
 
 

@@ -81,6 +81,7 @@ def test_twenty_processes_build_each_key_once(
     assert counts.failures == 0
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.crash)])
 def test_twenty_processes_and_a_budget_that_evicts_all_the_time(
     start: Start, tmp_path: Path, rounds: int
@@ -289,6 +290,7 @@ def test_what_ended_processes_held_over_budget_is_told_no_more(
     assert cache.statistics().total.builds == 3
 
 
+@pytest.mark.by_chance
 @pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.crash)])
 def test_who_clears_all_the_time_takes_nothing_from_readers(
     start: Start, tmp_path: Path, rounds: int

@@ -82,6 +82,7 @@ class Subject:
             done_codes=frozenset({self.done_code}),
             kinds=kinds,
             is_forked=True,
+            is_seen_whole=True,
         )
 
     def check_trail(self, folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:

@@ -195,6 +195,7 @@ def test_killed_around_any_call(tmp_path: Path, sample: int | None, seeded: rand
             check=check,
             check_always=check_always,
             is_forked=True,
+            is_seen_whole=True,
         ),
         tmp_path / "sweep",
         faults=[KillBefore, KillAfter, TearWrite],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -109,6 +110,17 @@ def test_a_program_that_writes_in_place_is_found(
     again = run_trail(subject, tmp_path / "again", failure.faults)
     assert again.problem == failure.problem
     assert (failure.folder / "out" / "final").read_bytes() != WHOLE
+
+
+def test_of_two_kills_that_leave_the_same_one_is_tried(script: MakeScript, tmp_path: Path) -> None:
+    subject = replace(experiment(script(IN_PLACE)), is_seen_whole=True)
+    report = sweep(subject, tmp_path / "sweep", faults=KILLS, seed=1)
+
+    assert report.points == 1 + 4 + 2
+    # All moments at which its file is not whole.
+    assert {failure.faults for failure in report.failures} == {
+        (fault,) for fault in (KillAfter(1), KillAfter(2), TearWrite(1), TearWrite(2))
+    }
 
 
 def test_a_program_that_ignores_errors_is_found(script: MakeScript, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Arrays that are laid out by hand are those that Arrow makes, down to their checks."""
 
-import os
 import random
 import subprocess
 import sys
@@ -10,8 +9,6 @@ import pyarrow as pa
 import pytest
 
 from batten.engine.arrays import integers, large_binaries, plain_array, texts
-
-SEED = int(os.environ.get("BATTEN_SEED", "0"))
 
 TYPES = {
     int: pa.int64(),
@@ -36,11 +33,11 @@ def _random_value(kind: type, chooser: random.Random) -> object:
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("has_nulls", [False, True])
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 1000])
-def test_the_array_is_that_of_arrow(kind: type, has_nulls: bool, count: int) -> None:
-    print(f"BATTEN_SEED={SEED}")
-    chooser = random.Random(f"{SEED}{kind}{count}")
+def test_the_array_is_that_of_arrow(
+    kind: type, has_nulls: bool, count: int, seeded: random.Random
+) -> None:
     values = [
-        None if has_nulls and chooser.random() < 0.3 else _random_value(kind, chooser)
+        None if has_nulls and seeded.random() < 0.3 else _random_value(kind, seeded)
         for _ in range(count)
     ]
     made = plain_array(values, kind, has_nulls=None in values)

@@ -246,6 +246,7 @@ def test_disturbed_at_any_call(
         check=check_done,
         check_always=check_always,
         is_forked=True,
+        is_seen_whole=True,
     )
     report = sweep(
         experiment, tmp_path / "sweep", faults=faults, sample=sample, seed=seeded.getrandbits(32)

@@ -428,6 +428,7 @@ def test_disturbed_at_any_call(
         check=check_done,
         check_always=partial(check_always, codes=frozenset(codes)),
         is_forked=True,
+        is_seen_whole=True,
     )
     report = sweep(
         experiment,

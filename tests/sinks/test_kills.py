@@ -86,6 +86,7 @@ def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
         check=check_done,
         check_always=partial(check_always, codes=other_codes | {0}),
         is_forked=True,
+        is_seen_whole=True,
     )
 
 

@@ -88,6 +88,7 @@ def experiment(*, other_codes: frozenset[int] = frozenset()) -> Experiment:
         check_always=partial(check_always, codes=done | other_codes),
         done_codes=done,
         is_forked=True,
+        is_seen_whole=True,
     )
 
 

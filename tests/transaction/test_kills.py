@@ -155,6 +155,7 @@ def experiment(kind: str) -> Experiment:
         check=partial(check_done, kind),
         check_always=partial(check_whole, kind),
         is_forked=True,
+        is_seen_whole=True,
     )
 
 

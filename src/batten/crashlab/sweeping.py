@@ -27,7 +27,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from batten.crashlab.faults import Fault
+from batten.crashlab.faults import Fault, KillAfter, KillBefore, Victims
 from batten.crashlab.imports import find_imports
 from batten.crashlab.laboratory import Traced, run_traced
 from batten.crashlab.starting import Template
@@ -58,6 +58,10 @@ class Experiment:
 
     With `is_forked` the command is one of this Python, and the runs of a sweep are forked from a
     process that has imported what they import, which is several times as fast.
+
+    With `is_seen_whole` the command changes nothing but by calls of `kinds` in `folders`. So when
+    everything is killed before a call, it leaves what a kill after the call before that left. A
+    sweep of both then tries only the first of the kills before a call.
     """
 
     prepare: Callable[[Path], None]
@@ -71,6 +75,7 @@ class Experiment:
     timeout_seconds: float = 60.0
     undisturbed_runs_max: int = 2
     is_forked: bool = False
+    is_seen_whole: bool = False
 
 
 @value_class
@@ -183,6 +188,8 @@ def sweep(
         if undisturbed.problem is not None:
             raise AssertionError(f"undisturbed, {undisturbed.problem}\n{undisturbed.trail}")
         points = _points(undisturbed.trail.runs[0].calls, faults)
+        if experiment.is_seen_whole:
+            points = _without_repeated(points)
         trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
         if sample is not None and sample < len(trails):
             trails = chooser.sample(trails, sample)
@@ -218,6 +225,21 @@ def _points(calls: Sequence[Call], faults: Sequence[MakeFault]) -> list[Fault]:
         make_fault(number)
         for make_fault in faults
         for number in range(1, sum(map(make_fault(1).applies_to, calls)) + 1)
+    ]
+
+
+def _without_repeated(points: Sequence[Fault]) -> list[Fault]:
+    afters = {
+        (point.number, point.kinds, point.path)
+        for point in points
+        if isinstance(point, KillAfter) and point.victims is Victims.TREE
+    }
+    return [
+        point
+        for point in points
+        if not isinstance(point, KillBefore)
+        or point.victims is not Victims.TREE
+        or (point.number - 1, point.kinds, point.path) not in afters
     ]
 
 
