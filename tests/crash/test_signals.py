@@ -72,19 +72,40 @@ def test_a_signal_that_is_ignored_stays_so(start: Start, tmp_path: Path) -> None
     assert (run.returncode, json.loads(told)["status"]) == (0, "complete")
 
 
+def send_all(pid: int, number: signal.Signals) -> None:
+    """To the process and all that descend from it, as a scheduler does to those of a job step."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            send_all(int(child), number)
+    os.kill(pid, number)
+
+
 @pytest.mark.parametrize(
-    ("number", "whole_group"),
-    [(signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, False)],
+    ("number", "send"),
+    [
+        (signal.SIGTERM, os.kill),
+        (signal.SIGTERM, send_all),
+        (signal.SIGINT, os.killpg),
+        (signal.SIGHUP, os.kill),
+        (signal.SIGHUP, send_all),
+        (signal.SIGUSR1, os.kill),
+        (signal.SIGUSR1, send_all),
+        (signal.SIGUSR2, send_all),
+        (signal.SIGXCPU, send_all),
+    ],
 )
 def test_the_first_signal_drains(
-    start: Start, number: signal.Signals, whole_group: bool, tmp_path: Path
+    start: Start,
+    number: signal.Signals,
+    send: Callable[[int, signal.Signals], None],
+    tmp_path: Path,
 ) -> None:
     previous = signal.signal(number, signal.SIG_DFL)  # the tests may run under `nohup`
     try:
         run = start_waiting(start, tmp_path)
     finally:
         signal.signal(number, previous)
-    os.killpg(run.pid, number) if whole_group else run.send_signal(number)
+    send(run.pid, number)
     (tmp_path / "go").open("w").close()
     told, errors = run.communicate(timeout=PATIENCE_SECONDS)
     interrupted = json.loads(told)
@@ -108,6 +129,36 @@ def test_the_first_signal_drains(
     assert interrupted["executed_items"] + json.loads(told)["executed_items"] == 20
     numbers = pq.read_table(tmp_path / "features").column("number").to_pylist()
     assert numbers == list(range(20))
+
+
+def test_warnings_end_nothing_at_once(start: Start, tmp_path: Path) -> None:
+    """The kernel repeats SIGXCPU each second, and schedulers send SIGTERM after their warning."""
+    run = start_waiting(start, tmp_path)
+    for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGXCPU, signal.SIGTERM, signal.SIGXCPU):
+        send_all(run.pid, number)
+    (tmp_path / "go").open("w").close()
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (EXIT_INTERRUPTED, "interrupted"), errors
+    assert json.loads(told)["executed_items"] >= 6
+
+
+OWN_HANDLERS = """
+import faulthandler, signal
+
+signal.signal(signal.SIGUSR1, lambda number, frame: open("own", "w").close())
+faulthandler.register(signal.SIGUSR2, open("stacks", "w"))
+"""
+
+
+def test_handlers_of_the_job_stay(start: Start, tmp_path: Path) -> None:
+    run = start_waiting(start, tmp_path, job=OWN_HANDLERS + WAITS_AT_ITEM_FIVE)
+    run.send_signal(signal.SIGUSR1)
+    run.send_signal(signal.SIGUSR2)
+    (tmp_path / "go").open("w").close()
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (0, "complete"), errors
+    assert (tmp_path / "own").exists()
+    assert "File" in (tmp_path / "stacks").read_text()
 
 
 def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:

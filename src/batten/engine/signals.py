@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM: the first asks the run to drain, the second ends the process at once."""
+"""Signals that ask a run to stop: the first has it drain, a second ends the process at once.
+
+A warning (SIGUSR1, SIGUSR2, SIGXCPU) has it drain as well. However many come, they end nothing at
+once: schedulers send one to each process of a job, and the kernel repeats SIGXCPU each second.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,33 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from batten.executors.stopping import STOPPING, WARNINGS, is_free
+
 EXIT_INTERRUPTED = 75
 
 
 class StopSignals:
     """While entered, `received` is the name of the signal that asks to stop, or None.
 
-    A signal that is ignored stays so: `nohup` outlives its terminal. Outside of the main thread
-    there are no signals to be had, and nothing is changed."""
+    A signal that is ignored stays so: `nohup` outlives its terminal. So does a warning for which
+    the job has a handler of its own. SIGPIPE is ignored meanwhile: who reads the log may go away.
+    Outside of the main thread there are no signals to be had, and nothing is changed."""
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._is_asked = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._previous[number] = signal.signal(number, self._receive)
+                    self._set(number, self._receive)
+            for number in WARNINGS:
+                if is_free(number):
+                    self._set(number, self._receive)
+            if is_free(signal.SIGPIPE):
+                self._set(signal.SIGPIPE, signal.SIG_IGN)
         return self
 
     def __exit__(
@@ -39,8 +51,14 @@ class StopSignals:
             signal.signal(number, previous)
         self._previous.clear()
 
+    def _set(self, number: signal.Signals, handler: Any) -> None:
+        self._previous[number] = signal.signal(number, handler)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            # Everything on disk is safe at any moment, so there is nothing to tidy up.
-            os._exit(EXIT_INTERRUPTED)
-        self.received = signal.Signals(number).name
+        if number in STOPPING:
+            if self._is_asked:
+                # Everything on disk is safe at any moment, so there is nothing to tidy up.
+                os._exit(EXIT_INTERRUPTED)
+            self._is_asked = True
+        if self.received is None:
+            self.received = signal.Signals(number).name

@@ -24,6 +24,8 @@ from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
+from batten.executors.stopping import outlive_signals
+
 _MESSAGE = struct.Struct("=iqq")
 _LAST_REAP_SECONDS_MAX = 5.0
 """How long the nursery waits for killed workers; one that hangs in the kernel is left to init."""
@@ -147,8 +149,7 @@ def _live(
     try:
         drivers.close()
         os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        outlive_signals()
         _redirect(stdout_to_stderr)
         # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

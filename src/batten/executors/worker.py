@@ -8,15 +8,13 @@ import signal
 import sys
 import traceback
 from time import monotonic_ns
-from types import FrameType
 from typing import NoReturn
 
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.frames import read_header, read_payload, write_frame
 from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS
 from batten.executors.replies import encode_error, encode_value
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+from batten.executors.stopping import STOPPING, outlive_signals
 
 _MEMORY_BLAME = 500
 """Added, of 1000, to what the kernel reckons when memory is out: a worker goes, not the driver."""
@@ -59,15 +57,15 @@ def _answer(work: Work, mark: Mark, payload: bytes) -> tuple[int, bytes]:
 
 
 def _prepare(tasks: int, results: int) -> None:
-    # A handler and not SIG_IGN, which programs that the user's function starts would inherit.
-    for number in _STOPPING:
-        signal.signal(number, _ignore)
+    outlive_signals()
     _take_memory_blame()
 
     def leave_pool() -> None:
         """In processes that the user's function forks: they can be ended, and have no pipe."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, tasks, inheritable=False)
         os.dup2(null, results, inheritable=False)
@@ -76,18 +74,14 @@ def _prepare(tasks: int, results: int) -> None:
 
     def hold_signals() -> None:
         """So that one which comes just after the fork is not lost to the handler above."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 
     def admit_signals() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     os.register_at_fork(
         before=hold_signals, after_in_parent=admit_signals, after_in_child=leave_pool
     )
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The driver decides when a worker ends."""
 
 
 def _take_memory_blame() -> None:
