@@ -7,6 +7,7 @@
     ├── RefusedError          going on could mix or replace results             exit 5
     ├── BusyError             a live process holds the lock                     exit 6
     ├── StorageError          disk full, no permission, read or write error     exit 7
+    │   └── MisplacedError    a link, a pipe, a folder lies in a file's place   exit 4
     ├── InterruptedRunError   stopped by a signal; safe to run again            exit 75
     ├── FailedRunError        the user's function failed for good               exit 1
     └── OutdatedError         raised by users: prepare the item again           exit 1
@@ -82,6 +83,11 @@ class StorageError(BattenError):
     ) -> None:
         super().__init__(what, safe=safe, next=next)
         self.errno = errno
+
+
+class MisplacedError(StorageError):
+    """Where batten keeps its files lies something that it never makes: a link, a pipe, a folder in
+    a file's place, a file larger than any of its kind. Nothing was followed, and nothing read."""
 
 
 class InterruptedRunError(BattenError):

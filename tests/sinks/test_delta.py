@@ -144,10 +144,10 @@ def test_what_a_killed_run_left_is_durable_before_it_counts(
     synced: list[str] = []
     do = steps.do
 
-    def note(step: str, name: str, *arguments: Any) -> Any:
+    def note(step: str, name: str, *arguments: Any, **options: Any) -> Any:
         if step.startswith("sync_names"):
             synced.append(name)
-        return do(step, name, *arguments)
+        return do(step, name, *arguments, **options)
 
     monkeypatch.setattr(steps, "do", note)
     assert lab.open().lookup([stage_batch(0, [0]).token]) == [Held.SAME]

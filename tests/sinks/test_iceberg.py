@@ -89,10 +89,10 @@ def test_all_files_are_synced_before_the_catalogue_names_them(
     synced: list[str] = []
     do = steps.do
 
-    def note(step: str, name: str, *arguments: Any) -> Any:
+    def note(step: str, name: str, *arguments: Any, **options: Any) -> Any:
         if step == "stage.sync":
             synced.append(name)
-        return do(step, name, *arguments)
+        return do(step, name, *arguments, **options)
 
     monkeypatch.setattr(steps, "do", note)
     destination = lab.open()

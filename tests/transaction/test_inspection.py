@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
-from batten.storage.locks import acquire, current_holder
+from batten.storage.local import LocalStorage
+from batten.storage.locks import current_holder
 
 if TYPE_CHECKING:
     from conftest import JobFolder, Notes
@@ -217,8 +218,7 @@ def test_what_is_lost_blocks_until_it_is_set_aside(half_done: Notes, job: JobFol
 
 def test_a_busy_tree_says_so_after_the_time_given(notes: Notes) -> None:
     notes.recover()
-    path = str(notes.control / "lock")
-    with acquire(path, "lock", current_holder()):
+    with LocalStorage(notes.control).lock("lock", current_holder()):
         with pytest.raises(batten.BusyError), batten.transaction(notes.root, wait_seconds=0):
             pass
         with pytest.raises(batten.BusyError), batten.read_lock(notes.root, wait_seconds=0):

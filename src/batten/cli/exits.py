@@ -12,6 +12,7 @@ from batten.errors import (
     FailedRunError,
     InconsistentError,
     InterruptedRunError,
+    MisplacedError,
     RefusedError,
     StorageError,
     UsageError,
@@ -33,6 +34,7 @@ ENDINGS: dict[type[BattenError], Ending] = {
     RefusedError: Ending(5, "refused"),
     BusyError: Ending(6, "busy"),
     StorageError: Ending(7, "failed"),
+    MisplacedError: Ending(4, "inconsistent"),
     InterruptedRunError: Ending(75, "interrupted"),
     FailedRunError: UNEXPECTED,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from batten.dataset.observe import Observation, find_own_file
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
-from batten.sinks.located import digest_file, locate_file
+from batten.sinks.located import digest_file, locate_read
 from batten.storage.base import Storage
 
 
@@ -54,7 +54,7 @@ _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNRE
 def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:
     """The files whose bytes are not those that were written; each is read."""
     for delivery in list_in_place(observation):
-        found, name = locate_file(storage, delivery.target)
+        found, name = locate_read(storage, delivery.target)
         digest = digest_file(found, name)
         if digest != delivery.digest:
             evidence = f"its SHA-256 is {digest}, not {delivery.digest}"

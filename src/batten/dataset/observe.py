@@ -29,8 +29,8 @@ from batten.model.records import (
 from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import FILE_KINDS
-from batten.sinks.located import locate_file
-from batten.storage.base import Entry, Storage
+from batten.sinks.located import locate_read
+from batten.storage.base import Entry, Storage, describe_kind
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.relative import last_piece
 
@@ -263,14 +263,15 @@ class _Reading:
         if (own := find_own_file(self.layout, config)) is not None:
             targets.add(own)
         for target in sorted(targets):
-            storage, name = locate_file(self.storage, target)
             try:
+                storage, name = locate_read(self.storage, target)
                 entry = storage.find(name)
             except StorageError as error:
-                self._note_error(Code.UNREADABLE_FILE, name, error)
+                self._note_error(Code.UNREADABLE_FILE, target, error)
                 continue
-            if entry is not None and entry.is_folder:
-                self._note(Code.UNREADABLE_FILE, name, "a folder lies where the file should be")
+            if entry is not None and not entry.is_file:
+                evidence = f"{describe_kind(entry)} lies where the file should be"
+                self._note(Code.UNREADABLE_FILE, name, evidence)
             elif entry is not None:
                 placed[target] = entry.size
         return placed

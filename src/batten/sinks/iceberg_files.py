@@ -7,6 +7,7 @@ before the catalogue is told. The library is given this class by its name.
 from __future__ import annotations
 
 import io
+import os
 
 from pyiceberg.io import OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
@@ -16,9 +17,10 @@ from batten.storage.relative import folder_of
 
 
 def find_local_name(location: str) -> str | None:
-    """The name in a storage of the whole machine, or None for what is elsewhere."""
+    """The name in a storage of the whole machine, or None for what is elsewhere. The folders of a
+    table are the user's, and may be links: the name holds none."""
     scheme, _, path = PyArrowFileIO.parse_location(location)
-    return path.lstrip("/") if scheme == "file" else None
+    return os.path.realpath(path).lstrip("/") if scheme == "file" else None
 
 
 class SyncedFiles(PyArrowFileIO):

@@ -13,10 +13,22 @@ _READ_BYTES = 1 << 20
 
 
 def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
-    """The storage that the file of a delivery lies in, and its name there."""
-    if not target.startswith("../"):
+    """The storage that the file of a delivery lies in, and its name there. The folders above it are
+    named by the user, and may be links."""
+    if "/" not in target or not isinstance(storage, LocalStorage):
         return storage, target
     path = os.path.normpath(os.path.join(storage.place, target))
+    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
+
+
+def locate_read(storage: Storage, target: str) -> tuple[Storage, str]:
+    """As `locate_file`, for reading only: where the user has put a link in its place, what that
+    leads to. No run writes through it."""
+    found, name = locate_file(storage, target)
+    entry = found.find(name)
+    if entry is None or entry.kind != "link":
+        return found, name
+    path = os.path.realpath(os.path.join(found.place, name))
     return LocalStorage(os.path.dirname(path)), os.path.basename(path)
 
 

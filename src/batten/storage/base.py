@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, Literal, NamedTuple, Protocol
 
 from batten.model.records import Holder
 
@@ -34,14 +34,34 @@ READ_BYTES_MAX = 1 << 26
 writes is near that size."""
 
 
+Kind = Literal["file", "folder", "link", "other"]
+"""What lies under a name itself, links not followed; "other" is a pipe, a socket, a device."""
+
+
 class Entry(NamedTuple):
-    """A file as a listing shows it: its full name, size in bytes, time of last change in
-    seconds since 1970. `is_folder` where the entry is itself a folder."""
+    """What a listing shows: its full name, size in bytes, time of last change in seconds since
+    1970, and what it is."""
 
     name: str
     size: int
     modified_seconds: float
-    is_folder: bool = False
+    kind: Kind = "file"
+
+    @property
+    def is_folder(self) -> bool:
+        return self.kind == "folder"
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind == "file"
+
+
+_KINDS = {"file": "a file", "folder": "a folder", "link": "a symbolic link"}
+
+
+def describe_kind(entry: Entry) -> str:
+    """What it is, in words."""
+    return _KINDS.get(entry.kind, "a pipe, a socket or a device")
 
 
 class Lock(Protocol):

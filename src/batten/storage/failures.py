@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from batten.errors import StorageError
+from batten.errors import MisplacedError, StorageError
+from batten.storage.beneath import Obstructed
 
 _FULL = "Free some space there, then run the same command again."
 _PERMISSION = "Give this user permission to read and write there, then run the same command again."
@@ -100,11 +101,20 @@ def find_full_disk(error: BaseException) -> StorageError | None:
 
 def _describe(error: OSError, action: str, path: str, safe: str) -> StorageError:
     code = error.errno
-    if code in _KNOWN:
+    if isinstance(error, Obstructed):
+        kind = "a symbolic link" if code == errno.ELOOP else "no folder"
+        reason, next_step = f"{error.filename!r} is {kind}", _KIND
+    elif code in _KNOWN:
         reason, next_step = _KNOWN[code]
     else:
         reason = os.strerror(code) if code is not None else str(error)
         next_step = "Remove the cause, then run the same command again."
-    return StorageError(
-        f"{action} {path!r} failed: {reason}.", safe=safe, next=next_step, errno=code
+    failure = MisplacedError if _is_misplaced(error) else StorageError
+    return failure(f"{action} {path!r} failed: {reason}.", safe=safe, next=next_step, errno=code)
+
+
+def _is_misplaced(error: OSError) -> bool:
+    """What is no folder above the place that the user named is no damage of what is there."""
+    return error.errno in _IS_WRONG_KIND and (
+        isinstance(error, Obstructed) or error.errno != errno.ENOTDIR
     )

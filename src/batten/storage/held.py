@@ -10,10 +10,18 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import Protocol, TypeVar
 
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+from batten.storage import beneath
+from batten.storage.beneath import refuse_irregular
+
+READ = beneath.READ
+LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+Result = TypeVar("Result")
 
 
 class Held:
@@ -68,10 +76,18 @@ class Held:
     def find_status(self, path: str) -> os.stat_result | None:
         """What the file is like, if it is the one that has this name now; else None."""
         try:
-            named = os.stat(path)
+            named = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return named if os.path.samestat(named, os.fstat(self.descriptor)) else None
+
+    def is_reached(self, reach: Reach) -> bool:
+        """Whether it is the file that is reached so now."""
+        try:
+            named = reach(os.lstat)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return os.path.samestat(named, os.fstat(self.descriptor))
 
     def _take_descriptor(self) -> int | None:
         descriptor, self._descriptor = self._descriptor, None
@@ -86,24 +102,46 @@ _forking = threading.Lock()
 
 def open_held(path: str, flags: int = READ) -> Held:
     """Open the file; a forked child will have no copy of it. It is not locked yet."""
+    return _hold(partial(_act, path), flags)
+
+
+def _hold(reach: Reach, flags: int) -> Held:
     with _forking:
-        held = Held(os.open(path, flags, 0o666))
+        held = Held(reach(os.open, flags, 0o666))
         _held.add(held)
     return held
+
+
+class Reach(Protocol):
+    """How a file is acted upon that has a name: `action(name, *arguments, dir_fd=…)`."""
+
+    def __call__(
+        self, action: Callable[..., Result], *arguments: object, **options: object
+    ) -> Result: ...
 
 
 def lock_file(path: str, *, should_wait: bool, is_shared: bool = False) -> Held | None:
     """Lock the file of that name, made where there is none; None where another keeps it from that
     and it is not to be waited for. The holder may delete the file before letting it go."""
+    return lock_reached(partial(_act, path), should_wait=should_wait, is_shared=is_shared)
+
+
+def _act(path: str, action: Callable[..., Result], *arguments: object, **options: object) -> Result:
+    return action(path, *arguments, **options)
+
+
+def lock_reached(reach: Reach, *, should_wait: bool, is_shared: bool) -> Held | None:
+    """As `lock_file`, for a file that is reached in a way of its own. Raises `OSError` for what is
+    no file."""
     while True:
-        held = _open_lock(path, is_shared)
+        held = _open_lock(reach, is_shared)
         is_locked = False
         try:
             if should_wait:
                 held.wait_lock(is_shared=is_shared)
             elif not held.try_lock(is_shared=is_shared):
                 return None
-            is_locked = held.find_status(path) is not None
+            is_locked = held.is_reached(reach)
         finally:
             if not is_locked:
                 held.release()
@@ -111,14 +149,20 @@ def lock_file(path: str, *, should_wait: bool, is_shared: bool = False) -> Held 
             return held
 
 
-def _open_lock(path: str, is_shared: bool) -> Held:
+def _open_lock(reach: Reach, is_shared: bool) -> Held:
     try:
-        return open_held(path, LOCK_FILE)
+        held = _hold(reach, LOCK_FILE)
     except OSError as error:
         # Who may only read can share the lock, where there is one.
         if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
             raise
-        return open_held(path)
+        held = _hold(reach, READ)
+    try:
+        refuse_irregular(os.fstat(held.descriptor).st_mode)
+    except OSError:
+        held.abandon()
+        raise
+    return held
 
 
 def _abandon_in_child() -> None:

@@ -7,19 +7,19 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO
 
 from batten.model.records import Holder
 from batten.storage import locks, steps
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
+from batten.storage.beneath import READ, Beneath, Obstructed, refuse_irregular
 from batten.storage.failures import reading_failure, too_large, writing_failure
-from batten.storage.opening import READ_AT_ONCE, open_at_once, refuse_irregular
-from batten.storage.relative import check_name
+from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 HURRY_BYTES = 1 << 24
 """A file that will be synced goes to the disk in pieces of about this size while it is made."""
@@ -35,13 +35,14 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
 
 
 class LocalStorage:
-    """Implements `Storage` under `root`, which need not exist before the first `ensure_folder`.
+    """Implements `Storage` under `root`, which need not exist before the first `ensure_folder`, and
+    may be reached by links; no link is followed below it.
 
     Threads may share it. It keeps nothing open, so forked processes may use it as well."""
 
     def __init__(self, root: os.PathLike[str] | str) -> None:
         self._root = os.path.abspath(root)
-        self._prefix = self._root.rstrip("/") + "/"
+        self._beneath = Beneath(self._root)
         self._durable_folders: set[str] = set()
         self._distrusted_folders: set[str] = set()
 
@@ -50,9 +51,11 @@ class LocalStorage:
         return self._root
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
-        path = self._prefix + check_name(name)
+        path = self._beneath.path(name)
         try:
-            descriptor = steps.do("stage.create", name, os.open, path, _CREATE, 0o666)
+            descriptor = steps.do(
+                "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
+            )
         except OSError as error:
             raise writing_failure(error, "Creating", path) from error
         try:
@@ -63,47 +66,52 @@ class LocalStorage:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            self._discard(name, path)
+            self._discard(name)
             raise writing_failure(error, "Writing", path) from error
         except Exception:
-            self._discard(name, path)
+            self._discard(name)
             raise
 
     def publish(self, staged: str, name: str) -> bool:
-        source, target = self._prefix + check_name(staged), self._prefix + check_name(name)
+        act = partial(self._beneath.act_on_two, staged, name)
         try:
-            steps.do("publish.link", name, os.link, source, target)
+            steps.do("publish.link", name, act, os.link, follow_symlinks=False)
         except FileExistsError:
             return False
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
-                raise writing_failure(error, "Publishing", target) from error
-            return _publish_by_rename(source, target, name)
+                raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
+        else:
+            return True
+        try:
+            steps.do("publish.rename", name, act, rename_without_replacing)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
         return True
 
     def replace(self, staged: str, name: str) -> None:
-        source, target = self._prefix + check_name(staged), self._prefix + check_name(name)
         try:
-            steps.do("replace.rename", name, os.rename, source, target)
+            steps.do("replace.rename", name, self._beneath.act_on_two, staged, name, os.rename)
         except OSError as error:
-            raise writing_failure(error, "Replacing", target) from error
+            raise writing_failure(error, "Replacing", self._beneath.path(name)) from error
 
     def exchange(self, first: str, second: str) -> None:
-        source, target = self._prefix + check_name(first), self._prefix + check_name(second)
         try:
-            steps.do("exchange", second, exchange_names, source, target)
+            steps.do("exchange", second, self._beneath.act_on_two, first, second, exchange_names)
         except OSError as error:
-            raise writing_failure(error, "Exchanging", target) from error
+            raise writing_failure(error, "Exchanging", self._beneath.path(second)) from error
 
     def sync_names(self, folder: str) -> None:
-        path = self._folder_path(folder)
+        path = self._beneath.path(folder)
         try:
             self._sync_folder(path, folder)
         except OSError as error:
             raise writing_failure(error, "Syncing the folder", path) from error
 
     def ensure_folder(self, folder: str) -> None:
-        path = self._folder_path(folder)
+        path = self._beneath.path(folder)
         try:
             self._ensure(path, folder)
         except OSError as error:
@@ -117,9 +125,8 @@ class LocalStorage:
         length: int | None = None,
         bytes_max: int | None = READ_BYTES_MAX,
     ) -> bytes:
-        path = self._prefix + check_name(name)
         try:
-            descriptor = os.open(path, READ_AT_ONCE)
+            descriptor = self._beneath.act(name, os.open, READ)
             try:
                 return _read_range(descriptor, offset, length, bytes_max)
             finally:
@@ -127,55 +134,58 @@ class LocalStorage:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise reading_failure(error, "Reading", path) from error
+            raise reading_failure(error, "Reading", self._beneath.path(name)) from error
 
     def open(self, name: str) -> BinaryIO:
-        path = self._prefix + check_name(name)
         try:
-            return open(path, "rb", opener=open_at_once)
+            return os.fdopen(self._beneath.open_file(name), "rb")
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise reading_failure(error, "Opening", path) from error
+            raise reading_failure(error, "Opening", self._beneath.path(name)) from error
 
     def find(self, name: str) -> Entry | None:
-        path = self._folder_path(name)
         try:
-            status = os.stat(path)
+            status = self._beneath.look(name)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise reading_failure(error, "Looking up", path) from error
-        return Entry(name, status.st_size, status.st_mtime, stat.S_ISDIR(status.st_mode))
+            raise reading_failure(error, "Looking up", self._beneath.path(name)) from error
+        return _describe(name, status)
 
     def list(self, folder: str) -> Iterator[Entry]:
-        path = self._folder_path(folder)
         prefix = folder + "/" if folder else ""
         try:
-            with os.scandir(path) as found:
-                for each in found:
-                    status = _find_status(each)
-                    if status is not None:
-                        # A link to a folder is a name in this one: nothing goes into it.
-                        is_folder = stat.S_ISDIR(status.st_mode) and not each.is_symlink()
-                        yield Entry(prefix + each.name, status.st_size, status.st_mtime, is_folder)
+            descriptor = self._beneath.open_folder(folder)
+            try:
+                with os.scandir(descriptor) as found:
+                    for each in found:
+                        with suppress(FileNotFoundError):  # It went away meanwhile.
+                            status = each.stat(follow_symlinks=False)
+                            yield _describe(prefix + each.name, status)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise reading_failure(error, "Listing", path) from error
+            raise reading_failure(error, "Listing", self._beneath.path(folder)) from error
 
     def list_names(self, folder: str) -> Iterator[str]:
-        path = self._folder_path(folder)
         try:
-            yield from os.listdir(path)
+            descriptor = self._beneath.open_folder(folder)
+            try:
+                names = os.listdir(descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise reading_failure(error, "Listing", path) from error
+            raise reading_failure(error, "Listing", self._beneath.path(folder)) from error
+        yield from names
 
     def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
         try:
-            parent = os.open(self._folder_path(folder), _READ_FOLDER)
+            parent = self._beneath.open_folder(folder)
         except OSError:
             yield from (None for _ in names)
             return
@@ -186,42 +196,50 @@ class LocalStorage:
             os.close(parent)
 
     def delete(self, name: str) -> None:
-        path = self._prefix + check_name(name)
         try:
-            steps.do("delete", name, _delete, path)
+            steps.do("delete", name, self._beneath.act, name, _delete)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise writing_failure(error, "Deleting", path) from error
+            raise writing_failure(error, "Deleting", self._beneath.path(name)) from error
 
     def append_log(self, name: str, line: bytes) -> None:
-        path = self._prefix + check_name(name)
         try:
-            steps.do("append_log", name, _append, path, line)
+            steps.do("append_log", name, self._append, name, line)
         except OSError:
             return  # A log holds hints: losing one costs an explanation, never a result.
 
     def lock(self, name: str, holder: Holder) -> locks.FileLock:
-        return locks.acquire(self._prefix + check_name(name), name, holder)
+        return locks.acquire(self._reach_lock(name), holder)
 
     def observe_lock(self, name: str) -> Holder | None:
-        return locks.observe(self._prefix + check_name(name))
+        return locks.observe(self._reach_lock(name))
 
-    def _folder_path(self, folder: str) -> str:
-        return self._prefix + check_name(folder) if folder else self._root
+    def _reach_lock(self, name: str) -> locks.LockPlace:
+        return locks.LockPlace(self._beneath, check_name(name))
 
-    def _discard(self, name: str, path: str) -> None:
-        """Remove half a file, so that a full disk is not filled further; it is an orphan if not."""
+    def _append(self, name: str, line: bytes) -> None:
+        descriptor = self._beneath.act(name, os.open, _APPEND, 0o666)
         try:
-            steps.do("stage.discard", name, os.unlink, path)
-        except OSError:
-            return
+            status = os.fstat(descriptor)
+            # Where the file has another name as well, it is not only a log.
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                os.write(descriptor, line if line.endswith(b"\n") else line + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def _discard(self, name: str) -> None:
+        """Remove half a file, so that a full disk is not filled further; it is an orphan if not."""
+        with suppress(OSError):
+            steps.do("stage.discard", name, self._beneath.act, name, os.unlink)
 
     def _sync_folder(self, path: str, name: str) -> None:
+        """`path` is below the root, and `name` is its name there; or `path` is above it."""
         # The kernel reports a lost write once. A second fsync would claim what the first denied.
         if path in self._distrusted_folders:
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        descriptor = os.open(path, _READ_FOLDER)
+        is_above = not name and path != self._root
+        descriptor = Beneath(path).open_folder("") if is_above else self._beneath.open_folder(name)
         try:
             steps.do("sync_names", name, os.fsync, descriptor)
         except OSError as error:
@@ -233,19 +251,43 @@ class LocalStorage:
 
     def _ensure(self, path: str, name: str) -> None:
         is_made = False
-        if not os.path.isdir(path):
-            self._ensure(os.path.dirname(path), os.path.dirname(name))
-            is_made = _make_folder(path, name)
+        if not self._is_folder(path, name):
+            self._ensure(os.path.dirname(path), folder_of(name))
+            is_made = self._make_folder(path, name)
         if path in self._durable_folders and not is_made:
             return
         # Also for a folder found: who made it may have been killed before this sync. Its own
         # parents need none, since a folder is only made in one whose name is durable.
         try:
-            self._sync_folder(os.path.dirname(path), os.path.dirname(name))
+            self._sync_folder(os.path.dirname(path), folder_of(name))
         except PermissionError:
-            if is_made or path.startswith(self._prefix):
+            if is_made or name:
                 raise
         self._durable_folders.add(path)
+
+    def _is_folder(self, path: str, name: str) -> bool:
+        """Whether it is there; raises where something else is below the root."""
+        if not name:
+            return os.path.isdir(path)
+        try:
+            mode = self._beneath.look(name).st_mode
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISDIR(mode):
+            code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+            raise Obstructed(code, os.strerror(code), path)
+        return True
+
+    def _make_folder(self, path: str, name: str) -> bool:
+        """Whether it was made; not when another process was quicker."""
+        make = partial(self._beneath.act, name, os.mkdir) if name else partial(os.mkdir, path)
+        try:
+            steps.do("make_folder", name, make)
+        except FileExistsError:
+            if not self._is_folder(path, name):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+            return False
+        return True
 
 
 def _write_pieces(descriptor: int, name: str, data: Data, *, is_hurried: bool) -> None:
@@ -270,27 +312,6 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _publish_by_rename(source: str, target: str, name: str) -> bool:
-    try:
-        steps.do("publish.rename", name, rename_without_replacing, source, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise writing_failure(error, "Publishing", target) from error
-    return True
-
-
-def _make_folder(path: str, name: str) -> bool:
-    """Whether it was made; not when another process was quicker. Raises if a file is in the way."""
-    try:
-        steps.do("make_folder", name, os.mkdir, path)
-    except FileExistsError:
-        if not os.path.isdir(path):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-        return False
-    return True
-
-
 def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int | None) -> bytes:
     status = os.fstat(descriptor)
     refuse_irregular(status.st_mode)
@@ -310,7 +331,7 @@ def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int
 
 def _read_small(name: str, parent: int) -> bytes | None:
     try:
-        descriptor = os.open(name, READ_AT_ONCE, dir_fd=parent)
+        descriptor = os.open(name, READ, dir_fd=parent)
     except OSError:
         return None
     try:
@@ -324,28 +345,19 @@ def _read_small(name: str, parent: int) -> bytes | None:
         os.close(descriptor)
 
 
-def _find_status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """None for a file that went away meanwhile. A broken symbolic link is shown as itself: its
-    name is taken."""
-    try:
-        return entry.stat()
-    except FileNotFoundError:
-        try:
-            return entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
-def _delete(path: str) -> None:
+def kind_of(mode: int) -> Kind:
+    return _KINDS.get(stat.S_IFMT(mode), "other")
+
+
+def _describe(name: str, status: os.stat_result) -> Entry:
+    return Entry(name, status.st_size, status.st_mtime, kind_of(status.st_mode))
+
+
+def _delete(name: str, *, dir_fd: int | None = None) -> None:
     try:
-        os.unlink(path)
+        os.unlink(name, dir_fd=dir_fd)
     except IsADirectoryError:
-        os.rmdir(path)
-
-
-def _append(path: str, line: bytes) -> None:
-    descriptor = os.open(path, _APPEND, 0o666)
-    try:
-        os.write(descriptor, line if line.endswith(b"\n") else line + b"\n")
-    finally:
-        os.close(descriptor)
+        os.rmdir(name, dir_fd=dir_fd)

@@ -11,23 +11,46 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import TypeVar
 
 from batten.errors import BusyError
 from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER
 from batten.model.records import Holder, Unreadable, decode_record, encode_record
 from batten.storage import steps
+from batten.storage.beneath import Beneath
 from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.held import Held, lock_file
-from batten.storage.opening import READ_AT_ONCE
+from batten.storage.held import Held, lock_reached
+
+Result = TypeVar("Result")
 
 _PATIENCE_SECONDS = 0.3
 """How long a busy lock is asked for again: an inspection may hold it for an instant to probe it."""
 _RETRY_SECONDS = 0.01
 _TEXT_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True)
+class LockPlace:
+    """A lock file by its name in a storage. It implements `Reach`."""
+
+    beneath: Beneath
+    name: str
+
+    @property
+    def path(self) -> str:
+        """For messages."""
+        return self.beneath.path(self.name)
+
+    def __call__(
+        self, action: Callable[..., Result], *arguments: object, **options: object
+    ) -> Result:
+        return self.beneath.act(self.name, action, *arguments, **options)
 
 
 class FileLock:
@@ -46,7 +69,7 @@ class FileLock:
         try:
             if not self._is_shared:
                 with suppress(OSError):
-                    steps.do("lock.clear", self._name, os.ftruncate, held.descriptor, 0)
+                    steps.do("lock.clear", self._name, _write_text, held.descriptor, b"")
         finally:
             held.release()
 
@@ -74,30 +97,30 @@ def current_holder() -> Holder:
 
 
 def acquire(
-    path: str, name: str, holder: Holder, *, wait_seconds: float | None = _PATIENCE_SECONDS
+    place: LockPlace, holder: Holder, *, wait_seconds: float | None = _PATIENCE_SECONDS
 ) -> FileLock:
     """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had. With
     None for `wait_seconds` it waits for as long as it takes."""
-    held = _acquire(path, name, wait_seconds, is_shared=False)
+    held = _acquire(place, wait_seconds, is_shared=False)
     # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
     with suppress(OSError):
-        steps.do("lock.write", name, _write_text, held.descriptor, encode_record(holder))
-    return FileLock(held, name, is_shared=False)
+        steps.do("lock.write", place.name, _write_text, held.descriptor, encode_record(holder))
+    return FileLock(held, place.name, is_shared=False)
 
 
-def acquire_shared(path: str, name: str, *, wait_seconds: float | None = None) -> FileLock:
+def acquire_shared(place: LockPlace, *, wait_seconds: float | None = None) -> FileLock:
     """As `acquire`, but beside any number of others that share it. It has no text."""
-    held = _acquire(path, name, wait_seconds, is_shared=True)
-    return FileLock(held, name, is_shared=True)
+    held = _acquire(place, wait_seconds, is_shared=True)
+    return FileLock(held, place.name, is_shared=True)
 
 
-def _acquire(path: str, name: str, wait_seconds: float | None, *, is_shared: bool) -> Held:
+def _acquire(place: LockPlace, wait_seconds: float | None, *, is_shared: bool) -> Held:
     try:
-        return steps.do("lock", name, _take_patiently, path, wait_seconds, is_shared)
+        return steps.do("lock", place.name, _take_patiently, place, wait_seconds, is_shared)
     except BlockingIOError:
-        raise busy_error(os.path.dirname(path), observe(path)) from None
+        raise busy_error(os.path.dirname(place.path), observe(place)) from None
     except OSError as error:
-        raise writing_failure(error, "Locking", path) from error
+        raise writing_failure(error, "Locking", place.path) from error
 
 
 def busy_error(control: str, holder: Holder | None) -> BusyError:
@@ -111,49 +134,48 @@ def busy_error(control: str, holder: Holder | None) -> BusyError:
     )
 
 
-def observe(path: str) -> Holder | None:
+def observe(place: LockPlace) -> Holder | None:
     """Who holds the lock, or None. Asks the kernel's table; takes the lock, shared and for an
     instant, only where the table can't tell."""
     try:
-        status = os.stat(path)
-        text = _read_text(path)
-        table = _read_lock_table()
-        locked_by = _find_locking_pid(status, table or b"")
-        named = _parse_text(text) if text else None
-        if locked_by is not None:
-            return _choose(named, locked_by)
-        if table is not None and _is_free_for_sure(text, named):
-            return None
-        if _probe(path):
-            return None
+        descriptor = place.beneath.open_file(place.name)
+        try:
+            return _observe_open(descriptor)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise reading_failure(error, "Looking at the lock", path) from error
+        raise reading_failure(error, "Looking at the lock", place.path) from error
+
+
+def _observe_open(descriptor: int) -> Holder | None:
+    text = os.pread(descriptor, _TEXT_BYTES_MAX, 0)
+    table = _read_lock_table()
+    locked_by = _find_locking_pid(os.fstat(descriptor), table or b"")
+    named = _parse_text(text) if text else None
+    if locked_by is not None:
+        return _choose(named, locked_by)
+    if (table is not None and _is_free_for_sure(text, named)) or _probe(descriptor):
+        return None
     return _choose(named, 0)
 
 
-def _take_patiently(path: str, wait_seconds: float | None, is_shared: bool) -> Held:
+def _take_patiently(place: LockPlace, wait_seconds: float | None, is_shared: bool) -> Held:
     should_wait = wait_seconds is None
     deadline = time.monotonic() + (wait_seconds or 0.0)
-    while (held := lock_file(path, should_wait=should_wait, is_shared=is_shared)) is None:
+    while (held := lock_reached(place, should_wait=should_wait, is_shared=is_shared)) is None:
         if time.monotonic() >= deadline:
-            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), path)
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), place.path)
         time.sleep(_RETRY_SECONDS)
     return held
 
 
 def _write_text(descriptor: int, text: bytes) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text, 0)
-
-
-def _read_text(path: str) -> bytes:
-    descriptor = os.open(path, READ_AT_ONCE)
-    try:
-        return os.read(descriptor, _TEXT_BYTES_MAX)
-    finally:
-        os.close(descriptor)
+    # Where the file has another name as well (a copy made of links), that is not to be changed.
+    if os.fstat(descriptor).st_nlink == 1:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _parse_text(text: bytes) -> Holder | None:
@@ -211,17 +233,14 @@ def _is_free_for_sure(text: bytes, named: Holder | None) -> bool:
     )
 
 
-def _probe(path: str) -> bool:
+def _probe(descriptor: int) -> bool:
     """Whether the lock is free, found out by taking it, shared, and letting it go at once."""
-    descriptor = os.open(path, READ_AT_ONCE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         # Closing is not enough where a process was forked meanwhile: it has a copy.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except BlockingIOError:
         return False
-    finally:
-        os.close(descriptor)
     return True
 
 

@@ -394,7 +394,7 @@ def mark_synced(file: File) -> None:
 
 def _describe(name: str, node: Node) -> Entry:
     if isinstance(node, Folder):
-        return Entry(name, 0, node.modified_seconds, is_folder=True)
+        return Entry(name, 0, node.modified_seconds, "folder")
     return Entry(name, len(node.data), node.modified_seconds)
 
 

@@ -10,26 +10,22 @@ import errno
 import os
 import stat
 from contextlib import AbstractContextManager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import BinaryIO, Protocol
 
 from batten.model.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
 from batten.storage import locks, steps
-from batten.storage.base import Storage
+from batten.storage.base import Kind, Storage
 from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.local import LocalStorage, write_all
-from batten.storage.relative import check_name
+from batten.storage.local import LocalStorage, kind_of, write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPIED_BYTES = 1 << 20
 _NO_LINK = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 )
 """What `link` answers where the filesystem can't; a copy takes its place then."""
-
-_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
 @value_class
@@ -37,7 +33,7 @@ class Look:
     """What lies under a name: `kind` is "file", "folder", "link" or "other"; `size` in bytes,
     `modified_ns` since 1970, and who may use it."""
 
-    kind: str
+    kind: Kind
     size: int
     modified_ns: int
     mode: int = 0o644
@@ -107,21 +103,20 @@ class LocalTree(LocalStorage):
     """Implements `Tree` in a folder of this machine."""
 
     def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
-        path = self._prefix + check_name(name)
+        place = self._reach_lock(name)
         if is_shared:
-            return locks.acquire_shared(path, name, wait_seconds=wait_seconds)
-        return locks.acquire(path, name, locks.current_holder(), wait_seconds=wait_seconds)
+            return locks.acquire_shared(place, wait_seconds=wait_seconds)
+        return locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
 
     def look(self, name: str) -> Look | None:
-        path = self._prefix + check_name(name)
         try:
-            status = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            status = self._beneath.look(name)
         except OSError as error:
-            raise reading_failure(error, "Looking up", path) from error
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise reading_failure(error, "Looking up", self._beneath.path(name)) from error
         return Look(
-            kind=_KINDS.get(stat.S_IFMT(status.st_mode), "other"),
+            kind=kind_of(status.st_mode),
             size=status.st_size,
             modified_ns=status.st_mtime_ns,
             mode=stat.S_IMODE(status.st_mode),
@@ -130,66 +125,68 @@ class LocalTree(LocalStorage):
         )
 
     def stage_from(self, name: str, file: BinaryIO) -> None:
-        path = self._prefix + check_name(name)
         try:
-            descriptor = steps.do("stage.create", name, os.open, path, _CREATE, 0o666)
+            descriptor = steps.do(
+                "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
+            )
             try:
                 steps.do("stage.write", name, _copy, file, descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise writing_failure(error, "Copying to", path) from error
+            raise writing_failure(error, "Copying to", self._beneath.path(name)) from error
 
     def link(self, source: str, name: str) -> bool:
-        origin, path = self._prefix + check_name(source), self._prefix + check_name(name)
+        act = partial(self._beneath.act_on_two, source, name)
         try:
-            steps.do("link", name, os.link, origin, path, follow_symlinks=False)
+            steps.do("link", name, act, os.link, follow_symlinks=False)
         except OSError as error:
             if error.errno in _NO_LINK:
                 return False
-            raise writing_failure(error, "Linking", path) from error
+            raise writing_failure(error, "Linking", self._beneath.path(name)) from error
         return True
 
     def sync_file(self, name: str) -> None:
-        path = self._prefix + check_name(name)
         try:
-            descriptor = os.open(path, _READ)
+            descriptor = self._beneath.open_file(name)
             try:
                 steps.do("stage.sync", name, os.fsync, descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise writing_failure(error, "Syncing", path) from error
+            raise writing_failure(error, "Syncing", self._beneath.path(name)) from error
 
     def make_folder(self, name: str) -> None:
-        path = self._prefix + check_name(name)
         try:
-            steps.do("make_folder", name, os.mkdir, path)
+            steps.do("make_folder", name, self._beneath.act, name, os.mkdir)
         except FileExistsError:
             return
         except OSError as error:
-            raise writing_failure(error, "Making the folder", path) from error
+            raise writing_failure(error, "Making the folder", self._beneath.path(name)) from error
 
     def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
-        path = self._prefix + check_name(name)
+        path = self._beneath.path(name)
         try:
-            steps.do("set_attributes", name, _set_attributes, path, look, keeps_time)
+            descriptor = self._beneath.open_file(name)
+            try:
+                steps.do("set_attributes", name, _set_attributes, descriptor, look, keeps_time)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise writing_failure(error, "Setting the permissions of", path) from error
 
     def read_link(self, name: str) -> str:
-        path = self._prefix + check_name(name)
         try:
-            return os.readlink(path)
+            text: str = self._beneath.act(name, os.readlink)
+            return text
         except OSError as error:
-            raise reading_failure(error, "Reading the link", path) from error
+            raise reading_failure(error, "Reading the link", self._beneath.path(name)) from error
 
     def make_link(self, name: str, text: str) -> None:
-        path = self._prefix + check_name(name)
         try:
-            steps.do("make_link", name, os.symlink, text, path)
+            steps.do("make_link", name, self._beneath.act, name, partial(os.symlink, text))
         except OSError as error:
-            raise writing_failure(error, "Making the link", path) from error
+            raise writing_failure(error, "Making the link", self._beneath.path(name)) from error
 
 
 @cache
@@ -203,11 +200,11 @@ def _copy(file: BinaryIO, descriptor: int) -> None:
         write_all(descriptor, piece)
 
 
-def _set_attributes(path: str, look: Look, keeps_time: bool) -> None:
-    status = os.stat(path)
+def _set_attributes(descriptor: int, look: Look, keeps_time: bool) -> None:
+    status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (look.owner, look.group):
         with suppress(PermissionError):
-            os.chown(path, look.owner, look.group)
-    os.chmod(path, look.mode)
+            os.fchown(descriptor, look.owner, look.group)
+    os.fchmod(descriptor, look.mode)
     if keeps_time:
-        os.utime(path, ns=(status.st_atime_ns, look.modified_ns))
+        os.utime(descriptor, ns=(status.st_atime_ns, look.modified_ns))

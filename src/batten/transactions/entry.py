@@ -185,7 +185,7 @@ def recover_locked(place: TreePlace) -> Recovered:
 def hold_unrecovered(place: TreePlace) -> Iterator[None]:
     """The lock of a tree, whatever an earlier change left, for who looks after that. Raises
     `BusyError`."""
-    with locks.acquire(place.lock_path, place.layout.lock, locks.current_holder()):
+    with place.tree.lock(place.layout.lock, locks.current_holder()):
         yield
 
 

@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import suppress
 
-from batten.errors import RefusedError, StorageError
+from batten.errors import MisplacedError, RefusedError, StorageError
 from batten.model.commands import command
 from batten.model.journal import NOT_STAGED, Action, Journal, Operation
 from batten.model.names import TreeLayout
@@ -37,9 +37,10 @@ class Decision:
 
 
 def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[Decision]:
-    """What there is to do, as far as it shows before the first step is taken. Reads only."""
+    """What there is to do, as far as it shows before the first step is taken: nothing is looked at
+    through a link, which may be replaced by a folder before. Reads only."""
     return [
-        Decision(operation=operation, step=_decide_one(tree, layout, journal, operation))
+        Decision(operation=operation, step=_decide_ahead(tree, layout, journal, operation))
         for operation in journal.operations
     ]
 
@@ -101,13 +102,28 @@ def _makes(operation: Operation) -> bool:
     return operation.action in (Action.PUT, Action.RESTORE, Action.MAKE_FOLDER)
 
 
+def _decide_ahead(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> Step:
+    try:
+        look = tree.look(layout.target(operation.path))
+    except MisplacedError:
+        look = None
+    return _decide_by(tree, layout, journal, operation, look)
+
+
 def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> Step:
+    look = tree.look(layout.target(operation.path))
+    return _decide_by(tree, layout, journal, operation, look)
+
+
+def _decide_by(
+    tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation, look: Look | None
+) -> Step:
     staged = Staged.NOT_NEEDED
     if operation.staged != NOT_STAGED:
-        look = tree.look(layout.staged(journal.change, operation.staged))
-        staged = Staged.ABSENT if look is None else Staged.PRESENT
-    target = _judge_target(operation, tree.look(layout.target(operation.path)))
-    return decide_step(operation.action, staged, target)
+        found = tree.look(layout.staged(journal.change, operation.staged))
+        is_there = found is not None and not found.is_folder
+        staged = Staged.PRESENT if is_there else Staged.ABSENT
+    return decide_step(operation.action, staged, _judge_target(operation, look))
 
 
 def _judge_target(operation: Operation, look: Look | None) -> Target:

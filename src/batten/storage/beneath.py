@@ -1,0 +1,141 @@
+"""The one way to what lies below a folder: by its name, piece by piece, through no link.
+
+The folder itself is the place that the user named, and may be reached by links. Below it every
+folder of a name is opened by its own name in the one before, at the moment of the act. Where a link
+lies there, or anything else that is no folder, the act is refused. What is swapped after that
+moment is not touched, since the act is on what was opened. See decision 0031.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from batten.storage.relative import check_name
+
+Result = TypeVar("Result")
+
+_PASS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Opens at once, also where a pipe lies: in the usual way that would wait for who writes to it."""
+
+
+class Obstructed(OSError):
+    """A piece of a name is there, and is no folder: `filename` is its whole path. The number is
+    ELOOP for a link, else ENOTDIR."""
+
+
+class Beneath:
+    """Acts on names below `root`, which need not exist. Keeps nothing open: threads and forked
+    processes may share it."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.prefix = root.rstrip("/") + "/"
+
+    def path(self, name: str) -> str:
+        """For messages; nothing is opened by it."""
+        return self.prefix + check_name(name) if name else self.root
+
+    def act(
+        self, name: str, action: Callable[..., Result], *arguments: Any, **options: Any
+    ) -> Result:
+        """`action(last piece, *arguments, dir_fd=…)`. Whether that follows a link in the last piece
+        is the action's own matter."""
+        folder, _, last = check_name(name).rpartition("/")
+        if not folder:
+            return action(self.prefix + last, *arguments, **options)
+        parent = self._pass(folder)
+        try:
+            return action(last, *arguments, dir_fd=parent, **options)
+        finally:
+            os.close(parent)
+
+    def act_on_two(
+        self, first: str, second: str, action: Callable[..., Result], **options: Any
+    ) -> Result:
+        """`action(last piece, last piece, src_dir_fd=…, dst_dir_fd=…)`: of `first`, of `second`."""
+        source, target = self._open_parent(first), -1
+        try:
+            target = self._open_parent(second)
+            return action(
+                first.rpartition("/")[2],
+                second.rpartition("/")[2],
+                src_dir_fd=source,
+                dst_dir_fd=target,
+                **options,
+            )
+        finally:
+            os.close(source)
+            if target >= 0:
+                os.close(target)
+
+    def look(self, name: str) -> os.stat_result:
+        """What has that name itself; of the empty name, what `root` leads to."""
+        return self.act(name, os.lstat) if name else os.stat(self.root)
+
+    def open_file(self, name: str) -> int:
+        """A file, opened for reading. Raises `OSError` for a link, a folder, a pipe, a device."""
+        descriptor = self.act(name, os.open, READ)
+        try:
+            refuse_irregular(os.fstat(descriptor).st_mode)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def open_folder(self, name: str) -> int:
+        """A folder, opened for listing and syncing."""
+        if not name:
+            return os.open(self.root, _READ_FOLDER)
+        try:
+            return self.act(name, os.open, _READ_FOLDER | os.O_NOFOLLOW)
+        except NotADirectoryError as error:
+            raise self._explain(name, error) from error
+
+    def _open_parent(self, name: str) -> int:
+        folder = check_name(name).rpartition("/")[0]
+        return self._pass(folder) if folder else os.open(self.root, os.O_PATH | _READ_FOLDER)
+
+    def _pass(self, folder: str) -> int:
+        first, *others = folder.split("/")
+        descriptor = -1
+        try:
+            descriptor = os.open(self.prefix + first, _PASS)
+            for piece in others:
+                inner = os.open(piece, _PASS, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+        except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if isinstance(error, NotADirectoryError):
+                raise self._explain(folder, error) from error
+            raise
+        return descriptor
+
+    def _explain(self, name: str, error: OSError) -> OSError:
+        """Which piece of the name is in the way; `error` itself where that lies above the root, or
+        is gone meanwhile. For a message: nothing is decided by it but the words."""
+        pieces = name.split("/")
+        for count in range(1, len(pieces) + 1):
+            path = self.prefix + "/".join(pieces[:count])
+            try:
+                mode = os.lstat(path).st_mode
+            except OSError:
+                return error
+            if not stat.S_ISDIR(mode):
+                code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+                return Obstructed(code, os.strerror(code), path)
+        return error
+
+
+def refuse_irregular(mode: int) -> None:
+    """Raises `OSError` for what is no file: a folder, a pipe, a device."""
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ESPIPE
+        raise OSError(code, os.strerror(code))
