@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -490,15 +491,19 @@ def test_stop_ends_workers_that_hang_and_what_they_started(
     assert ends.wait() == []
 
 
-def test_the_death_of_the_nursery_is_told_and_ends_everything(
+def test_what_was_in_hand_is_told_when_the_nursery_dies_and_others_go_on(
     run_processes: RunProcesses, collect: Collect, watch_ends: WatchEnds, make_gate: MakeGate
 ) -> None:
     told = make_gate()
 
-    def start_sleep(task: None, mark: Mark) -> None:
+    def start_sleep(task: int | None, mark: Mark) -> int:
+        if task is not None:
+            return os.getppid()
+        mark.begin(70)
         child = subprocess.Popen(["sleep", "1000"])
         os.write(told.write, b"%d %d %d\n" % (os.getpid(), os.getppid(), child.pid))
         child.wait()
+        return 0
 
     pool = run_processes(start_sleep, jobs=2)
     pool.submit(0, None)
@@ -506,15 +511,82 @@ def test_the_death_of_the_nursery_is_told_and_ends_everything(
     ends = watch_ends([worker, nursery, child])
     assert pool.wait(0) == []
     os.kill(nursery, signal.SIGKILL)
+    (died,) = collect(pool, 1)
+    cause = "was killed with the process that keeps the workers"
+    assert died == Died(task_id=0, item=70, cause=cause)
+    assert ends.wait() == []
+    pool.submit(1, 1)
+    (event,) = collect(pool, 1)
+    assert isinstance(event, Finished)
+    assert event.value != nursery
+    pool.stop()
+    pool.stop()
+
+
+def test_tasks_that_wait_outlive_the_nursery(run_processes: RunProcesses, collect: Collect) -> None:
+    """An item that kills the nursery each time, among others, costs itself alone."""
+
+    def kill_parent(task: int, mark: Mark) -> int:
+        mark.begin(task)
+        if task == 5:
+            os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()
+        mark.end()
+        return task
+
+    pool = run_processes(kill_parent, jobs=2, prefetch=3)
+    left, died, ended = set(range(12)), [], set()
+    for task in left:
+        pool.submit(task, task)
+    while len(ended) + len(died) < 12 + 2:
+        for event in pool.wait(60):
+            if isinstance(event, Finished):
+                ended.add(event.value)
+                continue
+            assert isinstance(event, Died)
+            if event.item is None or event.item != 5:
+                pool.submit(event.task_id, event.task_id)
+                continue
+            died.append(event.item)
+            if len(died) < 3:
+                pool.submit(5, 5, in_new_process=True)
+    assert ended == left - {5}
+
+
+def test_nurseries_that_die_with_nothing_in_hand_end_the_run(
+    run_processes: RunProcesses, make_gate: MakeGate
+) -> None:
+    told = make_gate()
+
+    def tell_nursery(task: None, mark: Mark) -> None:
+        os.write(told.write, b"%d\n" % os.getppid())
+        signal.pause()
+
+    pool = run_processes(tell_nursery)
+    pool.submit(0, None)
+    for _ in range(4):
+        os.kill(int(os.read(told.read, 100)), signal.SIGKILL)
+        assert pool.wait(60) == [Died(task_id=0, item=None, cause=ANY)]
+        pool.submit(0, None)
+    os.kill(int(os.read(told.read, 100)), signal.SIGKILL)
+    assert pool.wait(60) == [Died(task_id=0, item=None, cause=ANY)]
+    pool.submit(0, None)
     with pytest.raises(InterruptedRunError) as caught:
         pool.wait(60)
     assert caught.value.safe
-    assert ends.wait() == []
-    pool.submit(1, None)
-    with pytest.raises(InterruptedRunError):
-        pool.wait(60)
     pool.stop()
-    pool.stop()
+
+
+def test_a_task_that_wants_a_new_process_gets_one(
+    run_processes: RunProcesses, collect: Collect
+) -> None:
+    pool = run_processes(call, jobs=2)
+    seen = []
+    for task_id in range(6):
+        pool.submit(task_id, ("tell_pids",), in_new_process=task_id >= 2)
+        ((pid, _),) = values(collect(pool, 1))
+        seen.append(pid)
+    assert len(set(seen[2:]) - set(seen[:2])) == 4
 
 
 def expect_storage_error(pool: ProcessExecutor) -> None:

@@ -274,7 +274,7 @@ class Driver:
             found = schedule.next_task()
             if found is None:
                 return
-            executor.submit(*found)
+            executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
 
     def _drain(self, executor: Executor) -> None:
         """No new work; what is in hand may end; then stop."""

@@ -122,6 +122,11 @@ class Schedule:
         self._running[self._next_id] = (batch, work)
         return self._next_id, task
 
+    def is_suspect(self, task_id: int) -> bool:
+        """Whether the task is of items that may have ended a worker or a whole run."""
+        work = self._running[task_id][1]
+        return work is not None and work.company is not None
+
     def _next_seal(self) -> tuple[OpenBatch, Task, None] | None:
         for batch in self._open.values():
             if not batch.is_finished:

@@ -52,7 +52,7 @@ class AsyncExecutor:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="batten-loop")
         self._thread.start()
 
-    def submit(self, task_id: int, task: Any) -> None:
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._outstanding += 1
         self._loop.call_soon_threadsafe(self._run.begin, task_id, task)
 

@@ -94,8 +94,10 @@ class Executor(Protocol):
 
     def start(self, work: Work) -> None: ...
 
-    def submit(self, task_id: int, task: Any) -> None:
-        """Queue a task; it is given to a worker as soon as one is free. Tasks start in order."""
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
+        """Queue a task; it is given to a worker as soon as one is free. Tasks start in order.
+        One that is to run `in_new_process` is given, where there are processes, to a worker that
+        has done nothing before."""
         ...
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:

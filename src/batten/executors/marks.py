@@ -92,6 +92,11 @@ class MarkTable:
             for start in range(RECORD_WORDS, RECORD_WORDS * (slots + 1), RECORD_WORDS)
         ]
 
+    def mark(self, slot: int, limit_seconds: float | None = None) -> SlotMark:
+        """The mark of a worker, whose items have this limit of time."""
+        record = self.records[slot]
+        return SlotMark(record) if limit_seconds is None else TimedMark(record, limit_seconds)
+
     def close(self) -> None:
         """Give the memory back; the marks made from it must not be used any more."""
         for view in (*self.records, self._words):

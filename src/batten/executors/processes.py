@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import select
-import signal
 from collections import deque
 from pathlib import Path
 from time import monotonic, monotonic_ns
@@ -17,21 +16,18 @@ from typing import Any, NoReturn
 
 from batten.errors import BattenError, InterruptedRunError, StorageError
 from batten.executors.base import IDLE, Died, Event, TimedOut, Work
-from batten.executors.frames import FrameReader, FrameWriter, encode_frame
+from batten.executors.handle import QueuedTask, WorkerHandle, describe_end
 from batten.executors.marks import (
     ITEM,
     ITEM_LIMIT,
     ITEM_STARTED,
-    NO_TASK,
     TASK,
-    TASK_NANOSECONDS,
     MarkTable,
-    SlotMark,
-    TimedMark,
     clear_record,
 )
-from batten.executors.memory import LOOK_SECONDS, tell_excess
-from batten.executors.nursery import News, Nursery, NurseryGoneError, Tell, kill_group
+from batten.executors.memory import LOOK_SECONDS
+from batten.executors.nursery import News, Nursery, NurseryGoneError, fork_nursery
+from batten.executors.nursery_process import Tell, kill_group
 from batten.executors.replies import decode_reply
 from batten.executors.worker import flush_output, run_worker
 
@@ -43,29 +39,13 @@ _POLL_SECONDS_MAX = 3600.0
 """The kernel counts milliseconds in 32 bits."""
 
 _STILLBORN_MAX = 5
-"""So many workers in a row that end before they begin any task, and the run ends."""
+"""So many workers in a row that end before they begin any task, and the run ends. So it does when
+so many nurseries in a row end while no item is in hand."""
+
+_LOST = "was killed with the process that keeps the workers"
 
 _SAFE = "What was committed before is untouched, and finished work is kept."
 _AGAIN = "Run the same command again."
-
-
-class _Worker:
-    """What the driver knows of a worker. `assigned` holds the tasks it was given and has not
-    answered, in order, pickled; `pid` is None until the nursery has told it; `excess` says why it
-    was killed for the memory that it took."""
-
-    def __init__(self, slot: int, tasks: int, results: int, record: memoryview) -> None:
-        self.slot = slot
-        self.tasks = tasks
-        self.results = results
-        self.record = record
-        self.writer = FrameWriter(tasks)
-        self.reader = FrameReader(results)
-        self.assigned: dict[int, bytes] = {}
-        self.pid: int | None = None
-        self.is_ending = False
-        self.overdue: TimedOut | None = None
-        self.excess = ""
 
 
 class ProcessExecutor:
@@ -102,13 +82,14 @@ class ProcessExecutor:
         self._marks: MarkTable | None = None
         self._nursery: Nursery | None = None
         self._poll: select.epoll | None = None
-        self._workers: dict[int, _Worker] = {}
-        self._by_pipe: dict[int, _Worker] = {}
-        self._pending: deque[tuple[int, bytes]] = deque()
+        self._workers: dict[int, WorkerHandle] = {}
+        self._by_pipe: dict[int, WorkerHandle] = {}
+        self._pending: deque[QueuedTask] = deque()
         self._outstanding = 0
         self._events: list[Event] = []
         self._failure: BattenError | None = None
         self._stillborn = 0
+        self._losses = 0
 
     @property
     def slots(self) -> int:
@@ -121,33 +102,36 @@ class ProcessExecutor:
 
     def start(self, work: Work) -> None:
         """Call it before taking locks and starting threads: workers inherit what there is now."""
-        marks = self._marks = MarkTable(self._jobs, self._in_flight)
-        limit = self._timeout_seconds
-
-        def run(slot: int, tasks: int, results: int) -> NoReturn:
-            record = marks.records[slot]
-            mark = SlotMark(record) if limit is None else TimedMark(record, limit)
-            run_worker(work, mark, record, tasks, results)
-
-        # What is buffered now would be written again by every worker.
-        flush_output()
         try:
-            self._nursery = Nursery(run, stdout_to_stderr=self._stdout_to_stderr)
-            self._poll = select.epoll()
-            self._poll.register(self._nursery, select.EPOLLIN)
+            marks = self._marks = MarkTable(self._jobs, self._in_flight)
+            limit = self._timeout_seconds
+
+            def run(slot: int, tasks: int, results: int) -> NoReturn:
+                run_worker(work, marks.mark(slot, limit), marks.records[slot], tasks, results)
+
+            self._begin = fork_nursery(run, stdout_to_stderr=self._stdout_to_stderr)
+            self._start_nursery()
         except OSError as error:
             self.stop()
             raise _cannot_fork(error.errno) from error
 
-    def submit(self, task_id: int, task: Any) -> None:
+    def _start_nursery(self) -> None:
+        # What is buffered now would be written again by every worker.
+        flush_output()
+        self._nursery = Nursery(self._begin)
+        self._poll = select.epoll()
+        self._poll.register(self._nursery, select.EPOLLIN)
+
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         """Raises what pickling raises. That no worker can be had is raised by `wait`."""
-        self._pending.append((task_id, pickle.dumps(task, pickle.HIGHEST_PROTOCOL)))
+        payload = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+        self._pending.append(QueuedTask(task_id, payload, in_new_process))
         self._outstanding += 1
         self._assign()
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Raises `StorageError` when no worker can be forked and `InterruptedRunError` when the
-        nursery was killed; all earlier events have been returned before."""
+        """Raises `StorageError` when no worker can be forked and `InterruptedRunError` when workers
+        or nurseries end again and again; all earlier events have been returned before."""
         until = None if timeout_seconds is None else monotonic() + timeout_seconds
         while not self._events and self._outstanding:
             if self._failure is not None:
@@ -185,14 +169,16 @@ class ProcessExecutor:
     # Giving out tasks
 
     def _assign(self) -> None:
-        while self._pending and self._failure is None and (worker := self._find_free()):
-            task_id, payload = self._pending.popleft()
-            worker.assigned[task_id] = payload
-            worker.writer.write(encode_frame(task_id, 0, payload))
+        while self._pending and self._failure is None:
+            task = self._pending[0]
+            worker = self._find_new() if task.in_new_process else self._find_free()
+            if worker is None:
+                return
+            worker.give(self._pending.popleft())
             if worker.writer.is_waiting:
                 self._watch(worker.tasks, worker, select.EPOLLOUT)
 
-    def _find_free(self) -> _Worker | None:
+    def _find_free(self) -> WorkerHandle | None:
         """An idle worker, else a new one, else the shortest queue that may grow."""
         usable = [worker for worker in self._workers.values() if not worker.is_ending]
         shortest = min(usable, key=lambda worker: len(worker.assigned), default=None)
@@ -204,11 +190,23 @@ class ProcessExecutor:
             worker
             for worker in usable
             if len(worker.assigned) <= self._prefetch
-            and 0 < worker.record[TASK_NANOSECONDS] < _PREFETCH_TASK_NANOSECONDS
+            and worker.is_quick(_PREFETCH_TASK_NANOSECONDS)
         ]
         return min(queueable, key=lambda worker: len(worker.assigned), default=None)
 
-    def _fork(self) -> _Worker | None:
+    def _find_new(self) -> WorkerHandle | None:
+        """A worker that has begun no task; one that has, and is idle, ends to make room for it."""
+        idle = [w for w in self._workers.values() if not w.assigned and not w.is_ending]
+        for worker in idle:
+            if worker.is_new:
+                return worker
+        if len(self._workers) < self._jobs:
+            return self._fork()
+        if idle and not any(worker.is_ending for worker in self._workers.values()):
+            self._kill(idle[0])
+        return None
+
+    def _fork(self) -> WorkerHandle | None:
         if self._nursery is None or self._marks is None:
             raise RuntimeError("submit before start, or after stop")
         slot = next(slot for slot in range(self._jobs) if slot not in self._workers)
@@ -225,14 +223,12 @@ class ProcessExecutor:
                 os.close(pipe)
             if isinstance(error, OSError):
                 self._failure = _cannot_fork(error.errno)
-            else:
-                self._lose_nursery()
-            return None
+                return None
+            self._lose_nursery()
+            return self._fork() if self._failure is None else None
         os.close(their_tasks)
         os.close(their_results)
-        os.set_blocking(tasks, False)
-        os.set_blocking(results, False)
-        worker = self._workers[slot] = _Worker(slot, tasks, results, record)
+        worker = self._workers[slot] = WorkerHandle(slot, tasks, results, record)
         self._watch(results, worker, select.EPOLLIN)
         return worker
 
@@ -242,11 +238,12 @@ class ProcessExecutor:
         """Wait until something happens, at most so long, and deal with it."""
         if self._poll is None or self._nursery is None:
             raise RuntimeError("wait before start, or after stop")
+        nursery = self._nursery
         longest = _POLL_SECONDS_MAX if seconds is None else min(seconds, _POLL_SECONDS_MAX)
         for handle, _ in self._poll.poll(longest):
             worker = self._by_pipe.get(handle)
-            if handle == self._nursery.fileno():
-                self._listen(self._nursery)
+            if handle == nursery.fileno():
+                self._listen(nursery)
             elif worker is not None and handle == worker.results:
                 self._read(worker)
             elif worker is not None:
@@ -255,7 +252,7 @@ class ProcessExecutor:
                     self._unwatch(worker.tasks)
         self._assign()
 
-    def _read(self, worker: _Worker) -> None:
+    def _read(self, worker: WorkerHandle) -> None:
         is_open = worker.reader.read_available()
         for header, payload in worker.reader.take_frames():
             del worker.assigned[header.task_id]
@@ -280,48 +277,60 @@ class ProcessExecutor:
             self._failure = _cannot_fork(news.value)
             self._bury(worker, "")
         else:
-            self._bury(worker, _describe_end(news.value))
+            self._bury(worker, describe_end(news.value))
 
-    def _bury(self, worker: _Worker, cause: str) -> None:
+    def _bury(self, worker: WorkerHandle, cause: str) -> None:
         """The worker has ended: tell what it had in hand, and give away what it had not begun."""
         if worker.results in self._by_pipe:
             self._read(worker)
-        task_id, item = worker.record[TASK], worker.record[ITEM]
-        cause = worker.excess or cause
-        self._count_stillborn(task_id == NO_TASK, cause)
+        task_id, cause = worker.record[TASK], worker.excess or cause
+        if cause != _LOST:
+            self._count_stillborn(worker.is_new, cause)
         overdue = worker.overdue
         if overdue is None and worker.assigned.pop(task_id, None) is not None:
-            in_hand = None if item == IDLE else item
-            self._events.append(Died(task_id=task_id, item=in_hand, cause=cause))
+            self._events.append(Died(task_id=task_id, item=worker.item, cause=cause))
         elif overdue is not None and worker.assigned.pop(overdue.task_id, None) is not None:
             self._events.append(overdue)
-        self._pending.extendleft(reversed(worker.assigned.items()))
+        self._pending.extendleft(reversed(worker.assigned.values()))
         clear_record(worker.record)
         self._forget(worker)
 
     def _count_stillborn(self, is_stillborn: bool, cause: str) -> None:
         self._stillborn = self._stillborn + 1 if is_stillborn else 0
-        if self._stillborn >= _STILLBORN_MAX and self._failure is None:
-            self._failure = InterruptedRunError(
-                f"{_STILLBORN_MAX} workers in a row ended before they took any work; "
-                f"the last {cause}.",
-                safe=_SAFE,
-                next=_AGAIN,
-            )
+        if self._stillborn >= _STILLBORN_MAX:
+            self._give_up(f"workers in a row ended before they took any work; the last {cause}.")
 
     def _lose_nursery(self) -> None:
+        """All workers have ended with the nursery: what they had in hand is to blame, perhaps.
+        Others take up the work, of a new nursery."""
+        nursery, self._nursery = self._nursery, None
+        if nursery is None or self._poll is None:
+            return
+        nursery.stop()
+        lost = list(self._workers.values())
         # The kernel ends workers with the nursery, but not what they started.
-        for worker in list(self._workers.values()):
+        for worker in lost:
             if worker.pid is not None:
                 kill_group(worker.pid)
-            self._forget(worker)
-        if self._poll is not None and self._nursery is not None:
-            self._poll.unregister(self._nursery)
-        self._failure = InterruptedRunError(
-            "The process that keeps the workers was killed, and the workers with it.",
-            safe=_SAFE,
-            next=_AGAIN,
-        )
+        for worker in lost:
+            worker.await_end()
+        has_items = any(worker.assigned and worker.item is not None for worker in lost)
+        for worker in lost:
+            self._bury(worker, _LOST)
+        self._poll.close()
+        self._poll = None
+        self._losses = 0 if has_items else self._losses + 1
+        if self._losses >= _STILLBORN_MAX:
+            self._give_up("processes in a row that keep the workers were killed, between items.")
+        if self._failure is None:
+            try:
+                self._start_nursery()
+            except OSError as error:
+                self._failure = _cannot_fork(error.errno)
+
+    def _give_up(self, what: str) -> None:
+        if self._failure is None:
+            self._failure = InterruptedRunError(f"{_STILLBORN_MAX} {what}", safe=_SAFE, next=_AGAIN)
 
     # Ending workers
 
@@ -353,13 +362,11 @@ class ProcessExecutor:
         if now >= self._memory_due:
             self._memory_due = now + LOOK_SECONDS
             for worker in self._workers.values():
-                if worker.pid is not None and not worker.is_ending:
-                    worker.excess = tell_excess(worker.pid, self._memory_bytes_max)
-                    if worker.excess:
-                        self._kill(worker)
+                if worker.exceeds(self._memory_bytes_max):
+                    self._kill(worker)
         return self._memory_due - now
 
-    def _kill(self, worker: _Worker) -> None:
+    def _kill(self, worker: WorkerHandle) -> None:
         worker.is_ending = True
         try:
             if self._nursery is not None:
@@ -367,14 +374,13 @@ class ProcessExecutor:
         except NurseryGoneError:
             pass  # Its socket tells it as well, and that is dealt with in one place.
 
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: WorkerHandle) -> None:
         self._unwatch(worker.tasks)
         self._unwatch(worker.results)
-        os.close(worker.tasks)
-        os.close(worker.results)
+        worker.close()
         del self._workers[worker.slot]
 
-    def _watch(self, pipe: int, worker: _Worker, mask: int) -> None:
+    def _watch(self, pipe: int, worker: WorkerHandle, mask: int) -> None:
         if self._poll is not None and pipe not in self._by_pipe:
             self._by_pipe[pipe] = worker
             self._poll.register(pipe, mask)
@@ -392,14 +398,3 @@ def _cannot_fork(number: int | None) -> StorageError:
         next=f"{_AGAIN} With fewer jobs, if processes, memory or open files are scarce.",
         errno=number,
     )
-
-
-def _describe_end(status: int) -> str:
-    """For people: "was killed by signal SIGSEGV", "exited with status 3"."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"was killed by signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

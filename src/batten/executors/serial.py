@@ -29,7 +29,7 @@ class SerialExecutor:
         self._marks = MarkTable(1, self._in_flight)
         self._mark = SlotMark(self._marks.records[0])
 
-    def submit(self, task_id: int, task: Any) -> None:
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._tasks.append((task_id, task))
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:

@@ -41,7 +41,7 @@ class ThreadExecutor:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, task_id: int, task: Any) -> None:
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._outstanding += 1
         self._tasks.put((task_id, task))
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.frames import read_header, read_payload, write_frame
 from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS
+from batten.executors.randomness import seed_afresh
 from batten.executors.replies import encode_error, encode_value
 from batten.executors.stopping import STOPPING, outlive_signals
 
@@ -59,6 +60,7 @@ def _answer(work: Work, mark: Mark, payload: bytes) -> tuple[int, bytes]:
 def _prepare(tasks: int, results: int) -> None:
     outlive_signals()
     _take_memory_blame()
+    seed_afresh()
 
     def leave_pool() -> None:
         """In processes that the user's function forks: they can be ended, and have no pipe."""

@@ -94,6 +94,8 @@ def _is_own(name: str, file: str | None, names: dict[str, Any]) -> bool:
 def _is_own_file(file: str) -> bool:
     if any(folder in PurePath(file).parts for folder in _INSTALLED_FOLDERS):
         return False
+    if file.startswith(_STANDARD_LIBRARY + os.sep):
+        return False
     real = os.path.realpath(file)
     return not any(
         os.path.commonpath([real, folder]) == folder for folder in (_STANDARD_LIBRARY, _BATTEN)

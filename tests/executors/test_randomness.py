@@ -1,0 +1,79 @@
+"""Each worker draws random numbers of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batten.executors.base import Event, Finished
+from batten.executors.processes import ProcessExecutor
+from batten.executors.randomness import find_generators
+
+RunProcesses = Callable[..., ProcessExecutor]
+Collect = Callable[[ProcessExecutor, int], list[Event]]
+
+OWN_GENERATOR = np.random.default_rng(1)
+OWN_STATE = np.random.RandomState(1)
+OWN_RANDOM = random.Random(1)
+OF_SYSTEM = random.SystemRandom()
+
+DRAWS: dict[str, Callable[[], Any]] = {
+    "random": random.random,
+    "numpy": np.random.random,
+    "numpy normal": np.random.normal,
+    "own generator": OWN_GENERATOR.random,
+    "own state": OWN_STATE.random_sample,
+    "own random": OWN_RANDOM.random,
+}
+
+
+def draw_all() -> dict[str, Any]:
+    return {name: draw() for name, draw in DRAWS.items()}
+
+
+def test_no_two_workers_draw_the_same_nor_do_those_that_follow_them(
+    run_processes: RunProcesses, collect: Collect
+) -> None:
+    pool = run_processes(lambda task, mark: draw_all(), jobs=2)
+    drawn = []
+    for task in range(5):
+        pool.submit(task, task, in_new_process=True)
+        (event,) = collect(pool, 1)
+        assert isinstance(event, Finished)
+        drawn.append(event.value)
+    for name in DRAWS:
+        assert len({each[name] for each in drawn}) == 5, name
+
+
+def test_a_state_with_other_bits_is_seeded_as_a_whole() -> None:
+    was = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(1))
+    try:
+        again = []
+        for _ in range(2):
+            for reseed in find_generators():
+                reseed(5)
+            again.append([np.random.normal(), np.random.random()])
+        assert again[0] == again[1]
+    finally:
+        np.random.set_bit_generator(was)
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_same_seed_gives_the_same_numbers(name: str) -> None:
+    def draw(seed: int) -> Any:
+        for reseed in find_generators():
+            reseed(seed)
+        return DRAWS[name]()
+
+    # An odd number of normal numbers: NumPy keeps the second of two.
+    first, other, again = draw(3), draw(4), draw(3)
+    assert first == again != other
+
+
+def test_the_systems_own_randomness_is_left_alone() -> None:
+    assert not any(getattr(reseed, "__self__", None) is OF_SYSTEM for reseed in find_generators())
