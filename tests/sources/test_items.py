@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batten.errors import FailedRunError, UsageError
+from batten.fingerprint.plain import encode_plain
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.items import PAYLOAD_BYTES_MAX, ItemSource
 from batten.sources.range import RangeSource
@@ -133,9 +135,12 @@ def test_an_iterable_that_begins_anew_is_scanned_again(sources: Any) -> None:
     assert sources.plan(source) == sources.plan(source)
 
 
-def test_an_item_that_cannot_be_pickled_is_refused_with_its_number() -> None:
-    with pytest.raises(UsageError, match=r"Item 1 .*pickle") as caught:
-        list(ItemSource(iter([1, threading.Lock()])).scan())
+@pytest.mark.parametrize(
+    "odd", [threading.Lock(), [Exception], {"a": Path}], ids=["lock", "class", "inner"]
+)
+def test_an_item_that_is_not_plain_is_refused_with_its_number(odd: object) -> None:
+    with pytest.raises(UsageError, match=r"Item 1 .*can't be kept in the plan") as caught:
+        list(ItemSource(iter([1, odd])).scan())
     assert "list" in caught.value.next
 
 
@@ -171,9 +176,9 @@ def test_an_item_that_moved_is_unavailable_rather_than_another(sources: Any) -> 
 
 def test_a_payload_that_cannot_be_read_is_unavailable() -> None:
     reader = ItemSource(iter([1])).open()
-    wanted = ItemsWanted(first_ordinal=0, count=2, payloads=[b"not a pickle", b"\x80\x05K\x07."])
-    broken, seven = reader.read(wanted)
-    assert isinstance(broken, Unavailable)
+    wanted = ItemsWanted(first_ordinal=0, count=2, payloads=[b"\x80\x05K\x07.", encode_plain(7)])
+    pickled, seven = reader.read(wanted)
+    assert isinstance(pickled, Unavailable)
     assert seven == 7
 
 

@@ -1,7 +1,7 @@
 """The plan: what there is to do, durable before anything is done, read a batch at a time.
 
 A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals
-say all, an Arrow file with a record batch for every batch: keys, positions, payloads. The Arrow
+say all, an Arrow file with a record batch for every batch: keys, positions, items. The Arrow
 file is published first, so a record never names keys that are not there.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shlex
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import CorruptError
+from batten.errors import CorruptError, RefusedError
 from batten.model.commands import command
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
@@ -24,11 +25,18 @@ from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
 from batten.storage.base import Storage
 from batten.storage.failures import reading_failure
+from batten.storage.owned import NotOwned, read_owned
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OPEN_SEGMENTS = 2
+
+VALUE = "value"
+"""The column of a plan that holds items, as plain bytes."""
+
+PICKLE = "payload"
+"""The same of batten 0.1, which pickled them."""
 
 
 @value_class
@@ -55,6 +63,7 @@ class Plan:
         """Where the source has the items now, by their number in the plan, if no longer there
         where it had them when they were planned."""
         self._first_batches = [segment.first_batch for segment in segments]
+        self._owned: set[int] = set()
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
 
     @property
@@ -108,8 +117,45 @@ class Plan:
             count=stop - start,
             keys=_slice(table, "key", start, stop),
             positions=self._positions(batch, table, start, stop),
-            payloads=_slice(table, "payload", start, stop),
+            payloads=_slice(table, VALUE, start, stop),
+            pickles=self._find_pickles(batch, table, start, stop),
         )
+
+    def _find_pickles(
+        self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
+    ) -> Callable[[], list[bytes]] | None:
+        """What batten 0.1 put into a plan is given out only under the owner rule."""
+        if table is None or table.schema.get_field_index(PICKLE) < 0:
+            return None
+
+        def give() -> list[bytes]:
+            self._require_owned(self.segments[batch.segment])
+            return _slice(table, PICKLE, start, stop) or []
+
+        return give
+
+    def _require_owned(self, segment: Segment) -> None:
+        """Raises `RefusedError`, unless only oneself or root can have written the keys file."""
+        if segment.number in self._owned:
+            return
+        storage, layout = self._storage, self._layout
+        name = layout.segment_keys(segment.number)
+        try:
+            data = read_owned(storage.place, name, above=layout.control)
+            if hashlib.sha256(data).hexdigest() != segment.keys_digest:
+                raise NotOwned(f"{name} is not what it was a moment ago")
+        except NotOwned as error:
+            control = shlex.quote(f"{storage.place}/{layout.control}")
+            raise RefusedError(
+                f"{name} holds items as batten 0.1 kept them, which can run code: {error}.",
+                safe="Nothing was changed, and none of these items was read.",
+                next="Give from_items a list of the items, which is read in the place of these. Or "
+                "if you trust all who could write there, make it yours: "
+                f"chown -R $(id -u) {control} && chmod -R go-w {control}",
+            ) from error
+        except OSError as error:
+            raise reading_failure(error, "Reading", name) from error
+        self._owned.add(segment.number)
 
     def _positions(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
@@ -142,7 +188,7 @@ class Plan:
         return place
 
     def columns(self, batch: PlanBatch) -> pa.RecordBatch | None:
-        """The `key`, `position` and `payload` of each item, as far as the source needs them; None
+        """The `key`, `position` and `value` of each item, as far as the source needs them; None
         where ordinals tell all."""
         segment = self.segments[batch.segment]
         if not segment.keys_size:

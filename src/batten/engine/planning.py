@@ -10,7 +10,7 @@ from itertools import chain, islice, zip_longest
 from typing import Any
 
 from batten.engine.key_index import KeyIndex
-from batten.engine.plan import Plan
+from batten.engine.plan import VALUE, Plan
 from batten.engine.same_keys import PlannedKeys
 from batten.errors import CorruptError, RefusedError
 from batten.model.commands import command
@@ -277,7 +277,7 @@ def _encode_segment(
     possible: list[tuple[pa.Field, Callable[[list[Any]], pa.Array]]] = [
         (pa.field("key", pa.string()), texts),
         (pa.field("position", pa.int64()), integers),
-        (pa.field("payload", pa.large_binary()), large_binaries),
+        (pa.field(VALUE, pa.large_binary()), large_binaries),
     ]
     columns = [
         (place, field, make)

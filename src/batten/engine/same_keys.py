@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batten.engine.plan import Plan
+from batten.engine.plan import PICKLE, VALUE, Plan
 from batten.sources.base import ScanBlock
 
 if TYPE_CHECKING:
@@ -52,5 +52,9 @@ def _list_tables(plan: Plan) -> Iterator[pa.Table]:
         columns = plan.columns(plan.batch(number))
         if columns is not None:
             yield pa.table(
-                {name: columns[name] for name in columns.schema.names if name != "payload"}
+                {
+                    name: columns[name]
+                    for name in columns.schema.names
+                    if name not in (VALUE, PICKLE)
+                }
             )

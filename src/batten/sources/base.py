@@ -1,13 +1,13 @@
 """What a source is: it lists its items once for the plan, and gives any of them again later.
 
 The plan keeps for each item its key, a `position` (a number that the source understands: an
-ordinal, a byte offset) and perhaps a `payload` (the item itself as bytes, for sources that cannot
-be read twice). Workers, in other processes, then ask for items by those.
+ordinal, a byte offset) and perhaps a `payload` (the item itself as plain bytes, for sources that
+cannot be read twice). Workers, in other processes, then ask for items by those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,13 +32,15 @@ class ScanBlock:
 @value_class
 class ItemsWanted:
     """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from
-    `first_ordinal`."""
+    `first_ordinal`. `pickles` gives what batten 0.1 planned in the place of `payloads`; it raises
+    `RefusedError` where the owner rule does not hold for the plan (decision 0036)."""
 
     first_ordinal: int
     count: int
     keys: Sequence[str] | None = None
     positions: Sequence[int] | None = None
     payloads: Sequence[bytes] | None = None
+    pickles: Callable[[], Sequence[bytes]] | None = None
 
 
 class Unavailable:

@@ -24,7 +24,8 @@ class ItemSource:
     """The items of a sequence, of any other iterable, or of a function that returns one.
 
     A sequence is read by index, in the worker that needs the item. What another iterable gives is
-    pickled into the plan, since it cannot be had again by number. `key` is a function of the item,
+    kept in the plan, since it cannot be had again by number; so those are plain values, as in
+    `fingerprint.plain`. `key` is a function of the item,
     or the name of its field or attribute; without it, the ordinal is the key.
     """
 
@@ -80,7 +81,7 @@ class ItemSource:
         for number, item in enumerate(self._iterate()):
             if self._key_of is not None:
                 keys.append(_require_key(self._key_of, number, item))
-            payloads.append(_pickle(number, item))
+            payloads.append(_encode(number, item))
             size += len(payloads[-1])
             if len(payloads) == SCAN_BLOCK_ITEMS or size >= PAYLOAD_BYTES_MAX:
                 yield self._payload_block(keys, payloads)
@@ -148,15 +149,26 @@ class PayloadReader:
     """Gives items that the plan holds."""
 
     def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
-        if wanted.payloads is None:
+        from batten.fingerprint.plain import decode_plain
+
+        if wanted.payloads is not None:
+            yield from _decode_each(decode_plain, wanted.payloads)
+        elif wanted.pickles is not None:
+            yield from _decode_each(pickle.loads, wanted.pickles())
+        else:
             raise ValueError("items of an iterable are read from the plan")
-        for payload in wanted.payloads:
-            try:
-                item = pickle.loads(payload)
-            except Exception as error:  # noqa: BLE001 (the user's code)
-                yield Unavailable(error)
-            else:
-                yield item
+
+
+def _decode_each(
+    decode: Callable[[bytes], Any], payloads: Sequence[bytes]
+) -> Iterator[Any | Unavailable]:
+    for payload in payloads:
+        try:
+            item = decode(payload)
+        except Exception as error:  # noqa: BLE001 (of 0.1: the user's code)
+            yield Unavailable(error)
+        else:
+            yield item
 
 
 def _make_key_function(key: object) -> KeyFunction | None:
@@ -223,14 +235,17 @@ def _require_items(items: object) -> None:
     raise UsageError(f"from_items was given {problem}.", safe=SAFE, next=advice)
 
 
-def _pickle(number: int, item: Any) -> bytes:
+def _encode(number: int, item: Any) -> bytes:
+    from batten.fingerprint.plain import NotPlain, encode_plain
+
     try:
-        return pickle.dumps(item, protocol=5)
-    except Exception as error:
+        return encode_plain(item)
+    except NotPlain as error:
         raise UsageError(
-            f"Item {number} of from_items cannot be pickled: {_describe(error)}.",
+            f"Item {number} of from_items can't be kept in the plan: it is, or holds, {error}.",
             safe=SAFE,
-            next="Give a list of the items, or read them with from_files or from_jsonl.",
+            next="Give a list of the items, from_items(list(...)): those are not kept. Or give "
+            "plain values (texts, numbers, dicts, ...), and make the objects in the function.",
         ) from error
 
 

@@ -1,0 +1,60 @@
+"""The owner rule: what only oneself or root can have written. Decision 0036.
+
+A pickle is code, so one that lies in a file is used only if the file, and every folder from it up
+to the one that batten made, belongs to oneself or root, and nobody else may write to it. The file
+is read through the very descriptors that were asked, so nothing can be swapped meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class NotOwned(Exception):
+    """Somebody else may have written it; the text names the file or folder, and why."""
+
+
+def read_owned(root: str, name: str, *, above: str = "") -> bytes:
+    """The bytes of a file below `root`, if the owner rule holds for it and for its folders up to
+    `above`, which is one of them; empty for `root` itself. Raises `NotOwned`, or `OSError`.
+
+    `root` may be a link; below it none is followed."""
+    pieces = name.split("/")
+    trusted_from = above.count("/") + 1 if above else 0
+    descriptor = os.open(root, _FOLDER)
+    try:
+        for place, piece in enumerate(pieces):
+            if place >= trusted_from:
+                _require_owned(descriptor, "/".join([root, *pieces[:place]]))
+            flags = _FILE if place == len(pieces) - 1 else _FOLDER | os.O_NOFOLLOW
+            inner = os.open(piece, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        _require_owned(descriptor, f"{root}/{name}")
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotOwned(f"{root}/{name} is no file")
+        return _read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _require_owned(descriptor: int, path: str) -> None:
+    status = os.fstat(descriptor)
+    if status.st_uid not in (0, os.geteuid()):
+        raise NotOwned(f"{path} belongs to another user ({status.st_uid})")
+    if status.st_mode & _OTHERS:
+        raise NotOwned(f"others may write to {path}")
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    pieces = []
+    while size and (piece := os.read(descriptor, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
