@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from batten.dataset.schema_file import encode_schema
+from batten.model.job_calls import BATTEN, JobCall
 from batten.model.keys import describe_keys, describe_ordinals
 from batten.model.names import Layout
 from batten.model.outcomes import encode_outcomes
@@ -105,6 +106,7 @@ class Built:
             sink="parquet",
             parameters={},
             next="batten run features.py",
+            job=self.job_call(),
             earlier_fingerprints=[],
             created=TIME,
         )
@@ -115,6 +117,21 @@ class Built:
         start = {"event": "start", "jobs": 2, "command": "batten run features.py"}
         start |= {"time": TIME, **vars(holder)}
         self.write(self.layout.run_log(RUN), json.dumps(start).encode() + b"\n")
+
+    def job_call(self) -> JobCall:
+        """That of `batten run features.py` in the folder of the output."""
+        root = os.path.realpath(self.root)
+        self.write("features.py", b"# a job")
+        return JobCall(
+            kind=BATTEN,
+            folder=root,
+            file=f"{root}/features.py",
+            name="",
+            digest=hashlib.sha256(b"# a job").hexdigest(),
+            output=f"{root}/features",
+            is_relative=True,
+            has_arguments=False,
+        )
 
     def write_plan(self) -> None:
         data = b""

@@ -93,7 +93,7 @@ def test_an_unfinished_output_is_interrupted(build: Build, is_keyed: bool) -> No
     built.leave_orphan()
     found = diagnose(built.path)
     assert (found.state, found.action, found.exit_code) == ("INTERRUPTED", "run", 10)
-    assert found.next == "batten run features.py"
+    assert found.next == f"cd {built.root} && batten run features.py"
     assert (found.items.committed, found.items.staged, found.items.pending) == (6, 1, 1)
     assert [orphan.owner for orphan in found.orphans] == ["host-91247"]
     assert "9 finished items would be computed again" in found.risky
@@ -135,7 +135,7 @@ def test_a_fresh_dataset_that_was_begun_is_told(build: Build) -> None:
     built.write(built.layout.fresh.config, built.file(built.layout.config).read_bytes())
     found = diagnose(built.path)
     assert (found.state, found.action) == ("COMPLETE", "nothing")
-    assert [hint for hint in found.hints if "batten run features.py --fresh goes on" in hint]
+    assert [hint for hint in found.hints if "&& batten run features.py --fresh goes on" in hint]
 
 
 def test_orphans_of_a_finished_output(build: Build) -> None:

@@ -80,7 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain-seconds",
         type=float,
-        default=10.0,
         metavar="N",
         help="after a signal, how long items in hand may take to end (default: 10)",
     )
@@ -93,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.progress import choose_progress
+    from batten.engine.calling import describe_call
     from batten.engine.job import load_job
 
     parameters = _read_parameters(arguments.param)
@@ -110,11 +110,11 @@ def execute(arguments: argparse.Namespace) -> int:
             fresh=arguments.fresh,
             accept_change=arguments.accept_change,
             memory_max=arguments.memory_max,
-            drain_seconds=arguments.drain_seconds,
+            drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
             skip_checks=arguments.skip_checks,
             progress=choose_progress(is_quiet=arguments.quiet),
             parameters=job.parameters,
-            next_command=_describe_command(arguments),
+            call=describe_call(job, parameters, _list_options(arguments)),
         )
     if arguments.json:
         emit_object(report.to_json())
@@ -156,11 +156,13 @@ def _read_parameters(given: list[str]) -> dict[str, str]:
     return parameters
 
 
-def _describe_command(arguments: argparse.Namespace) -> str:
-    words = ["run", arguments.job]
-    for parameter in arguments.param:
-        words += ["--param", parameter]
-    return command(*words)
+def _list_options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Those that the next run of the job should have too, as they were given."""
+    return {
+        "jobs": arguments.jobs,
+        "memory-max": arguments.memory_max,
+        "drain-seconds": arguments.drain_seconds,
+    }
 
 
 def describe_report(report: Report) -> list[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from batten.engine.pipeline import Pipeline
+from batten.engine.place import show_path
 from batten.engine.progress import Progress
 from batten.engine.run_options import RunOptions
 from batten.engine.signals import StopSignals
 from batten.errors import InterruptedRunError
+from batten.model.job_calls import BATTEN, JobCall
 from batten.model.names import Layout
 from batten.storage.base import Storage
 
@@ -31,6 +34,19 @@ class Context:
     seconds: dict[str, float] = field(default_factory=dict)
     executed_items: int = 0
     adopted_items: int = 0
+
+    @property
+    def call(self) -> JobCall:
+        """How the job was started, for the record of the dataset."""
+        # What is made anew lies elsewhere until it is complete, but is of this place.
+        output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
+        is_first = self.pipeline.output is not None and self.path == show_path(self.pipeline.output)
+        is_relative = (
+            is_first
+            and self.options.call.kind == BATTEN
+            and not os.path.isabs(self.pipeline.written_output)
+        )
+        return replace(self.options.call, output=output, is_relative=is_relative)
 
     @property
     def again(self) -> str:

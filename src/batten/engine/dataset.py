@@ -318,6 +318,16 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     return has_new_config or bool(observation.early)
 
 
+def record_call(context: Context, dataset: FoundDataset) -> None:
+    """Where the job was started in another way or elsewhere than before, keep that: what is advised
+    is made of it."""
+    config = dataset.observation.config
+    if config is not None and config.job != context.call:
+        now = replace(config, job=context.call, next=context.options.next_command)
+        layout = context.layout
+        replace_file(context.storage, layout.staging, layout.config, encode_record(now))
+
+
 def choose_batch_size(context: Context, config: Config | None) -> int:
     """What the job says, else what the dataset has, else by how many items there are."""
     said = context.pipeline.settings.batch_size
@@ -350,6 +360,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         next=context.options.next_command,
         created=utc_now(),
         earlier_fingerprints=earlier,
+        job=context.call,
     )
     data = encode_record(config)
     if before is not None and not _is_blank(dataset.observation, dataset.fingerprint):

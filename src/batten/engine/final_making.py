@@ -150,6 +150,7 @@ class _Making:
             next=self._first.options.next_command,
             created=utc_now(),
             earlier_fingerprints=[],
+            job=self._target.context.call,
         )
 
     def _segment(self, rows: int) -> Segment:

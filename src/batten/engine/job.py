@@ -33,13 +33,14 @@ _loaded: dict[str, ModuleType] = {}
 @value_class
 class Job:
     """A pipeline and where it comes from. `parameters` holds all of them as canonical text, those
-    that were left to their defaults too."""
+    that were left to their defaults too; `is_named`: the user said which pipeline of the file."""
 
     pipeline: Pipeline
     path: Path
     name: str
     folder: Path
     parameters: dict[str, str]
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,17 @@ def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
                     f"{request.written} takes no parameters: its {name} is not a function.",
                     f"Run it without --param: {request.command()}",
                 )
-            return Job(pipeline=found, path=request.path, name=name, folder=folder, parameters={})
-        pipeline, texts = _call(request, name, found, parameters)
-        return Job(pipeline=pipeline, path=request.path, name=name, folder=folder, parameters=texts)
+            pipeline, texts = found, dict[str, str]()
+        else:
+            pipeline, texts = _call(request, name, found, parameters)
+        return Job(
+            pipeline=pipeline,
+            path=request.path,
+            name=name,
+            folder=folder,
+            parameters=texts,
+            is_named=request.name is not None,
+        )
     finally:
         job_folder.reset(token)
 

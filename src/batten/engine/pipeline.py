@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from batten.engine.report import Report
     from batten.engine.run_options import ExecutorName, Resume
     from batten.executors.limits import Limits
+    from batten.model.job_calls import JobCall
     from batten.transactions.transaction import Transaction
 
 
@@ -312,7 +313,7 @@ class Pipeline(Outputs):
         skip_checks: bool = False,
         progress: Progress | None = None,
         parameters: Mapping[str, str] | None = None,
-        next_command: str = "",
+        call: JobCall | None = None,
     ) -> Report:
         """Do what is left to do, and give the accounts.
 
@@ -332,6 +333,7 @@ class Pipeline(Outputs):
         work begins inputs, output, memory and room on the disk are checked; `skip_checks` has it
         begin although one of them forbids it.
         """
+        from batten.engine.calling import observe_caller
         from batten.engine.run import run_pipeline
         from batten.engine.run_options import RunOptions
 
@@ -350,7 +352,7 @@ class Pipeline(Outputs):
             drain_seconds=drain_seconds,
             skips_checks=skip_checks,
             parameters=dict(parameters or {}),
-            next_command=next_command,
+            call=call if call is not None else observe_caller(),
         )
         options.check(is_async=self.is_async)
         return run_pipeline(self.fill(options.parameters), options, progress)

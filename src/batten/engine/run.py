@@ -18,6 +18,7 @@ from batten.engine.dataset import (
     look,
     look_again,
     observe_free,
+    record_call,
     refuse_damaged,
 )
 from batten.engine.delivering import Deliverer, refuse_strangers
@@ -272,6 +273,7 @@ def _do_what_is_left(
             before_change=lambda: _withdraw_completion(context, dataset),
             between_blocks=context.refuse_stopped,
         )
+    record_call(context, dataset)
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from batten.engine.bounds import check_seconds
 from batten.engine.step import check_count
 from batten.errors import UsageError
+from batten.model.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
 from batten.model.value_class import value_class
 
 Resume = Literal["if_possible", "always", "never"]
@@ -21,7 +22,7 @@ _SAFE = "Nothing was read or written."
 
 @value_class
 class RunOptions:
-    """`next_command` runs the job again; `memory_bytes_max` is of each worker."""
+    """`call`: how the job was started; `memory_bytes_max` is of each worker."""
 
     jobs: int
     resume: Resume = "if_possible"
@@ -35,7 +36,13 @@ class RunOptions:
     drain_seconds: float = 10.0
     skips_checks: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
-    next_command: str = ""
+    call: JobCall = UNKNOWN_CALL
+
+    @property
+    def next_command(self) -> str:
+        """What runs the job again from the folder of now; empty where it was not `batten run`."""
+        call = self.call
+        return compose(call, here=call.folder) if call.kind == BATTEN else ""
 
     def check(self, *, is_async: bool) -> None:
         """Raises `UsageError` where one of them, or two together, can't be; `is_async` where the

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
 from batten.errors import StorageError
+from batten.inspect.again import Again
 from batten.inspect.made_files import list_tables, tell_file_risk, tell_unmade
 from batten.inspect.place import Place
 from batten.model.counts import count_of
@@ -38,19 +39,15 @@ def find_blocking(findings: Iterable[Finding]) -> Finding | None:
     return next((finding for finding in findings if finding.code in UNRECOVERABLE), None)
 
 
-_RUN = "batten run JOB.py, the job that writes here"
-
-
-def name_next(place: Place, observation: Observation, judgement: Judgement) -> str:
-    """The command to run, or what to do by hand."""
-    job = observation.config.next if observation.config else ""
+def name_next(place: Place, observation: Observation, judgement: Judgement, again: Again) -> str:
+    """The command to run, or what to do by hand; `again` is how to run the job."""
     match judgement.verdict.state:
         case State.NEW:
-            return _RUN
+            return again.told
         case State.RUNNING:
             return f"when it has ended: {place.command('diagnose')}"
         case State.INTERRUPTED:
-            return job or _RUN
+            return again.told
         case State.COMPLETE:
             return place.command("show")
         case State.COMPLETE_WITH_ORPHANS:

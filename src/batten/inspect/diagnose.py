@@ -14,6 +14,7 @@ from batten.dataset.room import estimate_room
 from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
 from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
+from batten.inspect.again import Again, find_again
 from batten.inspect.changed_tables import list_changes
 from batten.inspect.in_hand import tell_in_hand
 from batten.inspect.made_files import (
@@ -201,11 +202,13 @@ def describe(
     needed_bytes = estimate_room(observation, items, files) or 0
     hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
+    is_run = judgement.verdict.action is Action.RUN
+    job = find_again(place, observation) if is_run else Again()
     return Diagnosis(
         state=state,
         path=place.path,
-        action=judgement.verdict.action,
-        next=name_next(place, observation, judgement),
+        action=Action.LOOK if job.elsewhere else judgement.verdict.action,
+        next=name_next(place, observation, judgement, job),
         risky=name_risk(place, observation, judgement),
         reason=name_reason(place, observation, judgement, findings),
         items=items,
@@ -213,7 +216,11 @@ def describe(
         rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
-        hints=(*hints, *_list_begun(place, observation, state)),
+        hints=(
+            *((job.warning,) if job.warning else ()),
+            *hints,
+            *_list_begun(place, observation, state),
+        ),
         missing=find_missing(place, observation, judgement),
         findings=findings,
         destinations=tuple(list_held(place, observation)),
@@ -267,8 +274,7 @@ def _list_begun(place: Place, observation: Observation, state: State) -> Iterato
     except StorageError:
         return
     if is_begun and state not in _REPLACED_OR_NOT_OURS:
-        job = observation.config.next if observation.config else ""
-        again = f"{job} --fresh" if job else "a run with fresh=True"
+        again = find_again(place, observation, "--fresh").told
         where = place.show(observation.layout.fresh_folder)
         yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 

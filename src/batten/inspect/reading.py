@@ -14,6 +14,7 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.parts import parts_of
 from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.inspect.again import find_again
 from batten.inspect.diagnose import describe
 from batten.inspect.landings import refuse_landing
 from batten.inspect.made_files import list_tables
@@ -196,7 +197,7 @@ def _damaged(place: Place, observation: Observation, judgement: Judgement) -> In
 def _incomplete(place: Place, observation: Observation, judgement: Judgement) -> RefusedError:
     items = judgement.accounts
     finished = items.source - items.pending - items.staged
-    job = observation.config.next if observation.config else ""
+    job = find_again(place, observation).told if observation.config else ""
     way = " or read what is there: --allow-incomplete, or batten.open(…, allow_incomplete=True)"
     return RefusedError(
         f"{place.path} is not complete: {finished} of {items.source} planned items are published.",

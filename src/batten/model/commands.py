@@ -1,10 +1,51 @@
-"""Command lines of batten, for messages: each can be pasted as it is."""
+"""Command lines, for messages: each can be pasted as it is, whatever the names in it hold."""
 
 from __future__ import annotations
 
 import shlex
 
 
+def quote(word: str) -> str:
+    """The word as a shell reads it, in characters that can be printed. Where one can't be, it is
+    written as bash, zsh and ksh know it: $'…'."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escape, word)) + "'"
+
+
+def _escape(character: str) -> str:
+    if character in "\\'":
+        return "\\" + character
+    if character.isprintable():
+        return character
+    # Three digits each, so that a digit that follows belongs to the next character.
+    return "".join(f"\\{byte:03o}" for byte in _to_bytes(character))
+
+
+def _to_bytes(character: str) -> bytes:
+    """What a name of a file holds for it; of a lone surrogate that stands for no byte, UTF-8."""
+    try:
+        return character.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return character.encode(errors="surrogatepass")
+
+
+def join_words(*words: str) -> str:
+    """Words as a shell command."""
+    return " ".join(map(quote, words))
+
+
 def command(*words: str) -> str:
-    """`batten` with these words, quoted where a shell needs it; paths may hold anything."""
-    return shlex.join(("batten", *words))
+    """`batten` with these words, quoted where a shell needs it; a path may hold anything, and one
+    that could begin with a dash is given by `as_path`."""
+    return join_words("batten", *words)
+
+
+def as_path(path: str) -> str:
+    """The path so that no command takes it for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def in_folder(folder: str, line: str) -> str:
+    """The command, to be run in that folder; empty where it is the folder of now."""
+    return f"cd {quote(folder)} && {line}" if folder else line

@@ -35,6 +35,7 @@ from batten.model.bounds import (
     build,
     show,
 )
+from batten.model.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
@@ -63,9 +64,9 @@ class Fingerprint:
 
 @value_class
 class Config:
-    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `next` the
-    command that runs its job again, and `key_column` is empty where the items are the rows
-    themselves."""
+    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `job` how
+    its job was started last, and `key_column` is empty where the items are the rows themselves.
+    `next` is for batten 0.1, which shows it; here it stands for `job` where that is missing."""
 
     fingerprint: Fingerprint
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]
@@ -76,7 +77,13 @@ class Config:
     next: Prose
     created: Name
     earlier_fingerprints: Annotated[list[Name], Many(100_000)]
+    job: JobCall = field(default=UNKNOWN_CALL)
     format_version: Version = FORMAT_VERSION
+
+    @property
+    def call(self) -> JobCall:
+        """How the job was started, as far as the record tells."""
+        return read_old_command(self.next) if self.job == UNKNOWN_CALL else self.job
 
 
 @value_class
