@@ -192,7 +192,7 @@ def _changed(
         safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",
         next="Undo the change; or keep the rows there are and compute the rest anew "
-        f"({accept}); or {_name_fresh_way(context, observation)}.",
+        f"({accept}); or {name_fresh_way(context, observation)}.",
     )
 
 
@@ -200,7 +200,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
-def _name_fresh_way(context: Context, observation: Observation) -> str:
+def name_fresh_way(context: Context, observation: Observation) -> str:
     """How to compute all anew: not every destination can let go of what it has."""
     fresh = context.wish("fresh")
     if kept := find_kept(observation.deliveries):
@@ -222,7 +222,7 @@ def _refuse_unacceptable(
         raise RefusedError(
             f"The {' and the '.join(differing)} changed, and can't within one dataset.",
             safe="Nothing was changed.",
-            next=f"Undo the change; or {_name_fresh_way(context, observation)}.",
+            next=f"Undo the change; or {name_fresh_way(context, observation)}.",
         )
 
 
@@ -374,5 +374,6 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
             storage.delete(layout.segment(segment.number))
             storage.sync_names(layout.plan)
             storage.delete(layout.segment_keys(segment.number))
+            storage.delete(layout.segment_digests(segment.number))
     storage.sync_names(layout.control)
     replace_file(storage, layout.staging, layout.config, data)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batten.engine.checks import Check, check_disk, list_checks
 from batten.engine.context import Context
-from batten.engine.dataset import look
+from batten.engine.dataset import FoundDataset, look, name_fresh_way
 from batten.engine.delivering import Deliverer
 from batten.engine.plan import Plan
 from batten.engine.planning import count_new_items
@@ -28,13 +28,13 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
         dataset = look(context, fingerprint, work)
         planned = dataset.judgement.plan
         plan = Plan(context.storage, context.layout, list(planned.segments) if planned else [])
-        new = count_new_items(context.pipeline.source, plan, context.options.limit)
+        is_anew = context.options.is_fresh and dataset.observation.config is not None
+        new = _count_new(context, dataset, plan, is_anew=is_anew)
         accounts = replace(
             dataset.accounts,
             source=dataset.accounts.source + new,
             pending=dataset.accounts.pending + new,
         )
-        is_anew = context.options.is_fresh and dataset.observation.config is not None
         checks.append(check_disk(context, dataset.observation, accounts, is_anew=is_anew))
         report = replace(report, accounts=accounts, rows=dataset.rows)
     report = replace(report, checks=tuple(checks))
@@ -43,6 +43,16 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
             check.refusal.__dict__["report"] = report
             raise check.refusal
     return report
+
+
+def _count_new(context: Context, dataset: FoundDataset, plan: Plan, *, is_anew: bool) -> int:
+    """What is computed anew need not be what was planned."""
+    source, limit = context.pipeline.source, context.options.limit
+    ways_on = name_fresh_way(context, dataset.observation)
+    if not is_anew:
+        return count_new_items(source, plan, limit, ways_on=ways_on)
+    empty = Plan(context.storage, context.layout, [])
+    return max(0, count_new_items(source, empty, limit, ways_on=ways_on) - plan.items)
 
 
 def _check_destinations(context: Context) -> Iterator[Check]:

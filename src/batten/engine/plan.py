@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError, RefusedError
 from batten.model.commands import command
+from batten.model.digests import DIGEST_BYTES, open_digests
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
 from batten.model.records import Segment
@@ -65,6 +66,7 @@ class Plan:
         self._first_batches = [segment.first_batch for segment in segments]
         self._owned: set[int] = set()
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
+        self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
 
     @property
     def batches(self) -> int:
@@ -119,6 +121,7 @@ class Plan:
             positions=self._positions(batch, table, start, stop),
             payloads=_slice(table, VALUE, start, stop),
             pickles=self._find_pickles(batch, table, start, stop),
+            digests=self._digests_of(batch, start, stop),
         )
 
     def _find_pickles(
@@ -157,12 +160,59 @@ class Plan:
             raise reading_failure(error, "Reading", name) from error
         self._owned.add(segment.number)
 
+    def _digests_of(self, batch: PlanBatch, start: int, stop: int) -> bytes | None:
+        segment = self.segments[batch.segment]
+        digests = None if segment.is_keyed else self.digests(segment)
+        first = batch.first_item - segment.first_ordinal
+        begin, end = (first + start) * DIGEST_BYTES, (first + stop) * DIGEST_BYTES
+        return None if digests is None else digests[begin:end]
+
+    def digests(self, segment: Segment) -> bytes | None:
+        """Those of all its items, one after another, or None where none were kept."""
+        return self._digests(segment.number)
+
+    def _load_digests(self, number: int) -> bytes | None:
+        name = self._layout.segment_digests(number)
+        try:
+            data = self._storage.read(name)
+        except FileNotFoundError:
+            return None
+        digests = open_digests(data)
+        if digests is None or len(digests) != self.segments[number].items * DIGEST_BYTES:
+            raise CorruptError(
+                f"The plan can't be read: {name} was damaged.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; or delete it: then the rows of now are taken "
+                "for those that were planned.",
+            )
+        return digests
+
     def _positions(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
     ) -> Sequence[int] | None:
         if self.moved_positions is not None:
             return self.moved_positions[batch.first_item + start : batch.first_item + stop]
         return _slice(table, "position", start, stop)
+
+    def positions(self, start: int, stop: int) -> array[int] | None:
+        """Where items `start` to `stop` of the plan were when they were planned; None where their
+        number tells it."""
+        found = array("q")
+        for segment in self.segments:
+            for number in range(segment.first_batch, segment.first_batch + segment.batches):
+                batch = self.batch(number)
+                first, last = (
+                    max(start - batch.first_item, 0),
+                    min(stop - batch.first_item, batch.items),
+                )
+                if first >= last:
+                    continue
+                table = self.columns(batch)
+                if table is None or table.schema.get_field_index("position") < 0:
+                    return None
+                column = table.column("position").slice(first, last - first)
+                found.frombytes(column.buffers()[1].slice(column.offset * 8, len(column) * 8))
+        return found
 
     def key_column(self, batch: PlanBatch) -> pa.Array:
         """The keys of a batch, as they stand in the output: texts, or ordinals."""

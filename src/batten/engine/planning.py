@@ -12,15 +12,17 @@ from typing import Any
 from batten.engine.key_index import KeyIndex
 from batten.engine.plan import VALUE, Plan
 from batten.engine.same_keys import PlannedKeys
-from batten.errors import CorruptError, RefusedError
+from batten.engine.same_rows import PlannedRows, refuse_shrunk
+from batten.errors import CorruptError
 from batten.model.commands import command
-from batten.model.counts import count_of
+from batten.model.digests import seal_digests
 from batten.model.keys import describe_keys
 from batten.model.names import Layout
 from batten.model.records import Segment, encode_record
 from batten.sources.base import ScanBlock, Source
+from batten.sources.digests import split_digests
 from batten.storage.base import Storage
-from batten.storage.publishing import create
+from batten.storage.publishing import create, create_many
 
 SEGMENT_ITEMS = 1 << 16
 """At most about so many items go into one segment, since it is made in memory."""
@@ -30,13 +32,17 @@ SEGMENT_BYTES = 1 << 25
 
 DUPLICATE_EXAMPLES = 10
 
-Row = tuple[str | None, int | None, bytes | None]
+Row = tuple[str | None, int | None, bytes | None, bytes | None]
+"""Key, position, payload, digest."""
 
 
 @dataclass
 class Look:
     """What a look at the source found, besides the new items it yields. `positions` are those
-    of all planned items, where the source has moved some of them."""
+    of all planned items, where the source has moved some of them; `unproven` the digests of
+    segments of which an earlier batten kept none. `ways_on` says how to compute all anew."""
+
+    ways_on: str
 
     seen: int = 0
     duplicates: int = 0
@@ -44,12 +50,13 @@ class Look:
     vanished: int = 0
     is_limited: bool = False
     positions: array[int] | None = None
+    unproven: dict[int, bytearray] = field(default_factory=dict)
     between_blocks: Callable[[], None] = lambda: None
 
 
-def count_new_items(source: Source, plan: Plan, limit: int | None) -> int:
-    """How many items a plan would gain now. Writes nothing."""
-    return sum(1 for _ in _new_rows(source, plan, limit, Look()))
+def count_new_items(source: Source, plan: Plan, limit: int | None, *, ways_on: str) -> int:
+    """How many items a plan would gain now. Writes nothing; raises as `extend_plan` does."""
+    return sum(1 for _ in _new_rows(source, plan, limit, Look(ways_on=ways_on)))
 
 
 def extend_plan(
@@ -60,6 +67,7 @@ def extend_plan(
     batch_size: int,
     *,
     limit: int | None = None,
+    ways_on: str,
     before_change: Callable[[], None],
     between_blocks: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, Look]:
@@ -67,14 +75,15 @@ def extend_plan(
 
     Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
     extends to the same. Items are never taken out: a key that the source no longer has is
-    counted as vanished and kept. With a `limit`, the plan holds at most so many items.
-    `before_change` is called before anything is written, `between_blocks` now and then: what it
-    raises ends the planning.
+    counted as vanished and kept. Without keys, a source that did not only grow raises
+    `SourceDiffersError`, in which `ways_on` says how to compute all anew. With a `limit`, the
+    plan holds at most so many items. `before_change` is called before anything is written,
+    `between_blocks` now and then: what it raises ends the planning.
     """
-    look = Look(between_blocks=between_blocks)
+    look = Look(ways_on=ways_on, between_blocks=between_blocks)
     storing = _Storing(storage, layout, before_change)
     count = source.count_items()
-    if count is not None and not source.is_keyed:
+    if count is not None and source.is_counted:
         segments = _extend_by_count(storing, plan, batch_size, count, limit, look)
         return Plan(storage, layout, segments), look
     rows = _new_rows(source, plan, limit, look)
@@ -82,8 +91,10 @@ def extend_plan(
     per_segment = max(batch_size, SEGMENT_ITEMS // batch_size * batch_size)
     while taken := _take(rows, per_segment, batch_size):
         segment, data = _encode_segment(segments, taken, batch_size, look, source.is_keyed)
-        storing.store(segment, data)
+        storing.store(segment, data, b"".join([row[3] or b"" for row in taken]))
         segments.append(segment)
+    for number, digests in look.unproven.items():
+        storing.prove(number, digests)
     last = segments[-1] if segments else None
     look.duplicates = max(look.duplicates, plan.duplicates)
     if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
@@ -108,7 +119,7 @@ def _extend_by_count(
     look: Look,
 ) -> list[Segment]:
     look.seen = count
-    _refuse_shrunk(plan, count)
+    refuse_shrunk(plan, count, look.ways_on)
     target = count if limit is None else max(plan.items, min(limit, count))
     look.is_limited = target < count
     segments = list(plan.segments)
@@ -117,15 +128,6 @@ def _extend_by_count(
         storing.store(segment, b"")
         segments.append(segment)
     return segments
-
-
-def _refuse_shrunk(plan: Plan, count: int) -> None:
-    if count < plan.items:
-        raise RefusedError(
-            f"The source has {count_of(count, 'item')}, but {plan.items} are planned.",
-            safe="Nothing was changed; what is committed stays.",
-            next="Give the source its items back; or compute all anew (--fresh, or fresh=True).",
-        )
 
 
 def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iterator[Row]:
@@ -153,16 +155,19 @@ def _rows_of(block: ScanBlock) -> Iterator[Row]:
         block.keys or nothing,
         block.positions or nothing,
         block.payloads or nothing,
+        nothing if block.digests is None else split_digests(block.digests),
         strict=True,
     )
 
 
 def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
-    planned = plan.items
-    for number, row in enumerate(chain.from_iterable(map(_rows_of, _scan(source, look)))):
-        if number >= planned:
-            yield row
-    _refuse_shrunk(plan, look.seen)
+    planned = PlannedRows(plan, source.identity["source"], look.ways_on)
+    for block in _scan(source, look):
+        known = planned.take(block)
+        look.positions, look.unproven = planned.positions, planned.unproven
+        if known < block.count:
+            yield from islice(_rows_of(block), known, None)
+    planned.end()
 
 
 def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
@@ -312,16 +317,21 @@ class _Storing:
         self._layout = layout
         self._before_change: Callable[[], None] | None = before_change
 
-    def store(self, segment: Segment, data: bytes | memoryview) -> None:
-        """A keys file without its record is what a crash left before; it is made anew."""
+    def store(self, segment: Segment, data: bytes | memoryview, digests: bytes = b"") -> None:
+        """Files of keys and digests without their record are what a crash left before; they are
+        made anew."""
         if self._before_change is not None:
             self._before_change()
             self._before_change = None
         storage, layout = self._storage, self._layout
+        files: list[tuple[str, bytes | memoryview]] = []
         if len(data):
-            name = layout.segment_keys(segment.number)
+            files.append((layout.segment_keys(segment.number), data))
+        if digests:
+            files.append((layout.segment_digests(segment.number), seal_digests(digests)))
+        for name, _ in files:
             storage.delete(name)
-            create(storage, layout.staging, name, data)
+        create_many(storage, layout.staging, files)
         name = layout.segment(segment.number)
         if not create(storage, layout.staging, name, encode_record(segment)):
             raise CorruptError(
@@ -330,3 +340,8 @@ class _Storing:
                 next="Something else writes to the control folder. See what is there: "
                 + command("diagnose", f"{storage.place}/{layout.output}"),
             )
+
+    def prove(self, number: int, digests: bytes | bytearray) -> None:
+        """From now on it is known what the items of this segment are."""
+        name = self._layout.segment_digests(number)
+        create(self._storage, self._layout.staging, name, seal_digests(bytes(digests)))

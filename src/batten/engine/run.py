@@ -17,6 +17,7 @@ from batten.engine.dataset import (
     choose_batch_size,
     look,
     look_again,
+    name_fresh_way,
     observe_free,
     record_call,
     refuse_damaged,
@@ -40,11 +41,13 @@ from batten.engine.progress import Progress, Silent
 from batten.engine.recording import Record, recorded, refusals_logged
 from batten.engine.report import Report
 from batten.engine.run_options import RunOptions
+from batten.engine.same_rows import SourceDiffersError
 from batten.engine.step import check_steps
 from batten.errors import BattenError, InconsistentError, UsageError
 from batten.model.accounting import Accounts, close_accounts
 from batten.model.commands import command
 from batten.model.counts import count_of
+from batten.model.digests import DIGEST_BYTES
 from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
@@ -219,7 +222,14 @@ def _run_fresh(
     storage.ensure_folder(inner.layout.control)
     # The destinations are the old dataset's until the new one has taken its place.
     dataset = look(inner, fingerprint, work)
-    report = _work(inner, Deliverer(inner, ()), dataset)
+    try:
+        report = _work(inner, Deliverer(inner, ()), dataset)
+    except SourceDiffersError:
+        # What a killed fresh run has begun is of an earlier source, and nothing is lost with it.
+        delete_tree(storage, layout.fresh_folder)
+        storage.ensure_folder(inner.layout.control)
+        dataset = look(inner, fingerprint, work)
+        report = _work(inner, Deliverer(inner, ()), dataset)
     if report.status in ("complete", "nothing-to-do"):
         storage.ensure_folder(layout.staging)
         deliverer.open_again()
@@ -270,10 +280,17 @@ def _do_what_is_left(
             plan_of(context, dataset),
             choose_batch_size(context, dataset.observation.config),
             limit=context.options.limit,
+            ways_on=name_fresh_way(context, dataset.observation),
             before_change=lambda: _withdraw_completion(context, dataset),
             between_blocks=context.refuse_stopped,
         )
     record_call(context, dataset)
+    if seen.unproven:
+        rows = count_of(sum(map(len, seen.unproven.values())) // DIGEST_BYTES, "row")
+        context.progress.note(
+            f"{rows} planned by an earlier batten, which kept no digests of them: whether they are "
+            "what they were can't be told. From now on it can."
+        )
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))

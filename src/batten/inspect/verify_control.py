@@ -9,6 +9,7 @@ from batten.dataset.observe import Observation, name_reason
 from batten.dataset.runs import list_runs, read_run
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
+from batten.model.digests import DIGEST_BYTES, open_digests
 from batten.model.findings import Code, Finding
 from batten.model.keys import describe_keys
 from batten.model.names import Layout, find_staged
@@ -34,6 +35,10 @@ def find_control_faults(
         evidence = _find_keys_fault(storage, layout, segment)
         if evidence is not None:
             name = layout.segment_keys(segment.number)
+            yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+        name = layout.segment_digests(segment.number)
+        evidence = _find_digests_fault(storage, name, segment)
+        if evidence is not None:
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
     for entry in observation.staged:
         staged = find_staged(entry.name.rpartition("/")[2])
@@ -71,6 +76,18 @@ def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str 
                 return f"the keys of its batch {position} are not what {record} says"
     except (KeyError, ValueError, pa.ArrowException) as error:
         return f"it can't be read: {error}"
+    return None
+
+
+def _find_digests_fault(storage: Storage, name: str, segment: Segment) -> str | None:
+    try:
+        digests = open_digests(storage.read(name))
+    except (FileNotFoundError, StorageError):
+        return None  # an earlier batten kept none
+    if digests is None:
+        return "its own digest does not fit: it was damaged"
+    if len(digests) != DIGEST_BYTES * segment.items:
+        return f"it has {len(digests)} bytes of digests for {segment.items} items"
     return None
 
 

@@ -3,7 +3,7 @@
 features/part-000042.parquet
 features.batten/dataset.json
 features.batten/schema.json
-features.batten/plan/000000.json, plan/000000.arrow
+features.batten/plan/000000.json, plan/000000.arrow, plan/000000.digests
 features.batten/staging/<what>.<host>-<pid>-<random>
 features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
 features.batten/staged/000042-000000-000250-<some>-<digest>.arrow     one that lacks some items
@@ -196,6 +196,9 @@ class Layout:
 
     def segment_keys(self, number: int) -> str:
         return f"{self.plan}/{number:06}.arrow"
+
+    def segment_digests(self, number: int) -> str:
+        return f"{self.plan}/{number:06}.digests"
 
     def staged_chunk(self, chunk: StagedChunk) -> str:
         some = "" if chunk.some is None else f"-{chunk.some:x}"

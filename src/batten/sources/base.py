@@ -19,21 +19,24 @@ SCAN_BLOCK_ITEMS = 8192
 
 @value_class
 class ScanBlock:
-    """Consecutive items of the source. The three run in parallel; an absent one is None: `keys` for
+    """Consecutive items of the source. The four run in parallel; an absent one is None: `keys` for
     a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the
-    positions), `payloads` where the source can be read again."""
+    positions), `payloads` where the source can be read again, `digests` where the key tells which
+    item it is. These are of `sources.digests`, one after another."""
 
     count: int
     keys: Sequence[str] | None = None
     positions: Sequence[int] | None = None
     payloads: Sequence[bytes] | None = None
+    digests: bytes | None = None
 
 
 @value_class
 class ItemsWanted:
     """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from
     `first_ordinal`. `pickles` gives what batten 0.1 planned in the place of `payloads`; it raises
-    `RefusedError` where the owner rule does not hold for the plan (decision 0036)."""
+    `RefusedError` where the owner rule does not hold for the plan (decision 0036). With
+    `digests`, an item that is not the planned one is refused."""
 
     first_ordinal: int
     count: int
@@ -41,6 +44,7 @@ class ItemsWanted:
     positions: Sequence[int] | None = None
     payloads: Sequence[bytes] | None = None
     pickles: Callable[[], Sequence[bytes]] | None = None
+    digests: bytes | None = None
 
 
 class Unavailable:
@@ -73,6 +77,11 @@ class Source(Protocol):
     @property
     def is_keyed(self) -> bool:
         """False when the keys are ordinals."""
+        ...
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the items are the ordinals themselves, so that their number tells all."""
         ...
 
     @property

@@ -26,6 +26,7 @@ class FileSource:
     """
 
     is_keyed = True
+    is_counted = False
 
     def __init__(self, pattern: str | os.PathLike[str], *, folder: Path) -> None:
         self._written = written_path(pattern)

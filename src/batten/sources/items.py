@@ -9,7 +9,8 @@ from typing import Any
 
 from batten.errors import BattenError, FailedRunError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
-from batten.sources.blocks import cut_blocks, ordinal_blocks, wanted_ordinals
+from batten.sources.blocks import cut_blocks, wanted_ordinals
+from batten.sources.digests import digest_items
 from batten.sources.keys import NoKey, check_key, make_field_key, make_key
 from batten.sources.paths import SAFE
 
@@ -30,6 +31,7 @@ class ItemSource:
     """
 
     inputs = ()
+    is_counted = False
 
     def __init__(
         self, items: Iterable[Any] | Callable[[], Iterable[Any]], *, key: Key | None = None
@@ -58,13 +60,17 @@ class ItemSource:
         if self._sequence is None:
             return self._scan_payloads()
         if self._key_of is None:
-            return ordinal_blocks(len(self._sequence))
+            return self._scan_ordinals()
         return self._scan_keys(self._key_of)
 
     def open(self) -> SequenceReader | PayloadReader:
         if self._sequence is None:
             return PayloadReader()
         return SequenceReader(self._sequence, self._key_of)
+
+    def _scan_ordinals(self) -> Iterator[ScanBlock]:
+        for items in cut_blocks(self._iterate()):
+            yield ScanBlock(count=len(items), digests=digest_items(items))
 
     def _scan_keys(self, key_of: KeyFunction) -> Iterator[ScanBlock]:
         start = 0
@@ -77,21 +83,30 @@ class ItemSource:
     def _scan_payloads(self) -> Iterator[ScanBlock]:
         keys: list[str] = []
         payloads: list[bytes] = []
+        digests: list[bytes] = []
         size = 0
         for number, item in enumerate(self._iterate()):
             if self._key_of is not None:
                 keys.append(_require_key(self._key_of, number, item))
+            else:
+                digests.append(digest_items([item]))
             payloads.append(_encode(number, item))
             size += len(payloads[-1])
             if len(payloads) == SCAN_BLOCK_ITEMS or size >= PAYLOAD_BYTES_MAX:
-                yield self._payload_block(keys, payloads)
-                keys, payloads, size = [], [], 0
+                yield self._payload_block(keys, payloads, digests)
+                keys, payloads, digests, size = [], [], [], 0
         if payloads:
-            yield self._payload_block(keys, payloads)
+            yield self._payload_block(keys, payloads, digests)
 
-    def _payload_block(self, keys: list[str], payloads: list[bytes]) -> ScanBlock:
-        block_keys = keys if self.is_keyed else None
-        return ScanBlock(count=len(payloads), keys=block_keys, payloads=payloads)
+    def _payload_block(
+        self, keys: list[str], payloads: list[bytes], digests: list[bytes]
+    ) -> ScanBlock:
+        return ScanBlock(
+            count=len(payloads),
+            keys=keys if self.is_keyed else None,
+            payloads=payloads,
+            digests=None if self.is_keyed else b"".join(digests),
+        )
 
     def _iterate(self) -> Iterator[Any]:
         """The items, with what the user's code raises as `FailedRunError`."""

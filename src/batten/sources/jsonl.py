@@ -43,18 +43,14 @@ class JsonLinesSource(TextSource):
         while lines := file.read_lines(BLOCK_BYTES):
             *offsets, end = accumulate(map(len, lines), initial=end)
             keys = find_keys(lines, self._key) if self._key is not None else None
-            if keys is None:
+            if keys is not None:
+                yield ScanBlock(count=len(offsets), keys=keys, positions=offsets)
+            else:
                 found = map(Record, offsets, count(number), lines)
                 records = [record for record in found if record.data.strip(syntax.blank)]
-                offsets = [record.offset for record in records]
-                keys = [self._key_of(record, syntax) for record in records]
+                if records:
+                    yield self._make_block(records, syntax)
             number += len(lines)
-            if offsets:
-                yield ScanBlock(
-                    count=len(offsets),
-                    keys=keys if self.is_keyed else None,
-                    positions=offsets,
-                )
 
 
 _DIVIDER = f"between lines {os.urandom(12).hex()}"

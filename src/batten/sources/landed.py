@@ -20,6 +20,7 @@ class LandedSource:
     their keys. What is landed later is found by the next run."""
 
     is_keyed = True
+    is_counted = False
 
     def __init__(self, path: str | os.PathLike[str], *, folder: Path) -> None:
         self._written = os.fspath(path)

@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
+from batten.model.digests import DIGEST_BYTES
 from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
-from batten.sources.blocks import ordinal_blocks, wanted_ordinals
+from batten.sources.blocks import wanted_ordinals
+from batten.sources.digests import (
+    digest_rows,
+    find_difference,
+    refuse_changed,
+)
 from batten.sources.keys import (
     NoKey,
     SourceChanged,
@@ -36,6 +42,9 @@ from batten.sources.paths import (
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+SCAN_BLOCK_BYTES = 1 << 24
+"""About so many bytes of rows are compared at once."""
 
 ROWS_AT_A_TIME = 256
 """How many rows become Python objects at once."""
@@ -89,6 +98,8 @@ class ParquetSource:
             identity["columns"] = json.dumps(self._columns)
         return identity
 
+    is_counted = False
+
     @property
     def is_keyed(self) -> bool:
         return self._key is not None
@@ -103,12 +114,12 @@ class ParquetSource:
     def scan(self) -> Iterator[ScanBlock]:
         self._parts = None
         parts = self._load_parts()
-        if self._key is None:
-            yield from ordinal_blocks(_count_rows(parts))
-            return
         for part in parts:
             with _translated_damage(part.path):
-                yield from _scan_keys(part, self._key)
+                if self._key is None:
+                    yield from _scan_rows(part, self._columns)
+                else:
+                    yield from _scan_keys(part, self._key)
 
     def open(self) -> ParquetReader:
         return ParquetReader(self._load_parts(), self._key, self._columns)
@@ -196,12 +207,15 @@ class ParquetReader:
         positions = wanted_ordinals(wanted) if wanted.positions is None else wanted.positions
         index = 0
         while index < len(positions):
-            for row in self._read_run(positions, index):
+            for row in self._read_run(positions, index, wanted.digests):
                 yield row if wanted.keys is None else self._check(row, wanted.keys[index])
                 index += 1
 
-    def _read_run(self, positions: Sequence[int], index: int) -> Sequence[Any | Unavailable]:
-        """The rows from `index` on that follow each other in one row group; at least one."""
+    def _read_run(
+        self, positions: Sequence[int], index: int, digests: bytes | None
+    ) -> Sequence[Any | Unavailable]:
+        """The rows from `index` on that follow each other in one row group; at least one. Raises
+        `RefusedError` for one that the plan knows by its content, and that is another."""
         first = positions[index]
         group = self._load_group(first)
         count = 1
@@ -209,8 +223,19 @@ class ParquetReader:
         while count < count_max and positions[index + count] == first + count:
             count += 1
         if isinstance(group.rows, Exception):
+            if digests is not None and isinstance(group.rows, SourceChanged):
+                raise refuse_changed(self._show_part(first), first) from group.rows
             return [Unavailable(group.rows)] * count
-        return _convert(group.rows.slice(first - group.start, count))
+        rows = group.rows.slice(first - group.start, count)
+        if digests is not None:
+            planned = digests[index * DIGEST_BYTES : (index + count) * DIGEST_BYTES]
+            differs = find_difference(planned, digest_rows(rows))
+            if differs is not None:
+                raise refuse_changed(self._show_part(first), first + differs)
+        return _convert(rows)
+
+    def _show_part(self, row: int) -> str:
+        return show_path(self._parts[bisect_right(self._starts, row) - 1].path)
 
     def _check(self, row: Any, planned: str) -> Any | Unavailable:
         if self._key is None or isinstance(row, Unavailable):
@@ -280,6 +305,20 @@ def _convert(table: pa.Table) -> Sequence[Any | Unavailable]:
 
 def _count_rows(parts: Sequence[ParquetPart]) -> int:
     return sum(part.rows for part in parts)
+
+
+def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlock]:
+    with _open_parquet(part.path) as file:
+        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+        row_bytes = max(
+            (each.total_byte_size // max(each.num_rows, 1) for each in groups), default=0
+        )
+        most = max(1, min(SCAN_BLOCK_ITEMS, SCAN_BLOCK_BYTES // max(row_bytes, 1)))
+        for batch in file.iter_batches(batch_size=most, columns=columns, use_threads=False):
+            # In the order in which items have them.
+            rows = batch if columns is None else batch.select(columns)
+            if rows.num_rows:
+                yield ScanBlock(count=rows.num_rows, digests=digest_rows(rows))
 
 
 def _scan_keys(part: ParquetPart, key: str) -> Iterator[ScanBlock]:

@@ -13,6 +13,7 @@ class RangeSource:
     """The integers 0 to n - 1. A greater n at the next run adds items."""
 
     is_keyed = False
+    is_counted = True
     inputs = ()
 
     def __init__(self, n: int) -> None:

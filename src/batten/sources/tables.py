@@ -38,6 +38,7 @@ class TableSource:
     """Files by the name of their table: `{"refunds": "in/refunds.csv"}`."""
 
     is_keyed = True
+    is_counted = False
 
     def __init__(self, paths: Mapping[str, str], *, folder: Path) -> None:
         self._written = dict(paths)

@@ -9,13 +9,19 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from batten.errors import UsageError
+from batten.model.digests import DIGEST_BYTES
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
+from batten.sources.digests import (
+    UNKNOWN,
+    digest_records,
+    refuse_changed,
+)
 from batten.sources.keys import (
     NoKey,
     SourceChanged,
@@ -141,6 +147,8 @@ class TextSource(ABC):
                 next="Decompress it, and name the file that this gives.",
             )
 
+    is_counted = False
+
     @property
     def is_keyed(self) -> bool:
         return self._key is not None
@@ -185,27 +193,36 @@ class TextSource(ABC):
         Raises `ValueError` for a head that cannot be understood."""
 
     def _find_blocks(self, file: RecordFile) -> Iterator[ScanBlock]:
-        for entries in cut_blocks(self._find_entries(file)):
-            keys, positions = zip(*entries, strict=True)
-            yield ScanBlock(
-                count=len(entries),
-                keys=keys if self.is_keyed else None,
-                positions=positions,
-            )
-
-    def _find_entries(self, file: RecordFile) -> Iterator[tuple[str, int]]:
-        """The key ("" without keys) and the offset of each record."""
         syntax, line = self._begin(file)
-        for record in file.records(syntax, line=line):
-            yield self._key_of(record, syntax), record.offset
+        for records in cut_blocks(file.records(syntax, line=line)):
+            yield self._make_block(records, syntax)
 
-    def _key_of(self, record: Record, syntax: Syntax) -> str:
-        if self._key is None:
-            return ""
+    def _make_block(self, records: Sequence[Record], syntax: Syntax) -> ScanBlock:
+        key = self._key
+        return ScanBlock(
+            count=len(records),
+            keys=None if key is None else [self._key_of(each, syntax, key) for each in records],
+            positions=[record.offset for record in records],
+            digests=None if key is not None else digest_lines([r.data for r in records], syntax),
+        )
+
+    def _key_of(self, record: Record, syntax: Syntax, key: str) -> str:
         try:
-            return make_field_key(syntax.parse(record.data), self._key)
+            return make_field_key(syntax.parse(record.data), key)
         except (ValueError, NoKey):
             return stand_in_key("line", record.line)
+
+
+def digest_lines(records: Sequence[bytes], syntax: Syntax) -> bytes:
+    """Of records that are not blank. A last one that has no line end and can't be understood is
+    one that is still being written: what it will be is not known yet."""
+    digests = digest_records([each.strip(syntax.blank) for each in records])
+    if records and not records[-1].endswith(b"\n"):
+        try:
+            syntax.parse(records[-1])
+        except ValueError:
+            return digests[:-DIGEST_BYTES] + UNKNOWN
+    return digests
 
 
 class TextReader:
@@ -224,7 +241,8 @@ class TextReader:
             for index, offset in enumerate(wanted.positions):
                 place = f"{show_path(self._path)} at byte {offset}"
                 try:
-                    item = self._syntax.parse(self._file.record_at(offset, self._syntax))
+                    record = self._find_planned(wanted, index, offset)
+                    item = self._syntax.parse(record)
                     if wanted.keys is not None and self._key is not None:
                         check_key(make_field_key(item, self._key), wanted.keys[index])
                 except ValueError as error:
@@ -235,3 +253,20 @@ class TextReader:
                     yield Unavailable(SourceChanged(f"{place}: {error}"))
                 else:
                     yield item
+
+    def _find_planned(self, wanted: ItemsWanted, index: int, offset: int) -> bytes:
+        """The record of an item. Raises `RefusedError` where the plan knows it by its content, and
+        it is another."""
+        row = wanted.first_ordinal + index
+        try:
+            record = self._file.record_at(offset, self._syntax)
+        except SourceChanged as error:
+            if wanted.digests is None:
+                raise
+            raise refuse_changed(show_path(self._path), row) from error
+        if wanted.digests is not None:
+            planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+            found = digest_records([record.strip(self._syntax.blank)])
+            if found != planned and planned != UNKNOWN:
+                raise refuse_changed(show_path(self._path), row)
+        return record
