@@ -135,9 +135,7 @@ def test_a_cache_that_can_not_be_used_changes_no_row(job: JobFolder) -> None:
 
 def test_an_item_without_identity_ends_the_run(job: JobFolder) -> None:
     program = """
-        def make():
-            return [iter(()), iter(())]
-        pipeline = batten.from_items(make).map(lambda item: {"n": 1}, CACHE)
+        pipeline = batten.from_items([iter(()), iter(())]).map(lambda item: {"n": 1}, CACHE)
     """
     write(job, program, "out", 'cache="kept"')
     ended = job.run("--quiet", "--jobs", "1")

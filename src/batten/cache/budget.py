@@ -17,13 +17,14 @@ from enum import Enum
 from typing import NamedTuple
 
 from batten.cache.counts import Counter
+from batten.cache.opening import hold_file, open_file
 from batten.model.bounds import Bytes, Name
 from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.manifests import SIZE_BYTES, find_size
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage import folders
-from batten.storage.held import Held, open_held
+from batten.storage.held import Held
 
 _TEXT_BYTES_MAX = 4096
 
@@ -93,7 +94,7 @@ class Budget:
                 return Publication.NO_ROOM
             ledger.size += size
             self._tell(ledger)
-            if not folders.move_folder(source, self._layout.entry(key)):
+            if not folders.move_folder(source, self._layout.entry(key), below=self._layout.root):
                 ledger.size, ledger.is_told = ledger.size - size, False
                 return Publication.OCCUPIED
         return Publication.DONE
@@ -140,7 +141,7 @@ class Budget:
             held.release()
 
     def _lock(self) -> Held:
-        held = folders.lock_within(self._layout.budget, should_wait=True)
+        held = folders.lock_within(self._layout.budget, should_wait=True, below=self._layout.root)
         if held is None:
             raise BlockingIOError(f"{self._layout.budget} is locked")
         return held
@@ -199,9 +200,8 @@ def evict(layout: CacheLayout, used: Used) -> int | None:
     """Remove the entry, if it is not in use and was not used since; gives its size, or None."""
     folder = layout.entry(used.key)
     path = f"{folder}/{MANIFEST}"
-    try:
-        held = open_held(path)
-    except (FileNotFoundError, NotADirectoryError):
+    held = hold_file(path)
+    if held is None:
         return None
     try:
         if not held.try_lock(is_shared=False):
@@ -210,7 +210,7 @@ def evict(layout: CacheLayout, used: Used) -> int | None:
         if status is None or status.st_mtime_ns != used.nanoseconds:
             return None
         size = find_size(os.pread(held.descriptor, SIZE_BYTES, 0)) or 0
-        folders.remove_tree(folder, first=MANIFEST)
+        folders.remove_tree(folder, first=MANIFEST, below=layout.root)
     finally:
         held.release()
     return size
@@ -218,9 +218,8 @@ def evict(layout: CacheLayout, used: Used) -> int | None:
 
 def is_in_use(layout: CacheLayout, key: str) -> bool:
     """Whether a process holds the entry now."""
-    try:
-        held = open_held(f"{layout.entry(key)}/{MANIFEST}")
-    except (FileNotFoundError, NotADirectoryError):
+    held = hold_file(f"{layout.entry(key)}/{MANIFEST}")
+    if held is None:
         return False
     try:
         return not held.try_lock(is_shared=False)
@@ -241,7 +240,7 @@ def scan_used(layout: CacheLayout) -> Iterator[Used]:
     """When each entry was used last, in no order."""
     for key in scan_keys(layout):
         with suppress(FileNotFoundError, NotADirectoryError):
-            status = os.stat(f"{layout.entry(key)}/{MANIFEST}")
+            status = os.lstat(f"{layout.entry(key)}/{MANIFEST}")
             yield Used(status.st_mtime_ns, key)
 
 
@@ -254,7 +253,9 @@ def scan_sizes(layout: CacheLayout) -> Iterator[tuple[Used, int]]:
 
 def read_size(layout: CacheLayout, key: str) -> int:
     """What the manifest says that the entry takes; nothing where it is damaged."""
-    descriptor = os.open(f"{layout.entry(key)}/{MANIFEST}", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(f"{layout.entry(key)}/{MANIFEST}")
+    if descriptor is None:
+        return 0
     try:
         return find_size(os.read(descriptor, SIZE_BYTES)) or 0
     finally:

@@ -115,8 +115,9 @@ class Cache:
         return None if found is None else found[0]
 
     def get_or_compute(self, key: Any, compute: Callable[[], Result]) -> Result:
-        """The value of this key; `compute()` where there is none. It is pickled to be kept:
-        whoever can write to the cache's folder can run code here. Raises as `get_or_create`."""
+        """The value of this key; `compute()` where there is none. A value that is
+        none of plain types (see the guide) is pickled to be kept, and a pickle is code: it is used
+        only where nobody else can have written it. Raises as `get_or_create`."""
         value: Result = self._obtain(key, ValueMaking(compute), False)
         return value
 
@@ -256,10 +257,10 @@ class Cache:
 
     def _lock(self, key: str) -> Held:
         path = self._layout.lock(key)
-        held = folders.lock_within(path, should_wait=False)
+        held = folders.lock_within(path, should_wait=False, below=self._layout.root)
         if held is None:
             self._counter.add("waits")
-            held = folders.lock_within(path, should_wait=True)
+            held = folders.lock_within(path, should_wait=True, below=self._layout.root)
         if held is None:
             raise BlockingIOError(f"{path} is locked")
         return held
@@ -268,7 +269,7 @@ class Cache:
         if not lock.is_open:
             return  # A build was left in a process that was forked within it.
         with suppress(OSError):
-            folders.remove_file(self._layout.lock(key))
+            folders.remove_file(self._layout.lock(key), below=self._layout.root)
         with suppress(OSError):
             lock.release()
 

@@ -13,17 +13,16 @@ from contextlib import suppress
 from dataclasses import field, fields, replace
 from typing import Annotated
 
-from batten.model.bounds import Many, Number, Piece
+from batten.cache.opening import hold_file, open_file, read_file
+from batten.model.bounds import RECORD_BYTES_MAX, Many, Number, Piece
 from batten.model.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage import folders
-from batten.storage.held import Held, open_held
+from batten.storage.held import Held
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import fresh_name
 from batten.storage.publishing import replace as replace_file
-
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @value_class
@@ -63,6 +62,7 @@ NAMES = tuple(each.name for each in fields(Counts))
 _BEGINNING_SECONDS = 3600.0
 _PLACES = {name: place for place, name in enumerate(NAMES)}
 _SIZE = 8 * len(NAMES)
+_TOTAL_BYTES_MAX = RECORD_BYTES_MAX["cache total"]
 
 Counted = Annotated[int, Number(-(1 << 62), 1 << 62)]
 
@@ -109,14 +109,14 @@ class Counter:
 
     def _make_file(self) -> None:
         path = fresh_name(self._layout.statistics, "counts")
-        folders.ensure_folder(self._layout.statistics)
-        held = open_held(path, _CREATE)
+        folders.ensure_folder(self._layout.statistics, below=self._layout.root)
+        held = folders.create_held(path, below=self._layout.root)
         try:
             held.try_lock(is_shared=False)
             self._values = folders.map_over(held.descriptor, path, bytes(self._values)).cast("q")
         except OSError:
             held.release()
-            folders.remove_file(path)
+            folders.remove_file(path, below=self._layout.root)
             raise
         self._held = held
 
@@ -146,16 +146,17 @@ def merge_ended(layout: CacheLayout) -> None:
     if ended:
         merged += ended
         data = encode_record(Total(counts=dict(vars(counts)), merged=merged))
-        replace_file(LocalStorage(layout.home), "statistics", f"statistics/{TOTAL}", data)
+        folder = layout.statistics.removeprefix(f"{layout.root}/")
+        replace_file(LocalStorage(layout.root), folder, f"{folder}/{TOTAL}", data)
     for name in merged:
-        folders.remove_file(f"{layout.statistics}/{name}")
+        folders.remove_file(f"{layout.statistics}/{name}", below=layout.root)
 
 
 def _load_ended(layout: CacheLayout) -> Total:
     try:
-        with open(f"{layout.statistics}/{TOTAL}", "rb") as file:
-            return decode_record(Total, file.read())
-    except (FileNotFoundError, NotADirectoryError, Unreadable):
+        data = read_file(f"{layout.statistics}/{TOTAL}", _TOTAL_BYTES_MAX)
+        return decode_record(Total, data or b"")
+    except Unreadable:
         return Total(counts={})
 
 
@@ -166,8 +167,13 @@ def _as_counts(counts: dict[str, int]) -> Counts:
 
 def _load(path: str) -> Counts:
     """Nothing where a crash came between the file and its first count."""
-    with open(path, "rb") as file:
-        data = file.read(_SIZE)
+    descriptor = open_file(path)
+    if descriptor is None:
+        return Counts()
+    try:
+        data = os.read(descriptor, _SIZE)
+    finally:
+        os.close(descriptor)
     numbers = memoryview(data[: len(data) // 8 * 8]).cast("q")
     return Counts(**dict(zip(NAMES, numbers, strict=False)))
 
@@ -183,11 +189,13 @@ def _has_ended(layout: CacheLayout, name: str) -> bool:
     """A file is locked before anything is written to it; until then its process is given time."""
     path = f"{layout.statistics}/{name}"
     try:
-        status = os.stat(path)
+        status = os.lstat(path)
         if not status.st_size and time.time() - status.st_mtime < _BEGINNING_SECONDS:
             return False
-        held = open_held(path)
     except FileNotFoundError:
+        return False
+    held = hold_file(path)
+    if held is None:
         return False
     try:
         return held.try_lock(is_shared=False)

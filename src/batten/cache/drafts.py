@@ -6,17 +6,15 @@ holds the entry for whoever made it, without a gap, when it takes its place.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.manifests import Listing, decode_manifest, encode_listing, encode_value
 from batten.storage import folders
-from batten.storage.held import Held, open_held
+from batten.storage.held import Held
 from batten.storage.publishing import fresh_name
 
 _TRIES = 20
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Draft:
@@ -24,6 +22,7 @@ class Draft:
 
     def __init__(self, layout: CacheLayout, key: str, *, has_files: bool) -> None:
         self.key = key
+        self._root = layout.root
         for _ in range(_TRIES):
             self.path = fresh_name(layout.building, key)
             self.files = f"{self.path}/{FILES}"
@@ -37,14 +36,14 @@ class Draft:
 
     def _begin(self, has_files: bool) -> bool:
         """Whether it is there: until it is held, who clears the cache may take it away."""
-        folders.make_folder(self.path)
-        self.held: Held = open_held(f"{self.path}/{MANIFEST}", _CREATE)
+        folders.make_folder(self.path, below=self._root)
+        self.held: Held = folders.create_held(f"{self.path}/{MANIFEST}", below=self._root)
         self.held.wait_lock(is_shared=True)
         if self.held.find_status(f"{self.path}/{MANIFEST}") is None:
             self.held.release()
             return False
         if has_files:
-            folders.make_folder(self.files)
+            folders.make_folder(self.files, below=self._root)
         return True
 
     def seal_files(self, boot: str) -> int:
@@ -79,4 +78,4 @@ class Draft:
             with suppress(OSError):
                 self.held.release()
         with suppress(OSError):
-            folders.remove_tree(self.path)
+            folders.remove_tree(self.path, below=self._root)

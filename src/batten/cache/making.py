@@ -14,9 +14,19 @@ from typing import Any, Protocol, TypeVar
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.store import Store
+from batten.fingerprint.plain import (
+    BadValue,
+    NotPlain,
+    decode_plain,
+    encode_plain,
+    is_plain_bytes,
+)
+from batten.model.manifests import BODY_BYTES_MAX
+from batten.model.sizes import show_bytes
 from batten.storage import folders
 from batten.storage.folders import Strange
 from batten.storage.held import Held
+from batten.storage.owned import NotOwned
 
 Made = TypeVar("Made", covariant=True)
 LetGo = Callable[[Held], None]
@@ -126,19 +136,20 @@ class ValueMaking:
         body = store.find_value(key)
         if body is None:
             return None
-        try:
-            return (pickle.loads(body),)
-        except Exception as error:  # whatever unpickling runs
-            raise Strange(f"a value can't be unpickled: {error}") from error
+        if is_plain_bytes(body):
+            try:
+                return (decode_plain(body),)
+            except BadValue as error:
+                raise Strange(f"a value can't be read: {error}") from error
+        return _find_pickled(store, key)
 
     def fill(self, draft: Draft) -> None:
         self._value = self._compute()
 
     def seal(self, draft: Draft, boot: str) -> int:
-        try:
-            data = pickle.dumps(self._value, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise Strange(f"a value can't be pickled: {error}") from error
+        data = _encode(self._value)
+        if len(data) > BODY_BYTES_MAX:
+            raise Strange(f"a value takes {show_bytes(len(data))}, more than is kept of one")
         return draft.seal_value(data, boot)
 
     def kept(self, draft: Draft, files: str) -> Any:
@@ -157,6 +168,34 @@ class ValueMaking:
         return False
 
 
+def _encode(value: Any) -> bytes:
+    """Plain bytes where the value is plain, else its pickle; they begin in different ways."""
+    try:
+        return encode_plain(value)
+    except NotPlain:
+        pass
+    try:
+        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        raise Strange(f"a value can't be pickled: {error}") from error
+
+
+def _find_pickled(store: Store, key: str) -> tuple[Any] | None:
+    """A pickle is code: it is used only where nobody else can have written it (decision 0036)."""
+    try:
+        body = store.find_owned_value(key)
+    except NotOwned as error:
+        raise Strange(
+            f"a kept value is a pickle, which is code, and {error}: see the guide of caches"
+        ) from error
+    if body is None:
+        return None
+    try:
+        return (pickle.loads(body),)
+    except Exception as error:  # whatever unpickling runs
+        raise Strange(f"a value can't be unpickled: {error}") from error
+
+
 def _remove(folder: str) -> None:
     with suppress(OSError):
-        folders.remove_tree(folder)
+        folders.remove_tree(folder, below=os.path.dirname(folder))

@@ -7,11 +7,13 @@ entry holds it exclusively, so no file goes while it is in use.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from batten.cache.opening import hold_file, open_file, read_manifest
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.manifests import (
     SIZE_BYTES,
@@ -23,7 +25,8 @@ from batten.model.manifests import (
 )
 from batten.model.records import Unreadable
 from batten.storage import folders
-from batten.storage.held import READ, Held, open_held
+from batten.storage.held import Held
+from batten.storage.owned import read_owned
 from batten.storage.publishing import fresh_name
 
 CLOCK_NANOSECONDS = 60_000_000_000
@@ -62,9 +65,8 @@ class Store:
         folder = self.layout.entry(key)
         path = f"{folder}/{MANIFEST}"
         for _ in range(_TRIES):
-            try:
-                held = open_held(path)
-            except (FileNotFoundError, NotADirectoryError):
+            held = hold_file(path)
+            if held is None:
                 return None
             opened = None
             try:
@@ -97,13 +99,12 @@ class Store:
     def find_value(self, key: str) -> bytes | None:
         """The value, None where there is none that can be used. It need not be held: it is read
         whole, from a file that nobody changes, and its digest is always checked."""
-        try:
-            descriptor = os.open(f"{self.layout.entry(key)}/{MANIFEST}", READ)
-        except (FileNotFoundError, NotADirectoryError):
+        descriptor = open_file(f"{self.layout.entry(key)}/{MANIFEST}")
+        if descriptor is None:
             return None
         try:
             status = os.fstat(descriptor)
-            manifest, body = decode_manifest(folders.read_open(descriptor, status.st_size))
+            manifest, body = read_manifest(descriptor, status.st_size)
             check_body(manifest, body)
             _tell_time(descriptor, status)
         except Unreadable:
@@ -112,15 +113,27 @@ class Store:
             os.close(descriptor)
         return body if manifest.is_value else None
 
+    def find_owned_value(self, key: str) -> bytes | None:
+        """The same, of a value that only oneself or root can have written. Raises `NotOwned`."""
+        root = self.layout.root
+        name = f"{self.layout.entry(key)}/{MANIFEST}".removeprefix(f"{root}/")
+        try:
+            manifest, body = decode_manifest(read_owned(root, name))
+            return check_body(manifest, body) if manifest.is_value else None
+        except (FileNotFoundError, NotADirectoryError, Unreadable):
+            return None
+
     def _look_through(
         self, key: str, held: Held, status: os.stat_result, files: str, should_check: bool
     ) -> None:
         """Raises `Unreadable` where the entry is not in order."""
-        manifest, body = decode_manifest(folders.read_open(held.descriptor, status.st_size))
+        manifest, body = read_manifest(held.descriptor, status.st_size)
         if manifest.is_value:
             check_body(manifest, body)
             return
-        changed = os.stat(files).st_mtime_ns
+        folder = os.lstat(files)
+        if not stat.S_ISDIR(folder.st_mode):
+            raise Unreadable("its folder of files is none")
         if len(os.listdir(files)) != manifest.top_names or not manifest.top_names:
             raise Unreadable("files are missing, or too many")
         if should_check:
@@ -129,7 +142,7 @@ class Store:
             self._check_once(key, manifest, body, files)
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
-        self._known[key] = (status.st_ino, changed)
+        self._known[key] = (status.st_ino, folder.st_mtime_ns)
 
     def _check_once(self, key: str, manifest: Manifest, body: bytes, files: str) -> None:
         mark = self.layout.checked_mark(self.boot, key) if self.boot else ""
@@ -138,7 +151,7 @@ class Store:
         _check(manifest, body, files)
         if mark:
             with suppress(OSError):
-                folders.write_new(mark, b"")
+                folders.write_new(mark, b"", below=self.layout.root)
 
     def is_there(self, key: str) -> bool:
         """Whether there is a manifest under this key, whatever it is worth."""
@@ -151,15 +164,13 @@ class Store:
         folder = self.layout.entry(key)
         if not os.path.lexists(folder):
             return None
-        held = None
-        with suppress(FileNotFoundError, NotADirectoryError):
-            held = open_held(f"{folder}/{MANIFEST}")
+        held = hold_file(f"{folder}/{MANIFEST}")
         try:
             if held is not None and not held.try_lock(is_shared=False):
                 return None
             size = find_size(os.pread(held.descriptor, SIZE_BYTES, 0)) if held is not None else 0
             aside = fresh_name(self.layout.set_aside, key)
-            return size or 0 if folders.move_folder(folder, aside) else None
+            return size or 0 if folders.move_folder(folder, aside, below=self.layout.root) else None
         except FileNotFoundError:
             return None
         finally:
@@ -172,12 +183,12 @@ def key_held(layout: CacheLayout, key: str) -> Iterator[bool]:
     """Whether the lock of the key is held within: nobody makes an entry of it then. It is not
     waited for."""
     path = layout.lock(key)
-    lock = folders.lock_within(path, should_wait=False)
+    lock = folders.lock_within(path, should_wait=False, below=layout.root)
     try:
         yield lock is not None
     finally:
         if lock is not None:
-            folders.remove_file(path)
+            folders.remove_file(path, below=layout.root)
             lock.release()
 
 

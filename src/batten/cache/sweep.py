@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from batten.cache.budget import scan_keys
 from batten.cache.counts import Counter, merge_ended
+from batten.cache.opening import hold_file
 from batten.cache.store import key_held
 from batten.model.cache_names import (
     CACHE_FORMAT,
@@ -30,7 +31,6 @@ from batten.model.cache_names import (
 )
 from batten.model.value_class import value_class
 from batten.storage import folders
-from batten.storage.held import open_held
 
 _SWEEP_SECONDS = 3600.0
 _HOUR_SECONDS = 3600.0
@@ -73,7 +73,7 @@ def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
     with suppress(FileNotFoundError):
         if 0 <= time.time() - os.stat(layout.swept).st_mtime < _SWEEP_SECONDS:
             return
-    held = folders.lock_within(layout.swept, should_wait=False)
+    held = folders.lock_within(layout.swept, should_wait=False, below=layout.root)
     if held is None:
         return
     try:
@@ -103,14 +103,14 @@ def remove_leftovers(
     """Remove them, but what came into use meanwhile."""
     for leftover in found:
         if leftover.kind is Kind.UNUSED_LOCK:
-            _remove_lock(leftover.path)
+            _remove_lock(layout, leftover.path)
         elif leftover.kind is Kind.ABANDONED_BUILD:
-            if _remove_build(leftover.path) and counter is not None:
+            if _remove_build(layout, leftover.path) and counter is not None:
                 counter.add("abandoned_builds")
         elif leftover.kind is Kind.HALF_REMOVED:
             _remove_half(layout, leftover.path)
         else:
-            folders.remove_tree(leftover.path)
+            folders.remove_tree(leftover.path, below=layout.root)
 
 
 def _find(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
@@ -150,19 +150,18 @@ def _names(folder: str) -> list[str]:
 def _last_change(kind: Kind, path: str) -> float:
     """Of a generation: when it was last used, which shows in its statistics."""
     if kind is not Kind.OLDER_GENERATION:
-        return os.stat(path).st_mtime
+        return os.lstat(path).st_mtime
     places = [path, f"{path}/budget", f"{path}/statistics"]
     places += [f"{path}/statistics/{name}" for name in _names(f"{path}/statistics")]
-    return max(os.stat(place).st_mtime for place in places if os.path.exists(place))
+    return max(os.lstat(place).st_mtime for place in places if os.path.lexists(place))
 
 
 def _is_held(kind: Kind, path: str) -> bool:
     """Whether a live process has it in hand."""
     if kind not in (Kind.ABANDONED_BUILD, Kind.UNUSED_LOCK):
         return False
-    try:
-        held = open_held(path if kind is Kind.UNUSED_LOCK else f"{path}/{MANIFEST}")
-    except FileNotFoundError:
+    held = hold_file(path if kind is Kind.UNUSED_LOCK else f"{path}/{MANIFEST}")
+    if held is None:
         return False
     try:
         return not held.try_lock(is_shared=False)
@@ -175,17 +174,16 @@ def _may_begin(kind: Kind, path: str) -> bool:
     return kind is Kind.ABANDONED_BUILD and not os.path.lexists(f"{path}/{MANIFEST}")
 
 
-def _remove_build(path: str) -> bool:
+def _remove_build(layout: CacheLayout, path: str) -> bool:
     """While it is held, so that nobody goes on with it. Whether it was removed."""
-    try:
-        held = open_held(f"{path}/{MANIFEST}")
-    except FileNotFoundError:
-        folders.remove_tree(path)
+    held = hold_file(f"{path}/{MANIFEST}")
+    if held is None:
+        folders.remove_tree(path, below=layout.root)
         return True
     try:
         is_removable = held.try_lock(is_shared=False)
         if is_removable:
-            folders.remove_tree(path, first=MANIFEST)
+            folders.remove_tree(path, first=MANIFEST, below=layout.root)
     finally:
         held.release()
     return is_removable
@@ -196,15 +194,17 @@ def _remove_half(layout: CacheLayout, path: str) -> None:
     key = "".join(path.split("/")[-2:])
     with key_held(layout, key) as is_held:
         if is_held and not os.path.lexists(f"{path}/{MANIFEST}"):
-            folders.remove_tree(path)
+            folders.remove_tree(path, below=layout.root)
 
 
-def _remove_lock(path: str) -> None:
+def _remove_lock(layout: CacheLayout, path: str) -> None:
     """While it is held, so that nobody is left with a lock that has no name."""
-    with suppress(FileNotFoundError):
-        held = open_held(path)
-        try:
-            if held.try_lock(is_shared=False) and held.find_status(path) is not None:
-                folders.remove_file(path)
-        finally:
-            held.release()
+    held = hold_file(path)
+    if held is None:
+        folders.remove_tree(path, below=layout.root)
+        return
+    try:
+        if held.try_lock(is_shared=False) and held.find_status(path) is not None:
+            folders.remove_file(path, below=layout.root)
+    finally:
+        held.release()

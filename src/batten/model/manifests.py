@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from batten.model.bounds import Bytes, Count, Hexadecimal, Many, Name, PathWithin, Version
+from batten.model.bounds import MEBIBYTE, Bytes, Count, Hexadecimal, Many, Name, PathWithin, Version
 from batten.model.cache_names import CACHE_FORMAT
 from batten.model.records import Unreadable, decode_record, encode_record, open_record
 from batten.model.value_class import value_class
@@ -22,8 +22,11 @@ BLOCK_BYTES = 4096
 NAMES_MAX = 10**7
 """How many files an entry can have."""
 
-_LINE_BYTES = 512
+LINE_BYTES = 512
 """The first line has never more."""
+
+BODY_BYTES_MAX = 512 * MEBIBYTE
+"""What follows it has never more: a larger value is not kept."""
 
 SIZE_BYTES = 64
 """So much of a manifest tells the size of its entry."""
@@ -92,7 +95,7 @@ def encode_value(value: bytes, *, boot: str) -> bytes:
 
 def _encode(body: bytes, blocks: int, boot: str, *, is_value: bool, top_names: int) -> bytes:
     manifest = Manifest(
-        size=BLOCK_BYTES * (blocks + count_blocks(_LINE_BYTES + len(body))),
+        size=BLOCK_BYTES * (blocks + count_blocks(LINE_BYTES + len(body))),
         is_value=is_value,
         top_names=top_names,
         boot=boot,
@@ -104,11 +107,21 @@ def _encode(body: bytes, blocks: int, boot: str, *, is_value: bool, top_names: i
 
 def decode_manifest(data: bytes) -> tuple[Manifest, bytes]:
     """The first line, and the body unchecked. Raises `Unreadable`."""
-    head, newline, body = data.partition(b"\n")
+    manifest, at = decode_start(data, len(data))
+    return manifest, data[at:]
+
+
+def decode_start(start: bytes, size: int) -> tuple[Manifest, int]:
+    """The first line of a manifest of so many bytes, from its first `LINE_BYTES`, and where the
+    body begins. Raises `Unreadable`."""
+    head, newline, _ = start.partition(b"\n")
     manifest = _decode_head(head + newline)
-    if len(body) != manifest.body_size:
-        raise Unreadable(f"{len(body)} bytes follow the first line, not {manifest.body_size}")
-    return manifest, body
+    at = len(head) + len(newline)
+    if size - at != manifest.body_size:
+        raise Unreadable(f"{size - at} bytes follow the first line, not {manifest.body_size}")
+    if manifest.body_size > BODY_BYTES_MAX:
+        raise Unreadable(f"{manifest.body_size} bytes follow the first line")
+    return manifest, at
 
 
 def _decode_head(line: bytes) -> Manifest:

@@ -1,7 +1,8 @@
 """Whole folders: filled, moved into place in one step, and removed.
 
 Paths are absolute and nothing is synced: these are for what may be lost but never torn, and
-whoever relies on it checks it. Raise `OSError`.
+whoever relies on it checks it. `below` is the folder that the user named: what is changed is
+reached from there through no link. Raise `OSError`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from batten.storage import steps
-from batten.storage.held import Held, lock_file
+from batten.storage.beneath import Beneath
+from batten.storage.held import Held, hold_reached, lock_reached
 from batten.storage.local import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_HELD = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
 _READ_BYTES = 1 << 17
@@ -43,55 +47,75 @@ class Content:
     digest: str = ""
 
 
-def ensure_folder(path: str) -> None:
+def ensure_folder(path: str, *, below: str) -> None:
     """The folder is there, with its parents."""
-    steps.do("make_folder", path, os.makedirs, path, exist_ok=True)
+    way, name = _way(path, below)
+    os.makedirs(below, exist_ok=True)
+    pieces = name.split("/")
+    for count in range(1, len(pieces) + 1):
+        with suppress(FileExistsError):
+            steps.do("make_folder", path, way.act, "/".join(pieces[:count]), os.mkdir)
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, *, below: str) -> None:
     """Make the folder, and its parents where they are missing; it must not be there."""
+    way, name = _way(path, below)
     try:
-        steps.do("make_folder", path, os.mkdir, path)
+        steps.do("make_folder", path, way.act, name, os.mkdir)
     except FileNotFoundError:
-        ensure_folder(os.path.dirname(path))
-        steps.do("make_folder", path, os.mkdir, path)
+        ensure_folder(os.path.dirname(path), below=below)
+        steps.do("make_folder", path, way.act, name, os.mkdir)
 
 
-def lock_within(path: str, *, should_wait: bool) -> Held | None:
+def lock_within(path: str, *, should_wait: bool, below: str) -> Held | None:
     """As `lock_file`, and the folder that the file is in is made where it is missing."""
+    way, name = _way(path, below)
     try:
-        return lock_file(path, should_wait=should_wait)
+        return lock_reached(partial(way.act, name), should_wait=should_wait, is_shared=False)
     except FileNotFoundError:
-        ensure_folder(os.path.dirname(path))
-        return lock_file(path, should_wait=should_wait)
+        ensure_folder(os.path.dirname(path), below=below)
+        return lock_reached(partial(way.act, name), should_wait=should_wait, is_shared=False)
 
 
-def move_folder(source: str, target: str) -> bool:
+def move_folder(source: str, target: str, *, below: str) -> bool:
     """Move the folder in one step, and replace nothing but an empty folder. Whether it was moved;
     if not, there is something at `target`."""
+    way, name = _way(source, below)
+    _, new = _way(target, below)
     try:
-        steps.do("folder.move", target, os.rename, source, target)
+        steps.do("folder.move", target, way.act_on_two, name, new, os.rename)
     except OSError as error:
         if error.errno in _OCCUPIED and os.path.lexists(target):
             return False
         if not isinstance(error, FileNotFoundError) or not os.path.lexists(source):
             raise
-        ensure_folder(os.path.dirname(target))
-        return move_folder(source, target)
+        ensure_folder(os.path.dirname(target), below=below)
+        return move_folder(source, target, below=below)
     return True
 
 
-def write_new(path: str, data: bytes) -> None:
+def write_new(path: str, data: bytes, *, below: str) -> None:
     """Create the file exclusively, with its folder where that is missing."""
+    way, name = _way(path, below)
     try:
-        descriptor = steps.do("file.create", path, os.open, path, _CREATE, 0o666)
+        descriptor = steps.do("file.create", path, way.act, name, os.open, _CREATE, 0o666)
     except FileNotFoundError:
-        ensure_folder(os.path.dirname(path))
-        descriptor = steps.do("file.create", path, os.open, path, _CREATE, 0o666)
+        ensure_folder(os.path.dirname(path), below=below)
+        descriptor = steps.do("file.create", path, way.act, name, os.open, _CREATE, 0o666)
     try:
         steps.do("file.write", path, write_all, descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def create_held(path: str, *, below: str) -> Held:
+    """Create the file exclusively, for reading and writing; a forked child will have no copy."""
+    way, name = _way(path, below)
+    return hold_reached(partial(way.act, name), _CREATE_HELD)
+
+
+def _way(path: str, below: str) -> tuple[Beneath, str]:
+    return Beneath(below), path[len(below.rstrip("/")) + 1 :]
 
 
 def map_over(descriptor: int, name: str, data: bytes) -> memoryview:
@@ -238,36 +262,42 @@ def _list(folder: str, prefix: str, buffer: bytearray) -> Iterator[Content]:
                 yield Content(name, False, -1)
 
 
-def remove_file(path: str) -> bool:
+def remove_file(path: str, *, below: str) -> bool:
     """Whether there was one; it is gone."""
+    way, name = _way(path, below)
     try:
-        steps.do("file.remove", path, os.unlink, path)
+        steps.do("file.remove", path, way.act, name, os.unlink)
     except FileNotFoundError:
         return False
     return True
 
 
-def remove_tree(path: str, first: str | None = None) -> None:
+def remove_tree(path: str, first: str | None = None, *, below: str) -> None:
     """Remove the folder and all in it; also where it is gone already, or goes meanwhile. The file
-    called `first` goes first. What takes the folder's name meanwhile is not touched."""
+    called `first` goes first. What takes the folder's name meanwhile is not touched. Where a file
+    or a link has that name, that goes, and nothing that a link leads to."""
+    way, name = _way(path, below)
     with suppress(FileNotFoundError):
-        folder = os.open(path, _READ_FOLDER)
+        if not stat.S_ISDIR(way.look(name).st_mode):
+            remove_file(path, below=below)
+            return
+        folder = way.open_folder(name)
         try:
             if first is not None:
                 with suppress(FileNotFoundError):
                     _remove_name(path, first, folder)
-                if _remove_empty(path):
+                if _remove_empty(way, name):
                     return
             _empty(path, folder)
         finally:
             os.close(folder)
-        _remove_empty(path)
+        _remove_empty(way, name)
 
 
-def _remove_empty(path: str) -> bool:
+def _remove_empty(way: Beneath, name: str) -> bool:
     """Whether the folder was empty; then it is gone."""
     try:
-        steps.do("folder.remove", path, os.rmdir, path)
+        steps.do("folder.remove", way.path(name), way.act, name, os.rmdir)
     except OSError as error:
         if error.errno not in _OCCUPIED:
             raise

@@ -102,10 +102,11 @@ _forking = threading.Lock()
 
 def open_held(path: str, flags: int = READ) -> Held:
     """Open the file; a forked child will have no copy of it. It is not locked yet."""
-    return _hold(partial(_act, path), flags)
+    return hold_reached(partial(_act, path), flags)
 
 
-def _hold(reach: Reach, flags: int) -> Held:
+def hold_reached(reach: Reach, flags: int) -> Held:
+    """As `open_held`, for a file that is reached in a way of its own."""
     with _forking:
         held = Held(reach(os.open, flags, 0o666))
         _held.add(held)
@@ -151,12 +152,12 @@ def lock_reached(reach: Reach, *, should_wait: bool, is_shared: bool) -> Held | 
 
 def _open_lock(reach: Reach, is_shared: bool) -> Held:
     try:
-        held = _hold(reach, LOCK_FILE)
+        held = hold_reached(reach, LOCK_FILE)
     except OSError as error:
         # Who may only read can share the lock, where there is one.
         if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
             raise
-        held = _hold(reach, READ)
+        held = hold_reached(reach, READ)
     try:
         refuse_irregular(os.fstat(held.descriptor).st_mode)
     except OSError:

@@ -1,0 +1,67 @@
+"""Opening what should be a file of the cache, and reading a manifest: neither hangs, nor takes more
+memory than a manifest can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from batten.model.manifests import LINE_BYTES, Manifest, decode_start
+from batten.model.records import Unreadable
+from batten.storage import folders
+from batten.storage.held import READ, Held, open_held
+
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
+
+
+def hold_file(path: str) -> Held | None:
+    """The file, not locked yet; None for what is none: nothing, a link, a pipe, a device."""
+    try:
+        held = open_held(path)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(held.descriptor).st_mode):
+        held.release()
+        return None
+    return held
+
+
+def open_file(path: str) -> int | None:
+    """The same, as a descriptor; for what is held by nobody."""
+    try:
+        descriptor = os.open(path, READ)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def read_file(path: str, bytes_max: int) -> bytes | None:
+    """What is in the file; None for what is no file, or is larger."""
+    descriptor = open_file(path)
+    if descriptor is None:
+        return None
+    try:
+        data = folders.read_open(descriptor, min(os.fstat(descriptor).st_size, bytes_max))
+    finally:
+        os.close(descriptor)
+    return data if len(data) <= bytes_max else None
+
+
+def read_manifest(descriptor: int, size: int) -> tuple[Manifest, bytes]:
+    """A manifest of so many bytes: its first line, and its body unchecked. Raises `Unreadable`."""
+    start = os.pread(descriptor, LINE_BYTES, 0)
+    manifest, at = decode_start(start, size)
+    if size <= len(start):
+        return manifest, start[at:]
+    body = os.pread(descriptor, manifest.body_size, at)
+    if len(body) != manifest.body_size:
+        raise Unreadable("it became shorter while it was read")
+    return manifest, body
