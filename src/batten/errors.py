@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from batten.printable import escape
+
 
 class BattenError(Exception):
     """An expected failure, told in three sentences.
@@ -36,7 +38,8 @@ class BattenError(Exception):
         return (_rebuild, (type(self), self.__dict__.copy()))
 
     def __str__(self) -> str:
-        return "\n".join(line for line in (self.what, self.safe, self.next) if line)
+        lines = (self.what, self.safe, self.next)
+        return "\n".join(escape(line) for line in lines if line)
 
 
 def _rebuild(kind: type[BattenError], fields: dict[str, Any]) -> BattenError:

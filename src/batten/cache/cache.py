@@ -26,6 +26,7 @@ from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.value_class import value_class
+from batten.printable import escape
 from batten.storage import folders
 from batten.storage.folders import Strange
 from batten.storage.held import Held
@@ -303,7 +304,7 @@ class Cache:
     def _warn(self, what: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            _log.warning("cache %s: %s", self._layout.root, what)
+            _log.warning("cache %s: %s", escape(self._layout.root), escape(what))
 
 
 def _build_nothing(folder: Path) -> None:

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batten.cli.output import escape
 from batten.inspect.audit import AuditReport
 from batten.model.audit_advice import show_key
 from batten.model.counts import count_of
@@ -88,7 +87,7 @@ def list_lines(report: AuditReport, keys_file: str | None = None) -> Iterator[st
     for number, step in enumerate(report.advice.next, start=1):
         yield from _wrap(step, f"{number}. ")
     if keys_file is not None:
-        yield f"All keys: {escape(keys_file)}"
+        yield f"All keys: {keys_file}"
     elif max(len(audit.missing), len(audit.extra), len(audit.duplicates)) > _KEYS_SHOWN:
         yield "All keys: the same command with --keys FILE, or with --json."
 

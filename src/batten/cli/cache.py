@@ -69,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _tell_overview(overview: Overview, is_json: bool) -> int:
     from batten.cli.diagnosis_text import labelled
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
 
     counts = overview.counts
@@ -87,7 +87,7 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
         return 0
     emit_lines(
         [
-            escape(overview.path),
+            overview.path,
             labelled("entries", f"{overview.entries}, {show_bytes(overview.bytes)}"),
             labelled("in use", str(overview.in_use)),
             labelled("lookups", f"{counts.hits} hits, {counts.misses} misses"),
@@ -105,14 +105,14 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
 
 
 def _tell_verification(found: Verification, is_json: bool) -> int:
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
 
     is_sound = len(found.damaged) == len(found.set_aside)
     if is_json:
         emit_object(dict(vars(found)))
         return 0 if is_sound else 4
-    emit_lines(escape(f"damaged {path}") for path in found.damaged[:_SHOWN])
+    emit_lines(f"damaged {path}" for path in found.damaged[:_SHOWN])
     if len(found.damaged) > _SHOWN:
         emit_lines([f"and {len(found.damaged) - _SHOWN} more; --json lists them all"])
     emit_lines(
@@ -121,12 +121,12 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
     if found.damaged:
         emit_lines([f"{len(found.damaged)} damaged, {len(found.set_aside)} set aside"])
     if not is_sound:
-        emit_lines([escape(f"next: {command('cache', 'verify', found.path, '--set-aside')}")])
+        emit_lines([f"next: {command('cache', 'verify', found.path, '--set-aside')}"])
     return 0 if is_sound else 4
 
 
 def _tell_cleaning(cleaning: Cleaning, is_json: bool) -> int:
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
 
     size = sum(each.bytes for each in cleaning.evicted)
@@ -145,7 +145,7 @@ def _tell_cleaning(cleaning: Cleaning, is_json: bool) -> int:
         )
         return 0
     verb = "would remove" if cleaning.is_dry_run else "removed"
-    emit_lines(escape(f"{verb} {each.path} ({each.kind})") for each in cleaning.leftovers)
+    emit_lines(f"{verb} {each.path} ({each.kind})" for each in cleaning.leftovers)
     emit_lines(
         [f"{verb} {count_of(len(cleaning.evicted), 'entry', 'entries')}, {show_bytes(size)}"]
     )

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.inspect.clean import clean_output
     from batten.inspect.place import locate_output
     from batten.model.sizes import show_bytes
@@ -50,10 +50,10 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         return 0
     if cleaning.diagnosis.state is State.NEW:
-        emit_lines([escape(f"There is nothing to clean: no output {place.path}.")])
+        emit_lines([f"There is nothing to clean: no output {place.path}."])
         return 0
     verb = "would remove" if cleaning.is_dry_run else "removed"
-    emit_lines(escape(f"{verb} {orphan.path}") for orphan in cleaning.removed)
+    emit_lines(f"{verb} {orphan.path}" for orphan in cleaning.removed)
     emit_lines([f"{verb} {count_of(len(removed), 'file')} of dead runs, {show_bytes(size)}"])
     if cleaning.kept:
         emit_lines([f"kept {cleaning.kept} that are younger, or may be the only copy"])

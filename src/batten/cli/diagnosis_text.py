@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from batten.cli.output import escape
 from batten.inspect.advice import find_blocking
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
@@ -24,7 +23,7 @@ _INPUTS_SHOWN = 4
 
 def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
-    yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
     yield labelled("why", diagnosis.reason)
     yield labelled("do", _name_action(diagnosis))
     yield labelled("next", diagnosis.next)
@@ -154,4 +153,4 @@ def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
 
 def labelled(word: str, text: str) -> str:
     """A line of the screen."""
-    return f"  {word:<8} {escape(text)}"
+    return f"  {word:<8} {text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import NamedTuple
 
-from batten.cli.output import emit_object, escape, flush_output, settle_output, tell
+from batten.cli.output import emit_object, flush_output, settle_output, tell
 from batten.errors import (
     BattenError,
     BusyError,
@@ -69,7 +69,7 @@ def _show_any(error: BaseException, is_json: bool) -> int:
             "Interrupted.", safe="What is committed stays.", next="Run the same command again."
         )
         return _show(interruption, is_json)
-    tell("".join(traceback.format_exception(error)).rstrip("\n"))
+    tell(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"))
     return _show(_explain(error), is_json)
 
 
@@ -85,10 +85,8 @@ def _explain(error: BaseException) -> FailedRunError:
 def _show(error: BattenError, is_json: bool) -> int:
     ending = find_ending(error)
     if isinstance(error, FailedRunError) and error.trace:
-        tell(error.trace.rstrip("\n"))
-    for line in (error.what, error.safe, error.next):
-        if line:
-            tell(escape(line))
+        tell(*error.trace.rstrip("\n").split("\n"))
+    tell(*(line for line in (error.what, error.safe, error.next) if line))
     if is_json:
         told = {"what": error.what, "safe": error.safe, "next": error.next}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}

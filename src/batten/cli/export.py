@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.inspect.reading import open
 
     dataset = open(arguments.path, allow_incomplete=arguments.allow_incomplete)
@@ -41,5 +41,5 @@ def execute(arguments: argparse.Namespace) -> int:
         )
         return 0
     rest = "" if dataset.is_complete else "; the output is not complete"
-    emit_lines([escape(f"{arguments.to}: {count_of(rows, 'row')} of {dataset.path}{rest}")])
+    emit_lines([f"{arguments.to}: {count_of(rows, 'row')} of {dataset.path}{rest}"])
     return 0

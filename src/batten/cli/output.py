@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
+from batten.printable import escape
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -40,29 +42,25 @@ def emit_object(value: dict[str, Any]) -> None:
     """Print one JSON object, in plain ASCII, on standard output."""
     import json
 
-    emit_lines([json.dumps(value)])
+    # The one control character that JSON leaves as it is.
+    emit_lines([json.dumps(value).replace("\x7f", r"\u007f")])
 
 
 def emit_lines(lines: Iterable[str]) -> None:
-    """Print lines on standard output. Raises `StorageError` where it can't be written."""
+    """Print lines on standard output, each as one whatever it holds. Raises `StorageError` where it
+    can't be written."""
     try:
         for line in lines:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(escape(line) + "\n")
     except OSError as error:
         settle_output(error)
 
 
-def tell(text: str) -> None:
-    """Print a line for people on standard error. That nobody can read it changes no outcome."""
+def tell(*lines: str) -> None:
+    """Print lines for people on standard error, each as one whatever it holds. That nobody can read
+    them changes no outcome."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
-
-
-def escape(text: str) -> str:
-    """The text on one line: no control character of a name or an error reaches the terminal."""
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )
+        print("\n".join(map(escape, lines)), file=sys.stderr, flush=True)
 
 
 def flush_output() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_contents, list_findings
-from batten.cli.output import escape
 from batten.dataset.runs import RunLog
 from batten.inspect.show import Overview
 from batten.model.counts import count_of
@@ -35,7 +34,7 @@ def build_object(overview: Overview) -> dict[str, Any]:
 def list_lines(overview: Overview) -> Iterator[str]:
     """The lines for people."""
     diagnosis = overview.diagnosis
-    yield escape(f"{diagnosis.state.value}  {diagnosis.path}")
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
     yield from list_contents(diagnosis)
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:

@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from batten.printable import escape
+
 if TYPE_CHECKING:
     from batten.engine.progress import Progress, Status
 
@@ -47,7 +49,7 @@ class Bar:
         self._is_drawn = True
 
     def note(self, text: str) -> None:
-        self._write((_CLEAR if self._is_drawn else "") + text + "\n")
+        self._write((_CLEAR if self._is_drawn else "") + escape(text) + "\n")
         self._is_drawn = False
 
     def close(self) -> None:
@@ -76,7 +78,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         with suppress(OSError):
-            print(text, file=self._stream, flush=True)
+            print(escape(text), file=self._stream, flush=True)
 
     def close(self) -> None:
         pass

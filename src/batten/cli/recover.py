@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.diagnosis_text import list_lines
-    from batten.cli.output import emit_lines, emit_object, escape
+    from batten.cli.output import emit_lines, emit_object
     from batten.inspect.place import locate_output
 
     place = locate_output(arguments.path)
@@ -49,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
         emit_object({**recovery.diagnosis.to_json(), **extra})
         return _choose_exit(recovery)
     verb = "would " if recovery.is_dry_run else ""
-    emit_lines(escape(f"{verb}{step['do']} {step['path']}: {step['why']}") for step in steps)
+    emit_lines(f"{verb}{step['do']} {step['path']}: {step['why']}" for step in steps)
     if not steps:
         emit_lines(["There is nothing to recover."])
     emit_lines(list_lines(recovery.diagnosis))

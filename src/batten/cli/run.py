@@ -8,7 +8,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from batten.cli.output import emit_object, escape, tell
+from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
 from batten.model.commands import command
 from batten.model.counts import count_of
@@ -119,7 +119,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_object(report.to_json())
     else:
-        tell("\n".join(describe_report(report)))
+        tell(*describe_report(report))
     is_done = report.status != "planned"
     return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
 
@@ -132,7 +132,7 @@ def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
     except BattenError as error:
         report = getattr(error, "report", None)
         if report is not None and report.checks and not arguments.json:
-            print("\n".join(list_checks(report)), file=sys.stderr)
+            tell(*list_checks(report))
         raise
 
 
@@ -169,7 +169,7 @@ def describe_report(report: Report) -> list[str]:
     """The end of a run, for people."""
     accounts = report.accounts
     if accounts is None:
-        return [f"{escape(report.path)}: {report.status}."]
+        return [f"{report.path}: {report.status}."]
     pending = accounts.pending + accounts.staged
     counts = f"{accounts.committed:,} committed ({count_of(report.rows, 'row')})"
     for count, word in (
@@ -181,7 +181,7 @@ def describe_report(report: Report) -> list[str]:
         if count:
             counts += f", {count:,} {word}"
     lines = [
-        f"{escape(report.path)}: {_TITLES[report.status]}",
+        f"{report.path}: {_TITLES[report.status]}",
         f"  {count_of(accounts.source, 'item')}: {counts}",
     ]
     if report.status in ("complete", "limited"):
@@ -198,14 +198,14 @@ def describe_report(report: Report) -> list[str]:
     if accounts.source == 0 and report.status != "limited":
         lines.append("  the source has no items: is its path or pattern right?")
     if accounts.quarantined:
-        lines.append(escape(f"  see why: {command('show', report.path)}"))
+        lines.append(f"  see why: {command('show', report.path)}")
     return lines
 
 
 def _describe_delivered(delivered: Delivered) -> str:
     batches = count_of(delivered.batches, "batch", "batches")
     held = f"{count_of(delivered.rows, 'row')} of {batches} ({delivered.kind})"
-    return escape(f"  {delivered.target}: {held}")
+    return f"  {delivered.target}: {held}"
 
 
 def list_checks(report: Report) -> list[str]:
@@ -220,7 +220,7 @@ def _describe_finalized(finalized: Finalized) -> str:
         "limited": "not finalized: the run was limited",
         "planned": "would be finalized",
     }
-    return f"  {escape(finalized.path)}: {told[finalized.status]}"
+    return f"  {finalized.path}: {told[finalized.status]}"
 
 
 _TITLES = {

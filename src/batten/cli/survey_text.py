@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.cli.diagnosis_text import labelled
-from batten.cli.output import escape
 from batten.inspect.diagnose import Diagnosis
 from batten.inspect.survey import Survey
 from batten.model.counts import count_of
 from batten.model.words import Action, State
+from batten.printable import escape
 
 _ROWS_SHOWN = 40
 

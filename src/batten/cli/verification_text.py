@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_contents, list_findings, show_accounts
-from batten.cli.output import escape
 from batten.inspect.advice import find_blocking
 from batten.inspect.diagnose import list_finding
 from batten.inspect.verify import Verification
@@ -41,7 +40,7 @@ def build_object(verification: Verification) -> dict[str, Any]:
 def list_lines(verification: Verification) -> Iterator[str]:
     """The lines for people."""
     diagnosis = verification.diagnosis
-    yield escape(f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}")
+    yield f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}"
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
     of = count_of(verification.parts, "part")
     if verification.files:

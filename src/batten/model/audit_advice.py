@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from batten.model.audit import Audit, MissingPlace, StagedKeys
 from batten.model.counts import count_of
 from batten.model.value_class import value_class
+from batten.printable import escape
 
 
 @value_class
@@ -41,12 +42,7 @@ def advise(audit: Audit, files: AuditedFiles) -> Advice:
 
 def show_key(key: str, *, characters_max: int = 60) -> str:
     """The key on one line of a screen: what can't be printed is escaped, what is long is cut."""
-    shown = "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in key
-    )
+    shown = escape(key)
     return shown if len(shown) <= characters_max else shown[: characters_max - 3] + "..."
 
 

@@ -18,6 +18,7 @@ from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.names import TreeLayout
 from batten.model.rolling import Remedy
 from batten.model.value_class import value_class
+from batten.printable import escape
 from batten.storage import locks
 from batten.storage.tree import Tree, TreeLock, open_tree
 from batten.transactions.journals import token_name
@@ -171,10 +172,13 @@ def recover_locked(place: TreePlace) -> Recovered:
     """Recover, and warn of evidence that a person should look at."""
     recovered = recover_tree(place.tree, place.layout)
     if recovered.remedy is Remedy.SET_ASIDE:
-        warnings.warn(
+        told = (
             f"The journal of {place.tree.place}/{place.layout.root} could not be read "
             f"({recovered.found.problem}). It was set aside, with all that belongs to it, in "
-            f"{place.tree.place}/{recovered.evidence}; the last change may be half done.",
+            f"{place.tree.place}/{recovered.evidence}; the last change may be half done."
+        )
+        warnings.warn(
+            escape(told),
             RuntimeWarning,
             stacklevel=2,
         )
