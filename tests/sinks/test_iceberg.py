@@ -17,7 +17,7 @@ from pyiceberg.types import LongType
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.tokens import Held, Published
-from batten.sinks.base import Staged
+from batten.sinks.base import RejectedError, Staged
 from batten.sinks.iceberg import IcebergSink
 from batten.storage import steps
 
@@ -144,7 +144,7 @@ def test_a_null_where_the_table_has_none_is_refused(lab: Lab) -> None:
     destination.prepare(SCHEMA)
     assert destination.publish(stage_batch(0, [0])) is Published.COMMITTED
     lacking = stage_batch(1, [1], rows=[{"key": 1, "name": None}])
-    with pytest.raises(RefusedError, match="'name' of the table can't hold nulls"):
+    with pytest.raises(RejectedError, match="a null, which the column 'name' can't hold"):
         destination.publish(lacking)
     assert destination.lookup([lacking.token]) == [Held.ABSENT]
     assert [row["key"] for row in lab.read()] == [0]

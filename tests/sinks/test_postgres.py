@@ -13,6 +13,7 @@ import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import RefusedError, UsageError
 from batten.model.tokens import Held, Published
+from batten.sinks.base import RejectedError
 from batten.sinks.postgres import PostgresSink
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def test_a_text_that_the_server_cannot_hold_is_told(lab: Lab) -> None:
     destination = lab.open()
     destination.prepare(SCHEMA)
     staged = stage_batch(0, [0], rows=[{"key": 0, "name": "a\0b"}])
-    with pytest.raises(RefusedError, match="0x00"):
+    with pytest.raises(RejectedError, match="0x00"):
         destination.publish(staged)
     assert destination.lookup([staged.token]) == [Held.ABSENT]
     destination.close()
@@ -104,9 +105,10 @@ def test_rows_of_others_with_the_same_key_are_told(lab: Lab) -> None:
     lab.insert(1, "theirs")
     destination = lab.open()
     destination.prepare(SCHEMA)
-    with pytest.raises(RefusedError, match="duplicate key"):
+    with pytest.raises(RejectedError, match="duplicate key") as rejected:
         destination.publish(stage_batch(0, [0, 1]))
     destination.close()
+    assert list(rejected.value.errors) == [1]
     assert lab.read() == [{"key": 1, "name": "theirs"}]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from threading import local
 from time import perf_counter
@@ -29,7 +30,7 @@ from batten.engine.pieces import (
 )
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM
-from batten.engine.seal import PinRefusedError, seal_pieces
+from batten.engine.seal import PinRefusedError, SealedBytes, seal_pieces
 from batten.engine.step import Step
 from batten.engine.tasks import (
     Answer,
@@ -48,6 +49,7 @@ from batten.model.commands import command
 from batten.model.footer import decode_part
 from batten.model.names import Layout, StagedChunk
 from batten.model.outcomes import decode_outcomes
+from batten.model.records import PartDescription, Unreadable
 from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.sources.base import Source
@@ -114,7 +116,7 @@ class Bench:
         sealed: Sealed | None = None
         if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
             try:
-                sealed = self._store_sealed(batch, _cut(done), schema)
+                sealed = self._store_sealed(batch, _cut(done), schema, is_reopened=task.is_reopened)
             except MisfitsError as error:
                 failures = error.misfits
                 done = _before(done, failures[0].item)
@@ -170,7 +172,8 @@ class Bench:
         if damaged:
             return Unsealable(batch=task.batch, damaged=tuple(damaged))
         try:
-            sealed = self._store_sealed(batch, pieces, self.read_schema(task.schema))
+            schema = self.read_schema(task.schema)
+            sealed = self._store_sealed(batch, pieces, schema, is_reopened=task.is_reopened)
         except MisfitsError as error:
             items = [misfit.item for misfit in error.misfits]
             spoiled = tuple(
@@ -184,7 +187,12 @@ class Bench:
         return sealed or Unsealable(batch=task.batch, is_rowless=True)
 
     def _store_sealed(
-        self, batch: PlanBatch, pieces: Sequence[Piece], schema: pa.Schema | None
+        self,
+        batch: PlanBatch,
+        pieces: Sequence[Piece],
+        schema: pa.Schema | None,
+        *,
+        is_reopened: bool,
     ) -> Sealed | None:
         """The batch, sealed and staged; None where it has no rows that could pin the schema.
         Raises `MisfitsError` for items that do not fit, where failures are not kept."""
@@ -202,19 +210,30 @@ class Bench:
         quarantine_digest = ""
         if made.quarantine is not None:
             quarantine_digest = self._store_file(batch, "quarantine", made.quarantine)
-        digest = self._store_file(batch, "sealed", made.part)
+        part = self._keep_part(batch, made) if is_reopened else made.part
+        digest = self._store_file(batch, "sealed", part)
         return Sealed(
             batch=batch.number,
             items=batch.items,
             rows=made.description.rows,
             outcomes=made.description.outcomes,
             keys=made.description.keys,
-            size=made.part.size,
+            size=part.size,
             digest=digest,
             quarantine_digest=quarantine_digest,
             schema=made.pinned.serialize().to_pybytes() if made.pinned is not None else None,
             first_misfit=made.misfits[0] if made.misfits else None,
         )
+
+    def _keep_part(self, batch: PlanBatch, made: SealedBytes) -> pa.Buffer:
+        """The part that is published, where no outcome is another: then its rows are the same, and
+        those of destinations, which know it by its digest, stay theirs, whatever made it."""
+        try:
+            data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
+            is_same = decode_part(data).outcomes == made.description.outcomes
+        except (FileNotFoundError, Unreadable):
+            return made.part
+        return pa.py_buffer(data) if is_same else made.part
 
     def _store_file(self, batch: PlanBatch, kind: str, data: pa.Buffer) -> str:
         digest = hashlib.sha256(memoryview(data)).hexdigest()
@@ -253,27 +272,11 @@ class Bench:
             storage.delete(throwaway)
 
     def _reopen(self, task: Reopen) -> Reopened:
-        job = self._job
-        batch = job.plan.batch(task.batch)
-        name = job.layout.part(task.batch)
-        try:
-            data = job.storage.read(name, bytes_max=None)
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-            described = decode_part(data)
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise CorruptError(
-                f"{name} can't be read: {error}.",
-                safe="Nothing was changed.",
-                next="See what else is damaged: "
-                + command("verify", f"{job.storage.place}/{job.layout.output}"),
-            ) from error
+        described, data = self._load_published(task.batch)
+        batch = self._job.plan.batch(task.batch)
         again = []
         chunks = []
         start = 0
-        data = table.drop_columns([job.key_column]).replace_schema_metadata(None)
-        numbers = {key: n for n, key in enumerate(job.plan.key_column(batch).to_pylist())}
-        items = [numbers[key] for key in table.column(job.key_column).to_pylist()]
-        data = data.append_column(ITEM, integers(items))
         for outcome, run in groupby(decode_outcomes(described.outcomes), _is_quarantined):
             stop = start + sum(1 for _ in run)
             if outcome:
@@ -282,6 +285,62 @@ class Bench:
                 chunks.append(self.store_piece(batch, cut_rows(data, start, stop)))
             start = stop
         return Reopened(batch=task.batch, chunks=tuple(chunks), again=tuple(again))
+
+    def reject(self, number: int, rejected: Sequence[Failure]) -> Reopened:
+        """Stage a published batch again, with these items quarantined besides those that are."""
+        _, data = self._load_published(number)
+        batch = self._job.plan.batch(number)
+        failed = {failure.item for failure in rejected}
+        items = data.column(ITEM).to_pylist()
+        kept = data.filter(pa.array([item not in failed for item in items], pa.bool_()))
+        known = [each for each in self._load_failures(number) if each.item not in failed]
+        failures = sorted([*known, *rejected], key=lambda failure: failure.item)
+        piece = replace(cut_rows(kept, 0, batch.items), failures=tuple(failures))
+        return Reopened(batch=number, chunks=(self.store_piece(batch, piece),), again=())
+
+    def _load_published(self, number: int) -> tuple[PartDescription, pa.Table]:
+        """What the part of a batch says of itself, and its rows with the numbers of their items."""
+        job = self._job
+        batch = job.plan.batch(number)
+        name = job.layout.part(number)
+        try:
+            data = job.storage.read(name, bytes_max=None)
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+            described = decode_part(data)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise self._unreadable(name, error) from error
+        rows = table.drop_columns([job.key_column]).replace_schema_metadata(None)
+        numbers = {key: n for n, key in enumerate(job.plan.key_column(batch).to_pylist())}
+        items = [numbers[key] for key in table.column(job.key_column).to_pylist()]
+        return described, rows.append_column(ITEM, integers(items))
+
+    def _load_failures(self, number: int) -> list[Failure]:
+        """Those that are quarantined of a published batch."""
+        name = self._job.layout.quarantined(number)
+        try:
+            data = self._job.storage.read(name, bytes_max=None)
+            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
+            return [
+                Failure(
+                    item=row["item"],
+                    error=row["error"],
+                    trace=row["traceback"],
+                    attempts=row["attempts"],
+                )
+                for row in rows
+            ]
+        except FileNotFoundError:
+            return []
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> CorruptError:
+        place = f"{self._job.storage.place}/{self._job.layout.output}"
+        return CorruptError(
+            f"{name} can't be read: {error}.",
+            safe="Nothing was changed.",
+            next=f"See what else is damaged: {command('verify', place)}",
+        )
 
     def read_schema(self, serialized: bytes | None) -> pa.Schema | None:
         if serialized is None:

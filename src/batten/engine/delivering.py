@@ -89,10 +89,10 @@ class Deliverer:
         until = time.monotonic() + seconds
         before = None
         for route in self._routes:
+            route.expect(batches)
+        for route in self._routes:
             with self._context.timed("deliver"):
-                found = route.take(
-                    [each for each in batches if each not in rejected], until, before
-                )
+                found = route.take(until, before, self._rehearse)
             for batch, rejection in found.items():
                 self._refuse_split(route, batch, rejection)
             self.withdraw(found)
@@ -100,6 +100,12 @@ class Deliverer:
             if route.sink.takes_items:
                 before = route.first_lacking
         return rejected
+
+    def _rehearse(self, batch: int) -> None:
+        """Raises `RejectedError` where a destination could not take the batch: asked before the
+        first of several gets it, which could not let go of it."""
+        for route in self._routes if len(self._routes) > 1 else ():
+            route.rehearse(batch)
 
     @property
     def is_lacking(self) -> bool:
@@ -112,16 +118,17 @@ class Deliverer:
             route.withdraw(batches)
 
     def _refuse_split(self, rejecting: Route, batch: int, rejection: RejectedError) -> None:
-        """Where a tree was added to a job whose rows are in a table, or there are two trees."""
+        """Where a sink was added to a job whose rows are in a table, or there are two trees."""
         for route in self._routes:
             if route is not rejecting and route.holds(batch):
+                key = rejecting.key_of(batch, next(iter(rejection.errors)))
                 raise RefusedError(
-                    f"{rejecting.target} can't take {rejecting.key_of(batch)}, and "
+                    f"{rejecting.target} can't take {key}, and "
                     f"{route.target} has it and can't let go of it: {rejection}.",
                     safe="Nothing of it was put there, and nothing was taken back.",
                     next=f"Mend the item, or the function that puts it there, then: "
                     f"{self._context.again}. Or give {rejecting.target} a job of its own.",
-                ) from rejection.error
+                ) from rejection
 
     def finish(self, batches: int) -> None:
         """All of the complete dataset is at every destination when this returns."""

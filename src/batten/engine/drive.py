@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
+from batten.dataset.contents import load_commit
 from batten.dataset.schema_file import decode_schema, encode_schema
 from batten.engine.bench import Bench, Job
 from batten.engine.calls import Failure, describe_error
@@ -34,9 +35,11 @@ from batten.errors import (
     RefusedError,
 )
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told
+from batten.model.accounting import tally_outcomes
 from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
 from batten.model.records import NewerFormat, Unreadable
 from batten.sinks.base import RejectedError
+from batten.sinks.rejecting import UnstorableError
 from batten.storage.publishing import create, set_aside
 
 PUBLISH_SECONDS = 0.1
@@ -231,20 +234,25 @@ class Driver:
         self._publisher.reopened.add(batch)
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
-        """Take up again batches of one item that a destination did not take: the item is prepared
-        again if it is outdated, else quarantined with the error."""
+        """Take up again batches of which a destination did not take items: these are quarantined
+        with the error, or the only item, if it is outdated, is prepared again."""
         for batch, rejection in rejected.items():
-            self._outdated[batch] += 1
-            tries = self._outdated[batch]
-            failure = None
-            if not rejection.is_outdated or tries >= PREPARE_TRIES:
-                error, trace = describe_error(rejection.error)
-                failure = Failure(item=0, error=error, trace=trace, attempts=tries)
+            planned = self._plan.batch(batch)
+            self._outdated[batch] += rejection.is_outdated
+            tries = max(1, self._outdated[batch])
+            answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
+            is_again = rejection.is_outdated and tries < PREPARE_TRIES
+            if not is_again:
+                failures = [
+                    _as_failure(item, each, tries) for item, each in rejection.errors.items()
+                ]
+                self._failures.tell(batch, len(failures), failures[0])
+                had = load_commit(self._storage, self._layout, batch, self._context.path)
+                self._failures.take_back(tally_outcomes(had.outcomes)[2])
+                answer = self._bench.reject(batch, failures)
             self._give_up(batch)
-            self._schedule.reopen(
-                Reopened(batch=batch, chunks=(), again=((0, 1),)), (), condemned=failure
-            )
-            self._published_items -= 1
+            self._schedule.reopen(answer, (), keeps_rows=not is_again)
+            self._published_items -= planned.items
 
     def _loop(self, executor: Executor) -> None:
         while True:
@@ -397,6 +405,12 @@ class Driver:
                 seconds=now - self._began,
             )
         )
+
+
+def _as_failure(item: int, error: Exception, attempts: int) -> Failure:
+    is_ours = isinstance(error, UnstorableError)
+    text, trace = (str(error), "") if is_ours else describe_error(error)
+    return Failure(item=item, error=text, trace=trace, attempts=attempts)
 
 
 def _answer_of(event: Event) -> object:

@@ -36,6 +36,7 @@ class OpenBatch:
     running: int = 0
     is_sealing: bool = False
     is_rowless: bool = False
+    is_reopened: bool = False
     sealed: Sealed | None = None
 
     @property

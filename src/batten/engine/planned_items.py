@@ -9,7 +9,7 @@ from batten.sources.base import Source, Unavailable
 
 
 class PlannedItems:
-    """The only item of each batch: its key, and itself as the source gives it now."""
+    """The keys of items, and the only item of a batch as the source gives it now."""
 
     def __init__(self, plan: Plan, source: Source) -> None:
         self._plan = plan
@@ -20,8 +20,9 @@ class PlannedItems:
         """Whether every batch has only one; a plan of an earlier job may have larger ones."""
         return all(segment.batch_size == 1 for segment in self._plan.segments)
 
-    def key(self, batch: int) -> str:
-        return self._plan.key_texts(self._plan.batch(batch))[0]
+    def key(self, batch: int, item: int = 0) -> str:
+        """`item` is its number in the batch."""
+        return self._plan.key_texts(self._plan.batch(batch))[item]
 
     def load(self, batch: int) -> Any:
         """Raises what the source does where it no longer has the item."""

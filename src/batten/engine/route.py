@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -65,6 +65,7 @@ class Route:
         self._reach = 0
         self._saved_at = 0.0
         self._lacking: set[int] = set()
+        self._rehearsed: set[int] = set()
         self._rows: dict[int, int] = {}
         self._items: PlannedItems | None = None
         self._parts: Parts | None = None
@@ -128,9 +129,9 @@ class Route:
         """Where it is recorded what it was given."""
         return show_path(Path(self._context.storage.place) / self._book.name)
 
-    def key_of(self, batch: int) -> str:
-        """That of the only item of a batch; empty before `look`."""
-        return self._items.key(batch) if self._items else ""
+    def key_of(self, batch: int, item: int = 0) -> str:
+        """That of an item, by its number in the batch; empty before `look`."""
+        return self._items.key(batch, item) if self._items else ""
 
     def is_behind(self, batches: int) -> bool:
         """Whether it lacks something, or only its record does, by a crash between the two."""
@@ -150,19 +151,38 @@ class Route:
     def is_lacking(self) -> bool:
         return not self.sink.is_whole and self.first_lacking < self._reached()
 
-    def take(
-        self, batches: Sequence[int], until: float = inf, before: int | None = None
-    ) -> dict[int, RejectedError]:
-        """Gives the batch that was rejected, if one was. `until` by the monotonic clock, at least
-        one; `before`: what follows this batch waits."""
+    def expect(self, batches: Sequence[int]) -> None:
+        """These batches have just been published, so it lacks them."""
         self._published.update(batches)
+        if not self.sink.is_whole:
+            self._lacking.update(batches)
+        elif batches and not self._is_prepared:
+            # What the file's format can't hold is told with the first batch, not with the last.
+            self._prepare(self._select([self._load_commit(batches[0])]).read_schema())
+
+    def rehearse(self, batch: int) -> None:
+        """Raises `RejectedError` where it lacks the batch, and could not take it."""
+        if batch not in self._lacking or batch in self._rehearsed:
+            return
+        commit = self._load_commit(batch)
+        if self._is_given(commit):
+            staged = self._stage(commit)
+            self._prepare(staged.schema)
+            self.destination.rehearse(staged)
+        self._rehearsed.add(batch)
+
+    def take(
+        self,
+        until: float = inf,
+        before: int | None = None,
+        rehearse: Callable[[int], None] = lambda batch: None,
+    ) -> dict[int, RejectedError]:
+        """Gives the batch of which items were rejected, if one was. `until` by the monotonic clock,
+        at least one; `before`: what follows this batch waits. `rehearse` is called with each
+        before it is published."""
         rejected: dict[int, RejectedError] = {}
         if self.sink.is_whole:
-            # What the file's format can't hold is told with the first batch, not with the last.
-            for batch in batches[:1] if not self._is_prepared else ():
-                self._prepare(self._select([self._load_commit(batch)]).read_schema())
             return rejected
-        self._lacking.update(batches)
         reached = self._reached() if before is None else min(before, self._reached())
         ready = sorted(batch for batch in self._lacking if batch < reached)
         for batch in ready:
@@ -171,6 +191,7 @@ class Route:
             commit = self._load_commit(batch)
             if self._is_given(commit):
                 try:
+                    rehearse(batch)
                     self._publish(self._stage(commit))
                 except RejectedError as error:
                     rejected[batch] = error
@@ -188,13 +209,14 @@ class Route:
         not say that it was given that."""
         self._published.difference_update(batches)
         self._lacking.difference_update(batches)
+        self._rehearsed.difference_update(batches)
         self._reach = min([self._reach, *batches])
         record = self._book.find() if self.sink.takes_items and batches else None
         if record is not None and record.batches > min(batches):
             self._save()
 
     def finish(self, batches: int) -> None:
-        self.take(())
+        self.take()
         if not self.sink.is_whole and self._lacking:
             raise InterruptedRunError(
                 f"Stopped by {self._context.signals.received}, before {self.target} had "

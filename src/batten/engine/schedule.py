@@ -88,21 +88,18 @@ class Schedule:
         return sum(batch.staged_items for batch in self._open.values())
 
     def reopen(
-        self,
-        answer: Reopened,
-        staged: Sequence[StagedChunk],
-        *,
-        condemned: Failure | None = None,
+        self, answer: Reopened, staged: Sequence[StagedChunk], *, keeps_rows: bool = True
     ) -> None:
-        """Take a published batch up again, with what of it was staged since. One of an item that
-        is `condemned` is not run again."""
+        """Take a published batch up again, with what of it was staged since. `keeps_rows`: those of
+        its finished items stay."""
         items = self._plan.batch(answer.batch).items
         chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
         batch = OpenBatch(
             number=answer.batch,
             items=items,
-            todo=deque(Range(start=start, stop=stop, condemned=condemned) for start, stop in gaps),
+            todo=deque(Range(start=start, stop=stop) for start, stop in gaps),
             chunks=chunks,
+            is_reopened=keeps_rows,
         )
         self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)
         self._open[batch.number] = batch
@@ -141,6 +138,7 @@ class Schedule:
                 batch=batch.number,
                 chunks=tuple(batch.chunks),
                 schema=self.schema,
+                is_reopened=batch.is_reopened,
             )
             return batch, task, None
         return None
@@ -187,6 +185,7 @@ class Schedule:
             may_pin=self.schema is None and self._are_before_rowless(batch),
             condemned=work.condemned,
             is_apart=work.is_apart,
+            is_reopened=batch.is_reopened,
         )
         return batch, task, work
 

@@ -13,7 +13,8 @@ class Prepare:
 
     `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that
     this batch may pin it. `condemned` are items not to be run but to be quarantined.
-    `is_apart`: items that are usually taken together are taken one by one."""
+    `is_apart`: items that are usually taken together are taken one by one. `is_reopened`: the part
+    of the batch is published, and its finished items stay as they are."""
 
     batch: int
     start: int
@@ -22,15 +23,18 @@ class Prepare:
     may_pin: bool
     condemned: Failure | None = None
     is_apart: bool = False
+    is_reopened: bool = False
 
 
 @value_class
 class Seal:
-    """Make the part of a batch from its staged chunks. Without a `schema` it pins one."""
+    """Make the part of a batch from its staged chunks. Without a `schema` it pins one.
+    `is_reopened` as in `Prepare`."""
 
     batch: int
     chunks: tuple[StagedChunk, ...]
     schema: bytes | None
+    is_reopened: bool = False
 
 
 @value_class

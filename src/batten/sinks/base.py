@@ -10,7 +10,7 @@ declares; a sink is opened, under the ledger's lock, to a destination.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -48,13 +48,14 @@ class Staged:
 
 
 class RejectedError(Exception):
-    """A destination that takes items one at a time can't take this one; nothing of it is there.
+    """A destination can't take some items of a batch; nothing of the batch is there.
 
-    `is_outdated`: it is to be prepared again. Else it failed for good, by `error`."""
+    `errors` says why, by the item's number in the batch: these failed for good. `is_outdated`: the
+    only item is to be prepared again."""
 
-    def __init__(self, error: Exception, *, is_outdated: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
+    def __init__(self, errors: Mapping[int, Exception], *, is_outdated: bool = False) -> None:
+        super().__init__(str(next(iter(errors.values()))))
+        self.errors = errors
         self.is_outdated = is_outdated
 
 
@@ -109,8 +110,13 @@ class Destination(Protocol):
         """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
 
         Raises `InconsistentError` where the destination has other content under the same name
-        that can't be brought up to this, and `StorageError` where nothing was published; one that
-        takes items, `RejectedError`."""
+        that can't be brought up to this, `StorageError` where nothing was published, and
+        `RejectedError` where it can't take some of the items: nothing was published either."""
+        ...
+
+    def rehearse(self, staged: Staged) -> None:
+        """Raise as `publish` would, `RejectedError` above all, and leave nothing there. One whose
+        answer can't be had without publishing raises nothing."""
         ...
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.tokens import Token
-from batten.sinks.base import Staged
+from batten.sinks.base import RejectedError, Staged
+from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,49 +45,59 @@ def name_file(token: Token, data: bytes) -> str:
     return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
 
 
-def encode_as(staged: Staged, theirs: pa.Schema) -> bytes:
-    """The rows of a batch as Parquet with the types of the table's columns; where these are the
-    same, the bytes as they are."""
-    import pyarrow as pa
-
+def encode_as(staged: Staged, lacking: Staged, theirs: pa.Schema, target: str) -> bytes:
+    """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
+    where these are the same, the bytes as they are. Raises `RejectedError` where the columns can't
+    hold some items."""
     from batten.sinks.parquet import encode_rows
 
-    wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
-    pairs = list(zip(staged.schema, wanted, strict=True))
-    strict = [yours.name for mine, yours in pairs if mine.nullable and not yours.nullable]
-    if not strict and all(_is_alike(mine.type, yours.type) for mine, yours in pairs):
-        return staged.load()
-    table = pa.Table.from_batches(staged.read(), schema=staged.schema)
-    for name in strict:
-        _refuse_nulls(table.column(name), name)
-    columns = [
-        _cast(table.column(place), field.type, field.name) for place, field in enumerate(wanted)
-    ]
-    encoded: bytes = encode_rows(pa.table(columns, schema=wanted)).to_pybytes()
+    fitted = fit_rows(staged, lacking, theirs, target)
+    if fitted is None:
+        return lacking.load()
+    encoded: bytes = encode_rows(fitted).to_pybytes()
     return encoded
 
 
-def _refuse_nulls(column: pa.ChunkedArray, name: str) -> None:
-    """Raises `RefusedError` for a null in a column that must have none: nobody else looks."""
-    if column.null_count:
-        raise RefusedError(
-            f"The column {name!r} of the table can't hold nulls, and there is one.",
-            safe="Nothing of this batch is there; every batch is kept in the ledger.",
-            next="Let the table's column hold them, or write to another table.",
-        )
-
-
-def _cast(column: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
+def fit_rows(staged: Staged, lacking: Staged, theirs: pa.Schema, target: str) -> pa.Table | None:
+    """The rows with the types of the table's columns, or None where they have them. Raises as
+    `encode_as` does."""
     import pyarrow as pa
 
+    wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
+    if all(
+        _is_alike(mine.type, yours.type) and (yours.nullable or not mine.nullable)
+        for mine, yours in zip(staged.schema, wanted, strict=True)
+    ):
+        return None
+
+    def attempt(rows: pa.Table) -> Exception | None:
+        try:
+            _fit(rows, wanted)
+        except UnstorableError as error:
+            return error
+        return None
+
     try:
-        return column.cast(kind)
-    except pa.ArrowException as error:
-        raise RefusedError(
-            f"The column {name!r} can't be made {kind}: {error}.",
-            safe="Nothing of this batch is there; every batch is kept in the ledger.",
-            next="Give the column another type (schema=…), or write to another table.",
-        ) from error
+        return _fit(pa.Table.from_batches(lacking.read(), schema=staged.schema), wanted)
+    except UnstorableError as error:
+        raise RejectedError(find_rejected(staged, lacking, attempt, target)) from error
+
+
+def _fit(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Raises `UnstorableError` where a column can't hold a value: nobody else looks."""
+    import pyarrow as pa
+
+    columns = []
+    for place, field in enumerate(wanted):
+        column = table.column(place)
+        if column.null_count and not field.nullable:
+            raise UnstorableError(f"there is a null, which the column {field.name!r} can't hold")
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            told = tell_reason(error)
+            raise UnstorableError(f"the column {field.name!r} is {field.type}: {told}") from error
+    return pa.table(columns, schema=wanted)
 
 
 def _is_alike(one: pa.DataType, other: pa.DataType) -> bool:

@@ -23,7 +23,7 @@ from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
-from batten.sinks.columns import encode_as, name_file, refuse_columns
+from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.located import locate_file
 from batten.sinks.optional import ensure_optional
@@ -135,13 +135,17 @@ class DeltaDestination:
             self._check(staged.schema)
         actions = [_tell(lacking), *_identify(staged)]
         if lacking.rows:
-            actions.append({"add": self._put(lacking)})
+            actions.append({"add": self._put(staged, lacking)})
         if not self._log.append(self._staging, actions):
             return Published.LOST_RACE
         self._log.read_on()
         if self._log.version % self._find_interval() == 0:
             self._spare_readers()
         return Published.COMMITTED
+
+    def rehearse(self, staged: Staged) -> None:
+        if self._look_at(staged.token) is Held.ABSENT:
+            fit_rows(staged, staged, self._columns(), self._name)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -174,9 +178,9 @@ class DeltaDestination:
             if name in versions and versions[name] == versions[f"{name}:{outcomes}"]
         }
 
-    def _put(self, staged: Staged) -> Action:
+    def _put(self, staged: Staged, lacking: Staged) -> Action:
         """The file of a batch, durable in the folder of the table."""
-        data = encode_as(staged, self._columns())
+        data = encode_as(staged, lacking, self._columns(), self._name)
         name = name_file(staged.token, data)
         create(self._storage, self._staging, f"{self._name}/{name}", data)
         return {

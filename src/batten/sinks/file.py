@@ -143,6 +143,9 @@ class FileDestination:
         self._storage.replace(made.name, self._name)
         self._storage.sync_names(folder_of(self._name))
 
+    def rehearse(self, staged: Staged) -> None:
+        """A file holds whatever its format can hold, which `prepare` says of the columns."""
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, Ground, Staged
-from batten.sinks.columns import encode_as, name_file, refuse_columns
+from batten.sinks.base import BatchSink, Ground, RejectedError, Staged
+from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.failures import refused, unreached
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
@@ -122,7 +122,7 @@ class IcebergDestination:
                 outcomes = table.properties.get(_name_of_outcomes(staged.token), "")
                 lacking = select_lacking(staged, outcomes, self._target)
             self._check(table, staged.schema)
-            location = self._put(table, lacking) if lacking.rows else None
+            location = self._put(table, staged, lacking) if lacking.rows else None
             try:
                 self._await(lambda: self._commit(table, staged, location))
             except CommitFailedException:
@@ -130,6 +130,12 @@ class IcebergDestination:
             except CommitStateUnknownException:
                 return Published.UNKNOWN
             return Published.COMMITTED
+
+    def rehearse(self, staged: Staged) -> None:
+        with self._translated("Publishing to"):
+            table = self._load()
+            if _look_at(table.properties, staged.token) is Held.ABSENT:
+                fit_rows(staged, staged, table.schema().as_arrow(), self._target)
 
     def close(self) -> None:
         if self._catalog is not None:
@@ -181,9 +187,9 @@ class IcebergDestination:
                 pass
         transaction.commit_transaction()
 
-    def _put(self, table: Table, staged: Staged) -> str:
+    def _put(self, table: Table, staged: Staged, lacking: Staged) -> str:
         """Where the file of a batch lies, durable."""
-        data = encode_as(staged, table.schema().as_arrow())
+        data = encode_as(staged, lacking, table.schema().as_arrow(), self._target)
         location = table.location_provider().new_data_location(name_file(staged.token, data))
         name = self._name_locally(location)
         self._storage.ensure_folder(folder_of(name))
@@ -226,7 +232,7 @@ class IcebergDestination:
 
         try:
             yield
-        except BattenError:
+        except (BattenError, RejectedError):
             raise
         except exceptions.NoSuchTableError as error:
             raise InconsistentError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, LiteralString
 from urllib.parse import parse_qs, urlsplit
 
 from batten.errors import RefusedError, UsageError
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from psycopg import sql
 
 _PIECE_BYTES = 1 << 20
+
+_ATTEMPT: Final = "batten_attempt"
+_ROW_CLASSES = frozenset({"22", "23", "44"})
+"""A value that its type can't hold, a constraint, the condition of a view."""
+_ROW_STATES = frozenset({"21000", "54000", "P0001"})
+"""Two rows of one key, a value too large for an index, a trigger that raises."""
 
 _PUT_TOKEN = (
     "INSERT INTO {} (digest, outcomes, dataset, target, batch) "
@@ -156,29 +162,35 @@ class PostgresDestination:
         import psycopg
 
         with self._translated("Publishing to"):
-            connection = self._connect()
-            try:
-                with self.watched():
-                    connection.execute("BEGIN")
-                transaction = _PostgresTransaction(self, connection)
-                outcome = publish_rows(transaction, staged, self._target)
-            except BaseException as error:
-                # The server rolls back what is not committed when its client is gone.
-                self.close()
-                is_double = isinstance(error, psycopg.errors.UniqueViolation)
-                if is_double and self.lookup([staged.token]) == [Held.SAME]:
-                    return Published.LOST_RACE
-                raise
+            outcome = self._do_all_but_end(staged)
             if outcome is not Published.COMMITTED:
                 self.close()
                 return outcome
             try:
-                with self.watched():
+                with self.watched() as connection:
                     connection.execute("COMMIT")
             except (psycopg.OperationalError, psycopg.InternalError):
                 self.close()
                 return Published.UNKNOWN
             return outcome
+
+    def rehearse(self, staged: Staged) -> None:
+        with self._translated("Publishing to"):
+            self._do_all_but_end(staged)
+            with self.watched() as connection:
+                connection.execute("ROLLBACK")
+
+    def _do_all_but_end(self, staged: Staged) -> Published:
+        """Leaves a transaction open, or closes the connection and raises."""
+        try:
+            with self.watched() as connection:
+                # Whatever the server's default: who was quicker must be seen in the middle of it.
+                connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            return publish_rows(_PostgresTransaction(self, connection), staged, self._target)
+        except BaseException:
+            # The server rolls back what is not committed when its client is gone.
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._connection is not None:
@@ -304,7 +316,25 @@ class _PostgresTransaction:
             made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
         return bool(made.rowcount)
 
-    def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+    def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
+        import psycopg
+
+        self._do(f"SAVEPOINT {_ATTEMPT}")
+        try:
+            self._insert(schema, rows)
+        except psycopg.Error as error:
+            if not _is_of_rows(error):
+                raise
+            self._do(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}; RELEASE SAVEPOINT {_ATTEMPT}")
+            return error
+        self._do(f"RELEASE SAVEPOINT {_ATTEMPT}")
+        return None
+
+    def _do(self, command: LiteralString) -> None:
+        with self._destination.watched():
+            self._connection.execute(command)
+
+    def _insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
         from psycopg import sql
 
         names = _names(schema.names)
@@ -333,6 +363,7 @@ class _PostgresTransaction:
                     self._table, names, names, given, _names(self._sink.key), action
                 )
             )
+            self._connection.execute(sql.SQL("DROP TABLE {}").format(given))
 
     def _copy(
         self, table: sql.Identifier, names: sql.Composable, rows: Iterable[pa.RecordBatch]
@@ -359,6 +390,12 @@ class _PostgresTransaction:
                 safe="Nothing of this batch is there; every batch is kept in the ledger.",
                 next="Look for a trigger that drops rows; or write to another table.",
             )
+
+
+def _is_of_rows(error: psycopg.Error) -> bool:
+    """Whether it comes of the values of rows, and not of the table or the connection."""
+    state = error.sqlstate or ""
+    return state[:2] in _ROW_CLASSES or state in _ROW_STATES
 
 
 def _names(names: Sequence[str]) -> sql.Composable:

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PLAIN = (int, float, str, bytes, bool, type(None))
+_ATTEMPT = "batten_attempt"
+_OF_ROWS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
+"""Errors of values: an integer of more than 64 bits, one that a constraint forbids."""
 
 
 @value_class
@@ -106,6 +109,11 @@ class SqliteDestination:
             transaction = _SqliteTransaction(connection, self._sink)
             return publish_rows(transaction, staged, self._target)
 
+    def rehearse(self, staged: Staged) -> None:
+        with suppress(_UndoneError), self._translated("Publishing"), self._transaction() as made:
+            publish_rows(_SqliteTransaction(made, self._sink), staged, self._target)
+            raise _UndoneError
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -156,6 +164,10 @@ class SqliteDestination:
             raise refused(action, self._target, error) from error
 
 
+class _UndoneError(Exception):
+    """Ends a transaction that is not to be committed."""
+
+
 class _SqliteTransaction:
     """A transaction that has the database's one write lock from its begin: what was found stays."""
 
@@ -179,7 +191,21 @@ class _SqliteTransaction:
         )
         return True
 
-    def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+    def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
+        self._connection.execute(f"SAVEPOINT {_ATTEMPT}")
+        try:
+            self._insert(schema, rows)
+        except _OF_ROWS as error:
+            # A constraint can be one that rolls back the whole transaction.
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute(f"ROLLBACK TO {_ATTEMPT}")
+            self._connection.execute(f"RELEASE {_ATTEMPT}")
+            return error
+        self._connection.execute(f"RELEASE {_ATTEMPT}")
+        return None
+
+    def _insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
         names = ", ".join(map(_quote, schema.names))
         places = ", ".join("?" * len(schema.names))
         query = f"INSERT INTO {_quote(self._sink.table)} ({names}) VALUES ({places})"

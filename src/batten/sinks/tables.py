@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from batten.errors import InconsistentError, RefusedError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
-from batten.sinks.base import Staged
+from batten.sinks.base import RejectedError, Staged
+from batten.sinks.rejecting import find_rejected
 from batten.sinks.revisions import select_lacking
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Transaction(Protocol):
         """What is there of the token."""
         ...
 
-    def insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None: ...
+    def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
+        """Insert the rows; where the table can't hold one of them, insert none and say why."""
+        ...
 
     def claim(self, staged: Staged, had: Claim | None) -> bool:
         """Put the token in the place of what was found; False where that is not there any more."""
@@ -81,12 +84,27 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
 
 def publish_rows(transaction: Transaction, staged: Staged, target: str) -> Published:
     """Do in the transaction all but ending it: it is to be undone where this is not `COMMITTED`.
-    Raises `InconsistentError` where the rows that are there are others."""
+    Raises `InconsistentError` where the rows that are there are others, and `RejectedError`."""
     had = transaction.find(staged.token)
     lacking = staged
     if had is not None:
         if had.digest == staged.token.digest:
             return Published.LOST_RACE
         lacking = select_lacking(staged, had.outcomes, target)
-    transaction.insert(staged.schema, lacking.read())
+    if transaction.attempt(staged.schema, lacking.read()) is not None:
+        rejected = _store_others(transaction, staged, lacking, target)
+        # Rows that are there already are refused too, so who was quicker is looked for first.
+        if transaction.find(staged.token) != had:
+            return Published.LOST_RACE
+        if rejected:
+            raise RejectedError(rejected)
     return Published.COMMITTED if transaction.claim(staged, had) else Published.LOST_RACE
+
+
+def _store_others(
+    transaction: Transaction, staged: Staged, lacking: Staged, target: str
+) -> dict[int, Exception]:
+    def attempt(rows: pa.Table) -> Exception | None:
+        return transaction.attempt(staged.schema, rows.to_batches())
+
+    return find_rejected(staged, lacking, attempt, target)

@@ -113,8 +113,12 @@ class TreeDestination:
             except Exception as error:
                 if (full := find_full_disk(error)) is not None:
                     raise full from error
-                raise RejectedError(error, is_outdated=isinstance(error, OutdatedError)) from error
+                is_outdated = isinstance(error, OutdatedError)
+                raise RejectedError({0: error}, is_outdated=is_outdated) from error
         return Published.COMMITTED
+
+    def rehearse(self, staged: Staged) -> None:
+        """What the function makes of an item is known when it is put there."""
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -126,7 +130,7 @@ def _load(staged: Staged) -> Any:
     except StorageError:
         raise
     except Exception as error:
-        raise RejectedError(error, is_outdated=False) from error
+        raise RejectedError({0: error}) from error
 
 
 def _spell(token: Token) -> str:

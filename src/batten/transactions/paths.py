@@ -10,6 +10,14 @@ from batten.model.names import TreeLayout
 from batten.storage.relative import check_name, folder_of
 from batten.storage.tree import Tree
 
+NAME_BYTES_MAX = 255
+"""Of one piece of a path, on Linux; some filesystems take less."""
+
+PATH_BYTES_MAX = 4096
+"""Of a whole path, with the byte that ends it."""
+
+SHOWN_CHARACTERS = 80
+
 
 def check_path(path: str | os.PathLike[str]) -> str:
     """The path, relative to the root, with `/`. Raises `UsageError` for one that is absolute, or
@@ -25,6 +33,39 @@ def check_path(path: str | os.PathLike[str]) -> str:
         safe="Nothing was changed.",
         next="Give a path relative to the root, without '..', such as 'pages/one.md'.",
     )
+
+
+def refuse_unnamable(place: str, root: str, path: str) -> None:
+    """Raises `UsageError` for a path that the filesystem of the tree can't hold: found out when the
+    change is committed, it could neither be completed nor undone. `place` holds the tree."""
+    try:
+        lengths = [len(os.fsencode(piece)) for piece in path.split("/")]
+        total = len(os.fsencode(f"{place}/{root}/{path}"))
+    except UnicodeEncodeError:
+        problem = "holds characters that no file name can have"
+    else:
+        longest = _find_longest_name(place)
+        if max(lengths) > longest:
+            problem = f"has a name of {max(lengths)} bytes, and {longest} are the most"
+        elif total >= PATH_BYTES_MAX:
+            problem = (
+                f"is {total} bytes long with the tree's own, and {PATH_BYTES_MAX - 1} are the most"
+            )
+        else:
+            return
+    shown = path if len(path) <= SHOWN_CHARACTERS else f"{path[:SHOWN_CHARACTERS]}…"
+    raise UsageError(
+        f"{shown!r} {problem}.",
+        safe="Nothing was changed in the tree.",
+        next="Give the file a shorter name, a digest of the long one for example.",
+    )
+
+
+def _find_longest_name(place: str) -> int:
+    try:
+        return min(os.pathconf(place, "PC_NAME_MAX"), NAME_BYTES_MAX)
+    except OSError:
+        return NAME_BYTES_MAX
 
 
 def ancestors(path: str) -> Iterator[str]:

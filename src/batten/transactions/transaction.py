@@ -22,7 +22,7 @@ from batten.storage.tree import Tree
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
-from batten.transactions.paths import check_path, is_below, refuse_linked
+from batten.transactions.paths import check_path, is_below, refuse_linked, refuse_unnamable
 from batten.transactions.protection import Protection
 from batten.transactions.rolling import complete, delete_staged
 
@@ -185,8 +185,12 @@ class Transaction:
         if not self._is_open:
             raise _ended()
         checked = check_path(path)
+        self._refuse_unnamable(checked)
         refuse_linked(self._tree, self._layout, checked)
         return checked
+
+    def _refuse_unnamable(self, path: str) -> None:
+        refuse_unnamable(self._tree.place, self._layout.root, path)
 
     def _check_unprotected(self, path: str | os.PathLike[str]) -> str:
         checked = self._check(path)
@@ -233,6 +237,7 @@ class Transaction:
             self._overlay.make_folder(target)
             for child in list(self._overlay.list_children(source)):
                 inner = target + child.removeprefix(source)
+                self._refuse_unnamable(inner)
                 self._move(child, inner, self._require(child))
             return
         number = self._overlay.find_staged(source)
