@@ -94,6 +94,13 @@ class GoingOn:
                 file.write(f"{self._tree} {report.nodeid}\n")
 
 
+@pytest.fixture(autouse=True)
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of runs in this process are forked: the threads of xdist survive that, and functions
+    within tests can be had in no other way."""
+    monkeypatch.setattr("batten.engine.workforce.find_foreign_threads", list)
+
+
 @pytest.fixture
 def seeded(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that depends on the seed and on the test, not on the order of tests."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the memory that each worker may use, as 2GB; its item is named when it uses more",
     )
     parser.add_argument(
+        "--workers",
+        choices=("fork", "spawn"),
+        help="how workers begin: as copies of this process, or in a fresh interpreter "
+        "(default: fork, but spawn where threads would not survive it)",
+    )
+    parser.add_argument(
         "--drain-seconds",
         type=float,
         metavar="N",
@@ -94,8 +101,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.progress import choose_progress
     from batten.engine.calling import describe_call
     from batten.engine.job import load_job
+    from batten.engine.loading import JobFile
 
     parameters = _read_parameters(arguments.param)
+    job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
     # What the user's own code prints must not mix with the one JSON object.
     with contextlib.redirect_stdout(sys.stderr), _checks_told(arguments):
         job = load_job(arguments.job, parameters)
@@ -110,11 +119,13 @@ def execute(arguments: argparse.Namespace) -> int:
             fresh=arguments.fresh,
             accept_change=arguments.accept_change,
             memory_max=arguments.memory_max,
+            workers=arguments.workers,
             drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
             skip_checks=arguments.skip_checks,
             progress=choose_progress(is_quiet=arguments.quiet),
             parameters=job.parameters,
             call=describe_call(job, parameters, _list_options(arguments)),
+            job_file=job_file,
         )
     if arguments.json:
         emit_object(report.to_json())
@@ -162,6 +173,7 @@ def _list_options(arguments: argparse.Namespace) -> dict[str, object]:
         "jobs": arguments.jobs,
         "memory-max": arguments.memory_max,
         "drain-seconds": arguments.drain_seconds,
+        "workers": arguments.workers,
     }
 
 

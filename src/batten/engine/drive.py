@@ -27,7 +27,7 @@ from batten.engine.schedule import Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
 from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
-from batten.engine.workforce import make_executor, make_work
+from batten.engine.workforce import find_recipe, make_executor, make_work
 from batten.errors import (
     BattenError,
     CorruptError,
@@ -99,7 +99,8 @@ class Driver:
         """Do all that is pending; returns when it is published and delivered. `rejected` are
         published batches that a destination did not take."""
         context, pipeline = self._context, self._context.pipeline
-        executor = make_executor(context)
+        recipe = find_recipe(context)
+        executor = make_executor(context, recipe)
         keeps_failures = pipeline.settings.on_error == "quarantine"
         self._tries_failed_again = context.options.should_retry_quarantined or not keeps_failures
         schema = self._load_schema()
@@ -137,7 +138,7 @@ class Driver:
                     # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
-                executor.start(make_work(job, is_async=pipeline.is_async))
+                executor.start(make_work(job, recipe, is_async=pipeline.is_async))
                 self._reopen(executor, to_retry)
                 self._make_anew(rejected)
                 self._loop(executor)

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from batten.engine.bounds import read_memory_max
+from batten.engine.bounds import check_choice, read_memory_max
 from batten.engine.finalizer import Finalizer, make_finalizer
 from batten.engine.kept import choose_cache
+from batten.engine.loading import JobFile, refuse_while_loading
 from batten.engine.outputs import Outputs
 from batten.engine.step import Step, StepKind, check_count, make_step
 from batten.errors import UsageError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.engine.progress import Progress
     from batten.engine.report import Report
-    from batten.engine.run_options import ExecutorName, Resume
+    from batten.engine.run_options import ExecutorName, Resume, WorkersName
     from batten.executors.limits import Limits
     from batten.model.job_calls import JobCall
     from batten.transactions.transaction import Transaction
@@ -47,6 +48,7 @@ class Options:
     quarantine_max: int | None = None
     schema: Any = None
     key_column: str = "key"
+    workers: WorkersName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +262,7 @@ class Pipeline(Outputs):
         quarantine_max: int | None = None,
         schema: Any = None,
         key_column: str | None = None,
+        workers: WorkersName | None = None,
     ) -> Pipeline:
         """Settings of the whole pipeline; what is left out stays as it was.
 
@@ -269,8 +272,15 @@ class Pipeline(Outputs):
         quarantined items than this end the run. `schema`: the columns, as a pyarrow schema or a
         dict of names to pyarrow types or their names ("int64", "string"); else the first batch
         that has rows pins it. `key_column`: the name of the first column of the output.
+
+        `workers`: how worker processes begin. "fork" copies this process with all that it has
+        loaded; "spawn" loads the job anew in a fresh interpreter. Left out, it is "fork", but
+        "spawn" where this process has threads that do not survive a fork.
         """
         settings = self.settings
+        if workers is not None:
+            check_choice("workers", workers, ("fork", "spawn"))
+            settings = replace(settings, workers=workers)
         if batch_size is not None:
             check_count("batch_size", batch_size, at_least=1)
             settings = replace(settings, batch_size=batch_size)
@@ -308,12 +318,14 @@ class Pipeline(Outputs):
         fresh: bool = False,
         accept_change: bool = False,
         executor: ExecutorName | None = None,
+        workers: WorkersName | None = None,
         memory_max: int | str | None = None,
         drain_seconds: float = 10.0,
         skip_checks: bool = False,
         progress: Progress | None = None,
         parameters: Mapping[str, str] | None = None,
         call: JobCall | None = None,
+        job_file: JobFile | None = None,
     ) -> Report:
         """Do what is left to do, and give the accounts.
 
@@ -325,7 +337,8 @@ class Pipeline(Outputs):
         a `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`:
         how many items at a time, by default the processors. `executor`: "processes" survive a
         function that crashes, and are the default; "threads" and "serial" do not, and can't
-        enforce time limits. Neither applies where a function is `async def`.
+        enforce time limits. Neither applies where a function is `async def`. `workers`: how
+        processes begin, "fork" or "spawn"; in the place of what `options` says.
 
         `memory_max` (bytes, or a text such as "2GB") is how much memory a worker may use, with what
         it starts: one that uses more is killed, and its item is dealt with as any that kills its
@@ -334,6 +347,8 @@ class Pipeline(Outputs):
         begin although one of them forbids it.
         """
         from batten.engine.calling import observe_caller
+
+        refuse_while_loading()
         from batten.engine.run import run_pipeline
         from batten.engine.run_options import RunOptions
 
@@ -353,6 +368,8 @@ class Pipeline(Outputs):
             skips_checks=skip_checks,
             parameters=dict(parameters or {}),
             call=call if call is not None else observe_caller(),
+            workers=workers,
+            job_file=job_file,
         )
         options.check(is_async=self.is_async)
         return run_pipeline(self.fill(options.parameters), options, progress)

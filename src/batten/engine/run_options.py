@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal, get_args
 
-from batten.engine.bounds import check_seconds
+from batten.engine.bounds import check_choice, check_seconds
+from batten.engine.loading import JobFile
 from batten.engine.step import check_count
 from batten.errors import UsageError
 from batten.model.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
@@ -13,6 +14,7 @@ from batten.model.value_class import value_class
 
 Resume = Literal["if_possible", "always", "never"]
 ExecutorName = Literal["processes", "threads", "serial"]
+WorkersName = Literal["fork", "spawn"]
 
 JOBS_MAX = 1000
 """More processes than that are a slip of the finger, and would take all memory."""
@@ -22,7 +24,8 @@ _SAFE = "Nothing was read or written."
 
 @value_class
 class RunOptions:
-    """`call`: how the job was started; `memory_bytes_max` is of each worker."""
+    """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
+    command loaded the pipeline from."""
 
     jobs: int
     resume: Resume = "if_possible"
@@ -32,10 +35,12 @@ class RunOptions:
     is_fresh: bool = False
     accepts_change: bool = False
     executor: ExecutorName = "processes"
+    workers: WorkersName | None = None
     memory_bytes_max: int | None = None
     drain_seconds: float = 10.0
     skips_checks: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
+    job_file: JobFile | None = None
     call: JobCall = UNKNOWN_CALL
 
     @property
@@ -50,8 +55,10 @@ class RunOptions:
         check_count("jobs", self.jobs, at_least=1, at_most=JOBS_MAX)
         if self.limit is not None:
             check_count("limit", self.limit, at_least=0)
-        _check_choice("resume", self.resume, get_args(Resume))
-        _check_choice("executor", self.executor, get_args(ExecutorName))
+        check_choice("resume", self.resume, get_args(Resume))
+        check_choice("executor", self.executor, get_args(ExecutorName))
+        if self.workers is not None:
+            check_choice("workers", self.workers, get_args(WorkersName))
         check_seconds("drain_seconds", self.drain_seconds)
         if self.memory_bytes_max is not None and (is_async or self.executor != "processes"):
             raise UsageError(
@@ -59,10 +66,3 @@ class RunOptions:
                 safe=_SAFE,
                 next="Use processes, the default, or leave it out.",
             )
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(
-            f"{name} is {value!r}.", safe=_SAFE, next=f"Say one of {', '.join(allowed)}."
-        )

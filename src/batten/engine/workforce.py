@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batten.engine.bench import Bench, Job
 from batten.engine.context import Context
+from batten.engine.loading import CannotLoadError
 from batten.engine.pace import TASKS_A_SLOT_MAX
+from batten.engine.progress import Silent
+from batten.errors import UsageError
 from batten.executors.base import Executor, Work
+from batten.executors.foreign_threads import find_foreign_threads
 from batten.storage.local import LocalStorage
 
+if TYPE_CHECKING:
+    from batten.engine.fresh import Recipe
 
-def make_executor(context: Context) -> Executor:
+NAMES_SHOWN = 3
+
+MODULES = ("batten.engine.fresh", "batten.engine.items", "batten.engine.job", "pyarrow.parquet")
+"""What workers need that is no job's, for the interpreter that they are forked from."""
+
+
+def find_recipe(context: Context) -> Recipe | None:
+    """How workers in a fresh interpreter get the job; None where they are forked, as they are
+    unless the job wants it otherwise or this process has threads that do not survive it."""
+    pipeline, options = context.pipeline, context.options
+    wanted = options.workers or pipeline.settings.workers
+    if pipeline.is_async or options.executor != "processes" or wanted == "fork":
+        return None
+    threads = find_foreign_threads() if wanted is None else []
+    if wanted is None and not threads:
+        return None
+    shown = ", ".join(threads[:NAMES_SHOWN]) + (", …" if len(threads) > NAMES_SHOWN else "")
+    try:
+        recipe = _make_recipe(context)
+    except CannotLoadError as obstacle:
+        if wanted is not None:
+            raise UsageError(
+                f"Workers can't begin in a fresh interpreter: {obstacle.why}.",
+                safe="Everything that was finished is kept.",
+                next=obstacle.advice,
+            ) from obstacle
+        _warn(
+            context,
+            f"This process has threads that do not survive a fork ({shown}), and workers are "
+            f"forked all the same: in a fresh interpreter {obstacle.why}. If the run hangs, stop "
+            f"it; nothing is lost. {obstacle.advice}",
+        )
+        return None
+    if threads:
+        context.progress.note(
+            f"Workers begin in a fresh interpreter: threads do not survive a fork ({shown})."
+        )
+    return recipe
+
+
+def _make_recipe(context: Context) -> Recipe:
+    if not isinstance(context.storage, LocalStorage):
+        raise CannotLoadError("the output is not on a local disk", "Let workers be forked.")
+    if not sys.executable:
+        raise CannotLoadError("Python does not say where it is", "Let workers be forked.")
+    from batten.engine.fresh import make_recipe
+
+    return make_recipe(context)
+
+
+def _warn(context: Context, text: str) -> None:
+    if isinstance(context.progress, Silent):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    else:
+        context.progress.note(text)
+
+
+def make_executor(context: Context, recipe: Recipe | None) -> Executor:
     """As the options say, or an event loop where the functions are awaited. What items are in hand
     is written down in the control folder, where that is one of files."""
     pipeline, options, storage = context.pipeline, context.options, context.storage
@@ -39,11 +105,17 @@ def make_executor(context: Context) -> Executor:
         in_flight=in_flight,
         stdout_to_stderr=True,
         prefetch=TASKS_A_SLOT_MAX,
+        is_fresh=recipe is not None,
+        modules=MODULES,
     )
 
 
-def make_work(job: Job, *, is_async: bool) -> Work:
+def make_work(job: Job, recipe: Recipe | None, *, is_async: bool) -> Work:
     """What those do who are given tasks."""
+    if recipe is not None:
+        from batten.engine.fresh import FreshWork
+
+        return FreshWork(recipe, job)
     if is_async:
         from batten.engine.async_bench import AsyncBench
 

@@ -77,15 +77,27 @@ class TimedMark(SlotMark):
 
 
 class MarkTable:
-    """The marks of all workers; shared with every process that is forked after it was made.
+    """The marks of all workers; shared with every process that is forked after it was made, or that
+    is given its `handle`.
 
     With a `path` the file is created exclusively, and left where it is: who named it deletes it.
     """
 
     def __init__(self, slots: int, path: Path | None = None) -> None:
         content = _encode_empty(slots)
-        self._memory = _map_file(path, content) if path else mmap.mmap(-1, len(content))
+        self._map(_make_file(path, len(content)), slots)
         self._memory[:] = content
+
+    @classmethod
+    def attach(cls, handle: int, slots: int) -> MarkTable:
+        """The table that another process made."""
+        table = cls.__new__(cls)
+        table._map(handle, slots)
+        return table
+
+    def _map(self, handle: int, slots: int) -> None:
+        self.handle = handle
+        self._memory = mmap.mmap(handle, _RECORD_BYTES * (slots + 1))
         self._words = memoryview(self._memory).cast("q")
         self.records = [
             self._words[start : start + RECORD_WORDS]
@@ -102,6 +114,7 @@ class MarkTable:
         for view in (*self.records, self._words):
             view.release()
         self._memory.close()
+        os.close(self.handle)
 
 
 def clear_record(record: memoryview) -> None:
@@ -133,15 +146,20 @@ def _encode_empty(slots: int) -> bytes:
     return struct.pack(f"={RECORD_WORDS * (slots + 1)}q", *header, *record * slots)
 
 
-def _map_file(path: Path, content: bytes) -> mmap.mmap:
+def _make_file(path: Path | None, size: int) -> int:
+    if path is None:
+        handle = os.memfd_create("batten-marks", os.MFD_CLOEXEC)
+        os.ftruncate(handle, size)
+        return handle
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             # Room on the disk before the map is written to: without it the kernel would kill us.
-            os.posix_fallocate(handle, 0, len(content))
-            return mmap.mmap(handle, len(content))
-        finally:
+            os.posix_fallocate(handle, 0, size)
+        except OSError:
             os.close(handle)
+            raise
+        return handle
     except OSError as error:
         raise StorageError(
             f"cannot make {path}, which notes the items in hand: {error.strerror}",

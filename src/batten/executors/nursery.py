@@ -12,8 +12,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
-from batten.executors.nursery_process import MESSAGE, Ask, RunWorker, Tell, live
+from batten.executors.base import Work
+from batten.executors.marks import MarkTable
+from batten.executors.nursery_process import MESSAGE, Ask, Tell, live
+from batten.executors.worker import run_worker
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,21 @@ class Nursery:
             raise NurseryGoneError from error
 
 
-def fork_nursery(run_worker: RunWorker, *, stdout_to_stderr: bool) -> Begin:
-    """A nursery that has all that the driver has in memory now."""
+def fork_nursery(
+    work: Work, marks: MarkTable, limit_seconds: float | None, stdout_to_stderr: bool
+) -> Begin:
+    """A nursery that has all that the driver has in memory when it is begun."""
+
+    def run(slot: int, tasks: int, results: int) -> NoReturn:
+        mark, record = marks.mark(slot, limit_seconds), marks.records[slot]
+        run_worker(work, mark, record, tasks, results)
 
     def begin(drivers: socket.socket, control: socket.socket) -> int:
         driver = os.getpid()
         pid = os.fork()
         if pid == 0:
             drivers.close()
-            live(control, run_worker, driver, stdout_to_stderr=stdout_to_stderr)
+            live(control, run, driver, stdout_to_stderr=stdout_to_stderr)
         return pid
 
     return begin

@@ -10,9 +10,10 @@ import os
 import pickle
 import select
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import Any, NoReturn
+from typing import Any
 
 from batten.errors import BattenError, InterruptedRunError, StorageError
 from batten.executors.base import IDLE, Died, Event, TimedOut, Work
@@ -29,7 +30,7 @@ from batten.executors.memory import LOOK_SECONDS
 from batten.executors.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.nursery_process import Tell, kill_group
 from batten.executors.replies import decode_reply
-from batten.executors.worker import flush_output, run_worker
+from batten.executors.worker import flush_output
 
 _PREFETCH_TASK_NANOSECONDS = 1_000_000_000
 """Tasks queue behind one in hand only where tasks are quicker than this. Behind a slow one, a
@@ -56,6 +57,8 @@ class ProcessExecutor:
     items have limits of their own, it is the shortest.
     `memory_bytes_max` is how much a worker may use, with all that it starts; one that uses more is
     killed, which is a death like any other.
+    With `is_fresh` workers begin in a fresh interpreter, for which `work` is pickled, too; it
+    imports `modules` before there are workers.
     `in_flight` names a file to be made for the marks (see `marks`). With `stdout_to_stderr` what
     workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
     """
@@ -71,6 +74,8 @@ class ProcessExecutor:
         in_flight: Path | None = None,
         stdout_to_stderr: bool = False,
         prefetch: int = 1,
+        is_fresh: bool = False,
+        modules: Sequence[str] = (),
     ) -> None:
         self._jobs = jobs
         self._timeout_seconds = timeout_seconds
@@ -79,6 +84,8 @@ class ProcessExecutor:
         self._in_flight = in_flight
         self._stdout_to_stderr = stdout_to_stderr
         self._prefetch = prefetch
+        self._is_fresh = is_fresh
+        self._modules = modules
         self._marks: MarkTable | None = None
         self._nursery: Nursery | None = None
         self._poll: select.epoll | None = None
@@ -101,19 +108,27 @@ class ProcessExecutor:
         return [worker.pid for worker in self._workers.values() if worker.pid is not None]
 
     def start(self, work: Work) -> None:
-        """Call it before taking locks and starting threads: workers inherit what there is now."""
+        """Call it before taking locks and starting threads: workers inherit what there is now,
+        where they are forked."""
         try:
             marks = self._marks = MarkTable(self._jobs, self._in_flight)
-            limit = self._timeout_seconds
+            limit, to_stderr = self._timeout_seconds, self._stdout_to_stderr
+            if self._is_fresh:
+                from batten.executors.interpreter import begin_interpreter
 
-            def run(slot: int, tasks: int, results: int) -> NoReturn:
-                run_worker(work, marks.mark(slot, limit), marks.records[slot], tasks, results)
-
-            self._begin = fork_nursery(run, stdout_to_stderr=self._stdout_to_stderr)
+                self._begin = begin_interpreter(work, marks, limit, to_stderr, self._modules)
+            else:
+                self._begin = fork_nursery(work, marks, limit, to_stderr)
             self._start_nursery()
         except OSError as error:
             self.stop()
             raise _cannot_fork(error.errno) from error
+
+    @property
+    def _table(self) -> MarkTable:
+        if self._marks is None:
+            raise RuntimeError("submit before start, or after stop")
+        return self._marks
 
     def _start_nursery(self) -> None:
         # What is buffered now would be written again by every worker.
@@ -207,7 +222,7 @@ class ProcessExecutor:
         return None
 
     def _fork(self) -> WorkerHandle | None:
-        if self._nursery is None or self._marks is None:
+        if self._nursery is None:
             raise RuntimeError("submit before start, or after stop")
         slot = next(slot for slot in range(self._jobs) if slot not in self._workers)
         pipes: list[int] = []
@@ -215,7 +230,7 @@ class ProcessExecutor:
             pipes += os.pipe2(os.O_CLOEXEC)
             pipes += os.pipe2(os.O_CLOEXEC)
             their_tasks, tasks, results, their_results = pipes
-            record = self._marks.records[slot]
+            record = self._table.records[slot]
             clear_record(record)
             self._nursery.fork_worker(slot, their_tasks, their_results)
         except (OSError, NurseryGoneError) as error:

@@ -35,7 +35,9 @@ class ThreadExecutor:
     def start(self, work: Work) -> None:
         self._marks = MarkTable(self._jobs, self._in_flight)
         self._threads = [
-            threading.Thread(target=self._serve, args=(work, record), daemon=True)
+            threading.Thread(
+                target=self._serve, args=(work, record), daemon=True, name="batten-worker"
+            )
             for record in self._marks.records
         ]
         for thread in self._threads:

@@ -13,6 +13,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _COMPREHENSION = re.compile(r"<(?:list|set|dict)comp>\.(?:<locals>\.)?")
+_MAIN = ("__main__", "__mp_main__")
+"""The main module, and what it is called in a process that loads it but does not run it."""
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
 _STANDARD_LIBRARY = os.path.dirname(os.path.realpath(os.__file__))
 _BATTEN = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
@@ -78,7 +80,7 @@ def _namespace(names: dict[str, Any]) -> Namespace:
     name = name if isinstance(name, str) else ""
     file = names.get("__file__")
     file = file if isinstance(file, str) else None
-    label = PurePath(file).stem if name == "__main__" and file else name
+    label = PurePath(file).stem if name in _MAIN and file else name
     return Namespace(label=label, names=names, file=file, is_own=_is_own(name, file, names))
 
 

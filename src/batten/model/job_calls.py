@@ -26,6 +26,7 @@ OPTIONS: Mapping[str, re.Pattern[str]] = {
     "jobs": re.compile(r"[0-9]{1,6}"),
     "memory-max": re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?\s?[kmgt]?b?", re.IGNORECASE),
     "drain-seconds": re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?"),
+    "workers": re.compile(r"fork|spawn"),
 }
 """The options of a run that its next one should have too, and the form of their values."""
 

@@ -25,7 +25,7 @@ def await_answer(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
         except BaseException as error:  # noqa: BLE001  raised where it is waited for
             future.set_exception(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, daemon=True, name="batten-call").start()
     try:
         return future.result(timeout_seconds)
     except TimeoutError as error:
@@ -43,7 +43,7 @@ class Watchdog:
         self._timeout_seconds = timeout_seconds
         self._ends_at = time.monotonic() + timeout_seconds
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="batten-watchdog")
 
     def touch(self) -> None:
         self._ends_at = time.monotonic() + self._timeout_seconds

@@ -42,6 +42,17 @@ class ItemSource:
         self._list = _make_lister(items)
         self._spent: Iterator[Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs: items by index, or none where the plan holds them."""
+        return {"key": self.key, "sequence": self._sequence}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.key = state["key"]
+        self._key_of = _make_key_function(self.key)
+        self._sequence = state["sequence"]
+        self._list = lambda: self._sequence if self._sequence is not None else ()
+        self._spent = None
+
     @property
     def identity(self) -> dict[str, str]:
         identity = {"source": "items"}

@@ -1,0 +1,191 @@
+"""How a worker that began in a fresh interpreter gets the job: as the driver did, once more."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from batten.errors import UsageError
+from batten.model.value_class import value_class
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from batten.engine.pipeline import Pipeline
+
+MAIN = "__main__"
+MAIN_OF_WORKER = "__mp_main__"
+"""What the main module is called where it is not run but loaded; `multiprocessing` says so, too."""
+
+GUARD = 'if __name__ == "__main__":'
+
+_loading = False
+
+
+class CannotLoadError(Exception):
+    """A fresh interpreter could not get the job: why, and what to do."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.advice = advice
+
+
+@value_class
+class Main:
+    """The main module of the driver; `file` is its absolute path."""
+
+    file: str
+    package: str | None
+
+    def load(self) -> None:
+        if self.package:
+            importlib.import_module(self.package)
+        module = ModuleType(MAIN_OF_WORKER)
+        module.__file__ = self.file
+        module.__package__ = self.package
+        sys.modules[MAIN] = sys.modules[MAIN_OF_WORKER] = module
+        code = compile(Path(self.file).read_bytes(), self.file, "exec", dont_inherit=True)
+        exec(code, vars(module))
+
+
+@value_class
+class JobFile:
+    """The pipeline of a job file, as `load_job` finds it; `folder` was the current one then."""
+
+    spec: str
+    parameters: Mapping[str, str]
+    folder: str
+
+    def load(self) -> Pipeline:
+        from batten.engine.job import load_job
+
+        here = os.getcwd()
+        os.chdir(self.folder)
+        pipeline = load_job(self.spec, self.parameters).pipeline
+        os.chdir(here)
+        return pipeline
+
+
+@value_class
+class Named:
+    """The pipeline that a module names."""
+
+    module: str
+    name: str
+    main: Main | None
+
+    def load(self) -> Pipeline:
+        if self.main is not None:
+            self.main.load()
+        pipeline: Pipeline = getattr(importlib.import_module(self.module), self.name)
+        return pipeline
+
+
+@value_class
+class Pickled:
+    """A pipeline whose functions pickle: by the names that they have in their modules."""
+
+    data: bytes
+    main: Main | None
+
+    def load(self) -> Pipeline:
+        if self.main is not None:
+            self.main.load()
+        import pickle
+
+        pipeline: Pipeline = pickle.loads(self.data)
+        return pipeline
+
+
+Origin = JobFile | Named | Pickled
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While a worker loads the job, which must not run it."""
+    global _loading
+    _loading = True
+    try:
+        yield
+    finally:
+        _loading = False
+
+
+def refuse_while_loading() -> None:
+    """Raise where a pipeline is run because its module is loaded by a worker."""
+    if _loading:
+        raise UsageError(
+            "A pipeline is run whenever its module is loaded, and workers load it again.",
+            safe="Everything that was finished is kept.",
+            next=f"Put the call under {GUARD} or let workers be forked: workers='fork'",
+        )
+
+
+def find_origin(pipeline: Pipeline) -> Origin:
+    """How a fresh interpreter gets a pipeline that this process has made. Raises
+    `CannotLoadError`."""
+    import pickle
+
+    # What a worker has no use for need not pickle.
+    bare = replace(pipeline, output=None, sinks=(), finalizers=())
+    try:
+        data = pickle.dumps(bare, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - the user's objects
+        named = _find_name(pipeline)
+        if named is not None:
+            return named
+        data = _pickle_by_value(bare, error)
+    is_of_main = MAIN.encode() in data
+    return Pickled(data=data, main=_find_main() if is_of_main else None)
+
+
+def _find_name(pipeline: Pipeline) -> Named | None:
+    """Where a module that can be loaded again names the pipeline."""
+    for name, module in list(sys.modules.items()):
+        if not issubclass(type(module), ModuleType):
+            continue
+        # Some modules load themselves when they are asked for anything.
+        names = object.__getattribute__(module, "__dict__")
+        for given, value in list(names.items()):
+            # A pipeline that was given its parameters is a copy, with the same steps.
+            if type(value) is type(pipeline) and value.steps and value.steps is pipeline.steps:
+                main = _find_main() if name == MAIN else None
+                return Named(module=name, name=given, main=main)
+    return None
+
+
+def _pickle_by_value(pipeline: Pipeline, error: Exception) -> bytes:
+    """Functions with their code, where that can be had: a lambda, one made in another function."""
+    try:
+        import cloudpickle  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        raise CannotLoadError(
+            f"the pipeline can't be sent there ({error})",
+            "Define its functions at the top level of a file, or run the file with `batten run`; "
+            "or install cloudpickle: pip install cloudpickle",
+        ) from error
+    data: bytes = cloudpickle.dumps(pipeline)
+    return data
+
+
+def _find_main() -> Main:
+    main = sys.modules[MAIN]
+    file = getattr(main, "__file__", None)
+    if file is None or not os.path.isfile(file):
+        raise CannotLoadError(
+            "its functions are in no file",
+            "Write them into a file and import that, or run the file with `batten run`.",
+        )
+    if b"__name__" not in Path(file).read_bytes():
+        raise CannotLoadError(
+            f"{os.path.basename(file)} runs the pipeline whenever it is loaded",
+            f"Put the call of run() under {GUARD}",
+        )
+    return Main(file=os.path.abspath(file), package=getattr(main, "__package__", None) or None)

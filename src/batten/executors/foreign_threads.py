@@ -1,0 +1,111 @@
+"""Threads of this process that a fork would leave behind.
+
+A fork has one thread. What others held or were to do is lost: a lock stays taken, a pool waits for
+ever. Python's own threads are known by name. A library's are told by the code on their stacks,
+since few have names: those of Arrow and of OpenBLAS know of forks and begin anew.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+OWN_PREFIX = "batten-"
+
+_SAFE_NAMES = frozenset({"jemalloc_bg_thd"})
+_SAFE = ("libarrow", "libparquet", "openblas")
+_RUNTIME = ("libc.", "libc-", "libstdc++", "libgcc", "libm.", "libpthread", "ld-", "[vdso]")
+_STACK_BYTES_MAX = 1 << 16
+_LOOKS = 40
+_LOOK_SECONDS = 0.005
+"""A thread that runs has no stack to be read. One that has just ended its work rests soon."""
+
+
+def find_foreign_threads() -> list[str]:
+    """The names of threads that are not batten's and do not survive a fork, without repetition."""
+    here = threading.current_thread()
+    known = {threading.get_native_id()}
+    names: list[str] = []
+    for thread in threading.enumerate():
+        if thread.native_id is not None:
+            known.add(thread.native_id)
+        if thread is not here and not thread.name.startswith(OWN_PREFIX):
+            names.append(thread.name)
+    others = [thread for thread in _list_threads() if thread not in known]
+    rests = [(thread, name) for thread in others if (name := _name(thread)) not in _SAFE_NAMES]
+    if rests:
+        mappings = list(_list_code())
+        names += [name for thread, name in rests if not _survives_fork(thread, mappings)]
+    return list(dict.fromkeys(names))
+
+
+def _list_threads() -> list[int]:
+    try:
+        return sorted(map(int, os.listdir("/proc/self/task")))
+    except OSError:
+        return []
+
+
+def _name(thread: int) -> str:
+    try:
+        with open(f"/proc/self/task/{thread}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+Mapping = tuple[int, int, str]
+"""Where memory begins and ends, and the file whose code it is."""
+
+
+def _list_code() -> Iterator[Mapping]:
+    with open("/proc/self/maps", errors="replace") as file:
+        for line in file:
+            place, rights, _, _, _, *path = line.split(maxsplit=5)
+            if "x" in rights and path:
+                start, stop = (int(each, 16) for each in place.split("-"))
+                yield start, stop, os.path.basename(path[0].strip())
+
+
+def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
+    """Whether its code is of libraries that begin their threads anew after a fork; True for one
+    that has ended."""
+    for _ in range(_LOOKS):
+        try:
+            stack = _read_stack(thread)
+        except (OSError, ValueError, IndexError, struct.error):
+            return not os.path.exists(f"/proc/self/task/{thread}")
+        if stack:
+            files = _find_files(stack, mappings)
+            own = [file for file in files if not file.startswith(_RUNTIME)]
+            return bool(own) and all(any(word in file for word in _SAFE) for file in own)
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _read_stack(thread: int) -> bytes:
+    """What is on the stack of a thread that waits; nothing where it runs."""
+    with open(f"/proc/self/task/{thread}/syscall") as file:
+        call = file.read().split()
+    if len(call) < 3:
+        return b""
+    top = int(call[-2], 16)
+    with open("/proc/self/maps", errors="replace") as file:
+        places = [[int(each, 16) for each in line.split(maxsplit=1)[0].split("-")] for line in file]
+    stop = next(stop for start, stop in places if start <= top < stop)
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        memory.seek(top)
+        return memory.read(min(stop - top, _STACK_BYTES_MAX) // 8 * 8)
+
+
+def _find_files(stack: bytes, mappings: list[Mapping]) -> set[str]:
+    """The files whose code is returned to."""
+    return {
+        file
+        for (word,) in struct.iter_unpack("=Q", stack)
+        for start, stop, file in mappings
+        if start <= word < stop
+    }
