@@ -262,6 +262,11 @@ def run_python(job: Any, *words: str, text: str | None = None) -> subprocess.Com
     )
 
 
+@pytest.fixture
+def without_cloudpickle(job: Any) -> None:
+    (job.path / "cloudpickle.py").write_text("raise ImportError\n")
+
+
 IS_MAIN = 'if __name__ == "__main__"'
 CLIENT = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
 
@@ -274,6 +279,7 @@ def test_a_script_is_loaded_by_workers_and_not_run(job: Any) -> None:
     assert {row["main"] for row in job.rows()} == {"__mp_main__"}
 
 
+@pytest.mark.usefixtures("without_cloudpickle")
 def test_a_script_that_runs_when_it_is_loaded_is_told(job: Any) -> None:
     write_script(job, guard="if True", workers="spawn")
     done = run_python(job, "script.py")
@@ -289,6 +295,7 @@ def test_a_script_that_runs_beside_its_guard_is_told(job: Any) -> None:
     assert "run whenever its module is loaded, and workers load it again" in done.stderr
 
 
+@pytest.mark.usefixtures("without_cloudpickle")
 def test_where_nothing_else_is_possible_workers_are_forked_with_a_warning(job: Any) -> None:
     write_script(job, guard="if True", workers=None, threads=CLIENT)
     done = run_python(job, "script.py")
@@ -309,6 +316,7 @@ def test_a_module_of_a_package_run_as_the_main_one(job: Any) -> None:
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
+@pytest.mark.usefixtures("without_cloudpickle")
 def test_a_script_from_standard_input(job: Any) -> None:
     text = SCRIPT.replace("GUARD", IS_MAIN)
     done = run_python(job, "-", text=text.replace("WORKERS", "'spawn'"))
@@ -319,6 +327,7 @@ def test_a_script_from_standard_input(job: Any) -> None:
     assert "its functions are in no file" in done.stderr
 
 
+@pytest.mark.usefixtures("without_cloudpickle")
 def test_a_lambda_is_found_by_the_name_of_its_pipeline(job: Any) -> None:
     job.write(
         """
@@ -331,6 +340,17 @@ def test_a_lambda_is_found_by_the_name_of_its_pipeline(job: Any) -> None:
     done = run_python(job, "script.py")
     assert done.returncode == 0, done.stderr
     assert len(job.rows()) == 4
+
+
+@pytest.mark.parametrize("words", [["script.py"], ["-"]])
+def test_functions_without_a_file_go_with_their_code(job: Any, words: list[str]) -> None:
+    """As those of a notebook's cells do."""
+    pytest.importorskip("cloudpickle")
+    write_script(job, guard="if True", workers=None, threads=CLIENT)
+    text = (job.path / "script.py").read_text()
+    done = run_python(job, *words, text=text if words == ["-"] else None)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert {row["main"] for row in job.rows()} == {"__main__"}
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,27 @@ import pytest
 
 from batten.executors.marks import read_in_flight
 
-DRIVER = """
-import os, signal, subprocess, sys
-from pathlib import Path
-from batten.executors.processes import ProcessExecutor
+HELD = """
+import os, subprocess
 
 def work(item, mark):
     mark.begin(item)
     child = subprocess.Popen(["sleep", "1000"])
-    os.write(told, b"%d %d %d\\n" % (os.getpid(), os.getppid(), child.pid))
+    os.write(1, b"%d %d %d\\n" % (os.getpid(), os.getppid(), child.pid))
     child.wait()
+"""
 
-told = os.dup(1)
-pool = ProcessExecutor(2, in_flight=Path(sys.argv[1]))
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from batten.executors.processes import ProcessExecutor
+from held import work
+
+pool = ProcessExecutor(2, in_flight=Path(sys.argv[1]), is_fresh=sys.argv[2] == "spawn")
 pool.start(work)
-if sys.argv[2:] == ["copy"]:
+if sys.argv[3:] == ["copy"]:
     if os.fork() == 0:
-        os.write(told, b"copy %d\\n" % os.getpid())
+        os.write(1, b"copy %d\\n" % os.getpid())
         signal.pause()
 for number in range(2):
     pool.submit(number, 100 + number)
@@ -60,9 +64,11 @@ print("from the driver")
 class Driver:
     """A driver with two workers, each with an item and a program in hand."""
 
-    def __init__(self, in_flight: Path, *options: str) -> None:
+    def __init__(self, in_flight: Path, way: str, *options: str) -> None:
+        (in_flight.parent / "held.py").write_text(HELD)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(in_flight), *options],
+            [sys.executable, "-c", DRIVER, str(in_flight), way, *options],
+            cwd=in_flight.parent,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
@@ -84,12 +90,12 @@ class Driver:
 StartDriver = Callable[..., Driver]
 
 
-@pytest.fixture
-def start_driver(in_flight: Path) -> Iterator[StartDriver]:
+@pytest.fixture(params=["fork", "spawn"])
+def start_driver(in_flight: Path, request: pytest.FixtureRequest) -> Iterator[StartDriver]:
     drivers: list[Driver] = []
 
     def start(*options: str) -> Driver:
-        drivers.append(Driver(in_flight, *options))
+        drivers.append(Driver(in_flight, request.param, *options))
         return drivers[-1]
 
     yield start

@@ -9,7 +9,7 @@ from typing import Any
 from batten.engine.bench import Bench, Job
 from batten.engine.context import Context
 from batten.engine.identity import fingerprint_pipeline
-from batten.engine.loading import CannotLoadError, Origin, find_origin, loading
+from batten.engine.loading import CannotLoadError, Origin, Pickled, find_origin, loading
 from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
 from batten.errors import RefusedError
@@ -38,6 +38,8 @@ class Recipe:
         """Raises `RefusedError` where it is another job than the driver's."""
         with loading():
             pipeline = self.origin.load().fill(self.parameters)
+        if isinstance(self.origin, Pickled) and self.origin.with_code:
+            return pipeline
         found, _ = fingerprint_pipeline(pipeline, self.parameters)
         if found.digest != self.fingerprint.digest:
             lines = difference(self.fingerprint, found)

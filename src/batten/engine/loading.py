@@ -90,10 +90,12 @@ class Named:
 
 @value_class
 class Pickled:
-    """A pipeline whose functions pickle: by the names that they have in their modules."""
+    """A pipeline whose functions pickle: by the names that they have in their modules, or
+    `with_code`, which then is that of the driver."""
 
     data: bytes
     main: Main | None
+    with_code: bool = False
 
     def load(self) -> Pipeline:
         if self.main is not None:
@@ -136,14 +138,18 @@ def find_origin(pipeline: Pipeline) -> Origin:
     # What a worker has no use for need not pickle.
     bare = replace(pipeline, output=None, sinks=(), finalizers=())
     try:
-        data = pickle.dumps(bare, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - the user's objects
-        named = _find_name(pipeline)
-        if named is not None:
-            return named
-        data = _pickle_by_value(bare, error)
-    is_of_main = MAIN.encode() in data
-    return Pickled(data=data, main=_find_main() if is_of_main else None)
+        try:
+            data = pickle.dumps(bare, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            if (named := _find_name(pipeline)) is not None:
+                return named
+            raise CannotLoadError(
+                f"the pipeline can't be had ({error})",
+                "Define its functions at the top level of a file.",
+            ) from error
+        return Pickled(data=data, main=_find_main() if MAIN.encode() in data else None)
+    except CannotLoadError as obstacle:
+        return _pickle_by_value(bare, obstacle)
 
 
 def _find_name(pipeline: Pipeline) -> Named | None:
@@ -161,18 +167,19 @@ def _find_name(pipeline: Pipeline) -> Named | None:
     return None
 
 
-def _pickle_by_value(pipeline: Pipeline, error: Exception) -> bytes:
-    """Functions with their code, where that can be had: a lambda, one made in another function."""
+def _pickle_by_value(pipeline: Pipeline, obstacle: CannotLoadError) -> Pickled:
+    """Functions of the main module or without a name go with their code, where that can be had."""
     try:
         import cloudpickle  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
+        advice = f"{obstacle.advice} Or install cloudpickle: pip install cloudpickle"
+        raise CannotLoadError(obstacle.why, advice) from obstacle
+    try:
+        return Pickled(data=cloudpickle.dumps(pipeline), main=None, with_code=True)
+    except Exception as error:
         raise CannotLoadError(
-            f"the pipeline can't be sent there ({error})",
-            "Define its functions at the top level of a file, or run the file with `batten run`; "
-            "or install cloudpickle: pip install cloudpickle",
+            f"the pipeline can't be pickled ({error})", obstacle.advice
         ) from error
-    data: bytes = cloudpickle.dumps(pipeline)
-    return data
 
 
 def _find_main() -> Main:
@@ -181,11 +188,11 @@ def _find_main() -> Main:
     if file is None or not os.path.isfile(file):
         raise CannotLoadError(
             "its functions are in no file",
-            "Write them into a file and import that, or run the file with `batten run`.",
+            "Write them into a file, and import that.",
         )
     if b"__name__" not in Path(file).read_bytes():
         raise CannotLoadError(
             f"{os.path.basename(file)} runs the pipeline whenever it is loaded",
-            f"Put the call of run() under {GUARD}",
+            f"Put the call of run() under {GUARD} there.",
         )
     return Main(file=os.path.abspath(file), package=getattr(main, "__package__", None) or None)
