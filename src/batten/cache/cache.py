@@ -28,6 +28,7 @@ from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage import folders
+from batten.storage.addresses import local_path
 from batten.storage.folders import Strange
 from batten.storage.held import Held
 
@@ -72,7 +73,9 @@ class Cache:
     ) -> None:
         _check_count("max_bytes", max_bytes, may_be_none=True)
         _check_count("disk_free_min", disk_free_min)
-        self._layout = CacheLayout(os.path.abspath(path if path is not None else default_folder()))
+        self._layout = CacheLayout(
+            os.path.abspath(local_path(path) if path is not None else default_folder())
+        )
         self._counter = Counter(self._layout)
         self._identifier = Identifier(by_content=by_content)
         self._boot = observe_boot()

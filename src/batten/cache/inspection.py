@@ -14,6 +14,7 @@ from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cache_names import CacheLayout
 from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
 from batten.storage.failures import writing_failure
 
 
@@ -136,7 +137,7 @@ def clean_cache(
 
 def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
     """Raises `RefusedError` where there is no cache."""
-    layout = CacheLayout(os.path.abspath(path))
+    layout = CacheLayout(os.path.abspath(local_path(path)))
     if not os.path.isdir(layout.home):
         raise RefusedError(
             f"There is no cache of this batten in {os.fspath(path)!r}.",

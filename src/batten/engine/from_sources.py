@@ -22,8 +22,10 @@ def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
 
 
 def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
-    """A list, any iterable, or a function that gives one. `key`: a field's name, or a function
-    of the item; without it the ordinal is the key."""
+    """A list, any iterable, or a function that gives one; with `key`, the rows of a data frame
+    (pandas, Polars, Arrow) as dicts. `key`: a field's name, or a function of the item; without it
+    the ordinal is the key. Raises `UsageError` for what is no list of items: a text, a mapping, a
+    set, a data frame without `key`."""
     from batten.sources.items import ItemSource
 
     return Pipeline(source=ItemSource(items, key=key))

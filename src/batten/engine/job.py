@@ -21,6 +21,7 @@ from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
 from batten.model.commands import command
 from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from batten.engine.pipeline import Pipeline
@@ -102,7 +103,7 @@ def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
 
 
 def _parse(spec: str) -> _Request:
-    written, name = spec, None
+    written, name = local_path(spec), None
     if not Path(spec).exists():
         before, colon, after = spec.rpartition(":")
         if colon and (after.isidentifier() or Path(before).exists()):

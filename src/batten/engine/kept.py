@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
+from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
@@ -26,7 +27,7 @@ def choose_cache(wanted: Any, folder: Path) -> Cache | None:
     if wanted is True:
         return Cache()
     if isinstance(wanted, str | os.PathLike):
-        return Cache(folder / wanted)
+        return Cache(folder / local_path(wanted))
     raise UsageError(
         f"cache is {wanted!r}.",
         safe="Nothing was read or written.",

@@ -24,6 +24,7 @@ from batten.errors import InconsistentError, InterruptedRunError, StorageError, 
 from batten.model.landed import OFFSET_MAX, LandedFile, encode_line
 from batten.model.names import Layout
 from batten.sources.landed import LandedSource, list_landed
+from batten.storage.addresses import local_path
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
 from batten.storage.upkeep import delete_orphans, take_lock
@@ -62,7 +63,7 @@ def land(
     However it ends, short of a kill, what was taken is written. Raises what the stream raises;
     `InterruptedRunError` after a signal; `BusyError` where another process lands there;
     `InconsistentError` where offsets do not grow."""
-    folder = current_folder() / into
+    folder = current_folder() / local_path(into)
     folder.parent.mkdir(parents=True, exist_ok=True)
     storage, layout = LocalStorage(folder.parent), Layout(folder.name)
     storage.ensure_folder(layout.control)

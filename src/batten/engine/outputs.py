@@ -12,6 +12,7 @@ from batten.engine.path_parameters import make_filler
 from batten.engine.place import current_folder
 from batten.errors import UsageError
 from batten.sinks.file import FileSink
+from batten.storage.addresses import local_path, refuse_address
 
 if TYPE_CHECKING:
     from batten.sinks.base import Sink
@@ -37,7 +38,7 @@ class Outputs:
     def write_parquet(self, path: str | os.PathLike[str]) -> Self:
         """Write a folder of Parquet parts, one a batch, in the order of the plan; or, where the
         path ends with .parquet, one file of all rows, as `write_csv` does."""
-        written = os.fspath(path)
+        written = local_path(path)
         if written.endswith(".parquet"):
             return self._write_file("parquet", written)
         if self.output is not None:
@@ -55,11 +56,11 @@ class Outputs:
 
         `path` may hold names of parameters, `out/refunds_{run_date}.csv`. The batches are kept
         in `<path>.batten/`. A file that batten did not write there is never replaced."""
-        return self._write_file("csv", os.fspath(path))
+        return self._write_file("csv", local_path(path))
 
     def write_jsonl(self, path: str | os.PathLike[str]) -> Self:
         """Write one file with a JSON object a row; all else as `write_csv`."""
-        return self._write_file("jsonl", os.fspath(path))
+        return self._write_file("jsonl", local_path(path))
 
     def write_sqlite(
         self,
@@ -82,7 +83,7 @@ class Outputs:
         from batten.sinks.sqlite import SqliteSink
 
         sink = SqliteSink(
-            path=self.folder / path,
+            path=self.folder / local_path(path),
             table=table,
             key=_columns(key),
             dataset=dataset,
@@ -131,7 +132,7 @@ class Outputs:
         `dataset` and `ledger` as for `write_sqlite`. Retried items can't be added to a batch."""
         from batten.sinks.delta import DeltaSink
 
-        sink = DeltaSink(path=self.folder / path, dataset=dataset)
+        sink = DeltaSink(path=self.folder / local_path(path), dataset=dataset)
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
 
     def write_iceberg(
@@ -186,6 +187,7 @@ class Outputs:
         return replace(self, sinks=(*self.sinks, sink))
 
     def _check_path(self, written: str) -> None:
+        refuse_address(written)
         if not written or not written.strip("/. "):
             raise UsageError(
                 f"{written!r} is not a path that batten can own.",

@@ -28,6 +28,7 @@ from batten.errors import UsageError
 from batten.model.value_class import value_class
 from batten.sinks.tree import TreeSink, check_commit
 from batten.sources.base import Source
+from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
@@ -220,7 +221,7 @@ class Pipeline(Outputs):
         check_commit(commit)
         said = self.settings.batch_size
         sink = TreeSink(
-            path=self.folder / root,
+            path=self.folder / local_path(root),
             commit=commit,
             dataset=dataset,
             is_many=any(step.kind in ("flat_map", "map_batches") for step in self.steps),
@@ -251,7 +252,9 @@ class Pipeline(Outputs):
                 next="Put it after .write_parquet().",
             )
         others = [self.output, *(each.output for each in self.finalizers)]
-        made = make_finalizer(function, self.folder / into, version=version, others=others)
+        made = make_finalizer(
+            function, self.folder / local_path(into), version=version, others=others
+        )
         return replace(self, finalizers=(*self.finalizers, made))
 
     def options(

@@ -22,6 +22,7 @@ from batten.engine.step import Step, make_step
 from batten.errors import UsageError
 from batten.model.value_class import value_class
 from batten.sources.tables import TableSource
+from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from batten.sinks.base import Sink
@@ -67,7 +68,7 @@ class TablePipeline(Pipeline):
 
     def write_parquet(self, path: str | os.PathLike[str]) -> Self:
         """Write one Parquet file; its path ends with .parquet."""
-        if not os.fspath(path).endswith(".parquet"):
+        if not local_path(path).endswith(".parquet"):
             raise _refuse(
                 f"{os.fspath(path)!r} would be a folder, and .apply() gives one file.",
                 'Name a file: .write_parquet("report.parquet").',
@@ -94,7 +95,7 @@ def from_tables(**paths: str | os.PathLike[str]) -> Tables:
     if not paths:
         raise _refuse("from_tables() names no table.", 'Name one: from_tables(refunds="in.csv").')
     folder = current_folder()
-    written = {name: os.fspath(path) for name, path in paths.items()}
+    written = {name: local_path(path) for name, path in paths.items()}
     return Tables(source=TableSource(written, folder=folder), folder=folder)
 
 

@@ -12,6 +12,7 @@ from batten.errors import BattenError, CorruptError, StorageError, UsageError
 from batten.model.audit import Audit, DoneKeys, MalformedLine, StagedKeys, compare_keys
 from batten.model.audit_advice import Advice, AuditedFiles, advise
 from batten.model.value_class import value_class
+from batten.storage.addresses import refuse_address
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,6 +37,8 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
     Raises `UsageError` for a file or column that is not there, `CorruptError` for rows that can't
     be read, `StorageError` where the machine fails. An inconsistency is a result.
     """
+    for path in (done, rows, staging or done):
+        refuse_address(path)
     row_files, unread = _list_row_files(rows)
     watched = (done, *row_files, *([staging] if staging else []))
     before = {name: _observe(name) for name in watched}

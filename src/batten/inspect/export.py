@@ -8,13 +8,14 @@ from batten.dataset.parts import Parts
 from batten.errors import UsageError
 from batten.model.names import CONTROL_SUFFIX
 from batten.sinks.formats import ENDINGS, FORMATS, Batches
+from batten.storage.addresses import local_path
 from batten.storage.atomic import publish_file
 from batten.storage.failures import publishing_failure
 
 
 def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = None) -> int:
     """Write the rows to a file that appears whole or not at all; gives their number."""
-    target = os.fspath(to)
+    target = local_path(to)
     make_encoder = FORMATS[choose_format(target, format)]
     _refuse_within(parts, target)
     encode = make_encoder(parts.read_schema())

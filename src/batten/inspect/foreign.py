@@ -25,6 +25,7 @@ from batten.model.run_keys import fill_in, list_runs_of
 from batten.model.sizes import show_age, show_bytes
 from batten.model.value_class import value_class
 from batten.model.words import State
+from batten.storage.addresses import local_path, refuse_address
 from batten.storage.writers import Writers, find_writers
 
 _PATHS_TOLD_MAX = 3
@@ -100,7 +101,8 @@ def diagnose_foreign(layout: ForeignLayout, values: dict[str, str]) -> Diagnosis
 
 
 def _look(layout: ForeignLayout, values: dict[str, str]) -> _Look:
-    path = fill_in(layout.final, values)
+    path = local_path(fill_in(layout.final, values))
+    refuse_address(layout.staging or path)
     final, evidence, size = _look_at_final(path, layout.fresh_for_seconds)
     escaped = {name: glob.escape(value) for name, value in values.items()}
     pattern = fill_in(layout.staging, escaped) if layout.staging else ""

@@ -9,6 +9,7 @@ from batten.errors import UsageError
 from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
 from batten.storage.local import LocalStorage
 
 
@@ -55,7 +56,7 @@ def has_tree(place: Place) -> bool:
 
 def locate_output(path: str | os.PathLike[str]) -> Place:
     """The output that `path` names; `path` may also be its control folder."""
-    given = os.fspath(path)
+    given = local_path(path)
     if not given or "\0" in given:
         raise UsageError(
             "The path holds a zero byte." if given else "The path is empty.",

@@ -11,6 +11,7 @@ from batten.errors import BattenError, FailedRunError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks, wanted_ordinals
 from batten.sources.digests import digest_items
+from batten.sources.frames import find_rows
 from batten.sources.keys import NoKey, check_key, make_field_key, make_key
 from batten.sources.paths import SAFE
 
@@ -38,6 +39,7 @@ class ItemSource:
     ) -> None:
         self.key = key
         self._key_of = _make_key_function(key)
+        items = _as_rows(items, has_key=key is not None)
         self._sequence = items if isinstance(items, Sequence) else None
         self._list = _make_lister(items)
         self._spent: Iterator[Any] | None = None
@@ -137,7 +139,7 @@ class ItemSource:
             ) from error
 
     def _begin(self) -> Iterator[Any]:
-        items = self._list()
+        items = _as_rows(self._list(), has_key=self.is_keyed)
         _require_items(items)
         iterator: Iterator[Any] = iter(items)
         if iterator is self._spent:
@@ -235,6 +237,14 @@ def _require_key(key_of: KeyFunction, number: int, item: Any) -> str:
             next="Correct the function, then run again.",
             trace=traceback.format_exc(),
         ) from error
+
+
+def _as_rows(items: Any, *, has_key: bool) -> Any:
+    """A data frame as its rows, anything else as it is. A list is surely none."""
+    if isinstance(items, list | tuple | range | str):
+        return items
+    rows = find_rows(items, has_key=has_key)
+    return items if rows is None else rows
 
 
 def _make_lister(items: object) -> Callable[[], Any]:

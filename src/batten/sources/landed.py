@@ -13,6 +13,7 @@ from batten.model.landed import LandedFile, decode_item, find_landed, read_offse
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.keys import SourceChanged
 from batten.sources.paths import SAFE, require_folder, translated_errors
+from batten.storage.addresses import local_path
 
 
 class LandedSource:
@@ -23,7 +24,7 @@ class LandedSource:
     is_counted = False
 
     def __init__(self, path: str | os.PathLike[str], *, folder: Path) -> None:
-        self._written = os.fspath(path)
+        self._written = local_path(path)
         self._path = Path(folder, self._written).absolute()
 
     @property

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from batten.errors import StorageError, UsageError
+from batten.storage.addresses import local_path
 
 SAFE = "Nothing was changed."
 CORRECT_PATH = "Correct the path. A relative one is relative to the folder of the job file."
@@ -20,7 +21,7 @@ def written_path(path: object) -> str:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise UsageError(f"Not a path: {path!r}.", safe=SAFE, next="Give a str or a Path.")
-    return text
+    return local_path(text)
 
 
 def show_path(path: str | Path) -> str:

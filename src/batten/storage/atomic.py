@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 
 from batten.errors import RefusedError
 from batten.storage import steps
+from batten.storage.addresses import local_path
 from batten.storage.failures import publishing_failure
 from batten.storage.held import Held, open_held
 from batten.storage.throwaway import held_throwaway
@@ -55,7 +56,7 @@ def publish_file(
     if mode not in ("wb", "w"):
         raise ValueError(f"the mode is {mode!r}; it can be 'wb' or 'w'")
     text = {"encoding": encoding, "newline": newline} if mode == "w" else {}
-    return _publish_file(os.path.realpath(path), mode, text)
+    return _publish_file(os.path.realpath(local_path(path)), mode, text)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Every file and folder in it is durable by then. Raises `RefusedError` where there is something
     at `path` already, unless it is an empty folder. After an exception nothing has changed."""
-    target = os.path.realpath(path)
+    target = os.path.realpath(local_path(path))
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise _refused(target)
     with _throwaway(target, "publish_directory.create", _make_folder) as (throwaway, _):

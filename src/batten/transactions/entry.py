@@ -20,6 +20,7 @@ from batten.model.rolling import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage import locks
+from batten.storage.addresses import local_path
 from batten.storage.tree import Tree, TreeLock, open_tree
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree
@@ -55,7 +56,7 @@ class TreePlace:
 
 def locate_tree(root: str | os.PathLike[str]) -> TreePlace:
     """The tree of that root. Raises `UsageError` for what can't be one. Reads only."""
-    given = os.fspath(root)
+    given = local_path(root)
     folder, name = os.path.split(os.path.realpath(given)) if "\0" not in given else ("", "")
     if not name:
         raise UsageError(

@@ -1,0 +1,137 @@
+"""Data frames as rows. Iterating over one gives the names of its columns, or its columns, which
+nobody means. With `key=` its rows are meant; without, nothing says so, and nothing tells them apart
+when it is made anew. The libraries are not imported: a frame is known by the names of its classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from batten.errors import UsageError
+from batten.sources.paths import SAFE
+
+ROWS_AT_A_TIME = 1024
+"""So many rows become Python objects at once."""
+
+Load = Callable[[int, int], Sequence[Any]]
+
+
+class FrameRows(Sequence[Any]):
+    """The rows of a frame by number, each a dict by the names of its columns."""
+
+    def __init__(self, count: int, load: Load) -> None:
+        self._count = count
+        self._load = load
+        self._block: tuple[int, Sequence[Any]] = (0, ())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        start, rows = self._block
+        if not start <= place < start + len(rows):
+            start = place // ROWS_AT_A_TIME * ROWS_AT_A_TIME
+            rows = self._load(start, min(start + ROWS_AT_A_TIME, self._count))
+            # Both at once, as threads may share it.
+            self._block = (start, rows)
+        return rows[place - start]
+
+
+def find_rows(items: Any, *, has_key: bool) -> FrameRows | None:
+    """The rows of a data frame; None for what is no data frame. Raises `UsageError` for one whose
+    rows can't be had, or that comes without `key=`."""
+    kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(items).__mro__}
+    make = next((make for kind, make in _LISTS.items() if kind in kinds), None)
+    if make is not None:
+        return make(items)
+    make = next((make for kind, make in _FRAMES.items() if kind in kinds), None)
+    if make is None and hasattr(items, "columns") and hasattr(items, "dtypes"):
+        make = _from_others
+    if make is None:
+        return None
+    rows = make(items)
+    if not has_key:
+        raise _refuse(
+            f"a {_name(items)} without key=",
+            'Name the column that tells its rows apart, key="id"; or give a list of the rows: '
+            "frame.to_dict('records') of pandas, to_dicts() of Polars, to_pylist() of Arrow.",
+        )
+    return rows
+
+
+def _from_pandas(frame: Any) -> FrameRows:
+    names = list(frame.columns)
+    repeated = [str(name) for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
+        raise _refuse(
+            f"a DataFrame with several columns named {', '.join(repeated)}",
+            "Give each column a name of its own.",
+        )
+    return FrameRows(len(frame), lambda start, stop: frame.iloc[start:stop].to_dict("records"))
+
+
+def _from_polars(frame: Any) -> FrameRows:
+    return FrameRows(len(frame), lambda start, stop: frame.slice(start, stop - start).to_dicts())
+
+
+def _from_arrow(table: Any) -> FrameRows:
+    names = list(table.column_names) if hasattr(table, "column_names") else []
+    if len(set(names)) < len(names):
+        raise _refuse(
+            f"an Arrow table with columns of one name: {', '.join(names)}",
+            "Give each column a name of its own.",
+        )
+    return FrameRows(len(table), lambda start, stop: table.slice(start, stop - start).to_pylist())
+
+
+def _from_others(frame: Any) -> FrameRows:
+    if hasattr(frame, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        return _from_arrow(pa.table(frame))
+    raise _refuse(
+        f"a {_name(frame)}, whose rows batten can't take",
+        "Give a pandas or Polars DataFrame or an Arrow table of it, or a list of dicts.",
+    )
+
+
+def _from_hugging_face(dataset: Any) -> FrameRows:
+    def load(start: int, stop: int) -> list[dict[str, Any]]:
+        columns = dataset[start:stop]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    return FrameRows(len(dataset), load)
+
+
+def _refuse_lazy(frame: Any) -> FrameRows:
+    raise _refuse(
+        "a LazyFrame of polars, which has no rows yet", "Collect it: from_items(frame.collect())."
+    )
+
+
+_FRAMES: dict[str, Callable[[Any], FrameRows]] = {
+    "pandas.DataFrame": _from_pandas,
+    "polars.DataFrame": _from_polars,
+    "polars.LazyFrame": _refuse_lazy,
+    "pyarrow.Table": _from_arrow,
+    "pyarrow.RecordBatch": _from_arrow,
+    "pyarrow.RecordBatchReader": lambda reader: _from_arrow(reader.read_all()),
+}
+
+_LISTS: dict[str, Callable[[Any], FrameRows]] = {
+    "pyarrow.Array": _from_arrow,
+    "pyarrow.ChunkedArray": _from_arrow,
+    "datasets.Dataset": _from_hugging_face,
+}
+"""What is a list of values, or of rows, when it is iterated over."""
+
+
+def _name(items: Any) -> str:
+    return f"{type(items).__name__} of {type(items).__module__.partition('.')[0]}"
+
+
+def _refuse(problem: str, advice: str) -> UsageError:
+    return UsageError(f"from_items was given {problem}.", safe=SAFE, next=advice)

@@ -1,0 +1,141 @@
+"""A place with a scheme is no local path: it is refused, and no folder of that name appears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batten
+from batten.cli.main import main
+from batten.errors import UsageError
+from batten.storage.addresses import local_path
+
+ADDRESSES = [
+    "s3://bucket/out",
+    "S3:/bucket/out",
+    "gs://bucket/out.csv",
+    "az://container/a",
+    "abfss://c@account.dfs.core.windows.net/a",
+    "http://host/rows.jsonl",
+    "https://host/rows.csv?x=1",
+    "hdfs://name/out",
+    "unheard-of+x://what",
+    "{scheme}://bucket/out",
+    " s3://bucket/out",
+]
+PATHS = [
+    "a:b/c",
+    "10:30/out",
+    "s3/out",
+    "c:/out",
+    "out:/x",
+    "s3:bucket",
+    "/a/s3:/b",
+    "x:",
+    "a/b://c",
+]
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_an_address_is_refused_as_text_and_as_a_path(path: str) -> None:
+    with pytest.raises(UsageError, match="is an address"):
+        local_path(path)
+    if "unheard" not in path and "{" not in path and " " not in path:
+        with pytest.raises(UsageError, match="is an address"):
+            local_path(Path(path))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_colon_makes_no_address(path: str) -> None:
+    assert local_path(path) == path
+    assert local_path(Path(path)) == str(Path(path))
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("file:///a/b", "/a/b"),
+        ("file:/a/b%20c", "/a/b c"),
+        ("FILE:///a", "/a"),
+    ],
+)
+def test_of_a_file_the_path_is_told(address: str, path: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        local_path(address)
+    assert refused.value.next == f"Write the path itself: {path!r}"
+
+
+def _rows(rows: Any) -> Any:
+    return rows
+
+
+CALLS: dict[str, Any] = {
+    "from_files": lambda at: batten.from_files(f"{at}/*.mp4"),
+    "from_jsonl": batten.from_jsonl,
+    "from_csv": batten.from_csv,
+    "from_parquet": batten.from_parquet,
+    "from_landed": batten.from_landed,
+    "from_tables": lambda at: batten.from_tables(rows=f"{at}/rows.csv"),
+    "write_parquet": lambda at: batten.from_range(1).write_parquet(at),
+    "write_parquet file": lambda at: batten.from_range(1).write_parquet(f"{at}.parquet"),
+    "write_csv": lambda at: batten.from_range(1).write_csv(at),
+    "write_jsonl": lambda at: batten.from_range(1).write_jsonl(at),
+    "write_sqlite": lambda at: batten.from_range(1).write_sqlite(at, "t", ledger="here"),
+    "write_delta": lambda at: batten.from_range(1).write_delta(at, ledger="here"),
+    "write_postgres ledger": lambda at: batten.from_range(1).write_postgres("x", "t", ledger=at),
+    "write_tree": lambda at: batten.from_range(1).write_tree(at, commit=lambda a, b, c: None),
+    "finalize": lambda at: batten.from_range(1).write_parquet("o").finalize(_rows, into=at),
+    "cache": batten.Cache,
+    "cache of a step": lambda at: batten.from_range(1).map(_rows, cache=at),
+    "land": lambda at: batten.land([1], into=at),
+    "transaction": lambda at: batten.transaction(at).__enter__(),
+    "read_lock": lambda at: batten.read_lock(at).__enter__(),
+    "publish_file": lambda at: batten.publish_file(at).__enter__(),
+    "publish_directory": lambda at: batten.publish_directory(at).__enter__(),
+    "open": batten.open,
+    "diagnose": batten.diagnose,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/out", Path("s3://bucket/out")], ids=["text", "path"]
+)
+def test_every_call_refuses_it(
+    call: str, address: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="is an address"):
+        CALLS[call](address)
+    assert not list(tmp_path.iterdir())
+
+
+COMMANDS = [
+    ["run", "s3://bucket/job.py"],
+    ["diagnose", "s3://bucket/out"],
+    ["diagnose", "--final", "s3://bucket/out.csv"],
+    ["recover", "s3://bucket/out"],
+    ["verify", "s3://bucket/out"],
+    ["clean", "s3://bucket/out"],
+    ["show", "s3://bucket/out"],
+    ["export", "out", "s3://bucket/rows.csv"],
+    ["cache", "show", "s3://bucket/cache"],
+    ["audit", "--done", "s3://bucket/done", "--rows", "rows.parquet", "--key", "k"],
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[:2]))
+def test_every_command_refuses_it(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    batten.from_range(2).map(lambda n: {"n": n}).write_parquet("out").run(executor="serial")
+    before = sorted(tmp_path.iterdir())
+    assert main(words) == 2
+    assert "is an address" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
