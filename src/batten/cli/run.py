@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -102,12 +103,20 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.engine.calling import describe_call
     from batten.engine.job import load_job
     from batten.engine.loading import JobFile
+    from batten.executors.output import output_may_be_lost
 
     parameters = _read_parameters(arguments.param)
     job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
     # What the user's own code prints must not mix with the one JSON object.
-    with contextlib.redirect_stdout(sys.stderr), _checks_told(arguments):
+    with (
+        output_may_be_lost(),
+        contextlib.redirect_stdout(sys.stderr),
+        _checks_told(arguments),
+    ):
         job = load_job(arguments.job, parameters)
+        if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
+            # As scripts have it for `| head`. But the job goes on, and its code tells how it ended.
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         # Modules and the job stay until the end, so no collection of garbage need look at them.
         gc.freeze()
         report = job.pipeline.run(

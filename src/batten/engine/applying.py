@@ -22,6 +22,7 @@ from batten.executors.processes import ProcessExecutor
 from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
+from batten.storage.blame import find_machine_failure
 
 POLL_SECONDS = 0.2
 _SAFE = "Nothing was published; what readers see is as before."
@@ -73,6 +74,8 @@ def _take(context: Context, event: Event, step: Step) -> MadeFile:
     if isinstance(event, Raised):
         if isinstance(event.error, BattenError):
             raise event.error
+        if (failure := find_machine_failure(event.error)) is not None:
+            raise failure from event.error
         raise FailedRunError(
             f"{name}() raised {type(event.error).__name__}: {event.error}",
             safe=_SAFE,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import random
 from collections.abc import AsyncIterable, Awaitable, Sequence
 from typing import Any
 
-from batten.engine.calls import as_final, list_rows, pause_seconds_max, prepare_function
+from batten.engine.calls import find_pause, list_rows, prepare_function
 from batten.engine.kept import find_kept
 from batten.engine.step import Step
 from batten.errors import BattenError
 from batten.executors.limits import Limits
 from batten.executors.marks import SlotMark
+from batten.executors.output import losses
 from batten.executors.throttle import Throttle
 
 
@@ -26,7 +26,7 @@ class AsyncCall:
         self.kind = step.kind
         self._function = prepare_function(step)
         self._kept = find_kept(step)
-        self._attempts = step.retries + 1
+        self._retry = step.retry
         self._timeout_seconds = step.timeout_seconds
         self._draining = draining
         self._throttle: Throttle | None = None
@@ -50,6 +50,7 @@ class AsyncCall:
     async def _run(self, value: Any, item: int, place: SlotMark) -> Any:
         attempt = 1
         while True:
+            lost = losses.count
             try:
                 if self._throttle is None:
                     return await self._once(value)
@@ -57,12 +58,14 @@ class AsyncCall:
                     return await self._try(value, item, place, self._throttle)
             except BattenError:
                 raise
-            except (Exception, SystemExit) as error:
-                if attempt >= self._attempts:
-                    raise as_final(error, attempt) from error
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by `find_pause`
+                if losses.look() != lost:
+                    # Who read the log went away meanwhile, which may be why it failed.
+                    continue
+                pause = find_pause(self._retry, error, attempt)
             if self._draining.is_set():
                 raise asyncio.CancelledError
-            await asyncio.sleep(random.uniform(0, pause_seconds_max(attempt)))
+            await asyncio.sleep(pause)
             attempt += 1
 
     async def _try(self, value: Any, item: int, place: SlotMark, throttle: Throttle) -> Any:

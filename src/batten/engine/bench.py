@@ -123,6 +123,9 @@ class Bench:
         chunks: tuple[StagedChunk, ...] = ()
         if sealed is None and done.stop > done.start:
             chunks = tuple(self.store_piece(batch, piece) for piece in _cut(done))
+        if done.error is not None:
+            # The run ends; the next one adopts what is staged.
+            raise done.error
         return Prepared(
             batch=task.batch,
             start=done.start,
@@ -368,4 +371,4 @@ def _before(done: Done, stop: int) -> Done:
         rows = sum(1 for item in items if item < stop)
         if rows:
             kept.append(table.slice(0, rows))
-    return Done(start=done.start, stop=stop, tables=kept)
+    return Done(start=done.start, stop=stop, tables=kept, error=done.error)

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from batten.engine.kept import find_kept
+from batten.engine.retry import Retry
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
+from batten.executors.output import losses
 from batten.model.value_class import value_class
-from batten.storage.failures import find_full_disk
+from batten.storage.blame import find_machine_failure
 
-PAUSE_SECONDS_FIRST = 0.1
-PAUSE_SECONDS_MAX = 10.0
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
 
@@ -119,20 +119,25 @@ def list_rows(result: Any) -> list[Any]:
     return list(result)
 
 
-def pause_seconds_max(attempt: int) -> float:
-    """The longest pause after a try that failed; it doubles from try to try."""
-    seconds: float = min(PAUSE_SECONDS_FIRST * 2 ** (attempt - 1), PAUSE_SECONDS_MAX)
-    return seconds
-
-
 def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedError:
-    """What to raise when the last try failed. A full disk is not the item's fault: it ends the run,
-    and nothing is quarantined."""
-    full = find_full_disk(error)
-    if full is not None:
-        return full
+    """What to raise when the last try failed. What is the machine's failure ends the run, and
+    nothing is quarantined."""
+    failure = find_machine_failure(error)
+    if failure is not None:
+        return failure
     text, trace = describe_error(error)
     return ItemFailedError(_as_text(text), trace, attempts)
+
+
+def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
+    """The seconds until the next try; raises what ends the item or the run where there is none."""
+    try:
+        pause = retry.find_pause(error, attempt)
+    except Exception as of_policy:
+        raise as_final(of_policy, attempt) from of_policy
+    if pause is None:
+        raise as_final(error, attempt) from error
+    return pause
 
 
 BeginTry = Callable[[float], None]
@@ -148,7 +153,7 @@ class Call:
         self.kind = step.kind
         self.begin_try: BeginTry | None = None
         self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
-        self._attempts = step.retries + 1
+        self._retry = step.retry
         self._function = prepare_function(step)
         self._kept = find_kept(step)
 
@@ -163,16 +168,22 @@ class Call:
         while True:
             if self.begin_try is not None:
                 self.begin_try(self._limit_seconds)
+            lost = losses.count
             try:
                 result = self._function(value)
                 return list_rows(result) if self.kind == "flat_map" else result
             except BattenError:
                 raise
             # Whatever it is: extensions in Rust panic with what is no `Exception`.
-            except BaseException as error:
-                if attempt >= self._attempts:
-                    raise as_final(error, attempt) from error
-            time.sleep(pause_seconds_max(attempt))
+            except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
+                if losses.look() != lost:
+                    # Who read the log went away meanwhile, which may be why it failed.
+                    continue
+                pause = find_pause(self._retry, error, attempt)
+            if self.begin_try is not None:
+                # A pause is no part of a try.
+                self.begin_try(math.inf)
+            time.sleep(pause)
             attempt += 1
 
 

@@ -35,6 +35,7 @@ from batten.errors import (
     RefusedError,
 )
 from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told
+from batten.executors.output import losses
 from batten.model.accounting import tally_outcomes
 from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
 from batten.model.records import NewerFormat, Unreadable
@@ -395,6 +396,7 @@ class Driver:
         if now - self._shown_at < POLL_SECONDS:
             return
         self._shown_at = now
+        losses.look()
         self._context.progress.show(
             Status(
                 source=self._plan.items + self._plan.duplicates,

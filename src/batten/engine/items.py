@@ -17,18 +17,21 @@ from batten.engine.calls import BeginTry, Call, Chain, Failure, ItemFailedError,
 from batten.engine.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.engine.schema import Unfit
 from batten.engine.step import Step
+from batten.errors import BattenError, StorageError
 from batten.executors.base import Mark
 from batten.sources.base import Unavailable
 
 
 @dataclass(kw_only=True)
 class Done:
-    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it."""
+    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it. With the
+    next one came an `error` that ends the run."""
 
     start: int
     stop: int
     tables: list[pa.Table] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    error: BattenError | None = None
 
 
 class ItemRunner:
@@ -59,7 +62,9 @@ class ItemRunner:
         `first_item` of the plan. Stops early when `seconds` are over; at least one item is
         always run. With `map_batches`, runs all; `is_apart` then calls it for each item
         alone."""
-        rows, owners, failures, stop = self._collect(items, keys, start, first_item, mark, seconds)
+        rows, owners, failures, stop, error = self._collect(
+            items, keys, start, first_item, mark, seconds
+        )
         made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
         if self._units is not None:
             if self._has_time_limit:
@@ -70,7 +75,7 @@ class ItemRunner:
         tables, unfitting = self._tabulate(made, keys, start, schema)
         failures += fail_unfitting(unfitting)
         failures.sort(key=lambda failure: failure.item)
-        return Done(start=start, stop=stop, tables=tables, failures=failures)
+        return Done(start=start, stop=stop, tables=tables, failures=failures, error=error)
 
     def _collect(
         self,
@@ -80,12 +85,12 @@ class ItemRunner:
         first_item: int,
         mark: Mark,
         seconds: float | None,
-    ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int]:
+    ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int, BattenError | None]:
         rows: list[dict[str, Any]] = []
         owners: list[int] = []
         failures: list[Failure] = []
         until = None if seconds is None or self._units is not None else perf_counter() + seconds
-        number = start - 1
+        number, ending = start - 1, None
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         iterator = iter(items)
         for number in range(start, start + len(keys)):
@@ -107,9 +112,17 @@ class ItemRunner:
             except Unfit as error:
                 failures.append(Failure(item=number, error=str(error), trace="", attempts=1))
                 _drop(rows, owners, number)
+            except BattenError as error:
+                if isinstance(error, StorageError):
+                    error.what += f" The item in hand: {keys[number - start]!r}."
+                if number == start or self._units is not None:
+                    raise
+                _drop(rows, owners, number)
+                number, ending = number - 1, error
+                break
             if until is not None and perf_counter() > until:
                 break
-        return rows, owners, failures, number + 1
+        return rows, owners, failures, number + 1, ending
 
     def _tabulate(
         self,

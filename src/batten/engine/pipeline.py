@@ -76,7 +76,8 @@ class Pipeline(Outputs):
     @property
     def tries_max(self) -> int:
         """How often an item is tried that takes too long each time."""
-        return 1 + max((step.retries for step in self.steps), default=0)
+        timed = [step for step in self.steps if step.timeout_seconds is not None]
+        return max((step.retry.tries_overdue for step in timed), default=1)
 
     @property
     def timeout_seconds_min(self) -> float | None:
@@ -94,6 +95,7 @@ class Pipeline(Outputs):
         function: Callable[..., Any],
         *,
         retries: int = 0,
+        retry_on: Any = None,
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
@@ -105,8 +107,11 @@ class Pipeline(Outputs):
 
         `function` may be a class: it is constructed once in each worker, then called. `retries`
         are further tries after a first that raised, with growing pauses; an item that failed them
-        all is quarantined. `timeout_seconds` is the longest a try may take; its worker is then
-        killed. `version` declares the function's identity where its code cannot be compared.
+        all is quarantined. A server's refusal (401, 404, 422 and the like) is not tried again. With
+        `retry_on` exactly these are: classes of exceptions, statuses of answers, functions that
+        take the exception; one, or several in a tuple. `timeout_seconds` is the longest a try may
+        take; its worker is then killed. `version` declares the function's identity where its code
+        cannot be compared.
 
         `function` may be `async def`: `concurrency` is how many calls are in flight at a time, by
         default 100, and `limits` says how fast it may call. It is never waited for the slowest of
@@ -119,6 +124,7 @@ class Pipeline(Outputs):
             "map",
             function,
             retries=retries,
+            retry_on=retry_on,
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
@@ -131,6 +137,7 @@ class Pipeline(Outputs):
         function: Callable[..., Iterable[Any]],
         *,
         retries: int = 0,
+        retry_on: Any = None,
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
@@ -142,6 +149,7 @@ class Pipeline(Outputs):
             "flat_map",
             function,
             retries=retries,
+            retry_on=retry_on,
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
@@ -154,6 +162,7 @@ class Pipeline(Outputs):
         function: Callable[..., Any],
         *,
         retries: int = 0,
+        retry_on: Any = None,
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
@@ -165,6 +174,7 @@ class Pipeline(Outputs):
             "filter",
             function,
             retries=retries,
+            retry_on=retry_on,
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
@@ -178,6 +188,7 @@ class Pipeline(Outputs):
         *,
         items: int | None = None,
         retries: int = 0,
+        retry_on: Any = None,
         timeout_seconds: float | None = None,
         version: str | None = None,
     ) -> Pipeline:
@@ -193,6 +204,7 @@ class Pipeline(Outputs):
             function,
             items=items,
             retries=retries,
+            retry_on=retry_on,
             timeout_seconds=timeout_seconds,
             version=version,
         )

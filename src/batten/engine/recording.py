@@ -11,6 +11,7 @@ from batten.engine.context import Context
 from batten.engine.dataset import observe_free
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
+from batten.executors.output import losses
 from batten.model.words import State
 from batten.sources.tables import TableSource
 from batten.storage.upkeep import delete_orphans
@@ -60,6 +61,7 @@ class Record:
             seconds=context.rounded_seconds(),
             worker_memory_bytes=_largest_worker(),
             error=str(failure).split("\n")[0] if failure is not None else None,
+            **({"output_lost": losses.reason} if losses.reason else {}),
         )
 
 

@@ -26,6 +26,7 @@ from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
+from batten.engine.open_files import open_files_raised
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import (
     refuse_file,
@@ -44,6 +45,7 @@ from batten.engine.run_options import RunOptions
 from batten.engine.same_rows import SourceDiffersError
 from batten.engine.step import check_steps
 from batten.errors import BattenError, InconsistentError, UsageError
+from batten.executors.output import output_may_be_lost
 from batten.model.accounting import Accounts, close_accounts
 from batten.model.commands import command
 from batten.model.counts import count_of
@@ -91,7 +93,8 @@ def run_on(
         progress=progress or Silent(),
     )
     try:
-        return _run(context)
+        with output_may_be_lost(), open_files_raised():
+            return _run(context)
     except BattenError as error:
         error.__dict__.setdefault("report", _report(context, "failed", None))
         raise

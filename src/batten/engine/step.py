@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from batten.engine.retry import Retry, RetryOn, read_retry_on
 from batten.errors import UsageError
 from batten.model.value_class import value_class
 
@@ -28,6 +29,7 @@ class Step:
     kind: StepKind
     function: Callable[..., Any]
     retries: int = 0
+    retry_on: tuple[RetryOn, ...] | None = None
     timeout_seconds: float | None = None
     concurrency: int | None = None
     limits: Limits | None = None
@@ -42,6 +44,11 @@ class Step:
         while isinstance(function, functools.partial):
             function = function.func
         return _awaits(function) or _awaits(getattr(function, "__call__", None))  # noqa: B004
+
+    @property
+    def retry(self) -> Retry:
+        """When a call that failed is made again."""
+        return Retry(tries=self.retries + 1, wanted=self.retry_on)
 
     @property
     def calls_max(self) -> int:
@@ -59,8 +66,9 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
             f".{kind}() takes a function, not {type(function).__name__}.",
             f"Give the function itself, without calling it: .{kind}(measure).",
         )
+    check_count("retries", options.get("retries", 0), at_least=0)
+    options["retry_on"] = read_retry_on(options.get("retry_on"), options.get("retries", 0))
     step = Step(kind=kind, function=function, **options)
-    check_count("retries", step.retries, at_least=0)
     if step.items is not None:
         check_count("items", step.items, at_least=1)
     if step.concurrency is not None:

@@ -7,13 +7,13 @@ that never go back, is passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from batten.errors import UsageError
+from batten.executors.answers import find_retry_after, find_status, is_of_connection
 from batten.model.value_class import value_class
 
 BURST_SECONDS = 1.0
@@ -24,9 +24,6 @@ INCREASES_TO_CEILING = 20
 """A host that is well again is back at full concurrency after so many rounds of calls."""
 
 TOO_MANY_REQUESTS = 429
-
-_CONNECTION_ERRORS = frozenset({"TransportError", "ClientConnectionError", "APIConnectionError"})
-"""What httpx, aiohttp and openai call theirs; not all of them derive from `ConnectionError`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,34 +167,11 @@ def _pace(per_minute: float | None) -> Pace | None:
 
 
 def find_overload(error: BaseException, wall_clock: datetime) -> Overload | None:
-    """What an exception of an HTTP client says of the host, or None where it is no overload.
-
-    Known by what it carries, `response.status_code` and `response.headers`, or `status` and
-    `headers`; or by its class, for connections that broke or took too long."""
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None) or getattr(error, "status", None)
-    if isinstance(status, int):
-        if status != TOO_MANY_REQUESTS and not 500 <= status <= 599:
-            return None
-        headers = getattr(response if response is not None else error, "headers", None)
-        return Overload(retry_after_seconds=_read_retry_after(headers, wall_clock))
-    if isinstance(error, ConnectionError | TimeoutError):
-        return Overload()
-    if any(kind.__name__ in _CONNECTION_ERRORS for kind in type(error).__mro__):
-        return Overload()
-    return None
-
-
-def _read_retry_after(headers: Any, wall_clock: datetime) -> float | None:
-    """The seconds that the header asks for, whether it has a number or a date."""
-    if not isinstance(headers, Mapping) and not hasattr(headers, "get"):
+    """What an exception of a client says of the host, or None where it is no overload: known by the
+    status of the answer, or as a connection that broke or took too long."""
+    status = find_status(error)
+    if status is None:
+        return Overload() if is_of_connection(error) else None
+    if status != TOO_MANY_REQUESTS and status < 500:
         return None
-    text = str(headers.get("retry-after") or headers.get("Retry-After") or "").strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(text) - wall_clock).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return seconds if 0 <= seconds < math.inf else None
+    return Overload(retry_after_seconds=find_retry_after(error, wall_clock))

@@ -13,6 +13,7 @@ from typing import NoReturn
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.frames import read_header, read_payload, write_frame
 from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS
+from batten.executors.output import hold_output, losses
 from batten.executors.randomness import seed_afresh
 from batten.executors.replies import encode_error, encode_value
 from batten.executors.stopping import STOPPING, outlive_signals
@@ -41,6 +42,7 @@ def run_worker(work: Work, mark: Mark, record: memoryview, tasks: int, results: 
 def _serve(work: Work, mark: Mark, record: memoryview, tasks: int, results: int) -> NoReturn:
     while True:
         header = read_header(tasks)
+        losses.look()
         started = monotonic_ns()
         record[TASK] = header.task_id
         kind, payload = _answer(work, mark, read_payload(tasks, header.length))
@@ -59,6 +61,7 @@ def _answer(work: Work, mark: Mark, payload: bytes) -> tuple[int, bytes]:
 
 def _prepare(tasks: int, results: int) -> None:
     outlive_signals()
+    hold_output()
     _take_memory_blame()
     seed_afresh()
 

@@ -15,7 +15,7 @@ from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import Ground, RejectedError, Staged
-from batten.storage.failures import find_full_disk
+from batten.storage.blame import find_machine_failure
 from batten.transactions.entry import (
     clear_leftovers,
     has_token,
@@ -111,8 +111,8 @@ class TreeDestination:
             except (StorageError, BusyError):
                 raise
             except Exception as error:
-                if (full := find_full_disk(error)) is not None:
-                    raise full from error
+                if (failure := find_machine_failure(error)) is not None:
+                    raise failure from error
                 is_outdated = isinstance(error, OutdatedError)
                 raise RejectedError({0: error}, is_outdated=is_outdated) from error
         return Published.COMMITTED

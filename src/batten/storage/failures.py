@@ -45,11 +45,9 @@ _KNOWN = {
     errno.ESTALE: ("the network filesystem lost track of it", "Mount it again, then run again."),
 }
 
-_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _IS_WRONG_KIND = frozenset(
     {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ESPIPE, errno.ENXIO, errno.EOVERFLOW}
 )
-_SQLITE_FULL = 13
 
 _SAFE_READING = "Nothing was changed."
 _SAFE_WRITING = (
@@ -83,20 +81,6 @@ def is_of_wrong_kind(error: StorageError) -> bool:
 def too_large(name: str | None = None) -> OSError:
     """For a file that has more bytes than what should be there can have."""
     return OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), name)
-
-
-def find_full_disk(error: BaseException) -> StorageError | None:
-    """What to raise where the user's code failed by a full disk, as told by the operating system
-    or by SQLite: that is no fault of the item that it worked on."""
-    by_system = isinstance(error, OSError) and error.errno in _IS_FULL
-    if not by_system and getattr(error, "sqlite_errorcode", None) != _SQLITE_FULL:
-        return None
-    return StorageError(
-        f"The disk is full: {error}.",
-        safe="Everything that was finished is kept.",
-        next="Free some space and run the same command again.",
-        errno=error.errno if isinstance(error, OSError) else errno.ENOSPC,
-    )
 
 
 def _describe(error: OSError, action: str, path: str, safe: str) -> StorageError:

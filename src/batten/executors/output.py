@@ -1,0 +1,139 @@
+"""Standard output and error that may be lost. Who loses the reader of the log (`| head`, a terminal
+that closed, a full disk behind a redirect) loses the log, and no item: `print` never fails.
+
+Once a reader is gone, the descriptor leads to `/dev/null`. So whoever else writes there (another
+stream, a logging handler, a program that is started later) can do so without an error, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_NAMES = ("stdout", "stderr")
+_DESCRIPTORS = (1, 2)
+
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""These may be over at the next line; the descriptor stays what it is."""
+
+
+class Losses:
+    """What was lost in this process: `count` descriptors, and why the first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reason = ""
+
+    def look(self) -> int:
+        """The count, after a look at who reads what is printed. A system call; never raises."""
+        poll = select.poll()
+        for descriptor in _DESCRIPTORS:
+            poll.register(descriptor, 0)
+        with suppress(OSError):
+            for descriptor, _ in poll.poll(0):
+                self.take(descriptor, OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        return self.count
+
+    def take(self, descriptor: int, error: OSError) -> None:
+        """A write failed so."""
+        self.reason = self.reason or (error.strerror or str(error))
+        if error.errno in _PASSING:
+            return
+        self.count += 1
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != descriptor:
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+losses = Losses()
+"""This process's own; a worker that is forked has its own copy."""
+
+
+@contextmanager
+def output_may_be_lost() -> Iterator[None]:
+    """For as long as it is entered, writing to standard output and error never fails. Streams that
+    are not the system's own (a notebook's, a test's) are left alone. May be nested."""
+    before = {name: getattr(sys, name) for name in _NAMES}
+    losses.reason = ""
+    hold_output()
+    try:
+        yield
+    finally:
+        for name, stream in before.items():
+            with suppress(OSError, ValueError, AttributeError):
+                getattr(sys, name).flush()
+            setattr(sys, name, stream)
+
+
+def hold_output() -> None:
+    """From now on, as `output_may_be_lost` says. May be repeated."""
+    losses.look()
+    made: dict[int, io.TextIOWrapper] = {}
+    for name in _NAMES:
+        stream = getattr(sys, name)
+        if id(stream) not in made and (descriptor := _find_descriptor(stream)) is not None:
+            made[id(stream)] = _wrap(stream, descriptor)
+        if id(stream) in made:
+            setattr(sys, name, made[id(stream)])
+
+
+def _find_descriptor(stream: Any) -> int | None:
+    """That of a plain stream of the system; None where it is something else, or wrapped already."""
+    if type(stream) is not io.TextIOWrapper or stream.closed:
+        return None
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    return raw.fileno() if type(raw) is io.FileIO else None
+
+
+def _wrap(stream: io.TextIOWrapper, descriptor: int) -> io.TextIOWrapper:
+    try:
+        stream.flush()
+    except OSError as error:
+        losses.take(descriptor, error)
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lossy(descriptor, stream.name)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _Lossy(io.RawIOBase):
+    """Writes to a descriptor, which is not its own; what can't be written is gone."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor = descriptor
+        self.name = name
+        self.mode = "wb"
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        size = memoryview(data).nbytes
+        while True:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                # Somebody else made it so; `print` knows no such thing.
+                select.select((), (self._descriptor,), ())
+            except OSError as error:
+                losses.take(self._descriptor, error)
+                return size
