@@ -58,6 +58,7 @@ def test_the_json_holds_everything(hand_made: HandMade, clips: list[str]) -> Non
         "torn_lines": 1,
         "malformed_lines": 1,
         "malformed": [{"line": 220, "why": "two records run together, the first cut short"}],
+        "broken_lines": [],
     }
 
 

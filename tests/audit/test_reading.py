@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batten.errors import CorruptError, StorageError, UsageError
+from batten.inspect import audit as module
 from batten.inspect.audit import audit_files
+from batten.model.audit import StagedKeys
 
 if TYPE_CHECKING:
     from conftest import HandMade
@@ -251,19 +251,21 @@ def test_a_read_that_the_machine_fails(hand_made: HandMade) -> None:
     assert raised.value.errno == errno.EIO
 
 
-def test_a_job_that_writes_during_the_audit_is_told(hand_made: HandMade) -> None:
+def test_a_job_that_writes_during_the_audit_is_told(
+    hand_made: HandMade, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hand_made.write_done(["a"])
     hand_made.write_rows(["a"])
-    os.mkfifo(hand_made.staging)
+    hand_made.write_staging([])
+    load = module._load_staging
 
-    def go_on() -> None:
-        """Opening the pipe returns when the audit, which has read the done file, opens it too."""
-        with hand_made.staging.open("w"), hand_made.done.open("a") as done:
+    def go_on(name: str, column: str) -> StagedKeys:
+        """By now the audit has read the done file."""
+        with hand_made.done.open("a") as done:
             done.write("b\n")
+        return load(name, column)
 
-    job = threading.Thread(target=go_on, daemon=True)
-    job.start()
+    monkeypatch.setattr(module, "_load_staging", go_on)
     report = hand_made.audit()
-    job.join()
     assert str(hand_made.done) in report.files.changed
     assert any("a job is still writing" in hint for hint in report.advice.hints)

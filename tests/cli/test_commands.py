@@ -132,6 +132,7 @@ def test_help_imports_no_command() -> None:
         "batten.cli",
         "batten.cli.main",
         "batten.cli.output",
+        "batten.printable",
     }
     assert all(name in ended.stdout for name in COMMANDS)
 

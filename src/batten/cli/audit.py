@@ -8,7 +8,7 @@ import os
 from batten.errors import RefusedError
 
 NAME = "audit"
-HELP = "check a done file against Parquet rows, key by key; changes nothing"
+HELP = "check a done file against the rows, key by key; changes nothing"
 EXIT_CONSISTENT = 0
 EXIT_INCONSISTENT = 4
 
@@ -16,7 +16,7 @@ EXIT_INCONSISTENT = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--done", required=True, metavar="FILE", help="finished keys, one a line")
     parser.add_argument(
-        "--rows", required=True, metavar="PATH", help="a Parquet file, or a folder of them"
+        "--rows", required=True, metavar="PATH", help="a file of Parquet, JSONL or CSV, or a folder"
     )
     parser.add_argument("--key", required=True, metavar="COLUMN", help="the rows' column of keys")
     parser.add_argument(

@@ -36,6 +36,9 @@ def build_object(report: AuditReport) -> dict[str, Any]:
         "torn_lines": audit.staged.torn_lines if audit.staged else 0,
         "malformed_lines": len(malformed),
         "malformed": [{"line": line.number, "why": line.why} for line in malformed],
+        "broken_lines": [
+            {"file": line.file, "line": line.number, "why": line.why} for line in audit.broken
+        ],
         "reason": report.advice.reason,
         "hints": report.advice.hints,
         "next": " ".join(report.advice.next),
@@ -78,6 +81,8 @@ def list_lines(report: AuditReport, keys_file: str | None = None) -> Iterator[st
     yield from _list_keys("duplicate", audit.duplicates, "keys of more than one row")
     if audit.null_keys:
         yield f"no key   {audit.null_keys:>10,}  rows whose key is null"
+    if audit.broken:
+        yield f"broken   {len(audit.broken):>10,}  lines of the rows that hold no row"
     if report.advice.hints:
         yield ""
     for hint in report.advice.hints:

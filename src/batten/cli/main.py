@@ -24,7 +24,7 @@ COMMANDS = {
     "clean": "remove what dead runs left, and nothing else",
     "show": "accounts, quarantined items with their errors, runs",
     "export": "write all rows to one file: JSON Lines, CSV or Parquet",
-    "audit": "check a done file against Parquet rows, key by key; changes nothing",
+    "audit": "check a done file against the rows, key by key; changes nothing",
     "cache": "look at a cache, clear it up, read it through",
 }
 """Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""

@@ -1,14 +1,25 @@
-"""Reads the files of a hand-made job (a list of keys that are done, Parquet rows, JSONL staging)
-for a comparison by key. Only ever reads."""
+"""Reads the files of a hand-made job (a list of keys that are done, rows, JSONL staging) for a
+comparison by key. Rows lie in Parquet, JSON Lines or CSV. Only ever reads."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from batten.errors import BattenError, CorruptError, StorageError, UsageError
+from batten.errors import CorruptError, UsageError
+from batten.inspect.audit_files import UNCHANGED, observe, read_lines, translate
+from batten.inspect.audit_lines import (
+    explain_malformed,
+    find_key,
+    find_kind,
+    find_record,
+    is_rows,
+    no_column,
+    read_csv_keys,
+    read_jsonl_keys,
+)
 from batten.model.audit import Audit, DoneKeys, MalformedLine, StagedKeys, compare_keys
 from batten.model.audit_advice import Advice, AuditedFiles, advise
 from batten.model.value_class import value_class
@@ -18,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-_UNCHANGED = "Nothing was changed."
 _BATCH_ROWS = 65_536
 
 
@@ -32,7 +42,7 @@ class AuditReport:
 
 
 def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> AuditReport:
-    """Compare the keys in the file `done` with column `key` of the Parquet file or folder `rows`.
+    """Compare the keys in the file `done` with column `key` of the file or folder `rows`.
 
     Raises `UsageError` for a file or column that is not there, `CorruptError` for rows that can't
     be read, `StorageError` where the machine fails. An inconsistency is a result.
@@ -41,20 +51,22 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
         refuse_address(path)
     row_files, unread = _list_row_files(rows)
     watched = (done, *row_files, *([staging] if staging else []))
-    before = {name: _observe(name) for name in watched}
+    before = {name: observe(name) for name in watched}
     done_keys = _load_done(done)
     staged = _load_staging(staging, key) if staging else None
+    faults: list[MalformedLine] = []
     try:
-        audit = compare_keys(done_keys, _read_row_keys(row_files, key), staged)
+        audit = compare_keys(done_keys, _read_row_keys(row_files, key, faults), staged)
     except CorruptError as error:
         if staged:
             error.safe = _describe_recoverable(done_keys, staged, done, staging)
         raise
+    audit = replace(audit, broken=tuple(faults))
     files = AuditedFiles(
         done=done,
         rows=rows,
         staging=staging,
-        changed=tuple(name for name in watched if _observe(name) != before[name]),
+        changed=tuple(name for name in watched if observe(name) != before[name]),
         unread=unread,
     )
     return AuditReport(audit=audit, advice=advise(audit, files), files=files)
@@ -65,45 +77,15 @@ def _describe_recoverable(
 ) -> str:
     keys = set(done_keys.keys)
     return (
-        f"{_UNCHANGED} {staging} holds whole rows for {len(keys & set(staged.keys)):,} "
+        f"{UNCHANGED} {staging} holds whole rows for {len(keys & set(staged.keys)):,} "
         f"of the {len(keys):,} keys in {done}: keep it."
     )
-
-
-def _observe(name: str) -> tuple[int, int]:
-    try:
-        status = Path(name).stat()
-    except OSError as error:
-        raise _translate(error, name) from error
-    return status.st_size, status.st_mtime_ns
-
-
-def _translate(error: OSError, name: str) -> BattenError:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return UsageError(f"There is no file {name}.", safe=_UNCHANGED, next="Check the path.")
-    if isinstance(error, IsADirectoryError):
-        return UsageError(f"{name} is a folder.", safe=_UNCHANGED, next="Name a file in it.")
-    return StorageError(
-        f"{name} could not be read: {error.strerror or error}.",
-        safe=_UNCHANGED,
-        next="Mend the access to it and audit again.",
-        errno=error.errno,
-    )
-
-
-def _read_lines(name: str) -> Iterator[bytes]:
-    """The lines with their ends; none is longer than the file."""
-    try:
-        with open(name, "rb") as file:
-            yield from file
-    except OSError as error:
-        raise _translate(error, name) from error
 
 
 def _load_done(name: str) -> DoneKeys:
     keys: list[str] = []
     line = b"\n"
-    for line in _read_lines(name):
+    for line in read_lines(name):
         if line.strip():
             keys.append(_decode(line.removesuffix(b"\n").removesuffix(b"\r")))
     return DoneKeys(keys=keys, torn_key=keys[-1] if line.strip() and line[-1:] != b"\n" else None)
@@ -118,57 +100,37 @@ def _load_staging(name: str, column: str) -> StagedKeys:
     keys: list[str] = []
     malformed: list[MalformedLine] = []
     torn_lines = 0
-    for number, line in enumerate(_read_lines(name), start=1):
+    for number, line in enumerate(read_lines(name), start=1):
         if not line.strip():
             continue
-        record = _find_record(line)
+        record = find_record(line)
         if record is None and not line.endswith(b"\n"):
             torn_lines += 1
         elif record is None:
-            malformed.append(MalformedLine(number=number, why=_explain_malformed(line)))
-        elif (key := _find_key(record, column)) is None:
-            malformed.append(MalformedLine(number=number, why=f"no key in the field '{column}'"))
+            malformed.append(MalformedLine(file=name, number=number, why=explain_malformed(line)))
+        elif (key := find_key(record, column)) is None:
+            why = f"no key in the field '{column}'"
+            malformed.append(MalformedLine(file=name, number=number, why=why))
         else:
             keys.append(key)
     return StagedKeys(keys=keys, torn_lines=torn_lines, malformed=tuple(malformed))
 
 
-def _find_record(text: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(text.decode())
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _find_key(record: dict[str, Any], column: str) -> str | None:
-    key = record.get(column)
-    if isinstance(key, str):
-        return key
-    return str(key) if isinstance(key, int) and not isinstance(key, bool) else None
-
-
-def _explain_malformed(line: bytes) -> str:
-    start = line.find(b"{", 1)
-    while start > 0:
-        if _find_record(line[start:]) is not None:
-            return "two records run together, the first cut short"
-        start = line.find(b"{", start + 1)
-    return "not a JSON object"
-
-
 def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The Parquet files, and the other files of the folder, which are not read."""
+    """The files of rows, and the other files of the folder, which are not read. Where there is
+    Parquet, other forms are likely staging."""
     root = Path(rows)
     if not root.is_dir():
         return (rows,), ()
     names = sorted(path for path in root.rglob("*") if path.is_file())
-    taken = [path for path in names if path.suffix == ".parquet" and not _is_hidden(path, root)]
+    taken = [path for path in names if is_rows(path) and not _is_hidden(path, root)]
+    parquet = [path for path in taken if path.suffix == ".parquet"]
+    taken = parquet or taken
     if not taken:
         raise UsageError(
-            f"There is no Parquet file in the folder {rows}.",
-            safe=_UNCHANGED,
-            next="Check the path; files are found by the ending .parquet.",
+            f"There is no Parquet file in the folder {rows}, and none of JSON Lines or CSV.",
+            safe=UNCHANGED,
+            next="Check the path; files are found by the endings .parquet, .jsonl and .csv.",
         )
     unread = tuple(str(path) for path in names if path not in set(taken))
     return tuple(str(path) for path in taken), unread
@@ -178,27 +140,40 @@ def _is_hidden(path: Path, root: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
 
 
-def _read_row_keys(names: Iterable[str], column: str) -> Iterator[str | None]:
+def _read_row_keys(
+    names: Iterable[str], column: str, faults: list[MalformedLine]
+) -> Iterator[str | None]:
+    """The keys of all rows; lines that hold none are added to `faults`."""
+    for name in names:
+        kind = find_kind(name)
+        if kind == "parquet":
+            yield from _read_parquet_keys(name, column)
+        elif kind == "jsonl":
+            yield from read_jsonl_keys(name, column, faults)
+        else:
+            yield from read_csv_keys(name, column, faults)
+
+
+def _read_parquet_keys(name: str, column: str) -> Iterator[str | None]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
-    for name in names:
-        try:
-            with ParquetFile(name, page_checksum_verification=True) as file:
-                _check_column(file, name, column)
-                for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
-                    yield from _list_texts(batch.column(column))
-        except (OSError, pyarrow.ArrowException) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise _translate(error, name) from error
-            raise CorruptError(
-                f"{name} cannot be read: {' '.join(str(error).split())}",
-                safe=_UNCHANGED,
-                next=(
-                    "Do not run the job: keep all files, and restore this one from a copy, "
-                    "or set it aside and make its rows again."
-                ),
-            ) from error
+    try:
+        with ParquetFile(name, page_checksum_verification=True) as file:
+            _check_column(file, name, column)
+            for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
+                yield from _list_texts(batch.column(column))
+    except (OSError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise translate(error, name) from error
+        raise CorruptError(
+            f"{name} cannot be read: {' '.join(str(error).split())}",
+            safe=UNCHANGED,
+            next=(
+                "Do not run the job: keep all files, and restore this one from a copy, "
+                "or set it aside and make its rows again."
+            ),
+        ) from error
 
 
 def _check_column(file: ParquetFile, name: str, column: str) -> None:
@@ -207,12 +182,7 @@ def _check_column(file: ParquetFile, name: str, column: str) -> None:
     schema = file.schema_arrow
     indices = schema.get_all_field_indices(column)
     if len(indices) != 1:
-        found = f"{len(indices)} columns" if indices else "no column"
-        raise UsageError(
-            f"{name} has {found} '{column}'.",
-            safe=_UNCHANGED,
-            next=f"Name one of its columns with --key: {', '.join(schema.names)}.",
-        )
+        raise no_column(name, schema.names, column)
     kind = schema.field(indices[0]).type
     if types.is_dictionary(kind):
         kind = kind.value_type
@@ -230,7 +200,7 @@ def _check_column(file: ParquetFile, name: str, column: str) -> None:
     if not any(is_kind(kind) for is_kind in texts):
         raise UsageError(
             f"Column '{column}' of {name} holds {kind}; keys are text, bytes or integers.",
-            safe=_UNCHANGED,
+            safe=UNCHANGED,
             next="Name the column of keys with --key.",
         )
 

@@ -23,8 +23,9 @@ class DoneKeys:
 
 @value_class
 class MalformedLine:
-    """A line of the staging file that holds no row with a key; `number` counts from 1."""
+    """A line of a file that holds no row with a key; `number` counts from 1."""
 
+    file: str
     number: int
     why: str
 
@@ -56,7 +57,7 @@ class Audit:
     names a key once: `missing` and `done_duplicates` in the order of the done file, `extra` and
     `duplicates` in that of the rows. `recoverable` are the missing keys that are whole in
     the staging file, `staged_only` those that are nowhere else. `examples` are the first key of
-    the done file and of the rows.
+    the done file and of the rows. `broken` are lines of the rows that hold none.
     """
 
     done: int
@@ -74,11 +75,14 @@ class Audit:
     recoverable: tuple[str, ...]
     staged_only: tuple[str, ...]
     examples: tuple[str, str] | None
+    broken: tuple[MalformedLine, ...] = ()
 
     @property
     def is_consistent(self) -> bool:
-        """Every key that is done has exactly one row, and every row is of a key that is done."""
-        return not (self.missing or self.extra or self.duplicates or self.null_keys)
+        """Every key that is done has exactly one row, every row is of a key that is done, and
+        nothing else lies among the rows."""
+        faults = (self.missing, self.extra, self.duplicates, self.null_keys, self.broken)
+        return not any(faults)
 
     @property
     def unrecoverable(self) -> tuple[str, ...]:

@@ -40,6 +40,9 @@ def advise(audit: Audit, files: AuditedFiles) -> Advice:
     )
 
 
+_BROKEN_TOLD = 3
+
+
 def show_key(key: str, *, characters_max: int = 60) -> str:
     """The key on one line of a screen: what can't be printed is escaped, what is long is cut."""
     shown = escape(key)
@@ -62,7 +65,16 @@ def _explain(audit: Audit, files: AuditedFiles) -> str:
         faults.append(f"{count_of(repeated, 'key')} {_have(repeated)} more than one row")
     if audit.null_keys:
         faults.append(f"{count_of(audit.null_keys, 'row')} {_have(audit.null_keys)} no key")
+    if audit.broken and not faults:
+        held = count_of(len(audit.broken), "line")
+        return f"Every key has exactly one row, but {held} of {files.rows} {_hold(audit)} no row."
+    if audit.broken:
+        faults.append(f"{count_of(len(audit.broken), 'line')} of the rows {_hold(audit)} no row")
     return f"Do not trust {files.done}: {_join(faults)}."
+
+
+def _hold(audit: Audit) -> str:
+    return "holds" if len(audit.broken) == 1 else "hold"
 
 
 def _have(number: int) -> str:
@@ -103,6 +115,8 @@ def _hint_at_cause(audit: Audit, files: AuditedFiles) -> Iterator[str]:
 
 
 def _hint_at_files(audit: Audit, files: AuditedFiles) -> Iterator[str]:
+    for line in audit.broken[:_BROKEN_TOLD]:
+        yield f"Line {line.number:,} of {line.file} holds no row: {line.why}."
     if audit.torn_key is not None:
         yield (
             f"The last line of {files.done} has no newline: "
@@ -169,6 +183,11 @@ def _list_steps(audit: Audit, files: AuditedFiles) -> Iterator[str]:
         yield (
             f"Remove the {count_of(lost, noun)} from {files.done} "
             "and run the job again to make what is lost."
+        )
+    if audit.broken:
+        yield (
+            f"Remove the {count_of(len(audit.broken), 'line')} without a row from the rows: "
+            "readers stop there, or pass over what follows."
         )
     if audit.extra:
         yield (

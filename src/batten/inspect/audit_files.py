@@ -1,0 +1,57 @@
+"""The files of a hand-made job, opened for an audit: regular ones only, and only ever read."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from batten.errors import BattenError, StorageError, UsageError
+
+UNCHANGED = "Nothing was changed."
+_BEGINNING_BYTES = 4096
+
+
+def observe(name: str) -> tuple[int, int]:
+    """Size and time. Raises `UsageError` for what is no regular file: a pipe would be waited for,
+    and a device never ends."""
+    try:
+        status = Path(name).stat()
+    except OSError as error:
+        raise translate(error, name) from error
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise UsageError(f"{name} is {what}.", safe=UNCHANGED, next="Name a file.")
+    return status.st_size, status.st_mtime_ns
+
+
+def translate(error: OSError, name: str) -> BattenError:
+    """What the machine says of a file, as an error of batten."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return UsageError(f"There is no file {name}.", safe=UNCHANGED, next="Check the path.")
+    if isinstance(error, IsADirectoryError):
+        return UsageError(f"{name} is a folder.", safe=UNCHANGED, next="Name a file in it.")
+    return StorageError(
+        f"{name} could not be read: {error.strerror or error}.",
+        safe=UNCHANGED,
+        next="Mend the access to it and audit again.",
+        errno=error.errno,
+    )
+
+
+def read_lines(name: str) -> Iterator[bytes]:
+    """The lines with their ends; none is longer than the file."""
+    try:
+        with open(name, "rb") as file:
+            yield from file
+    except OSError as error:
+        raise translate(error, name) from error
+
+
+def read_beginning(name: str) -> bytes:
+    """The first few thousand bytes."""
+    try:
+        with open(name, "rb") as file:
+            return file.read(_BEGINNING_BYTES)
+    except OSError as error:
+        raise translate(error, name) from error
