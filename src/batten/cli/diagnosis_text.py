@@ -55,8 +55,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _name_action(diagnosis: Diagnosis) -> str:
     if diagnosis.action is Action.STOP and find_blocking(diagnosis.findings):
         return "stop: do what next says; recover can't mend it"
-    if diagnosis.action is Action.LOOK and diagnosis.state is State.INTERRUPTED:
-        return "look first: it is not where its job writes"
+    if diagnosis.action is Action.LOOK and diagnosis.state is not State.UNKNOWN:
+        return "look first, as next says; run nothing yet"
     takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.tables
     return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
 

@@ -45,7 +45,7 @@ def find_again(place: Place, observation: Observation, *more: str) -> Again:
     """How to run the job that wrote here; `more` are options for `batten run`."""
     if observation.config is None:
         return Again(words=UNKNOWN_JOB)
-    return choose_again(observation.config.call, _find_place(place), *more)
+    return choose_again(observation.config.call, find_path(place), *more)
 
 
 def choose_again(call: JobCall, place: str, *more: str) -> Again:
@@ -79,7 +79,8 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
     return Again(line=line, warning=_tell_owner(call))
 
 
-def _find_place(place: Place) -> str:
+def find_path(place: Place) -> str:
+    """Where the output is, absolute and without links."""
     name = os.path.basename(place.path.rstrip("/"))
     return f"{os.path.realpath(place.storage.place)}/{name}"
 

@@ -141,6 +141,7 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     """What is there now. `is_brief`: no input is read, for one of many outputs."""
     # These need what is defined here.
     from batten.inspect.landings import describe_landing, list_landed_files
+    from batten.inspect.nearby import explain_path
 
     if has_tree(place):
         from batten.inspect.trees import diagnose_tree, find_tree
@@ -163,7 +164,9 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         found = replace(found, hints=(*found.hints, *told))
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
-    return _doubt(place, found) if found.state in _SOUND and has_tree(place) else found
+    if found.state in _SOUND and has_tree(place):
+        return _doubt(place, found)
+    return explain_path(place, found, is_brief=is_brief)
 
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:

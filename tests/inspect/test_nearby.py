@@ -1,0 +1,109 @@
+"""A path that names no output: what it is, and the command that was likely meant."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+import batten
+from batten.cli.main import main
+from batten.inspect.diagnose import Diagnosis, diagnose
+
+JOB = """
+import datetime
+import batten
+
+def pipeline(run_date: datetime.date, region: str = "eu"):
+    return batten.from_range(3).map(lambda n: {"n": n}).write_csv("refunds_{run_date}_{region}.csv")
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with outputs of two days of a job, and of another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daily.py").write_text(JOB)
+    for day in ("2026-04-23", "2026-04-24"):
+        assert main(["run", "daily.py", "--quiet", "--jobs", "1", f"--param=run_date={day}"]) == 0
+    batten.from_range(3).write_parquet("features").run(jobs=1, executor="serial")
+    return tmp_path
+
+
+def words(found: Diagnosis) -> list[str]:
+    return shlex.split(found.next)
+
+
+def test_a_slip_of_the_finger(made: Path) -> None:
+    for slip in ("featurs", "features2", "./feature"):
+        found = diagnose(slip)
+        assert (found.state, found.exit_code) == ("NEW", 10)
+        assert found.next.startswith("look at the name; near it is: batten diagnose ")
+        assert found.next.endswith("features")
+        assert any("features" in hint for hint in found.hints)
+    assert diagnose("nothing-like-it").next.startswith("batten run JOB.py")
+
+
+def test_a_day_that_is_missing(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = diagnose("refunds_2026-04-25_eu.csv")
+    assert found.state == "NEW"
+    assert found.next == "batten run daily.py --param run_date=2026-04-25 --jobs 1"
+    assert any("refunds_2026-04-24_eu.csv was made by" in hint for hint in found.hints)
+    assert main(words(found)[1:]) == 0
+    assert diagnose("refunds_2026-04-25_eu.csv").state == "COMPLETE"
+    assert diagnose("refunds_2026-04-24_us.csv").next.endswith("--jobs 1")
+    assert "--param region=us" in diagnose("refunds_2026-04-24_us.csv").next
+
+
+def test_missing_days_of_a_survey(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from batten.inspect.survey import survey
+
+    pattern = "refunds_{run_date}_eu.csv"
+    found = survey([pattern], ["run_date=2026-04-22..2026-04-25"])
+    nexts = [each.next for each in found.diagnoses if each.state == "NEW"]
+    assert nexts == [
+        f"batten run daily.py --param run_date=2026-04-{day} --jobs 1" for day in (22, 25)
+    ]
+
+
+def test_another_name_is_no_missing_day(made: Path) -> None:
+    assert "look at the name" in diagnose("refund_2026-04-24_eu.csv").next
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        "features/part-000000.parquet",
+        "features/part-999999.parquet",
+        "features.batten/dataset.json",
+        "features.batten/commits",
+        "features/made/up/name",
+    ],
+)
+def test_what_lies_within_an_output(made: Path, within: str) -> None:
+    found = diagnose(within)
+    assert found.next == "batten diagnose features"
+    assert "it lies within the output features" in found.reason
+    assert found.exit_code == (5 if os.path.exists(within) else 10)
+
+
+def test_what_is_something_else(made: Path) -> None:
+    cache = batten.Cache("kept")
+    with cache.get_or_create(1, lambda folder: None):
+        pass
+    assert diagnose("kept").next == "batten cache show kept"
+    found = diagnose("daily.py")
+    assert found.exit_code == 5
+    assert found.next.endswith("batten run daily.py --dry-run")
+    assert "it is a program" in found.reason
+    (made / "outer").mkdir()
+    (made / "features").rename(made / "outer" / "features")
+    (made / "features.batten").rename(made / "outer" / "features.batten")
+    assert words(diagnose("outer")) == ["batten", "diagnose", "outer/*"]
+
+
+def test_what_only_a_person_knows(made: Path) -> None:
+    (made / "notes.txt").write_text("notes")
+    assert diagnose("notes.txt").next == "look at notes.txt by hand"
