@@ -371,3 +371,48 @@ def test_the_option_of_the_pipeline(job: Any, written: str, told: str) -> None:
     """).run()
     assert done.code == (2 if told else 0), done.err
     assert told in done.err
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_workers_are_replaced_after_so_many_items(job: Any, way: str) -> None:
+    done = job.write("""
+        import os
+
+        class Model:
+            def __init__(self):
+                self.calls = 0
+
+            def __call__(self, number):
+                self.calls += 1
+                return {"pid": os.getpid(), "calls": self.calls}
+
+        pipeline = (
+            batten.from_range(20).map(Model).options(worker_items_max=3).write_parquet("out/")
+        )
+    """).run("--jobs", "2", "--workers", way)
+    assert done.code == 0, done.err
+    rows = job.rows()
+    assert len({row["pid"] for row in rows}) >= 7
+    assert max(row["calls"] for row in rows) == 3
+
+
+def test_a_unit_is_not_cut_for_a_new_worker(job: Any) -> None:
+    done = job.write("""
+        import os
+        import pyarrow as pa
+
+        def together(table):
+            return table.append_column("pid", pa.array([os.getpid()] * len(table)))
+
+        pipeline = (
+            batten.from_range(20)
+            .map(lambda n: {"n": n})
+            .map_batches(together, items=5)
+            .options(worker_items_max=3)
+            .write_parquet("out/")
+        )
+    """).run("--jobs", "2")
+    assert done.code == 0, done.err
+    pids = [row["pid"] for row in job.rows()]
+    assert [len(set(pids[n : n + 5])) for n in range(0, 20, 5)] == [1] * 4
+    assert len(set(pids)) == 4

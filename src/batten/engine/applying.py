@@ -19,6 +19,7 @@ from batten.engine.tables import TablePipeline
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
 from batten.executors.processes import ProcessExecutor
+from batten.executors.randomness import Seeding
 from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
@@ -37,6 +38,8 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
 
     def work(_: Any, mark: Mark) -> MadeFile:
         mark.begin(0)
+        if pipeline.settings.seed is not None:
+            Seeding(pipeline.settings.seed).begin_try()
         made = _as_table(step, tables.load())
         return destination.make(
             replace(staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))

@@ -75,6 +75,8 @@ class Job:
     work: str
     has_time_limit: bool
     keeps_failures: bool
+    seed: int | None = None
+    worker_items_max: int | None = None
 
 
 class MisfitsError(Exception):
@@ -142,15 +144,20 @@ class Bench:
         own = self._own
         if not hasattr(own, "runner"):
             own.reader = self._job.source.open()
-            own.runner = ItemRunner(self._job.steps, self._job.key_column, self._job.has_time_limit)
-        wanted = self._job.plan.wanted(batch, task.start, task.stop)
+            own.items = 0
+            job = self._job
+            own.runner = ItemRunner(job.steps, job.key_column, job.has_time_limit, job.seed)
+        runner: ItemRunner = own.runner
+        stop, most = task.stop, self._job.worker_items_max
+        if most is not None and not runner.takes_units:
+            stop = min(stop, task.start + most - own.items)
+        wanted = self._job.plan.wanted(batch, task.start, stop)
         keys: Sequence[Any]
         if wanted.keys is not None:
             keys = wanted.keys
         else:
             keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
-        runner: ItemRunner = own.runner
-        return runner.run(
+        done = runner.run(
             own.reader.read(wanted),
             keys,
             task.start,
@@ -160,6 +167,10 @@ class Bench:
             CHUNK_SECONDS,
             task.is_apart,
         )
+        own.items += done.stop - done.start
+        if most is not None and own.items >= most:
+            mark.retire()
+        return done
 
     def _seal(self, task: Seal) -> Sealed | Unsealable:
         job = self._job

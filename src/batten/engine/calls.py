@@ -14,6 +14,7 @@ from batten.engine.retry import Retry
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.output import losses
+from batten.executors.randomness import Seeding
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
 
@@ -152,6 +153,7 @@ class Call:
         self.step = step
         self.kind = step.kind
         self.begin_try: BeginTry | None = None
+        self.seeding: Seeding | None = None
         self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
         self._retry = step.retry
         self._function = prepare_function(step)
@@ -159,6 +161,8 @@ class Call:
 
     def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed."""
+        if self.seeding is not None:
+            self.seeding.begin_call()
         if self._kept is None:
             return self._run(value)
         return self._kept.get_or_compute(value, lambda: self._run(value))
@@ -169,6 +173,8 @@ class Call:
             if self.begin_try is not None:
                 self.begin_try(self._limit_seconds)
             lost = losses.count
+            if self.seeding is not None:
+                self.seeding.begin_try()
             try:
                 result = self._function(value)
                 return list_rows(result) if self.kind == "flat_map" else result
@@ -198,6 +204,10 @@ class Chain:
     def watch_tries(self, begin_try: BeginTry) -> None:
         for call in self._calls:
             call.begin_try = begin_try
+
+    def seed_by(self, seeding: Seeding) -> None:
+        for call in self._calls:
+            call.seeding = seeding
 
     def run(self, item: Any) -> list[Any]:
         """What the steps make of the item: any number of values."""

@@ -131,6 +131,8 @@ class Driver:
             work=self._dataset.work.digest,
             has_time_limit=pipeline.timeout_seconds_min is not None,
             keeps_failures=keeps_failures,
+            seed=pipeline.settings.seed,
+            worker_items_max=pipeline.settings.worker_items_max,
         )
         self._bench = Bench(job)
         try:

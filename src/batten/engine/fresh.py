@@ -87,6 +87,8 @@ class _Place:
     work: str
     has_time_limit: bool
     keeps_failures: bool
+    seed: int | None
+    worker_items_max: int | None
 
 
 class FreshWork:
@@ -104,6 +106,8 @@ class FreshWork:
             work=job.work,
             has_time_limit=job.has_time_limit,
             keeps_failures=job.keeps_failures,
+            seed=job.seed,
+            worker_items_max=job.worker_items_max,
         )
         self._work: Work | None = None
 
@@ -132,5 +136,7 @@ class FreshWork:
             work=place.work,
             has_time_limit=place.has_time_limit,
             keeps_failures=place.keeps_failures,
+            seed=place.seed,
+            worker_items_max=place.worker_items_max,
         )
         return Bench(job).work

@@ -37,6 +37,8 @@ def fingerprint_pipeline(
     settings = pipeline.settings
     if settings.batch_size is not None:
         parts["batch size"] = str(settings.batch_size)
+    if settings.seed is not None:
+        parts["seed"] = str(settings.seed)
     parts["key column"] = settings.key_column
     work = combine(parts, places)
     if settings.schema is not None:

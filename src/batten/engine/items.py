@@ -19,6 +19,7 @@ from batten.engine.schema import Unfit
 from batten.engine.step import Step
 from batten.errors import BattenError, StorageError
 from batten.executors.base import Mark
+from batten.executors.randomness import Seeding
 from batten.sources.base import Unavailable
 
 
@@ -38,7 +39,17 @@ class ItemRunner:
     """Runs the steps in one worker. Made on the first task, so that classes are constructed
     there."""
 
-    def __init__(self, steps: Sequence[Step], key_column: str, has_time_limit: bool) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        key_column: str,
+        has_time_limit: bool,
+        seed: int | None = None,
+    ) -> None:
+        self._seeding = Seeding(seed) if seed is not None else None
+        if self._seeding is not None:
+            # For classes, which are constructed here.
+            self._seeding.begin_try()
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
         self._chain = Chain(steps if place is None else steps[:place])
         self._has_time_limit = has_time_limit
@@ -46,6 +57,15 @@ class ItemRunner:
         self._units = None
         if place is not None:
             self._units = UnitCalls(steps[place:], key_column)
+        if self._seeding is not None:
+            self._chain.seed_by(self._seeding)
+            if self._units is not None:
+                self._units.seed_by(self._seeding)
+
+    @property
+    def takes_units(self) -> bool:
+        """Whether some items must go through the steps together."""
+        return self._units is not None
 
     def run(
         self,
@@ -92,7 +112,7 @@ class ItemRunner:
         until = None if seconds is None or self._units is not None else perf_counter() + seconds
         number, ending = start - 1, None
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
-        iterator = iter(items)
+        iterator, seeding = iter(items), self._seeding
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
             # Before it is read: to read it may be what ends the worker.
@@ -100,6 +120,8 @@ class ItemRunner:
             item = next(iterator)
             if is_timed:
                 chain.watch_tries(partial(begin, in_hand))
+            if seeding is not None:
+                seeding.begin_item(keys[number - start])
             try:
                 if type(item) is Unavailable:
                     raise ItemFailedError(*describe_error(item.error), 1)
@@ -197,6 +219,10 @@ def _fit_tables(
     return ([pa.concat_tables(fitted).combine_chunks()] if fitted else []), unfitting
 
 
+Group = tuple[int, list[dict[str, Any]]]
+"""An item's number in its batch, and its rows."""
+
+
 class UnitCalls:
     """`map_batches` and what follows it, over the rows of a unit of items."""
 
@@ -206,6 +232,14 @@ class UnitCalls:
         self._chain = Chain(steps[1:place]) if place > 1 else None
         self._next = UnitCalls(steps[place:], key_column) if place < len(steps) else None
         self._key_column = key_column
+        self._seeding: Seeding | None = None
+
+    def seed_by(self, seeding: Seeding) -> None:
+        self._seeding = self._call.seeding = seeding
+        if self._chain is not None:
+            self._chain.seed_by(seeding)
+        if self._next is not None:
+            self._next.seed_by(seeding)
 
     def watch_tries(self, begin_try: BeginTry) -> None:
         self._call.begin_try = begin_try
@@ -227,6 +261,7 @@ class UnitCalls:
         groups = _by_item(rows, owners)
         made: list[pa.Table] = []
         if not is_apart and groups:
+            self._begin_unit(groups, keys, start)
             try:
                 return self._call_with(groups, keys, start)
             except (ItemFailedError, Unfit) as error:
@@ -234,15 +269,19 @@ class UnitCalls:
                     failures.append(_as_failure(error, groups[0][0]))
                     return []
         for group in groups:
+            self._begin_unit([group], keys, start)
             try:
                 made += self._call_with([group], keys, start)
             except (ItemFailedError, Unfit) as error:
                 failures.append(_as_failure(error, group[0]))
         return made
 
-    def _call_with(
-        self, groups: list[tuple[int, list[dict[str, Any]]]], keys: Sequence[Any], start: int
-    ) -> list[pa.Table]:
+    def _begin_unit(self, groups: Sequence[Group], keys: Sequence[Any], start: int) -> None:
+        """A unit has the numbers of its first item and of how many it holds."""
+        if self._seeding is not None:
+            self._seeding.begin_item(f"{len(groups)} from {keys[groups[0][0] - start]}")
+
+    def _call_with(self, groups: list[Group], keys: Sequence[Any], start: int) -> list[pa.Table]:
         rows = [row for _, own in groups for row in own]
         owners = [item for item, own in groups for _ in own]
         tables, unfitting = build_tables(
@@ -301,10 +340,8 @@ class UnitCalls:
         return tables
 
 
-def _by_item(
-    rows: list[dict[str, Any]], owners: list[int]
-) -> list[tuple[int, list[dict[str, Any]]]]:
-    groups: list[tuple[int, list[dict[str, Any]]]] = []
+def _by_item(rows: list[dict[str, Any]], owners: list[int]) -> list[Group]:
+    groups: list[Group] = []
     for row, owner in zip(rows, owners, strict=True):
         if groups and groups[-1][0] == owner:
             groups[-1][1].append(row)

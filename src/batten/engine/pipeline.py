@@ -50,6 +50,8 @@ class Options:
     schema: Any = None
     key_column: str = "key"
     workers: WorkersName | None = None
+    worker_items_max: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +280,8 @@ class Pipeline(Outputs):
         schema: Any = None,
         key_column: str | None = None,
         workers: WorkersName | None = None,
+        worker_items_max: int | None = None,
+        seed: int | None = None,
     ) -> Pipeline:
         """Settings of the whole pipeline; what is left out stays as it was.
 
@@ -290,12 +294,25 @@ class Pipeline(Outputs):
 
         `workers`: how worker processes begin. "fork" copies this process with all that it has
         loaded; "spawn" loads the job anew in a fresh interpreter. Left out, it is "fork", but
-        "spawn" where this process has threads that do not survive a fork.
+        "spawn" where this process has threads that do not survive a fork. `worker_items_max`: a
+        worker that has done so many items ends, and a new one takes its place, for functions that
+        leak; with `map_batches` when it has ended its unit.
+
+        `seed`: a whole number; the random numbers of an item then are the same in every run, in
+        whatever worker, and in each try: those of `random`, of NumPy and torch where they are
+        imported, and of generators that modules of the job hold by a name. Without it no two
+        workers draw the same.
         """
         settings = self.settings
         if workers is not None:
             check_choice("workers", workers, ("fork", "spawn"))
             settings = replace(settings, workers=workers)
+        if worker_items_max is not None:
+            check_count("worker_items_max", worker_items_max, at_least=1)
+            settings = replace(settings, worker_items_max=worker_items_max)
+        if seed is not None:
+            check_count("seed", seed, at_least=0)
+            settings = replace(settings, seed=seed)
         if batch_size is not None:
             check_count("batch_size", batch_size, at_least=1)
             settings = replace(settings, batch_size=batch_size)

@@ -44,6 +44,7 @@ from batten.engine.report import Report
 from batten.engine.run_options import RunOptions
 from batten.engine.same_rows import SourceDiffersError
 from batten.engine.step import check_steps
+from batten.engine.worker_checks import check_workers
 from batten.errors import BattenError, InconsistentError, UsageError
 from batten.executors.output import output_may_be_lost
 from batten.model.accounting import Accounts, close_accounts
@@ -126,13 +127,7 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             next="Leave batch_size= out.",
         )
     check_steps(pipeline.steps)
-    is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
-    if is_timed and options.executor != "processes":
-        raise UsageError(
-            f"timeout_seconds= can't be kept with executor={options.executor!r}.",
-            safe="Nothing was read or written.",
-            next="Use processes, the default, or leave the time limit out.",
-        )
+    check_workers(pipeline, options)
     if pipeline.settings.schema is not None:
         from batten.engine.schema import read_schema_option
 

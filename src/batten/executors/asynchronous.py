@@ -168,6 +168,9 @@ class AsyncMark:
             self._own.end()
             self._own = None
 
+    def retire(self) -> None:
+        """There is nobody to follow."""
+
     async def take_place(self) -> SlotMark:
         """A place for an item, as soon as one is free; those who wait get theirs in order."""
         await self._run.places.acquire()

@@ -25,6 +25,10 @@ class Mark(Protocol):
 
     def end(self) -> None: ...
 
+    def retire(self) -> None:
+        """This worker has done enough: it ends with the task in hand, and another follows it."""
+        ...
+
 
 Work = Callable[[Any, Any], Any]
 """Takes a task, and the `Mark` of the executor that runs it."""

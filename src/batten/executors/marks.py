@@ -42,10 +42,11 @@ _RECORD_BYTES = RECORD_WORDS * _WORD_BYTES
 class SlotMark:
     """The mark of a worker whose items have no time limit."""
 
-    __slots__ = ("_record",)
+    __slots__ = ("_record", "is_retired")
 
     def __init__(self, record: memoryview) -> None:
         self._record = record
+        self.is_retired = False
 
     @property
     def is_idle(self) -> bool:
@@ -57,6 +58,9 @@ class SlotMark:
 
     def end(self) -> None:
         self._record[ITEM] = IDLE
+
+    def retire(self) -> None:
+        self.is_retired = True
 
 
 class TimedMark(SlotMark):

@@ -7,6 +7,7 @@ NumPy and of torch that all share, and those that the job's own modules hold by 
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from secrets import randbits
 from types import ModuleType
 from typing import Any
 
-from batten.fingerprint.ownership import is_own_namespace
+from batten.fingerprint.ownership import is_own_namespace, namespace_of_module
 
 SEED_BITS = 128
 _TORCH_BITS = 63
@@ -27,30 +28,65 @@ Reseed = Callable[[int], object]
 
 def seed_afresh() -> None:
     """Give each generator numbers that no other process has."""
-    for reseed in find_generators():
+    for _, reseed in find_generators():
         reseed(randbits(SEED_BITS))
 
 
-def find_generators() -> list[Reseed]:
-    """The generators of what is imported now; nothing is imported for it."""
+class Seeding:
+    """Gives the generators of this process the numbers that `seed` has for an item, a call of a
+    function for it, and for each try of that call the same."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._item = ""
+        self._calls = 0
+        self._modules = 0
+        self._generators: list[tuple[int, Reseed]] = []
+
+    def begin_item(self, name: object) -> None:
+        self._item = str(name)
+        self._calls = 0
+
+    def begin_call(self) -> None:
+        self._calls += 1
+
+    def begin_try(self) -> None:
+        if self._modules != len(sys.modules):
+            # Something was imported: perhaps a generator.
+            self._modules = len(sys.modules)
+            self._generators = [(_digest(name), reseed) for name, reseed in find_generators()]
+        number = _digest(f"{self._seed} {self._calls} {self._item}")
+        for offset, reseed in self._generators:
+            reseed(number ^ offset)
+
+
+def _digest(text: str) -> int:
+    data = text.encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=SEED_BITS // 8).digest(), "big")
+
+
+def find_generators() -> list[tuple[str, Reseed]]:
+    """The generators of what is imported now, by name; nothing is imported for it."""
     numpy_random: Any = sys.modules.get("numpy.random")
     torch: Any = sys.modules.get("torch")
-    found: list[Reseed] = [random.seed]
+    found: list[tuple[str, Reseed]] = [("random", random.seed)]
     if hasattr(numpy_random, "get_state"):
-        found.append(partial(_reseed_legacy, numpy_random.get_state.__self__))
+        state = numpy_random.get_state.__self__
+        found.append(("numpy", partial(_reseed_legacy, state)))
     if hasattr(torch, "manual_seed"):
-        found.append(partial(_reseed_torch, torch))
+        found.append(("torch", partial(_reseed_torch, torch)))
     seen: set[int] = set()
     for module in list(sys.modules.values()):
         # Without asking the module, which some load themselves upon.
         is_module = issubclass(type(module), ModuleType)
         names = object.__getattribute__(module, "__dict__") if is_module else {}
         if is_own_namespace(names):
-            for value in list(names.values()):
+            label = namespace_of_module(module).label
+            for name, value in list(names.items()):
                 reseed = _find_reseed(value, numpy_random, torch)
                 if reseed is not None and id(value) not in seen:
                     seen.add(id(value))
-                    found.append(reseed)
+                    found.append((f"{label}.{name}", reseed))
     return found
 
 

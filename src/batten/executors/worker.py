@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.frames import read_header, read_payload, write_frame
-from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS
+from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS, SlotMark
 from batten.executors.output import hold_output, losses
 from batten.executors.randomness import seed_afresh
 from batten.executors.replies import encode_error, encode_value
@@ -22,12 +22,15 @@ _MEMORY_BLAME = 500
 """Added, of 1000, to what the kernel reckons when memory is out: a worker goes, not the driver."""
 
 
-def run_worker(work: Work, mark: Mark, record: memoryview, tasks: int, results: int) -> NoReturn:
+def run_worker(
+    work: Work, mark: SlotMark, record: memoryview, tasks: int, results: int
+) -> NoReturn:
     """Never returns, whatever `work` does: the stack above belongs to the driver."""
     status = 1
     try:
         _prepare(tasks, results)
         _serve(work, mark, record, tasks, results)
+        status = 0
     except (EOFError, BrokenPipeError):
         status = 0
     except SystemExit as request:
@@ -39,8 +42,8 @@ def run_worker(work: Work, mark: Mark, record: memoryview, tasks: int, results: 
         os._exit(status)
 
 
-def _serve(work: Work, mark: Mark, record: memoryview, tasks: int, results: int) -> NoReturn:
-    while True:
+def _serve(work: Work, mark: SlotMark, record: memoryview, tasks: int, results: int) -> None:
+    while not mark.is_retired:
         header = read_header(tasks)
         losses.look()
         started = monotonic_ns()
