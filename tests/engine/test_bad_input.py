@@ -278,8 +278,8 @@ def test_a_column_that_must_not_be_null_is_not(job: Folder) -> None:
 @pytest.mark.parametrize(
     ("schema", "what"),
     [
-        ({"a": "integer"}, "schema= gives the column 'a' the type 'integer', which is none."),
-        ({"a": complex}, "the type <class 'complex'>, which is none."),
+        ({"a": "integer"}, "schema= gives the column 'a' the type 'integer', which is none: "),
+        ({"a": complex}, "the type <class 'complex'>, which is none: "),
         ("a int64", "schema= is a str."),
         (pa.schema([("a", pa.int64()), ("a", pa.int64())]), "schema= has the column 'a' twice."),
     ],

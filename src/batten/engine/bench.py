@@ -29,6 +29,7 @@ from batten.engine.pieces import (
     load_piece,
 )
 from batten.engine.plan import Plan, PlanBatch
+from batten.engine.python_types import find_declared
 from batten.engine.rows import ITEM
 from batten.engine.seal import PinRefusedError, SealedBytes, seal_pieces
 from batten.engine.step import Step
@@ -212,7 +213,15 @@ class Bench:
         Raises `MisfitsError` for items that do not fit, where failures are not kept."""
         job = self._job
         try:
-            made = seal_pieces(batch, pieces, schema, job.plan, job.key_column, job.fingerprint)
+            made = seal_pieces(
+                batch,
+                pieces,
+                schema,
+                job.plan,
+                job.key_column,
+                job.fingerprint,
+                find_declared(job.steps) if schema is None else {},
+            )
         except PinRefusedError:
             for piece in pieces:
                 self.store_piece(batch, piece)

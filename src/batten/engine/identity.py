@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_origin
 
 from batten.engine.pipeline import Pipeline
 from batten.fingerprint.functions import combine, describe_function, merge_descriptions
@@ -49,8 +50,16 @@ def fingerprint_pipeline(
 def _describe_schema(schema: object) -> str:
     if isinstance(schema, Mapping):
         return ", ".join(f"{name}: {_name_type(kind)}" for name, kind in schema.items())
-    return str(schema)
+    if not isinstance(schema, type):
+        return str(schema)
+    from batten.engine.python_types import find_fields
+
+    return ", ".join(f"{name}: {_name_type(kind)}" for name, kind in find_fields(schema) or ())
 
 
 def _name_type(kind: object) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
+    """Of a class that has fields: these, for it may come to have others under the same name."""
+    if isinstance(kind, type) and get_origin(kind) is None:
+        fields = _describe_schema(kind) if kind.__module__ != "builtins" else ""
+        return f"{kind.__name__}({fields})" if fields else kind.__name__
+    return str(kind)

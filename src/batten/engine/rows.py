@@ -6,12 +6,15 @@ Every table carries the column `ITEM`: the number, within the batch, of the item
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from enum import Enum
 from itertools import chain, groupby, islice
 from operator import itemgetter
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -21,6 +24,7 @@ from batten.engine.schema import Unfit, conform
 ITEM = "batten.item"
 
 _PLAIN = frozenset({bool, int, float, str, bytes})
+_STORED = _PLAIN | {type(None)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,11 @@ def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     columns = _columns(rows)
     for name, values in columns.items():
         try:
-            arrays.append(_as_array(values, _require_one_kind(name, values)))
+            kinds = set(map(type, values))
+            if not kinds <= _STORED:
+                values = [as_plain(value) for value in values]
+                kinds = set(map(type, values))
+            arrays.append(_as_array(values, _require_one_kind(name, values, kinds)))
         except Unfit:
             raise
         except OverflowError as error:
@@ -138,11 +146,43 @@ def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
     return pa.array(values)
 
 
-def _require_one_kind(name: str, values: Sequence[Any]) -> set[type]:
+def as_plain(value: Any) -> Any:
+    """What stands for a value that is no column's: an Enum by its value, a path or a UUID by its
+    text, a tuple or an array of several dimensions as a list, a dataclass or a pydantic model as a
+    dict; also within lists and dicts."""
+    kind = type(value)
+    if kind in _STORED:
+        return value
+    if kind in (list, tuple, set, frozenset):
+        return value if kind is list and set(map(type, value)) <= _STORED else _each(value)
+    if kind is dict:
+        return {name: as_plain(each) for name, each in value.items()}
+    if isinstance(value, Enum):
+        return as_plain(value.value)
+    if isinstance(value, PurePath | UUID):
+        return str(value)
+    if isinstance(value, tuple):
+        names = getattr(value, "_fields", None)
+        return _each(value) if names is None else as_plain(dict(zip(names, value, strict=True)))
+    if getattr(value, "ndim", 0) > 1:
+        return value.tolist()
+    if dataclasses.is_dataclass(value) or hasattr(kind, "model_dump"):
+        return as_plain(as_row(value))
+    return value
+
+
+def _each(values: Iterable[Any]) -> list[Any]:
+    return [as_plain(value) for value in values]
+
+
+def _require_one_kind(
+    name: str, values: Sequence[Any], kinds: set[type] | None = None
+) -> set[type]:
     """The types of the values. Raises `Unfit` where values at the same place are of types that
     Arrow would convert into one another: texts and bytes, times with a zone and without. Ints and
     floats may mix."""
-    found = {list if kind is tuple else kind for kind in set(map(type, values))} - {type(None)}
+    kinds = set(map(type, values)) if kinds is None else kinds
+    found = {list if kind is tuple else kind for kind in kinds} - {type(None)}
     if len(found) > 1 and not all(issubclass(k, int | float) and k is not bool for k in found):
         listed = ", ".join(sorted(kind.__name__ for kind in found))
         raise Unfit(f"the column {name!r} holds several types: {listed}")

@@ -6,21 +6,15 @@ neighbours look: a chunk's rows give the same result together, apart, and in any
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from batten.engine.python_types import find_fields, read_type
 from batten.errors import UsageError
-
-PYTHON_TYPES: dict[Any, pa.DataType] = {
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-    str: pa.string(),
-    bytes: pa.binary(),
-}
 
 
 class Unfit(ValueError):
@@ -31,14 +25,16 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
     """The schema that `.options(schema=…)` asks for, without the key column."""
     if isinstance(option, pa.Schema):
         fields = list(option)
-    elif isinstance(option, Mapping):
-        fields = [pa.field(str(name), _read_type(name, kind)) for name, kind in option.items()]
     else:
-        raise UsageError(
-            f"schema= is a {type(option).__name__}.",
-            safe="Nothing was read or written.",
-            next='Give a pyarrow schema, or a dict: schema={"frames": "int64", "name": "string"}.',
-        )
+        given = list(option.items()) if isinstance(option, Mapping) else find_fields(option)
+        if given is None:
+            raise UsageError(
+                f"schema= is a {type(option).__name__}.",
+                safe="Nothing was read or written.",
+                next="Give a pyarrow schema, a class (dataclass, pydantic model, TypedDict), "
+                'or a dict: schema={"frames": "int64", "tags": list[str]}.',
+            )
+        fields = [pa.field(str(name), _read_type(name, kind)) for name, kind in given]
     repeated = sorted(name for name, count in Counter(f.name for f in fields).items() if count > 1)
     if repeated:
         raise UsageError(
@@ -50,16 +46,26 @@ def read_schema_option(option: Any, key_column: str) -> pa.Schema:
 
 
 def _read_type(name: Any, kind: Any) -> pa.DataType:
-    if isinstance(kind, pa.DataType):
-        return kind
     try:
-        return PYTHON_TYPES[kind] if kind in PYTHON_TYPES else pa.type_for_alias(kind)
-    except (ValueError, TypeError, AttributeError) as error:
+        return read_type(kind)
+    except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise UsageError(
-            f"schema= gives the column {name!r} the type {kind!r}, which is none.",
+            f"schema= gives the column {name!r} the type {kind!r}, which is none: {error}.",
             safe="Nothing was read or written.",
-            next='Give a pyarrow type or its name, such as "int64", "double", "string".',
+            next='Give a pyarrow type, its text ("int64", "list<item: string>"), or a type of '
+            "Python (list[str], datetime.date, str | None).",
         ) from error
+
+
+def fill_unknown(schema: pa.Schema, declared: Mapping[str, pa.DataType]) -> pa.Schema:
+    """The schema with the declared types of columns of which no row had a value, where these fit
+    the rows that there are."""
+    fields = []
+    for field in schema:
+        kind = declared.get(field.name)
+        is_open = kind is not None and _holds_null(field.type) and not _holds_null(kind)
+        fields.append(field.with_type(kind) if is_open and _fits(field.type, kind) else field)
+    return pa.schema(fields)
 
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:
@@ -91,6 +97,11 @@ def _join(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
 def find_unknown_columns(schema: pa.Schema) -> list[str]:
     """Columns whose type, or an inner type, is not known: no row had a value."""
     return [field.name for field in schema if _holds_null(field.type)]
+
+
+def show_open(kind: pa.DataType) -> str:
+    """The text of a type, with … in the place of what is not known."""
+    return re.sub(r"(?<!not )\bnull\b(?!:)|(?<=struct<)(?=>)", "…", str(kind))
 
 
 def _holds_null(kind: pa.DataType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from batten.engine.items import fail_unfitting
 from batten.engine.pieces import Piece
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM, conform_table
-from batten.engine.schema import find_unknown_columns, join_schemas
+from batten.engine.schema import fill_unknown, find_unknown_columns, join_schemas, show_open
 from batten.errors import UsageError
 from batten.model.outcomes import encode_outcomes
 from batten.model.records import PartDescription
@@ -45,8 +45,10 @@ def seal_pieces(
     plan: Plan,
     key_column: str,
     fingerprint: str,
+    declared: Mapping[str, pa.DataType],
 ) -> SealedBytes | None:
-    """None where no schema is pinned yet and the batch has no rows to pin one."""
+    """None where no schema is pinned yet and the batch has no rows to pin one. `declared` are the
+    types of columns that the job says, for those of which no row had a value."""
     # By their first rows, so that what they pin does not depend on what else a piece holds.
     tables = sorted(
         (piece.table for piece in pieces if piece.table is not None),
@@ -55,7 +57,7 @@ def seal_pieces(
     failures = [failure for piece in pieces for failure in piece.failures]
     pinned = None
     if schema is None:
-        schema = pinned = _pin(batch, tables)
+        schema = pinned = _pin(batch, tables, declared)
         if schema is None:
             return None
     fitted: list[pa.Table] = []
@@ -83,19 +85,20 @@ def seal_pieces(
     )
 
 
-def _pin(batch: PlanBatch, tables: Sequence[pa.Table]) -> pa.Schema | None:
+def _pin(
+    batch: PlanBatch, tables: Sequence[pa.Table], declared: Mapping[str, pa.DataType]
+) -> pa.Schema | None:
     schema = join_schemas(
         table.schema.remove(table.schema.get_field_index(ITEM)).remove_metadata()
         for table in tables
     )
     if schema is None:
         return None
+    schema = fill_unknown(schema, declared)
     unknown = find_unknown_columns(schema)
     if unknown:
         listed = ", ".join(repr(name) for name in unknown)
-        known = ", ".join(
-            f'"{field.name}": "{"…" if field.name in unknown else field.type}"' for field in schema
-        )
+        known = ", ".join(f'"{field.name}": "{show_open(field.type)}"' for field in schema)
         raise PinRefusedError(
             f"The type of {listed} can't be known: no value in the first {batch.items} items.",
             safe="What was finished stays staged and is used again; nothing was published.",

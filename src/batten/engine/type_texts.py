@@ -1,0 +1,177 @@
+"""Arrow types from the texts that Arrow prints of them, so that whatever a message shows can be
+given back: `struct<a: int64, b: list<item: string>>`, `timestamp[us, tz=UTC]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+_LISTS: dict[str, Callable[[pa.Field], pa.DataType]] = {
+    "list": pa.list_,
+    "large_list": pa.large_list,
+    "list_view": pa.list_view,
+    "large_list_view": pa.large_list_view,
+}
+
+_DECIMALS: dict[str, Callable[[int, int], pa.DataType]] = {
+    "decimal32": pa.decimal32,
+    "decimal64": pa.decimal64,
+    "decimal128": pa.decimal128,
+    "decimal256": pa.decimal256,
+}
+
+_EXTENSIONS: dict[str, Callable[[], pa.DataType]] = {
+    "arrow.uuid": pa.uuid,
+    "arrow.json": pa.json_,
+    "arrow.bool8": pa.bool8,
+}
+
+
+def read_type_text(text: str) -> pa.DataType:
+    """The type that Arrow prints so, or that it knows by that alias. Raises `ValueError`."""
+    reader = _Reader(text.strip())
+    kind = reader.read_type()
+    if not reader.is_at_end:
+        raise reader.fault("the end")
+    return kind
+
+
+class _Reader:
+    """Reads a text from its start; each method takes what it is named after."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._at == len(self._text)
+
+    def fault(self, wanted: str) -> ValueError:
+        return ValueError(f"{wanted} is missing after {self._text[: self._at]!r}")
+
+    def read_type(self) -> pa.DataType:
+        name = self._match(_NAME, "a type")
+        if name in _LISTS:
+            self._expect("<")
+            field = self._read_field()
+            self._expect(">")
+            return _LISTS[name](field)
+        if name in _DECIMALS:
+            digits = self._match(re.compile(r"\(\s*(\d+)\s*,\s*(-?\d+)\s*\)"), "(digits, scale)")
+            precision, scale = digits[1:-1].split(",")
+            return _DECIMALS[name](int(precision), int(scale))
+        return _NESTED.get(name, _Reader._read_plain)(self, name)
+
+    def _read_plain(self, name: str) -> pa.DataType:
+        """One that holds no other: a name, perhaps with a unit, a zone or a width."""
+        inner = ""
+        if self._has("["):
+            inner = self._match(re.compile(r"[^\]]*"), "what is in brackets").strip()
+            self._expect("]")
+        if name == "fixed_size_binary" or (name == "binary" and inner):
+            return pa.binary(int(inner))
+        if name == "timestamp" and "," in inner:
+            unit, _, zone = inner.partition(",")
+            zone = zone.strip()
+            return pa.timestamp(unit.strip(), zone.removeprefix("tz=").strip())
+        return pa.type_for_alias(f"{name}[{inner}]" if inner else name)
+
+    def _read_fixed_size_list(self, _: str) -> pa.DataType:
+        self._expect("<")
+        field = self._read_field()
+        self._expect(">[")
+        size = int(self._match(re.compile(r"\d+"), "a size"))
+        self._expect("]")
+        return pa.list_(field, size)
+
+    def _read_struct(self, _: str) -> pa.DataType:
+        self._expect("<")
+        fields: list[pa.Field] = []
+        while not self._has(">"):
+            if fields:
+                self._expect(", ")
+            fields.append(self._read_field())
+        return pa.struct(fields)
+
+    def _read_map(self, _: str) -> pa.DataType:
+        self._expect("<")
+        key, key_name = self.read_type(), self._read_other_name("key")
+        self._expect(", ")
+        value, value_name = self.read_type(), self._read_other_name("value")
+        is_sorted = self._has(", keys_sorted")
+        self._expect(">")
+        key_field = pa.field(key_name, key, nullable=False)
+        return pa.map_(key_field, pa.field(value_name, value), keys_sorted=is_sorted)
+
+    def _read_other_name(self, usual: str) -> str:
+        if not self._has(" ('"):
+            return usual
+        name = self._match(re.compile(r".*?(?='\))"), "a name")
+        self._expect("')")
+        return name
+
+    def _read_dictionary(self, _: str) -> pa.DataType:
+        self._expect("<values=")
+        values = self.read_type()
+        self._expect(", indices=")
+        indices = self.read_type()
+        self._expect(", ordered=")
+        is_ordered = self._match(re.compile(r"[01]"), "0 or 1") == "1"
+        self._expect(">")
+        return pa.dictionary(indices, values, is_ordered)
+
+    def _read_run_end_encoded(self, _: str) -> pa.DataType:
+        self._expect("<run_ends: ")
+        ends = self.read_type()
+        self._expect(", values: ")
+        values = self.read_type()
+        self._expect(">")
+        return pa.run_end_encoded(ends, values)
+
+    def _read_extension(self, _: str) -> pa.DataType:
+        self._expect("<")
+        name = self._match(re.compile(r"[^<>\[\]]*"), "a name")
+        if name not in _EXTENSIONS:
+            raise ValueError(f"the extension type {name!r} is not known here")
+        self._expect(">")
+        return _EXTENSIONS[name]()
+
+    def _read_field(self) -> pa.Field:
+        name = self._match(re.compile(r".*?(?=: )", re.DOTALL), "a name and ': '")
+        self._expect(": ")
+        kind = self.read_type()
+        return pa.field(name, kind, nullable=not self._has(" not null"))
+
+    def _has(self, piece: str) -> bool:
+        """Takes it where it comes next."""
+        if not self._text.startswith(piece, self._at):
+            return False
+        self._at += len(piece)
+        return True
+
+    def _expect(self, piece: str) -> None:
+        if not self._has(piece):
+            raise self.fault(repr(piece))
+
+    def _match(self, pattern: re.Pattern[str], wanted: str) -> str:
+        found = pattern.match(self._text, self._at)
+        if found is None:
+            raise self.fault(wanted)
+        self._at = found.end()
+        return found[0]
+
+
+_NESTED: dict[str, Any] = {
+    "fixed_size_list": _Reader._read_fixed_size_list,
+    "struct": _Reader._read_struct,
+    "map": _Reader._read_map,
+    "dictionary": _Reader._read_dictionary,
+    "run_end_encoded": _Reader._read_run_end_encoded,
+    "extension": _Reader._read_extension,
+}
