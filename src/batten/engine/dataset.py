@@ -12,6 +12,7 @@ from batten.dataset.schema_file import rebuild_schema
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET
+from batten.engine.ledger import describe_target
 from batten.errors import (
     BattenError,
     CorruptError,
@@ -23,7 +24,7 @@ from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import ELSEWHERE, Code, Finding, Severity
 from batten.model.fingerprints import difference
-from batten.model.names import StagedChunk, StagedFile, find_staged
+from batten.model.names import CONTROL_SUFFIX, StagedChunk, StagedFile, find_staged
 from batten.model.records import Config, Delivery, Fingerprint, encode_record, find_kept
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.value_class import value_class
@@ -100,6 +101,7 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
     """What is there and what to do about it. Writes nothing; raises what forbids to go on."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
+    refuse_other_job(context, observation, fingerprint)
     found = _find(observation, fingerprint)
     decision = decide_resume(found, ResumeMode(context.options.resume))
     if decision is Decision.REFUSE_EXISTS:
@@ -121,6 +123,20 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
         fingerprint=fingerprint,
         work=work,
     )
+
+
+def refuse_other_job(context: Context, observation: Observation, fingerprint: Fingerprint) -> None:
+    """Raise where other code fills another table from this ledger: that is another job."""
+    config, target = observation.config, describe_target(context.pipeline)
+    if config is None or not config.target or config.target == target:
+        return
+    if config.fingerprint.digest != fingerprint.digest:
+        raise RefusedError(
+            f"{context.path}{CONTROL_SUFFIX} is of another job: it holds what goes to "
+            f"{config.target}, and this one writes to {target or 'a folder of parts'}.",
+            safe="Nothing was changed.",
+            next='Give this job a place of its own: ledger="…" in its first sink.',
+        )
 
 
 def look_again(context: Context, dataset: FoundDataset) -> FoundDataset:
@@ -361,6 +377,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         created=utc_now(),
         earlier_fingerprints=earlier,
         job=context.call,
+        target=describe_target(context.pipeline),
     )
     data = encode_record(config)
     if before is not None and not _is_blank(dataset.observation, dataset.fingerprint):

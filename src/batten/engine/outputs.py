@@ -177,14 +177,24 @@ class Outputs:
                 is_ledger_inside=True,
                 sinks=(sink,),
             )
-        targets = [each.describe(self.output.parent) for each in self.sinks]
-        if sink.describe(self.output.parent) in (*targets, self.output.name):
-            raise UsageError(
-                f"Two sinks write to {written!r}.",
-                safe="Nothing was read or written.",
-                next="Write to each place once.",
-            )
-        return replace(self, sinks=(*self.sinks, sink))
+        made = replace(self, sinks=(*self.sinks, sink))
+        made.refuse_double()
+        return made
+
+    def refuse_double(self) -> None:
+        """Raises `UsageError` where two sinks write to one place."""
+        seen = set()
+        if self.output is not None and not self.is_ledger_inside:
+            seen.add(os.path.realpath(self.output))
+        for sink in self.sinks:
+            place = sink.identify()
+            if place in seen:
+                raise UsageError(
+                    f"Two sinks write to {sink.describe(self.folder)!r}.",
+                    safe="Nothing was read or written.",
+                    next="Write to each place once.",
+                )
+            seen.add(place)
 
     def _check_path(self, written: str) -> None:
         refuse_address(written)

@@ -21,12 +21,14 @@ from batten.engine.dataset import (
     observe_free,
     record_call,
     refuse_damaged,
+    refuse_other_job,
 )
 from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
 from batten.engine.open_files import open_files_raised
+from batten.engine.ledger import choose_ledger
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import (
     refuse_file,
@@ -68,6 +70,7 @@ DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 def run_pipeline(pipeline: Pipeline, options: RunOptions, progress: Progress | None) -> Report:
     """Run on local files; see `Pipeline.run`."""
+    pipeline = choose_ledger(pipeline)
     output = _check(pipeline, options)
     return run_on(LocalStorage(output.parent), pipeline, options, progress)
 
@@ -108,6 +111,7 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next='End it with a sink: .write_parquet("features/").',
         )
+    pipeline.refuse_double()
     finalized = [each.output for each in pipeline.finalizers]
     trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
     for output in (pipeline.output, *finalized):
@@ -202,6 +206,7 @@ def _run_fresh(
     A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
     storage, layout = context.storage, context.layout
     observation, judgement = observe_free(context)
+    refuse_other_job(context, observation, fingerprint)
     is_damaged = find_worst(judgement.findings) in DAMAGE
     if judgement.verdict.state is State.UNKNOWN or (
         observation.config is None and not observation.parts and not is_damaged

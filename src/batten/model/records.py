@@ -64,7 +64,8 @@ class Fingerprint:
 
 @value_class
 class Config:
-    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `job` how
+    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `target`
+    where that lies, empty for a folder of parts and in records of 0.1; `job` is how
     its job was started last, and `key_column` is empty where the items are the rows themselves.
     `next` is for batten 0.1, which shows it; here it stands for `job` where that is missing."""
 
@@ -78,6 +79,7 @@ class Config:
     created: Name
     earlier_fingerprints: Annotated[list[Name], Many(100_000)]
     job: JobCall = field(default=UNKNOWN_CALL)
+    target: Prose = ""
     format_version: Version = FORMAT_VERSION
 
     @property

@@ -149,6 +149,10 @@ class Sink(Protocol):
         `folder`, that of the ledger."""
         ...
 
+    def identify(self) -> str:
+        """The same text for sinks of one kind that write to one place."""
+        ...
+
     def check(self) -> None:
         """Raises `UsageError` where a library is missing."""
         ...

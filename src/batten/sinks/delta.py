@@ -26,6 +26,7 @@ from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.located import locate_file
+from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
 from batten.sinks.statistics import describe_columns
@@ -66,6 +67,9 @@ class DeltaSink(BatchSink):
     def describe(self, folder: Path) -> str:
         return os.path.relpath(self.path, folder)
 
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
+
     def check(self) -> None:
         ensure_optional("deltalake", ".write_delta()")
 
@@ -91,6 +95,7 @@ class DeltaDestination:
             # The ledger's lock says that who wrote it is dead.
             self._storage.delete(entry.name)
         if self._log.version < 0:
+            refuse_alike(self._name, schema.names)
             first = _make_table(schema)
             self._storage.ensure_folder(self._staging)
             self._storage.ensure_folder(self._log.folder)

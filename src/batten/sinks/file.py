@@ -46,6 +46,9 @@ class FileSink:
     def describe(self, folder: Path) -> str:
         return os.path.relpath(self.path, folder)
 
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
+
     def check(self) -> None:
         """Needs nothing that batten does not."""
 

@@ -22,6 +22,7 @@ from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, RejectedError, Staged
 from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
 from batten.sinks.watchdog import Answer, await_answer
@@ -57,6 +58,9 @@ class IcebergSink(BatchSink):
         address = urlsplit(self.properties.get("uri", ""))
         place = f"{address.hostname or ''}{address.path}"
         return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
+
+    def identify(self) -> str:
+        return self.describe(Path())
 
     def check(self) -> None:
         if not self.table.rpartition(".")[0].strip("."):
@@ -154,6 +158,8 @@ class IcebergDestination:
         """The catalogue, with namespace and table."""
         catalog = self._catalog or _open_catalog(self._sink)
         catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
+        if not catalog.table_exists(self._sink.table):
+            refuse_alike(self._target, [field.name for field in schema.fields])
         catalog.create_table_if_not_exists(self._sink.table, schema)
         return catalog
 

@@ -22,6 +22,7 @@ from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.copying import encode_copy, name_type
 from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_long, refuse_own_name
 from batten.sinks.optional import ensure_optional
 from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
 from batten.sinks.watchdog import Watchdog
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from psycopg import sql
 
 _PIECE_BYTES = 1 << 20
+_NAME_BYTES_MAX = 63
 
 _ATTEMPT: Final = "batten_attempt"
 _ROW_CLASSES = frozenset({"22", "23", "44"})
@@ -66,6 +68,9 @@ class PostgresSink(BatchSink):
 
     def describe(self, folder: Path) -> str:
         return f"table {self.table} of {_name_place(self.address)}"
+
+    def identify(self) -> str:
+        return self.describe(Path())
 
     def check(self) -> None:
         ensure_optional("psycopg", ".write_postgres()", package="'psycopg[binary]'")
@@ -107,11 +112,27 @@ class PostgresDestination:
         self._sink = sink
         self._target = target
         self._connection: psycopg.Connection[Any] | None = None
+        refuse_own_name(target, sink.table)
         with self._translated("Connecting to"):
             self._connect()
+            try:
+                names = [*sink.table.split("."), *sink.key]
+                refuse_long(target, names, bytes_max=self._longest_name())
+            except BaseException:
+                self.close()
+                raise
+
+    def _longest_name(self) -> int:
+        """In bytes: servers can be built with another length."""
+        with self.watched() as connection:
+            found = connection.execute("SHOW max_identifier_length").fetchone()
+        return int(found[0]) if found else _NAME_BYTES_MAX
 
     def prepare(self, schema: pa.Schema) -> None:
         from psycopg import sql
+
+        with self._translated("Preparing"):
+            refuse_long(self._target, schema.names, bytes_max=self._longest_name())
 
         columns: list[sql.Composable] = [
             sql.SQL("{} {}").format(sql.Identifier(each.name), sql.SQL(name_type(each.type)))

@@ -17,6 +17,7 @@ from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
 from batten.storage.local import LocalStorage
 
@@ -51,6 +52,9 @@ class SqliteSink(BatchSink):
     def describe(self, folder: Path) -> str:
         return f"table {self.table} of {os.path.relpath(self.path, folder)}"
 
+    def identify(self) -> str:
+        return f"{os.path.realpath(self.path)}\n{self.table.lower()}"
+
     def check(self) -> None:
         """Python brings SQLite with it."""
 
@@ -65,10 +69,13 @@ class SqliteDestination:
         self._sink = sink
         self._target = target
         self._connection: sqlite3.Connection | None = None
+        self._spelling: str | None = None
+        refuse_own_name(target, sink.table)
         if os.path.exists(sink.path):
             self._find_columns()
 
     def prepare(self, schema: pa.Schema) -> None:
+        refuse_alike(self._target, schema.names)
         if not os.path.exists(self._sink.path):
             LocalStorage(self._sink.path.parent).ensure_folder("")
         with self._translated("Preparing"), self._transaction() as connection:
@@ -94,7 +101,7 @@ class SqliteDestination:
             found = dict(
                 connection.execute(
                     f"SELECT batch, digest FROM {TOKENS} WHERE dataset = ? AND target = ?",
-                    (tokens[0].dataset, self._sink.table),
+                    (tokens[0].dataset, self._find_spelling(tokens[0].dataset)),
                 ).fetchall()
             )
         is_there = bool(self._find_columns())
@@ -106,13 +113,26 @@ class SqliteDestination:
 
     def publish(self, staged: Staged) -> Published:
         with self._translated("Publishing"), self._transaction() as connection:
-            transaction = _SqliteTransaction(connection, self._sink)
+            transaction = self._begin(connection, staged)
             return publish_rows(transaction, staged, self._target)
 
     def rehearse(self, staged: Staged) -> None:
         with suppress(_UndoneError), self._translated("Publishing"), self._transaction() as made:
-            publish_rows(_SqliteTransaction(made, self._sink), staged, self._target)
+            publish_rows(self._begin(made, staged), staged, self._target)
             raise _UndoneError
+
+    def _begin(self, connection: sqlite3.Connection, staged: Staged) -> _SqliteTransaction:
+        return _SqliteTransaction(connection, self._sink, self._find_spelling(staged.token.dataset))
+
+    def _find_spelling(self, dataset: str) -> str:
+        """The name of the table as the tokens of the dataset have it: SQLite folds its case."""
+        if self._spelling is None:
+            found = self._connect().execute(
+                f"SELECT target FROM {TOKENS} WHERE dataset = ? AND target = ? COLLATE NOCASE",
+                (dataset, self._sink.table),
+            )
+            self._spelling = str((found.fetchone() or [self._sink.table])[0])
+        return self._spelling
 
     def close(self) -> None:
         if self._connection is not None:
@@ -171,14 +191,15 @@ class _UndoneError(Exception):
 class _SqliteTransaction:
     """A transaction that has the database's one write lock from its begin: what was found stays."""
 
-    def __init__(self, connection: sqlite3.Connection, sink: SqliteSink) -> None:
+    def __init__(self, connection: sqlite3.Connection, sink: SqliteSink, target: str) -> None:
         self._connection = connection
         self._sink = sink
+        self._target = target
 
     def find(self, token: Token) -> Claim | None:
         found = self._connection.execute(
             f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
-            (token.dataset, self._sink.table, token.batch),
+            (token.dataset, self._target, token.batch),
         ).fetchone()
         return Claim(digest=found[0], outcomes=found[1]) if found is not None else None
 
@@ -187,7 +208,7 @@ class _SqliteTransaction:
         self._connection.execute(
             f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
             "VALUES (?, ?, ?, ?, ?)",
-            (token.dataset, self._sink.table, token.batch, token.digest, staged.outcomes),
+            (token.dataset, self._target, token.batch, token.digest, staged.outcomes),
         )
         return True
 

@@ -61,6 +61,9 @@ class TreeSink:
     def describe(self, folder: Path) -> str:
         return os.path.relpath(self.path, folder)
 
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
+
     def check(self) -> None:
         """Needs nothing that batten does not."""
 
