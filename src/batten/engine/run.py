@@ -27,8 +27,8 @@ from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import fingerprint_pipeline
-from batten.engine.open_files import open_files_raised
 from batten.engine.ledger import choose_ledger
+from batten.engine.open_files import open_files_raised
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import (
     refuse_file,
