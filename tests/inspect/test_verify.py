@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from batten.errors import BusyError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.verify import verify
 from batten.model.findings import Code
+from batten.model.words import State
 from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 
@@ -177,11 +181,64 @@ def test_what_cannot_be_verified_is_refused(build: Callable, tmp_path: Path) -> 
     built = build()
     with pytest.raises(UsageError):
         verify(tmp_path / "nothing")
+    built.write(built.layout.replacing, b"")
     with (
         LocalStorage(built.root).lock(built.layout.lock, current_holder()),
         pytest.raises(BusyError),
     ):
         verify(built.path)
+    (built.root / built.layout.replacing).unlink()
     shutil.rmtree(built.root / built.layout.control)
     with pytest.raises(RefusedError):
         verify(built.path)
+
+
+def test_what_is_published_while_a_run_is_at_work(build: Callable) -> None:
+    """The same of a tree in which the run has more to do."""
+    built = build(published=2)
+    with LocalStorage(built.root).lock(built.layout.lock, current_holder()):
+        found = verify(built.path)
+        assert (found.is_sound, found.parts, found.diagnosis.state) == (True, 2, State.RUNNING)
+        part = built.part(1)
+        data = bytearray(part.read_bytes())
+        data[8] ^= 0xFF
+        part.write_bytes(data)
+        assert [each.code for each in verify(built.path).damage] == [Code.DIGEST_DIFFERS]
+        assert verify(built.path, is_quick=True).is_sound
+        part.unlink()
+        assert [each.code for each in verify(built.path).damage] == [Code.LOST_PART]
+
+
+BUSY_JOB = """
+import os
+import batten
+
+def work(number):
+    if number % 7 == 3 and os.environ.get("FAILS"):
+        raise ValueError(number)
+    return {"number": number}
+
+pipeline = batten.from_range(240).map(work).options(batch_size=2).write_parquet("out")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [(False, []), (True, ["--retry-quarantined"]), (True, ["--fresh"])],
+)
+def test_nothing_is_called_damaged_that_a_run_is_about_to_change(
+    tmp_path: Path, before: bool, words: list[str]
+) -> None:
+    (tmp_path / "job.py").write_text(BUSY_JOB)
+    line = [sys.executable, "-m", "batten", "run", "job.py", "--quiet", "--jobs", "2"]
+    if before:
+        subprocess.run(line, cwd=tmp_path, env=os.environ | {"FAILS": "1"}, check=False)
+    run = subprocess.Popen([*line, *words], cwd=tmp_path)
+    while run.poll() is None:
+        try:
+            found = verify(tmp_path / "out")
+        except (UsageError, BusyError):
+            continue
+        assert found.damage == [], found.findings
+    assert run.returncode == 0
+    assert verify(tmp_path / "out").is_sound

@@ -12,6 +12,7 @@ from batten.inspect.verify import Verification
 from batten.model.counts import count_of
 from batten.model.findings import Code
 from batten.model.sizes import show_bytes
+from batten.model.words import State
 
 _FINDINGS_SHOWN = 20
 
@@ -45,6 +46,8 @@ def list_lines(verification: Verification) -> Iterator[str]:
     of = count_of(verification.parts, "part")
     if verification.files:
         of += f" and {count_of(verification.files, 'file')} of all rows"
+    if diagnosis.state is State.RUNNING:
+        yield labelled("so far", "a run is at work; this is of what it has published until now")
     yield labelled("read", f"{how} of {of}")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
     if diagnosis.tables:

@@ -12,7 +12,7 @@ from batten.dataset.observe import Observation, observe_output
 from batten.inspect.diagnose import Diagnosis, describe
 from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.place import locate_output
+from batten.inspect.place import Place, locate_output
 from batten.inspect.trees import refuse_tree
 from batten.inspect.verify_control import find_control_faults
 from batten.inspect.verify_parts import PartVerifier
@@ -54,8 +54,9 @@ class Verification:
 def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verification:
     """Verify the output at `path`; quickly, only sizes, counts and what parts say of themselves.
 
-    Raises `UsageError` where there is none, `RefusedError` where it is not batten's, `BusyError`
-    while a run changes it."""
+    While a run is at work, what is published so far is verified. Raises `UsageError` where there is
+    none, `RefusedError` where it is not batten's, `BusyError` while a dataset takes the place of
+    another one."""
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout, is_thorough=True)
@@ -64,9 +65,12 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     refuse_unknown(place, judgement)
     refuse_absent(place, judgement)
     if observation.holder is not None:
-        raise busy_error(place.control, observation.holder)
-    refuse_pending(place, judgement)
-    findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+        if place.storage.find(place.layout.replacing) is not None:
+            raise busy_error(place.control, observation.holder)
+        findings = _find_lasting_faults(place, observation, judgement, is_quick=is_quick)
+    else:
+        refuse_pending(place, judgement)
+        findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
     return Verification(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
@@ -78,6 +82,28 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     )
 
 
+def _find_lasting_faults(
+    place: Place, observation: Observation, judgement: Judgement, *, is_quick: bool
+) -> list[Finding]:
+    """The faults of what is published while a run goes on. It changes files between two looks of
+    ours, so a fault is one that is seen again by a second look; what it has yet to do is none."""
+    found = _list_faults(place.storage, observation, judgement, is_quick=is_quick)
+    if not found:
+        return []
+    again = observe_output(place.storage, place.layout, is_thorough=True)
+    told = _list_faults(place.storage, again, judge(again), is_quick=is_quick)
+    seen = {(each.code, each.path) for each in found}
+    return [each for each in told if (each.code, each.path) in seen]
+
+
+def _list_faults(
+    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool
+) -> list[Finding]:
+    known = list(judgement.findings)
+    faults = _add_faults_of_parts(storage, observation, judgement, known, is_quick=is_quick)
+    return [each for each in faults if each.severity in DAMAGE]
+
+
 def find_faults(
     storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool = False
 ) -> list[Finding]:
@@ -86,6 +112,18 @@ def find_faults(
     findings += find_control_faults(storage, observation, is_quick=is_quick)
     if not is_quick:
         findings += find_changed_files(storage, observation)
+    return _add_faults_of_parts(storage, observation, judgement, findings, is_quick=is_quick)
+
+
+def _add_faults_of_parts(
+    storage: Storage,
+    observation: Observation,
+    judgement: Judgement,
+    findings: list[Finding],
+    *,
+    is_quick: bool,
+) -> list[Finding]:
+    """Those that are known, and those of all other parts."""
     if judgement.plan is not None:
         told = {finding.batch for finding in findings if finding.severity in DAMAGE}
         verifier = PartVerifier(storage, observation, judgement.plan, is_quick=is_quick)
