@@ -168,8 +168,28 @@ def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     told, errors = run.communicate(timeout=PATIENCE_SECONDS)
     assert run.returncode == EXIT_INTERRUPTED
-    # Nothing is told by a run that does not wait for its items.
-    assert (told, errors) == ("", "")
+    # Nothing but that is told by a run that does not wait for its items.
+    assert told == ""
+    assert errors.startswith("Stopped at once by a second signal, ")
+    assert errors.count("\n") == 1
+
+
+def test_a_word_is_said_at_each_signal(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(WAITS_AT_ITEM_FIVE)
+    for pipe in ("begun", "go"):
+        os.mkfifo(tmp_path / pipe)
+    run = start(tmp_path, "run", "job.py", "--jobs", "2", "--drain-seconds", "60")
+    (tmp_path / "begun").open().close()
+    assert run.stderr is not None
+    run.send_signal(signal.SIGINT)
+    assert run.stderr.readline() == (
+        "SIGINT: draining, what is in hand may take 60 s to end; the same signal again stops it "
+        "at once\n"
+    )
+    run.send_signal(signal.SIGINT)
+    told = run.stderr.readline()
+    assert told.startswith("Stopped at once by a second signal, SIGINT. What was finished is kept")
+    assert run.wait(timeout=PATIENCE_SECONDS) == EXIT_INTERRUPTED
 
 
 def test_an_item_that_does_not_end_in_time_is_given_up(start: Start, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def _await(context: Context, executor: ProcessExecutor, step: Step) -> MadeFile:
         for event in executor.wait(POLL_SECONDS):
             return _take(context, event, step)
         if until is None and context.signals.received is not None:
-            until = time.monotonic() + context.options.drain_seconds
+            seconds = context.options.drain_seconds
+            context.progress.note(context.signals.tell_draining(seconds))
+            until = time.monotonic() + seconds
         if until is not None and time.monotonic() >= until:
             context.refuse_stopped()
 

@@ -292,7 +292,10 @@ class Driver:
         """No new work; what is in hand may end; then stop."""
         executor.drain()
         self._record.note_signal()
-        until = time.monotonic() + self._context.options.drain_seconds
+        seconds = self._context.options.drain_seconds
+        if self._schedule.outstanding:
+            self._context.progress.note(self._context.signals.tell_draining(seconds))
+        until = time.monotonic() + seconds
         while self._schedule.outstanding and time.monotonic() < until:
             for event in executor.wait(max(0.0, until - time.monotonic())):
                 self._take(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -58,7 +59,21 @@ class StopSignals:
         if number in STOPPING:
             if self._is_asked:
                 # Everything on disk is safe at any moment, so there is nothing to tidy up.
+                _tell_end(signal.Signals(number).name)
                 os._exit(EXIT_INTERRUPTED)
             self._is_asked = True
         if self.received is None:
             self.received = signal.Signals(number).name
+
+    def tell_draining(self, seconds: float) -> str:
+        """What the first signal has a run do, for people."""
+        again = "; the same signal again stops it at once" if self._is_asked else ""
+        return f"{self.received}: draining, what is in hand may take {seconds:g} s to end{again}"
+
+
+def _tell_end(name: str) -> None:
+    """Written past Python's streams, which may be in the middle of writing."""
+    with suppress(OSError):
+        clear = b"\r\x1b[2K" if os.isatty(2) else b""
+        told = f"Stopped at once by a second signal, {name}. What was finished is kept; run again."
+        os.write(2, clear + told.encode() + b"\n")
