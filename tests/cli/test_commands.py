@@ -161,12 +161,12 @@ def test_bad_arguments_are_told_in_three_lines(words: list[str]) -> None:
 def test_the_story_of_one_job(job: Path) -> None:
     """Each command on one output, in JSON and for people."""
     assert run("diagnose", "out", cwd=job).returncode == 0
-    orphan = job / "out.batten" / "staging" / "part.host-1-ab"
+    orphan = job / "out.batten" / "staging" / "COMPLETE.host-1-0a1b2c3d4e5f6071"
     orphan.write_bytes(b"half")
     told = run("diagnose", "out/", "--json", cwd=job)
     assert told.returncode == 11
     found = json.loads(told.stdout)
-    assert found["orphans"][0]["path"] == "out.batten/staging/part.host-1-ab"
+    assert found["orphans"][0]["path"] == "out.batten/staging/COMPLETE.host-1-0a1b2c3d4e5f6071"
     assert (found["next"], found["items"]["quarantined"]) == ("batten clean out", 1)
     cleaned = run("clean", "out", "--json", cwd=job)
     assert [each["bytes"] for each in json.loads(cleaned.stdout)["removed"]] == [4]
@@ -211,7 +211,7 @@ def test_what_is_no_output(tmp_path: Path, command: str, name: str, code: int) -
 
 def test_a_reader_that_goes_away_is_no_failure(job: Path) -> None:
     for number in range(3000):
-        (job / "out.batten" / "staging" / f"x.host-1-{number:x}").touch()
+        (job / "out.batten" / "staging" / f"COMPLETE.host-1-{number:016x}").touch()
     reading, writing = os.pipe()
     os.close(reading)
     for words in (["diagnose", "out", "--json"], ["diagnose", "out"]):

@@ -64,7 +64,9 @@ def leave_to_recover(subject: Subject, folder: Path) -> None:
     (control / "COMPLETE").unlink()
     for number in (0, 2):
         (control / "commits" / f"{number:06}.json").unlink()
-    (control / "staging" / "000001-part.elsewhere-1-abc").write_bytes(b"half of it")
+    (control / "staging" / "part-000001.parquet.elsewhere-1-0a1b2c3d4e5f6071").write_bytes(
+        b"half of it"
+    )
 
 
 def leave_other(subject: Subject, folder: Path) -> None:

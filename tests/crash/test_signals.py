@@ -195,7 +195,7 @@ def test_a_word_is_said_at_each_signal(start: Start, tmp_path: Path) -> None:
 def test_an_item_that_does_not_end_in_time_is_given_up(start: Start, tmp_path: Path) -> None:
     """The run ends when the time to drain is over, and leaves no throwaway file."""
     run = start_waiting(start, tmp_path, "--drain-seconds", "0.1")
-    orphan = tmp_path / "features.batten/staging/torn.host-1-0"
+    orphan = tmp_path / "features.batten/staging/COMPLETE.host-1-0a1b2c3d4e5f6071"
     orphan.touch()
     run.send_signal(signal.SIGTERM)
     told, errors = run.communicate(timeout=PATIENCE_SECONDS)

@@ -149,7 +149,7 @@ def test_diagnose_names_a_landing(job: Folder) -> None:
     found = batten.diagnose(job.path / "landed")
     assert (found.state, found.exit_code) == ("COMPLETE", 0)
     assert found.reason == "2 files of landed items, from offset 0 to 1"
-    (job.path / "landed.batten/staging/x.host-1-0").touch()
+    (job.path / "landed.batten/staging/dataset.json.host-1-0a1b2c3d4e5f6071").touch()
     assert batten.diagnose(job.path / "landed").state == "COMPLETE_WITH_ORPHANS"
     assert job.batten("clean", "landed").code == 0
     assert batten.diagnose(job.path / "landed").state == "COMPLETE"

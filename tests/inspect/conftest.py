@@ -237,7 +237,7 @@ class Built:
             log.write(json.dumps(stop).encode() + b"\n")
 
     def leave_orphan(self) -> Path:
-        name = f"{self.layout.staging}/part-000001.parquet.host-91247-0a1b2c3d"
+        name = f"{self.layout.staging}/part-000001.parquet.host-91247-0a1b2c3d4e5f6071"
         return self.write(name, b"half a file")
 
     def files(self) -> dict[str, bytes]:

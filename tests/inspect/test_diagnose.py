@@ -485,7 +485,7 @@ def test_very_many_orphans(build: Build, count: int) -> None:
     built = build()
     staging = built.root / built.layout.staging
     for number in range(count):
-        os.mknod(staging / f"x.host-1-{number:x}")
+        os.mknod(staging / f"COMPLETE.host-1-{number:016x}")
     assert len(diagnose(built.path).orphans) == count
 
 

@@ -27,7 +27,12 @@ def days(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # typ
         ("01", lambda root: None),
         ("02", lambda root: (root / "features.batten/COMPLETE").unlink()),
         ("04", lambda root: (root / "features/part-000001.parquet").write_bytes(b"PAR1")),
-        ("05", lambda root: (root / "features.batten/staging/x.host-1-00").write_bytes(b"x")),
+        (
+            "05",
+            lambda root: (root / "features.batten/staging/put.host-1-0a1b2c3d4e5f6071").write_bytes(
+                b"x"
+            ),
+        ),
     ):
         copy = tmp_path / "copy"
         for suffix in ("", ".batten"):

@@ -91,7 +91,7 @@ def test_records_and_files_of_another_time(tmp_path: Path, year: int) -> None:
         redate(path, year)
     for log in list((control / "runs").iterdir()):
         log.rename(log.with_name(f"{year}{log.name[4:]}"))
-    orphan = control / "staging/part-000009.parquet.elsewhere-4711-0a1b"
+    orphan = control / "staging/part-000009.parquet.elsewhere-4711-0a1b2c3d4e5f6071"
     orphan.write_bytes(b"half a file")
     seconds = datetime(year, 6, 1, tzinfo=UTC).timestamp()
     for path in [*tmp_path.rglob("*"), tmp_path]:

@@ -26,8 +26,9 @@ KEPT = {
 
 
 def _make(storage: MemoryStorage, layout: Layout, parts: list[bytes], extra: str | None) -> None:
-    for folder in (layout.output, layout.commits, layout.staging):
+    for folder in (layout.output, layout.plan, layout.commits, layout.staging):
         storage.ensure_folder(folder)
+    create(storage, layout.staging, layout.config, f"{layout.output} is this".encode())
     for batch, data in enumerate(parts):
         create(storage, layout.staging, layout.part(batch), data)
         record = CommitRecord(

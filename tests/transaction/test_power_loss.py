@@ -56,6 +56,7 @@ def prepared() -> MemoryTree:
             tree.ensure_folder(name)
         else:
             create(tree, LAYOUT.staging, name, data)
+    tree.sync_names(LAYOUT.staging)
     return tree
 
 

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import field
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from batten.errors import StorageError
+from batten.errors import MisplacedError, StorageError
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.findings import Code, Finding, Severity, find_worst
 from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
-from batten.model.names import Layout, find_number, find_part, find_staged, find_staging_owner
+from batten.model.names import (
+    FILE_NAMES,
+    FOLDER_NAMES,
+    Layout,
+    find_number,
+    find_part,
+    find_staged,
+    is_throwaway,
+)
 from batten.model.published import Published, decode_published, published_by_footer
 from batten.model.records import (
     Completion,
@@ -33,6 +43,7 @@ from batten.sinks.located import locate_read
 from batten.storage.base import Entry, Storage, describe_kind
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.relative import last_piece
+from batten.storage.replacement import load_journal
 
 Value = TypeVar("Value")
 
@@ -94,6 +105,7 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
     try:
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
+        fault = _find_journal_fault(storage, layout) if is_replacing else ""
     except StorageError as error:
         finding = Finding(
             code=Code.UNREADABLE_PLACE, path=layout.output, evidence=name_reason(error)
@@ -102,18 +114,49 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
     if is_replacing:
-        holder = storage.observe_lock(layout.lock)
-        return Observation(layout=layout, ground=ground, holder=holder, has_journal=True)
+        return _observe_replacing(storage, layout, fault)
     return _Reading(storage, layout).observe(is_thorough=is_thorough)
+
+
+def _find_journal_fault(storage: Storage, layout: Layout) -> str:
+    """Why a replacement that was begun can't go on; empty where it can."""
+    try:
+        load_journal(storage, layout)
+    except (Unreadable, MisplacedError) as error:
+        return name_reason(error)
+    except FileNotFoundError:
+        pass  # It ended meanwhile.
+    return ""
+
+
+def _observe_replacing(storage: Storage, layout: Layout, fault: str) -> Observation:
+    findings = []
+    try:
+        holder = storage.observe_lock(layout.lock)
+    except StorageError as error:
+        holder, fault = None, fault or name_reason(error)
+    if fault and holder is None:
+        code = Code.UNREADABLE_REPLACING
+        findings.append(Finding(code=code, path=layout.replacing, evidence=fault))
+    return Observation(
+        layout=layout,
+        ground=Ground.OURS,
+        holder=holder,
+        has_journal=True,
+        findings=tuple(findings),
+    )
 
 
 def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding]]:
     control, output = storage.find(layout.control), storage.find(layout.output)
     for entry in (control,) if layout.is_inside else (control, output):
         if entry is not None and not entry.is_folder:
-            evidence = "a file, where a folder should be"
+            evidence = f"{describe_kind(entry)}, where a folder should be"
             if control is None:
-                evidence = f"a file, not a folder of parts, and there is no {layout.control}"
+                evidence = (
+                    f"{describe_kind(entry)}, not a folder of parts, "
+                    f"and there is no {layout.control}"
+                )
             finding = Finding(code=Code.NOT_A_FOLDER, path=entry.name, evidence=evidence)
             return Ground.FOREIGN, [finding]
     if control is not None:
@@ -138,9 +181,11 @@ class _Reading:
         self.layout = layout
         self.findings: list[Finding] = []
         self.failure: StorageError | None = None
+        self._misplaced: tuple[str, ...] = ()
 
     def observe(self, *, is_thorough: bool) -> Observation:
         layout = self.layout
+        self._misplaced = tuple(self._find_misplaced())
         holder = self._observe_lock()
         config = self._decode(
             layout.config, Code.UNREADABLE_CONFIG, _decode_config, is_required=False
@@ -150,7 +195,7 @@ class _Reading:
         completion = self._decode(
             layout.complete, Code.UNREADABLE_COMPLETE, _decode_completion, is_required=False
         )
-        quarantine = self._list_numbered(layout.quarantine, "parquet")
+        quarantine = self._list_quarantine()
         recorded: frozenset[int] = frozenset()
         claims: dict[int, Published] = {}
         given_up = self._list_numbers(layout.recompute)
@@ -171,6 +216,7 @@ class _Reading:
             self._note(Code.MISSING_SCHEMA, layout.schema, evidence)
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config)
+        own_files = {last_piece(target) for target in (layout.output, *placed)}
         worst = find_worst(self.findings)
         return Observation(
             layout=layout,
@@ -187,7 +233,7 @@ class _Reading:
             given_up=given_up,
             quarantine=quarantine,
             staged=staged,
-            staging=self._list_known(layout.staging, find_staging_owner),
+            staging=self._list_known(layout.staging, partial(is_throwaway, also=own_files)),
             completion=completion,
             deliveries=deliveries,
             placed=placed,
@@ -196,6 +242,31 @@ class _Reading:
             findings=tuple(self.findings),
             failure=self.failure,
         )
+
+    def _find_misplaced(self) -> list[str]:
+        """What in the control folder is not of the kind that its name says, each a finding."""
+        places = []
+        listed = list(self._list(self.layout.control))
+        if any(entry.name == self.layout.fresh_folder and entry.is_folder for entry in listed):
+            listed += self._list(self.layout.fresh_folder)
+        for entry in listed:
+            name = last_piece(entry.name)
+            is_in_fresh = entry.name.startswith(self.layout.fresh_folder + "/")
+            if is_in_fresh or name in FOLDER_NAMES:
+                expected, code = "folder", Code.UNREADABLE_FOLDER
+            elif name in FILE_NAMES:
+                expected, code = "file", _UNREADABLE.get(name, Code.UNREADABLE_FILE)
+            else:
+                continue
+            evidence = ""
+            if entry.kind != expected:
+                evidence = f"{describe_kind(entry)}, where a {expected} should be"
+            elif name in _RECORDS and entry.size > RECORD_BYTES_MAX[_RECORDS[name]]:
+                evidence = f"it has {entry.size} bytes, more than any file of its kind"
+            if evidence:
+                self._note(code, entry.name, evidence)
+                places.append(entry.name)
+        return places
 
     def _observe_lock(self) -> Holder | None:
         try:
@@ -220,7 +291,7 @@ class _Reading:
                 return tuple(segments), False
             size = key_files.get(number)
             if segment.keys_size and size != segment.keys_size:
-                found = "it is gone" if size is None else f"it has {size} bytes"
+                found = "no file is there" if size is None else f"it has {size} bytes"
                 evidence = f"{found}; {segment.keys_size} bytes were written"
                 self._note(Code.UNREADABLE_PLAN, self.layout.segment_keys(number), evidence)
             segments.append(segment)
@@ -233,14 +304,21 @@ class _Reading:
             batch = find_part(entry.name[start:])
             if batch is None:
                 self._note(Code.FOREIGN_FILE, entry.name, "not a part")
-            elif entry.is_folder:
-                self._note(Code.UNREADABLE_PART, entry.name, "a folder, not a file", batch)
+            elif not entry.is_file:
+                evidence = f"{describe_kind(entry)}, not a file"
+                self._note(Code.UNREADABLE_PART, entry.name, evidence, batch)
             else:
                 parts[batch] = entry.size
         return parts
 
-    def _list_numbered(self, folder: str, suffix: str) -> dict[int, int]:
-        return _number(self._list(folder), suffix)
+    def _list_quarantine(self) -> dict[int, int]:
+        entries = list(self._list(self.layout.quarantine))
+        for entry in entries:
+            batch = find_number(last_piece(entry.name), "parquet")
+            if batch is not None and not entry.is_file:
+                evidence = f"{describe_kind(entry)}, not a file"
+                self._note(Code.UNREADABLE_QUARANTINE, entry.name, evidence, batch)
+        return _number(entries, "parquet")
 
     def _list_numbers(self, folder: str) -> frozenset[int]:
         """The numbers of the records `000042.json` in the folder."""
@@ -279,7 +357,7 @@ class _Reading:
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
         known = []
         for entry in self._list(folder):
-            if entry.is_folder or find(entry.name[len(folder) + 1 :]) is None:
+            if not entry.is_file or not find(entry.name[len(folder) + 1 :]):
                 self._note(Code.FOREIGN_FILE, entry.name, "its name is not one that batten gives")
             else:
                 known.append(entry)
@@ -370,7 +448,25 @@ class _Reading:
         self._note(code, path, name_reason(error), batch)
 
     def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
+        if any(path == each or path.startswith(each + "/") for each in self._misplaced):
+            return  # All that is wrong there was told.
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
+
+
+_UNREADABLE = {
+    "dataset.json": Code.UNREADABLE_CONFIG,
+    "schema.json": Code.UNREADABLE_SCHEMA,
+    "COMPLETE": Code.UNREADABLE_COMPLETE,
+}
+
+
+_RECORDS = {
+    "dataset.json": "config",
+    "schema.json": "schema",
+    "COMPLETE": "completion",
+    "REPLACING": "replacing",
+}
+"""Those whose content counts; the text of a lock may be anything."""
 
 
 def find_own_file(layout: Layout, config: Config | None) -> str | None:
@@ -391,7 +487,7 @@ def _number(entries: Iterable[Entry], suffix: str) -> dict[int, int]:
     sizes = {}
     for entry in entries:
         number = find_number(entry.name.rpartition("/")[2], suffix)
-        if number is not None:
+        if number is not None and entry.is_file:
             sizes[number] = entry.size
     return sizes
 

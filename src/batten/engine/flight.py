@@ -11,10 +11,11 @@ from batten.engine.calls import Failure
 from batten.engine.plan import Plan
 from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
-from batten.model.names import Layout
+from batten.model.names import Layout, is_in_flight
 from batten.model.value_class import value_class
-from batten.storage.base import Storage
+from batten.storage.base import Entry, Storage
 from batten.storage.locks import current_holder
+from batten.storage.relative import last_piece
 
 CRASHES_MAX = 3
 
@@ -68,9 +69,7 @@ def find_blame(storage: Storage, layout: Layout, plan: Plan) -> Blame:
 def _read_tables(storage: Storage, layout: Layout) -> Iterator[set[int]]:
     """The items in hand at each crash."""
     boot = current_holder().boot
-    for entry in storage.list(layout.runs):
-        if not entry.name.endswith(".inflight"):
-            continue
+    for entry in _list_tables(storage, layout):
         log = entry.name.removesuffix(".inflight") + ".jsonl"
         if _find_boot(storage, log) != boot:
             continue
@@ -80,9 +79,14 @@ def _read_tables(storage: Storage, layout: Layout) -> Iterator[set[int]]:
 
 def forget(storage: Storage, layout: Layout) -> None:
     """Every item came to an end, so what was in hand at crashes says nothing about the next."""
-    for entry in list(storage.list(layout.runs)):
-        if entry.name.endswith(".inflight"):
-            storage.delete(entry.name)
+    for entry in list(_list_tables(storage, layout)):
+        storage.delete(entry.name)
+
+
+def _list_tables(storage: Storage, layout: Layout) -> Iterator[Entry]:
+    for entry in storage.list(layout.runs):
+        if entry.is_file and is_in_flight(last_piece(entry.name)):
+            yield entry
 
 
 def _find_boot(storage: Storage, log: str) -> str | None:

@@ -22,12 +22,12 @@ from batten.engine.place import current_folder, show_path
 from batten.engine.signals import StopSignals
 from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
 from batten.model.landed import OFFSET_MAX, LandedFile, encode_line
-from batten.model.names import Layout
+from batten.model.names import Layout, is_throwaway
 from batten.sources.landed import LandedSource, list_landed
 from batten.storage.addresses import local_path
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
-from batten.storage.upkeep import delete_orphans, take_lock
+from batten.storage.upkeep import delete_orphans, find_throwaway, take_lock
 
 Stream = Iterable[Any] | Callable[[int], Iterable[Any]]
 
@@ -70,7 +70,8 @@ def land(
     with StopSignals() as signals, take_lock(storage, layout, show_path(folder)):
         for made in (layout.staging, layout.output):
             storage.ensure_folder(made)
-        delete_orphans(storage, [entry.name for entry in storage.list(layout.staging)])
+        throwaway = find_throwaway(storage, layout.staging, is_throwaway)
+        delete_orphans(storage, [entry.name for entry in throwaway])
         landing = _Landing(storage, layout, folder, acknowledge)
         given = stream(landing.next_offset) if callable(stream) else stream
         try:

@@ -49,7 +49,7 @@ def refuse_tree(output: Path, own: Collection[Path]) -> None:
     absolute = os.path.abspath(output)
     layout, dataset = TreeLayout(root=absolute), Layout(absolute)
     with _looking_at(output):
-        is_tree = Path(layout.control).is_dir()
+        is_tree = os.path.lexists(layout.control)
         is_dataset = Path(dataset.config).exists() and not Path(layout.journal).exists()
     if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
         raise RefusedError(

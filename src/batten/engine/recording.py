@@ -12,9 +12,10 @@ from batten.engine.dataset import observe_free
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
+from batten.model.names import is_throwaway
 from batten.model.words import State
 from batten.sources.tables import TableSource
-from batten.storage.upkeep import delete_orphans
+from batten.storage.upkeep import delete_orphans, find_throwaway
 
 
 class Record:
@@ -113,8 +114,8 @@ _SOUND = frozenset({State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHA
 def _clear_staging(context: Context) -> None:
     """What can't be deleted stays, for the next run to delete."""
     with suppress(BattenError):
-        names = [entry.name for entry in context.storage.list(context.layout.staging)]
-        delete_orphans(context.storage, names)
+        found = find_throwaway(context.storage, context.layout.staging, is_throwaway)
+        delete_orphans(context.storage, [entry.name for entry in found])
 
 
 def _largest_worker() -> int:

@@ -24,6 +24,7 @@ UNRECOVERABLE = frozenset(
         Code.UNREADABLE_PLAN,
         Code.PLAN_GAP,
         Code.UNREADABLE_FOLDER,
+        Code.UNREADABLE_REPLACING,
         Code.BEYOND_PLAN,
         Code.CHANGED_FILE,
         Code.LOST_DELIVERY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from batten.dataset.locating import find_layout
-from batten.errors import UsageError
+from batten.errors import StorageError, UsageError
 from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.value_class import value_class
@@ -51,7 +51,11 @@ def find_linked_folder(place: Place) -> str:
 
 def has_tree(place: Place) -> bool:
     """Whether transactions ever changed the place as a tree of files."""
-    return os.path.isdir(f"{place.storage.place}/{place.layout.control}{TREE_FOLDER}")
+    try:
+        entry = place.storage.find(place.layout.control + TREE_FOLDER)
+    except StorageError:
+        return False
+    return entry is not None and entry.is_folder
 
 
 def locate_output(path: str | os.PathLike[str]) -> Place:

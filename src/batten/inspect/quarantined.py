@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from batten.dataset.observe import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.value_class import value_class
 
 
@@ -37,7 +38,7 @@ def read_quarantined(
     for batch in batches:
         name = place.layout.quarantined(batch)
         try:
-            data = place.storage.read(name, bytes_max=None)
+            data = place.storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
             rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
             found = [Quarantined(batch=batch, **row) for row in rows]
         except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):

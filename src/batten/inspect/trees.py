@@ -5,22 +5,24 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from batten.errors import RefusedError
+from batten.errors import CorruptError, RefusedError
 from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
 from batten.inspect.place import Place, has_tree
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
-from batten.model.names import TREE_FOLDER
+from batten.model.names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.records import Holder
 from batten.model.rolling import REMEDIES, JournalState, Remedy, Step
 from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.storage.base import Entry
+from batten.storage.base import Entry, describe_kind
 from batten.storage.locks import busy_error
 from batten.storage.relative import last_piece
 from batten.storage.tree import Tree
+from batten.storage.upkeep import find_throwaway
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 from batten.transactions.journals import FoundJournal, find_journal
 from batten.transactions.recovery import recover_tree, set_journal_aside
@@ -30,7 +32,8 @@ from batten.transactions.rolling import Decision, decide
 @value_class
 class TreeObservation:
     """What is there of a tree's transactions. `decisions` are what recovery would do; `given_up`
-    are the folders of journals that were set aside, whose changes may be half done."""
+    are the folders of journals that were set aside, whose changes may be half done. Where
+    anything is `misplaced`, nothing else was looked at."""
 
     holder: Holder | None
     found: FoundJournal
@@ -38,6 +41,7 @@ class TreeObservation:
     leftovers: tuple[Entry, ...]
     evidence: tuple[Entry, ...]
     given_up: tuple[str, ...]
+    misplaced: tuple[Finding, ...] = ()
 
     @property
     def lost(self) -> list[Decision]:
@@ -82,6 +86,16 @@ def _has_dataset(place: Place) -> bool:
 def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
     """Reads only, and takes no lock. `is_mine`: the caller holds it."""
     tree, layout = place.tree, place.layout
+    if misplaced := tuple(_find_misplaced(tree, layout)):
+        return TreeObservation(
+            holder=None,
+            found=FoundJournal(state=JournalState.NONE),
+            decisions=(),
+            leftovers=(),
+            evidence=(),
+            given_up=(),
+            misplaced=misplaced,
+        )
     holder = None if is_mine else tree.observe_lock(layout.lock)
     found = find_journal(tree, layout)
     if holder is None and not is_mine and found.state is not JournalState.NONE:
@@ -94,10 +108,24 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
         holder=holder,
         found=found,
         decisions=tuple(decide(tree, layout, journal)) if journal and is_rolled else (),
-        leftovers=tuple(tree.list(layout.staging)),
+        leftovers=tuple(find_throwaway(tree, layout.staging, is_change_throwaway)),
         evidence=evidence,
         given_up=tuple(each.name for each in evidence if _has_journal(tree, each)),
     )
+
+
+def _find_misplaced(tree: Tree, layout: TreeLayout) -> Iterator[Finding]:
+    """What is not of the kind that its name says: a link in the place of a folder."""
+    folders = (layout.control, layout.staging, layout.tokens, layout.set_aside)
+    for name in (*folders, layout.lock, layout.journal):
+        expected = "folder" if name in folders else "file"
+        code = Code.UNREADABLE_FOLDER if name in folders else Code.UNREADABLE_FILE
+        entry = tree.find(name)
+        if entry is not None and entry.kind != expected:
+            evidence = f"{describe_kind(entry)}, where a {expected} should be"
+            yield Finding(code=code, path=name, evidence=evidence)
+            if name == layout.control:
+                return
 
 
 def _has_journal(tree: Tree, evidence: Entry) -> bool:
@@ -151,6 +179,13 @@ def recover_place(
     where a person has to decide."""
     seen = observe_tree(tree)
     steps = tuple(_list_steps(tree, seen, should_set_aside))
+    if seen.misplaced:
+        first = seen.misplaced[0]
+        raise CorruptError(
+            f"{place.show(first.path)}: {first.evidence}.",
+            safe="Nothing was changed.",
+            next=f"{first.safe_action[:1].upper()}{first.safe_action[1:]}.",
+        )
     if is_dry_run:
         if seen.holder is not None:
             raise busy_error(tree.tree.place + "/" + tree.layout.control, seen.holder)
@@ -222,6 +257,8 @@ def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
 def _tell_readers(seen: TreeObservation) -> str:
     if seen.lost:
         return "what is damaged: keep them from it"
+    if seen.misplaced:
+        return "a tree in which a change may be half done"
     if seen.holder is not None:
         return "a tree that may be changing; under batten.read_lock they wait"
     if any(decision.step is not Step.NOTHING for decision in seen.decisions):
@@ -235,12 +272,18 @@ def _judge(seen: TreeObservation) -> Verdict:
         Facts(
             ground=_find_ground(seen),
             is_locked=seen.holder is not None,
-            damage=Damage.INCONSISTENT if seen.lost else Damage.NONE,
+            damage=_find_damage(seen),
             has_journal=state is not JournalState.NONE and not seen.lost,
             is_complete=True,
             has_orphans=state is JournalState.NONE and bool(seen.leftovers),
         )
     )
+
+
+def _find_damage(seen: TreeObservation) -> Damage:
+    if seen.misplaced:
+        return Damage.CORRUPT
+    return Damage.INCONSISTENT if seen.lost else Damage.NONE
 
 
 def _find_ground(seen: TreeObservation) -> Ground:
@@ -253,6 +296,8 @@ def _find_ground(seen: TreeObservation) -> Ground:
 
 def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
     journal = _name_journal(place)
+    for finding in seen.misplaced:
+        yield replace(finding, path=place.show(finding.path))
     if seen.found.state is JournalState.NEWER:
         yield Finding(code=Code.NEWER_FORMAT, path=journal, evidence=seen.found.problem)
     if seen.found.state is JournalState.UNREADABLE:
@@ -296,6 +341,7 @@ def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
         State.COMPLETE_WITH_ORPHANS: place.command("clean"),
         State.RECOVERY_PENDING: place.command("recover"),
         State.INCONSISTENT: place.command("recover", "--set-aside-journal"),
+        State.CORRUPT: f"put right what is named, then: {place.command('diagnose')}",
         State.UNKNOWN: f"use the newer batten: {place.command('recover')}",
     }[state]
 
@@ -310,6 +356,7 @@ def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
         State.COMPLETE_WITH_ORPHANS: "nothing",
         State.RECOVERY_PENDING: f"deleting {control}: the change could not be finished or undone",
         State.INCONSISTENT: f"deleting {control}, the evidence",
+        State.CORRUPT: f"deleting {control}, or what a link in it leads to",
         State.UNKNOWN: f"deleting {control}: the change could not be finished or undone",
     }[state]
 
@@ -317,7 +364,7 @@ def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
 def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
     if state is State.UNKNOWN and seen.found.state is JournalState.NONE:
         return f"a journal was set aside, and {_HALF_DONE}"
-    if state in (State.INCONSISTENT, State.UNKNOWN) or (
+    if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN) or (
         seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
     ):
         doubt = f"; {_HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""

@@ -12,6 +12,7 @@ from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys
 from batten.model.accounting import Plan, PlannedBatch
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
 from batten.model.published import Published
@@ -120,7 +121,7 @@ class PartVerifier:
             return
         name = self._observation.layout.quarantined(batch)
         try:
-            data = self._storage.read(name, bytes_max=None)
+            data = self._storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
             digest = hashlib.sha256(data).hexdigest()
             if claim.quarantine_digest not in (None, digest):
                 said = claim.quarantine_digest

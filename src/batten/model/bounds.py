@@ -32,6 +32,7 @@ RECORD_BYTES_MAX = {
     "segment": 1024 * MEBIBYTE,
     "commit": 16 * MEBIBYTE,
     "completion": 256 * MEBIBYTE,
+    "quarantine": 256 * MEBIBYTE,
     "delivery": MEBIBYTE,
     "replacing": MEBIBYTE,
     "journal": 256 * MEBIBYTE,

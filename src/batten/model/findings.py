@@ -40,6 +40,7 @@ class Code(Enum):
     UNREADABLE_PLAN = "unreadable-plan"
     PLAN_GAP = "plan-gap"
     UNREADABLE_FOLDER = "unreadable-folder"
+    UNREADABLE_REPLACING = "unreadable-replacing"
     UNREADABLE_RECORD = "unreadable-record"
     UNREADABLE_PART = "unreadable-part"
     UNREADABLE_QUARANTINE = "unreadable-quarantine"
@@ -104,7 +105,14 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNREADABLE_SCHEMA: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.UNREADABLE_PLAN: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.PLAN_GAP: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
-    Code.UNREADABLE_FOLDER: Meaning(Severity.CORRUPT, "make it a folder that can be read"),
+    Code.UNREADABLE_FOLDER: Meaning(
+        Severity.CORRUPT,
+        "make it a folder that can be read; of a link, put what it leads to in its place",
+    ),
+    Code.UNREADABLE_REPLACING: Meaning(
+        Severity.CORRUPT,
+        "look which of the two datasets is as you want it, and move REPLACING away",
+    ),
     Code.UNREADABLE_RECORD: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
     Code.UNREADABLE_PART: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
     Code.UNREADABLE_QUARANTINE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),

@@ -33,7 +33,7 @@ notes.batten/tree/set-aside/<name>
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,7 +53,27 @@ _PART = re.compile(rf"part-{_NUMBER}\.parquet", re.ASCII)
 _NUMBERED = re.compile(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
 _CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 _SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
-_STAGING = re.compile(r"(?P<what>.+)\.(?P<host>[^/]+)-(?P<pid>\d+)-(?P<random>[0-9a-f]+)")
+_THROWAWAY = re.compile(
+    r"(?P<what>.+)\.(?P<host>[^/.]+)-(?P<pid>[1-9]\d{0,9})-(?P<random>[0-9a-f]{16})", re.ASCII
+)
+_STAGED_WHAT = re.compile(
+    rf"dataset\.json|schema\.json|COMPLETE|REPLACING|JOURNAL|put|file|{_NUMBERED.pattern}"
+    rf"|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|[a-z]+-[0-9a-f]{{12}}\.json"
+    r"|\d{18}-\d{18}\.jsonl",
+    re.ASCII,
+)
+"""What batten stages, by the names that it will have; a file of all rows is staged as "file"."""
+_CHANGE_STAGED = re.compile(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
+
+_IN_FLIGHT = re.compile(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
+
+FOLDER_NAMES = frozenset(
+    {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
+    | {"fresh", "deliveries", "parts", "tree"}
+)
+"""What in a control folder is a folder."""
+FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "lock"})
+"""What in a control folder is a file."""
 
 
 @value_class
@@ -293,7 +313,26 @@ def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
     return f"{what}.{host}-{pid}-{random}"
 
 
+def is_in_flight(name: str) -> bool:
+    """Whether it is the name of the marks of a run's items in hand."""
+    return _IN_FLIGHT.fullmatch(name) is not None
+
+
 def find_staging_owner(name: str) -> tuple[str, int] | None:
-    """Host and process that wrote a file of `staging/`, or None."""
-    match = _STAGING.fullmatch(name)
+    """Host and process that wrote a throwaway file, or None for another name."""
+    match = _THROWAWAY.fullmatch(name)
     return (match["host"], int(match["pid"])) if match else None
+
+
+def is_throwaway(name: str, also: Collection[str] = ()) -> bool:
+    """Whether a file of `staging/` has a name that batten gives there: to one of what it stages, or
+    of what is in `also`. Whatever has another name is never deleted."""
+    match = _THROWAWAY.fullmatch(name)
+    return match is not None and (
+        match["what"] in also or _STAGED_WHAT.fullmatch(match["what"]) is not None
+    )
+
+
+def is_change_throwaway(name: str) -> bool:
+    """As `is_throwaway`, for a file of the `staging/` of a tree."""
+    return _CHANGE_STAGED.fullmatch(name) is not None or is_throwaway(name)

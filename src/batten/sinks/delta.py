@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
+from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
@@ -32,6 +33,7 @@ from batten.sinks.revisions import is_open, select_lacking
 from batten.sinks.statistics import describe_columns
 from batten.storage.publishing import create
 from batten.storage.relative import last_piece
+from batten.storage.upkeep import find_throwaway
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +93,7 @@ class DeltaDestination:
 
     def prepare(self, schema: pa.Schema) -> None:
         self._log.read_on()
-        for entry in list(self._storage.list(self._staging)):
+        for entry in list(find_throwaway(self._storage, self._staging, find_staging_owner)):
             # The ledger's lock says that who wrote it is dead.
             self._storage.delete(entry.name)
         if self._log.version < 0:

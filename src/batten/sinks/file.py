@@ -172,7 +172,7 @@ class FileDestination:
         self._storage.ensure_folder(folder)
         self._delete_throwaways()
         if self._staging is not None:
-            return fresh_name(folder, base)
+            return fresh_name(folder, "file")
         return fresh_name(folder, f".{base}").lstrip("/")
 
     def _delete_throwaways(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
+from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, RejectedError, Staged
@@ -29,6 +30,7 @@ from batten.sinks.watchdog import Answer, await_answer
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import create
 from batten.storage.relative import folder_of
+from batten.storage.upkeep import find_throwaway
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +97,7 @@ class IcebergDestination:
             self._catalog = self._await(lambda: self._make(converted))
             table = self._load()
             staging = self._staging(table)
-            for entry in list(self._storage.list(staging)):
+            for entry in list(find_throwaway(self._storage, staging, find_staging_owner)):
                 # The ledger's lock says that who wrote it is dead.
                 self._storage.delete(entry.name)
             self._check(table, schema)

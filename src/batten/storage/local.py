@@ -15,6 +15,7 @@ from batten.storage import locks, steps
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
 from batten.storage.beneath import READ, Beneath, Obstructed, refuse_irregular
 from batten.storage.failures import reading_failure, too_large, writing_failure
+from batten.storage.machine import Machine
 from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
 
@@ -23,6 +24,9 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW 
 
 HURRY_BYTES = 1 << 24
 """A file that will be synced goes to the disk in pieces of about this size while it is made."""
+
+MUCH_BYTES = 1 << 30
+"""Of a file to be read whole that has more, it is asked first whether there is room in memory."""
 
 SMALL_BYTES = 1 << 12
 """A file of fewer bytes is small."""
@@ -319,7 +323,7 @@ def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int
     start = max(size + offset, 0) if offset < 0 else offset
     wanted = max(size - start, 0)
     wanted = wanted if length is None else min(wanted, length)
-    if bytes_max is not None and wanted > bytes_max:
+    if wanted > (_room_bytes(wanted) if bytes_max is None else bytes_max):
         raise too_large()
     pieces: list[bytes] = []
     while wanted and (piece := os.pread(descriptor, wanted, start)):
@@ -327,6 +331,14 @@ def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int
         start += len(piece)
         wanted -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _room_bytes(wanted: int) -> int:
+    """How much can be read at once where it is not known what to expect: what memory there is."""
+    if wanted <= MUCH_BYTES:
+        return wanted
+    room = Machine().observe_memory()
+    return wanted if room is None else room.available_bytes
 
 
 def _read_small(name: str, parent: int) -> bytes | None:

@@ -21,7 +21,7 @@ from batten.model.records import (
     decode_record,
     encode_record,
 )
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Storage, describe_kind
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
@@ -56,7 +56,7 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
     if storage.find(layout.replacing) is None:
         return False
     try:
-        journal = decode_record(Replacing, storage.read(layout.replacing))
+        journal = load_journal(storage, layout)
         _exchange_data(storage, layout, journal)
     except (FileNotFoundError, Unreadable) as error:
         gone = isinstance(error, FileNotFoundError)
@@ -74,6 +74,30 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
     storage.delete(layout.replacing)
     storage.sync_names(layout.control)
     return True
+
+
+def load_journal(storage: Storage, layout: Layout) -> Replacing:
+    """The journal, held against what is there. Reads only. Raises `Unreadable` where it can't be
+    the one that batten wrote: it would move what is about the dataset, and put nothing there."""
+    journal = decode_record(Replacing, storage.read(layout.replacing))
+    entries = set(journal.entries)
+    if missing := sorted(_NEEDED - entries):
+        raise Unreadable(f"it does not name {missing[0]!r}, which every dataset has")
+    if odd := sorted(entry for entry in entries if entry in KEPT or "/" in entry):
+        raise Unreadable(f"it names {odd[0]!r}, which is not of a dataset")
+    for folder in (layout.fresh_folder, layout.fresh.control, layout.replaced_folder):
+        entry = storage.find(folder)
+        if entry is not None and not entry.is_folder:
+            raise Unreadable(f"{folder} is {describe_kind(entry)}, where a folder should be")
+    present = {last_piece(entry.name) for entry in storage.list(layout.fresh.control)}
+    present.update(last_piece(entry.name) for entry in storage.list(layout.control))
+    if absent := sorted(entries - present):
+        raise Unreadable(f"it names {absent[0]!r}, and there is no such file")
+    return journal
+
+
+_NEEDED = frozenset({"dataset.json", "plan", "commits", "COMPLETE"})
+"""What is about every complete dataset."""
 
 
 def _exchange_data(storage: Storage, layout: Layout, journal: Replacing) -> None:
@@ -101,7 +125,8 @@ def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
         if name in KEPT or (name in journal.entries and name not in present):
             continue
         new = present.get(name)
-        if entry.is_folder or new is None or not is_same(storage, entry.name, new.name):
+        is_like = new is not None and entry.is_file and new.is_file
+        if new is None or not is_like or not is_same(storage, entry.name, new.name):
             _move(storage, entry, f"{replaced}/{name}")
     storage.sync_names(replaced)
     storage.sync_names(control)
@@ -136,18 +161,18 @@ def _move(storage: Storage, entry: Entry, to: str) -> None:
     """A power cut may have left a folder under both names, or at the new one what was deleted."""
     while _is_taken(storage, entry, to):
         to += _AGAIN
-    # A link to nothing can be moved, and not looked at.
-    if entry.is_folder or storage.find(entry.name) is None:
-        storage.replace(entry.name, to)
-    else:
+    # A link or a pipe can be moved, and not looked into.
+    if entry.is_file and storage.find(entry.name) is not None:
         set_aside(storage, entry.name, to)
+    else:
+        storage.replace(entry.name, to)
 
 
 def _is_taken(storage: Storage, entry: Entry, to: str) -> bool:
     there = storage.find(to)
     if there is None or storage.find(entry.name) is None:
         return False
-    return entry.is_folder or there.is_folder or not is_same(storage, entry.name, to)
+    return not (entry.is_file and there.is_file) or not is_same(storage, entry.name, to)
 
 
 def _is_exchanged(storage: Storage, layout: Layout) -> bool:
@@ -172,14 +197,15 @@ def _is_exchanged(storage: Storage, layout: Layout) -> bool:
 
 
 def delete_tree(storage: Storage, name: str) -> None:
-    """Delete a file, or a folder with all that is in it; also when it is not there."""
+    """Delete a file, or a folder with all that is in it; also when it is not there. A link is
+    deleted, and not what it leads to."""
     entry = storage.find(name)
-    if entry is not None:
-        _delete_entry(storage, entry)
-
-
-def _delete_entry(storage: Storage, entry: Entry) -> None:
-    if entry.is_folder:
-        for inner in list(storage.list(entry.name)):
-            _delete_entry(storage, inner)
-    storage.delete(entry.name)
+    waiting = [entry] if entry is not None else []
+    emptied: set[str] = set()
+    while waiting:
+        entry = waiting[-1]
+        if entry.is_folder and entry.name not in emptied:
+            emptied.add(entry.name)
+            waiting.extend(storage.list(entry.name))
+        else:
+            storage.delete(waiting.pop().name)

@@ -5,9 +5,10 @@ repeated."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from batten.errors import BusyError, CorruptError
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.commands import command
 from batten.model.footer import decode_part
 from batten.model.names import CONTROL_SUFFIX, Layout
@@ -15,9 +16,10 @@ from batten.model.outcomes import count_outcomes
 from batten.model.published import decode_published
 from batten.model.records import CommitRecord, Unreadable, encode_record
 from batten.model.words import Outcome
-from batten.storage.base import Lock, Storage
+from batten.storage.base import Entry, Lock, Storage
 from batten.storage.locks import busy_error, current_holder
 from batten.storage.publishing import create_many, set_aside
+from batten.storage.relative import last_piece
 
 
 def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
@@ -62,7 +64,7 @@ def _describe_part(
     quarantine = ""
     if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
         quarantine = hashlib.sha256(
-            storage.read(layout.quarantined(batch), bytes_max=None)
+            storage.read(layout.quarantined(batch), bytes_max=RECORD_BYTES_MAX["quarantine"])
         ).hexdigest()
     return CommitRecord(
         batch=described.batch,
@@ -99,6 +101,16 @@ def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> 
         name = layout.part(batch)
         digest = hashlib.sha256(storage.read(name, bytes_max=None)).hexdigest()
         set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
+
+
+def find_throwaway(
+    storage: Storage, staging: str, is_ours: Callable[[str], object]
+) -> Iterator[Entry]:
+    """The files in a folder for throwaway ones that have names of batten's: no others may be
+    deleted."""
+    for entry in storage.list(staging):
+        if entry.is_file and is_ours(last_piece(entry.name)):
+            yield entry
 
 
 def delete_orphans(storage: Storage, names: Iterable[str]) -> None:

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
-from batten.model.names import TreeLayout
+from batten.model.names import TreeLayout, is_change_throwaway
 from batten.model.rolling import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage import locks
 from batten.storage.addresses import local_path
 from batten.storage.tree import Tree, TreeLock, open_tree
+from batten.storage.upkeep import find_throwaway
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree
 from batten.transactions.transaction import Transaction
@@ -164,7 +165,7 @@ def clear_leftovers(root: str | os.PathLike[str]) -> None:
     place = locate_tree(root)
     if place.lock_path in _holds.by_path or not place.has_control:
         return
-    if any(place.tree.list(place.layout.staging)):
+    if any(find_throwaway(place.tree, place.layout.staging, is_change_throwaway)):
         with _exclusive(place, None):
             pass
 

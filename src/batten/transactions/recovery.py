@@ -10,11 +10,12 @@ from contextlib import suppress
 
 from batten.errors import RefusedError, StorageError
 from batten.model.commands import command
-from batten.model.names import TreeLayout
+from batten.model.names import TreeLayout, is_change_throwaway
 from batten.model.rolling import REMEDIES, Remedy
 from batten.model.value_class import value_class
 from batten.storage.relative import last_piece
 from batten.storage.tree import Tree
+from batten.storage.upkeep import find_throwaway
 from batten.transactions.journals import FoundJournal, find_journal, remove_journal
 from batten.transactions.rolling import complete, delete_staged
 
@@ -63,7 +64,7 @@ def _delete_leftovers(tree: Tree, layout: TreeLayout) -> None:
     """Of a change that ended, or never began. Who removed its journal may have been killed before
     that was durable, and a journal must not come back to staged files that are gone."""
     with suppress(StorageError):
-        if any(True for _ in tree.list(layout.staging)):
+        if any(True for _ in find_throwaway(tree, layout.staging, is_change_throwaway)):
             tree.sync_names(layout.control)
             delete_staged(tree, layout)
 

@@ -14,12 +14,13 @@ from contextlib import suppress
 from batten.errors import MisplacedError, RefusedError, StorageError
 from batten.model.commands import command
 from batten.model.journal import NOT_STAGED, Action, Journal, Operation
-from batten.model.names import TreeLayout
+from batten.model.names import TreeLayout, is_change_throwaway
 from batten.model.rolling import Staged, Step, Target, decide_step
 from batten.model.value_class import value_class
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 from batten.storage.tree import Look, Tree
+from batten.storage.upkeep import find_throwaway
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import remove_journal
 from batten.transactions.paths import is_below, list_below, list_folders, refuse_linked
@@ -76,7 +77,8 @@ def delete_staged(tree: Tree, layout: TreeLayout) -> None:
     deleted is tried once more, as there may be no next change; what even then can't be deleted can
     when the lock is taken next, and no change fails by it."""
     with suppress(StorageError):
-        names = [entry.name for entry in tree.list(layout.staging)]
+        found = find_throwaway(tree, layout.staging, is_change_throwaway)
+        names = [entry.name for entry in found]
         for name in [name for name in names if not _is_deleted(tree, name)]:
             tree.delete(name)
 
