@@ -35,14 +35,14 @@ pipeline = batten.from_range({ITEMS}).map(work).write_parquet("features/").optio
 """
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_in_hand_at_three_crashes_of_the_whole_run(jobs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("jobs", "way"), [(1, "fork"), (2, "fork"), (2, "spawn")])
+def test_in_hand_at_three_crashes_of_the_whole_run(jobs: int, way: str, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(KILLS_THE_MACHINE)
     batten = str(Path(sys.executable).with_name("batten"))
 
     def run() -> Traced:
         return run_traced(
-            [batten, "run", "job.py", "--jobs", str(jobs), "--quiet", "--json"],
+            [batten, "run", "job.py", "--jobs", str(jobs), "--workers", way, "--quiet", "--json"],
             folders=[tmp_path / "fatal"],
             working_folder=tmp_path,
             fault=KillBefore(1),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 EXIT_QUARANTINED = 3
@@ -416,3 +417,48 @@ def test_a_unit_is_not_cut_for_a_new_worker(job: Any) -> None:
     pids = [row["pid"] for row in job.rows()]
     assert [len(set(pids[n : n + 5])) for n in range(0, 20, 5)] == [1] * 4
     assert len(set(pids)) == 4
+
+
+WHOLE = """
+import random
+import polars as pl
+KINDS = pl.DataFrame({"kind": ["a", "b"], "word": ["an", "be"]}).sort("kind").to_dicts()
+
+def join(rows):
+    frame = pl.from_arrow(rows).join(pl.DataFrame(KINDS), on="kind")
+    frame = frame.group_by("word").agg(pl.col("n").sum())
+    return frame.sort("word").with_columns(drawn=pl.lit(random.random()))
+
+pipeline = (
+    batten.from_tables(rows="rows.csv").apply(join).options(seed=3).write_parquet("out.parquet")
+)
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["--workers", "spawn"]])
+def test_a_function_of_whole_tables_works_with_polars(job: Any, words: list[str]) -> None:
+    pytest.importorskip("polars")
+    (job.path / "rows.csv").write_text("kind,n\na,1\nb,2\na,3\n")
+    done = job.write(WHOLE).run(*words)
+    assert done.code == 0, done.err
+    made = pq.read_table(job.path / "out.parquet").to_pylist()
+    assert [(row["word"], row["n"]) for row in made] == [("an", 4), ("be", 2)]
+    assert len({row["drawn"] for row in made}) == 1
+
+
+def test_a_script_with_a_cache_goes_to_a_fresh_interpreter(job: Any) -> None:
+    job.write(
+        """
+        def work(number):
+            return {"n": number}
+
+        if __name__ == "__main__":
+            kept = batten.Cache("kept", max_bytes=10**6)
+            made = batten.from_range(4).map(work, cache=kept).write_parquet("out/")
+            made.run(workers="spawn")
+            assert kept.statistics().entries == 4
+        """,
+        "script.py",
+    )
+    done = run_python(job, "script.py")
+    assert done.returncode == 0, done.stderr

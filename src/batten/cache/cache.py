@@ -71,6 +71,7 @@ class Cache:
         disk_free_min: int = GIGABYTE,
         by_content: bool = False,
     ) -> None:
+        self._settings = (max_bytes, disk_free_min, by_content)
         _check_count("max_bytes", max_bytes, may_be_none=True)
         _check_count("disk_free_min", disk_free_min)
         self._layout = CacheLayout(
@@ -94,6 +95,10 @@ class Cache:
     @property
     def path(self) -> Path:
         return Path(self._layout.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A cache of the same place, which a worker of a fresh interpreter uses."""
+        return _reopen, (self._layout.root, *self._settings)
 
     def __repr__(self) -> str:
         return f"Cache({self._layout.root!r})"
@@ -323,3 +328,7 @@ def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None
             safe="Nothing was read or written.",
             next="Give a number of bytes" + (", or None for no limit." if may_be_none else "."),
         )
+
+
+def _reopen(path: str, max_bytes: int | None, disk_free_min: int, by_content: bool) -> Cache:
+    return Cache(path, max_bytes=max_bytes, disk_free_min=disk_free_min, by_content=by_content)

@@ -8,18 +8,21 @@ holds the lock, takes it over.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from batten.engine.context import Context
+from batten.engine.fresh import Recipe
 from batten.engine.step import Step
 from batten.engine.tables import TablePipeline
+from batten.engine.workforce import MODULES, find_recipe
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
 from batten.executors.processes import ProcessExecutor
-from batten.executors.randomness import Seeding
+from batten.executors.randomness import Seeding, seed_afresh
 from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
@@ -34,28 +37,56 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
     pipeline = context.pipeline
     if not (isinstance(pipeline, TablePipeline) and isinstance(destination, FileDestination)):
         raise TypeError(f"{pipeline} does not make a file of whole tables")
-    step, tables = pipeline.whole, pipeline.tables
-
-    def work(_: Any, mark: Mark) -> MadeFile:
-        mark.begin(0)
-        if pipeline.settings.seed is not None:
-            Seeding(pipeline.settings.seed).begin_try()
-        made = _as_table(step, tables.load())
-        return destination.make(
-            replace(staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))
-        )
-
+    recipe = find_recipe(context)
     executor = ProcessExecutor(
-        1, memory_bytes_max=context.options.memory_bytes_max, stdout_to_stderr=True
+        1,
+        memory_bytes_max=context.options.memory_bytes_max,
+        stdout_to_stderr=True,
+        is_fresh=recipe is not None,
+        modules=MODULES,
     )
     try:
-        executor.start(work)
+        executor.start(_Making(None if recipe else pipeline, recipe, destination, staged))
         executor.submit(0, None)
-        made = _await(context, executor, step)
+        made = _await(context, executor, pipeline.whole)
     finally:
         executor.stop()
     context.refuse_stopped()
     destination.place(made, staged)
+
+
+class _Making:
+    """What the process does. Pickles without the pipeline, which a fresh interpreter then loads."""
+
+    def __init__(
+        self,
+        pipeline: TablePipeline | None,
+        recipe: Recipe | None,
+        destination: FileDestination,
+        staged: Staged,
+    ) -> None:
+        self._pipeline = pipeline
+        self._recipe = recipe
+        self._destination = destination
+        self._staged = replace(staged, read=_read_nothing, load=bytes, load_item=object)
+
+    def __call__(self, _: Any, mark: Mark) -> MadeFile:
+        pipeline = self._recipe.load() if self._recipe is not None else self._pipeline
+        if not isinstance(pipeline, TablePipeline):
+            raise TypeError(f"{pipeline} takes no whole tables")
+        mark.begin(0)
+        if self._recipe is not None:
+            seed_afresh()
+        if pipeline.settings.seed is not None:
+            Seeding(pipeline.settings.seed).begin_try()
+        made = _as_table(pipeline.whole, pipeline.tables.load())
+        return self._destination.make(
+            replace(self._staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))
+        )
+
+
+def _read_nothing() -> Iterator[pa.RecordBatch]:
+    return iter(())
 
 
 def _await(context: Context, executor: ProcessExecutor, step: Step) -> MadeFile:

@@ -31,7 +31,8 @@ def find_recipe(context: Context) -> Recipe | None:
     unless the job wants it otherwise or this process has threads that do not survive it."""
     pipeline, options = context.pipeline, context.options
     wanted = options.workers or pipeline.settings.workers
-    if pipeline.is_async or options.executor != "processes" or wanted == "fork":
+    has_processes = options.executor == "processes" or pipeline.whole is not None
+    if pipeline.is_async or not has_processes or wanted == "fork":
         return None
     threads = find_foreign_threads() if wanted is None else []
     if wanted is None and not threads:
