@@ -263,7 +263,8 @@ class Driver:
             is_stopping = self._context.signals.received is not None
             if not is_stopping:
                 self._dispatch(executor)
-            published = self._publish_ready(is_last=not self._schedule.outstanding)
+            is_last = self._schedule.is_settling or not self._schedule.outstanding
+            published = self._publish_ready(is_last=is_last)
             if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():

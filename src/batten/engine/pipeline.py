@@ -288,10 +288,11 @@ class Pipeline(Outputs):
         `batch_size`: items in a part; where it is not said, 1,000, and more where a source is
         known to have over 25,000 items, up to 10,000. `on_error`: "quarantine" sets an item
         that failed for good aside and goes on, "raise" ends the run. `quarantine_max`: more
-        quarantined items than this end the run. `schema`: the columns, as a pyarrow schema, a class of
-        rows (dataclass, pydantic model, TypedDict, named tuple), or a dict of names to types of
+        quarantined items than this end the run. `schema`: the columns, as a pyarrow schema, a class
+        of rows (dataclass, pydantic model, TypedDict, named tuple), or a dict of names to types of
         pyarrow or Python or their texts ("int64", "list<item: string>"); else the first batch that
-        has rows pins it, with what the function's return annotation says. `key_column`: the name of the first column of the output.
+        has rows pins it, with what the function's return annotation says.
+        `key_column`: the name of the first column of the output.
 
         `workers`: how worker processes begin. "fork" copies this process with all that it has
         loaded; "spawn" loads the job anew in a fresh interpreter. Left out, it is "fork", but

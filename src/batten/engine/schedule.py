@@ -52,6 +52,7 @@ class Schedule:
         self._begun: set[int] = set()
         self._next_id = 0
         self._is_exhausted = False
+        self._whole: set[int] | None = None
         self.adopted_items = 0
 
     @property
@@ -107,8 +108,14 @@ class Schedule:
 
     def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
+        if self._whole is None:
+            self._whole = set(self._open_whole())
         found: tuple[OpenBatch, Task, Range | None] | None = None
-        if not (self._suspects or any(w and w.company for _, w in self._running.values())):
+        if self.is_settling:
+            found = self._next_seal()
+            if found is None:
+                return None
+        elif not (self._suspects or any(w and w.company for _, w in self._running.values())):
             # A batch that was opened just now may be all staged, and wants nothing but sealing.
             found = self._next_seal() or self._next_work() or self._next_seal()
         found = found or self._next_suspect()
@@ -169,6 +176,21 @@ class Schedule:
             if opened.todo:
                 return self._give(opened, self._cut(opened))
         return None
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether what an earlier run had staged whole is not published yet. No work is handed out
+        until it is: else runs that end soon would stage more and more, and publish nothing."""
+        first = next(iter(self._open.values()), None)
+        return first is not None and first.number in (self._whole or ()) and not first.is_rowless
+
+    def _open_whole(self) -> Iterator[int]:
+        """Open the next batches as long as they are staged whole, and the one after them."""
+        while self._has_room:
+            opened = self._open_next()
+            if opened is None or not (opened.sealed or opened.is_finished):
+                return
+            yield opened.number
 
     @property
     def _has_room(self) -> bool:
@@ -284,6 +306,7 @@ class Schedule:
         batch.is_rowless = batch.is_rowless or answer.is_rowless
         for chunk in answer.damaged:
             batch.chunks.remove(chunk)
+            (self._whole or set()).discard(batch.number)
             batch.todo.extend(Range(start=start, stop=stop) for start, stop in chunk.ranges())
             self.adopted_items -= chunk.items
 
