@@ -205,7 +205,8 @@ def _check(manifest: Manifest, body: bytes, files: str) -> None:
     listing = decode_listing(manifest, body)
     expected: dict[str, tuple[int, str]] = dict.fromkeys(listing.folders, (-2, ""))
     expected |= {name: (size, digest) for name, size, digest in listing.files()}
-    for content in folders.list_contents(files):
+    sizes = {name: size for name, size, _ in listing.files()}
+    for content in folders.list_contents(files, sizes):
         found = (-2, "") if content.is_folder else (content.size, content.digest)
         if expected.pop(content.name, None) != found:
             raise Unreadable(f"{content.name} is not as it was written")

@@ -75,10 +75,14 @@ class Parts:
         self, columns: Sequence[str] | None = None, *, rows: int = BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
         """Record batches of at most so many rows; what is held does not grow with the parts."""
+        first: pa.Schema | None = None
         for batch in sorted(self.sizes):
             with self._open(batch) as file, self._translated(batch):
                 reader = self._parquet(file)
                 schema = _own_schema(reader.schema_arrow)
+                first = first if first is not None else schema
+                if not schema.equals(first):
+                    raise self._corrupt(batch, "its columns are not those of the first part")
                 if columns is not None:
                     schema = _select(schema, columns)
                 for each in reader.iter_batches(rows, columns=schema.names, use_threads=False):
@@ -166,11 +170,14 @@ class Parts:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            raise CorruptError(
-                f"{self.layout.part(batch)} can't be read: {str(error).splitlines()[0]}.",
-                safe="Nothing was changed.",
-                next=f"See what else is damaged: {command('verify', self.path)}",
-            ) from error
+            raise self._corrupt(batch, str(error).splitlines()[0]) from error
+
+    def _corrupt(self, batch: int, why: str) -> CorruptError:
+        return CorruptError(
+            f"{self.layout.part(batch)} can't be read: {why}.",
+            safe="Nothing was changed.",
+            next=f"See what else is damaged: {command('verify', self.path)}",
+        )
 
 
 def parts_of(storage: Storage, layout: Layout, path: str, observation: Observation) -> Parts:

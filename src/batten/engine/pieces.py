@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
+from typing import Any
 
 import pyarrow as pa
 
@@ -123,18 +124,45 @@ def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) 
         return None
     if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
-    table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-    about = json.loads(table.schema.metadata[_CHUNK])
-    named = (chunk.batch, chunk.start, chunk.stop, chunk.some, work)
-    if (about["batch"], about["start"], about["stop"], about["some"], about["work"]) != named:
-        return None
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        table.validate(full=True)
+        about = json.loads(table.schema.metadata[_CHUNK])
+        failures = tuple(map(_read_failure, about["failures"]))
+        named = (chunk.batch, chunk.start, chunk.stop, chunk.some, work)
+        if (about["batch"], about["start"], about["stop"], about["some"], about["work"]) != named:
+            return None
+        _check_items(chunk, table, failures)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
+        return None  # a digest tells damage, not malice
     return Piece(
         start=chunk.start,
         stop=chunk.stop,
         some=chunk.some,
         table=_without_chunk(table) if table.num_rows else None,
-        failures=tuple(Failure(**failure) for failure in about["failures"]),
+        failures=failures,
     )
+
+
+def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure]) -> None:
+    """Raises `ValueError` unless rows and failures are of items of the chunk, the rows in order,
+    and no item has both."""
+    column = table.column(ITEM)
+    if column.type != pa.int64() or column.null_count:
+        raise ValueError("the items of its rows are no numbers")
+    items = column.to_numpy()
+    owned = {item for start, stop in chunk.ranges() for item in range(start, stop)}
+    found = set(items.tolist())
+    failed = {failure.item for failure in failures}
+    if not found | failed <= owned or found & failed or (items[1:] < items[:-1]).any():
+        raise ValueError("its rows and failures are not of its items")
+
+
+def _read_failure(told: dict[str, Any]) -> Failure:
+    kinds = {"item": int, "error": str, "trace": str, "attempts": int}
+    if any(type(told[name]) is not kind for name, kind in kinds.items()):
+        raise ValueError("a failure that is none")
+    return Failure(**told)
 
 
 def _without_chunk(table: pa.Table) -> pa.Table:

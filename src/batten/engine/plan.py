@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from batten.dataset.plan_file import PICKLE, VALUE, PlanFile
 from batten.errors import CorruptError, RefusedError
 from batten.model.commands import command
 from batten.model.digests import DIGEST_BYTES, open_digests
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
-from batten.model.records import Segment
+from batten.model.records import Segment, Unreadable
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
 from batten.storage.base import Storage
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OPEN_SEGMENTS = 2
-
-VALUE = "value"
-"""The column of a plan that holds items, as plain bytes."""
-
-PICKLE = "payload"
-"""The same of batten 0.1, which pickled them."""
 
 
 @value_class
@@ -243,14 +238,11 @@ class Plan:
         segment = self.segments[batch.segment]
         if not segment.keys_size:
             return None
-        import pyarrow as pa
-
         try:
-            return self._open(segment.number).get_batch(batch.index)
-        except (pa.ArrowException, OSError) as error:
+            return self._open(segment.number).read(batch.index)
+        except (Unreadable, OSError) as error:
             name = self._layout.segment_keys(segment.number)
-            # Without a number it is Arrow's own, of a file that is too short.
-            if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            if isinstance(error, OSError) and error.errno != errno.ENOENT:
                 raise reading_failure(error, "Reading", name) from error
             raise CorruptError(
                 f"The plan can't be read: {name}: {error}.",
@@ -259,14 +251,10 @@ class Plan:
                 + command("verify", f"{self._storage.place}/{self._layout.output}"),
             ) from error
 
-    def _open_segment(self, number: int) -> pa.ipc.RecordBatchFileReader:
-        import pyarrow as pa
-
-        data = self._storage.read(self._layout.segment_keys(number), bytes_max=None)
-        # Arrow trusts what it reads: a damaged file can end the process.
-        if hashlib.sha256(data).hexdigest() != self.segments[number].keys_digest:
-            raise pa.ArrowInvalid("its digest is not the one that its record names")
-        return pa.ipc.open_file(pa.py_buffer(data))
+    def _open_segment(self, number: int) -> PlanFile:
+        segment = self.segments[number]
+        name = self._layout.segment_keys(number)
+        return PlanFile(self._storage.read(name, bytes_max=segment.keys_size), segment)
 
 
 def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[Any] | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from typing import Any
 
+from batten.dataset.plan_file import VALUE
 from batten.engine.key_index import KeyIndex
-from batten.engine.plan import VALUE, Plan
+from batten.engine.plan import Plan
 from batten.engine.same_keys import PlannedKeys
 from batten.engine.same_rows import PlannedRows, refuse_shrunk
 from batten.errors import CorruptError

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batten.engine.plan import PICKLE, VALUE, Plan
+from batten.dataset.plan_file import PICKLE, VALUE
+from batten.engine.plan import Plan
 from batten.sources.base import ScanBlock
 
 if TYPE_CHECKING:

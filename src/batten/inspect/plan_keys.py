@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import Any
 
+from batten.dataset.plan_file import KEY, PlanFile
 from batten.errors import StorageError
 from batten.model.accounting import Plan, PlannedBatch
 from batten.model.names import Layout
 from batten.model.outcomes import decode_outcomes
 from batten.model.published import Published
+from batten.model.records import Segment, Unreadable
 from batten.model.words import Outcome
 from batten.storage.base import Storage
 
@@ -24,7 +25,7 @@ class PlanKeys:
         self._layout = layout
         self._plan = plan
         self._number = -1
-        self._reader: Any = None
+        self._file: PlanFile | None = None
 
     def find(self, planned: PlannedBatch) -> list[str] | list[int] | None:
         """The keys of a batch, or None where the plan's file of keys is gone or damaged."""
@@ -32,24 +33,23 @@ class PlanKeys:
         if not segment.is_keyed:
             return list(range(planned.first_ordinal, planned.first_ordinal + planned.items))
         if segment.number != self._number:
-            self._reader = self._open(segment.number, segment.keys_digest)
+            self._file = self._open(segment)
             self._number = segment.number
-        if self._reader is None:
+        if self._file is None:
             return None
-        keys: list[str] = self._reader.get_batch(planned.position).column("key").to_pylist()
+        try:
+            keys: list[str] = self._file.read(planned.position).column(KEY).to_pylist()
+        except Unreadable:
+            return None
         return keys
 
-    def _open(self, number: int, digest: str) -> Any:
-        import pyarrow as pa
-
+    def _open(self, segment: Segment) -> PlanFile | None:
+        name = self._layout.segment_keys(segment.number)
         try:
-            data = self._storage.read(self._layout.segment_keys(number), bytes_max=None)
-        except (FileNotFoundError, StorageError):
+            data = self._storage.read(name, bytes_max=segment.keys_size)
+            return PlanFile(data, segment)
+        except (FileNotFoundError, StorageError, Unreadable):
             return None
-        # Arrow trusts what it reads: a damaged file could end the process.
-        if hashlib.sha256(data).hexdigest() != digest:
-            return None
-        return pa.ipc.open_file(pa.py_buffer(data))
 
 
 def select_keys(keys: list[Any], claim: Published, wanted: Outcome) -> list[Any]:

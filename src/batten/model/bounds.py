@@ -29,9 +29,9 @@ BYTES_MAX = 1 << 60
 RECORD_BYTES_MAX = {
     "config": 16 * MEBIBYTE,
     "schema": 64 * MEBIBYTE,
-    "segment": 1024 * MEBIBYTE,
+    "segment": 64 * MEBIBYTE,
     "commit": 16 * MEBIBYTE,
-    "completion": 256 * MEBIBYTE,
+    "completion": 64 * MEBIBYTE,
     "quarantine": 256 * MEBIBYTE,
     "delivery": MEBIBYTE,
     "replacing": MEBIBYTE,

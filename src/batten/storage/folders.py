@@ -12,7 +12,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -240,22 +240,29 @@ def digest_file(path: str) -> tuple[int, str]:
         os.close(descriptor)
 
 
-def list_contents(folder: str) -> Iterator[Content]:
-    """What is in the folder and its folders, each file read through; in no order."""
-    yield from _list(folder, "", bytearray(_READ_BYTES))
+def list_contents(folder: str, sizes: Mapping[str, int]) -> Iterator[Content]:
+    """What is in the folder and its folders, each file read through that has the size it should;
+    in no order."""
+    yield from _list(folder, "", bytearray(_READ_BYTES), sizes)
 
 
-def _list(folder: str, prefix: str, buffer: bytearray) -> Iterator[Content]:
+def _list(
+    folder: str, prefix: str, buffer: bytearray, sizes: Mapping[str, int]
+) -> Iterator[Content]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield Content(name, True)
-                yield from _list(entry.path, f"{name}/", buffer)
+                yield from _list(entry.path, f"{name}/", buffer, sizes)
             elif entry.is_file(follow_symlinks=False):
                 descriptor = os.open(entry.path, _READ)
                 try:
-                    yield Content(name, False, *digest_open(descriptor, buffer))
+                    size = os.fstat(descriptor).st_size
+                    if size != sizes.get(name):
+                        yield Content(name, False, size)
+                    else:
+                        yield Content(name, False, *digest_open(descriptor, buffer))
                 finally:
                     os.close(descriptor)
             else:

@@ -7,11 +7,8 @@ is read through the very descriptors that were asked, so nothing can be swapped 
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
-from functools import cache
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -51,31 +48,8 @@ def _require_owned(descriptor: int, path: str) -> None:
     status = os.fstat(descriptor)
     if status.st_uid not in (0, os.geteuid()):
         raise NotOwned(f"{path} belongs to another user ({status.st_uid})")
-    others = status.st_mode & _OTHERS
-    if others == stat.S_IWGRP and _is_alone_in(status.st_gid) and not _has_list(descriptor):
-        return
-    if others:
+    if status.st_mode & _OTHERS:
         raise NotOwned(f"others may write to {path}")
-
-
-@cache
-def _is_alone_in(group: int) -> bool:
-    """Whether the group is the user's own, which many systems give to each, with nobody else in
-    it: then what the group may do, nobody else may."""
-    try:
-        user, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
-    except KeyError:
-        return False
-    is_own = user.pw_gid == group and user.pw_name == found.gr_name
-    return is_own and set(found.gr_mem) <= {user.pw_name}
-
-
-def _has_list(descriptor: int) -> bool:
-    """Whether a list says who else may do what; the bits of the group are then those of all."""
-    try:
-        return "system.posix_acl_access" in os.listxattr(descriptor)
-    except OSError:
-        return False
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.journal import Journal, Phase
 from batten.model.names import TreeLayout
 from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
@@ -12,9 +13,6 @@ from batten.model.value_class import value_class
 from batten.storage import publishing
 from batten.storage.relative import folder_of
 from batten.storage.tree import Tree
-
-_JOURNAL_BYTES_MAX = 1 << 30
-"""It names each file that is changed: a million of them, and their paths, have room."""
 
 
 @value_class
@@ -31,7 +29,7 @@ class FoundJournal:
 def find_journal(tree: Tree, layout: TreeLayout) -> FoundJournal:
     """Reads only. Raises `StorageError` where the disk fails."""
     try:
-        data = tree.read(layout.journal, bytes_max=_JOURNAL_BYTES_MAX)
+        data = tree.read(layout.journal, bytes_max=RECORD_BYTES_MAX["journal"])
     except FileNotFoundError:
         return FoundJournal(state=JournalState.NONE)
     digest = hashlib.sha256(data).hexdigest()
