@@ -8,8 +8,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from batten.inspect.diagnose import Diagnosis
 from batten.inspect.foreign import ForeignLayout, survey_foreign
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.words import Action, State
-from batten.storage.writers import find_writers
+from batten.storage.writers import Writers, find_writers
 
 FINAL = "out/refunds_{run_date}.csv"
 STAGING = "_staging/{run_date}.*.csv"
@@ -35,6 +36,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many processes tell nothing of themselves depends on the machine."""
+
+    def ask(paths: Iterable[str]) -> Writers:
+        return replace(find_writers(paths), hidden=0)
+
+    monkeypatch.setattr("batten.inspect.foreign.find_writers", ask)
 
 
 def finish(folder: Path, *, age_seconds: float = 0.0) -> Path:
@@ -174,12 +185,55 @@ def test_a_reader_is_no_writer(folder: Path) -> None:
 def test_freshness_counts_only_where_it_is_asked_for(
     folder: Path, age_seconds: float, has_orphan: bool, state: str, action: str
 ) -> None:
-    finish(folder, age_seconds=age_seconds)
+    """Where every run replaces a file of the same name."""
+    finish(folder, age_seconds=age_seconds).rename("out/refunds.csv")
     if has_orphan:
         leave_orphan(folder)
-    found = look(fresh_for=6 * HOUR)
+
+    def look_at_one(fresh_for: float | None) -> Diagnosis:
+        one = ForeignLayout(final="out/refunds.csv", staging=STAGING, fresh_for_seconds=fresh_for)
+        (found,) = survey_foreign(one, (DAY,)).diagnoses
+        return found
+
+    found = look_at_one(6 * HOUR)
     assert (found.state, found.action) == (state, action)
-    assert look().state in ("COMPLETE", "COMPLETE_WITH_ORPHANS")
+    assert look_at_one(None).state in ("COMPLETE", "COMPLETE_WITH_ORPHANS")
+
+
+@pytest.mark.parametrize("age_seconds", [8 * HOUR, 400 * 24 * HOUR, -HOUR])
+def test_a_name_that_tells_the_run_is_believed_before_an_age(
+    folder: Path, age_seconds: float
+) -> None:
+    """The run's own file of eight hours ago, and an orphan: to run it again would overwrite it."""
+    finish(folder, age_seconds=age_seconds)
+    leave_orphan(folder)
+    found = look(fresh_for=6 * HOUR)
+    assert (found.state, found.action) == ("COMPLETE_WITH_ORPHANS", "clean")
+    assert any("its age was not asked" in hint for hint in found.hints)
+
+
+def test_a_name_that_tells_half_of_the_run_is_not(folder: Path) -> None:
+    (folder / "out/eu.csv").write_text("rows")
+    os.utime("out/eu.csv", (0, 0))
+    layout = ForeignLayout(
+        final="out/{region}.csv", staging="_staging/{run_date}.*", fresh_for_seconds=HOUR
+    )
+    (found,) = survey_foreign(layout, ("region=eu", f"run_date={DAY}")).diagnoses
+    assert found.state == "NEW"
+
+
+def test_processes_that_could_not_be_asked_are_not_taken_for_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_orphan(folder)
+    hidden = Writers(pids=(), hidden=164)
+    monkeypatch.setattr("batten.inspect.foreign.find_writers", lambda paths: hidden)
+    found = look()
+    assert "no process writes to it" not in found.reason
+    assert "164 processes of other users could not be asked" in found.reason
+    assert found.next.startswith("make sure that no run is at work, then move away _staging/")
+    finish(folder)
+    assert look().next.startswith("make sure that no run is at work, then move away ")
 
 
 @pytest.mark.parametrize("kind", ["empty", "folder", "pipe", "loop"])

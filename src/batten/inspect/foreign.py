@@ -21,7 +21,7 @@ from batten.model.accounting import Accounts
 from batten.model.counts import count_of
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.records import Holder
-from batten.model.run_keys import fill_in, list_runs_of
+from batten.model.run_keys import fill_in, list_runs_of, tells_run
 from batten.model.sizes import show_age, show_bytes
 from batten.model.value_class import value_class
 from batten.model.words import State
@@ -37,7 +37,7 @@ _CLOCK_SECONDS = 2.0
 class ForeignLayout:
     """Paths with names in braces: `out/refunds_{run_date}.csv`, `_staging/{run_date}.*.csv`. A
     final file that is replaced under one name is of this run only if it is younger than
-    `fresh_for_seconds`; None where its name tells."""
+    `fresh_for_seconds`, if that is said. Where its name tells, its age does not count."""
 
     final: str
     staging: str | None
@@ -46,7 +46,7 @@ class ForeignLayout:
 
 @value_class
 class _Look:
-    """What was seen of one run's key."""
+    """What was seen of one run's key. `is_named`: the name of the final file tells whose it is."""
 
     path: str
     final: Final
@@ -54,6 +54,14 @@ class _Look:
     size: int
     staging: tuple[Orphan, ...]
     writers: Writers
+    is_named: bool
+
+    @property
+    def unasked(self) -> str:
+        """The processes that might write, for all that can be known; empty where there are none."""
+        hidden = self.writers.hidden
+        told = count_of(hidden, "process", "processes")
+        return f"{told} of other users could not be asked" if hidden else ""
 
 
 def survey_foreign(layout: ForeignLayout, runs: Sequence[str]) -> Survey:
@@ -90,7 +98,7 @@ def diagnose_foreign(layout: ForeignLayout, values: dict[str, str]) -> Diagnosis
         rows=0,
         orphans=() if is_running else look.staging,
         holder=_name_holder(look.writers),
-        hints=tuple(_list_hints(state, look)),
+        hints=tuple(_list_hints(layout, state, look)),
         missing=(),
         findings=(),
         exit_code=judged.verdict.exit_code,
@@ -103,7 +111,9 @@ def diagnose_foreign(layout: ForeignLayout, values: dict[str, str]) -> Diagnosis
 def _look(layout: ForeignLayout, values: dict[str, str]) -> _Look:
     path = local_path(fill_in(layout.final, values))
     refuse_address(layout.staging or path)
-    final, evidence, size = _look_at_final(path, layout.fresh_for_seconds)
+    is_named = tells_run(layout.final, values)
+    fresh_for = None if is_named else layout.fresh_for_seconds
+    final, evidence, size = _look_at_final(path, fresh_for)
     escaped = {name: glob.escape(value) for name, value in values.items()}
     pattern = fill_in(layout.staging, escaped) if layout.staging else ""
     names: list[str] = []
@@ -120,6 +130,7 @@ def _look(layout: ForeignLayout, values: dict[str, str]) -> _Look:
         size=size,
         staging=staging,
         writers=find_writers([path, *names]),
+        is_named=is_named,
     )
 
 
@@ -162,16 +173,18 @@ def _name_holder(writers: Writers) -> Holder | None:
 
 def _name_next(state: State, look: _Look, values: dict[str, str]) -> str:
     key = "".join(f" {name}={value}" for name, value in values.items())
+    first = "make sure that no run is at work, then " if look.unasked else ""
     count = len(look.staging)
     orphans = shlex.join(orphan.path for orphan in look.staging[:_PATHS_TOLD_MAX])
     if count > _PATHS_TOLD_MAX:
         orphans = f"the {count_of(count, 'file')} in staging (--json lists them)"
+    run = f"run the job for{key or ' this output'}"
     return {
-        State.NEW: f"run the job for{key or ' this output'}",
-        State.INTERRUPTED: f"move away {orphans}, then run the job for{key or ' this output'}",
+        State.NEW: run,
+        State.INTERRUPTED: f"{first}move away {orphans}, then {run}",
         State.RUNNING: "ask again when the process has ended",
         State.COMPLETE: "nothing",
-        State.COMPLETE_WITH_ORPHANS: f"move away {orphans}",
+        State.COMPLETE_WITH_ORPHANS: f"{first}move away {orphans}",
         State.UNKNOWN: f"look at {look.path} by hand",
     }[state]
 
@@ -195,7 +208,8 @@ def _name_risk(state: State, look: _Look) -> str:
 def _name_reason(state: State, look: _Look) -> str:
     count = len(look.staging)
     noun = "file lies" if count == 1 else "files lie"
-    lies = f"{count:,} {noun} in staging, and no process writes to it"
+    nobody = look.unasked or "no process writes to it"
+    lies = f"{count:,} {noun} in staging, and {nobody}"
     if state is State.RUNNING:
         pids = ", ".join(map(str, look.writers.pids))
         return f"process {pids} has a file of this run open for writing"
@@ -204,13 +218,14 @@ def _name_reason(state: State, look: _Look) -> str:
     return f"{look.path}: {look.evidence}"
 
 
-def _list_hints(state: State, look: _Look) -> list[str]:
+def _list_hints(layout: ForeignLayout, state: State, look: _Look) -> list[str]:
     hints = [tell_disk(os.path.dirname(os.path.abspath(look.path)))]
     if state is State.NEW:
         hints.append("a run that has not begun to write can't be told from none: see the scheduler")
-    if look.writers.hidden:
-        hidden = count_of(look.writers.hidden, "process", "processes")
-        hints.append(f"{hidden} of other users could not be asked")
+    if look.unasked:
+        hints.append(f"{look.unasked}: ask as the user of the job, or as root, to know who writes")
+    if look.is_named and layout.fresh_for_seconds is not None:
+        hints.append("the name of the file tells of which run it is, so its age was not asked")
     if state in (State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
         hints.append("that the file is whole is the job's word; batten did not write it")
     return [hint for hint in hints if hint]

@@ -44,6 +44,11 @@ def fill_in(pattern: str, values: Mapping[str, str]) -> str:
     return _FIELD.sub(lambda match: values[match[1]], pattern)
 
 
+def tells_run(pattern: str, values: Mapping[str, str]) -> bool:
+    """Whether the path of one run's key is no other run's: each of the values is in it."""
+    return bool(values) and values.keys() <= set(find_fields(pattern))
+
+
 def list_expected(pattern: str, expectations: Sequence[str]) -> list[str]:
     """The paths that `NAME=VALUES` expects, one for each combination of values. A pattern with one
     wildcard and one expectation needs no name in braces. Raises `UsageError`."""
