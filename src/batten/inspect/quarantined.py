@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 from batten.dataset.observe import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
-from batten.model.bounds import RECORD_BYTES_MAX
+from batten.model.bounds import (
+    MEBIBYTE,
+    RECORD_BYTES_MAX,
+    Count,
+    Name,
+    Position,
+    Text,
+    build,
+)
 from batten.model.value_class import value_class
+
+Long = Annotated[str, Text(64 * MEBIBYTE)]
 
 
 @value_class
 class Quarantined:
     """An item that failed for good. `item` is its number within the batch."""
 
-    batch: int
-    item: int
-    key: str
-    error: str
-    traceback: str
-    attempts: int
-    time: str
+    batch: Position
+    item: Count
+    key: Long
+    error: Long
+    traceback: Long
+    attempts: Count
+    time: Name
 
 
 def read_quarantined(
@@ -40,8 +51,14 @@ def read_quarantined(
         try:
             data = place.storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
             rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
-            found = [Quarantined(batch=batch, **row) for row in rows]
+            found = [_read_row(batch, row) for row in rows]
         except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
             unreadable.append(place.show(name))
         else:
             yield from found
+
+
+def _read_row(batch: int, row: dict[str, Any]) -> Quarantined:
+    """Raises `Damaged` where a field is not what batten writes there."""
+    read: Quarantined = build(Quarantined, {**row, "batch": batch})
+    return read

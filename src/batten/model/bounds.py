@@ -92,7 +92,7 @@ class Many(NamedTuple):
 
 
 Count = Annotated[int, Number(0, ITEMS_MAX)]
-Place = Annotated[int, Number(0, BATCHES_MAX)]
+Position = Annotated[int, Number(0, BATCHES_MAX)]
 """The number of a batch or a segment, and how many there are."""
 Bytes = Annotated[int, Number(0, BYTES_MAX)]
 Version = Annotated[int, Number(1, 10**6)]

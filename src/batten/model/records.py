@@ -28,7 +28,7 @@ from batten.model.bounds import (
     Number,
     Outcomes,
     Piece,
-    Place,
+    Position,
     Prose,
     Text,
     Version,
@@ -100,8 +100,8 @@ class Segment:
     before. `is_limited` says that the source held more items than were planned.
     """
 
-    number: Place
-    first_batch: Place
+    number: Position
+    first_batch: Position
     first_ordinal: Count
     items: Count
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]
@@ -132,7 +132,7 @@ class PartDescription:
     """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
     no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
 
-    batch: Place
+    batch: Position
     items: Count
     rows: Count
     outcomes: Outcomes
@@ -159,7 +159,7 @@ class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
 
-    batch: Place
+    batch: Position
     items: Count
     rows: Count
     outcomes: Outcomes
@@ -183,7 +183,7 @@ class Completion:
     quarantined: Count
     duplicate: Count
     rows: Count
-    segments: Place
+    segments: Position
     part_sizes: Annotated[list[Bytes], Many(BATCHES_MAX)]
     run: Name
     time: Name
@@ -200,7 +200,7 @@ class Delivery:
 
     kind: Name
     target: Prose
-    batches: Place
+    batches: Position
     rows: Count
     content: Name
     size: Bytes
