@@ -298,9 +298,11 @@ def test_complete_that_knows_less_than_is_there(build: Build) -> None:
 def test_a_foreign_file_among_the_parts_is_a_warning(build: Build) -> None:
     built = build()
     (built.path / "notes.txt").write_text("mine")
-    (built.path / "part-0000001.parquet").write_text("seven digits")
     found = diagnose(built.path)
     assert (found.state, codes(found)) == ("COMPLETE", {Code.FOREIGN_FILE})
+    (built.path / "part-0000001.parquet").write_text("seven digits")
+    found = diagnose(built.path)
+    assert (found.state, codes(found)) == ("INCONSISTENT", {Code.FOREIGN_FILE, Code.STRAY_FILE})
 
 
 def test_a_file_in_place_of_the_output(tmp_path: Path, build: Build) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
+from batten.dataset.strays import find_stray, is_hidden
 from batten.errors import MisplacedError, StorageError
 from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.findings import Code, Finding, Severity, find_worst
@@ -303,13 +304,22 @@ class _Reading:
         for entry in self._list(self.layout.data):
             batch = find_part(entry.name[start:])
             if batch is None:
-                self._note(Code.FOREIGN_FILE, entry.name, "not a part")
+                self._tell_foreign(entry)
             elif not entry.is_file:
                 evidence = f"{describe_kind(entry)}, not a file"
                 self._note(Code.UNREADABLE_PART, entry.name, evidence, batch)
             else:
                 parts[batch] = entry.size
         return parts
+
+    def _tell_foreign(self, entry: Entry) -> None:
+        """The parts of a control folder are nobody's but batten's to read."""
+        stray = "" if self.layout.is_inside else find_stray(self.storage, entry)
+        if stray:
+            evidence = "it is not a part, and readers of the folder take it for one: rows twice"
+            self._note(Code.STRAY_FILE, stray, evidence)
+        elif not is_hidden(entry.name):
+            self._note(Code.FOREIGN_FILE, entry.name, "not a part")
 
     def _list_quarantine(self) -> dict[int, int]:
         entries = list(self._list(self.layout.quarantine))

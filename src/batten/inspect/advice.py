@@ -26,6 +26,7 @@ UNRECOVERABLE = frozenset(
         Code.UNREADABLE_FOLDER,
         Code.UNREADABLE_REPLACING,
         Code.BEYOND_PLAN,
+        Code.STRAY_FILE,
         Code.CHANGED_FILE,
         Code.LOST_DELIVERY,
         Code.UNREADABLE_FILE,

@@ -71,6 +71,7 @@ class Code(Enum):
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
     FOREIGN_FILE = "foreign-file"
+    STRAY_FILE = "stray-file"
     UNFINISHED_CHANGE = "unfinished-change"
     UNREADABLE_JOURNAL = "unreadable-journal"
     LOST_STAGED = "lost-staged"
@@ -151,6 +152,9 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.UNREADABLE_DELIVERY: Meaning(Severity.CORRUPT, _RESTORE),
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
+    Code.STRAY_FILE: Meaning(
+        Severity.INCONSISTENT, "move it out of the folder, where nobody takes it for a part"
+    ),
     Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),
     Code.UNFINISHED_CHANGE: Meaning(Severity.WARNING, "recover: it is completed or undone"),
     Code.UNREADABLE_JOURNAL: Meaning(Severity.WARNING, "recover: it is set aside as evidence"),
