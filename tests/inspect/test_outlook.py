@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batten.dataset.runs import read_run
+from batten.dataset.runs import find_last_run, read_run
 from batten.executors.marks import MarkTable, SlotMark
 from batten.inspect.diagnose import diagnose
 from batten.inspect.outlook import (
@@ -22,6 +26,8 @@ from batten.inspect.outlook import (
     tell_disk,
 )
 from batten.inspect.show import show
+from batten.model.names import Layout
+from batten.model.records import Holder, decode_record, encode_record, seal_record
 from batten.model.sizes import estimate_bytes
 from batten.sources.inputs import look_at_input
 from batten.storage.local import LocalStorage
@@ -246,3 +252,89 @@ def test_what_was_in_hand_is_told_by_its_key(build: Any, is_keyed: bool) -> None
     )
     keys = ("clip_0005.mp4", "clip_0009.mp4") if is_keyed else ("5", "9")
     assert show(built.path).in_hand == keys
+
+
+PLANS_FOR_EVER = """
+import os
+import signal
+import batten
+
+def items():
+    yield "first"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+pipeline = batten.from_items(items, key=str).map(lambda item: {"item": item}).write_parquet("out")
+"""
+
+
+def test_memory_that_ran_out_while_the_source_was_planned(tmp_path: Path) -> None:
+    """No log was begun: the counters of before are those that the lock keeps."""
+    (tmp_path / "job.py").write_text(PLANS_FOR_EVER)
+    line = [sys.executable, "-m", "batten", "run", "job.py", "--quiet", "--jobs", "1"]
+    assert subprocess.run(line, cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    storage, layout = LocalStorage(tmp_path), Layout("out")
+    holder = decode_record(Holder, storage.read(layout.lock))
+    kills = Machine().count_memory_kills()
+    assert holder.memory_group == kills.group
+    assert ("on_machine" in holder.memory_kills) == (kills.on_machine is not None)
+
+    group = str(tmp_path / "machine/groups/job")
+    counted = replace(holder, memory_group=group, memory_kills={"in_group": 0, "on_machine": 5})
+    (tmp_path / layout.lock).write_bytes(encode_record(counted))
+    run = find_last_run(storage, layout)
+    assert run is not None
+    machine = make_machine(tmp_path, boot=holder.boot, kills=1)
+    hints = list_hints(gather_evidence(storage, layout, run, machine))
+    assert any("the kernel has killed 1 of this container's processes" in hint for hint in hints)
+
+
+def test_a_lock_of_before_keeps_no_counters() -> None:
+    old = b'{"pid": 1, "host": "h", "since": "T", "boot": "b", "format_version": 1}'
+    assert decode_record(Holder, seal_record(old)).memory_kills == {}
+
+
+def test_a_read_only_filesystem_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    status = os.statvfs(tmp_path)
+    fields = list(status)
+    fields[8] = os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(fields))
+    assert "mounted read-only" in tell_disk(str(tmp_path))
+
+
+CHANGES = """
+import os
+import batten
+
+def work(number):
+    if number == 5 and os.environ.get("STOP"):
+        raise ValueError("stopped")
+    return {"number": number + 0}
+
+pipeline = (
+    batten.from_range(10).map(work).options(batch_size=2, on_error="raise").write_parquet("out")
+)
+"""
+
+
+def test_a_job_that_was_refused_for_its_change(job: Any) -> None:
+    """What was refused is not advised again as it is."""
+    (job.path / "job.py").write_text(CHANGES)
+    assert job.run("--jobs", "1", STOP="1").code == 1
+    assert job.batten("diagnose", "out", "--json").json["next"] == "batten run job.py --jobs 1"
+    (job.path / "job.py").write_text(CHANGES.replace("+ 0", "+ 1"))
+    assert job.run("--jobs", "1").code == 5
+    told = job.batten("diagnose", "out", "--json").json
+    line = "batten run job.py --jobs 1"
+    assert told["next"] == (
+        "undo the change of the job, or add --accept-change (keeps what is published) or --fresh "
+        f"(all anew) to: {line}"
+    )
+    assert any("was made by other code" in hint for hint in told["hints"])
+    assert job.run("--jobs", "1", "--accept-change").code == 0
+
+
+def test_what_diagnose_did_not_read_is_said(job: Any) -> None:
+    (job.path / "job.py").write_text(CHANGES)
+    assert job.run("--jobs", "1").code == 0
+    told = job.batten("diagnose", "out").out
+    assert "  read     no byte of the parts, only sizes; batten verify out reads them all" in told

@@ -9,6 +9,7 @@ from batten.inspect.advice import find_blocking
 from batten.inspect.diagnose import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
 from batten.model.accounting import Accounts
+from batten.model.commands import as_path, command
 from batten.model.counts import count_of
 from batten.model.findings import Finding, Severity
 from batten.model.records import Delivery
@@ -40,6 +41,9 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     is_told = diagnosis.state is State.COMPLETE and diagnosis.items.source
     if diagnosis.state is not State.NEW and not is_told:
         yield labelled("readers", f"see {diagnosis.readers}")
+    if diagnosis.state in _MADE and diagnosis.parts:
+        verify = command("verify", as_path(diagnosis.path))
+        yield labelled("read", f"no byte of the parts, only sizes; {verify} reads them all")
     yield from _list_inputs(diagnosis.inputs)
     for given in diagnosis.destinations:
         yield labelled("has", f"{given.target}: {_show_held(diagnosis, given)}")
@@ -50,6 +54,9 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
+
+
+_MADE = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
 
 
 def _name_action(diagnosis: Diagnosis) -> str:

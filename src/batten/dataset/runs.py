@@ -19,6 +19,10 @@ REFUSED = "refused"
 """How a run ended that was not let begin, in its log."""
 
 
+CHANGED = "changed"
+"""Why it was not let begin, where the job was another than the one that made the dataset."""
+
+
 @value_class
 class LoggedTable:
     """A table that a run was given: its digest (SHA-256), and of each file size and time."""
@@ -46,6 +50,11 @@ class RunLog:
     def was_refused(self) -> bool:
         """Whether it ended before it began to work."""
         return self.stop is not None and self.stop.get("status") == REFUSED
+
+    @property
+    def was_changed(self) -> bool:
+        """Whether that was because the job has changed."""
+        return self.was_refused and self.stop is not None and self.stop.get("cause") == CHANGED
 
     @property
     def inputs(self) -> list[str]:
@@ -143,7 +152,8 @@ def find_last_run(storage: Storage, layout: Layout) -> RunLog | None:
     last = find_last_log(storage, layout)
     holder = _find_dead_holder(storage, layout)
     if holder is not None and (last is None or not _is_of(last, holder)):
-        told = vars(holder) | {"time": holder.since}
+        counted = {"group": holder.memory_group, **holder.memory_kills}
+        told = vars(holder) | {"time": holder.since, "memory_kills": counted}
         return RunLog(run="", start=told, stop=None, signals=(), damaged_lines=0, was_killed=True)
     if last is None or last.stop is not None:
         return last

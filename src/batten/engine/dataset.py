@@ -92,6 +92,10 @@ class FoundDataset:
         return by_batch
 
 
+class ChangedJobError(RefusedError):
+    """The dataset was made by other code or settings."""
+
+
 class FirstRowsError(Exception):
     """There are parts without rows and so without columns, and now there are rows. The driver
     raises it before anything that has columns is published."""
@@ -183,27 +187,27 @@ def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
 
 def _changed(
     context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
-) -> RefusedError:
+) -> ChangedJobError:
     config = observation.config
     lines = difference(config.fingerprint, fingerprint) if config is not None else []
     what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
     parts, staged = len(observation.parts), judgement.accounts.staged
     accept, fresh = context.wish("accept_change"), context.wish("fresh")
     if context.pipeline.whole is not None:
-        return RefusedError(
+        return ChangedJobError(
             what,
             safe="Nothing was changed; readers see what they saw before.",
             next=f"Undo the change; or make it anew, the old file staying until then ({fresh}).",
         )
     if not parts:
-        return RefusedError(
+        return ChangedJobError(
             what,
             safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
             "staged, of use only to the code that made them.",
             next="Undo the change to use them; or compute all by the code of now: "
             f"{accept} drops them at once, {fresh} when the new dataset is complete.",
         )
-    return RefusedError(
+    return ChangedJobError(
         what,
         safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",

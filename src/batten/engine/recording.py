@@ -6,9 +6,9 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from batten.dataset.runs import REFUSED
+from batten.dataset.runs import CHANGED, REFUSED
 from batten.engine.context import Context
-from batten.engine.dataset import observe_free
+from batten.engine.dataset import ChangedJobError, observe_free
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
@@ -62,6 +62,7 @@ class Record:
             seconds=context.rounded_seconds(),
             worker_memory_bytes=_largest_worker(),
             error=str(failure).split("\n")[0] if failure is not None else None,
+            **({"cause": CHANGED} if isinstance(failure, ChangedJobError) else {}),
             **({"output_lost": losses.reason} if losses.reason else {}),
         )
 

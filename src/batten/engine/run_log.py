@@ -23,7 +23,8 @@ class RunLog:
 
     def start(self, **details: Any) -> None:
         holder = asdict(current_holder())
-        holder.pop("since", None)
+        for name in ("since", "memory_group", "memory_kills"):
+            holder.pop(name)
         kills = asdict(Machine().count_memory_kills())
         self.write(
             "start",

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
+from batten.dataset.runs import find_refusal
 from batten.errors import StorageError
 from batten.inspect.again import Again
 from batten.inspect.made_files import list_tables, tell_file_risk, tell_unmade
 from batten.inspect.place import Place
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
+from batten.model.records import find_kept
 from batten.model.sizes import show_bytes
 from batten.model.words import State
 
@@ -49,6 +51,9 @@ def name_next(place: Place, observation: Observation, judgement: Judgement, agai
         case State.RUNNING:
             return f"when it has ended: {place.command('diagnose')}"
         case State.INTERRUPTED:
+            refusal = find_refusal(place.storage, place.layout) if again.line else None
+            if refusal is not None and refusal.was_changed:
+                return _name_ways_on(observation, again)
             return again.told
         case State.COMPLETE:
             return place.command("show")
@@ -64,6 +69,14 @@ def name_next(place: Place, observation: Observation, judgement: Judgement, agai
             return f"{place.show(blocking.path)}: {advice}"
         case State.UNKNOWN:
             return _look_by_hand(place, judgement.findings)
+
+
+def _name_ways_on(observation: Observation, again: Again) -> str:
+    """After a run that was refused, since the job has changed: the same command alone would be
+    refused again."""
+    fresh = "" if find_kept(observation.deliveries) else " or --fresh (all anew)"
+    accept = f"--accept-change (keeps what is published){fresh}"
+    return f"undo the change of the job, or add {accept} to: {again.line}"
 
 
 def _look_by_hand(place: Place, findings: Iterable[Finding]) -> str:

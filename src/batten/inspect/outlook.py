@@ -102,13 +102,12 @@ def list_hints(evidence: Evidence) -> list[str]:
     if evidence.end:
         hints.append(evidence.end)
         hints.append(evidence.in_hand)
-        hints.append(evidence.elsewhere)
         if evidence.has_restarted is not None:
             word = "has" if evidence.has_restarted else "has not"
             hints.append(f"the machine {word} restarted since")
         if evidence.has_counted_kills and not evidence.memory_kills:
             hints.append("the kernel has killed nothing for want of memory since it began")
-    hints += [evidence.error, evidence.memory_kills, evidence.disk]
+    hints += [evidence.elsewhere, evidence.error, evidence.memory_kills, evidence.disk]
     return [hint for hint in hints if hint]
 
 
@@ -151,6 +150,8 @@ def tell_disk(place: str, needed_bytes: int = 0) -> str:
         status = os.statvfs(place)
     except OSError:
         return ""
+    if status.f_flag & os.ST_RDONLY:
+        return "the filesystem is mounted read-only: nothing can be written there"
     free, whole = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     if free < needed_bytes:
         needed = show_bytes(needed_bytes)

@@ -252,13 +252,17 @@ PID_MAX = 1 << 22
 @value_class
 class Holder:
     """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
-    `pid_namespace` that in which `pid` counts (containers have their own)."""
+    `pid_namespace` that in which `pid` counts (containers have their own). `memory_group` and
+    `memory_kills` are what the kernel counted when the lock was taken: in that control group and on
+    the machine, where it tells; no numbers in a record of 0.1."""
 
     pid: Annotated[int, Number(0, PID_MAX)]
     host: Name
     since: Name
     boot: Name
     pid_namespace: Name = ""
+    memory_group: Name = ""
+    memory_kills: Annotated[dict[str, Count], Many(2)] = field(default_factory=dict)
 
 
 class AnyRecord(Protocol):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from batten.errors import BusyError, CorruptError
 from batten.model.bounds import RECORD_BYTES_MAX
@@ -14,10 +15,11 @@ from batten.model.footer import decode_part
 from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.model.outcomes import count_outcomes
 from batten.model.published import decode_published
-from batten.model.records import CommitRecord, Unreadable, encode_record
+from batten.model.records import CommitRecord, Holder, Unreadable, encode_record
 from batten.model.words import Outcome
 from batten.storage.base import Entry, Lock, Storage
 from batten.storage.locks import busy_error, current_holder
+from batten.storage.machine import Machine
 from batten.storage.publishing import create_many, set_aside
 from batten.storage.relative import last_piece
 
@@ -25,9 +27,21 @@ from batten.storage.relative import last_piece
 def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
     """The lock of an output, which a message calls `output`. Raises `BusyError`."""
     try:
-        return storage.lock(layout.lock, current_holder())
+        return storage.lock(layout.lock, _describe_self())
     except BusyError:
         raise busy_error(output + CONTROL_SUFFIX, storage.observe_lock(layout.lock)) from None
+
+
+def _describe_self() -> Holder:
+    """This process, with what the kernel has counted so far: a run that is killed while it plans
+    leaves nothing but this."""
+    kills = Machine().count_memory_kills()
+    counted = {"in_group": kills.in_group, "on_machine": kills.on_machine}
+    return replace(
+        current_holder(),
+        memory_group=kills.group,
+        memory_kills={name: count for name, count in counted.items() if count is not None},
+    )
 
 
 def rebuild_records(
