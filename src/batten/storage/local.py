@@ -16,6 +16,7 @@ from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
 from batten.storage.beneath import READ, Beneath, Obstructed, refuse_irregular
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.machine import Machine
+from batten.storage.modes import Modes
 from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
 
@@ -47,6 +48,7 @@ class LocalStorage:
     def __init__(self, root: os.PathLike[str] | str) -> None:
         self._root = os.path.abspath(root)
         self._beneath = Beneath(self._root)
+        self._modes = Modes()
         self._durable_folders: set[str] = set()
         self._distrusted_folders: set[str] = set()
 
@@ -64,6 +66,7 @@ class LocalStorage:
             raise writing_failure(error, "Creating", path) from error
         try:
             try:
+                self._modes.settle(descriptor)
                 _write_pieces(descriptor, name, data, is_hurried=is_synced)
                 if is_synced:
                     steps.do("stage.sync", name, os.fsync, descriptor)
@@ -286,7 +289,8 @@ class LocalStorage:
         """Whether it was made; not when another process was quicker."""
         make = partial(self._beneath.act, name, os.mkdir) if name else partial(os.mkdir, path)
         try:
-            steps.do("make_folder", name, make)
+            with self._modes.restored():
+                steps.do("make_folder", name, make)
         except FileExistsError:
             if not self._is_folder(path, name):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None

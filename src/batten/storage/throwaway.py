@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
+from batten.storage.folders import remove_tree
 from batten.storage.held import READ, Held, open_held
 from batten.storage.publishing import HOST, fresh_name
 
@@ -68,10 +67,7 @@ def _remove_unheld(path: str) -> None:
 
 
 def _remove(path: str) -> None:
-    if os.path.isdir(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        Path(path).unlink(missing_ok=True)
+    remove_tree(path, below=os.path.dirname(path))
 
 
 def _prefix(target: str) -> str:

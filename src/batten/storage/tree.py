@@ -19,6 +19,7 @@ from batten.storage import locks, steps
 from batten.storage.base import Kind, Storage
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import LocalStorage, kind_of, write_all
+from batten.storage.modes import Modes
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _COPIED_BYTES = 1 << 20
@@ -104,6 +105,7 @@ class LocalTree(LocalStorage):
 
     def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
         place = self._reach_lock(name)
+        self._modes = Modes()
         if is_shared:
             return locks.acquire_shared(place, wait_seconds=wait_seconds)
         return locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
@@ -130,6 +132,7 @@ class LocalTree(LocalStorage):
                 "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
             )
             try:
+                self._modes.settle(descriptor)
                 steps.do("stage.write", name, _copy, file, descriptor)
             finally:
                 os.close(descriptor)
@@ -158,7 +161,8 @@ class LocalTree(LocalStorage):
 
     def make_folder(self, name: str) -> None:
         try:
-            steps.do("make_folder", name, self._beneath.act, name, os.mkdir)
+            with self._modes.restored():
+                steps.do("make_folder", name, self._beneath.act, name, os.mkdir)
         except FileExistsError:
             return
         except OSError as error:
