@@ -18,6 +18,9 @@ LOG_SUFFIX = ".jsonl"
 REFUSED = "refused"
 """How a run ended that was not let begin, in its log."""
 
+DOUBT = "doubt"
+"""The line of a run that found that the job fails, not its items."""
+
 
 CHANGED = "changed"
 """Why it was not let begin, where the job was another than the one that made the dataset."""
@@ -45,6 +48,12 @@ class RunLog:
     signals: tuple[dict[str, Any], ...]
     damaged_lines: int
     was_killed: bool = False
+    has_doubt: bool = False
+
+    @property
+    def was_completed(self) -> bool:
+        """Whether it did all that it was to do."""
+        return self.stop is not None and self.stop.get("status") == "complete"
 
     @property
     def was_refused(self) -> bool:
@@ -135,12 +144,14 @@ def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
         stop=stops[-1] if stops else None,
         signals=tuple(event for event in last if event["event"] == "signal"),
         damaged_lines=len(lines) - len(events) + (not starts),
+        has_doubt=any(event["event"] == DOUBT for event in events),
     )
 
 
-def find_last_log(storage: Storage, layout: Layout) -> RunLog | None:
-    """That of the last run that began to work and left one."""
-    logs = (read_run(storage, layout, run) for run in reversed(list_runs(storage, layout)))
+def find_last_log(storage: Storage, layout: Layout, *, but: str = "") -> RunLog | None:
+    """That of the last run that began to work and left one; that run is not meant."""
+    runs = (run for run in reversed(list_runs(storage, layout)) if run != but)
+    logs = (read_run(storage, layout, run) for run in runs)
     return next((log for log in logs if not log.was_refused), None)
 
 

@@ -21,6 +21,7 @@ from batten.engine.pieces import scatter_pieces
 from batten.engine.plan import PlanBatch
 from batten.engine.rows import as_row, build_tables, build_tables_alike
 from batten.engine.schema import Unfit
+from batten.engine.streak import tell_ended
 from batten.engine.tasks import Answer, Begun, Portion, Prepare, Prepared, Task
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
@@ -159,6 +160,7 @@ class AsyncBench:
     def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
         """Put aside what ended. While no schema is pinned, items of different types lie apart."""
         job, schema = self._job, self._bench.read_schema(own.task.schema)
+        in_order = [item for item, _ in ended]
         ended.sort(key=lambda each: each[0])
         failures = [made for _, made in ended if isinstance(made, Failure)]
         rows = [row for _, made in ended if not isinstance(made, Failure) for row in made]
@@ -183,6 +185,7 @@ class AsyncBench:
             executed=len(ended),
             failures=len(failures),
             first_failure=failures[0] if failures else None,
+            ended=tell_ended(in_order, failures),
         )
 
 

@@ -33,6 +33,7 @@ from batten.engine.python_types import find_declared
 from batten.engine.rows import ITEM
 from batten.engine.seal import PinRefusedError, SealedBytes, seal_pieces
 from batten.engine.step import Step
+from batten.engine.streak import tell_ended
 from batten.engine.tasks import (
     Answer,
     Prepare,
@@ -114,6 +115,7 @@ class Bench:
             done = self._run(task, batch, mark, schema)
         executed = 0 if task.condemned is not None else done.stop - done.start
         failures = done.failures
+        ended = tell_ended(range(done.start, done.stop), failures)
         if failures and not self._job.keeps_failures:
             done = _before(done, failures[0].item)
         sealed: Sealed | None = None
@@ -138,6 +140,7 @@ class Bench:
             executed=executed,
             failures=len(failures),
             first_failure=failures[0] if failures else None,
+            ended=ended,
             seconds=perf_counter() - began,
         )
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ from batten.engine.recording import Record
 from batten.engine.schedule import Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
+from batten.engine.streak import Streak
 from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
 from batten.engine.workforce import find_recipe, make_executor, make_work
 from batten.errors import (
@@ -85,8 +87,9 @@ class Driver:
         )
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
-        self._ready: list[Sealed] = []
-        self._leftovers: list[str] = []
+        self._streak = Streak(is_watched=context.pipeline.settings.stop_when is not None)
+        self._known_to_fail: frozenset[int] = frozenset()
+        self._ready: list[tuple[Sealed, list[str]]] = []
         self._published_at = 0.0
         self._shown_at = 0.0
         self._began = time.monotonic()
@@ -103,7 +106,10 @@ class Driver:
         recipe = find_recipe(context)
         executor = make_executor(context, recipe)
         keeps_failures = pipeline.settings.on_error == "quarantine"
-        self._tries_failed_again = context.options.should_retry_quarantined or not keeps_failures
+        is_in_doubt = self._record.inherit_doubt()
+        wants_again = context.options.should_retry_quarantined or is_in_doubt
+        self._tries_failed_again = wants_again or not keeps_failures
+        self._known_to_fail = frozenset(to_retry)
         schema = self._load_schema()
         self._had_schema = schema is not None
         unit_items = pipeline.find_unit_items(self._plan.batch_size)
@@ -263,8 +269,11 @@ class Driver:
             is_stopping = self._context.signals.received is not None
             if not is_stopping:
                 self._dispatch(executor)
-            is_last = self._schedule.is_settling or not self._schedule.outstanding
-            published = self._publish_ready(is_last=is_last)
+            is_over = not self._schedule.outstanding
+            published = self._publish_ready(
+                is_last=self._schedule.is_settling or is_over,
+                in_doubt=is_over and not is_stopping,
+            )
             if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():
@@ -279,6 +288,10 @@ class Driver:
                 continue
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
                 self._take(event)
+            if self._streak.verdict is not None:
+                self._record.note_doubt()
+                self._end_in_hand(executor)
+                raise self._failures.explain(self._streak.verdict)
             self._show()
 
     def _dispatch(self, executor: Executor) -> None:
@@ -290,18 +303,22 @@ class Driver:
             executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
 
     def _drain(self, executor: Executor) -> None:
-        """No new work; what is in hand may end; then stop."""
-        executor.drain()
+        """A signal asked to stop."""
         self._record.note_signal()
-        seconds = self._context.options.drain_seconds
         if self._schedule.outstanding:
-            self._context.progress.note(self._context.signals.tell_draining(seconds))
-        until = time.monotonic() + seconds
+            told = self._context.signals.tell_draining(self._context.options.drain_seconds)
+            self._context.progress.note(told)
+        self._end_in_hand(executor)
+        self._context.refuse_stopped()
+
+    def _end_in_hand(self, executor: Executor) -> None:
+        """No new work; what is in hand may end, and is published where nothing is in doubt."""
+        executor.drain()
+        until = time.monotonic() + self._context.options.drain_seconds
         while self._schedule.outstanding and time.monotonic() < until:
             for event in executor.wait(max(0.0, until - time.monotonic())):
                 self._take(event)
         self._publish_ready(is_last=True)
-        self._context.refuse_stopped()
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):
@@ -349,6 +366,9 @@ class Driver:
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
+        # What failed before, and is tried again, tells nothing of the job.
+        if answer.batch not in self._known_to_fail:
+            self._streak.take(answer.batch, answer.ended, answer.first_failure)
 
     def _take_sealed(self, sealed: Sealed) -> None:
         self._pin(sealed.schema)
@@ -365,23 +385,27 @@ class Driver:
         create(self._storage, self._layout.staging, self._layout.schema, data)
         self._schedule.pin(schema)
 
-    def _publish_ready(self, *, is_last: bool) -> list[int]:
-        """The batches that were published now."""
+    def _publish_ready(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
+        """The batches that were published now; those before the first that is in doubt, or all."""
         for sealed, chunks in self._schedule.take_ready():
-            self._ready.append(sealed)
-            self._leftovers += [self._layout.staged_chunk(chunk) for chunk in chunks]
-            self._leftovers += [self._name_of(file) for file in self._staged.pop(sealed.batch, [])]
+            leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
+            leftovers += [self._name_of(file) for file in self._staged.pop(sealed.batch, [])]
+            self._ready.append((sealed, leftovers))
+        ready = self._ready
+        if not in_doubt:
+            is_doubtful = self._streak.is_doubtful
+            ready = list(takewhile(lambda each: not is_doubtful(each[0].batch), ready))
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS
-        if not self._ready or not (is_due or is_last or len(self._ready) >= PUBLISH_BATCHES):
+        if not ready or not (is_due or is_last or len(ready) >= PUBLISH_BATCHES):
             return []
+        batches = [sealed for sealed, _ in ready]
         with self._context.timed("publish"):
-            self._publisher.publish(self._ready, self._leftovers)
-        published = [sealed.batch for sealed in self._ready]
+            self._publisher.publish(batches, [name for _, names in ready for name in names])
+        published = [sealed.batch for sealed in batches]
         self._room.take(published)
-        self._published_items += sum(sealed.items for sealed in self._ready)
-        self._ready.clear()
-        self._leftovers.clear()
+        self._published_items += sum(sealed.items for sealed in batches)
+        self._ready = self._ready[len(ready) :]
         self._published_at = time.monotonic()
         return published
 

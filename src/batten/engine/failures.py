@@ -7,6 +7,7 @@ from collections import Counter
 from batten.engine.calls import Failure
 from batten.engine.context import Context
 from batten.engine.plan import Plan
+from batten.engine.streak import Verdict
 from batten.engine.tasks import Sealed
 from batten.errors import FailedRunError
 from batten.executors.base import Died
@@ -67,6 +68,22 @@ class Failures:
     def tell_progress(self) -> None:
         """A worker did what it was asked."""
         self._deaths_between = 0
+
+    def explain(self, verdict: Verdict) -> FailedRunError:
+        """The error of a run that is stopped since it is the job that fails."""
+        failure = verdict.failure
+        key = self._plan.key_texts(self._plan.batch(verdict.batch))[failure.item]
+        which = "first" if verdict.is_first else "last"
+        failed = "all" if verdict.is_first else f"{verdict.failed}"
+        return FailedRunError(
+            f"Of the {which} {verdict.count} items that ended {failed} failed, so the run stopped. "
+            f"{verdict.commonest} of them failed alike, {key!r} for instance: {failure.error}",
+            safe="Everything that was finished is kept. Of these failures none is quarantined: the "
+            "next run tries those items again.",
+            next=f"Mend the cause, then run: {self._context.again} (with "
+            f"{self._context.wish('accept_change')} where the job's code was changed). Where so "
+            "many may fail: .options(stop_when=None)",
+        )
 
     def _add(self, batch: int, count: int, first: Failure | None) -> None:
         if not count:

@@ -47,6 +47,7 @@ class Options:
     batch_size: int | None = None
     on_error: Literal["quarantine", "raise"] = "quarantine"
     quarantine_max: int | None = None
+    stop_when: Literal["most_fail"] | None = "most_fail"
     schema: Any = None
     key_column: str = "key"
     workers: WorkersName | None = None
@@ -277,6 +278,7 @@ class Pipeline(Outputs):
         batch_size: int | None = None,
         on_error: Literal["quarantine", "raise"] | None = None,
         quarantine_max: int | None = None,
+        stop_when: Literal["most_fail", "as_before"] | None = "as_before",
         schema: Any = None,
         key_column: str | None = None,
         workers: WorkersName | None = None,
@@ -288,11 +290,13 @@ class Pipeline(Outputs):
         `batch_size`: items in a part; where it is not said, 1,000, and more where a source is
         known to have over 25,000 items, up to 10,000. `on_error`: "quarantine" sets an item
         that failed for good aside and goes on, "raise" ends the run. `quarantine_max`: more
-        quarantined items than this end the run. `schema`: the columns, as a pyarrow schema, a class
-        of rows (dataclass, pydantic model, TypedDict, named tuple), or a dict of names to types of
+        quarantined items than this end the run. `stop_when`: "most_fail", the default, ends the run
+        where its first 20 items all failed, or more than half of its last 100, and has the next
+        run try them again; None does not. `schema`: the columns, as a pyarrow schema, a class of
+        rows (dataclass, pydantic model, TypedDict, named tuple), or a dict of names to types of
         pyarrow or Python or their texts ("int64", "list<item: string>"); else the first batch that
-        has rows pins it, with what the function's return annotation says.
-        `key_column`: the name of the first column of the output.
+        has rows pins it, with what the function's return annotation says. `key_column`: the name of
+        the first column of the output.
 
         `workers`: how worker processes begin. "fork" copies this process with all that it has
         loaded; "spawn" loads the job anew in a fresh interpreter. Left out, it is "fork", but
@@ -329,6 +333,14 @@ class Pipeline(Outputs):
         if quarantine_max is not None:
             check_count("quarantine_max", quarantine_max, at_least=0)
             settings = replace(settings, quarantine_max=quarantine_max)
+        if stop_when not in ("most_fail", "as_before", None):
+            raise UsageError(
+                f"stop_when is {stop_when!r}.",
+                safe="Nothing was read or written.",
+                next='Say stop_when=None, or stop_when="most_fail", the default.',
+            )
+        if stop_when != "as_before":
+            settings = replace(settings, stop_when=stop_when)
         if schema is not None:
             settings = replace(settings, schema=schema)
         if key_column is not None:

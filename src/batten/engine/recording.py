@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from batten.dataset.runs import CHANGED, REFUSED
+from batten.dataset.runs import CHANGED, DOUBT, REFUSED, find_last_log
 from batten.engine.context import Context
 from batten.engine.dataset import ChangedJobError, observe_free
 from batten.engine.run_log import RunLog
@@ -49,6 +49,20 @@ class Record:
         if name is not None and not self._has_signal:
             self._has_signal = True
             self._log.write("signal", signal=name)
+
+    def inherit_doubt(self) -> bool:
+        """Whether the run before was stopped since it was the job that failed, or had taken that
+        over and was ended early: then what failed is staged, and is to be tried again."""
+        context = self._context
+        last = find_last_log(context.storage, context.layout, but=context.run)
+        if last is None or not last.has_doubt or last.was_completed:
+            return False
+        self.note_doubt()
+        return True
+
+    def note_doubt(self) -> None:
+        """What failed is not the items' failure. May be repeated."""
+        self._log.write(DOUBT)
 
     def end(self, status: str, failure: BaseException | None) -> None:
         """The last line."""

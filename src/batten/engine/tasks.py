@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batten.engine.calls import Failure
+from batten.engine.streak import Ended
 from batten.model.names import StagedChunk
 from batten.model.value_class import value_class
 
@@ -77,6 +78,7 @@ class Prepared:
     executed: int = 0
     failures: int = 0
     first_failure: Failure | None = None
+    ended: Ended = ()
     seconds: float = 0.0
 
 
@@ -89,6 +91,7 @@ class Portion:
     executed: int
     failures: int
     first_failure: Failure | None
+    ended: Ended = ()
 
 
 @value_class
