@@ -32,11 +32,11 @@ def _refuse(what: str, next: str) -> UsageError:
     return UsageError(what, safe="Nothing was read or written.", next=next)
 
 
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     """Raises `UsageError` where the value is none of them."""
     if value not in allowed:
         raise UsageError(
             f"{name} is {value!r}.",
             safe="Nothing was read or written.",
-            next=f"Say one of {', '.join(allowed)}.",
+            next=f"Say one of {', '.join(map(str, allowed))}.",
         )

@@ -323,23 +323,13 @@ class Pipeline(Outputs):
             check_count("batch_size", batch_size, at_least=1)
             settings = replace(settings, batch_size=batch_size)
         if on_error is not None:
-            if on_error not in ("quarantine", "raise"):
-                raise UsageError(
-                    f"on_error is {on_error!r}.",
-                    safe="Nothing was read or written.",
-                    next='Say on_error="quarantine" or on_error="raise".',
-                )
+            check_choice("on_error", on_error, ("quarantine", "raise"))
             settings = replace(settings, on_error=on_error)
         if quarantine_max is not None:
             check_count("quarantine_max", quarantine_max, at_least=0)
             settings = replace(settings, quarantine_max=quarantine_max)
-        if stop_when not in ("most_fail", "as_before", None):
-            raise UsageError(
-                f"stop_when is {stop_when!r}.",
-                safe="Nothing was read or written.",
-                next='Say stop_when=None, or stop_when="most_fail", the default.',
-            )
         if stop_when != "as_before":
+            check_choice("stop_when", stop_when, ("most_fail", None))
             settings = replace(settings, stop_when=stop_when)
         if schema is not None:
             settings = replace(settings, schema=schema)
