@@ -1,0 +1,70 @@
+"""How far a run is said to be, from its first item to its last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import batten
+from batten.cli.progress import finished_share
+from batten.engine import drive
+from batten.engine.progress import Status
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.statuses: list[Status] = []
+
+    def show(self, status: Status) -> None:
+        self.statuses.append(status)
+
+    def note(self, text: str) -> None:
+        """Not looked at."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_it_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 0.0)
+    seen = Seen()
+    pipeline = batten.from_range(40).map(lambda n: {"n": n}).options(batch_size=4)
+    pipeline.write_parquet(tmp_path / "out").run(executor="serial", progress=seen)
+    finished = [status.committed + status.staged for status in seen.statuses]
+    assert finished == sorted(finished)
+    assert len(set(finished)) >= 8
+    assert {status.source for status in seen.statuses} == {40}
+    assert finished[-1] == 40
+    assert seen.statuses[-1].executed == 40
+    shares = [finished_share(status) for status in seen.statuses]
+    assert shares == [number / 40 for number in finished]
+
+
+def test_what_was_there_before_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    pipeline = batten.from_range(40).map(lambda n: {"n": n}).options(batch_size=4)
+    pipeline = pipeline.write_parquet(tmp_path / "out")
+    pipeline.run(executor="serial", limit=20)
+    seen = Seen()
+    pipeline.run(executor="serial", progress=seen)
+    assert seen.statuses[0].committed >= 20
+    assert seen.statuses[-1].executed == 20
+
+
+@pytest.mark.parametrize(
+    ("source", "committed", "staged", "share"),
+    [(0, 0, 0, 1.0), (10, 0, 0, 0.0), (10, 3, 2, 0.5), (10, 10, 0, 1.0), (4, 1, 0, 0.25)],
+)
+def test_the_share(source: int, committed: int, staged: int, share: float) -> None:
+    status = Status(
+        source=source,
+        committed=committed,
+        staged=staged,
+        quarantined=0,
+        executed=0,
+        adopted=0,
+        seconds=1.0,
+    )
+    assert finished_share(status) == share

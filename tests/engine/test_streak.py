@@ -1,0 +1,129 @@
+"""Which failures are the job's: counted in the order in which items end. No run, no clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from batten.engine.calls import Failure
+from batten.engine.streak import FIRST, LAST, Streak, tell_ended
+
+
+def fail(item: int, error: str = "ValueError: no") -> Failure:
+    return Failure(item=item, error=error, trace="", attempts=1)
+
+
+def stops_after(outcomes: Sequence[bool], cuts: Sequence[int] = (1,)) -> int | None:
+    """After how many items that ended so (True: it failed) the run stops; they are told of in
+    pieces of these sizes."""
+    streak, start, number = Streak(is_watched=True), 0, 0
+    while start < len(outcomes):
+        stop = min(len(outcomes), start + cuts[number % len(cuts)])
+        failures = [fail(item) for item in range(start, stop) if outcomes[item]]
+        ended = tell_ended(range(start, stop), failures)
+        streak.take(start // 10, ended, failures[0] if failures else None)
+        if streak.verdict is not None:
+            return stop
+        start, number = stop, number + 1
+    return None
+
+
+def expected(outcomes: Sequence[bool]) -> int | None:
+    """The rule, said once more and slowly."""
+    for count in range(1, len(outcomes) + 1):
+        if count == FIRST and all(outcomes[:count]):
+            return count
+        if count >= LAST and 2 * sum(outcomes[count - LAST : count]) > LAST and outcomes[count - 1]:
+            return count
+    return None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "count"),
+    [
+        ([True] * 19, None),
+        ([True] * 20, 20),
+        ([True] * 19 + [False] + [True] * 79, None),
+        ([True] * 19 + [False] + [True] * 80, 100),
+        ([False] + [True] * 98, None),
+        ([False] + [True] * 99, 100),
+        ([False, True] * 500, None),
+        ([False] * 1000 + [True] * 50, None),
+        ([False] * 1000 + [True] * 51, 1051),
+    ],
+)
+def test_when_it_stops(outcomes: list[bool], count: int | None) -> None:
+    assert stops_after(outcomes) == count == expected(outcomes)
+
+
+def test_however_it_is_told(seeded: random.Random) -> None:
+    """The same verdict, at the end of the piece in which it falls."""
+    for _ in range(200):
+        share = seeded.choice([0.3, 0.5, 0.55, 1.0])
+        outcomes = [seeded.random() < share for _ in range(seeded.randrange(400))]
+        size = seeded.choice([1, 3, 50, 1000])
+        wanted = expected(outcomes)
+        count = stops_after(outcomes, [size])
+        if wanted is None:
+            assert count is None
+        else:
+            assert count == min(len(outcomes), -(-wanted // size) * size)
+
+
+def test_what_is_told_of_a_piece() -> None:
+    failures = [fail(3, "KeyError: 1"), fail(4, "KeyError: 2"), fail(6, "no colon")]
+    assert tell_ended(range(2, 8), failures) == (
+        (1, ""),
+        (2, "KeyError"),
+        (1, ""),
+        (1, "no colon"),
+        (1, ""),
+    )
+    assert tell_ended([6, 2, 3], failures) == ((1, "no colon"), (1, ""), (1, "KeyError"))
+    assert tell_ended(range(5, 5), []) == ()
+    assert tell_ended(range(7, 2000), []) == ((1993, ""),)
+
+
+def test_a_batch_is_in_doubt_while_its_failure_counts() -> None:
+    streak = Streak(is_watched=True)
+    streak.take(0, ((1, ""), (1, "KeyError")), fail(1, "KeyError: 1"))
+    assert (streak.is_doubtful(0), streak.is_doubtful(1)) == (True, False)
+    streak.take(1, ((LAST - 1, ""),), None)
+    assert streak.is_doubtful(0)
+    streak.take(2, ((1, ""),), None)
+    assert not streak.is_doubtful(0)
+
+
+def test_a_long_piece_without_failures_clears_all_doubt() -> None:
+    streak = Streak(is_watched=True)
+    streak.take(0, ((19, "KeyError"),), fail(1, "KeyError: 1"))
+    streak.take(1, ((100_000, ""),), None)
+    assert not streak.is_doubtful(0)
+    streak.take(2, ((50, "KeyError"),), fail(1, "KeyError: 1"))
+    assert streak.verdict is None
+
+
+def test_the_commonest_cause_is_told_with_an_example() -> None:
+    streak = Streak(is_watched=True)
+    streak.take(4, ((6, "KeyError"),), fail(1, "KeyError: 1"))
+    streak.take(5, ((14, "HTTPStatusError"),), fail(7, "HTTPStatusError: 401"))
+    verdict = streak.verdict
+    assert verdict is not None
+    assert (verdict.is_first, verdict.count, verdict.failed) == (True, 20, 20)
+    assert (verdict.commonest, verdict.batch, verdict.failure.item) == (14, 5, 7)
+
+
+def test_a_cause_that_was_never_the_first_of_its_piece_has_no_example() -> None:
+    streak = Streak(is_watched=True)
+    streak.take(4, ((1, "KeyError"), (19, "HTTPStatusError")), fail(1, "KeyError: 1"))
+    assert streak.verdict is not None
+    assert (streak.verdict.commonest, streak.verdict.kind) == (1, "KeyError")
+
+
+def test_nothing_is_counted_where_it_is_turned_off() -> None:
+    streak = Streak(is_watched=False)
+    streak.take(0, ((1000, "KeyError"),), fail(1, "KeyError: 1"))
+    assert streak.verdict is None
+    assert not streak.is_doubtful(0)
