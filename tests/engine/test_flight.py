@@ -27,7 +27,7 @@ def crash(storage: MemoryStorage, layout: Layout, tmp_path: Path) -> Crash:
     """A run ended with these items in hand, and left its log and its marks."""
 
     def leave(*items: int, boot: str | None = None, log: bytes | None = None) -> None:
-        name = f"run-{len(list(storage.list(layout.runs)))}"
+        name = f"20261121T0800{len(list(storage.list(layout.runs))):02}Z-3f9a"
         path = tmp_path / name
         table = MarkTable(len(items) + 2, path)
         for record, item in zip(table.records, items, strict=False):
