@@ -462,3 +462,19 @@ def test_a_script_with_a_cache_goes_to_a_fresh_interpreter(job: Any) -> None:
     )
     done = run_python(job, "script.py")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python does not warn")
+def test_python_warns_of_a_fork_where_it_loses_threads_and_only_there(job: Any) -> None:
+    work = """
+        def work(number):
+            return {"n": number}
+        pipeline = batten.from_range(3).map(work).write_parquet("out/")
+    """
+    shown = {"PYTHONWARNINGS": "always::DeprecationWarning"}
+    for way in ("fork", "spawn"):
+        done = job.write(work).run("--fresh", "--workers", way, **shown)
+        assert "fork()" not in done.err
+    (job.path / "job.py").write_text(CLIENT + (job.path / "job.py").read_text())
+    assert "fork()" in job.run("--fresh", "--workers", "fork", **shown).err
+    assert "fork()" not in job.run("--fresh", **shown).err

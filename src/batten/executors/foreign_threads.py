@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 
 OWN_PREFIX = "batten-"
@@ -19,9 +21,20 @@ _SAFE_NAMES = frozenset({"jemalloc_bg_thd"})
 _SAFE = ("libarrow", "libparquet", "openblas")
 _RUNTIME = ("libc.", "libc-", "libstdc++", "libgcc", "libm.", "libpthread", "ld-", "[vdso]")
 _STACK_BYTES_MAX = 1 << 16
+_WARNS = sys.hexversion >= 0x030C0000
 _LOOKS = 40
 _LOOK_SECONDS = 0.005
 """A thread that runs has no stack to be read. One that has just ended its work rests soon."""
+
+
+def fork() -> int:
+    """`os.fork`. From Python 3.12 on it warns of any threads; where all of them survive, and only
+    there, the warning is left out."""
+    if not _WARNS or find_foreign_threads():
+        return os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def find_foreign_threads() -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from batten.executors.base import Work
+from batten.executors.foreign_threads import fork
 from batten.executors.marks import MarkTable
 from batten.executors.nursery_process import MESSAGE, Ask, Tell, live
 from batten.executors.worker import run_worker
@@ -107,7 +108,7 @@ def fork_nursery(
 
     def begin(drivers: socket.socket, control: socket.socket) -> int:
         driver = os.getpid()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             drivers.close()
             live(control, run, driver, stdout_to_stderr=stdout_to_stderr)

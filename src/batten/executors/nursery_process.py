@@ -22,6 +22,7 @@ from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
+from batten.executors.foreign_threads import fork
 from batten.executors.stopping import outlive_signals
 
 MESSAGE = struct.Struct("=iqq")
@@ -143,7 +144,7 @@ class _NurseryProcess:
             for pipe in pipes:
                 os.set_inheritable(pipe, False)
             nursery = os.getpid()
-            pid = os.fork()
+            pid = fork()
             if pid == 0:
                 self._become_worker(nursery, slot, pipes)
             self._slots[pid] = slot
