@@ -32,6 +32,7 @@ _FACTS = {
     "damage": "damage",
     "has_journal": "journal",
     "is_complete": "`COMPLETE`",
+    "is_stale": "made of what is another now",
     "has_orphans": "orphans",
 }
 _DAMAGED = (Severity.CORRUPT, Severity.INCONSISTENT, Severity.UNKNOWN)

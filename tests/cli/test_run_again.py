@@ -301,3 +301,61 @@ def test_a_record_keeps_what_an_earlier_batten_needs(shell: Shell, tmp_path: Pat
     config = decode_record(Config, record)
     assert config.next == "batten run job.py"
     assert encode_record(config) == record
+
+
+FINALIZES = """
+import os
+import batten
+
+def work(number):
+    open("calls", "a").write("x")
+    return {"number": number}
+
+def largest(table):
+    if os.environ.get("STOP"):
+        os.kill(os.getpid(), 9)
+    return table.slice(len(table) - 1)
+
+source = batten.from_range(int(os.environ.get("ITEMS", "10"))).map(work)
+pipeline = source.options(batch_size=2).write_parquet("out").finalize(largest, into="final")
+"""
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_finalize_that_is_behind(
+    shell: Shell, tmp_path: Path, elsewhere: Path, is_first: bool
+) -> None:
+    """What the first dataset has is not computed again."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "job.py").write_text(FINALIZES)
+    line = "batten run job.py --quiet --jobs 1"
+    if not is_first:
+        assert shell.run(line, folder).returncode == 0
+        assert batten.diagnose(folder / "final").state == "COMPLETE"
+    assert shell.run(line, folder, STOP="1", ITEMS="12").returncode == -9
+    assert batten.diagnose(folder / "out").state == "COMPLETE"
+    assert len((folder / "calls").read_text()) == 12
+
+    told = shell.diagnose(folder / "final", elsewhere)
+    assert told["state"] == ("INTERRUPTED" if is_first else "STALE")
+    assert told["action"] == "run"
+    assert "--fresh" not in json.dumps(told)
+    assert told["next"] == f"cd {folder} && batten run job.py --jobs 1"
+    ended = shell.run(told["next"], elsewhere, ITEMS="12")
+    assert ended.returncode == 0, ended.stderr
+    assert len((folder / "calls").read_text()) == 12
+    assert batten.diagnose(folder / "final").state == "COMPLETE"
+    (row,) = batten.open(folder / "final")
+    assert row["number"] == 11
+
+
+def test_a_first_dataset_that_is_not_complete(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(FINALIZES)
+    assert shell.run("batten run job.py --quiet --jobs 1", tmp_path).returncode == 0
+    (tmp_path / "out.batten" / "COMPLETE").unlink()
+    found = batten.diagnose(tmp_path / "final")
+    assert (found.state, found.exit_code) == ("STALE", 10)
+    assert "out, which has changed since and is not complete" in found.reason
+    shell.run("rm -r out out.batten", tmp_path)
+    assert batten.diagnose(tmp_path / "final").state == "COMPLETE"

@@ -18,9 +18,10 @@ ALL = [
         has_journal=has_journal,
         is_complete=is_complete,
         has_orphans=has_orphans,
+        is_stale=is_stale,
     )
-    for ground, is_locked, damage, has_journal, is_complete, has_orphans in product(
-        Ground, (False, True), Damage, (False, True), (False, True), (False, True)
+    for ground, is_locked, damage, has_journal, is_complete, has_orphans, is_stale in product(
+        Ground, (False, True), Damage, *([(False, True)] * 4)
     )
 ]
 
@@ -52,6 +53,8 @@ def expect(facts: Facts) -> State | None:
         return State.INCONSISTENT
     if not facts.is_complete:
         return State.INTERRUPTED
+    if facts.is_stale:
+        return State.STALE
     return State.COMPLETE_WITH_ORPHANS if facts.has_orphans else State.COMPLETE
 
 
@@ -86,6 +89,7 @@ def test_the_exit_codes_and_actions_of_the_contract() -> None:
         "NEW": ("run", 10),
         "RUNNING": ("leave alone", 0),
         "INTERRUPTED": ("run", 10),
+        "STALE": ("run", 10),
         "COMPLETE": ("nothing", 0),
         "COMPLETE_WITH_ORPHANS": ("clean", 11),
         "RECOVERY_PENDING": ("recover", 12),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 NAME = "diagnose"
 HELP = "name the state of an output and the one safe action; reads only"
 EPILOG = (
-    "exit codes: 0 nothing to do (COMPLETE, RUNNING), 10 run the job (NEW, INTERRUPTED), 11 clean "
-    "(COMPLETE_WITH_ORPHANS), 12 recover (RECOVERY_PENDING), 4 stop (INCONSISTENT, CORRUPT), 5 "
-    "look by hand (UNKNOWN)"
+    "exit codes: 0 nothing to do (COMPLETE, RUNNING), 10 run the job (NEW, INTERRUPTED, STALE), "
+    "11 clean (COMPLETE_WITH_ORPHANS), 12 recover (RECOVERY_PENDING), "
+    "4 stop (INCONSISTENT, CORRUPT), 5 look by hand (UNKNOWN)"
 )
 
 

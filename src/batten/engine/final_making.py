@@ -15,11 +15,12 @@ from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
 from batten.engine.final_rows import cut_tables, open_stream
-from batten.engine.finalize import MADE_OF, Target
+from batten.engine.finalize import Target
 from batten.engine.publisher import Publisher
 from batten.engine.run_log import RunLog
 from batten.engine.tasks import Sealed
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
+from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.keys import describe_ordinals
 from batten.model.outcomes import encode_outcomes
 from batten.model.records import (

@@ -22,6 +22,7 @@ from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
 from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
+from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record
 from batten.model.value_class import value_class
@@ -29,9 +30,6 @@ from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
-
-MADE_OF = "finalized from"
-"""The part of the fingerprint that names the first dataset."""
 
 PART_ROWS_MAX = 1 << 17
 PART_BYTES = 1 << 26

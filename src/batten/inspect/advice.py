@@ -55,6 +55,8 @@ def name_next(place: Place, observation: Observation, judgement: Judgement, agai
             if refusal is not None and refusal.was_changed:
                 return _name_ways_on(observation, again)
             return again.told
+        case State.STALE:
+            return again.told
         case State.COMPLETE:
             return place.command("show")
         case State.COMPLETE_WITH_ORPHANS:

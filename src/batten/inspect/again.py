@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from batten.dataset.observe import Observation
+from batten.errors import StorageError
 from batten.inspect.place import Place
 from batten.model.commands import as_path, command, quote
 from batten.model.job_calls import BATTEN, MODULE, SCRIPT, WITHHELD, JobCall, compose
 from batten.model.names import CONTROL_SUFFIX
+from batten.model.records import Config, Unreadable, decode_record
 from batten.model.value_class import value_class
 
 _JOB_BYTES_MAX = 1 << 24
@@ -43,9 +45,19 @@ class Again:
 
 def find_again(place: Place, observation: Observation, *more: str) -> Again:
     """How to run the job that wrote here; `more` are options for `batten run`."""
-    if observation.config is None:
+    config = observation.config or find_begun(place, observation)
+    if config is None:
         return Again(words=UNKNOWN_JOB)
-    return choose_again(observation.config.call, find_path(place), *more)
+    return choose_again(config.call, find_path(place), *more)
+
+
+def find_begun(place: Place, observation: Observation) -> Config | None:
+    """The record of a dataset that was begun beside its place, and is not in it yet."""
+    try:
+        data = place.storage.read(observation.layout.fresh.config)
+        return decode_record(Config, data)
+    except (OSError, StorageError, Unreadable):
+        return None
 
 
 def choose_again(call: JobCall, place: str, *more: str) -> Again:

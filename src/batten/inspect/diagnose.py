@@ -14,7 +14,7 @@ from batten.dataset.room import estimate_room
 from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
 from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
-from batten.inspect.again import Again, find_again
+from batten.inspect.again import Again, find_again, find_begun
 from batten.inspect.changed_tables import list_changes
 from batten.inspect.in_hand import tell_in_hand
 from batten.inspect.made_files import (
@@ -31,12 +31,13 @@ from batten.inspect.outlook import (
 )
 from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
+from batten.inspect.upstream import is_finalized, tell_behind
 from batten.model.accounting import Accounts
 from batten.model.commands import command
 from batten.model.findings import Code, Finding
 from batten.model.names import find_staging_owner
 from batten.model.records import Delivery, Holder
-from batten.model.states import Ground
+from batten.model.states import VERDICTS, Ground
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
@@ -162,11 +163,32 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     changes = list_changes(place.storage, observation, is_brief=is_brief) if is_made else ()
     if told := tuple(changes):
         found = replace(found, hints=(*found.hints, *told))
+    if is_made and not is_brief and (reason := tell_behind(place, observation)):
+        found = _describe_stale(place, observation, found, reason)
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     if found.state in _SOUND and has_tree(place):
         return _doubt(place, found)
     return explain_path(place, found, is_brief=is_brief)
+
+
+def _describe_stale(
+    place: Place, observation: Observation, found: Diagnosis, reason: str
+) -> Diagnosis:
+    """What is complete, and behind what it was made of."""
+    verdict, job = VERDICTS[State.STALE], find_again(place, observation)
+    _, inputs, again = _look_ahead(place, observation, State.STALE, 0)
+    return replace(
+        found,
+        state=verdict.state,
+        action=Action.LOOK if job.elsewhere else verdict.action,
+        exit_code=verdict.exit_code,
+        next=job.told,
+        reason=reason,
+        risky="nothing: what is there stays until what replaces it is complete",
+        inputs=inputs,
+        again=again,
+    )
 
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
@@ -277,7 +299,9 @@ def _list_begun(place: Place, observation: Observation, state: State) -> Iterato
     except StorageError:
         return
     if is_begun and state not in _REPLACED_OR_NOT_OURS:
-        again = find_again(place, observation, "--fresh").told
+        # What is finalized is made anew by every run that finds it behind.
+        more = () if is_finalized(find_begun(place, observation)) else ("--fresh",)
+        again = find_again(place, observation, *more).told
         where = place.show(observation.layout.fresh_folder)
         yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 

@@ -23,6 +23,7 @@ _URGENCY = (
     State.UNKNOWN,
     State.RECOVERY_PENDING,
     State.INTERRUPTED,
+    State.STALE,
     State.NEW,
     State.COMPLETE_WITH_ORPHANS,
     State.RUNNING,

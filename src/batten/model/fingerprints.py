@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from batten.model.records import Fingerprint
 
+FINALIZED_FROM = "finalized from"
+"""The part that names the first dataset of one that was finalized."""
+
 DIGEST_PREFIX = "sha256:"
 TABLE_PREFIX = "table "
 """How the parts of a fingerprint begin that are digests of whole tables."""

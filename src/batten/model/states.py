@@ -36,7 +36,8 @@ class Facts:
     """What was seen of an output, as far as it decides the state.
 
     `is_locked`: a live process holds the lock. `has_journal`: a change of the output was begun and
-    must be rolled forward or back. `is_complete`: the accounts are closed and recorded as such."""
+    must be rolled forward or back. `is_complete`: the accounts are closed and recorded as such.
+    `is_stale`: what it was made of is another now."""
 
     ground: Ground
     is_locked: bool
@@ -44,6 +45,7 @@ class Facts:
     has_journal: bool
     is_complete: bool
     has_orphans: bool
+    is_stale: bool = False
 
 
 @value_class
@@ -69,6 +71,7 @@ VERDICTS: dict[State, Verdict] = {
         Verdict(state=State.NEW, action=Action.RUN, exit_code=10),
         Verdict(state=State.RUNNING, action=Action.LEAVE_ALONE, exit_code=0),
         Verdict(state=State.INTERRUPTED, action=Action.RUN, exit_code=10),
+        Verdict(state=State.STALE, action=Action.RUN, exit_code=10),
         Verdict(state=State.COMPLETE, action=Action.NOTHING, exit_code=0),
         Verdict(state=State.COMPLETE_WITH_ORPHANS, action=Action.CLEAN, exit_code=11),
         Verdict(state=State.RECOVERY_PENDING, action=Action.RECOVER, exit_code=12),
@@ -84,6 +87,7 @@ _BARE: dict[str, Any] = {
     "has_journal": False,
     "is_complete": False,
     "has_orphans": False,
+    "is_stale": False,
 }
 """Where nothing of ours is there, nothing of ours can have been seen."""
 
@@ -96,6 +100,7 @@ TABLE: tuple[Row, ...] = (
     Row(needs={"ground": Ground.OURS, "damage": Damage.CORRUPT}, state=State.CORRUPT),
     Row(needs={"ground": Ground.OURS, "has_journal": True}, state=State.RECOVERY_PENDING),
     Row(needs={"ground": Ground.OURS, "damage": Damage.INCONSISTENT}, state=State.INCONSISTENT),
+    Row(needs={"ground": Ground.OURS, "is_complete": True, "is_stale": True}, state=State.STALE),
     Row(
         needs={"ground": Ground.OURS, "is_complete": True, "has_orphans": True},
         state=State.COMPLETE_WITH_ORPHANS,
