@@ -17,6 +17,7 @@ import io
 import json
 import mmap
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -34,7 +35,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from batten.cli.main import guard, main
 from batten.cli.output import emit_object, tell
@@ -56,6 +57,14 @@ _CODES = frozenset({0, 2, 3, 4, 5, 6, 7, 10, 11, 12, 75})
 
 class TookTooLong(BaseException):
     """A call that was ended."""
+
+
+class Unpickled(BaseException):
+    """Something was about to be unpickled that others may have written."""
+
+
+def _refuse_pickle(*_: object, **__: object) -> NoReturn:
+    raise Unpickled
 
 
 @dataclass
@@ -110,8 +119,9 @@ class Place:
         self._pipelines: dict[str, Any] = {}
 
     def run_case(self, case: int, tally: Tally, begin: Callable[[int], None]) -> None:
+        begin(case)
         dice = random.Random(f"{self.seed} {case}")
-        base = dice.choice(self.bases)
+        base = dice.choices(self.bases, [each.weight for each in self.bases])[0]
         folder = dict(base.folder)
         done = mutate(folder, dice, self._pickle)
         tally.cases += 1
@@ -174,7 +184,9 @@ class Place:
         if self._observe_victim() != self._before:
             return "something outside was changed"
         others = set(os.listdir(self.root)) - self._kept
-        strangers = {name for name in others if not name.startswith("out")}
+        # The place that is named may itself be a link; its control folder lies where that leads.
+        linked = "victim.batten" if (self.root / "out").is_symlink() else "out"
+        strangers = {name for name in others if not name.startswith(("out", linked))}
         return f"made beside the output: {strangers}" if strangers else ""
 
     def _observe_victim(self) -> list[tuple[str, int, int, int]]:
@@ -283,6 +295,8 @@ class _Worker:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             place = make_place()
             os.chdir(place.root)
+            # Others may write to every folder here, so that no pickle may be used.
+            pickle.loads = pickle.load = _refuse_pickle
             tally = Tally()
             for case in range(self.start, self.stop):
                 place.run_case(case, tally, self._tell)

@@ -4,14 +4,17 @@ they are done, and when they are killed. And what is called on each."""
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import pickle
+import pkgutil
 import random
 import shutil
 import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,8 +76,8 @@ CACHE_CHANGES = (
 
 @dataclass
 class Base:
-    """A folder to begin with. `pipeline` is the one of the job that made it; `functions` are calls
-    that are no commands, by their name."""
+    """A folder to begin with, as often as `weight` says. `pipeline` is the one of the job that made
+    it; `functions` are calls that are no commands, by their name."""
 
     name: str
     folder: Folder
@@ -82,6 +85,7 @@ class Base:
     changes: Sequence[str] = CHANGES
     pipeline: str = "keyed"
     job: str = JOB
+    weight: int = 1
     functions: dict[str, Callable[[Path], int | None]] = field(default_factory=dict)
 
     def choose_calls(self, dice: random.Random) -> list[str]:
@@ -162,7 +166,7 @@ def build_bases(root: Path) -> list[Base]:
     )
     replacing = _add_replacement(complete.folder)
     bases.append(Base("keyed being replaced", replacing, functions=complete.functions))
-    tree: dict[str, Any] = {"looks": TREE_LOOKS, "changes": TREE_CHANGES}
+    tree: dict[str, Any] = {"looks": TREE_LOOKS, "changes": TREE_CHANGES, "weight": 2}
     tree["functions"] = {"transaction": change_tree, "read lock": lock_tree}
     at_rest = _make(root, _make_tree)
     bases += [Base(f"tree {phase}", _add_journal(at_rest, phase), **tree) for phase in Phase]
@@ -172,6 +176,7 @@ def build_bases(root: Path) -> list[Base]:
             _make(root, use_cache),
             looks=CACHE_LOOKS,
             changes=CACHE_CHANGES,
+            weight=3,
             functions={"use cache": use_cache},
         )
     )
@@ -180,13 +185,16 @@ def build_bases(root: Path) -> list[Base]:
 
 
 def import_all() -> None:
-    """What the calls import, once for all processes that are forked. pyarrow imports pandas where
-    it is installed."""
+    """What the calls import, once for all processes that are forked: another user, as which some
+    calls are made, may not read it. pyarrow imports pandas where it is installed."""
     import pyarrow as pa
 
-    from batten.cli import cache, clean, diagnose, export, recover, run, show, verify  # noqa: F401
-    from batten.engine import run as engine  # noqa: F401
+    import batten
 
+    for module in pkgutil.walk_packages(batten.__path__, "batten."):
+        if not module.name.endswith("__main__"):
+            with suppress(ImportError, batten.BattenError):
+                importlib.import_module(module.name)
     pa.array([1, None]).to_numpy(zero_copy_only=False)
 
 

@@ -166,7 +166,7 @@ def _odd(value: Any, dice: random.Random) -> Any:
 def _dump(value: Any) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    except RecursionError:
+    except (RecursionError, ValueError):
         return b"[" * 100_000
 
 

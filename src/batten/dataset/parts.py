@@ -169,8 +169,8 @@ class Parts:
 
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
-            raise self._corrupt(batch, str(error).splitlines()[0]) from error
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise self._corrupt(batch, f"{error}".partition("\n")[0]) from error
 
     def _corrupt(self, batch: int, why: str) -> CorruptError:
         return CorruptError(

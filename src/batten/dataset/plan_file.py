@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from batten.dataset.unpacked import refuse_unpacked
 from batten.model.records import Segment, Unreadable
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class PlanFile:
         if hashlib.sha256(data).hexdigest() != segment.keys_digest:
             raise Unreadable("its digest is not the one that its record names")
         self._segment = segment
+        refuse_unpacked(data)
         try:
             self._reader = pa.ipc.open_file(pa.py_buffer(data))
         except (OSError, ValueError, pa.ArrowException) as error:

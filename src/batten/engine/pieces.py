@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from batten.dataset.unpacked import refuse_unpacked
 from batten.engine.arrays import integers
 from batten.engine.calls import Failure
 from batten.engine.rows import ITEM
@@ -125,6 +126,7 @@ def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) 
     if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
     try:
+        refuse_unpacked(data)
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         table.validate(full=True)
         about = json.loads(table.schema.metadata[_CHUNK])
