@@ -1,8 +1,9 @@
 """Threads of this process that a fork would leave behind.
 
 A fork has one thread. What others held or were to do is lost: a lock stays taken, a pool waits for
-ever. Python's own threads are known by name. A library's are told by the code on their stacks,
-since few have names: those of Arrow and of OpenBLAS know of forks and begin anew.
+ever. Python's own threads are known by name. A library's are told by their names, or
+by the code on their stacks, since few have one: pools of Arrow and of OpenBLAS know of forks, and
+begin anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ OWN_PREFIX = "batten-"
 _SAFE_NAMES = frozenset({"jemalloc_bg_thd"})
 _SAFE = ("libarrow", "libparquet", "openblas")
 _RUNTIME = ("libc.", "libc-", "libstdc++", "libgcc", "libm.", "libpthread", "ld-", "[vdso]")
+_NAME_BYTES = 15
 _STACK_BYTES_MAX = 1 << 16
 _WARNS = sys.hexversion >= 0x030C0000
 _LOOKS = 40
@@ -48,10 +50,13 @@ def find_foreign_threads() -> list[str]:
         if thread is not here and not thread.name.startswith(OWN_PREFIX):
             names.append(thread.name)
     others = [thread for thread in _list_threads() if thread not in known]
-    rests = [(thread, name) for thread in others if (name := _name(thread)) not in _SAFE_NAMES]
-    if rests:
-        mappings = list(_list_code())
-        names += [name for thread, name in rests if not _survives_fork(thread, mappings)]
+    found = [(thread, name) for thread in others if (name := _name(thread)) not in _SAFE_NAMES]
+    # Pools that know of forks give their threads no name. Arrow's client of S3 does: it does not.
+    unnamed = {_name(os.getpid()), os.path.basename(sys.executable)[:_NAME_BYTES]}
+    mappings = list(_list_code()) if any(name in unnamed for _, name in found) else []
+    for number, name in found:
+        if name not in unnamed or not _survives_fork(number, mappings):
+            names.append(name)
     return list(dict.fromkeys(names))
 
 

@@ -1,0 +1,93 @@
+"""Which threads do not survive a fork: with real libraries, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+LOOK = """
+import json
+from batten.executors.foreign_threads import find_foreign_threads
+print(json.dumps(find_foreign_threads()))
+"""
+
+SAFE = {
+    "nothing": "",
+    "arrow": """
+        import pyarrow as pa, pyarrow.compute as pc
+        pc.sum(pa.chunked_array([list(range(1000))] * 50))
+    """,
+    "numpy": """
+        import numpy as np, pyarrow
+        np.ones((300, 300)) @ np.ones((300, 300))
+    """,
+    "one that has ended": """
+        import threading
+        ended = threading.Thread(target=print, name="client")
+        ended.start()
+        ended.join()
+    """,
+    "batten's own": """
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True, name="batten-x").start()
+    """,
+}
+
+HARMED = {
+    "a thread of Python": (
+        "threading",
+        """
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True, name="client").start()
+        """,
+    ),
+    "one that Python does not list": (
+        "threading",
+        """
+        import _thread, threading
+        begun = threading.Event()
+        _thread.start_new_thread(lambda: (begun.set(), threading.Event().wait()), ())
+        begun.wait()
+        """,
+    ),
+    "polars": ("polars", 'import polars; polars.DataFrame({"a": [1]}).group_by("a").len()'),
+    "duckdb": ("duckdb", 'import duckdb; duckdb.sql("select 1").fetchall()'),
+    "arrow's client of S3": (
+        "pyarrow",
+        """
+        import pyarrow.fs
+        pyarrow.fs.S3FileSystem(
+            anonymous=True, region="us-east-1", endpoint_override="127.0.0.1:9"
+        )
+        """,
+    ),
+}
+
+
+def find_threads(code: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code) + LOOK],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return names
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_what_survives_a_fork(name: str) -> None:
+    assert find_threads(SAFE[name]) == []
+
+
+@pytest.mark.parametrize("name", HARMED)
+def test_what_does_not(name: str) -> None:
+    module, code = HARMED[name]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    assert find_threads(code) != []
