@@ -46,7 +46,11 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield labelled("read", f"no byte of the parts, only sizes; {verify} reads them all")
     yield from _list_inputs(diagnosis.inputs)
     for given in diagnosis.destinations:
-        yield labelled("has", f"{given.target}: {_show_held(diagnosis, given)}")
+        held = _show_held(diagnosis, given)
+        if given.is_here:
+            yield labelled("has", f"{given.target}: {held}")
+        else:
+            yield labelled("given", f"{given.target}: was given {held}; not asked")
     yield from _list_orphans(diagnosis.orphans)
     if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
+from batten.dataset.destinations import look_at_destination
 from batten.dataset.strays import find_stray, is_hidden
 from batten.errors import MisplacedError, StorageError
 from batten.model.bounds import RECORD_BYTES_MAX
@@ -217,6 +218,8 @@ class _Reading:
             self._note(Code.MISSING_SCHEMA, layout.schema, evidence)
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config)
+        for delivery in deliveries if holder is None else ():
+            self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
         own_files = {last_piece(target) for target in (layout.output, *placed)}
         worst = find_worst(self.findings)
         return Observation(

@@ -57,6 +57,8 @@ class Route:
             target=self.target,
             run=context.run,
             now=utc_now,
+            dataset=self._dataset,
+            adds_rows=not sink.is_whole and not getattr(sink, "key", ()),
         )
         self.destination: Destination = sink.open(
             Ground(storage=context.storage, layout=context.layout, folder=folder, book=self._book)

@@ -31,6 +31,8 @@ UNRECOVERABLE = frozenset(
         Code.STRAY_FILE,
         Code.CHANGED_FILE,
         Code.LOST_DELIVERY,
+        Code.LOST_TABLE,
+        Code.LACKING_ROWS,
         Code.UNREADABLE_FILE,
         Code.UNREADABLE_DELIVERY,
     }

@@ -116,6 +116,7 @@ class Diagnosis:
                     "target": each.target,
                     "batches": each.batches,
                     "rows": each.rows,
+                    "asked": each.is_here,
                 }
                 for each in self.destinations
             ],

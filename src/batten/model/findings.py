@@ -67,6 +67,8 @@ class Code(Enum):
     LOST_FILE = "lost-file"
     CHANGED_FILE = "changed-file"
     LOST_DELIVERY = "lost-delivery"
+    LOST_TABLE = "lost-table"
+    LACKING_ROWS = "lacking-rows"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
@@ -146,6 +148,16 @@ MEANINGS: dict[Code, Meaning] = {
     Code.LOST_DELIVERY: Meaning(
         Severity.INCONSISTENT,
         "restore that record from a copy, or move the file away, then run: it is made again",
+    ),
+    Code.LOST_TABLE: Meaning(
+        Severity.INCONSISTENT,
+        "restore it from a copy; or have all of it given again: move its record in deliveries/ "
+        "away, then run the job",
+    ),
+    Code.LACKING_ROWS: Meaning(
+        Severity.INCONSISTENT,
+        "restore it from a copy; or have all of it given again: remove what it has with its "
+        "tokens, move its record in deliveries/ away, then run the job",
     ),
     Code.UNREADABLE_FILE: Meaning(
         Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"

@@ -196,7 +196,8 @@ class Delivery:
     batches, their `rows`; `content` stands for all of it. `target` names the destination, without
     secrets. Of a file it is written before the file takes its place: `size` in bytes and `digest`
     (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
-    empty. Of what is no file, these are 0 and empty."""
+    empty. Of what is no file, these are 0 and empty. `dataset` names the rows in tokens; with
+    `adds_rows` each of them is a row of its own. Records of 0.1 say neither."""
 
     kind: Name
     target: Prose
@@ -208,11 +209,19 @@ class Delivery:
     replaces: MaybeHexadecimal
     run: Name
     time: Name
+    dataset: Prose = ""
+    adds_rows: bool = False
     format_version: Version = FORMAT_VERSION
 
     @property
     def is_file(self) -> bool:
         return bool(self.digest)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it lies on this machine, where it can be looked at; else a server has it."""
+        is_catalogue = self.kind == "iceberg" and " at /" not in self.target
+        return self.kind != "postgres" and not is_catalogue
 
     @property
     def keeps_rows(self) -> bool:

@@ -26,6 +26,8 @@ class DeliveryBook:
         target: str,
         run: str,
         now: Callable[[], str],
+        dataset: str = "",
+        adds_rows: bool = False,
     ) -> None:
         self._storage = storage
         self._layout = layout
@@ -33,6 +35,8 @@ class DeliveryBook:
         self.target = target
         self._run = run
         self._now = now
+        self._dataset = dataset
+        self._adds_rows = adds_rows
         digest = hashlib.sha256(target.encode()).hexdigest()[:NAME_DIGEST_CHARACTERS]
         self.name = layout.delivery(f"{kind}-{digest}")
 
@@ -72,6 +76,8 @@ class DeliveryBook:
             replaces=replaces,
             run=self._run,
             time=self._now(),
+            dataset=self._dataset,
+            adds_rows=self._adds_rows,
         )
         self._storage.ensure_folder(self._layout.deliveries)
         replace(self._storage, self._layout.staging, self.name, encode_record(record))
