@@ -218,6 +218,11 @@ def describe_report(report: Report) -> list[str]:
     lines.extend(_describe_finalized(each) for each in report.finalized)
     if accounts.source == 0 and report.status != "limited":
         lines.append("  the source has no items: is its path or pattern right?")
+    if accounts.quarantined and report.status == "nothing-to-do":
+        lines.append(
+            f"  to try {count_of(accounts.quarantined, 'quarantined item')} again, by a mended "
+            "function or the same: --retry-quarantined"
+        )
     if accounts.quarantined:
         lines.append(f"  see why: {command('show', report.path)}")
     return lines

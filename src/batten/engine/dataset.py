@@ -11,7 +11,7 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.schema_file import rebuild_schema
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
-from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET
+from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET, is_of_code
 from batten.engine.ledger import describe_target
 from batten.errors import (
     BattenError,
@@ -116,7 +116,8 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
             f"{context.wish('resume', 'if_possible')}",
         )
     if decision is Decision.REFUSE_CHANGED:
-        if not context.options.accepts_change:
+        is_mended = _is_mended(context, observation, judgement, fingerprint)
+        if not context.options.accepts_change and not is_mended:
             raise _changed(context, observation, judgement, fingerprint)
         _refuse_unacceptable(context, observation, fingerprint)
         decision = Decision.RESUME
@@ -191,7 +192,8 @@ def _changed(
     config = observation.config
     lines = difference(config.fingerprint, fingerprint) if config is not None else []
     what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
-    parts, staged = len(observation.parts), judgement.accounts.staged
+    parts, accounts = len(observation.parts), judgement.accounts
+    staged = accounts.staged
     accept, fresh = context.wish("accept_change"), context.wish("fresh")
     if context.pipeline.whole is not None:
         return ChangedJobError(
@@ -204,16 +206,68 @@ def _changed(
             what,
             safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
             "staged, of use only to the code that made them.",
-            next="Undo the change to use them; or compute all by the code of now: "
-            f"{accept} drops them at once, {fresh} when the new dataset is complete.",
+            next=f"Undo the change to use them; or compute {_all_items(observation)} by the code "
+            f"of now: {accept} drops them at once, {fresh} when the new dataset is complete.",
         )
     return ChangedJobError(
         what,
         safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
         "Going on would mix old rows with new ones.",
-        next="Undo the change; or keep the rows there are and compute the rest anew "
-        f"({accept}); or {name_fresh_way(context, observation)}.",
+        next=_name_ways(context, observation, accounts, fingerprint),
     )
+
+
+def _name_ways(
+    context: Context, observation: Observation, accounts: Accounts, fingerprint: Fingerprint
+) -> str:
+    """The ways on where there are parts, and what each costs in items."""
+    accept = context.wish("accept_change")
+    rest = accounts.staged + accounts.pending
+    cost = "compute what is new by the code of now"
+    if rest:
+        cost = f"compute the other {count_of(rest, 'item')} by the code of now"
+    if accounts.staged:
+        cost += f", {accounts.staged} of them again, which are finished and not published"
+    retry = ""
+    if accounts.quarantined and _is_other_code(observation, fingerprint):
+        also = "" if observation.completion is not None else f"{accept} "
+        failed = count_of(accounts.quarantined, "quarantined item")
+        again = f"{also}{context.wish('retry_quarantined')}"
+        retry = f"try {failed} again by the code of now ({again}); or "
+    return (
+        f"Undo the change; or {retry}keep the rows there are and {cost} ({accept}); "
+        f"or {name_fresh_way(context, observation)}."
+    )
+
+
+def _is_mended(
+    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
+) -> bool:
+    """Whether only items that failed are left, they are to be tried again, and nothing but the code
+    has changed: that is what a function is mended for, so it needs no other consent."""
+    return (
+        context.options.should_retry_quarantined
+        and observation.completion is not None
+        and judgement.accounts.quarantined > 0
+        and context.pipeline.whole is None
+        and _is_other_code(observation, fingerprint)
+    )
+
+
+def _is_other_code(observation: Observation, fingerprint: Fingerprint) -> bool:
+    """Whether what differs is of the functions, and neither source nor settings."""
+    old = observation.config.fingerprint.parts if observation.config is not None else {}
+    names = {
+        name for name in {*old, *fingerprint.parts} if old.get(name) != fingerprint.parts.get(name)
+    }
+    return all(map(is_of_code, names))
+
+
+def _all_items(observation: Observation) -> str:
+    """As far as they are known: a plan that is limited does not have all."""
+    segments = observation.segments
+    is_known = segments and not segments[-1].is_limited
+    return f"all {count_of(sum(each.items for each in segments), 'item')}" if is_known else "all"
 
 
 def _count(count: int, noun: str) -> str:
@@ -225,7 +279,7 @@ def name_fresh_way(context: Context, observation: Observation) -> str:
     fresh = context.wish("fresh")
     if kept := find_kept(observation.deliveries):
         return f"to compute all anew {ELSEWHERE}: {kept} keeps its rows, and refuses {fresh}"
-    return f"compute all anew, the old staying until it is done ({fresh})"
+    return f"compute {_all_items(observation)} anew, the old staying until it is done ({fresh})"
 
 
 def _refuse_unacceptable(
@@ -385,6 +439,17 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
     )
     data = encode_record(config)
     if before is not None and not _is_blank(dataset.observation, dataset.fingerprint):
+        staged = dataset.accounts.staged
+        if not context.options.accepts_change:
+            context.progress.note(
+                "The code has changed: quarantined items are tried again by the code of now, and "
+                "all other rows stay."
+            )
+        if staged:
+            context.progress.note(
+                f"{count_of(staged, 'finished item')} not published yet: made by the code of "
+                "before, and computed again."
+            )
         # The change was accepted. What was staged by other code can't be part of a batch of this.
         delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
         replace_file(storage, layout.staging, layout.config, data)

@@ -20,6 +20,9 @@ DEATHS_BETWEEN_MAX = 5
 """So many workers in a row that end with no item in hand, and the run ends: it is no item's
 fault."""
 
+NEW_COLUMN = "the row does not fit: a new column"
+"""How the error of an item begins that has a column which the dataset has not."""
+
 
 class Failures:
     """Counts the quarantined items of the whole dataset: as they are told, and again when their
@@ -31,6 +34,7 @@ class Failures:
         self._plan = plan
         self._told: Counter[int] = Counter()
         self._deaths_between = 0
+        self._has_told_of_columns = False
         self.quarantined = quarantined
 
     def tell(self, batch: int, count: int, first: Failure | None) -> None:
@@ -101,6 +105,13 @@ class Failures:
                 )
             if is_first:
                 self._context.progress.note(f"First quarantined item: {key!r}: {first.error}")
+            if NEW_COLUMN in first.error and not self._has_told_of_columns:
+                self._has_told_of_columns = True
+                items = count_of(self._plan.items, "item")
+                self._context.progress.note(
+                    "The columns of a dataset can't change: leave the new one out, or compute "
+                    f"all {items} anew: {self._context.again} {self._context.wish('fresh')}"
+                )
         most = options.quarantine_max
         if most is not None and self.quarantined > most:
             last = f" The last: {first.error}" if first is not None else ""

@@ -7,6 +7,7 @@ from typing import get_origin
 
 from batten.engine.pipeline import Pipeline
 from batten.fingerprint.functions import combine, describe_function, merge_descriptions
+from batten.model.fingerprints import TABLE_PREFIX
 from batten.model.records import Fingerprint
 
 LAYOUT_PARTS = ("schema",)
@@ -14,6 +15,17 @@ LAYOUT_PARTS = ("schema",)
 
 ONE_PER_DATASET = ("key column", "schema")
 """Parts of the fingerprint that can't change within a dataset, accepted or not."""
+
+
+_OF_SETTINGS = frozenset(
+    {"source", "key", "delimiter", "columns", "batch size", "seed", "key column", "schema"}
+)
+
+
+def is_of_code(part: str) -> bool:
+    """Whether the part of a fingerprint of that name is of the steps' functions, and neither of the
+    source nor of parameters or settings."""
+    return part not in _OF_SETTINGS and not part.startswith(("parameter ", TABLE_PREFIX))
 
 
 def fingerprint_pipeline(
