@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.units import parse_size
-from batten.model.commands import command
+from batten.model.commands import as_path, command
 from batten.model.counts import count_of
 
 TYPE_CHECKING = False
@@ -121,7 +121,7 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
     if found.damaged:
         emit_lines([f"{len(found.damaged)} damaged, {len(found.set_aside)} set aside"])
     if not is_sound:
-        emit_lines([f"next: {command('cache', 'verify', found.path, '--set-aside')}"])
+        emit_lines([f"next: {command('cache', 'verify', as_path(found.path), '--set-aside')}"])
     return 0 if is_sound else 4
 
 

@@ -19,7 +19,7 @@ from batten.engine.parameters import BadParameters, bind_parameters
 from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
-from batten.model.commands import command
+from batten.model.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 
@@ -54,7 +54,8 @@ class _Request:
 
     def command(self, name: str | None = None, parameters: Mapping[str, str] | None = None) -> str:
         name = name or self.name
-        words = ["run", f"{self.written}:{name}" if name else self.written]
+        written = as_path(self.written)
+        words = ["run", f"{written}:{name}" if name else written]
         for key, value in (parameters or {}).items():
             words += ["--param", f"{key}={value}"]
         return command(*words)

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
-from batten.model.commands import command
+from batten.model.commands import as_path, command
 from batten.model.names import CONTROL_SUFFIX, Layout, TreeLayout
 from batten.storage.failures import reading_failure
 
@@ -26,7 +26,7 @@ def current_folder() -> Path:
 def show_path(path: Path) -> str:
     """The path as one would name it from the current folder."""
     relative = os.path.relpath(path)
-    return str(path) if relative.startswith("../..") else relative
+    return str(path) if relative.startswith("../..") else as_path(relative)
 
 
 def refuse_place(output: Path) -> None:

@@ -6,7 +6,7 @@ import os
 
 from batten.dataset.locating import find_layout
 from batten.errors import StorageError, UsageError
-from batten.model.commands import command
+from batten.model.commands import as_path, command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
@@ -37,7 +37,7 @@ class Place:
 
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""
-        return command(*words, self.path)
+        return command(*words, as_path(self.path))
 
 
 def find_linked_folder(place: Place) -> str:

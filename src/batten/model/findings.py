@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from batten.model.commands import command
+from batten.model.commands import as_path, command
 from batten.model.records import Delivery, find_kept
 from batten.model.value_class import value_class
 
@@ -201,7 +201,7 @@ class Finding:
         action, kept = self.safe_action, find_kept(deliveries)
         if action is _RESTORE_OR_FRESH and kept:
             return f"{_RESTORE}; {kept} keeps its rows, so to compute all anew {ELSEWHERE}"
-        return _COMMAND.sub(lambda found: command(*found[0].split()[1:], output), action)
+        return _COMMAND.sub(lambda found: command(*found[0].split()[1:], as_path(output)), action)
 
 
 _COMMAND = re.compile(r"batten recover( --[a-z-]+)?")
