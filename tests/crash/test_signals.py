@@ -142,6 +142,33 @@ def test_warnings_end_nothing_at_once(start: Start, tmp_path: Path) -> None:
     assert json.loads(told)["executed_items"] >= 6
 
 
+STARTS_A_PROGRAM = """
+import subprocess
+from pathlib import Path
+
+def wait(number):
+    if number == 5 and not Path("mended").exists():
+        subprocess.run(["sh", "-c", "echo > begun; read line < go"], check=True)
+    return {"number": number}
+
+pipeline = batten.from_range(20).map(wait).write_parquet("features/").options(batch_size=4)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_an_item_whose_program_died_of_the_signal_did_not_fail(
+    start: Start, number: signal.Signals, tmp_path: Path
+) -> None:
+    run = start_waiting(start, tmp_path, job="import batten\n" + STARTS_A_PROGRAM)
+    send_all(run.pid, number)
+    told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (EXIT_INTERRUPTED, "interrupted"), errors
+    (tmp_path / "mended").touch()
+    again = start(tmp_path, *COMMAND)
+    told, errors = again.communicate(timeout=PATIENCE_SECONDS)
+    assert (again.returncode, json.loads(told)["items"]["quarantined"]) == (0, 0), errors
+
+
 OWN_HANDLERS = """
 import faulthandler, signal
 

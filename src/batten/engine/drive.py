@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,10 @@ disk."""
 DELIVER_SECONDS = 0.1
 PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
+SIGNAL_SECONDS = 1.0
+"""What failed so shortly before a signal, or after it, is in doubt: schedulers send it to all
+processes of a job, and a program that a function had started may have died of it."""
+
 PREPARE_TRIES = 5
 """How often an item is prepared whose source changes each time before it is taken."""
 
@@ -91,6 +96,7 @@ class Driver:
         self._known_to_fail: frozenset[int] = frozenset()
         self._ready: list[tuple[Sealed, list[str]]] = []
         self._published_at = 0.0
+        self._failed_at = -math.inf
         self._shown_at = 0.0
         self._began = time.monotonic()
 
@@ -308,7 +314,10 @@ class Driver:
         if self._schedule.outstanding:
             told = self._context.signals.tell_draining(self._context.options.drain_seconds)
             self._context.progress.note(told)
+        until = time.monotonic() - SIGNAL_SECONDS
         self._end_in_hand(executor)
+        if self._failed_at > until:
+            self._record.note_doubt()
         self._context.refuse_stopped()
 
     def _end_in_hand(self, executor: Executor) -> None:
@@ -365,6 +374,8 @@ class Driver:
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
+        if answer.failures:
+            self._failed_at = time.monotonic()
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
         # What failed before, and is tried again, tells nothing of the job.
         if answer.batch not in self._known_to_fail:
