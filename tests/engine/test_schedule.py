@@ -85,6 +85,7 @@ class World:
         self.alone: Counter[int] = Counter()
         self.failures: dict[int, Failure] = {}
         self.sizes: list[int] = []
+        self.order: list[int] = []
 
     def hand_out(self) -> None:
         while self.schedule.wants_task:
@@ -98,7 +99,7 @@ class World:
     def check_company(self) -> None:
         """Suspects are in hand with suspects only, and with no more than they may be."""
         ranges = [self.schedule._running[number][1] for number in self.running]
-        suspects = [work for work in ranges if work is not None and work.company is not None]
+        suspects = [work for work in ranges if work and (work.company is not None or work.deaths)]
         if suspects:
             assert len(suspects) == len(ranges), ranges
             items = sum(work.stop - work.start for work in suspects)
@@ -138,6 +139,7 @@ class World:
         self.sizes.append(len(items))
         for item in items:
             self.tries[item] += 1
+            self.order.append(item)
             self.alone[item] += len(items) == 1 and not self.running
             if self.tries[item] <= self.kills.get(item, 0):
                 self.schedule.died(number, item, self.fail("died"))
@@ -207,6 +209,28 @@ def test_an_item_that_killed_once_is_done_the_second_time(
     world.run(seeded)
     world.check()
     assert (world.tries[20], world.alone[20]) == (2, 1)
+
+
+def test_a_suspect_is_tried_before_any_other_work(make_plan: MakePlan) -> None:
+    """So that it is known at once, and not after days of work."""
+    world = World(make_plan(50, 50), slots=1, kills={3: 1})
+    world.run()
+    assert world.order[:5] == [0, 1, 2, 3, 3]
+    assert world.order[5:8] == [1, 2, 4]
+
+
+def test_a_suspect_stays_one_when_its_worker_ends_before_it_is_begun(make_plan: MakePlan) -> None:
+    world = World(make_plan(50, 50), slots=1, kills={0: 1})
+    world.hand_out()
+    world.end(min(world.running))
+    for _ in range(3):
+        world.hand_out()
+        (number,) = world.running
+        assert world.schedule.is_suspect(number)
+        world.running.pop(number)
+        world.schedule.put_back(number)
+    world.run()
+    world.check()
 
 
 def test_many_that_kill(make_plan: MakePlan, seeded: random.Random) -> None:
