@@ -258,7 +258,8 @@ def number(item: int) -> dict[str, int]:
 
 
 NAMES = """api_key API_KEY openaiKey X-Api-Key OPENAI_API_KEY password dbPassword PGPASSWORD pwd
-    token github_token auth Authorization credentials Cookie access_key AWS_SECRET_ACCESS_KEY private_key
+    token github_token auth Authorization credentials Cookie access_key AWS_SECRET_ACCESS_KEY
+    private_key
     DB_DSN connectionString client_secret apikey authToken api_key_prod PASSWORD_DB key hf_token
     sessionId DB_PASS API_KEY2 TOKENS"""
 OTHER_NAMES = """key_column sort_keys keyboard tokens_max max_tokens tokenizer monkey eos_token
