@@ -259,9 +259,8 @@ def number(item: int) -> dict[str, int]:
 
 NAMES = """api_key API_KEY openaiKey X-Api-Key OPENAI_API_KEY password dbPassword PGPASSWORD pwd
     token github_token auth Authorization credentials Cookie access_key AWS_SECRET_ACCESS_KEY
-    private_key
-    DB_DSN connectionString client_secret apikey authToken api_key_prod PASSWORD_DB key hf_token
-    sessionId DB_PASS API_KEY2 TOKENS"""
+    private_key DB_DSN connectionString client_secret apikey authToken api_key_prod PASSWORD_DB key
+    hf_token sessionId DB_PASS API_KEY2 TOKENS"""
 OTHER_NAMES = """key_column sort_keys keyboard tokens_max max_tokens tokenizer monkey eos_token
     primary_key token_count passenger author secretary cookie_policy password_file token_url
     api_key_env public_key stop_tokens first_pass key_field keys connection passage keywords"""
