@@ -156,11 +156,12 @@ def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure
     column = table.column(ITEM)
     if column.type != pa.int64() or column.null_count:
         raise ValueError("the items of its rows are no numbers")
-    items = column.to_numpy()
+    # No `to_numpy`: NumPy need not be there, and Arrow imports pandas for it where that is.
+    items = column.to_pylist()
     owned = {item for start, stop in chunk.ranges() for item in range(start, stop)}
-    found = set(items.tolist())
+    found = set(items)
     failed = {failure.item for failure in failures}
-    if not found | failed <= owned or found & failed or (items[1:] < items[:-1]).any():
+    if not found | failed <= owned or found & failed or items != sorted(items):
         raise ValueError("its rows and failures are not of its items")
 
 
