@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from batten.errors import BattenError
@@ -23,6 +23,9 @@ from batten.model.names import TreeLayout
 from batten.model.records import Delivery, Unreadable, decode_record
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    import sqlite3
 
 COUNTED_BYTES_MAX = 64 << 20
 """A database is counted in passing only up to this size."""
@@ -50,7 +53,7 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
                 found = list(_look_at_tree(place, given, is_thorough))
             case _:
                 return []
-    except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, BattenError):
+    except (OSError, ValueError, KeyError, TypeError, BattenError):
         return []
     return [Finding(code=code, path=given.target, evidence=evidence) for code, evidence in found]
 
@@ -82,14 +85,15 @@ def _look_at_database(path: str, look: Callable[[sqlite3.Connection, bool], Foun
         return
     if any(_size(path + suffix) for suffix in ("-wal", "-journal")):
         return
-    # It takes no lock and makes no file beside the database.
-    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)) as base:
-        try:
+    import sqlite3
+
+    try:
+        # It takes no lock and makes no file beside the database.
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)) as base:
             yield from look(base, found.st_size <= COUNTED_BYTES_MAX)
-        except sqlite3.DatabaseError as error:
-            # Anything else may come of somebody who writes to it just now.
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
+    except sqlite3.Error as error:
+        # Anything else may come of somebody who writes to it just now.
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             yield Code.LOST_TABLE, f"{os.path.basename(path)} can't be read: {error}"
 
 
