@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,3 +270,17 @@ def test_a_job_that_writes_during_the_audit_is_told(
     report = hand_made.audit()
     assert str(hand_made.done) in report.files.changed
     assert any("a job is still writing" in hint for hint in report.advice.hints)
+
+
+@pytest.mark.parametrize("which", ["done", "staging"])
+def test_a_file_that_is_one_huge_line_is_told(tmp_path: Path, which: str) -> None:
+    """Without reading all of it: it would fill the memory."""
+    files = {name: tmp_path / name for name in ("done", "staging", "rows.parquet")}
+    pq.write_table(pa.table({"key": ["a"]}), files["rows.parquet"])
+    files["done"].write_text("a\n")
+    files["staging"].write_text("")
+    os.truncate(files[which], 20 * 2**30)
+    with pytest.raises(UsageError, match="more than 64 MiB"):
+        audit_files(
+            str(files["done"]), str(files["rows.parquet"]), "key", staging=str(files["staging"])
+        )

@@ -100,8 +100,8 @@ def mutate(folder: Folder, dice: random.Random, canary: bytes) -> list[str]:
         name = dice.choice(names)
         kinds = [*_find_kinds(name), *_COMMON]
         kind = kinds[0] if dice.random() < 0.65 else dice.choice(kinds)
-        # What an earlier change nested deeply can't be changed again.
-        with suppress(RecursionError):
+        # What an earlier change made unreadable, or nested deeply, can't be changed again.
+        with suppress(RecursionError, ValueError):
             kind(folder, name, dice, canary)
         done.append(f"{kind.__name__.removeprefix('_')} {name}")
     return done

@@ -37,6 +37,8 @@ class PlanFile:
         refuse_unpacked(data)
         try:
             self._reader = pa.ipc.open_file(pa.py_buffer(data))
+            # Names need not be UTF-8 there.
+            fields = {field.name: field.type for field in self._reader.schema}
         except (OSError, ValueError, pa.ArrowException) as error:
             raise Unreadable(_first_line(error)) from error
         count = self._reader.num_record_batches
@@ -48,7 +50,6 @@ class PlanFile:
             VALUE: pa.large_binary(),
             PICKLE: pa.large_binary(),
         }
-        fields = {field.name: field.type for field in self._reader.schema}
         odd = [name for name, kind in fields.items() if kinds.get(name) != kind]
         if odd or len(fields) != len(self._reader.schema) or (KEY in fields) != segment.is_keyed:
             raise Unreadable("its columns are not those of a plan")

@@ -31,9 +31,10 @@ def decode_schema(data: bytes) -> pa.Schema:
     try:
         message = base64.b64decode(record.ipc, validate=True)
         schema = pa.ipc.read_schema(pa.py_buffer(message))
+        fields = _list_fields(schema)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise Unreadable(f"it holds no schema: {error}") from error
-    if record.fields != _list_fields(schema):
+    if record.fields != fields:
         raise Unreadable("its two lists of columns differ")
     return schema
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
-from batten.dataset.secrecy import take_out
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
@@ -23,7 +22,6 @@ from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
 from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
-from batten.fingerprint.secret import Secret
 from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record
@@ -40,13 +38,11 @@ PART_BYTES = 1 << 26
 
 @value_class
 class Target:
-    """The second dataset: where, by what, and what it will be. `before` is the digest that batten
-    0.1 gave to the same."""
+    """The second dataset: where, by what, and what it will be."""
 
     finalizer: Finalizer
     context: Context
     fingerprint: Fingerprint
-    before: str
     part_rows: int
 
     @property
@@ -57,9 +53,7 @@ class Target:
 def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
     """Raise before the work begins what would else be raised when it is done."""
     for finalizer in finalizers:
-        described = describe_function(finalizer.function, version=finalizer.version)
-        for name in described.secrets:
-            Secret(name)()
+        describe_function(finalizer.function, version=finalizer.version)
         if finalizer.form != "arrow":
             ensure_optional(finalizer.form, f".finalize({finalizer.name})")
 
@@ -115,6 +109,7 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
             context.storage, context.layout, len(completion.part_sizes), context.path
         ),
         "step": f"finalize {described.name}, given {finalizer.form}",
+        **described.parts,
         "batch size": str(part_rows),
     }
     return Target(
@@ -125,8 +120,7 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
             layout=Layout(output.name),
             path=path,
         ),
-        fingerprint=combine(parts | described.parts, described.places),
-        before=combine(parts | described.parts_before, {}).digest,
+        fingerprint=combine(parts, described.places),
         part_rows=part_rows,
     )
 
@@ -157,8 +151,7 @@ def _look(target: Target) -> tuple[Observation, Judgement]:
 def _find_up_to_date(target: Target, observation: Observation, judgement: Judgement) -> int | None:
     """The rows of what is there, if that is what would be made now."""
     config = observation.config
-    digests = (target.fingerprint.digest, target.before)
-    is_same = config is not None and config.fingerprint.digest in digests
+    is_same = config is not None and config.fingerprint.digest == target.fingerprint.digest
     is_kept = is_same and not target.context.options.is_fresh
     return judgement.rows if is_kept and observation.completion is not None else None
 
@@ -174,9 +167,6 @@ def _bring_up_to_date(context: Context, target: Target) -> Finalized:
         observation, judgement = _look(target)
         delete_orphans(storage, [entry.name for entry in judgement.orphans])
         delete_tree(storage, layout.fresh_folder)
-        if observation.config is not None and observation.holds_clear_secrets:
-            storage.ensure_folder(layout.staging)
-            take_out(storage, layout, observation.config)
         rows = _find_up_to_date(target, observation, judgement)
         if rows is not None:
             return Finalized(path=inner.path, status="nothing-to-do", rows=rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ FORMS: dict[str, Form] = {
 class Finalizer:
     """`function` makes the second dataset at `output` of the first, which it is given as `form`."""
 
-    function: Callable[..., Any] = field(repr=False)
+    function: Callable[..., Any]
     output: Path
     form: Form
     version: str | None = None

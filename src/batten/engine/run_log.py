@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from batten.engine.clock import utc_now
-from batten.fingerprint.secret import blot
-from batten.model.hiding import hide_words
 from batten.model.names import Layout
 from batten.storage.base import Storage
 from batten.storage.locks import current_holder
@@ -33,10 +31,10 @@ class RunLog:
             **holder,
             memory_kills=kills,
             python=sys.version.split()[0],
-            argv=hide_words(sys.argv),
+            argv=sys.argv,
             **details,
         )
 
     def write(self, event: str, **details: Any) -> None:
-        line = blot(json.dumps({"event": event, "time": utc_now(), **details}, default=str))
+        line = json.dumps({"event": event, "time": utc_now(), **details}, default=str)
         self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")

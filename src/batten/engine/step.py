@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.engine.retry import Retry, RetryOn, read_retry_on
@@ -28,7 +27,7 @@ class Step:
     is no part of the fingerprint."""
 
     kind: StepKind
-    function: Callable[..., Any] = field(repr=False)
+    function: Callable[..., Any]
     retries: int = 0
     retry_on: tuple[RetryOn, ...] | None = None
     timeout_seconds: float | None = None

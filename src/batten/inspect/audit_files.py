@@ -39,11 +39,22 @@ def translate(error: OSError, name: str) -> BattenError:
     )
 
 
+LINE_BYTES_MAX = 1 << 26
+"""A line of so many bytes is none: it is held in memory."""
+
+
 def read_lines(name: str) -> Iterator[bytes]:
-    """The lines with their ends; none is longer than the file."""
+    """The lines with their ends. Raises `UsageError` for one that is too long to be a line."""
     try:
         with open(name, "rb") as file:
-            yield from file
+            while line := file.readline(LINE_BYTES_MAX):
+                if len(line) == LINE_BYTES_MAX and line[-1:] != b"\n":
+                    raise UsageError(
+                        f"{name} has a line of more than {LINE_BYTES_MAX >> 20} MiB.",
+                        safe=UNCHANGED,
+                        next="Check the path: it should be a file of lines.",
+                    )
+                yield line
     except OSError as error:
         raise translate(error, name) from error
 

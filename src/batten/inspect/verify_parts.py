@@ -80,6 +80,7 @@ class PartVerifier:
             return
         try:
             table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+            _ = table.column_names  # which need not be UTF-8 there
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             yield _found(Code.UNREADABLE_PART, name, f"it can't be read: {error}", batch)
             return

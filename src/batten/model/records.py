@@ -124,6 +124,10 @@ class Segment:
             return f"it says that it has {self.batches} batches"
         if bool(self.keys_size) is not bool(self.keys_digest):
             return "the size and the digest of its keys don't fit each other"
+        if len(self.keys) != (self.batches if self.is_keyed else 0):
+            return f"it describes the keys of {len(self.keys)} of {self.batches} batches"
+        if self.is_keyed and self.items and not self.keys_size:
+            return "it has no file of its keys"
         return ""
 
 
