@@ -19,8 +19,10 @@ from batten.errors import StorageError
 from batten.model.names import find_staging_owner
 from batten.storage import publishing, steps
 from batten.storage.base import READ_BYTES_MAX
+from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local import HURRY_BYTES, LocalStorage, write_all
+from batten.storage.locks import current_holder
 from batten.storage.publishing import fresh_name
 
 
@@ -214,7 +216,7 @@ def test_folders_above_the_root_are_made_durable_too(
     assert seen == ["sync_names"]
 
 
-def test_nothing_is_left_open(tmp_path: Path) -> None:
+def test_nothing_is_left_open_after_a_lock(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     before = os.listdir("/proc/self/fd")
     storage.ensure_folder("staging")
@@ -223,6 +225,8 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
         with pytest.raises(StorageError):
             storage.read(name)
     next(storage.list(""))
+    with storage.lock("lock", current_holder()):
+        publishing.create(storage, "staging", "y", b"data")
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -268,3 +272,33 @@ def test_what_is_no_file_is_not_read_and_not_waited_for(tmp_path: Path, kind: st
             read("x")
         assert is_of_wrong_kind(caught.value)
     assert list(storage.read_each("", ["x"])) == [None]
+
+
+def test_a_folder_that_has_its_name_no_more_is_not_acted_on(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.ensure_folder("a/b")
+    storage.stage("a/b/one", b"1", is_synced=False)
+    (tmp_path / "a/b").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError):
+        storage.stage("a/b/two", b"2", is_synced=False)
+    storage.ensure_folder("a/b")
+    storage.stage("a/b/three", b"3", is_synced=False)
+    assert os.listdir(tmp_path / "elsewhere") == ["one"]
+    (tmp_path / "a/b").rename(tmp_path / "again")
+    (tmp_path / "a/b").symlink_to(tmp_path / "again")
+    with pytest.raises(StorageError) as caught:
+        storage.delete("a/b/three")
+    assert is_of_wrong_kind(caught.value)
+    assert "a/b' is a symbolic link" in caught.value.what
+    assert os.listdir(tmp_path / "again") == ["three"]
+
+
+def test_few_folders_stay_open(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(OPEN_MAX * 3):
+        storage.ensure_folder(f"{number}")
+        storage.stage(f"{number}/x", b"", is_synced=False)
+    assert len(os.listdir("/proc/self/fd")) - before <= OPEN_MAX
+    del storage
+    assert len(os.listdir("/proc/self/fd")) == before

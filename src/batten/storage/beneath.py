@@ -29,13 +29,41 @@ class Obstructed(OSError):
     ELOOP for a link, else ENOTDIR."""
 
 
+OPEN_MAX = 32
+"""So many folders are kept open."""
+
+
+class _Folder:
+    """An open folder, closed when nobody uses it any more."""
+
+    __slots__ = ("descriptor", "device", "number")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        status = os.fstat(descriptor)
+        self.device, self.number = status.st_dev, status.st_ino
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
 class Beneath:
-    """Acts on names below `root`, which need not exist. Keeps nothing open: threads and forked
-    processes may share it."""
+    """Acts on names below `root`, which need not exist. Threads and forked processes may share it.
+
+    Folders that were passed stay open, and are passed again where they still have their names: that
+    is one look, and opening each folder anew would be many."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.prefix = root.rstrip("/") + "/"
+        self._open: dict[str, _Folder] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.root,))
+
+    def forget(self) -> None:
+        """Keep nothing open."""
+        self._open.clear()
 
     def path(self, name: str) -> str:
         """For messages; nothing is opened by it."""
@@ -50,29 +78,23 @@ class Beneath:
         if not folder:
             return action(self.prefix + last, *arguments, **options)
         parent = self._pass(folder)
-        try:
-            return action(last, *arguments, dir_fd=parent, **options)
-        finally:
-            os.close(parent)
+        return action(last, *arguments, dir_fd=parent.descriptor, **options)
 
     def act_on_two(
         self, first: str, second: str, action: Callable[..., Result], **options: Any
     ) -> Result:
         """`action(last piece, last piece, src_dir_fd=…, dst_dir_fd=…)`: of `first`, of `second`."""
-        source, target = self._open_parent(first), -1
-        try:
-            target = self._open_parent(second)
-            return action(
-                first.rpartition("/")[2],
-                second.rpartition("/")[2],
-                src_dir_fd=source,
-                dst_dir_fd=target,
-                **options,
-            )
-        finally:
-            os.close(source)
-            if target >= 0:
-                os.close(target)
+        source_folder, _, source = check_name(first).rpartition("/")
+        target_folder, _, target = check_name(second).rpartition("/")
+        from_folder = self._pass(source_folder)
+        into_folder = from_folder if target_folder == source_folder else self._pass(target_folder)
+        return action(
+            source,
+            target,
+            src_dir_fd=from_folder.descriptor,
+            dst_dir_fd=into_folder.descriptor,
+            **options,
+        )
 
     def look(self, name: str) -> os.stat_result:
         """What has that name itself; of the empty name, what `root` leads to."""
@@ -97,11 +119,24 @@ class Beneath:
         except NotADirectoryError as error:
             raise self._explain(name, error) from error
 
-    def _open_parent(self, name: str) -> int:
-        folder = check_name(name).rpartition("/")[0]
-        return self._pass(folder) if folder else os.open(self.root, os.O_PATH | _READ_FOLDER)
+    def _pass(self, folder: str) -> _Folder:
+        known = self._open.get(folder)
+        if known is not None:
+            try:
+                path = self.prefix + folder
+                found = os.lstat(path) if folder else os.stat(path)
+                if found.st_ino == known.number and found.st_dev == known.device:
+                    return known
+            except OSError:
+                pass  # Passing it anew tells why.
+        if len(self._open) >= OPEN_MAX:
+            self._open.clear()
+        passed = self._open[folder] = _Folder(self._pass_anew(folder))
+        return passed
 
-    def _pass(self, folder: str) -> int:
+    def _pass_anew(self, folder: str) -> int:
+        if not folder:
+            return os.open(self.root, os.O_PATH | _READ_FOLDER)
         first, *others = folder.split("/")
         descriptor = -1
         try:

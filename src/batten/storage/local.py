@@ -43,7 +43,7 @@ class LocalStorage:
     """Implements `Storage` under `root`, which need not exist before the first `ensure_folder`, and
     may be reached by links; no link is followed below it.
 
-    Threads may share it. It keeps nothing open, so forked processes may use it as well."""
+    Threads may share it, and forked processes may use it as well."""
 
     def __init__(self, root: os.PathLike[str] | str) -> None:
         self._root = os.path.abspath(root)
@@ -167,9 +167,11 @@ class LocalStorage:
             try:
                 with os.scandir(descriptor) as found:
                     for each in found:
-                        with suppress(FileNotFoundError):  # It went away meanwhile.
+                        try:
                             status = each.stat(follow_symlinks=False)
-                            yield _describe(prefix + each.name, status)
+                        except FileNotFoundError:
+                            continue  # It went away meanwhile.
+                        yield _describe(prefix + each.name, status)
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
@@ -361,15 +363,17 @@ def _read_small(name: str, parent: int) -> bytes | None:
         os.close(descriptor)
 
 
+_KIND_BITS = 0o170000
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
 def kind_of(mode: int) -> Kind:
-    return _KINDS.get(stat.S_IFMT(mode), "other")
+    return _KINDS.get(mode & _KIND_BITS, "other")
 
 
 def _describe(name: str, status: os.stat_result) -> Entry:
-    return Entry(name, status.st_size, status.st_mtime, kind_of(status.st_mode))
+    kind = _KINDS.get(status.st_mode & _KIND_BITS, "other")
+    return Entry(name, status.st_size, status.st_mtime, kind)
 
 
 def _delete(name: str, *, dir_fd: int | None = None) -> None:

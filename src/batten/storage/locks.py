@@ -56,9 +56,9 @@ class LockPlace:
 class FileLock:
     """A lock that is held until `release` or the process's end. Forked children don't hold it."""
 
-    def __init__(self, held: Held, name: str, *, is_shared: bool) -> None:
+    def __init__(self, held: Held, place: LockPlace, *, is_shared: bool) -> None:
         self._held: Held | None = held
-        self._name = name
+        self._place = place
         self._is_shared = is_shared
 
     def release(self) -> None:
@@ -69,9 +69,10 @@ class FileLock:
         try:
             if not self._is_shared:
                 with suppress(OSError):
-                    steps.do("lock.clear", self._name, _write_text, held.descriptor, b"")
+                    steps.do("lock.clear", self._place.name, _write_text, held.descriptor, b"")
         finally:
             held.release()
+            self._place.beneath.forget()
 
     def __enter__(self) -> FileLock:
         return self
@@ -105,13 +106,13 @@ def acquire(
     # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
     with suppress(OSError):
         steps.do("lock.write", place.name, _write_text, held.descriptor, encode_record(holder))
-    return FileLock(held, place.name, is_shared=False)
+    return FileLock(held, place, is_shared=False)
 
 
 def acquire_shared(place: LockPlace, *, wait_seconds: float | None = None) -> FileLock:
     """As `acquire`, but beside any number of others that share it. It has no text."""
     held = _acquire(place, wait_seconds, is_shared=True)
-    return FileLock(held, place.name, is_shared=True)
+    return FileLock(held, place, is_shared=True)
 
 
 def _acquire(place: LockPlace, wait_seconds: float | None, *, is_shared: bool) -> Held:
