@@ -14,6 +14,7 @@ import pytest
 
 import batten
 from batten.model.names import Layout
+from batten.model.records import Replacing, encode_record
 
 ROWS = [{"key": n, "name": f"item {n}", "sizes": [n] * (n % 3)} for n in range(10) if n != 3]
 
@@ -166,7 +167,9 @@ def test_a_reader_is_told_of_a_replacement(out: Path) -> None:
 
 def test_half_a_replacement_is_refused(out: Path) -> None:
     layout = Layout(out.name)
-    (out.parent / layout.replacing).write_text("{}")
+    entries = ["COMPLETE", "commits", "dataset.json", "plan", "runs", "schema.json"]
+    record = Replacing(entries=entries, run="r", time="t")
+    (out.parent / layout.replacing).write_bytes(encode_record(record))
     with pytest.raises(batten.RefusedError, match="begun and not finished"):
         batten.open(out)
 
