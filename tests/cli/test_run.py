@@ -47,7 +47,7 @@ BAD_JOBS = {
     ),
     "a bad schema": (
         "pipeline = batten.from_range(1).write_parquet('out').options(schema={'a': 'number'})",
-        "schema= gives the column 'a' the type 'number', which is none.",
+        "schema= gives the column 'a' the type 'number', which is none: ",
     ),
 }
 
