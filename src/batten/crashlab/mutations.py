@@ -428,6 +428,8 @@ def _above(folder: Folder, name: str, dice: random.Random, canary: bytes) -> Non
 
 
 def _put(folder: Folder, name: str, node: Node) -> None:
+    if name == "out" and isinstance(node, Special) and node.kind == "link":
+        node = Special("pipe")  # the place that the user names may be a link, and is then followed
     for other in [each for each in folder if each.startswith(f"{name}/")]:
         del folder[other]
     folder[name] = node
