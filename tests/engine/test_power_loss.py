@@ -9,7 +9,9 @@ import asyncio
 import io
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -31,8 +33,9 @@ from batten.engine import bench, drive, pace
 from batten.engine.pipeline import Pipeline
 from batten.engine.run import run_on
 from batten.engine.run_options import RunOptions
+from batten.errors import StorageError
 from batten.model.names import Layout
-from batten.storage.memory import MemoryStorage
+from batten.storage.memory import FailSync, MemoryStorage
 
 LAYOUT = Layout("features")
 ITEMS = 5
@@ -405,6 +408,37 @@ def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> 
     sweep = Sweep(scenario)
     for found in find_states(sweep.cuts, LAYOUT, seeded):
         sweep.check(found, seeded)
+
+
+def list_failed_syncs(scenario: Scenario) -> Iterator[tuple[int, MemoryStorage]]:
+    """What is there after a run of which one sync of a folder failed, for each of them."""
+    for number in count(1):
+        storage = scenario.begin()
+        storage.observer = failing_sync = FailSync(number)
+        with suppress(StorageError):
+            scenario.act(storage)
+        if failing_sync.count < number:
+            return
+        yield number, storage.restart()
+
+
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_names_of_which_a_sync_failed_are_made_anew(
+    scenario: Scenario, sample: int | None, seeded: random.Random
+) -> None:
+    """The kernel says once that it could not write them, and goes on showing them. A run that ends
+    well after that has made them anew, so a power cut takes nothing."""
+    sweep = Sweep(scenario)
+    failed = list(list_failed_syncs(scenario))
+    assert len(failed) > 8
+    for number, storage in failed if sample is None else seeded.sample(failed, sample):
+        sweep.again(storage)
+        assert list(find_undone(storage, sweep.expected, may_be_old=scenario.may_be_old)) == []
+        committed = frozenset(read_parts(storage, LAYOUT))
+        assert storage.find(LAYOUT.unsynced) is None
+        for state in storage.surviving_states("weak"):
+            problems = list(find_broken(state, sweep.expected, committed))
+            assert not problems, (number, problems)
 
 
 def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.Random) -> None:

@@ -35,6 +35,7 @@ RECORD_BYTES_MAX = {
     "quarantine": 256 * MEBIBYTE,
     "delivery": MEBIBYTE,
     "replacing": MEBIBYTE,
+    "unsynced": 256 * MEBIBYTE,
     "journal": 256 * MEBIBYTE,
     "lock": 4096,
     "run log": 64 * MEBIBYTE,

@@ -16,6 +16,7 @@ features.batten/set-aside/<time>-<name>
 features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
 features.batten/fresh/features, fresh/features.batten     what is being made to replace it
     features.batten/REPLACING                                 the journal of that
+    features.batten/UNSYNCED                                  names that could not be made durable
     features.batten/COMPLETE
 features.batten/parts/part-000042.parquet                 where the output is not a folder of parts
 features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
@@ -25,6 +26,7 @@ and beside a tree that is changed by transactions:
 
 notes.batten/tree/lock
 notes.batten/tree/JOURNAL                                 of the change that is under way
+notes.batten/tree/UNSYNCED                                as beside a dataset
 notes.batten/tree/staging/<change>.<number>               its files and backups
 notes.batten/tree/tokens/<digest>.json                    the journal of each change with a token
 notes.batten/tree/set-aside/<name>
@@ -42,6 +44,8 @@ from batten.model.value_class import value_class
 CONTROL_SUFFIX = ".batten"
 TREE_FOLDER = "/tree"
 """Where in the control folder of a tree everything about its transactions lies."""
+UNSYNCED = "UNSYNCED"
+"""The record, beside a lock, of names that could not be made durable."""
 DIGEST_CHARACTERS = 32
 """How much of a SHA-256, in hexadecimal, the name of a staged file carries."""
 
@@ -196,6 +200,10 @@ class Layout:
         return f"{self.control}/REPLACING"
 
     @property
+    def unsynced(self) -> str:
+        return f"{self.control}/{UNSYNCED}"
+
+    @property
     def lock(self) -> str:
         return f"{self.control}/lock"
 
@@ -257,6 +265,10 @@ class TreeLayout:
         return f"{self.control}/JOURNAL"
 
     @property
+    def unsynced(self) -> str:
+        return f"{self.control}/{UNSYNCED}"
+
+    @property
     def staging(self) -> str:
         return f"{self.control}/staging"
 
@@ -278,6 +290,11 @@ class TreeLayout:
     def token(self, digest: str) -> str:
         """`digest` is of the token."""
         return f"{self.tokens}/{digest[:DIGEST_CHARACTERS]}.json"
+
+
+def is_throwaway(folder: str) -> bool:
+    """Whether what lies in the folder can be made again, and so need not be durable."""
+    return folder.rpartition("/")[2] in ("staging", "staged")
 
 
 def find_part(name: str) -> int | None:

@@ -258,6 +258,15 @@ class Replacing:
     format_version: Version = FORMAT_VERSION
 
 
+@value_class
+class Unsynced:
+    """`UNSYNCED`: names, relative to the storage, of which a sync failed. They are made anew before
+    anything else is done."""
+
+    names: Annotated[list[Place], Many(1_000_000)]
+    format_version: Version = FORMAT_VERSION
+
+
 PID_MAX = 1 << 22
 """The kernel gives no larger number to a process."""
 

@@ -23,6 +23,7 @@ from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
+from batten.storage.renewal import UnprovenNames, is_to_renew, remember, renew
 from batten.storage.steps import Observer, Step
 from batten.storage.volatile import File, Folder, Model, Node, VolatileTree
 
@@ -48,6 +49,19 @@ class CutPower:
             raise PowerLost(f"{moment} {step} {name}")
 
 
+class FailSync:
+    """An observer that fails the n-th sync of a folder, counted from 1."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self.count = 0
+
+    def __call__(self, moment: str, step: str, name: str) -> None:
+        self.count += (moment, step) == ("before", "sync_names")
+        if self.count == self._at and (moment, step) == ("before", "sync_names"):
+            raise system_error(errno.EIO, name)
+
+
 class MemoryStorage:
     """Implements `Storage`. Threads may share it.
 
@@ -59,6 +73,8 @@ class MemoryStorage:
         self._tree = tree or VolatileTree()
         self._locks: dict[str, Holder] = {}
         self._durable_folders: set[str] = set()
+        self._distrusted_folders: set[str] = set()
+        self._unproven = UnprovenNames()
         self._has_power = True
         self._one_at_a_time = threading.RLock()
 
@@ -70,6 +86,10 @@ class MemoryStorage:
         """What may be found after a crash, by chance; see `volatile` for the models. The locks
         are gone. This storage stays as it is."""
         return type(self)(self._tree.crash(model, random))
+
+    def restart(self) -> Self:
+        """The same machine, seen by another process. Locks are gone."""
+        return type(self)(self._tree)
 
     def surviving_states(self, model: Model) -> Iterator[Self]:
         """The extreme states that may be found after a crash, each once and apart."""
@@ -103,6 +123,7 @@ class MemoryStorage:
             return False
         except OSError as error:
             raise writing_failure(error, "Publishing", name) from error
+        self._unproven.note(name)
         return True
 
     def replace(self, staged: str, name: str) -> None:
@@ -110,16 +131,18 @@ class MemoryStorage:
             self._do("replace.rename", check_name(name), self._rename, check_name(staged), name)
         except OSError as error:
             raise writing_failure(error, "Replacing", name) from error
+        self._unproven.note(staged, name)
 
     def exchange(self, first: str, second: str) -> None:
         try:
             self._do("exchange", check_name(second), self._exchange, check_name(first), second)
         except OSError as error:
             raise writing_failure(error, "Exchanging", second) from error
+        self._unproven.note(first, second)
 
     def sync_names(self, folder: str) -> None:
         try:
-            self._do("sync_names", check_folder(folder), self._sync_folder, folder)
+            self._sync(check_folder(folder))
         except OSError as error:
             raise writing_failure(error, "Syncing the folder", folder) from error
 
@@ -190,6 +213,7 @@ class MemoryStorage:
             return
         except OSError as error:
             raise writing_failure(error, "Deleting", name) from error
+        self._unproven.note(name)
 
     def append_log(self, name: str, line: bytes) -> None:
         try:
@@ -206,7 +230,16 @@ class MemoryStorage:
             raise writing_failure(error, "Locking", name) from error
         write = partial(self._write_lock, name, file)
         write("lock.write", encode_record(holder))
-        return MemoryLock(write, partial(self._locks.pop, name, None))
+        lock = MemoryLock(write, partial(self._locks.pop, name, None))
+        try:
+            if is_to_renew(self, folder_of(name)):
+                self._distrusted_folders.clear()
+                renew(self, folder_of(name))
+        except BaseException:
+            lock.release()
+            raise
+        self._unproven.watch(folder_of(name))
+        return lock
 
     def observe_lock(self, name: str) -> Holder | None:
         with self._powered():
@@ -312,6 +345,19 @@ class MemoryStorage:
             raise system_error(errno.ENOTEMPTY, name)
         self._tree.change({name: None})
 
+    def _sync(self, folder: str) -> None:
+        if folder in self._distrusted_folders:
+            raise system_error(errno.EIO, folder)
+        try:
+            self._do("sync_names", folder, self._sync_folder, folder)
+        except OSError:
+            self._tree.fail_sync(folder)
+            self._distrusted_folders.add(folder)
+            if self._unproven.control is not None:
+                remember(self, self._unproven.control, self._unproven.of(folder))
+            raise
+        self._unproven.settle(folder)
+
     def _sync_folder(self, folder: str) -> None:
         if not isinstance(self._node(folder), Folder):
             raise system_error(errno.ENOTDIR, folder)
@@ -329,7 +375,13 @@ class MemoryStorage:
             self._do("make_folder", folder, self._tree.change, made)
         elif folder in self._durable_folders:
             return
-        self._do("sync_names", folder_of(folder), self._sync_folder, folder_of(folder))
+        try:
+            self._sync(folder_of(folder))
+        except OSError:
+            if node is None:
+                with suppress(OSError):
+                    self._do("delete", folder, self._remove, folder)
+            raise
         self._durable_folders.add(folder)
 
     def _append(self, name: str, line: bytes) -> None:

@@ -25,7 +25,7 @@ from batten.storage.base import Entry, Storage, describe_kind
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
-KEPT = ("lock", "fresh", "REPLACING", "staging", "set-aside", "parts", "deliveries")
+KEPT = ("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries")
 """What in a control folder is of the place and not of the dataset."""
 
 OWN = (

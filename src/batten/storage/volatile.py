@@ -12,7 +12,7 @@ also be zeroes, block by block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Literal
@@ -54,10 +54,12 @@ class _Change:
     name: str
     node: Node | None
     folder: str
+    is_given_up: bool = False
+    """The kernel failed to write it, told so once, and will not try again."""
 
     def to(self, node: Node | None) -> _Change:
         """The same for another node."""
-        return type(self)(self.operation, self.name, node, self.folder)
+        return type(self)(self.operation, self.name, node, self.folder, self.is_given_up)
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,26 @@ class VolatileTree:
             self._unsynced.append(_Moves(self._operations, name, meaning, folder))
 
     def sync_names(self, folder: str) -> None:
-        """The changes in `folder` are durable, and with an ordered journal all before them."""
-        remaining = []
+        """The changes in `folder` are durable, and with an ordered journal all before them; but for
+        those that were given up. Such a one counts no more where the name was changed again."""
+        remaining, changed = [], set()
         for change in self._unsynced:
-            if change.folder == folder:
+            if change.folder == folder and not change.is_given_up:
                 _apply(self._durable, change.name, change.node)
                 self._last_certain = max(self._last_certain, change.operation)
+                changed.add(change.name)
             else:
                 remaining.append(change)
-        self._unsynced = remaining
+        self._unsynced = [
+            each for each in remaining if not (each.is_given_up and each.name in changed)
+        ]
+
+    def fail_sync(self, folder: str) -> None:
+        """The changes in `folder` may or may not be on the disk, and no later sync writes them."""
+        self._unsynced = [
+            replace(each, is_given_up=True) if each.folder == folder else each
+            for each in self._unsynced
+        ]
 
     def snapshot(self) -> dict[str, bytes | None]:
         """What is visible: the bytes of each file, None for a folder."""

@@ -1,0 +1,166 @@
+"""Names that could not be made durable are made anew by whoever takes the lock next.
+
+The kernel tells only once that it failed to write what changed in a folder. It goes on showing
+these names, and the next sync of the folder succeeds without them: a power cut may still take them.
+So a failed sync leaves a record of them beside the lock. Whoever takes the lock gives each of them
+a second name, takes the first away, makes it again, and syncs the folders; then the record goes.
+A name that had been removed is made and removed again.
+
+The record need not be durable when it is made. After a power cut the disk is all that there is, and
+what it shows is durable. Each step of making anew may be killed and repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from batten.errors import StorageError
+from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, is_throwaway
+from batten.model.records import Unsynced, decode_record, encode_record
+from batten.model.value_class import value_class
+from batten.storage.base import Storage
+from batten.storage.publishing import is_same
+from batten.storage.relative import check_name, folder_of
+
+_RECORD_BYTES_MAX = 1 << 26
+
+
+class UnprovenNames:
+    """What changed in each folder since it was last synced, while `control`, the folder of the
+    lock, is held. Without a lock nothing is kept, so a worker's list does not grow."""
+
+    def __init__(self) -> None:
+        self.control: str | None = None
+        self._by_folder: dict[str, dict[str, None]] = {}
+
+    def watch(self, control: str) -> None:
+        self.control = control
+        self._by_folder.clear()
+
+    def note(self, *names: str) -> None:
+        if self.control is not None:
+            for name in names:
+                folder = folder_of(name)
+                if not is_throwaway(folder):
+                    self._by_folder.setdefault(folder, {})[name] = None
+
+    def settle(self, folder: str) -> None:
+        """The folder was synced."""
+        self._by_folder.pop(folder, None)
+
+    def of(self, folder: str) -> list[str]:
+        return list(self._by_folder.get(folder, ()))
+
+
+def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
+    """Leave a record that the sync of these names failed; beside those of an earlier failure. A
+    disk that takes not even that takes nothing more of the run either."""
+    with suppress(StorageError):
+        known = _find_record(storage, control) or ()
+        data = encode_record(Unsynced(names=sorted({*known, *names})))
+        made = f"{control}/{UNSYNCED}-made"
+        with suppress(StorageError):
+            storage.delete(made)
+        storage.stage(made, data, is_synced=False)
+        storage.replace(made, f"{control}/{UNSYNCED}")
+
+
+def is_to_renew(storage: Storage, control: str) -> bool:
+    return storage.find(f"{control}/{UNSYNCED}") is not None
+
+
+def renew(storage: Storage, control: str) -> None:
+    """Make the names of the record durable. Under the lock. Raises `StorageError` where the disk
+    fails again; the record stays then."""
+    names = _find_record(storage, control) or []
+    storage.sync_names(control)
+    held = [
+        _Renewed(storage=storage, name=name, aside=f"{control}/{UNSYNCED}-{number:06}")
+        for number, name in enumerate(names)
+        if _is_within(name, control)
+    ]
+    for each in held:
+        each.keep()
+    storage.sync_names(control)
+    for each in held:
+        each.make()
+    for folder in sorted({folder_of(each.name) for each in held}, key=len, reverse=True):
+        if _is_there(storage, folder):
+            storage.sync_names(folder)
+    for each in held:
+        each.forget()
+    storage.delete(f"{control}/{UNSYNCED}")
+    storage.sync_names(control)
+
+
+def _is_within(name: str, control: str) -> bool:
+    """A record may be forged, so it names nothing but what is the output's own. A folder that holds
+    the record can't move; it was durable before the record was in it."""
+    output = control.removesuffix(TREE_FOLDER).removesuffix(CONTROL_SUFFIX)
+    is_own = name == output or name.startswith((f"{output}/", f"{output}{CONTROL_SUFFIX}/"))
+    return is_own and not f"{control}/".startswith(f"{name}/")
+
+
+def _find_record(storage: Storage, control: str) -> list[str] | None:
+    """The names, or None where there is no record. One that was torn is of before a power cut, and
+    nothing is left to do for it."""
+    try:
+        data = storage.read(f"{control}/{UNSYNCED}", bytes_max=_RECORD_BYTES_MAX)
+        return [check_name(name) for name in decode_record(Unsynced, data).names]
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return []
+
+
+@value_class
+class _Renewed:
+    """One name, and the second one that holds what it means while it is made anew."""
+
+    storage: Storage
+    name: str
+    aside: str
+
+    @property
+    def _nothing(self) -> str:
+        """An empty file, which takes the name for a moment where the name had been removed."""
+        return f"{self.aside}-removed"
+
+    def keep(self) -> None:
+        """What it means has a second name. A folder can have only one: it moves away and back."""
+        storage = self.storage
+        is_begun = _is_there(storage, self.aside) or _is_there(storage, self._nothing)
+        if is_begun or not _is_there(storage, folder_of(self.name)):
+            return
+        found = storage.find(self.name)
+        if found is None:
+            storage.stage(self._nothing, b"", is_synced=True)
+        elif found.is_folder:
+            storage.replace(self.name, self.aside)
+            storage.replace(self.aside, self.name)
+        else:
+            storage.publish(self.name, self.aside)
+
+    def make(self) -> None:
+        """What someone else has put there meanwhile stays."""
+        storage = self.storage
+        kept = storage.find(self.aside)
+        if kept is not None and kept.is_folder:
+            storage.replace(self.aside, self.name)
+        elif kept is not None:
+            if storage.find(self.name) is None or is_same(storage, self.aside, self.name):
+                storage.delete(self.name)
+                storage.publish(self.aside, self.name)
+        elif _is_there(storage, self._nothing) and (
+            storage.publish(self._nothing, self.name) or is_same(storage, self._nothing, self.name)
+        ):
+            storage.delete(self.name)
+
+    def forget(self) -> None:
+        self.storage.delete(self.aside)
+        self.storage.delete(self._nothing)
+
+
+def _is_there(storage: Storage, name: str) -> bool:
+    return not name or storage.find(name) is not None
