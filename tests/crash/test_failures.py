@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 import shutil
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import MakeFault, sweep
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
 EXIT_ENVIRONMENT = 7
+OUTPUT = "features"
+CONTROL = "features.batten"
 
 FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.ENOSPC),
@@ -49,6 +54,44 @@ def test_a_call_fails(
         seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
+
+
+@pytest.mark.parametrize(
+    "folder", [OUTPUT, f"{CONTROL}/commits", f"{CONTROL}/plan", f"{CONTROL}/quarantine", CONTROL]
+)
+def test_names_of_which_a_sync_failed_are_made_anew(
+    dear: Subject, folder: str, tmp_path: Path
+) -> None:
+    """Another sync would claim that they are durable, and write nothing."""
+    dear.prepare(tmp_path)
+    folders = [tmp_path / OUTPUT, tmp_path / CONTROL]
+    told: list[str] = []
+    for number in count(1):
+        fault = Fail(number, path=f"*/{folder}", error=errno.EIO, kinds=frozenset({Kind.SYNC}))
+        failed = run_traced(dear.command(1), folders=folders, working_folder=tmp_path, fault=fault)
+        assert failed.was_triggered
+        assert failed.returncode == EXIT_ENVIRONMENT
+        # The first sync of an empty folder leaves nothing to make anew.
+        if (record := tmp_path / CONTROL / "UNSYNCED").exists():
+            told = json.loads(record.read_text())["names"]
+            break
+    diagnosis = batten.diagnose(tmp_path / OUTPUT)
+    assert (diagnosis.state, diagnosis.exit_code) == ("RECOVERY_PENDING", 12)
+
+    again = run_traced(dear.command(1), folders=folders, working_folder=tmp_path)
+
+    dear.check_done(tmp_path)
+    made = {
+        str(Path(call.target or call.path).relative_to(tmp_path)): call.number
+        for call in reversed(again.calls)
+        if call.kind in (Kind.LINK, Kind.RENAME, Kind.UNLINK)
+    }
+    synced = max(
+        call.number for call in again.calls if call.kind is Kind.SYNC and call.path.endswith(folder)
+    )
+    for name in told:
+        assert made[name] < synced, name
+    assert not list((tmp_path / CONTROL).glob("UNSYNCED*"))
 
 
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])

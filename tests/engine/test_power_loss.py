@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -410,10 +411,12 @@ def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> 
         sweep.check(found, seeded)
 
 
-def list_failed_syncs(scenario: Scenario) -> Iterator[tuple[int, MemoryStorage]]:
+def list_failed_syncs(
+    scenario: Scenario, begin: Callable[[], MemoryStorage]
+) -> Iterator[tuple[int, MemoryStorage]]:
     """What is there after a run of which one sync of a folder failed, for each of them."""
     for number in count(1):
-        storage = scenario.begin()
+        storage = begin()
         storage.observer = failing_sync = FailSync(number)
         with suppress(StorageError):
             scenario.act(storage)
@@ -422,23 +425,29 @@ def list_failed_syncs(scenario: Scenario) -> Iterator[tuple[int, MemoryStorage]]
         yield number, storage.restart()
 
 
-@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash, id="all")])
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash, id="all")])
+@pytest.mark.parametrize("is_killed_first", [False, True])
 def test_names_of_which_a_sync_failed_are_made_anew(
-    scenario: Scenario, sample: int | None, seeded: random.Random
+    scenario: Scenario, is_killed_first: bool, sample: int | None, seeded: random.Random
 ) -> None:
     """The kernel says once that it could not write them, and goes on showing them. A run that ends
     well after that has made them anew, so a power cut takes nothing."""
     sweep = Sweep(scenario)
-    failed = list(list_failed_syncs(scenario))
-    assert len(failed) > 8
+    killed = seeded.choice(sweep.cuts).storage
+    begin = partial(killed.crash, "kill", seeded) if is_killed_first else scenario.begin
+    failed = list(list_failed_syncs(scenario, begin))
     for number, storage in failed if sample is None else seeded.sample(failed, sample):
+        how = f"sync {number} failed"
+        kept = storage.crash("kill", seeded)
         sweep.again(storage)
         assert list(find_undone(storage, sweep.expected, may_be_old=scenario.may_be_old)) == []
-        committed = frozenset(read_parts(storage, LAYOUT))
         assert storage.find(LAYOUT.unsynced) is None
-        for state in storage.surviving_states("weak"):
+        committed = frozenset(read_parts(storage, LAYOUT))
+        by_chance = (storage.crash("weak", seeded) for _ in range(SAMPLED_STATES))
+        for state in storage.surviving_states("weak") if sample is None else by_chance:
             problems = list(find_broken(state, sweep.expected, committed))
-            assert not problems, (number, problems)
+            assert not problems, (how, problems)
+        sweep.check(Found(how=how, committed=frozenset(), storage=kept), seeded)
 
 
 def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.Random) -> None:

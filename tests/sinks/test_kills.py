@@ -14,9 +14,9 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import TAKING_SPACE
+from batten.crashlab.system_calls import TAKING_SPACE, Kind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -117,3 +117,21 @@ def test_a_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random)
         seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
+
+
+def test_a_file_elsewhere_whose_sync_failed_is_made_anew(tmp_path: Path) -> None:
+    """What is beside the ledger is made anew by name; another folder has no lock to note it by."""
+    prepare(tmp_path)
+    runs = [
+        run_traced(
+            experiment().command(tmp_path),
+            folders=experiment().folders(tmp_path),
+            working_folder=tmp_path,
+            fault=fault,
+        )
+        for fault in (Fail(1, path="*/far", error=errno.EIO, kinds=frozenset({Kind.SYNC})), None)
+    ]
+    assert [run.returncode for run in runs] == [7, 0]
+    check_done(tmp_path, Trail(tuple(runs)))
+    made = [call.target for call in runs[1].calls if call.kind is Kind.RENAME]
+    assert str(tmp_path / "far" / "rows.jsonl") in made

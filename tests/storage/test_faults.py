@@ -72,7 +72,7 @@ def test_every_step_may_fail_once_and_the_next_run_succeeds(
         at += 1
         root = tmp_path / str(at)
         root.mkdir()
-        storage: Storage = LocalStorage(root) if kind == "local" else MemoryStorage()
+        storage = LocalStorage(root) if kind == "local" else MemoryStorage()
         storage.ensure_folder("")
         fault = FailAt(at, code)
         monkeypatch.setattr(storage if kind == "memory" else steps, "observer", fault)
@@ -86,7 +86,7 @@ def test_every_step_may_fail_once_and_the_next_run_succeeds(
             failed.add(step)
             assert (error.errno, bool(error.what and error.safe and error.next)) == (code, True)
         monkeypatch.setattr(storage if kind == "memory" else steps, "observer", None)
-        again = LocalStorage(root) if kind == "local" else storage
+        again = LocalStorage(root) if isinstance(storage, LocalStorage) else storage.restart()
         assert again.observe_lock("out.batten/lock") is None
         act(again)
         assert again.read("out/x") == b"new"

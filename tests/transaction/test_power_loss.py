@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
+from batten.errors import StorageError
 from batten.model.names import TreeLayout
-from batten.storage.memory import CutPower, PowerLost
+from batten.storage.memory import CutPower, FailSync, PowerLost
 from batten.storage.memory_tree import MemoryTree
 from batten.storage.publishing import create
+from batten.storage.tree import TreeLock
 from batten.storage.volatile import Model
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import recover_tree
@@ -42,6 +45,7 @@ IN_PLACE = CHANGED | {
     "notes/index": None,
     "notes/index/b": b"b",
 }
+
 
 Content = dict[str, bytes | None]
 Act = Callable[[MemoryTree], None]
@@ -199,6 +203,36 @@ def test_recovery_may_lose_power_too(
         for was_done, state in found:
             for tree, expected in recovered_twice(state, model, seeded, sample and 2):
                 assert expected in (None, check_whole(tree, act, new, is_done=was_done))
+
+
+@pytest.mark.parametrize(("act", "new"), ACTS)
+def test_names_of_which_a_sync_failed_are_made_anew(
+    act: Act, new: Content, seeded: random.Random
+) -> None:
+    """Who takes the lock after that makes durable what was made: a power cut then takes nothing."""
+    for number in count(1):
+        tree = prepared()
+        tree.observer = failing = FailSync(number)
+        with suppress(StorageError), held(tree):
+            act(tree)
+        if failing.count < number:
+            break
+        for observer in (CutPower(seeded.randint(1, 30)), None):
+            tree = tree.restart()
+            tree.observer = observer
+            with suppress(PowerLost), held(tree):
+                recover(tree)
+        found = check_whole(tree, act, new, is_done=False)
+        assert tree.find(LAYOUT.unsynced) is None
+        for state in tree.surviving_states("weak"):
+            with held(state):
+                recover(state)
+            assert check_whole(state, act, new, is_done=False) == found, number
+    assert number > 4
+
+
+def held(tree: MemoryTree) -> TreeLock:
+    return tree.hold(LAYOUT.lock, is_shared=False, wait_seconds=None)
 
 
 def recovered_twice(

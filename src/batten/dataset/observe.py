@@ -58,7 +58,8 @@ class Observation:
     and the sizes of all parts agree, and records were not read. `findings` are those of reading
     alone; `failure` is the first error of the system among them, which may pass. `early` are parts
     without a record that appeared before one that comes before them: a power cut can leave so what
-    was published together. With `has_journal` a replacement was begun, and nothing else was read.
+    was published together. With `has_journal` a replacement was begun, or, `is_unsynced`, names
+    that could not be made durable must be made anew; then nothing else was read.
     `lacks_schema`: there are parts, and what pinned their columns is gone.
     `placed` are the sizes in bytes of the output and of files that `deliveries` name, where they
     are files and are there.
@@ -83,6 +84,7 @@ class Observation:
     deliveries: tuple[Delivery, ...] = ()
     placed: dict[str, int] = field(default_factory=dict)
     has_journal: bool = False
+    is_unsynced: bool = False
     has_complete: bool = False
     lacks_schema: bool = False
     findings: tuple[Finding, ...] = ()
@@ -107,6 +109,7 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
     try:
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
+        is_unsynced = ground is Ground.OURS and storage.find(layout.unsynced) is not None
         fault = _find_journal_fault(storage, layout) if is_replacing else ""
     except StorageError as error:
         finding = Finding(
@@ -115,6 +118,11 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
         return Observation(layout=layout, ground=Ground.FOREIGN, findings=(finding,), failure=error)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
+    if is_unsynced:
+        holder = storage.observe_lock(layout.lock)
+        return Observation(
+            layout=layout, ground=ground, holder=holder, has_journal=True, is_unsynced=True
+        )
     if is_replacing:
         return _observe_replacing(storage, layout, fault)
     return _Reading(storage, layout).observe(is_thorough=is_thorough)

@@ -303,6 +303,12 @@ def _refuse_unacceptable(
 def refuse_damaged(context: Context, observation: Observation, judgement: Judgement) -> None:
     """Raise what the findings forbid."""
     state = judgement.verdict.state
+    if state is State.RECOVERY_PENDING and observation.is_unsynced:
+        raise RefusedError(
+            f"A sync of the folders of {context.path} failed in an earlier run.",
+            safe="Nothing was changed; what is there is whole, and a run makes it durable first.",
+            next=f"Have that done alone: {command('recover', context.path)}",
+        )
     if state is State.RECOVERY_PENDING:
         raise RefusedError(
             f"A new dataset is about to take the place of {context.path}.",

@@ -106,7 +106,11 @@ def name_risk(place: Place, observation: Observation, judgement: Judgement) -> s
         State.INTERRUPTED: again if finished else "nothing",
         State.COMPLETE: f"deleting {control}: the output could not be verified or extended",
         State.COMPLETE_WITH_ORPHANS: "running the job from scratch: everything is there already",
-        State.RECOVERY_PENDING: f"deleting {control}: the replacement could not be finished",
+        State.RECOVERY_PENDING: (
+            "trusting it before that: a power cut could still take what is there"
+            if observation.is_unsynced
+            else f"deleting {control}: the replacement could not be finished"
+        ),
         State.INCONSISTENT: f"using {place.path} as it is, or deleting {control}, the evidence",
         State.CORRUPT: f"using {place.path} as it is, or deleting {control}, the evidence",
         State.UNKNOWN: "deleting or overwriting what nobody has looked at",
@@ -135,7 +139,11 @@ def name_reason(
         State.COMPLETE_WITH_ORPHANS: (
             f"{closed}; a dead run left {count_of(len(judgement.orphans), 'throwaway file')}"
         ),
-        State.RECOVERY_PENDING: "a new dataset is complete; it takes the place of the old one",
+        State.RECOVERY_PENDING: (
+            "a sync of its folders failed; what was made is made durable before anything else"
+            if observation.is_unsynced
+            else "a new dataset is complete; it takes the place of the old one"
+        ),
     }[state]
 
 

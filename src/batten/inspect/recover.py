@@ -42,6 +42,7 @@ RUN = "recover"
 class StepKind(Enum):
     """What a step does; the value is the verb for people."""
 
+    RENEW = "make durable"
     ROLL_FORWARD = "roll forward"
     SET_ASIDE = "set aside"
     GIVE_UP = "have computed again"
@@ -84,6 +85,8 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
         return Recovery(
             steps=tuple(steps), is_dry_run=True, diagnosis=_diagnose(place, observation)
         )
+    # Whoever takes the lock makes anew what could not be made durable.
+    renewed = [_renew_step(place)] if observation.is_unsynced else []
     with hold_lock(place, observation):
         mine = _observe_mine(place)
         rolled = [_roll_step(place)] if mine.has_journal else []
@@ -93,7 +96,17 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
         steps = _decide(place, mine, should_recompute)
         apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
         after = _observe_mine(place)
-    return Recovery(steps=(*rolled, *steps), is_dry_run=False, diagnosis=_diagnose(place, after))
+    return Recovery(
+        steps=(*renewed, *rolled, *steps), is_dry_run=False, diagnosis=_diagnose(place, after)
+    )
+
+
+def _renew_step(place: Place) -> Step:
+    return Step(
+        kind=StepKind.RENEW,
+        path=place.layout.unsynced,
+        why="a sync failed; the names that it was of are made anew",
+    )
 
 
 def _roll_step(place: Place) -> Step:
@@ -117,6 +130,8 @@ def _diagnose(place: Place, observation: Observation) -> Diagnosis:
 def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[Step]:
     judgement = judge(observation)
     refuse_unknown(place, judgement)
+    if observation.is_unsynced:
+        return [_renew_step(place)]
     if observation.has_journal:
         return [_roll_step(place)]
     findings = list(judgement.findings)

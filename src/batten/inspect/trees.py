@@ -32,10 +32,11 @@ from batten.transactions.rolling import Decision, decide
 @value_class
 class TreeObservation:
     """What is there of a tree's transactions. `decisions` are what recovery would do; `given_up`
-    are the folders of journals that were set aside, whose changes may be half done. Where
-    anything is `misplaced`, nothing else was looked at."""
+    are the folders of journals that were set aside, whose changes may be half done. `is_unsynced`:
+    a sync failed, and names must be made anew. Where anything is `misplaced`, nothing else was looked at."""
 
     holder: Holder | None
+    is_unsynced: bool
     found: FoundJournal
     decisions: tuple[Decision, ...]
     leftovers: tuple[Entry, ...]
@@ -73,7 +74,7 @@ def find_tree(place: Place) -> TreePlace | None:
         return tree
     seen = observe_tree(tree)
     is_left = bool(seen.leftovers) and place.storage.find(place.layout.complete) is not None
-    is_at_rest = seen.found.state is JournalState.NONE and not is_left
+    is_at_rest = seen.found.state is JournalState.NONE and not is_left and not seen.is_unsynced
     return None if is_at_rest or seen.holder is not None else tree
 
 
@@ -106,6 +107,7 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
     is_rolled = REMEDIES[found.state] in (Remedy.ROLL_BACK, Remedy.ROLL_FORWARD) and not holder
     return TreeObservation(
         holder=holder,
+        is_unsynced=tree.find(layout.unsynced) is not None,
         found=found,
         decisions=tuple(decide(tree, layout, journal)) if journal and is_rolled else (),
         leftovers=tuple(find_throwaway(tree, layout.staging, is_change_throwaway)),
@@ -214,6 +216,8 @@ def _list_steps(
 ) -> Iterator[tuple[str, str, str]]:
     layout = tree.layout
     remedy = REMEDIES[seen.found.state]
+    if seen.is_unsynced:
+        yield "make durable", layout.unsynced, "a sync failed; its names are made anew"
     if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
         why = seen.found.problem or "as was asked for"
         told = f"{why}; what belongs to it goes along; {_HALF_DONE}"
@@ -273,7 +277,7 @@ def _judge(seen: TreeObservation) -> Verdict:
             ground=_find_ground(seen),
             is_locked=seen.holder is not None,
             damage=_find_damage(seen),
-            has_journal=state is not JournalState.NONE and not seen.lost,
+            has_journal=(state is not JournalState.NONE and not seen.lost) or seen.is_unsynced,
             is_complete=True,
             has_orphans=state is JournalState.NONE and bool(seen.leftovers),
         )
@@ -290,7 +294,9 @@ def _find_ground(seen: TreeObservation) -> Ground:
     """What was given up is asked about when nothing else is left to be done."""
     if seen.found.state is JournalState.NEWER:
         return Ground.NEWER
-    is_at_rest = seen.found.state is JournalState.NONE and seen.holder is None
+    is_at_rest = (
+        seen.found.state is JournalState.NONE and seen.holder is None and not seen.is_unsynced
+    )
     return Ground.GIVEN_UP if is_at_rest and seen.given_up else Ground.OURS
 
 
@@ -364,6 +370,8 @@ def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
 def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
     if state is State.UNKNOWN and seen.found.state is JournalState.NONE:
         return f"a journal was set aside, and {_HALF_DONE}"
+    if state is State.RECOVERY_PENDING and seen.is_unsynced:
+        return "a sync of its folders failed; what was made is made durable before anything else"
     if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN) or (
         seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
     ):

@@ -27,6 +27,7 @@ from batten.model.bounds import (
     Name,
     Number,
     Outcomes,
+    PathWithin,
     Piece,
     Position,
     Prose,
@@ -263,7 +264,7 @@ class Unsynced:
     """`UNSYNCED`: names, relative to the storage, of which a sync failed. They are made anew before
     anything else is done."""
 
-    names: Annotated[list[Place], Many(1_000_000)]
+    names: Annotated[list[PathWithin], Many(1_000_000)]
     format_version: Version = FORMAT_VERSION
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from batten.errors import InconsistentError, RefusedError
+from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
@@ -135,16 +136,25 @@ class FileDestination:
 
     def place(self, made: MadeFile, staged: Staged) -> None:
         """Record the file, then put it in its place."""
+        self._save(made, staged, staged.token.digest)
+        self._storage.replace(made.name, self._name)
+        try:
+            self._storage.sync_names(folder_of(self._name))
+        except StorageError:
+            # No other sync would make it durable: the next run makes the file anew.
+            with suppress(StorageError):
+                self._save(made, staged, "")
+            raise
+
+    def _save(self, made: MadeFile, staged: Staged, content: str) -> None:
         self._book.save(
             batches=staged.batches,
             rows=made.rows,
-            content=staged.token.digest,
+            content=content,
             size=made.size,
             digest=made.digest,
             replaces=made.replaces,
         )
-        self._storage.replace(made.name, self._name)
-        self._storage.sync_names(folder_of(self._name))
 
     def rehearse(self, staged: Staged) -> None:
         """A file holds whatever its format can hold, which `prepare` says of the columns."""

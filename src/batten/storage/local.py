@@ -19,6 +19,7 @@ from batten.storage.machine import Machine
 from batten.storage.modes import Modes
 from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
+from batten.storage.renewal import UnprovenNames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -50,7 +51,7 @@ class LocalStorage:
         self._beneath = Beneath(self._root)
         self._modes = Modes()
         self._durable_folders: set[str] = set()
-        self._distrusted_folders: set[str] = set()
+        self._unproven = UnprovenNames()
 
     @property
     def place(self) -> str:
@@ -89,6 +90,7 @@ class LocalStorage:
             if error.errno not in _NO_HARD_LINKS:
                 raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
         else:
+            self._unproven.note(name)
             return True
         try:
             steps.do("publish.rename", name, act, rename_without_replacing)
@@ -96,6 +98,7 @@ class LocalStorage:
             return False
         except OSError as error:
             raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
+        self._unproven.note(name)
         return True
 
     def replace(self, staged: str, name: str) -> None:
@@ -103,12 +106,14 @@ class LocalStorage:
             steps.do("replace.rename", name, self._beneath.act_on_two, staged, name, os.rename)
         except OSError as error:
             raise writing_failure(error, "Replacing", self._beneath.path(name)) from error
+        self._unproven.note(staged, name)
 
     def exchange(self, first: str, second: str) -> None:
         try:
             steps.do("exchange", second, self._beneath.act_on_two, first, second, exchange_names)
         except OSError as error:
             raise writing_failure(error, "Exchanging", self._beneath.path(second)) from error
+        self._unproven.note(first, second)
 
     def sync_names(self, folder: str) -> None:
         path = self._beneath.path(folder)
@@ -211,6 +216,7 @@ class LocalStorage:
             return
         except OSError as error:
             raise writing_failure(error, "Deleting", self._beneath.path(name)) from error
+        self._unproven.note(name)
 
     def append_log(self, name: str, line: bytes) -> None:
         try:
@@ -219,13 +225,21 @@ class LocalStorage:
             return  # A log holds hints: losing one costs an explanation, never a result.
 
     def lock(self, name: str, holder: Holder) -> locks.FileLock:
-        return locks.acquire(self._reach_lock(name), holder)
+        return self._take_over(name, locks.acquire(self._reach_lock(name), holder))
 
     def observe_lock(self, name: str) -> Holder | None:
         return locks.observe(self._reach_lock(name))
 
     def _reach_lock(self, name: str) -> locks.LockPlace:
         return locks.LockPlace(self._beneath, check_name(name))
+
+    def _take_over(self, name: str, lock: locks.FileLock) -> locks.FileLock:
+        try:
+            self._unproven.take_over(self, folder_of(name))
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def _append(self, name: str, line: bytes) -> None:
         descriptor = self._beneath.act(name, os.open, _APPEND, 0o666)
@@ -244,17 +258,18 @@ class LocalStorage:
 
     def _sync_folder(self, path: str, name: str) -> None:
         """`path` is below the root, and `name` is its name there; or `path` is above it."""
-        # The kernel reports a lost write once. A second fsync would claim what the first denied.
-        if path in self._distrusted_folders:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         is_above = not name and path != self._root
+        key = path if is_above else name
+        self._unproven.refuse_distrusted(key)
         descriptor = Beneath(path).open_folder("") if is_above else self._beneath.open_folder(name)
         try:
             steps.do("sync_names", name, os.fsync, descriptor)
         except OSError as error:
             if error.errno not in _NO_FOLDER_SYNC:
-                self._distrusted_folders.add(path)
+                self._unproven.fail(self, key)
                 raise
+        else:
+            self._unproven.settle(key)
         finally:
             os.close(descriptor)
 
@@ -267,10 +282,15 @@ class LocalStorage:
             return
         # Also for a folder found: who made it may have been killed before this sync. Its own
         # parents need none, since a folder is only made in one whose name is durable.
+        self._unproven.note(name)
         try:
             self._sync_folder(os.path.dirname(path), folder_of(name))
-        except PermissionError:
-            if is_made or name:
+        except OSError as error:
+            if is_made and name:
+                # The next that makes it makes its name anew, too.
+                with suppress(OSError):
+                    steps.do("delete", name, self._beneath.act, name, os.rmdir)
+            if is_made or name or not isinstance(error, PermissionError):
                 raise
         self._durable_folders.add(path)
 

@@ -23,7 +23,7 @@ from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
-from batten.storage.renewal import UnprovenNames, is_to_renew, remember, renew
+from batten.storage.renewal import UnprovenNames
 from batten.storage.steps import Observer, Step
 from batten.storage.volatile import File, Folder, Model, Node, VolatileTree
 
@@ -73,7 +73,6 @@ class MemoryStorage:
         self._tree = tree or VolatileTree()
         self._locks: dict[str, Holder] = {}
         self._durable_folders: set[str] = set()
-        self._distrusted_folders: set[str] = set()
         self._unproven = UnprovenNames()
         self._has_power = True
         self._one_at_a_time = threading.RLock()
@@ -232,13 +231,10 @@ class MemoryStorage:
         write("lock.write", encode_record(holder))
         lock = MemoryLock(write, partial(self._locks.pop, name, None))
         try:
-            if is_to_renew(self, folder_of(name)):
-                self._distrusted_folders.clear()
-                renew(self, folder_of(name))
+            self._unproven.take_over(self, folder_of(name))
         except BaseException:
             lock.release()
             raise
-        self._unproven.watch(folder_of(name))
         return lock
 
     def observe_lock(self, name: str) -> Holder | None:
@@ -346,15 +342,12 @@ class MemoryStorage:
         self._tree.change({name: None})
 
     def _sync(self, folder: str) -> None:
-        if folder in self._distrusted_folders:
-            raise system_error(errno.EIO, folder)
+        self._unproven.refuse_distrusted(folder)
         try:
             self._do("sync_names", folder, self._sync_folder, folder)
         except OSError:
             self._tree.fail_sync(folder)
-            self._distrusted_folders.add(folder)
-            if self._unproven.control is not None:
-                remember(self, self._unproven.control, self._unproven.of(folder))
+            self._unproven.fail(self, folder)
             raise
         self._unproven.settle(folder)
 
@@ -375,6 +368,7 @@ class MemoryStorage:
             self._do("make_folder", folder, self._tree.change, made)
         elif folder in self._durable_folders:
             return
+        self._unproven.note(folder)
         try:
             self._sync(folder_of(folder))
         except OSError:

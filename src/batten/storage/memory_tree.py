@@ -40,6 +40,7 @@ class MemoryTree(MemoryStorage):
             self._do("link", check_name(name), self._link, check_name(source), name)
         except OSError as error:
             raise writing_failure(error, "Linking", name) from error
+        self._unproven.note(name)
         return True
 
     def sync_file(self, name: str) -> None:
@@ -57,6 +58,7 @@ class MemoryTree(MemoryStorage):
             self._do("make_folder", name, self._tree.change, {**made})
         except OSError as error:
             raise writing_failure(error, "Making the folder", name) from error
+        self._unproven.note(name)
 
     def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
         file = self._find_file(name)

@@ -6,51 +6,80 @@ So a failed sync leaves a record of them beside the lock. Whoever takes the lock
 a second name, takes the first away, makes it again, and syncs the folders; then the record goes.
 A name that had been removed is made and removed again.
 
-The record need not be durable when it is made. After a power cut the disk is all that there is, and
-what it shows is durable. Each step of making anew may be killed and repeated.
+The record need not be durable when it is made: after a power cut the disk is all that there is, and
+what it shows is durable. It is made durable before the first name is made anew, since from then on
+a power cut may find a name away. Each step may be killed and repeated.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 
 from batten.errors import StorageError
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, is_throwaway
 from batten.model.records import Unsynced, decode_record, encode_record
 from batten.model.value_class import value_class
-from batten.storage.base import Storage
+from batten.storage.base import Entry, Storage
 from batten.storage.publishing import is_same
 from batten.storage.relative import check_name, folder_of
 
-_RECORD_BYTES_MAX = 1 << 26
-
 
 class UnprovenNames:
-    """What changed in each folder since it was last synced, while `control`, the folder of the
-    lock, is held. Without a lock nothing is kept, so a worker's list does not grow."""
+    """What one storage knows of names that may not be durable.
+
+    While the folder of a lock is held, it notes what changed in each folder since it was last
+    synced. Without a lock it notes nothing, so a worker's list does not grow."""
 
     def __init__(self) -> None:
-        self.control: str | None = None
+        self._control: str | None = None
         self._by_folder: dict[str, dict[str, None]] = {}
+        self._synced: set[str] = set()
+        self._distrusted: set[str] = set()
 
-    def watch(self, control: str) -> None:
-        self.control = control
+    def take_over(self, storage: Storage, control: str) -> None:
+        """The lock in `control` is held from here on: what others could not make durable is made
+        anew. Raises `StorageError`."""
         self._by_folder.clear()
+        self._synced.clear()
+        if storage.find(f"{control}/{UNSYNCED}") is not None:
+            self._distrusted.clear()
+            renew(storage, control)
+        self._control = control
 
     def note(self, *names: str) -> None:
-        if self.control is not None:
+        """These were made, replaced or removed."""
+        if self._control is not None:
             for name in names:
                 folder = folder_of(name)
                 if not is_throwaway(folder):
                     self._by_folder.setdefault(folder, {})[name] = None
 
+    def refuse_distrusted(self, folder: str) -> None:
+        """The kernel reports a lost write once. A second sync would claim what the first denied."""
+        if folder in self._distrusted:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+
     def settle(self, folder: str) -> None:
         """The folder was synced."""
         self._by_folder.pop(folder, None)
+        self._synced.add(folder)
 
-    def of(self, folder: str) -> list[str]:
-        return list(self._by_folder.get(folder, ()))
+    def fail(self, storage: Storage, folder: str) -> None:
+        """The folder could not be synced. At the first sync what a killed process had made is in
+        doubt as well, which may be anything in the folder."""
+        self._distrusted.add(folder)
+        if self._control is None:
+            return
+        names = set(self._by_folder.get(folder, ()))
+        if folder not in self._synced and not is_throwaway(folder):
+            with suppress(StorageError):
+                names.update(f"{folder}/{name}".lstrip("/") for name in storage.list_names(folder))
+        if names:
+            remember(storage, self._control, names)
 
 
 def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
@@ -58,22 +87,14 @@ def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
     disk that takes not even that takes nothing more of the run either."""
     with suppress(StorageError):
         known = _find_record(storage, control) or ()
-        data = encode_record(Unsynced(names=sorted({*known, *names})))
-        made = f"{control}/{UNSYNCED}-made"
-        with suppress(StorageError):
-            storage.delete(made)
-        storage.stage(made, data, is_synced=False)
-        storage.replace(made, f"{control}/{UNSYNCED}")
-
-
-def is_to_renew(storage: Storage, control: str) -> bool:
-    return storage.find(f"{control}/{UNSYNCED}") is not None
+        _save(storage, control, sorted({*known, *names}), is_synced=False)
 
 
 def renew(storage: Storage, control: str) -> None:
     """Make the names of the record durable. Under the lock. Raises `StorageError` where the disk
     fails again; the record stays then."""
     names = _find_record(storage, control) or []
+    _save(storage, control, names, is_synced=True)
     storage.sync_names(control)
     held = [
         _Renewed(storage=storage, name=name, aside=f"{control}/{UNSYNCED}-{number:06}")
@@ -94,6 +115,14 @@ def renew(storage: Storage, control: str) -> None:
     storage.sync_names(control)
 
 
+def _save(storage: Storage, control: str, names: list[str], *, is_synced: bool) -> None:
+    made = f"{control}/{UNSYNCED}-made"
+    with suppress(StorageError):
+        storage.delete(made)
+    storage.stage(made, encode_record(Unsynced(names=names)), is_synced=is_synced)
+    storage.replace(made, f"{control}/{UNSYNCED}")
+
+
 def _is_within(name: str, control: str) -> bool:
     """A record may be forged, so it names nothing but what is the output's own. A folder that holds
     the record can't move; it was durable before the record was in it."""
@@ -106,7 +135,7 @@ def _find_record(storage: Storage, control: str) -> list[str] | None:
     """The names, or None where there is no record. One that was torn is of before a power cut, and
     nothing is left to do for it."""
     try:
-        data = storage.read(f"{control}/{UNSYNCED}", bytes_max=_RECORD_BYTES_MAX)
+        data = storage.read(f"{control}/{UNSYNCED}", bytes_max=RECORD_BYTES_MAX["unsynced"])
         return [check_name(name) for name in decode_record(Unsynced, data).names]
     except FileNotFoundError:
         return None
@@ -140,7 +169,12 @@ class _Renewed:
             storage.replace(self.name, self.aside)
             storage.replace(self.aside, self.name)
         else:
-            storage.publish(self.name, self.aside)
+            try:
+                storage.publish(self.name, self.aside)
+            except StorageError as error:
+                # Below a mount point in a tree it can have no second name here (decision 0062).
+                if error.errno != errno.EXDEV:
+                    raise
 
     def make(self) -> None:
         """What someone else has put there meanwhile stays."""
@@ -149,7 +183,8 @@ class _Renewed:
         if kept is not None and kept.is_folder:
             storage.replace(self.aside, self.name)
         elif kept is not None:
-            if storage.find(self.name) is None or is_same(storage, self.aside, self.name):
+            found = storage.find(self.name)
+            if found is None or _is_same(storage, kept, found):
                 storage.delete(self.name)
                 storage.publish(self.aside, self.name)
         elif _is_there(storage, self._nothing) and (
@@ -160,6 +195,12 @@ class _Renewed:
     def forget(self) -> None:
         self.storage.delete(self.aside)
         self.storage.delete(self._nothing)
+
+
+def _is_same(storage: Storage, kept: Entry, found: Entry) -> bool:
+    if kept.kind != "file" or found.kind != "file":
+        return kept.kind == found.kind
+    return is_same(storage, kept.name, found.name)
 
 
 def _is_there(storage: Storage, name: str) -> bool:

@@ -108,7 +108,8 @@ class LocalTree(LocalStorage):
         self._modes = Modes()
         if is_shared:
             return locks.acquire_shared(place, wait_seconds=wait_seconds)
-        return locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
+        lock = locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
+        return self._take_over(name, lock)
 
     def look(self, name: str) -> Look | None:
         try:
@@ -147,6 +148,7 @@ class LocalTree(LocalStorage):
             if error.errno in _NO_LINK:
                 return False
             raise writing_failure(error, "Linking", self._beneath.path(name)) from error
+        self._unproven.note(name)
         return True
 
     def sync_file(self, name: str) -> None:
@@ -167,6 +169,7 @@ class LocalTree(LocalStorage):
             return
         except OSError as error:
             raise writing_failure(error, "Making the folder", self._beneath.path(name)) from error
+        self._unproven.note(name)
 
     def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
         path = self._beneath.path(name)
@@ -191,6 +194,7 @@ class LocalTree(LocalStorage):
             steps.do("make_link", name, self._beneath.act, name, partial(os.symlink, text))
         except OSError as error:
             raise writing_failure(error, "Making the link", self._beneath.path(name)) from error
+        self._unproven.note(name)
 
 
 @cache
