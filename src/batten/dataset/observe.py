@@ -7,7 +7,7 @@ pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from itertools import count
 from typing import TypeVar
@@ -109,7 +109,7 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
     try:
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
-        is_unsynced = ground is Ground.OURS and storage.find(layout.unsynced) is not None
+        unsynced = storage.find(layout.unsynced) if ground is Ground.OURS else None
         fault = _find_journal_fault(storage, layout) if is_replacing else ""
     except StorageError as error:
         finding = Finding(
@@ -118,13 +118,12 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
         return Observation(layout=layout, ground=Ground.FOREIGN, findings=(finding,), failure=error)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
-    if is_unsynced:
-        holder = storage.observe_lock(layout.lock)
-        return Observation(
-            layout=layout, ground=ground, holder=holder, has_journal=True, is_unsynced=True
-        )
+    if unsynced is not None:
+        fault = "" if unsynced.kind == "file" else f"a {unsynced.kind}, where a file should be"
+        found = _observe_unfinished(storage, layout, layout.unsynced, fault)
+        return replace(found, is_unsynced=True)
     if is_replacing:
-        return _observe_replacing(storage, layout, fault)
+        return _observe_unfinished(storage, layout, layout.replacing, fault)
     return _Reading(storage, layout).observe(is_thorough=is_thorough)
 
 
@@ -139,7 +138,7 @@ def _find_journal_fault(storage: Storage, layout: Layout) -> str:
     return ""
 
 
-def _observe_replacing(storage: Storage, layout: Layout, fault: str) -> Observation:
+def _observe_unfinished(storage: Storage, layout: Layout, journal: str, fault: str) -> Observation:
     findings = []
     try:
         holder = storage.observe_lock(layout.lock)
@@ -147,7 +146,7 @@ def _observe_replacing(storage: Storage, layout: Layout, fault: str) -> Observat
         holder, fault = None, fault or name_reason(error)
     if fault and holder is None:
         code = Code.UNREADABLE_REPLACING
-        findings.append(Finding(code=code, path=layout.replacing, evidence=fault))
+        findings.append(Finding(code=code, path=journal, evidence=fault))
     return Observation(
         layout=layout,
         ground=Ground.OURS,

@@ -33,16 +33,17 @@ from batten.transactions.rolling import Decision, decide
 class TreeObservation:
     """What is there of a tree's transactions. `decisions` are what recovery would do; `given_up`
     are the folders of journals that were set aside, whose changes may be half done. `is_unsynced`:
-    a sync failed, and names must be made anew. Where anything is `misplaced`, nothing else was looked at."""
+    a sync failed, and names must be made anew. Where anything is `misplaced`, nothing else was
+    looked at."""
 
     holder: Holder | None
-    is_unsynced: bool
     found: FoundJournal
     decisions: tuple[Decision, ...]
     leftovers: tuple[Entry, ...]
     evidence: tuple[Entry, ...]
     given_up: tuple[str, ...]
     misplaced: tuple[Finding, ...] = ()
+    is_unsynced: bool = False
 
     @property
     def lost(self) -> list[Decision]:
@@ -119,7 +120,7 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
 def _find_misplaced(tree: Tree, layout: TreeLayout) -> Iterator[Finding]:
     """What is not of the kind that its name says: a link in the place of a folder."""
     folders = (layout.control, layout.staging, layout.tokens, layout.set_aside)
-    for name in (*folders, layout.lock, layout.journal):
+    for name in (*folders, layout.lock, layout.journal, layout.unsynced):
         expected = "folder" if name in folders else "file"
         code = Code.UNREADABLE_FOLDER if name in folders else Code.UNREADABLE_FILE
         entry = tree.find(name)

@@ -292,7 +292,7 @@ class TreeLayout:
         return f"{self.tokens}/{digest[:DIGEST_CHARACTERS]}.json"
 
 
-def is_throwaway(folder: str) -> bool:
+def holds_throwaways(folder: str) -> bool:
     """Whether what lies in the folder can be made again, and so need not be durable."""
     return folder.rpartition("/")[2] in ("staging", "staged")
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.model.bounds import RECORD_BYTES_MAX
-from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, is_throwaway
+from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, holds_throwaways
 from batten.model.records import Unsynced, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Storage
@@ -45,7 +45,7 @@ class UnprovenNames:
         anew. Raises `StorageError`."""
         self._by_folder.clear()
         self._synced.clear()
-        if storage.find(f"{control}/{UNSYNCED}") is not None:
+        if storage.find(_record_of(control)) is not None:
             self._distrusted.clear()
             renew(storage, control)
         self._control = control
@@ -55,7 +55,7 @@ class UnprovenNames:
         if self._control is not None:
             for name in names:
                 folder = folder_of(name)
-                if not is_throwaway(folder):
+                if not holds_throwaways(folder):
                     self._by_folder.setdefault(folder, {})[name] = None
 
     def refuse_distrusted(self, folder: str) -> None:
@@ -75,7 +75,7 @@ class UnprovenNames:
         if self._control is None:
             return
         names = set(self._by_folder.get(folder, ()))
-        if folder not in self._synced and not is_throwaway(folder):
+        if folder not in self._synced and not holds_throwaways(folder):
             with suppress(StorageError):
                 names.update(f"{folder}/{name}".lstrip("/") for name in storage.list_names(folder))
         if names:
@@ -97,7 +97,7 @@ def renew(storage: Storage, control: str) -> None:
     _save(storage, control, names, is_synced=True)
     storage.sync_names(control)
     held = [
-        _Renewed(storage=storage, name=name, aside=f"{control}/{UNSYNCED}-{number:06}")
+        _Renewed(storage=storage, name=name, aside=f"{_record_of(control)}-{number:06}")
         for number, name in enumerate(names)
         if _is_within(name, control)
     ]
@@ -111,16 +111,20 @@ def renew(storage: Storage, control: str) -> None:
             storage.sync_names(folder)
     for each in held:
         each.forget()
-    storage.delete(f"{control}/{UNSYNCED}")
+    storage.delete(_record_of(control))
     storage.sync_names(control)
 
 
+def _record_of(control: str) -> str:
+    return f"{control}/{UNSYNCED}" if control else UNSYNCED
+
+
 def _save(storage: Storage, control: str, names: list[str], *, is_synced: bool) -> None:
-    made = f"{control}/{UNSYNCED}-made"
+    made = f"{_record_of(control)}-made"
     with suppress(StorageError):
         storage.delete(made)
     storage.stage(made, encode_record(Unsynced(names=names)), is_synced=is_synced)
-    storage.replace(made, f"{control}/{UNSYNCED}")
+    storage.replace(made, _record_of(control))
 
 
 def _is_within(name: str, control: str) -> bool:
@@ -135,7 +139,7 @@ def _find_record(storage: Storage, control: str) -> list[str] | None:
     """The names, or None where there is no record. One that was torn is of before a power cut, and
     nothing is left to do for it."""
     try:
-        data = storage.read(f"{control}/{UNSYNCED}", bytes_max=RECORD_BYTES_MAX["unsynced"])
+        data = storage.read(_record_of(control), bytes_max=RECORD_BYTES_MAX["unsynced"])
         return [check_name(name) for name in decode_record(Unsynced, data).names]
     except FileNotFoundError:
         return None
