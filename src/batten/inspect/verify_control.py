@@ -88,8 +88,20 @@ def _find_digests_fault(storage: Storage, name: str, segment: Segment) -> str | 
     return None
 
 
+_STAGED_BYTES_MAX = 1 << 32
+"""No batch that is staged comes near; reading what is larger would take for ever."""
+
+
 def _digest(storage: Storage, name: str) -> str:
+    """Read piece by piece: a staged file may be larger than what memory there is."""
     try:
-        return hashlib.sha256(storage.read(name, bytes_max=None)).hexdigest()
-    except (FileNotFoundError, StorageError):
+        entry = storage.find(name)
+        if entry is None or entry.size > _STAGED_BYTES_MAX:
+            return ""
+        with storage.open(name) as file:
+            digest = hashlib.sha256()
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+            return digest.hexdigest()
+    except (OSError, StorageError):
         return ""
