@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import os
 import subprocess
 import sys
@@ -249,3 +250,14 @@ def test_no_two_parts_are_one(describe: Describe) -> None:
     source = "def make(a, b):\n return lambda x: (a, b)\nmeasure = make(1, 2)"
     swapped = source.replace("make(1, 2)", "make(2, 1)")
     assert len(changes(describe(source), describe(swapped))) == 2
+
+
+def test_code_that_dataclasses_make_is_told_from_that_of_a_command_line(
+    describe: Describe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 keeps the lines of `python -c` under the name that such code has, too."""
+    lines = ["import sys\n", "exec(sys.stdin.readline())\n"]
+    monkeypatch.setitem(linecache.cache, "<string>", (40, None, lines, "<string>"))
+    for title in ("a field of a named tuple", "a function that makes a field's default"):
+        old, new = DIFFERENT[title][:2]
+        assert changes(describe(old), describe(new)), title
