@@ -105,6 +105,16 @@ def test_records_divide_as_the_csv_module_divides_them(text: str, sources: Any) 
     assert len(got) == len(expected)
 
 
+def test_a_long_field_is_read_like_any_other(tmp_path: Path, sources: Any) -> None:
+    """Python's csv module stops at 128 KiB, unless the process says otherwise."""
+    before = csv.field_size_limit()
+    long, quoted = "x" * 500_000, '"' + "a\n" * 100_000 + '"'
+    (tmp_path / "in.csv").write_text(f"id,text\n1,short\n2,{long}\n3,{quoted}\n")
+    source = CsvSource("in.csv", key="id", folder=tmp_path)
+    assert [len(item["text"]) for item in sources.read(source)] == [5, 500_000, 200_000]
+    assert csv.field_size_limit() == before
+
+
 def test_a_malformed_line_is_an_item(tmp_path: Path, sources: Any) -> None:
     deep = b"[" * 100_000
     lines = [b'{"id": 1}', b"{torn", b"", b'{"id": "\xff"}', deep, b'{"id": 2}']

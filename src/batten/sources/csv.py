@@ -92,9 +92,20 @@ class CsvSyntax:
     def parse_fields(self, data: bytes) -> list[str]:
         """The fields of a record. Raises `ValueError`."""
         try:
-            records = list(csv.reader([data.decode()], delimiter=self._delimiter, strict=True))
+            records = self._read(data.decode())
         except UnicodeDecodeError as error:
             raise ValueError(f"the record is not UTF-8: {error}") from error
         except csv.Error as error:
             raise ValueError(f"the record is not CSV: {error}") from error
         return records[0] if records else []
+
+    def _read(self, text: str) -> list[list[str]]:
+        # The limit of a field is the process's, so it is raised only where it is in the way.
+        before = csv.field_size_limit()
+        if len(text) <= before:
+            return list(csv.reader([text], delimiter=self._delimiter, strict=True))
+        csv.field_size_limit(len(text))
+        try:
+            return list(csv.reader([text], delimiter=self._delimiter, strict=True))
+        finally:
+            csv.field_size_limit(before)
