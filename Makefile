@@ -1,7 +1,12 @@
 # Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
-# The first use sets up .venv with the versions of constraints.txt.
+# The first use sets up .venv with the versions of constraints.txt. An interpreter that is named
+# (`make test PYTHON=python3.13`) has an environment of its own, .venv-3.13.
 
-BIN := .venv/bin
+VENV := .venv
+ifneq ($(PYTHON),)
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 SETUP := pyproject.toml constraints.txt tools/setup.sh
 
@@ -11,14 +16,16 @@ export BATTEN_SEED
 ANY_SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report test test-any-seed check lint crash bench clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report test test-any-seed test-all test-quick test-others check lint crash bench clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
 	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
 	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
 	@echo "make demo-daily-report  a report, killed in every state, and what diagnose says of each"
-	@echo "make test            all tests, with sampled crash sweeps"
+	@echo "make test            all tests, with sampled crash sweeps; PYTHON=… names an interpreter"
+	@echo "make test-all        the same on every Python from 3.11 to 3.13 that is here"
+	@echo "make test-others     all but sweeps, demos and documents on those that .venv is not made of"
 	@echo "make test-any-seed   those tests that draw by chance, once more, with another seed"
 	@echo "make check           style, types, layers, tests"
 	@echo "make crash           the complete crash sweeps; goes on where it was stopped"
@@ -26,33 +33,47 @@ help:
 	@echo "make setup           .venv with everything in it"
 	@echo "make clean           removes what the above left, .venv included"
 
-setup: .venv/.installed-dev
+setup: $(VENV)/.installed-dev
 
-.venv/.installed-dev: $(SETUP)
-	@tools/setup.sh dev
+$(VENV)/.installed-dev: $(SETUP)
+	@VENV=$(VENV) tools/setup.sh dev
 
-.venv/.installed-demo: $(SETUP)
-	@tools/setup.sh demo
+$(VENV)/.installed-demo: $(SETUP)
+	@VENV=$(VENV) tools/setup.sh demo
 
-demo: .venv/.installed-demo
+$(VENV)/.installed-test: $(SETUP)
+	@VENV=$(VENV) tools/setup.sh test
+
+demo: $(VENV)/.installed-demo
 	@$(BIN)/python examples/video_features/demo.py
 
-demo-synthetic: .venv/.installed-demo
+demo-synthetic: $(VENV)/.installed-demo
 	@$(BIN)/python examples/synthetic_data/demo.py
 
-demo-knowledge-base: .venv/.installed-demo
+demo-knowledge-base: $(VENV)/.installed-demo
 	@$(BIN)/python examples/knowledge_base/demo.py
 
-demo-daily-report: .venv/.installed-demo
+demo-daily-report: $(VENV)/.installed-demo
 	@$(BIN)/python examples/daily_report/demo.py
 
-test: .venv/.installed-dev
+test: $(VENV)/.installed-test
 	$(PYTEST) -n 2
 
-test-any-seed: .venv/.installed-dev
+test-quick: $(VENV)/.installed-test
+	$(PYTEST) -n 2 -m "not crash and not by_chance" --ignore=tests/crash --ignore=tests/crashlab \
+		--ignore=tests/docs --ignore=tests/examples
+
+test-all:
+	@for each in $$(tools/interpreters.sh); do $(MAKE) test PYTHON=$$each || exit 1; done
+
+test-others:
+	@for each in $$(tools/interpreters.sh --others); do \
+		$(MAKE) test-quick PYTHON=$$each || exit 1; done
+
+test-any-seed: $(VENV)/.installed-dev
 	BATTEN_SEED=$(ANY_SEED) $(PYTEST) -n 2 -m "by_chance and not crash"
 
-lint: .venv/.installed-dev
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -62,12 +83,12 @@ lint: .venv/.installed-dev
 
 check: lint test
 
-crash: .venv/.installed-dev
+crash: $(VENV)/.installed-dev
 	$(PYTEST) -n 2 --dist worksteal -m crash --go-on
 
-bench: .venv/.installed-dev
+bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-3.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \
 		.crash-passed build demo-output

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from batten.executors.limits import Limits
+    from batten.fingerprint.secret import Secret
     from batten.inspect.diagnose import Diagnosis, diagnose
     from batten.inspect.reading import Dataset, open
     from batten.storage.atomic import publish_directory, publish_file
@@ -54,6 +55,7 @@ __all__ = [
     "OutdatedError",
     "Pipeline",
     "RefusedError",
+    "Secret",
     "StorageError",
     "Transaction",
     "UsageError",
@@ -102,6 +104,7 @@ _MODULES = {
         "UsageError",
     ),
     "batten.executors.limits": ("Limits",),
+    "batten.fingerprint.secret": ("Secret",),
     "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
     "batten.inspect.reading": ("Dataset", "open"),
     "batten.storage.atomic": ("publish_directory", "publish_file"),

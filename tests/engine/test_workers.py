@@ -478,3 +478,15 @@ def test_python_warns_of_a_fork_where_it_loses_threads_and_only_there(job: Any) 
     (job.path / "job.py").write_text(CLIENT + (job.path / "job.py").read_text())
     assert "fork()" in job.run("--fresh", "--workers", "fork", **shown).err
     assert "fork()" not in job.run("--fresh", **shown).err
+
+
+def test_neither_numpy_nor_pandas_need_be_there(job: Any) -> None:
+    for name in ("numpy", "pandas"):
+        (job.path / f"{name}.py").write_text("raise ImportError\n")
+    done = job.write("""
+        def work(number):
+            return {"n": number}
+        pipeline = batten.from_range(30).map(work).options(batch_size=10).write_parquet("out/")
+    """).run("--jobs", "2")
+    assert done.code == 0, done.err
+    assert len(job.rows()) == 30

@@ -36,14 +36,17 @@ def describe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Describe]:
             if file is None or "job-" in file:
                 del sys.modules[name]
 
-    def describe(source: str, name: str = "measure", **helpers: str) -> FunctionDescription:
+    def describe(
+        source: str, name: str = "measure", *, version: str | None = None, **helpers: str
+    ) -> FunctionDescription:
         folder = tmp_path_factory.mktemp("job-")
         for module, text in {"features": source, **helpers}.items():
             (folder / f"{module}.py").write_text(text, encoding="utf-8")
         forget()
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
-        return describe_function(getattr(importlib.import_module("features"), name))
+        function = getattr(importlib.import_module("features"), name)
+        return describe_function(function, version=version)
 
     yield describe
     forget()
@@ -137,14 +140,24 @@ def test_refuses_what_it_cannot_compare(case: str, describe: Describe) -> None:
     assert 'version="1"' in caught.value.next
 
 
-def test_a_declared_version_stands_for_the_function() -> None:
-    def measure(x: int) -> object:
-        return unknown
-
-    unknown = iter([1])
-    described = describe_function(measure, version="2026-04")
-    assert list(described.parts.values()) == ["version '2026-04'"]
-    assert described.name.endswith(".measure")
+def test_a_version_stands_for_what_cannot_be_compared_and_for_nothing_else(
+    describe: Describe,
+) -> None:
+    source = (
+        "CLIENT = iter([1])\nSETTINGS = {'client': CLIENT, 'prompt': 'Be brief.'}\n"
+        "def measure(x): return SETTINGS, CLIENT, 'Say it.'"
+    )
+    old = describe(source, version="1")
+    assert old.parts["constant features.CLIENT"] == "list_iterator, by its version"
+    assert changes(old, describe(source.replace("iter([1])", "iter([2])"), version="1")) == []
+    assert changes(old, describe(source, version="2")) == ["version of features.measure: 1 → 2"]
+    assert changes(old, describe(source.replace("Say", "Tell"), version="1")) == [
+        "function features.measure changed (features.py:3)"
+    ]
+    assert changes(old, describe(source.replace("brief", "kind"), version="1")) == [
+        "constant features.SETTINGS changed"
+    ]
+    assert old.parts_before == {"function features.measure": "version '1'"}
 
 
 def test_a_class_says_itself_what_its_state_is(describe: Describe) -> None:

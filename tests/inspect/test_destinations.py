@@ -84,6 +84,17 @@ def special(folder: Path) -> None:
     os.mkfifo(folder / "out")
 
 
+def special_entry(folder: Path) -> None:
+    entry = folder / "out" / "_delta_log" / f"{1:020}.json"
+    entry.unlink()
+    os.mkfifo(entry)
+
+
+def tear(folder: Path) -> None:
+    entry = folder / "out" / "_delta_log" / f"{1:020}.json"
+    entry.write_bytes(entry.read_bytes()[:40])
+
+
 HARMS: list[tuple[str, Callable[[Path], None], str]] = [
     ("sqlite", remove("out"), "out is gone"),
     ("sqlite", lambda folder: (folder / "out").write_bytes(b"") and None, "out is empty"),
@@ -95,6 +106,8 @@ HARMS: list[tuple[str, Callable[[Path], None], str]] = [
     ("sqlite", lambda folder: ask(folder, "DROP TABLE batten_tokens"), "tokens of 0"),
     ("delta", remove("out"), "the folder of the table is gone"),
     ("delta", remove("out/_delta_log"), "the log of the table is gone"),
+    ("delta", special_entry, "1.json of its log can't be read"),
+    ("delta", tear, "1.json of its log can't be read"),
     ("delta", remove("out/part-000001*"), "1 file of it is gone, part-000001"),
     ("delta", remove("out/_delta_log/*3.json"), "tokens of 2"),
     ("iceberg", remove("catalogue.db"), "catalogue.db is gone"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import NamedTuple
 
@@ -40,6 +41,12 @@ ENDINGS: dict[type[BattenError], Ending] = {
 }
 
 
+def blot(text: str) -> str:
+    """The text without the values of secrets, where the job has some."""
+    known = sys.modules.get("batten.fingerprint.secret")
+    return known.blot(text) if known is not None else text
+
+
 def find_ending(error: BattenError) -> Ending:
     """The ending of the nearest class of the error that has one."""
     for kind in type(error).__mro__:
@@ -69,7 +76,7 @@ def _show_any(error: BaseException, is_json: bool) -> int:
             "Interrupted.", safe="What is committed stays.", next="Run the same command again."
         )
         return _show(interruption, is_json)
-    tell(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"))
+    tell(*blot("".join(traceback.format_exception(error))).rstrip("\n").split("\n"))
     return _show(_explain(error), is_json)
 
 
@@ -85,10 +92,11 @@ def _explain(error: BaseException) -> FailedRunError:
 def _show(error: BattenError, is_json: bool) -> int:
     ending = find_ending(error)
     if isinstance(error, FailedRunError) and error.trace:
-        tell(*error.trace.rstrip("\n").split("\n"))
-    tell(*(line for line in (error.what, error.safe, error.next) if line))
+        tell(*blot(error.trace).rstrip("\n").split("\n"))
+    tell(*(blot(line) for line in (error.what, error.safe, error.next) if line))
     if is_json:
-        told = {"what": error.what, "safe": error.safe, "next": error.next}
+        lines = {"what": error.what, "safe": error.safe, "next": error.next}
+        told = {name: blot(line) for name, line in lines.items()}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}
         report = getattr(error, "report", None)
         reached = report.to_json() if report is not None else {}

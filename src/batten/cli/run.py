@@ -14,6 +14,7 @@ from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
 from batten.model.commands import command
 from batten.model.counts import count_of
+from batten.model.hiding import is_secret_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,9 @@ def _read_parameters(given: list[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(
-                f"--param {text!r} is not of the form NAME=VALUE.",
+                f"--param {text!r} is not of the form NAME=VALUE."
+                if not is_secret_text(text)
+                else "What --param was given is not of the form NAME=VALUE.",
                 safe="Nothing was read or written.",
                 next="Write, for instance: --param run_date=2026-04-24",
             )

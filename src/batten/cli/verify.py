@@ -13,6 +13,11 @@ EXIT_DAMAGED = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="the output of a job")
     parser.add_argument("--quick", action="store_true", help="sizes and counts only")
+    parser.add_argument(
+        "--ask",
+        action="store_true",
+        help="also ask servers which batches they have; user and password from the environment",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -21,7 +26,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.verification_text import build_object, list_lines
     from batten.inspect.verify import verify
 
-    verification = verify(arguments.path, is_quick=arguments.quick)
+    verification = verify(arguments.path, is_quick=arguments.quick, should_ask=arguments.ask)
     if arguments.json:
         emit_object(build_object(verification))
     else:

@@ -155,18 +155,13 @@ def _look_at_delta(place: str, given: Delivery) -> Found:
     if has_checkpoint:
         return
     added: dict[str, int] = {}
-    tokens = set()
+    tokens: set[str] = set()
     for name in entries:
-        with open(os.path.join(log, name), "rb") as file:
-            for line in file:
-                action = json.loads(line)
-                if "add" in action:
-                    stats = json.loads(action["add"].get("stats") or "{}")
-                    added[action["add"]["path"]] = int(stats.get("numRecords", 0))
-                elif "remove" in action:
-                    added.pop(action["remove"]["path"], None)
-                elif "txn" in action:
-                    tokens.add(action["txn"]["appId"])
+        try:
+            _take_entry(os.path.join(log, name), added, tokens)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            yield Code.LOST_TABLE, f"{name} of its log can't be read"
+            return
     start = f"batten:{given.dataset}:"
     held = [each for each in tokens if each.startswith(start) and each.count(":") == 2]
     if given.dataset and len(held) < given.batches:
@@ -176,6 +171,23 @@ def _look_at_delta(place: str, given: Delivery) -> Found:
         yield Code.LACKING_ROWS, f"{count_of(len(gone), 'file')} of it is gone, {gone[0]} first"
     elif given.adds_rows and sum(added.values()) < given.rows:
         yield _tell_rows(sum(added.values()), given)
+
+
+def _take_entry(path: str, added: dict[str, int], tokens: set[str]) -> None:
+    """Files with their rows, and tokens, after one entry more of a log."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _METADATA_BYTES_MAX:
+        raise ValueError("no entry of a log")
+    with open(path, "rb") as file:
+        for line in file:
+            action = json.loads(line)
+            if "add" in action:
+                stats = json.loads(action["add"].get("stats") or "{}")
+                added[action["add"]["path"]] = int(stats.get("numRecords", 0))
+            elif "remove" in action:
+                added.pop(action["remove"]["path"], None)
+            elif "txn" in action:
+                tokens.add(action["txn"]["appId"])
 
 
 def _look_at_iceberg(given: Delivery) -> Found:

@@ -13,6 +13,7 @@ from itertools import count
 from typing import TypeVar
 
 from batten.dataset.destinations import look_at_destination
+from batten.dataset.secrecy import conceal_config, find_clear
 from batten.dataset.strays import find_stray, is_hidden
 from batten.errors import MisplacedError, StorageError
 from batten.model.bounds import RECORD_BYTES_MAX
@@ -95,6 +96,11 @@ class Observation:
         """Batches whose part is there and is about to be replaced, its quarantined items retried:
         their record was given up on purpose."""
         return self.given_up.intersection(self.parts) - self.recorded
+
+    @property
+    def holds_clear_secrets(self) -> bool:
+        """Whether an older batten kept secrets in clear there."""
+        return any(finding.code is Code.CLEAR_SECRET for finding in self.findings)
 
     @property
     def unrecorded(self) -> list[int]:
@@ -199,6 +205,11 @@ class _Reading:
         config = self._decode(
             layout.config, Code.UNREADABLE_CONFIG, _decode_config, is_required=False
         )
+        if config is not None:
+            if clear := find_clear(config):
+                evidence = f"it holds what looks like a secret in clear: {', '.join(clear)}"
+                self._note(Code.CLEAR_SECRET, layout.config, evidence)
+            config = conceal_config(config)
         segments, has_whole_plan = self._read_plan()
         parts = self._list_parts()
         completion = self._decode(

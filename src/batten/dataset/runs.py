@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any, TypeGuard
 
+from batten.dataset.secrecy import conceal_event
 from batten.errors import StorageError
 from batten.model.bounds import Count, Many, Name, Prose, Real, make_reader
 from batten.model.names import Layout
@@ -140,8 +141,8 @@ def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
     stops = [event for event in last if event["event"] == "stop"]
     return RunLog(
         run=run,
-        start=last[0] if starts else {},
-        stop=stops[-1] if stops else None,
+        start=conceal_event(last[0]) if starts else {},
+        stop=conceal_event(stops[-1]) if stops else None,
         signals=tuple(event for event in last if event["event"] == "signal"),
         damaged_lines=len(lines) - len(events) + (not starts),
         has_doubt=any(event["event"] == DOUBT for event in events),

@@ -65,7 +65,8 @@ CHUNK_SECONDS = 0.25
 @value_class
 class Job:
     """What all workers share: where things lie, what to do, and the fingerprints. `work` is
-    that of what makes rows; `fingerprint` also covers how they are laid out."""
+    that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
+    covers how they are laid out."""
 
     storage: Storage
     layout: Layout
@@ -75,6 +76,7 @@ class Job:
     key_column: str
     fingerprint: str
     work: str
+    works: tuple[str, ...]
     has_time_limit: bool
     keeps_failures: bool
     seed: int | None = None
@@ -182,7 +184,7 @@ class Bench:
         pieces: list[Piece] = []
         damaged = []
         for chunk in task.chunks:
-            piece = load_piece(job.storage, job.layout, chunk, job.work)
+            piece = load_piece(job.storage, job.layout, chunk, job.works)
             if piece is None:
                 damaged.append(chunk)
             else:
@@ -277,7 +279,7 @@ class Bench:
     def without_failures(self, batch: PlanBatch, chunk: StagedChunk) -> list[StagedChunk]:
         """The chunk, where nothing in it failed, or chunks of what did not fail in its place."""
         job = self._job
-        piece = load_piece(job.storage, job.layout, chunk, job.work)
+        piece = load_piece(job.storage, job.layout, chunk, job.works)
         if piece is None or not piece.failures:
             return [chunk]
         kept = [

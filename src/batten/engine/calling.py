@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from batten.fingerprint.ownership import namespace_of_module
 from batten.model.bounds import Damaged, build
+from batten.model.hiding import is_secret, read_secret_name
 from batten.model.job_calls import BATTEN, MODULE, SCRIPT, UNKNOWN_CALL, JobCall
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ def describe_call(
     """That of `batten run` in the folder of now; `parameters` and `options` are those that were
     given, an option None where it was not."""
     file = os.path.abspath(job.path)
+    # The name of the variable that holds a secret may be told.
+    withheld = [
+        name
+        for name, text in parameters.items()
+        if is_secret(name, text) and not read_secret_name(job.parameters.get(name, ""))
+    ]
     call = replace(
         UNKNOWN_CALL,
         kind=BATTEN,
@@ -30,7 +37,8 @@ def describe_call(
         file=file,
         name=job.name if job.is_named else "",
         digest=_digest(file),
-        parameters=dict(parameters),
+        parameters={name: text for name, text in parameters.items() if name not in withheld},
+        withheld=withheld,
         options={key: f"{value}" for key, value in options.items() if value is not None},
     )
     try:

@@ -15,6 +15,7 @@ from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.output import losses
 from batten.executors.randomness import Seeding
+from batten.fingerprint.secret import blot
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
 
@@ -48,13 +49,13 @@ class ItemFailedError(Exception):
 
 def describe_error(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's own code on."""
-    text = " ".join("".join(traceback.format_exception_only(error)).split())
+    text = blot(" ".join("".join(traceback.format_exception_only(error)).split()))
     text = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}…"
     trace = error.__traceback__
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
-    return text, _as_text("".join(lines))[-TRACE_CHARACTERS_MAX:]
+    return text, _as_text(blot("".join(lines)))[-TRACE_CHARACTERS_MAX:]
 
 
 def _is_of_calls(trace: TracebackType) -> bool:

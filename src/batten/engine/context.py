@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from batten.engine.identity import Identity
 from batten.engine.pipeline import Pipeline
 from batten.engine.place import show_path
 from batten.engine.progress import Progress
 from batten.engine.run_options import RunOptions
 from batten.engine.signals import StopSignals
 from batten.errors import InterruptedRunError
+from batten.model.fingerprints import difference
 from batten.model.job_calls import BATTEN, JobCall
 from batten.model.names import Layout
+from batten.model.records import Fingerprint
 from batten.storage.base import Storage
 
 
@@ -30,10 +33,34 @@ class Context:
     path: str
     run: str
     progress: Progress
+    identity: Identity | None = None
     signals: StopSignals = field(default_factory=StopSignals)
     seconds: dict[str, float] = field(default_factory=dict)
     executed_items: int = 0
     adopted_items: int = 0
+
+    def list_fingerprints(self, fingerprint: Fingerprint) -> tuple[str, ...]:
+        """The digests that stand for it: that of now, and that of batten 0.1."""
+        before = [self.identity.before.digest] if self.identity is not None else []
+        return (fingerprint.digest, *before)
+
+    def list_works(self, work: Fingerprint) -> tuple[str, ...]:
+        """The same for the fingerprint of the work alone."""
+        before = [self.identity.work_before.digest] if self.identity is not None else []
+        return (work.digest, *before)
+
+    def is_same(self, recorded: Fingerprint, fingerprint: Fingerprint) -> bool:
+        """Whether a dataset was made by what would go on with it, told as now or as batten 0.1."""
+        return recorded.digest in self.list_fingerprints(fingerprint)
+
+    def tell_difference(self, recorded: Fingerprint, fingerprint: Fingerprint) -> list[str]:
+        """What differs between a dataset and what would go on with it, in lines for people."""
+        lines = difference(recorded, fingerprint)
+        if self.identity is None:
+            return lines
+        # One that batten 0.1 kept is nearer to what that would keep now.
+        before = difference(recorded, self.identity.before, like=fingerprint)
+        return min(lines, before, key=len)
 
     @property
     def call(self) -> JobCall:

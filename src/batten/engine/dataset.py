@@ -9,9 +9,15 @@ from dataclasses import replace
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
 from batten.dataset.schema_file import rebuild_schema
+from batten.dataset.secrecy import take_out, take_out_of_fresh
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
-from batten.engine.identity import LAYOUT_PARTS, ONE_PER_DATASET, is_of_code
+from batten.engine.identity import (
+    LAYOUT_PARTS,
+    ONE_PER_DATASET,
+    is_of_code,
+    keep_parameters,
+)
 from batten.engine.ledger import describe_target
 from batten.errors import (
     BattenError,
@@ -19,11 +25,11 @@ from batten.errors import (
     InconsistentError,
     RefusedError,
 )
+from batten.fingerprint.functions import combine
 from batten.model.accounting import Accounts, tally_outcomes
 from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import ELSEWHERE, Code, Finding, Severity
-from batten.model.fingerprints import difference
 from batten.model.names import CONTROL_SUFFIX, StagedChunk, StagedFile, find_staged
 from batten.model.records import Config, Delivery, Fingerprint, encode_record, find_kept
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
@@ -106,7 +112,7 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
     refuse_other_job(context, observation, fingerprint)
-    found = _find(observation, fingerprint)
+    found = _find(context, observation, fingerprint)
     decision = decide_resume(found, ResumeMode(context.options.resume))
     if decision is Decision.REFUSE_EXISTS:
         raise RefusedError(
@@ -135,7 +141,7 @@ def refuse_other_job(context: Context, observation: Observation, fingerprint: Fi
     config, target = observation.config, describe_target(context.pipeline)
     if config is None or not config.target or config.target == target:
         return
-    if config.fingerprint.digest != fingerprint.digest:
+    if not context.is_same(config.fingerprint, fingerprint):
         raise RefusedError(
             f"{context.path}{CONTROL_SUFFIX} is of another job: it holds what goes to "
             f"{config.target}, and this one writes to {target or 'a folder of parts'}.",
@@ -160,16 +166,17 @@ def observe_free(context: Context) -> tuple[Observation, Judgement]:
     return observation, judge(observation)
 
 
-def _find(observation: Observation, fingerprint: Fingerprint) -> Found:
+def _find(context: Context, observation: Observation, fingerprint: Fingerprint) -> Found:
     config = observation.config
     if config is None or not (observation.segments or observation.parts):
         return Found.NOTHING
-    if config.fingerprint.digest != fingerprint.digest and not _is_blank(observation, fingerprint):
+    is_same = context.is_same(config.fingerprint, fingerprint)
+    if not is_same and not _is_blank(context, observation, fingerprint):
         return Found.CHANGED
     return Found.UNFINISHED if observation.completion is None else Found.FINISHED
 
 
-def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
+def _is_blank(context: Context, observation: Observation, fingerprint: Fingerprint) -> bool:
     """Whether nothing was published, and what is staged is of use, or nothing is: then a change
     neither mixes nor loses anything."""
     config = observation.config
@@ -179,18 +186,16 @@ def _is_blank(observation: Observation, fingerprint: Fingerprint) -> bool:
         return False
     if not observation.staged:
         return True
-    old, new = (
-        {name: value for name, value in parts.items() if name not in LAYOUT_PARTS}
-        for parts in (config.fingerprint.parts, fingerprint.parts)
-    )
-    return old == new
+    work = {n: v for n, v in config.fingerprint.parts.items() if n not in LAYOUT_PARTS}
+    now = {n: v for n, v in fingerprint.parts.items() if n not in LAYOUT_PARTS}
+    return combine(work, {}).digest in context.list_works(combine(now, {}))
 
 
 def _changed(
     context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
 ) -> ChangedJobError:
     config = observation.config
-    lines = difference(config.fingerprint, fingerprint) if config is not None else []
+    lines = context.tell_difference(config.fingerprint, fingerprint) if config is not None else []
     what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
     parts, accounts = len(observation.parts), judgement.accounts
     staged = accounts.staged
@@ -377,6 +382,9 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
         storage.sync_names(folder)
     observation = dataset.observation
     config = observation.config
+    if config is not None and observation.holds_clear_secrets:
+        take_out(storage, layout, config)
+    take_out_of_fresh(storage, layout)
     has_new_config = config is None or config.fingerprint.digest != dataset.fingerprint.digest
     if has_new_config:
         _write_config(context, dataset)
@@ -430,13 +438,14 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
     before = dataset.observation.config
     batch_size = choose_batch_size(context, before)
     earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
+    earlier = [each for each in earlier if each != dataset.fingerprint.digest]
     config = Config(
         fingerprint=dataset.fingerprint,
         batch_size=batch_size,
         key_column=settings.key_column,
         source=dataset.fingerprint.parts.get("source", ""),
         sink=context.pipeline.sink_kind,
-        parameters=dict(context.options.parameters),
+        parameters=keep_parameters(context.options.parameters),
         next=context.options.next_command,
         created=utc_now(),
         earlier_fingerprints=earlier,
@@ -444,7 +453,11 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         target=describe_target(context.pipeline),
     )
     data = encode_record(config)
-    if before is not None and not _is_blank(dataset.observation, dataset.fingerprint):
+    if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
+        # Only how it is kept is another; what batten 0.1 staged is of use.
+        replace_file(storage, layout.staging, layout.config, data)
+        return
+    if before is not None and not _is_blank(context, dataset.observation, dataset.fingerprint):
         staged = dataset.accounts.staged
         if not context.options.accepts_change:
             context.progress.note(

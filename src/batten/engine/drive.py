@@ -141,6 +141,7 @@ class Driver:
             key_column=pipeline.settings.key_column,
             fingerprint=self._dataset.fingerprint.digest,
             work=self._dataset.work.digest,
+            works=context.list_works(self._dataset.work),
             has_time_limit=pipeline.timeout_seconds_min is not None,
             keeps_failures=keeps_failures,
             seed=pipeline.settings.seed,
@@ -208,7 +209,7 @@ class Driver:
                 self._layout,
                 self._plan.batch(batch),
                 found,
-                self._dataset.fingerprint.digest,
+                self._context.list_fingerprints(self._dataset.fingerprint),
             )
         if sealed is not None and sealed.quarantine_digest and self._tries_failed_again:
             sealed = None

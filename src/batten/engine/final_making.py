@@ -16,6 +16,7 @@ from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
 from batten.engine.final_rows import cut_tables, open_stream
 from batten.engine.finalize import Target
+from batten.engine.identity import keep_parameters
 from batten.engine.publisher import Publisher
 from batten.engine.run_log import RunLog
 from batten.engine.tasks import Sealed
@@ -147,7 +148,7 @@ class _Making:
             key_column="",
             source=f"{MADE_OF} {self._target.made_of}",
             sink="parquet",
-            parameters=dict(self._first.options.parameters),
+            parameters=keep_parameters(self._first.options.parameters),
             next=self._first.options.next_command,
             created=utc_now(),
             earlier_fingerprints=[],

@@ -14,6 +14,7 @@ from dataclasses import replace
 from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
 from batten.dataset.observe import Observation
+from batten.dataset.secrecy import take_out
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
@@ -22,6 +23,7 @@ from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
 from batten.errors import BattenError, RefusedError
 from batten.fingerprint.functions import combine, describe_function
+from batten.fingerprint.secret import Secret
 from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, decode_record
@@ -38,11 +40,13 @@ PART_BYTES = 1 << 26
 
 @value_class
 class Target:
-    """The second dataset: where, by what, and what it will be."""
+    """The second dataset: where, by what, and what it will be. `before` is the digest that batten
+    0.1 gave to the same."""
 
     finalizer: Finalizer
     context: Context
     fingerprint: Fingerprint
+    before: str
     part_rows: int
 
     @property
@@ -53,7 +57,9 @@ class Target:
 def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
     """Raise before the work begins what would else be raised when it is done."""
     for finalizer in finalizers:
-        describe_function(finalizer.function, version=finalizer.version)
+        described = describe_function(finalizer.function, version=finalizer.version)
+        for name in described.secrets:
+            Secret(name)()
         if finalizer.form != "arrow":
             ensure_optional(finalizer.form, f".finalize({finalizer.name})")
 
@@ -109,7 +115,6 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
             context.storage, context.layout, len(completion.part_sizes), context.path
         ),
         "step": f"finalize {described.name}, given {finalizer.form}",
-        **described.parts,
         "batch size": str(part_rows),
     }
     return Target(
@@ -120,7 +125,8 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
             layout=Layout(output.name),
             path=path,
         ),
-        fingerprint=combine(parts, described.places),
+        fingerprint=combine(parts | described.parts, described.places),
+        before=combine(parts | described.parts_before, {}).digest,
         part_rows=part_rows,
     )
 
@@ -151,7 +157,8 @@ def _look(target: Target) -> tuple[Observation, Judgement]:
 def _find_up_to_date(target: Target, observation: Observation, judgement: Judgement) -> int | None:
     """The rows of what is there, if that is what would be made now."""
     config = observation.config
-    is_same = config is not None and config.fingerprint.digest == target.fingerprint.digest
+    digests = (target.fingerprint.digest, target.before)
+    is_same = config is not None and config.fingerprint.digest in digests
     is_kept = is_same and not target.context.options.is_fresh
     return judgement.rows if is_kept and observation.completion is not None else None
 
@@ -167,6 +174,9 @@ def _bring_up_to_date(context: Context, target: Target) -> Finalized:
         observation, judgement = _look(target)
         delete_orphans(storage, [entry.name for entry in judgement.orphans])
         delete_tree(storage, layout.fresh_folder)
+        if observation.config is not None and observation.holds_clear_secrets:
+            storage.ensure_folder(layout.staging)
+            take_out(storage, layout, observation.config)
         rows = _find_up_to_date(target, observation, judgement)
         if rows is not None:
             return Finalized(path=inner.path, status="nothing-to-do", rows=rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ FORMS: dict[str, Form] = {
 class Finalizer:
     """`function` makes the second dataset at `output` of the first, which it is given as `form`."""
 
-    function: Callable[..., Any]
+    function: Callable[..., Any] = field(repr=False)
     output: Path
     form: Form
     version: str | None = None

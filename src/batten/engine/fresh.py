@@ -8,7 +8,7 @@ from typing import Any
 
 from batten.engine.bench import Bench, Job
 from batten.engine.context import Context
-from batten.engine.identity import fingerprint_pipeline
+from batten.engine.identity import identify_pipeline
 from batten.engine.loading import CannotLoadError, Origin, Pickled, find_origin, loading
 from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
@@ -40,7 +40,7 @@ class Recipe:
             pipeline = self.origin.load().fill(self.parameters)
         if isinstance(self.origin, Pickled) and self.origin.with_code:
             return pipeline
-        found, _ = fingerprint_pipeline(pipeline, self.parameters)
+        found = identify_pipeline(pipeline, self.parameters).fingerprint
         if found.digest != self.fingerprint.digest:
             lines = difference(self.fingerprint, found)
             raise RefusedError(
@@ -64,7 +64,7 @@ def make_recipe(context: Context) -> Recipe:
                 f"an item of from_items can't be pickled ({error})",
                 "Give from_items plain values, or objects of classes at the top level of a file.",
             ) from error
-    fingerprint, _ = fingerprint_pipeline(pipeline, options.parameters)
+    fingerprint = identify_pipeline(pipeline, options.parameters).fingerprint
     return Recipe(
         origin=options.job_file or find_origin(pipeline),
         parameters=options.parameters,
@@ -85,6 +85,7 @@ class _Place:
     key_column: str
     fingerprint: str
     work: str
+    works: tuple[str, ...]
     has_time_limit: bool
     keeps_failures: bool
     seed: int | None
@@ -104,6 +105,7 @@ class FreshWork:
             key_column=job.key_column,
             fingerprint=job.fingerprint,
             work=job.work,
+            works=job.works,
             has_time_limit=job.has_time_limit,
             keeps_failures=job.keeps_failures,
             seed=job.seed,
@@ -134,6 +136,7 @@ class FreshWork:
             key_column=place.key_column,
             fingerprint=place.fingerprint,
             work=place.work,
+            works=place.works,
             has_time_limit=place.has_time_limit,
             keeps_failures=place.keeps_failures,
             seed=place.seed,

@@ -39,7 +39,8 @@ def from_range(stop: int) -> Pipeline:
 
 
 def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
-    """The lines of a JSON Lines file, each as a dict; `key` names the field that is the key."""
+    """The lines of a JSON Lines file, each as a dict; `key` names the field that is the key.
+    Without it the ordinal is, and lines may only be added at the end."""
     from batten.sources.jsonl import JsonLinesSource
 
     folder = current_folder()

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
@@ -20,6 +20,7 @@ from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
 from batten.model.commands import as_path, command
+from batten.model.hiding import show_parameter
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 
@@ -40,7 +41,7 @@ class Job:
     path: Path
     name: str
     folder: Path
-    parameters: dict[str, str]
+    parameters: dict[str, str] = field(repr=False)
     is_named: bool = False
 
 
@@ -57,7 +58,7 @@ class _Request:
         written = as_path(self.written)
         words = ["run", f"{written}:{name}" if name else written]
         for key, value in (parameters or {}).items():
-            words += ["--param", f"{key}={value}"]
+            words += ["--param", f"{key}={show_parameter(key, value)}"]
         return command(*words)
 
     def refusal(self, what: str, next: str = "") -> UsageError:

@@ -36,19 +36,14 @@ def choose_cache(wanted: Any, folder: Path) -> Cache | None:
 
 
 class KeptResults:
-    """What one step gives for an item, made once. The key is the step's kind, its function (or the
-    `version` that stands for it), and the item."""
+    """What one step gives for an item, made once. The key is the step's kind, its function (with
+    the `version` of what in it can't be compared), and the item."""
 
     def __init__(self, step: Step, cache: Cache) -> None:
-        from batten.fingerprint.functions import combine, describe_function
         from batten.fingerprint.loaded import digest_loaded
 
         self._cache = cache
-        if step.version is None:
-            self._step: tuple[str, ...] = (step.kind, digest_loaded(step.function))
-        else:
-            described = describe_function(step.function, version=step.version)
-            self._step = (step.kind, "version", combine(described.parts, {}).digest)
+        self._step = (step.kind, digest_loaded(step.function, version=step.version))
 
     def get_or_compute(self, item: Any, compute: Callable[[], Any]) -> Any:
         return self._cache.get_or_compute((self._step, item), compute)

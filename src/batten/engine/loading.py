@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ class JobFile:
     """The pipeline of a job file, as `load_job` finds it; `folder` was the current one then."""
 
     spec: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(repr=False)
     folder: str
 
     def load(self) -> Pipeline:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from batten.engine.path_parameters import make_filler
 from batten.engine.place import current_folder
@@ -15,6 +15,7 @@ from batten.sinks.file import FileSink
 from batten.storage.addresses import local_path, refuse_address
 
 if TYPE_CHECKING:
+    from batten.fingerprint.secret import Secret
     from batten.sinks.base import Sink
 
 
@@ -93,7 +94,7 @@ class Outputs:
 
     def write_postgres(
         self,
-        address: str,
+        address: str | Secret,
         table: str,
         *,
         key: str | Sequence[str] = (),
@@ -104,8 +105,9 @@ class Outputs:
         """Write the rows into a table of a PostgreSQL database, each batch by COPY and in one
         transaction with its token; all else as `write_sqlite`.
 
-        `address` is a URI (`postgresql://host/base`) or a connection string; what it leaves out
-        (a password, say) comes from the environment, as libpq's variables say. `ledger` is by
+        `address` is a URI (`postgresql://host/base`) or a connection string, or the
+        `batten.Secret` that holds one; what it leaves out (a password, say) comes from the
+        environment, as libpq's variables say. `ledger` is by
         default the name of the table. `timeout_seconds`: the longest that a step may take; then the
         connection is cut off, and what became of it is asked on another."""
         from batten.sinks.postgres import PostgresSink
@@ -139,7 +141,7 @@ class Outputs:
         self,
         table: str,
         *,
-        catalog: str | Mapping[str, str] = "default",
+        catalog: str | Mapping[str, str | Secret] = "default",
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 60.0,
@@ -153,7 +155,7 @@ class Outputs:
         table. `timeout_seconds`: the longest that an answer of the catalogue may take."""
         from batten.sinks.iceberg import IcebergSink
 
-        given = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
+        given: dict[str, Any] = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
         sink = IcebergSink(
             table=table,
             catalog=given.pop("name", "default"),

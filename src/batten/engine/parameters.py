@@ -12,6 +12,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from batten.fingerprint.secret import Secret, read_parameter
+from batten.model.hiding import PLACEHOLDER, is_secret_name, show_parameter
+from batten.model.job_calls import WITHHELD
+
 _NONE = "none"
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -39,6 +43,7 @@ _SIMPLE: dict[Any, _Simple] = {
     datetime.datetime: _Simple(datetime.datetime.fromisoformat, "2026-04-24T06:00:00"),
     Path: _Simple(Path, "some/folder"),
     Decimal: _Simple(Decimal, "1.50"),
+    Secret: _Simple(read_parameter, "NAME_OF_A_VARIABLE"),
 }
 
 
@@ -66,7 +71,7 @@ def bind_parameters(
     def bad(what: str, wrong: str | None = None) -> BadParameters:
         wanted = [name for name in known if name in required or name in given]
         example = {
-            name: given[name]
+            name: show_parameter(name, given[name])
             if name in given and name != wrong
             else _example(known[name].annotation)
             for name in wanted
@@ -79,11 +84,19 @@ def bind_parameters(
         raise bad(f"{_and(missing)} {'is' if len(missing) == 1 else 'are'} not given.")
     bound = signature.bind_partial()
     for name, text in given.items():
+        if text == PLACEHOLDER or (text == WITHHELD and is_secret_name(name)):
+            raise bad(f"{name} is {text}, which stands for a value that is not kept.", name)
         try:
             bound.arguments[name] = _convert(known[name].annotation, text)
         except (ValueError, InvalidOperation) as error:
             kind = _type_for_people(known[name].annotation)
-            raise bad(f"{name} is {text!r}, which is not {kind}.", name) from error
+            if _takes_secret(known[name].annotation):
+                raise bad(
+                    f"{name} is not the name of an environment variable that is set.", name
+                ) from None
+            shown = show_parameter(name, text)
+            what = f"{name} is {text!r}" if shown == text else f"{name} is given"
+            raise bad(f"{what}, which is not {kind}.", name) from error
         except TypeError as error:
             raise bad(f"{name} cannot be given as text: {error}.", name) from error
     bound.arguments = {name: bound.arguments[name] for name in known if name in bound.arguments}
@@ -106,6 +119,8 @@ def canonical_text(value: object) -> str | None:
     if isinstance(value, list):
         texts = [canonical_text(each) for each in value]
         return None if None in texts else ",".join(text for text in texts if text is not None)
+    if isinstance(value, Secret):
+        return repr(value)
     return str(value) if isinstance(value, str | int | float | Decimal | Path) else None
 
 
@@ -152,6 +167,10 @@ def _convert_union(kinds: list[Any], text: str) -> Any:
     raise ValueError(text)
 
 
+def _takes_secret(kind: Any) -> bool:
+    return kind is Secret or Secret in get_args(kind)
+
+
 def _first(found: list[Any], text: str) -> Any:
     if not found:
         raise ValueError(text)
@@ -170,6 +189,8 @@ def _example(kind: Any) -> str:
 
 
 def _type_for_people(kind: Any) -> str:
+    if kind is Secret:
+        return "batten.Secret"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"{kind.__name__} ({' or '.join(kind.__members__)})"
     return inspect.formatannotation(kind)
@@ -181,6 +202,7 @@ def _listing(known: Mapping[str, inspect.Parameter]) -> str:
     texts = []
     for name, each in known.items():
         text = None if each.default is each.empty else canonical_text(each.default)
+        text = None if text is None else show_parameter(name, text)
         default = "" if each.default is each.empty else f" = {text if text is not None else '…'}"
         texts.append(f"{name}: {_type_for_people(each.annotation)}{default}")
     return f"It takes {', '.join(texts)}."

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from batten.errors import UsageError
+from batten.model.hiding import is_secret, read_secret_name
 
 _NAME = re.compile(r"\{([A-Za-z_]\w*)\}")
 
@@ -23,6 +24,13 @@ def make_filler(parameters: Mapping[str, str]) -> Callable[[str], str]:
                 f"The path holds {match[0]}, and there is no parameter {name!r}.",
                 safe="Nothing was read or written.",
                 next=f"Give it: --param {name}=…; the job's parameters are: {known}.",
+            )
+        if is_secret(name, value) or read_secret_name(value):
+            raise UsageError(
+                f"The path holds {match[0]}, and {name} looks like a secret: it would be part of a "
+                "file's name.",
+                safe="Nothing was read or written.",
+                next="Take it out of the path; name the output by something else.",
             )
         if "/" in value or "\0" in value or value in ("", ".", ".."):
             raise UsageError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -117,7 +117,9 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
     )
 
 
-def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) -> Piece | None:
+def load_piece(
+    storage: Storage, layout: Layout, chunk: StagedChunk, works: Collection[str]
+) -> Piece | None:
     """The piece in a staged file, or None where the file is gone, torn, or of other work."""
     try:
         data = storage.read(layout.staged_chunk(chunk), bytes_max=None)
@@ -131,8 +133,10 @@ def load_piece(storage: Storage, layout: Layout, chunk: StagedChunk, work: str) 
         table.validate(full=True)
         about = json.loads(table.schema.metadata[_CHUNK])
         failures = tuple(map(_read_failure, about["failures"]))
-        named = (chunk.batch, chunk.start, chunk.stop, chunk.some, work)
-        if (about["batch"], about["start"], about["stop"], about["some"], about["work"]) != named:
+        named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
+        if (about["batch"], about["start"], about["stop"], about["some"]) != named:
+            return None
+        if about["work"] not in works:
             return None
         _check_items(chunk, table, failures)
     except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
@@ -152,11 +156,12 @@ def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure
     column = table.column(ITEM)
     if column.type != pa.int64() or column.null_count:
         raise ValueError("the items of its rows are no numbers")
-    items = column.to_numpy()
+    # No `to_numpy`: NumPy need not be there, and Arrow imports pandas for it where that is.
+    items = column.to_pylist()
     owned = {item for start, stop in chunk.ranges() for item in range(start, stop)}
-    found = set(items.tolist())
+    found = set(items)
     failed = {failure.item for failure in failures}
-    if not found | failed <= owned or found & failed or (items[1:] < items[:-1]).any():
+    if not found | failed <= owned or found & failed or items != sorted(items):
         raise ValueError("its rows and failures are not of its items")
 
 

@@ -26,7 +26,7 @@ from batten.engine.dataset import (
 from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
-from batten.engine.identity import fingerprint_pipeline
+from batten.engine.identity import identify_pipeline
 from batten.engine.ledger import choose_ledger
 from batten.engine.open_files import open_files_raised
 from batten.engine.pipeline import Pipeline
@@ -140,7 +140,9 @@ def _check(pipeline: Pipeline, options: RunOptions) -> Path:
 
 
 def _run(context: Context) -> Report:
-    fingerprint, work = fingerprint_pipeline(context.pipeline, context.options.parameters)
+    identity = context.identity = identify_pipeline(context.pipeline, context.options.parameters)
+    identity.check_secrets()
+    fingerprint, work = identity.fingerprint, identity.work
     if context.pipeline.finalizers:
         from batten.engine.finalize import check_finalizers
 
@@ -177,7 +179,7 @@ def _is_of_no_use(context: Context, fingerprint: Fingerprint) -> bool:
     observation, judgement = observe_free(context)
     config = observation.config
     is_open = config is not None and observation.completion is None
-    is_other = config is not None and config.fingerprint.digest != fingerprint.digest
+    is_other = config is not None and not context.is_same(config.fingerprint, fingerprint)
     return is_open and is_other and find_worst(judgement.findings) not in DAMAGE
 
 
@@ -216,7 +218,7 @@ def _run_fresh(
     delete_orphans(storage, [entry.name for entry in judgement.orphans])
     inner = replace(context, layout=layout.fresh)
     begun, judged = observe_free(inner)
-    is_same = begun.config is not None and begun.config.fingerprint.digest == fingerprint.digest
+    is_same = begun.config is not None and context.is_same(begun.config.fingerprint, fingerprint)
     is_rowless = bool(begun.parts) and not judged.rows
     if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
         delete_tree(storage, layout.fresh_folder)

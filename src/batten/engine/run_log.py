@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from batten.engine.clock import utc_now
+from batten.fingerprint.secret import blot
+from batten.model.hiding import hide_words
 from batten.model.names import Layout
 from batten.storage.base import Storage
 from batten.storage.locks import current_holder
@@ -31,10 +33,10 @@ class RunLog:
             **holder,
             memory_kills=kills,
             python=sys.version.split()[0],
-            argv=sys.argv,
+            argv=hide_words(sys.argv),
             **details,
         )
 
     def write(self, event: str, **details: Any) -> None:
-        line = json.dumps({"event": event, "time": utc_now(), **details}, default=str)
+        line = blot(json.dumps({"event": event, "time": utc_now(), **details}, default=str))
         self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")

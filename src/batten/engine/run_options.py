@@ -39,7 +39,7 @@ class RunOptions:
     memory_bytes_max: int | None = None
     drain_seconds: float = 10.0
     skips_checks: bool = False
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict, repr=False)
     job_file: JobFile | None = None
     call: JobCall = UNKNOWN_CALL
 

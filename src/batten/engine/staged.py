@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from batten.engine.plan import PlanBatch
 from batten.engine.tasks import Sealed
@@ -20,9 +20,9 @@ def find_sealed(
     layout: Layout,
     batch: PlanBatch,
     files: Sequence[StagedFile],
-    fingerprint: str,
+    fingerprints: Collection[str],
 ) -> Sealed | None:
-    """The sealed batch among the staged files, whole and of this plan and fingerprint, or None."""
+    """The sealed batch among the staged files, whole, of this plan and one of the fingerprints."""
     quarantines = [file for file in files if file.kind == "quarantine"]
     for file in files:
         if file.kind != "sealed":
@@ -34,7 +34,7 @@ def find_sealed(
             described = decode_part(data)
         except Unreadable:
             continue
-        if (described.keys, described.fingerprint) != (batch.keys_description, fingerprint):
+        if described.keys != batch.keys_description or described.fingerprint not in fingerprints:
             continue
         quarantine_digest = ""
         if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:

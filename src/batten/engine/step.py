@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.engine.retry import Retry, RetryOn, read_retry_on
@@ -27,7 +28,7 @@ class Step:
     is no part of the fingerprint."""
 
     kind: StepKind
-    function: Callable[..., Any]
+    function: Callable[..., Any] = field(repr=False)
     retries: int = 0
     retry_on: tuple[RetryOn, ...] | None = None
     timeout_seconds: float | None = None

@@ -108,7 +108,8 @@ def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:
 def _find(
     kind: type[Any], namespace: Namespace, functions: list[FunctionType]
 ) -> tuple[ast.ClassDef | None, str]:
-    codes = [each.__code__ for each in functions if _is_method(each.__code__, kind)]
+    methods = [each for each in functions if _is_method(each.__code__, kind)]
+    codes = [each.__code__ for each in methods if not _is_generated(each)]
     filename = next(
         (each.co_filename for each in codes if linecache.getlines(each.co_filename)),
         namespace.file or "",
@@ -122,12 +123,14 @@ def _is_method(own_code: CodeType, kind: type[Any]) -> bool:
 
 
 def _is_generated(function: FunctionType) -> bool:
-    """Made from a text, as dataclasses make `__init__`: what it is made from is described."""
+    """Made from a text, as dataclasses make `__init__`: what it is made from is described. Such a
+    text is called `<string>`, as is that of `python -c`, whose lines Python 3.13 keeps."""
     innermost = inspect.unwrap(function)
     if not isinstance(innermost, FunctionType):
         return False
-    filename = innermost.__code__.co_filename
-    return filename.startswith("<") and not linecache.getlines(filename)
+    own_code = innermost.__code__
+    is_unnamed = own_code.co_filename.startswith("<")
+    return is_unnamed and code.find_function(own_code, innermost.__globals__) is None
 
 
 def _functions(value: Any) -> Iterator[FunctionType]:

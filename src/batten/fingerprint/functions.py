@@ -10,7 +10,8 @@ import importlib
 import importlib.util
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
 from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
@@ -35,6 +36,7 @@ from batten.fingerprint.ownership import (
 )
 from batten.fingerprint.reads import Reads
 from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
+from batten.model.hiding import hide, is_secret_part
 from batten.model.records import Fingerprint
 from batten.model.value_class import value_class
 
@@ -51,49 +53,61 @@ _BUILT_IN_METHODS = (
 class FunctionDescription:
     """What the results of a function depend on. `name` is the function for people; `parts` maps
     names for people to short values or digests, `places` maps those of functions and classes to
-    "features.py:12"."""
+    "features.py:12". What looks like a secret is hidden in `parts`. `parts_before` are the parts as
+    batten 0.1 kept them, to be compared with what it wrote and never to be written. `secrets` are
+    the names of the `batten.Secret`s that it uses."""
 
     name: str
     parts: dict[str, str]
     places: dict[str, str]
+    parts_before: dict[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = ()
 
 
 def describe_function(
     function: Callable[..., Any], *, version: str | None = None
 ) -> FunctionDescription:
-    """Describe a step's function, class or callable instance; with `version` by that alone.
+    """Describe a step's function, class or callable instance. `version` stands for the values that
+    have no content to compare, and for nothing else.
 
-    Raises `UsageError` where it depends on a value that has no content to compare.
+    Raises `UsageError` where it depends on such a value and no version is given.
     """
-    name = _name_of(function)
-    if version is not None:
-        declared = {f"function {name}": f"version {version!r}"}
-        return FunctionDescription(name=name, parts=declared, places={})
-    walk = _Walk(name)
-    walk.describe_step(function)
-    return FunctionDescription(name=name, parts=walk.parts, places=walk.places)
+    return _Walk(_name_of(function), version=version).describe(function)
 
 
-def describe_loaded(value: Any) -> tuple[FunctionDescription, Reads]:
+def describe_loaded(value: Any, *, version: str | None = None) -> tuple[FunctionDescription, Reads]:
     """Describe any value by its source and its compiled code; and what that was read from."""
-    name = _name_of(value)
-    walk = _Walk(name, has_bytecode=True)
-    walk.describe_step(value)
-    return FunctionDescription(name=name, parts=walk.parts, places=walk.places), walk.reads
+    walk = _Walk(_name_of(value), version=version, has_bytecode=True)
+    return walk.describe(value), walk.reads
 
 
 def merge_descriptions(descriptions: Iterable[FunctionDescription]) -> FunctionDescription:
     """One description for the functions of all steps, in order. A part that an earlier step gave
     another value carries the step's number: two closures of one function are both seen."""
-    names, parts, places = [], dict[str, str](), dict[str, str]()
-    for number, each in enumerate(descriptions, start=1):
-        names.append(each.name)
-        for part, value in each.parts.items():
-            own = part if parts.get(part, value) == value else f"{part} (step {number})"
+    known = list(descriptions)
+    parts, placed = _merge([each.parts for each in known])
+    places = {own: known[n].places[part] for own, n, part in placed if part in known[n].places}
+    return FunctionDescription(
+        name=", ".join(each.name for each in known),
+        parts=parts,
+        places=places,
+        parts_before=_merge([each.parts_before for each in known])[0],
+        secrets=tuple(dict.fromkeys(name for each in known for name in each.secrets)),
+    )
+
+
+def _merge(
+    described: Sequence[Mapping[str, str]],
+) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
+    """All parts; and of each its name there, which description it is of, and its name in that."""
+    parts: dict[str, str] = {}
+    placed = []
+    for number, each in enumerate(described):
+        for part, value in each.items():
+            own = part if parts.get(part, value) == value else f"{part} (step {number + 1})"
             parts[own] = value
-            if part in each.places:
-                places[own] = each.places[part]
-    return FunctionDescription(name=", ".join(names), parts=parts, places=places)
+            placed.append((own, number, part))
+    return parts, placed
 
 
 def combine(parts: Mapping[str, str], places: Mapping[str, str]) -> Fingerprint:
@@ -129,10 +143,13 @@ def _class_name(kind: type[Any]) -> str:
 class _Walk:
     """Describes one step: what is reached is named at once and described later, each thing once."""
 
-    def __init__(self, step: str, *, has_bytecode: bool = False) -> None:
+    def __init__(self, step: str, *, version: str | None, has_bytecode: bool = False) -> None:
         self.parts: dict[str, str] = {}
         self.places: dict[str, str] = {}
         self.reads = Reads()
+        self._shown: dict[str, str] = {}
+        self._secrets: list[str] = []
+        self._version = version
         self._has_bytecode = has_bytecode
         self._step = step
         self._references: dict[int, tuple[object, str]] = {}
@@ -140,7 +157,21 @@ class _Walk:
         self._read: set[tuple[int, str, bool]] = set()
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def describe_step(self, function: Any) -> None:
+    def describe(self, function: Any) -> FunctionDescription:
+        self._describe_step(function)
+        before = {**self.parts, **self._shown}
+        if self._version is not None:
+            before = {f"function {self._step}": f"version {self._version!r}"}
+            self.parts[f"version of {self._step}"] = self._version
+        return FunctionDescription(
+            name=self._step,
+            parts=self.parts,
+            places=self.places,
+            parts_before=before,
+            secrets=tuple(self._secrets),
+        )
+
+    def _describe_step(self, function: Any) -> None:
         reference = self._refer(function)
         if reference is None:
             owner = namespace_of_class(type(function))
@@ -336,13 +367,20 @@ class _Walk:
         self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
     ) -> None:
         self.reads.add_value(value)
+        has_version = self._version is not None and not is_lenient
+        teller = ValueText(self._refer, self._own_within, namespace.folder, has_version=has_version)
         try:
-            text = ValueText(self._refer, self._own_within, namespace.folder).describe(value)
-            self.parts[part] = shorten(text)
+            text = teller.describe(value)
         except Opaque as error:
             if not is_lenient:
                 raise self._cannot_compare(value, what, error) from error
             self._own_within(value)
+            return
+        self.parts[part] = shown = shorten(text)
+        self._secrets += teller.secrets
+        if teller.is_secret or is_secret_part(part, text):
+            self._shown[part] = shown
+            self.parts[part] = hide(part, shown)
 
     def _cannot_compare(self, value: object, what: str, error: Opaque) -> UsageError:
         kind = public_name(type(value).__module__, type(value).__qualname__)
@@ -355,6 +393,8 @@ class _Walk:
         return UsageError(
             f"{what} {holds}, which has no content that batten can compare.",
             safe="Nothing was read or written.",
-            next=f'Declare what the function is instead: version="1" on its step, as in '
-            f'.map({short}, version="1"), and change it whenever its results change.',
+            next=f'Let a version stand for this value: .map({short}, version="1"), to be changed '
+            "whenever the value changes results; code and all other values are still compared. "
+            "Or make it inside of the function, or a class its step. For a key or a password: "
+            'batten.Secret("NAME").',
         )

@@ -17,26 +17,26 @@ from batten.fingerprint.reads import Reads
 _known: weakref.WeakKeyDictionary[Any, tuple[Reads, str]] = weakref.WeakKeyDictionary()
 
 
-def digest_loaded(value: Any) -> str:
+def digest_loaded(value: Any, *, version: str | None = None) -> str:
     """The SHA-256 of a function, or of any value that has content: of its code, the user's code
     that it reaches, and the values that this reads now. Raises `UsageError` where it depends on a
-    value that has no content to compare.
+    value that has no content to compare, and no `version` stands for it.
 
     Of functions and classes it is remembered while nothing that they read has changed."""
-    if type(value) not in (FunctionType, type):
-        return _describe(value)[1]
+    if type(value) not in (FunctionType, type) or version is not None:
+        return _describe(value, version)[1]
     known = _known.get(value)
     if known is not None and known[0].are_unchanged():
         return known[1]
-    reads, digest = _describe(value)
+    reads, digest = _describe(value, None)
     if reads.is_lasting:
         _known[value] = (reads, digest)
     return digest
 
 
-def _describe(value: Any) -> tuple[Reads, str]:
+def _describe(value: Any, version: str | None) -> tuple[Reads, str]:
     try:
-        description, reads = describe_loaded(value)
+        description, reads = describe_loaded(value, version=version)
     except UsageError as error:
         raise UsageError(
             f"This can't be part of a key of the cache: {error.what}",

@@ -94,9 +94,9 @@ def _is_own(name: str, file: str | None, names: dict[str, Any]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_own_file(file: str) -> bool:
-    if any(folder in PurePath(file).parts for folder in _INSTALLED_FOLDERS):
+    if file.startswith((_STANDARD_LIBRARY + os.sep, _BATTEN + os.sep)):
         return False
-    if file.startswith(_STANDARD_LIBRARY + os.sep):
+    if any(f"{os.sep}{folder}{os.sep}" in file for folder in _INSTALLED_FOLDERS):
         return False
     real = os.path.realpath(file)
     return not any(

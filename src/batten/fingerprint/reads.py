@@ -9,11 +9,14 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
+from batten.fingerprint.secret import Secret
+
 _MISSING = object()
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _UNCHANGING = (
     *_PLAIN,
     PurePath,
+    Secret,
     Enum,
     re.Pattern,
     FunctionType,

@@ -18,6 +18,8 @@ from typing import Any, get_args, get_origin
 
 from batten.fingerprint.code import describe_literal
 from batten.fingerprint.ownership import namespace_of_class, namespace_of_module, public_name
+from batten.fingerprint.secret import Secret, secret_values
+from batten.model.hiding import is_secret_name
 
 SHORT_CHARACTERS = 60
 """Texts up to this long are kept as they are, so that a difference can show them."""
@@ -93,14 +95,24 @@ class Opaque(Exception):
 class ValueText:
     """Makes the text of one value. `refer` names a function, class or module, or gives None for
     other values; `own_within` names the user's own code that an installed callable holds. Paths
-    under `folder` are told relative to it, so that a job can be moved."""
+    under `folder` are told relative to it, so that a job can be moved. `has_version`: a value
+    without content is told as such, since a version stands for it.
+
+    Afterwards `secrets` are the names of the secrets within, and `is_secret` says that a field
+    holds one by its name, which the text may not tell."""
 
     def __init__(
         self,
         refer: Callable[[Any], str | None],
         own_within: Callable[[Any], list[str]],
         folder: str | None,
+        *,
+        has_version: bool = False,
     ) -> None:
+        self.secrets: list[str] = []
+        self.is_secret = False
+        self._secret_values = secret_values()
+        self._has_version = has_version
         self._refer = refer
         self._own_within = own_within
         self._folder = folder if folder and folder != os.sep else None
@@ -110,6 +122,8 @@ class ValueText:
         """Raises `Opaque` where there is no content to compare, also deep within."""
         kind = type(value)
         if kind is str:
+            if value in self._secret_values:
+                return self._secret(self._secret_values[value])
             return self._place(value) or describe_literal(value)
         if kind in _LITERALS:
             return describe_literal(value)
@@ -120,8 +134,16 @@ class ValueText:
             return self._describe_compound(value, kind)
         except RecursionError as error:
             raise Opaque(value) from error
+        except Opaque as error:
+            if not self._has_version:
+                raise
+            return f"{error.kind}, by its version"
         finally:
             self._within.pop()
+
+    def _secret(self, name: str) -> str:
+        self.secrets.append(name)
+        return f"batten.Secret({name!r})"
 
     def _describe_compound(self, value: Any, kind: type[Any]) -> str:
         if kind in _SEQUENCES:
@@ -158,6 +180,8 @@ class ValueText:
             return f"typing({value!r})"
         if any(value is getattr(sys, each, None) for each in _STANDARD_STREAMS):
             return name
+        if isinstance(value, Secret):
+            return self._secret(value.name)
         if kind.__module__ in _WITHOUT_CONTENT or package == "batten":
             return name
         if any(each.__module__ == "numpy" for each in kind.__mro__) and hasattr(value, "dtype"):
@@ -199,10 +223,19 @@ class ValueText:
             raise Opaque(value) from error
         if isinstance(reduced, str):
             return f"{self.describe(kind)}.{reduced}"
+        self._look_at_fields(value, kind)
         make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         content = [self.describe((make, arguments, state, list(items or ())))]
         content.append(self._mapping(pairs or ()))
         return f"{self.describe(kind)}[{', '.join(content)}]"
+
+    def _look_at_fields(self, value: Any, kind: type[Any]) -> None:
+        """Tuples and classes with slots are described without the names of their fields."""
+        names = (*getattr(kind, "_fields", ()), *getattr(kind, "__slots__", ()))
+        for name in names:
+            held = getattr(value, name, None) if isinstance(name, str) else None
+            if isinstance(held, str | bytes) and held and is_secret_name(name):
+                self.is_secret = True
 
     def _mapping(self, pairs: Iterable[tuple[Any, Any]]) -> str:
         texts = sorted(f"{self.describe(key)}: {self.describe(item)}" for key, item in pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.dataset.delivered import find_changed_files, list_in_place
@@ -51,8 +52,12 @@ class Verification:
         return not self.damage
 
 
-def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verification:
+def verify(
+    path: str | os.PathLike[str], *, is_quick: bool = False, should_ask: bool = False
+) -> Verification:
     """Verify the output at `path`; quickly, only sizes, counts and what parts say of themselves.
+    `should_ask`: servers are asked which batches they have; raises `StorageError` where one does
+    not answer.
 
     While a run is at work, what is published so far is verified. Raises `UsageError` where there is
     none, `RefusedError` where it is not batten's, `BusyError` while a dataset takes the place of
@@ -71,6 +76,8 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
     else:
         refuse_pending(place, judgement)
         findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+    if should_ask:
+        findings = [*findings, *_ask_servers(place, observation)]
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
     return Verification(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
@@ -80,6 +87,15 @@ def verify(path: str | os.PathLike[str], *, is_quick: bool = False) -> Verificat
         files=len(files),
         bytes=0 if is_quick else sum(observation.parts.values()) + sum(files),
     )
+
+
+def _ask_servers(place: Place, observation: Observation) -> Iterator[Finding]:
+    from batten.inspect.asking import ask_server, refuse_unaskable
+
+    for given in observation.deliveries:
+        if not given.is_here:
+            refuse_unaskable(given)
+            yield from ask_server(given, path=place.path)
 
 
 def _find_lasting_faults(

@@ -72,6 +72,7 @@ class Code(Enum):
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
+    CLEAR_SECRET = "clear-secret"
     FOREIGN_FILE = "foreign-file"
     STRAY_FILE = "stray-file"
     UNFINISHED_CHANGE = "unfinished-change"
@@ -166,6 +167,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.DAMAGED_LOG: Meaning(Severity.WARNING, "nothing: run logs are only hints"),
     Code.STRAY_FILE: Meaning(
         Severity.INCONSISTENT, "move it out of the folder, where nobody takes it for a part"
+    ),
+    Code.CLEAR_SECRET: Meaning(
+        Severity.WARNING, "run: the record is written anew without it; then change the secret"
     ),
     Code.FOREIGN_FILE: Meaning(Severity.WARNING, "move it away if it is not yours"),
     Code.UNFINISHED_CHANGE: Meaning(Severity.WARNING, "recover: it is completed or undone"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batten.model.hiding import HIDDEN_PREFIX, is_secret_part
 from batten.model.records import Fingerprint
 
 FINALIZED_FROM = "finalized from"
@@ -21,17 +22,23 @@ def find_tables(fingerprint: Fingerprint) -> dict[str, str]:
     }
 
 
-def difference(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """A line for each part that differs, with its two values where they are short, in the order of
-    the parts: "function measure changed (features.py:12)", "parameter window: 5 → 7"."""
+def difference(old: Fingerprint, new: Fingerprint, *, like: Fingerprint | None = None) -> list[str]:
+    """A line for each part that differs, with its two values where they are short and no secrets,
+    in the order of the parts: "function measure changed (features.py:12)", "parameter window: 5 →
+    7". `like` is the new one as it is kept, where `new` is in the form of an older batten: it says
+    what is to be hidden."""
     lines = []
+    kept = like if like is not None else new
     for name, value in new.parts.items():
-        place = f" ({new.places[name]})" if name in new.places else ""
+        place = f" ({kept.places[name]})" if name in kept.places else ""
         if name not in old.parts:
             lines.append(f"{name} is new{place}")
         elif old.parts[name] != value:
+            is_told = not kept.parts.get(name, "").startswith(HIDDEN_PREFIX) and not any(
+                each.startswith((DIGEST_PREFIX, HIDDEN_PREFIX)) or is_secret_part(name, each)
+                for each in (old.parts[name], value)
+            )
             before = old.parts[name]
-            is_digest = before.startswith(DIGEST_PREFIX) or value.startswith(DIGEST_PREFIX)
-            lines.append(f"{name} changed{place}" if is_digest else f"{name}: {before} → {value}")
+            lines.append(f"{name}: {before} → {value}" if is_told else f"{name} changed{place}")
     lines.extend(f"{name} is gone" for name in old.parts if name not in new.parts)
     return lines

@@ -15,6 +15,7 @@ from typing import Annotated
 
 from batten.model.bounds import Many, MaybeHexadecimal, Name, Prose, Text
 from batten.model.commands import as_path, command, in_folder, join_words
+from batten.model.hiding import PLACEHOLDER
 from batten.model.value_class import value_class
 
 BATTEN, SCRIPT, MODULE, SESSION = "batten", "script", "module", "session"
@@ -113,7 +114,8 @@ def read_old_command(text: str) -> JobCall:
         output="",
         is_relative=False,
         has_arguments=False,
-        parameters={name: value for name, _, value in given},
+        parameters={name: value for name, _, value in given if value != PLACEHOLDER},
+        withheld=[name for name, _, value in given if value == PLACEHOLDER],
     )
     return UNKNOWN_CALL if "\0" in path or call.find_fault() else call
 

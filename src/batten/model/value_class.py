@@ -16,7 +16,8 @@ Kind = TypeVar("Kind")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def value_class(kind: type[Kind]) -> type[Kind]:
-    """Make a dataclass of it: fields by keyword, compared, hashed and shown by all its fields."""
+    """Make a dataclass of it: fields by keyword, compared and hashed by all of them, and shown by
+    those that are not declared with `repr=False`, as what may hold a secret is."""
     for method in (__eq__, __hash__, __repr__):
         if method.__name__ not in kind.__dict__:
             setattr(kind, method.__name__, method)
@@ -38,5 +39,6 @@ def __hash__(self: Any) -> int:
 
 
 def __repr__(self: Any) -> str:
-    shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+    told = [field.name for field in fields(self) if field.repr]
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in told)
     return f"{self.__class__.__qualname__}({shown})"

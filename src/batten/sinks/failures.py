@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from batten.errors import RefusedError, StorageError
+from batten.fingerprint.secret import blot
+from batten.model.hiding import PLACEHOLDER, redact
 from batten.sinks.rejecting import tell_reason
 
 
-def unreached(action: str, target: str, error: Exception, *, remedy: str) -> StorageError:
+def unreached(
+    action: str, target: str, error: Exception, *, remedy: str, hidden: Iterable[str] = ()
+) -> StorageError:
     """It did not answer, or could not do it now: whether it did is looked up. `remedy` is what to
-    do before the run."""
+    do before the run, `hidden` what is taken out of the error."""
     return StorageError(
-        f"{action} {target} failed: {tell_reason(error)}.",
+        f"{action} {target} failed: {_tell(error, hidden)}.",
         safe="Nothing of this batch is there, or all of it: the next run asks. Every batch is kept "
         "in the ledger.",
         next=f"{remedy}, then run the same command again.",
     )
 
 
-def refused(action: str, target: str, error: Exception) -> RefusedError:
+def refused(
+    action: str, target: str, error: Exception, *, hidden: Iterable[str] = ()
+) -> RefusedError:
     """It will not take it, however often it is asked."""
     return RefusedError(
-        f"{action} {target} failed: {tell_reason(error)}.",
+        f"{action} {target} failed: {_tell(error, hidden)}.",
         safe="Nothing of this batch is there; every batch is kept in the ledger.",
         next="Correct the table, or write to another one, then run the same command again.",
     )
+
+
+def _tell(error: Exception, hidden: Iterable[str]) -> str:
+    text = blot(tell_reason(error))
+    for each in hidden:
+        text = text.replace(each, PLACEHOLDER)
+    return redact(text)

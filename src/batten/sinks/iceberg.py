@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
+from batten.fingerprint.secret import Secret
+from batten.model.hiding import is_secret
 from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
@@ -49,7 +51,7 @@ class IcebergSink(BatchSink):
 
     table: str
     catalog: str
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "iceberg"
 
@@ -57,12 +59,22 @@ class IcebergSink(BatchSink):
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
 
     def describe(self, folder: Path) -> str:
-        address = urlsplit(self.properties.get("uri", ""))
+        address = urlsplit(self.read_properties().get("uri", ""))
         place = f"{address.hostname or ''}{address.path}"
         return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
 
     def identify(self) -> str:
         return self.describe(Path())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        return tuple(each.name for each in self.properties.values() if isinstance(each, Secret))
+
+    def read_properties(self) -> dict[str, str]:
+        """The properties themselves, to connect with and never to be shown."""
+        given = self.properties.items()
+        return {name: each() if isinstance(each, Secret) else each for name, each in given}
 
     def check(self) -> None:
         if not self.table.rpartition(".")[0].strip("."):
@@ -250,9 +262,15 @@ class IcebergDestination:
             ) from error
         except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
             remedy = "Wait until the catalogue answers again"
-            raise unreached(action, self._target, error, remedy=remedy) from error
+            raise unreached(
+                action, self._target, error, remedy=remedy, hidden=self._hidden()
+            ) from error
         except _list_errors() as error:
-            raise refused(action, self._target, error) from error
+            raise refused(action, self._target, error, hidden=self._hidden()) from error
+
+    def _hidden(self) -> list[str]:
+        given = self._sink.read_properties()
+        return [value for name, value in given.items() if value and is_secret(name, value)]
 
 
 def _list_errors() -> tuple[type[Exception], ...]:
@@ -268,7 +286,7 @@ def _find_catalog(sink: IcebergSink) -> Catalog | None:
     """The catalogue, or None where its database is not there, or has no tables of a catalogue."""
     from sqlalchemy.engine import make_url
 
-    address = sink.properties.get("uri", "")
+    address = sink.read_properties().get("uri", "")
     path = make_url(address).database if address.startswith("sqlite") else None
     if path and not os.path.exists(path):
         return None
@@ -286,7 +304,7 @@ def _find_catalog(sink: IcebergSink) -> Catalog | None:
 def _open_catalog(sink: IcebergSink, **settings: str) -> Catalog:
     from pyiceberg.catalog import load_catalog
 
-    given = {**sink.properties, **settings, "py-io-impl": _FILES}
+    given = {**sink.read_properties(), **settings, "py-io-impl": _FILES}
     found = load_catalog(sink.catalog, **given)
     engine: Any = getattr(found, "engine", None)
     if engine is not None and engine.dialect.name == "sqlite":

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, LiteralString
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from batten.errors import RefusedError, UsageError
+from batten.fingerprint.secret import Secret
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
@@ -57,7 +58,7 @@ class PostgresSink(BatchSink):
     what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest
     that one step may take: connecting, a piece of a batch, a commit."""
 
-    address: str
+    address: str | Secret = field(repr=False)
     table: str
     key: tuple[str, ...] = ()
     timeout_seconds: float = 60.0
@@ -67,7 +68,16 @@ class PostgresSink(BatchSink):
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
 
     def describe(self, folder: Path) -> str:
-        return f"table {self.table} of {_name_place(self.address)}"
+        return f"table {self.table} of {_name_place(self.read_address())}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        return (self.address.name,) if isinstance(self.address, Secret) else ()
+
+    def read_address(self) -> str:
+        """The address itself, with what is secret in it: to connect, and never to be shown."""
+        return self.address() if isinstance(self.address, Secret) else self.address
 
     def identify(self) -> str:
         return self.describe(Path())
@@ -83,18 +93,20 @@ def _name_place(address: str) -> str:
     """The database and where it is, without user and password."""
     hosts = ""
     if "://" in address:
+        scheme, _, rest = address.partition("://")
         try:
-            parts = urlsplit(address)
-        except ValueError as error:
+            # A password may hold what ends the host elsewhere.
+            parts = urlsplit(f"{scheme}://{rest.rpartition('@')[2]}")
+        except ValueError:
             raise UsageError(
-                f"The address of a PostgreSQL server can't be read: {error}.",
+                "The address of a PostgreSQL server can't be read.",
                 safe="Nothing was read or written.",
                 next="Give it like this: postgresql://user@host:5432/base",
-            ) from error
+            ) from None
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         found = {"dbname": parts.path.strip("/"), **asked}
         # There may be several, each with a port.
-        hosts = parts.netloc.rpartition("@")[2]
+        hosts = parts.netloc
     else:
         pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", address)
         found = {name: value.strip("'") for name, value in pairs}
@@ -103,6 +115,15 @@ def _name_place(address: str) -> str:
         hosts += ":" + (found.get("port") or os.environ.get("PGPORT", "5432"))
     base = found.get("dbname") or os.environ.get("PGDATABASE", "the default database")
     return f"{base} at {hosts}"
+
+
+def _list_passwords(address: str) -> list[str]:
+    """What in the address may be a password, however it is written, longest first."""
+    login = address.rpartition("@")[0].partition("://")[2] or address.rpartition("@")[0]
+    found = [login.partition(":")[2], *re.findall(r"(?i)password\s*=\s*'([^']+)'", address)]
+    found += re.findall(r"(?i)password\s*=\s*([^'\s&]\S*)", address)
+    pieces = [piece for each in found for piece in (each, unquote(each), *re.split("[/?#]", each))]
+    return sorted({address, *pieces} - {""}, key=len, reverse=True)
 
 
 class PostgresDestination:
@@ -219,6 +240,9 @@ class PostgresDestination:
                 self._connection.close()
             self._connection = None
 
+    def _passwords(self) -> list[str]:
+        return _list_passwords(self._sink.read_address())
+
     @property
     def sink(self) -> PostgresSink:
         return self._sink
@@ -240,7 +264,7 @@ class PostgresDestination:
 
         if self._connection is None or self._connection.closed:
             connection = psycopg.connect(
-                self._sink.address,
+                self._sink.read_address(),
                 autocommit=True,
                 connect_timeout=max(2, round(self._sink.timeout_seconds)),
                 application_name="batten",
@@ -290,10 +314,12 @@ class PostgresDestination:
         except (psycopg.OperationalError, psycopg.InternalError) as error:
             self.close()
             remedy = "Wait until the server answers again"
-            raise unreached(action, self._target, error, remedy=remedy) from error
+            raise unreached(
+                action, self._target, error, remedy=remedy, hidden=self._passwords()
+            ) from error
         except psycopg.Error as error:
             self.close()
-            raise refused(action, self._target, error) from error
+            raise refused(action, self._target, error, hidden=self._passwords()) from error
 
 
 class _PostgresTransaction:

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,7 +48,7 @@ class TreeSink:
     what the steps made of it: a dict, or with `is_many` a list of them."""
 
     path: Path
-    commit: CommitItem
+    commit: CommitItem = field(repr=False)
     dataset: str
     is_many: bool
     kind: ClassVar[str] = "tree"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
@@ -105,6 +106,9 @@ def _plain(value: Any) -> Any:
         return (kind.__name__, sorted(pieces))
     if isinstance(value, type):
         return ("name", value.__module__, value.__qualname__)
+    if isinstance(value, PurePath):
+        # Where its class lies, and what it consists of, differs by version of Python.
+        return ("path", str(value))
     reduced = value.__reduce_ex__(_MARSHAL_VERSION)
     if isinstance(reduced, str):
         return ("name", kind.__module__, reduced)

@@ -11,7 +11,7 @@ from typing import Any
 
 from batten.sources.base import ScanBlock
 from batten.sources.keys import make_keys
-from batten.sources.text import Record, RecordFile, Syntax, TextSource
+from batten.sources.text import Record, RecordFile, Syntax, TextSource, digest_lines
 
 BLOCK_BYTES = 1 << 18
 """About so many bytes of lines are parsed at once."""
@@ -45,6 +45,9 @@ class JsonLinesSource(TextSource):
             keys = find_keys(lines, self._key) if self._key is not None else None
             if keys is not None:
                 yield ScanBlock(count=len(offsets), keys=keys, positions=offsets)
+            elif self._key is None and all(map(bytes.strip, lines)):
+                digests = digest_lines(lines, syntax)
+                yield ScanBlock(count=len(offsets), positions=offsets, digests=digests)
             else:
                 found = map(Record, offsets, count(number), lines)
                 records = [record for record in found if record.data.strip(syntax.blank)]

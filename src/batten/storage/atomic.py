@@ -93,11 +93,12 @@ def _publish_file(target: str, mode: str, text: dict[str, Any]) -> Iterator[IO[A
             file = open(descriptor, mode, closefd=False, **text)  # noqa: SIM115 - closed below
             try:
                 yield file
+                _do(target, "publish_file.sync", _finish_file, file, descriptor, target)
             except BaseException:
+                # Else it would try to write what it holds when the descriptor is another file's.
                 with suppress(OSError):
                     file.close()
                 raise
-            _do(target, "publish_file.sync", _finish_file, file, descriptor, target)
         finally:
             os.close(descriptor)
         _do(target, "publish_file.rename", os.rename, throwaway, target)

@@ -1,0 +1,53 @@
+"""A server is asked only when that is wished, and then says what it lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import batten
+from batten.errors import StorageError
+from batten.inspect.verify import verify
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+pytestmark = pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def done(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    made = batten.from_range(9).map(lambda n: {"name": f"n{n}"}, version="1")
+    lab.write(made.options(batch_size=3)).run(executor="serial")
+    (user,) = lab.ask("SELECT current_user AS name")
+    monkeypatch.setenv("PGUSER", user["name"])
+    return lab
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("DROP TABLE rows", "the table is gone"),
+        ("DELETE FROM batten_tokens WHERE batch = 1", "no token of 1 batch that it was given: 1"),
+        ("DROP TABLE batten_tokens", "no token of 3 batches that it was given: 0, 1, 2"),
+        ("DELETE FROM rows WHERE key < 2", "it has 7 rows, and was given 9"),
+    ],
+)
+def test_what_it_lacks_is_named(harm: str, told: str, done: Lab) -> None:
+    path = done.folder / "rows"
+    assert verify(path, should_ask=True).is_sound
+    done.insert(99, "theirs")
+    assert verify(path, should_ask=True).is_sound
+    done.ask("DELETE FROM rows WHERE key = 99")
+    done.ask(harm)
+    assert verify(path).is_sound
+    assert batten.diagnose(path).state == "COMPLETE"
+    (finding,) = verify(path, should_ask=True).damage
+    assert told in finding.evidence
+
+
+def test_one_that_does_not_answer_is_told(done: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGUSER", "nobody_of_that_name")
+    with pytest.raises(StorageError, match="can't be asked"):
+        verify(done.folder / "rows", should_ask=True)
