@@ -76,6 +76,7 @@ def test_the_names_that_batten_exports() -> None:
         "OutdatedError",
         "Pipeline",
         "RefusedError",
+        "Secret",
         "StorageError",
         "Transaction",
         "UsageError",
