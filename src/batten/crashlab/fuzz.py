@@ -43,6 +43,9 @@ from batten.crashlab.fuzz_bases import Base, build_bases, import_all, make_canar
 from batten.crashlab.mutations import Folder, Special, mutate
 
 SECONDS_MAX = 5.0
+"""Of processor time for a call, which a busy machine does not stretch."""
+WAITING_SECONDS_MAX = 60.0
+"""For a call that waits and uses none."""
 """A call may take so long."""
 MEMORY_BYTES_MAX = 1 << 30
 """A process of calls may take so much at its peak."""
@@ -251,8 +254,9 @@ def _limited(user: int | None) -> Any:
     def end(*_: object) -> None:
         raise TookTooLong
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS_MAX)
+    before = [(each, signal.signal(each, end)) for each in (signal.SIGALRM, signal.SIGPROF)]
+    signal.setitimer(signal.ITIMER_PROF, SECONDS_MAX)
+    signal.setitimer(signal.ITIMER_REAL, WAITING_SECONDS_MAX)
     try:
         if user is not None:
             os.setegid(user)
@@ -264,8 +268,10 @@ def _limited(user: int | None) -> Any:
         if user is not None:
             os.seteuid(0)
             os.setegid(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 # --- blocks of cases, in processes ---------------------------------------------------------------
