@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +193,19 @@ class JobFolder:
 @pytest.fixture
 def job(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path)
+
+
+@pytest.fixture
+def nobody() -> list[str]:
+    """The words before a command that run it as a user without rights. An interpreter in a home
+    folder may be out of that user's reach."""
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.getuid() != 0 or shutil.which(words[0]) is None:
+        pytest.skip("only root can become another user")
+    tried = subprocess.run([*words, sys.executable, "-c", ""], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"another user may not run {sys.executable}")
+    return words
 
 
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]

@@ -109,14 +109,15 @@ def test_what_kept_a_run_from_beginning_is_told_by_diagnose(job: Folder) -> None
     ("shut", "what"),
     [("in.csv", "The input in.csv can't be read"), (".", "this user may not write in '.'")],
 )
-def test_without_permission_nothing_is_begun(job: Folder, shut: str, what: str) -> None:
+def test_without_permission_nothing_is_begun(
+    job: Folder, nobody: list[str], shut: str, what: str
+) -> None:
     job.write(LINES)
     (job.path / "in.csv").write_text("k,text\na,aa\n")
     for folder in (job.path, *job.path.parents):
         if stat.S_IMODE(folder.stat().st_mode) == 0o700:
             folder.chmod(0o755)
     (job.path / shut).chmod(0o555 if shut == "." else 0)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     told = subprocess.run(
         [*nobody, sys.executable, "-m", "batten", "run", "job.py", "--quiet"],
         cwd=job.path,

@@ -25,6 +25,7 @@ LAYERS = ("dataset", "engine", "executors", "model", "sinks", "sources", "storag
 
 READERS = {
     "engine/clock.py": "times in records, and names of runs",
+    "engine/retry.py": "Retry-After may be a date: how long to wait for a server",
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
     "sinks/delta.py": "entries of Delta's log say when they were made",
     "storage/locks.py": "since when a lock is held, as shown",
