@@ -296,6 +296,58 @@ def test_a_script_that_runs_beside_its_guard_is_told(job: Any) -> None:
     assert "run whenever its module is loaded, and workers load it again" in done.stderr
 
 
+GUARDED = """
+import batten
+
+
+def double(n):
+    return {"n": 2 * n}
+
+
+if __name__ == "__main__":
+
+    def inner(row):
+        return {"n": row["n"] + 1}
+
+    SECOND
+    pipeline = batten.from_range(5).map(double).map(step).write_parquet("out/")
+    print(pipeline.run(jobs=1, workers="spawn").rows)
+"""
+UNDER_THE_GUARD = ["step = inner", "step = lambda row: inner(row)"]
+
+
+@pytest.mark.parametrize("second", UNDER_THE_GUARD, ids=["function", "lambda"])
+def test_functions_under_the_guard_go_with_their_code(job: Any, second: str) -> None:
+    job.write(GUARDED.replace("SECOND", second), "script.py")
+    done = run_python(job, "script.py")
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+    assert [row["n"] for row in job.rows()] == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.usefixtures("without_cloudpickle")
+@pytest.mark.parametrize(
+    ("second", "name"), [(UNDER_THE_GUARD[0], "inner"), (UNDER_THE_GUARD[1], "pipeline")]
+)
+def test_names_under_the_guard_are_told(job: Any, second: str, name: str) -> None:
+    job.write(GUARDED.replace("SECOND", second), "script.py")
+    done = run_python(job, "script.py")
+    assert done.returncode == 1
+    assert f"script.py defines {name!r} only when it is run" in done.stderr
+    assert "pip install cloudpickle" in done.stderr
+
+
+def test_what_a_worker_does_not_find_is_told_in_three_lines(job: Any) -> None:
+    """It is at the top level by its name, but not where the file is loaded."""
+    text = GUARDED.replace("SECOND", "step = inner").replace(
+        "def double", "inner = None\ndel inner\n\n\ndef double"
+    )
+    job.write(text, "script.py")
+    done = run_python(job, "script.py")
+    assert done.returncode == 1
+    assert "A worker does not find what the driver has" in done.stderr
+    assert "Everything that was finished is kept." in done.stderr
+
+
 @pytest.mark.usefixtures("without_cloudpickle")
 def test_where_nothing_else_is_possible_workers_are_forked_with_a_warning(job: Any) -> None:
     write_script(job, guard="if True", workers=None, threads=CLIENT)

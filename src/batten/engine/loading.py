@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import sys
@@ -9,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
 from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from batten.engine.pipeline import Pipeline
 
@@ -84,7 +85,8 @@ class Named:
     def load(self) -> Pipeline:
         if self.main is not None:
             self.main.load()
-        pipeline: Pipeline = getattr(importlib.import_module(self.module), self.name)
+        with _told_what_is_missing():
+            pipeline: Pipeline = getattr(importlib.import_module(self.module), self.name)
         return pipeline
 
 
@@ -102,7 +104,8 @@ class Pickled:
             self.main.load()
         import pickle
 
-        pipeline: Pipeline = pickle.loads(self.data)
+        with _told_what_is_missing():
+            pipeline: Pipeline = pickle.loads(self.data)
         return pipeline
 
 
@@ -130,16 +133,27 @@ def refuse_while_loading() -> None:
         )
 
 
+@contextmanager
+def _told_what_is_missing() -> Iterator[None]:
+    try:
+        yield
+    except AttributeError as error:
+        raise UsageError(
+            f"A worker does not find what the driver has: {error}.",
+            safe="Everything that was finished is kept.",
+            next=f"Define it at the top level, not under {GUARD} or let workers be forked: "
+            "workers='fork'",
+        ) from error
+
+
 def find_origin(pipeline: Pipeline) -> Origin:
     """How a fresh interpreter gets a pipeline that this process has made. Raises
     `CannotLoadError`."""
-    import pickle
-
     # What a worker has no use for need not pickle.
     bare = replace(pipeline, output=None, sinks=(), finalizers=())
     try:
         try:
-            data = pickle.dumps(bare, pickle.HIGHEST_PROTOCOL)
+            data, of_main = _pickle_by_name(bare)
         except Exception as error:
             if (named := _find_name(pipeline)) is not None:
                 return named
@@ -147,9 +161,28 @@ def find_origin(pipeline: Pipeline) -> Origin:
                 f"the pipeline can't be had ({error})",
                 "Define its functions at the top level of a file.",
             ) from error
-        return Pickled(data=data, main=_find_main() if MAIN.encode() in data else None)
+        return Pickled(data=data, main=_find_main(of_main) if MAIN.encode() in data else None)
     except CannotLoadError as obstacle:
         return _pickle_by_value(bare, obstacle)
+
+
+def _pickle_by_name(pipeline: Pipeline) -> tuple[bytes, set[str]]:
+    """The pipeline, pickled, and the names of the main module that it stands on. Raises what
+    pickling raises."""
+    import io
+    import pickle
+
+    names: set[str] = set()
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, value: Any) -> Any:
+            if getattr(value, "__module__", None) == MAIN and hasattr(value, "__qualname__"):
+                names.add(value.__qualname__.partition(".")[0])
+            return NotImplemented
+
+    buffer = io.BytesIO()
+    Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(pipeline)
+    return buffer.getvalue(), names
 
 
 def _find_name(pipeline: Pipeline) -> Named | None:
@@ -162,7 +195,7 @@ def _find_name(pipeline: Pipeline) -> Named | None:
         for given, value in list(names.items()):
             # A pipeline that was given its parameters is a copy, with the same steps.
             if type(value) is type(pipeline) and value.steps and value.steps is pipeline.steps:
-                main = _find_main() if name == MAIN else None
+                main = _find_main({given}) if name == MAIN else None
                 return Named(module=name, name=given, main=main)
     return None
 
@@ -182,7 +215,8 @@ def _pickle_by_value(pipeline: Pipeline, obstacle: CannotLoadError) -> Pickled:
         ) from error
 
 
-def _find_main() -> Main:
+def _find_main(names: set[str]) -> Main:
+    """The main module, of which `names` are needed."""
     main = sys.modules[MAIN]
     file = getattr(main, "__file__", None)
     if file is None or not os.path.isfile(file):
@@ -190,9 +224,36 @@ def _find_main() -> Main:
             "its functions are in no file",
             "Write them into a file, and import that.",
         )
-    if b"__name__" not in Path(file).read_bytes():
+    text = Path(file).read_bytes()
+    if b"__name__" not in text:
         raise CannotLoadError(
             f"{os.path.basename(file)} runs the pipeline whenever it is loaded",
             f"Put the call of run() under {GUARD} there.",
         )
+    if missing := names.difference(_names_when_loaded(text)):
+        raise CannotLoadError(
+            f"{os.path.basename(file)} defines {min(missing)!r} only when it is run",
+            f"Define it at the top level there, not under {GUARD}",
+        )
     return Main(file=os.path.abspath(file), package=getattr(main, "__package__", None) or None)
+
+
+def _names_when_loaded(text: bytes) -> Iterator[str]:
+    """The names that the top level of a module gives where it is not the main one."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.If) and "__name__" in ast.dump(node.test):
+            yield from _bound(node.orelse)
+        else:
+            yield from _bound([node])
+
+
+def _bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+        else:
+            yield from _bound(ast.iter_child_nodes(node))
