@@ -25,6 +25,7 @@ from batten.model.records import (
     Replacing,
     Segment,
     Unreadable,
+    Unsynced,
     decode_record,
     encode_record,
     seal_record,
@@ -61,6 +62,7 @@ RECORDS = [
     ),
     PartDescription(batch=0, items=1, rows=1, outcomes="1c", keys="ordinals:0-1", fingerprint=KEYS),
     PinnedSchema(ipc="", fields=["a: int64"]),
+    Unsynced(names=["out/part-000000.parquet"]),
     CommitRecord(
         batch=0,
         items=1,

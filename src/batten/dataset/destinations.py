@@ -13,7 +13,6 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from batten.errors import BattenError
 from batten.model.counts import count_of
@@ -86,6 +85,7 @@ def _look_at_database(path: str, look: Callable[[sqlite3.Connection, bool], Foun
     if any(_size(path + suffix) for suffix in ("-wal", "-journal")):
         return
     import sqlite3
+    from urllib.parse import quote
 
     try:
         # It takes no lock and makes no file beside the database.
@@ -166,6 +166,8 @@ def _look_at_delta(place: str, given: Delivery) -> Found:
     held = [each for each in tokens if each.startswith(start) and each.count(":") == 2]
     if given.dataset and len(held) < given.batches:
         yield _tell_batches(len(held), given)
+    from urllib.parse import unquote
+
     gone = [path for path in added if not os.path.exists(os.path.join(root, unquote(path)))]
     if gone:
         yield Code.LACKING_ROWS, f"{count_of(len(gone), 'file')} of it is gone, {gone[0]} first"

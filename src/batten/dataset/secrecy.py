@@ -10,11 +10,12 @@ from typing import Any
 
 from batten.model.hiding import HIDDEN_PREFIX, PLACEHOLDER, hide, hide_words, is_secret_part, redact
 from batten.model.names import Layout
+from batten.model.patterns import pattern
 from batten.model.records import Config, Unreadable, decode_record, encode_record
 from batten.storage.base import Storage
 from batten.storage.publishing import replace as replace_file
 
-_DIFFERENCE = re.compile(
+_DIFFERENCE = pattern(
     r"((?:constant|parameter|captured value of|default of|value of) [^;→]+?): ([^→]*?) → "
     r"(.*?)(?=; [a-z]|\.$|\. [A-Z]|$)"
 )

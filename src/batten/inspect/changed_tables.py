@@ -4,12 +4,15 @@ these tell nothing by reading."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batten.dataset.observe import Observation
 from batten.dataset.runs import LoggedTable, find_last_log
 from batten.model.fingerprints import DIGEST_PREFIX, find_tables
 from batten.storage.base import Storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) -> Iterator[str]:
@@ -26,6 +29,8 @@ def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) 
 
 
 def _compare(table: LoggedTable, recorded: str, *, is_brief: bool) -> Iterator[str]:
+    from pathlib import Path
+
     path = Path(table.path)
     try:
         digest = _find_digest(path, table, recorded, is_brief=is_brief)

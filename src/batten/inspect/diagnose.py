@@ -143,7 +143,6 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     """What is there now. `is_brief`: no input is read, for one of many outputs."""
     # These need what is defined here.
     from batten.inspect.landings import describe_landing, list_landed_files
-    from batten.inspect.nearby import explain_path
 
     if has_tree(place):
         from batten.inspect.trees import diagnose_tree, find_tree
@@ -170,7 +169,11 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         return describe_landing(place, observation, files, found)
     if found.state in _SOUND and has_tree(place):
         return _doubt(place, found)
-    return explain_path(place, found, is_brief=is_brief)
+    if found.state in (State.NEW, State.UNKNOWN):
+        from batten.inspect.nearby import explain_path
+
+        return explain_path(place, found, is_brief=is_brief)
+    return found
 
 
 def _describe_stale(

@@ -4,10 +4,8 @@ within an output, a job file, a cache. Looks at what lies around it; reads only.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import lru_cache
 
 from batten.dataset.locating import find_layout
@@ -20,13 +18,14 @@ from batten.model.commands import as_path, command
 from batten.model.findings import Code
 from batten.model.job_calls import BATTEN, JobCall
 from batten.model.names import CONTROL_SUFFIX
+from batten.model.patterns import pattern
 from batten.model.records import Config, Unreadable, decode_record
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
 
 _FOREIGN = frozenset({Code.NOT_A_FOLDER, Code.NOT_BATTENS})
 _NEAR_MAX = 3
-_DIGITS = re.compile(r"\d+")
+_DIGITS = pattern(r"\d+")
 
 
 @value_class
@@ -101,6 +100,8 @@ def _list_holders(path: str) -> Iterator[str]:
 
 
 def _list_near(place: Place) -> list[str]:
+    from difflib import get_close_matches
+
     names, _ = _list_outputs(place.storage.place)
     return get_close_matches(os.path.basename(place.path.rstrip("/")), names, n=_NEAR_MAX)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from batten.dataset.contents import digest_contents
 from batten.dataset.locating import find_layout
 from batten.dataset.observe import Observation
 from batten.errors import BattenError
@@ -27,6 +26,8 @@ def tell_behind(place: Place, observation: Observation) -> str:
     config, own = observation.config, observation.completion
     if config is None or own is None or not is_finalized(config):
         return ""
+    from batten.dataset.contents import digest_contents
+
     parts = config.fingerprint.parts
     path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), parts[FINALIZED_FROM]))
     folder, name = os.path.split(path)

@@ -168,30 +168,47 @@ def make_reader(hint: Any) -> Reader:
         hint, *rest = get_args(hint)
         bounds = tuple(rest)
     origin = get_origin(hint)
-    if origin in (list, dict):
-        take = _read_list if origin is list else _read_dict
-        inner = make_reader(get_args(hint)[-1])
-        return _bounded(partial(take, inner), origin, bounds)
+    if origin is list:
+        within = get_args(hint)[0]
+        take = partial(_read_list, make_reader(within), _find_range(within))
+        return _bounded(take, (list,), bounds)
+    if origin is dict:
+        return _bounded(partial(_read_dict, make_reader(get_args(hint)[-1])), (dict,), bounds)
     if hint in (str, int, bool):
-        return _bounded(lambda value, name: value, hint, bounds)
+        return _bounded(None, (hint,), bounds)
     if hint is float:
         # JSON has one kind of numbers, which Python writes in two ways.
-        return _bounded(lambda value, name: value, (float, int), bounds)
+        return _bounded(None, (float, int), bounds)
     return lambda value, name: build(hint, value)
 
 
-def _bounded(read: Reader, kind: type | tuple[type, ...], bounds: tuple[Any, ...]) -> Reader:
-    kinds = kind if isinstance(kind, tuple) else (kind,)
+def _bounded(read: Reader | None, kinds: tuple[type, ...], bounds: tuple[Any, ...]) -> Reader:
+    admissions = [each.admits for each in bounds]
 
     def read_bounded(value: object, name: str) -> Any:
-        if type(value) not in kinds or not all(each.admits(value) for each in bounds):
+        if type(value) not in kinds:
             raise Damaged(f"the field {name!r} is {show(value)}")
-        return read(value, name)
+        for admits in admissions:
+            if not admits(value):
+                raise Damaged(f"the field {name!r} is {show(value)}")
+        return value if read is None else read(value, name)
 
     return read_bounded
 
 
-def _read_list(inner: Reader, value: Any, name: str) -> list[Any]:
+def _find_range(hint: Any) -> Number | None:
+    """The bounds of a whole number, where it has no others."""
+    kind, *bounds = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    is_number = kind is int and len(bounds) == 1 and isinstance(bounds[0], Number)
+    return bounds[0] if is_number else None
+
+
+def _read_list(inner: Reader, within: Number | None, value: Any, name: str) -> list[Any]:
+    # A record may hold a number for each of a million parts: the least and the largest tell.
+    if within is not None and set(map(type, value)) == {int}:
+        inner(min(value), name)
+        inner(max(value), name)
+        return list(value)
     return [inner(each, name) for each in value]
 
 

@@ -14,19 +14,20 @@ cache/batten-cache-1/swept                             its time is that of the l
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from batten.model.patterns import pattern
 
 CACHE_FORMAT = 1
 """Version of everything in a cache. Each version is a generation, with a folder of its own."""
 
-_GENERATION = re.compile(r"batten-cache-(\d{1,9})")
-_KEY = re.compile(r"[0-9a-f]{64}")
-_SHARD = re.compile(r"[0-9a-f]{2}")
-_REST = re.compile(r"[0-9a-f]{62}")
-_OWNED = re.compile(r"([0-9a-f]{64})\.[^/]+-\d+-[0-9a-f]+")
-_COUNTS = re.compile(r"(?:counts|total)\.[^/]+-\d+-[0-9a-f]+")
-_BOOT = re.compile(r"[0-9a-f-]{36}")
+_GENERATION = pattern(r"batten-cache-(\d{1,9})")
+_KEY = pattern(r"[0-9a-f]{64}")
+_SHARD = pattern(r"[0-9a-f]{2}")
+_REST = pattern(r"[0-9a-f]{62}")
+_OWNED = pattern(r"([0-9a-f]{64})\.[^/]+-\d+-[0-9a-f]+")
+_COUNTS = pattern(r"(?:counts|total)\.[^/]+-\d+-[0-9a-f]+")
+_BOOT = pattern(r"[0-9a-f-]{36}")
 
 MANIFEST = "manifest"
 FILES = "files"

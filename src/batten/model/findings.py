@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from batten.model.commands import as_path, command
+from batten.model.patterns import pattern
 from batten.model.records import Delivery, find_kept
 from batten.model.value_class import value_class
 
@@ -208,7 +208,7 @@ class Finding:
         return _COMMAND.sub(lambda found: command(*found[0].split()[1:], as_path(output)), action)
 
 
-_COMMAND = re.compile(r"batten recover( --[a-z-]+)?")
+_COMMAND = pattern(r"batten recover( --[a-z-]+)?")
 
 
 def find_worst(findings: Iterable[Finding]) -> Severity:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from itertools import pairwise
 from math import log2
 
+from batten.model.patterns import pattern
+
 HIDDEN_PREFIX = "hidden:"
 PLACEHOLDER = "(hidden)"
 """Stands for a secret in commands and messages; no job takes it for a value."""
@@ -22,7 +24,7 @@ _DIGEST_CHARACTERS = 6
 _ROUNDS = 100_000
 """Trying a password takes a thirtieth of a second; and of ten million, one fits by chance."""
 
-_PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PIECES = pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -65,11 +67,11 @@ _DESCRIPTIONS = _words(
 )
 """Words at the end that say what the value tells about a secret."""
 
-_MAY_BE_NAMED = re.compile(
+_MAY_BE_NAMED = pattern(
     r"key|token|secret|pass|pwd|pw\b|auth|cred|cookie|dsn|conn|jwt|bearer|session", re.IGNORECASE
 )
 
-_FORMS = re.compile(
+_FORMS = pattern(
     r"""
     \b(?:sk|rk|pk)[-_][A-Za-z0-9_-]{12,}            # OpenAI, Anthropic, Stripe
     | \bgh[opusr]_[A-Za-z0-9]{16,} | \bgithub_pat_\w{16,} | \bgl[a-z]{2,4}-[\w-]{16,}
@@ -92,16 +94,16 @@ _FORMS = re.compile(
     """,
     re.VERBOSE,
 )
-_LONG_WORD = re.compile(r"(?<![\w+/=.-])[A-Za-z0-9+/_=-]{24,}(?![\w+/=.-])")
+_LONG_WORD = pattern(r"(?<![\w+/=.-])[A-Za-z0-9+/_=-]{24,}(?![\w+/=.-])")
 _ENTROPY_MIN = {True: 3.0, False: 3.7}
 """In bits a character: of hexadecimal words, of others."""
 
-_SECRET_TEXT = re.compile(r"(?:batten\.)?Secret\('(\w+)'\)")
-_LITERAL = re.compile(r"'[^']|\"[^\"]|(?<![\w.'\"])\d")
-_PAIR = re.compile(
+_SECRET_TEXT = pattern(r"(?:batten\.)?Secret\('(\w+)'\)")
+_LITERAL = pattern(r"'[^']|\"[^\"]|(?<![\w.'\"])\d")
+_PAIR = pattern(
     r"""(?:'([^'\\\n]{2,60})'|"([^"\\\n]{2,60})"):\s(?=b?['"]\S|\d|\[|\(|\{|frozenset|set)"""
 )
-_NOTHING_FOLLOWS = re.compile(r"""b?(?:''|"")|\[\]|\(\)|\{\}""")
+_NOTHING_FOLLOWS = pattern(r"""b?(?:''|"")|\[\]|\(\)|\{\}""")
 
 
 @lru_cache(maxsize=4096)

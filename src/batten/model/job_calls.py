@@ -16,6 +16,7 @@ from typing import Annotated
 from batten.model.bounds import Many, MaybeHexadecimal, Name, Prose, Text
 from batten.model.commands import as_path, command, in_folder, join_words
 from batten.model.hiding import PLACEHOLDER
+from batten.model.patterns import pattern
 from batten.model.value_class import value_class
 
 BATTEN, SCRIPT, MODULE, SESSION = "batten", "script", "module", "session"
@@ -24,10 +25,10 @@ program that can't be started by a command that is known."""
 
 _MaybePath = Annotated[str, Text(1 << 16, r"(/[^\0]*)?")]
 OPTIONS: Mapping[str, re.Pattern[str]] = {
-    "jobs": re.compile(r"[0-9]{1,6}"),
-    "memory-max": re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?\s?[kmgt]?b?", re.IGNORECASE),
-    "drain-seconds": re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?"),
-    "workers": re.compile(r"fork|spawn"),
+    "jobs": pattern(r"[0-9]{1,6}"),
+    "memory-max": pattern(r"[0-9]{1,20}(\.[0-9]{1,9})?\s?[kmgt]?b?", re.IGNORECASE),
+    "drain-seconds": pattern(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?"),
+    "workers": pattern(r"fork|spawn"),
 }
 """The options of a run that its next one should have too, and the form of their values."""
 

@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from batten.model.patterns import pattern
+
 DIGITS = 18
 OFFSET_MAX = 10**DIGITS - 1
-_NAME = re.compile(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.jsonl")
+_NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.jsonl")
 _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
 
 

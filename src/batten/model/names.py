@@ -39,6 +39,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from batten.model.patterns import pattern
 from batten.model.value_class import value_class
 
 CONTROL_SUFFIX = ".batten"
@@ -53,23 +54,23 @@ SOME_ITEMS_MAX = 256
 """A chunk that lacks items spans at most so many, since its name has a bit for each."""
 
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
-_PART = re.compile(rf"part-{_NUMBER}\.parquet", re.ASCII)
-_NUMBERED = re.compile(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
-_CHUNK = re.compile(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
-_SEALED = re.compile(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
-_THROWAWAY = re.compile(
+_PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
+_NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
+_CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
+_SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
+_THROWAWAY = pattern(
     r"(?P<what>.+)\.(?P<host>[^/.]+)-(?P<pid>[1-9]\d{0,9})-(?P<random>[0-9a-f]{16})", re.ASCII
 )
-_STAGED_WHAT = re.compile(
+_STAGED_WHAT = pattern(
     rf"dataset\.json|schema\.json|COMPLETE|REPLACING|JOURNAL|put|file|{_NUMBERED.pattern}"
     rf"|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|[a-z]+-[0-9a-f]{{12}}\.json"
     r"|\d{18}-\d{18}\.jsonl",
     re.ASCII,
 )
 """What batten stages, by the names that it will have; a file of all rows is staged as "file"."""
-_CHANGE_STAGED = re.compile(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
+_CHANGE_STAGED = pattern(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
 
-_IN_FLIGHT = re.compile(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
+_IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
 
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from batten.model.patterns import pattern
 from batten.model.words import Outcome
 
-_RUN = re.compile(r"(\d{1,16})([cfq])", re.ASCII)
+_RUN = pattern(r"(\d{1,16})([cfq])", re.ASCII)
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:

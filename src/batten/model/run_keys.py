@@ -3,16 +3,19 @@ expected: `run_date=2026-04-01..2026-04-30`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
 from itertools import product
+from typing import TYPE_CHECKING
 
 from batten.errors import UsageError
+from batten.model.patterns import pattern
 
-_FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
-_WILD = re.compile(r"[*?\[]")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+if TYPE_CHECKING:
+    from datetime import date
+
+_FIELD = pattern(r"\{([A-Za-z_]\w*)\}")
+_WILD = pattern(r"[*?\[]")
+_DAY = pattern(r"\d{4}-\d{2}-\d{2}")
 _VALUES_MAX = 100_000
 _DIGITS_MAX = 18
 
@@ -108,6 +111,8 @@ def _expand(piece: str, text: str) -> Iterable[str]:
         begin, end = int(first), int(last)
         _refuse_count(end - begin + 1, text)
         return [f"{number:0{width}}" for number in range(begin, end + 1)]
+    from datetime import timedelta
+
     day, last_day = _read_day(first, text), _read_day(last, text)
     days = (last_day - day).days + 1
     _refuse_count(days, text)
@@ -122,6 +127,8 @@ def _refuse_count(count: int, text: str) -> None:
 
 
 def _read_day(day: str, text: str) -> date:
+    from datetime import date
+
     try:
         return date.fromisoformat(day)
     except ValueError:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 
 from batten.model.counts import count_of
+from batten.model.patterns import pattern
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
+_SIZE = pattern(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
 
 
 def show_bytes(count: int) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import unquote
 
 from batten.errors import UsageError
+from batten.model.patterns import pattern
 
-_ADDRESS = re.compile(r"\s*([A-Za-z{][\w+.{}-]*)://", re.ASCII)
+_ADDRESS = pattern(r"\s*([A-Za-z{][\w+.{}-]*)://", re.ASCII)
 
-_SHORTENED = re.compile(
+_SHORTENED = pattern(
     r"\s*(s3[an]?|gs|gcs|az|azure|abfss?|adl|wasbs?|r2|oss|hf|https?|ftps?|sftp|ssh"
     r"|(?:web)?hdfs|viewfs|dbfs|file):/",
     re.ASCII | re.IGNORECASE,
@@ -28,12 +28,16 @@ def local_path(path: str | os.PathLike[str]) -> str:
 
 def refuse_address(written: str) -> None:
     """Raises `UsageError` for an address with a scheme."""
+    if ":/" not in written:
+        return
     found = _ADDRESS.match(written) or _SHORTENED.match(written)
     if found is None:
         return
     scheme = found[1].lower()
     advice = "Name a local path, and copy what lies there with that storage's own tools."
     if scheme == "file":
+        from urllib.parse import unquote
+
         advice = f"Write the path itself: {'/' + unquote(written[found.end() :]).lstrip('/')!r}"
     raise UsageError(
         f"{written!r} is an address ({scheme}:), and batten reads and writes local paths only.",

@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, TypeVar
 
 from batten.storage.relative import check_name
@@ -57,6 +59,7 @@ class Beneath:
         self.root = root
         self.prefix = root.rstrip("/") + "/"
         self._open: dict[str, _Folder] = {}
+        self._steady: dict[int, set[str]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.root,))
@@ -64,6 +67,21 @@ class Beneath:
     def forget(self) -> None:
         """Keep nothing open."""
         self._open.clear()
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """For a few looks and acts that belong together: in the block this thread passes a folder
+        once, and what takes its name later is not touched either. No folder is moved or removed
+        within the block."""
+        thread = get_ident()
+        if thread in self._steady:
+            yield
+            return
+        self._steady[thread] = set()
+        try:
+            yield
+        finally:
+            del self._steady[thread]
 
     def path(self, name: str) -> str:
         """For messages; nothing is opened by it."""
@@ -120,38 +138,40 @@ class Beneath:
             raise self._explain(name, error) from error
 
     def _pass(self, folder: str) -> _Folder:
+        steady = self._steady.get(get_ident()) if self._steady else None
         known = self._open.get(folder)
         if known is not None:
+            if steady and folder in steady:
+                return known
             try:
                 path = self.prefix + folder
                 found = os.lstat(path) if folder else os.stat(path)
-                if found.st_ino == known.number and found.st_dev == known.device:
-                    return known
+                is_same = found.st_ino == known.number and found.st_dev == known.device
             except OSError:
-                pass  # Passing it anew tells why.
+                is_same = False  # Passing it anew tells why.
+            if is_same:
+                if steady is not None:
+                    steady.add(folder)
+                return known
+        passed = _Folder(self._pass_anew(folder))
         if len(self._open) >= OPEN_MAX:
             self._open.clear()
-        passed = self._open[folder] = _Folder(self._pass_anew(folder))
+        self._open[folder] = passed
+        if steady is not None:
+            steady.add(folder)
         return passed
 
     def _pass_anew(self, folder: str) -> int:
         if not folder:
             return os.open(self.root, os.O_PATH | _READ_FOLDER)
-        first, *others = folder.split("/")
-        descriptor = -1
+        above, _, last = folder.rpartition("/")
         try:
-            descriptor = os.open(self.prefix + first, _PASS)
-            for piece in others:
-                inner = os.open(piece, _PASS, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = inner
-        except OSError as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            if isinstance(error, NotADirectoryError):
-                raise self._explain(folder, error) from error
-            raise
-        return descriptor
+            if not above:
+                return os.open(self.prefix + last, _PASS)
+            parent = self._pass(above)
+            return os.open(last, _PASS, dir_fd=parent.descriptor)
+        except NotADirectoryError as error:
+            raise self._explain(folder, error) from error
 
     def _explain(self, name: str, error: OSError) -> OSError:
         """Which piece of the name is in the way; `error` itself where that lies above the root, or

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeVar
 
@@ -91,7 +90,7 @@ def current_holder() -> Holder:
     return Holder(
         pid=os.getpid(),
         host=os.uname().nodename,
-        since=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         boot=_observe_boot(),
         pid_namespace=_observe_pid_namespace(),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from batten.model.value_class import value_class
 
@@ -39,23 +38,23 @@ class Machine:
     """The machine as it is now. `proc` and `groups` are where the kernel shows itself."""
 
     def __init__(self, proc: str = "/proc", groups: str = "/sys/fs/cgroup") -> None:
-        self._proc = Path(proc)
-        self._groups = Path(groups)
+        self._proc = str(proc)
+        self._groups = str(groups)
 
     def observe_boot(self) -> str:
         """The kernel's boot id: another one after each restart; empty where it is not known."""
-        return next(iter(_lines(self._proc / "sys/kernel/random/boot_id")), "")
+        return next(iter(_lines(f"{self._proc}/sys/kernel/random/boot_id")), "")
 
     def count_memory_kills(self) -> MemoryKills:
         folder = self._find_group()
         in_group = None
         if folder is not None:
             for name in ("memory.events", "memory.oom_control"):
-                in_group = _field(folder / name, "oom_kill") if in_group is None else in_group
+                in_group = _field(f"{folder}/{name}", "oom_kill") if in_group is None else in_group
         return MemoryKills(
-            group=str(folder or ""),
+            group=folder or "",
             in_group=in_group,
-            on_machine=_field(self._proc / "vmstat", "oom_kill"),
+            on_machine=_field(f"{self._proc}/vmstat", "oom_kill"),
         )
 
     def observe_memory(self) -> MemoryRoom | None:
@@ -64,38 +63,38 @@ class Machine:
         return min(rooms, key=lambda room: room.available_bytes, default=None)
 
     def _list_rooms(self) -> Iterator[MemoryRoom]:
-        meminfo = self._proc / "meminfo"
+        meminfo = f"{self._proc}/meminfo"
         total, available = _field(meminfo, "MemTotal:"), _field(meminfo, "MemAvailable:")
         if total is not None and available is not None:
             yield MemoryRoom(
                 limit_bytes=total << 10, available_bytes=available << 10, is_container=False
             )
         folder = self._find_group()
-        while folder is not None and folder != self._groups.parent:
+        while folder is not None and folder != os.path.dirname(self._groups):
             limit = _number(folder, "memory.max", "memory.limit_in_bytes")
             used = _number(folder, "memory.current", "memory.usage_in_bytes")
             if limit is not None and used is not None and limit < _UNLIMITED_BYTES:
-                stat = folder / "memory.stat"
+                stat = f"{folder}/memory.stat"
                 cached = _field(stat, "inactive_file") or _field(stat, "total_inactive_file") or 0
                 yield MemoryRoom(
                     limit_bytes=limit,
                     available_bytes=max(0, limit - max(0, used - cached)),
                     is_container=True,
                 )
-            folder = folder.parent
+            folder = os.path.dirname(folder)
 
-    def _find_group(self) -> Path | None:
+    def _find_group(self) -> str | None:
         """The folder of the control group that limits memory here. In a container the kernel may
         tell a path that only the host can see; then the top is ours."""
-        for line in _lines(self._proc / "self/cgroup"):
+        for line in _lines(f"{self._proc}/self/cgroup"):
             number, controllers, path = (*line.split(":", 2), "", "")[:3]
             if "memory" in controllers.split(","):
-                base = self._groups / "memory"
+                base = f"{self._groups}/memory"
             elif (number, controllers) == ("0", ""):
                 base = self._groups
             else:
                 continue
-            for folder in (base / path.lstrip("/"), base):
+            for folder in (f"{base}/{path.strip('/')}".rstrip("/"), base):
                 if _has_memory(folder):
                     return folder
         return None
@@ -118,19 +117,21 @@ def is_read_only(folder: str) -> bool:
         return False
 
 
-def _has_memory(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("memory.events", "memory.oom_control"))
+def _has_memory(folder: str) -> bool:
+    return any(
+        os.path.exists(f"{folder}/{name}") for name in ("memory.events", "memory.oom_control")
+    )
 
 
-def _number(folder: Path, *names: str) -> int | None:
+def _number(folder: str, *names: str) -> int | None:
     for name in names:
-        text = next(iter(_lines(folder / name)), "")
+        text = next(iter(_lines(f"{folder}/{name}")), "")
         if text.isdecimal():
             return int(text)
     return None
 
 
-def _field(path: Path, name: str) -> int | None:
+def _field(path: str, name: str) -> int | None:
     for line in _lines(path):
         words = line.split()
         if len(words) >= 2 and words[0] == name and words[1].isdecimal():
@@ -138,8 +139,9 @@ def _field(path: Path, name: str) -> int | None:
     return None
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
-        return path.read_text(errors="replace").splitlines()
+        with open(path, errors="replace") as file:
+            return file.read().splitlines()
     except OSError:
         return []

@@ -22,6 +22,7 @@ class Overlay:
         self._deleted: dict[str, None] = {}
         self._made: dict[str, None] = {}
         self._removed: dict[str, None] = {}
+        self._unlinked: set[str] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -46,8 +47,16 @@ class Overlay:
 
     def look_live(self, path: str) -> Look | None:
         """What is there now. Raises `RefusedError` below a symbolic link."""
-        refuse_linked(self._tree, self._layout, path)
+        self.refuse_linked(path)
         return self._tree.look(self._layout.target(path))
+
+    def refuse_linked(self, path: str) -> None:
+        """Raises `RefusedError` below a symbolic link. A folder is looked at once: it is again
+        when the change is committed, and whatever is done passes no link."""
+        folder = folder_of(path)
+        if folder not in self._unlinked:
+            refuse_linked(self._tree, self._layout, path)
+            self._unlinked.add(folder)
 
     def list_children(self, folder: str) -> Iterator[str]:
         """The paths that will lie directly in the folder, in order."""
@@ -95,6 +104,10 @@ class Overlay:
 
     def list_operations(self, change: str) -> list[Operation]:
         """What is to be done, in an order in which everything has its place free when it comes."""
+        with self._tree.steady():
+            return self._list_operations(change)
+
+    def _list_operations(self, change: str) -> list[Operation]:
         deletes = [
             Operation(action=Action.DELETE, path=path, before=self._describe_live(path))
             for path in self._deleted

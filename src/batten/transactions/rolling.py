@@ -40,10 +40,11 @@ class Decision:
 def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[Decision]:
     """What there is to do, as far as it shows before the first step is taken: nothing is looked at
     through a link, which may be replaced by a folder before. Reads only."""
-    return [
-        Decision(operation=operation, step=_decide_ahead(tree, layout, journal, operation))
-        for operation in journal.operations
-    ]
+    with tree.steady():
+        return [
+            Decision(operation=operation, step=_decide_ahead(tree, layout, journal, operation))
+            for operation in journal.operations
+        ]
 
 
 def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
@@ -52,24 +53,34 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     Raises `RefusedError`, having changed nothing, where something that it needs is lost or a path
     leads out of the tree, and `StorageError` where the disk fails; the journal stays then, with
     all that it names, and the next call goes on."""
-    made: set[str] = set()
-    for operation in journal.operations:
-        refuse_linked(tree, layout, operation.path, made=made)
-        if operation.action == Action.MAKE_FOLDER:
-            made.add(operation.path)
+    _refuse_all_linked(tree, layout, journal)
     for decision in decide(tree, layout, journal):
         if decision.step is Step.FAIL:
             raise _lost(tree, layout, journal, decision.operation)
     named = {operation.path for operation in journal.operations if _makes(operation)}
     for operation in journal.operations:
-        step = _decide_one(tree, layout, journal, operation)
+        with tree.steady():
+            step = _decide_one(tree, layout, journal, operation)
+            if step is Step.PUT:
+                _put_staged(tree, layout, journal, operation)
+                continue
         _act(tree, layout, journal, operation, step, named)
-    for folder in list_folders(_list_changed(layout, journal)):
-        look = tree.look(folder)
-        if look is not None and look.is_folder:
-            tree.sync_names(folder)
+    with tree.steady():
+        for folder in list_folders(_list_changed(layout, journal)):
+            look = tree.look(folder)
+            if look is not None and look.is_folder:
+                tree.sync_names(folder)
     remove_journal(tree, layout, journal)
     delete_staged(tree, layout)
+
+
+def _refuse_all_linked(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
+    made: set[str] = set()
+    with tree.steady():
+        for operation in journal.operations:
+            refuse_linked(tree, layout, operation.path, made=made)
+            if operation.action == Action.MAKE_FOLDER:
+                made.add(operation.path)
 
 
 def delete_staged(tree: Tree, layout: TreeLayout) -> None:
@@ -79,8 +90,9 @@ def delete_staged(tree: Tree, layout: TreeLayout) -> None:
     with suppress(StorageError):
         found = find_throwaway(tree, layout.staging, is_change_throwaway)
         names = [entry.name for entry in found]
-        for name in [name for name in names if not _is_deleted(tree, name)]:
-            tree.delete(name)
+        with tree.steady():
+            for name in [name for name in names if not _is_deleted(tree, name)]:
+                tree.delete(name)
 
 
 def _is_deleted(tree: Tree, name: str) -> bool:
@@ -150,8 +162,8 @@ def _act(
     target = layout.target(operation.path)
     if step in (Step.KEEP, Step.KEEP_AND_PUT, Step.KEEP_AND_MAKE_FOLDER):
         keep_aside(tree, layout, target)
-    if step in (Step.PUT, Step.KEEP_AND_PUT):
-        put(tree, layout, layout.staged(journal.change, operation.staged), target)
+    if step is Step.KEEP_AND_PUT:
+        _put_staged(tree, layout, journal, operation)
     elif step is Step.DELETE:
         tree.delete(target)
     elif step in (Step.MAKE_FOLDER, Step.KEEP_AND_MAKE_FOLDER):
@@ -162,6 +174,11 @@ def _act(
         _discard(tree, layout, operation.path, named)
     elif step is Step.FAIL:
         raise _lost(tree, layout, journal, operation)
+
+
+def _put_staged(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> None:
+    staged = layout.staged(journal.change, operation.staged)
+    put(tree, layout, staged, layout.target(operation.path))
 
 
 def put(tree: Tree, layout: TreeLayout, staged: str, target: str) -> None:

@@ -22,7 +22,7 @@ from batten.storage.tree import Tree
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
-from batten.transactions.paths import check_path, is_below, refuse_linked, refuse_unnamable
+from batten.transactions.paths import check_path, is_below, refuse_unnamable
 from batten.transactions.protection import Protection
 from batten.transactions.rolling import complete, delete_staged
 
@@ -186,7 +186,7 @@ class Transaction:
             raise _ended()
         checked = check_path(path)
         self._refuse_unnamable(checked)
-        refuse_linked(self._tree, self._layout, checked)
+        self._overlay.refuse_linked(checked)
         return checked
 
     def _refuse_unnamable(self, path: str) -> None:
@@ -226,11 +226,12 @@ class Transaction:
 
     def _put(self, path: str, number: int) -> None:
         """The staged file, with new bytes, will be at the path."""
-        live = self._overlay.look_live(path)
-        if live is not None and live.kind == "file":
-            self._tree.set_attributes(self._staged(number), live, keeps_time=False)
         self._unsynced[number] = None
-        self._overlay.put(path, number)
+        with self._tree.steady():
+            live = self._overlay.look_live(path)
+            if live is not None and live.kind == "file":
+                self._tree.set_attributes(self._staged(number), live, keeps_time=False)
+            self._overlay.put(path, number)
 
     def _move(self, source: str, target: str, kind: str) -> None:
         if kind == "folder":
