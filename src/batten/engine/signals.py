@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+from batten.errors import InterruptedRunError
 from batten.executors.stopping import STOPPING, WARNINGS, is_free
 
 EXIT_INTERRUPTED = 75
@@ -69,6 +71,39 @@ class StopSignals:
         """What the first signal has a run do, for people."""
         again = "; the same signal again stops it at once" if self._is_asked else ""
         return f"{self.received}: draining, what is in hand may take {seconds:g} s to end{again}"
+
+
+@contextmanager
+def stopped_while_loading() -> Iterator[None]:
+    """While entered, a signal that asks to stop, or warns, ends the block: it raises
+    `InterruptedRunError`. For the time in which the user's code is loaded, before there is a run.
+    What is ignored, or has a handler of the job's own, stays so."""
+    received: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        raise KeyboardInterrupt
+
+    previous: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (*STOPPING, *WARNINGS):
+            if is_free(number) or signal.getsignal(number) is signal.default_int_handler:
+                previous[number] = signal.signal(number, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not received:
+            raise
+    finally:
+        for number, handler in previous.items():
+            if signal.getsignal(number) is stop:
+                signal.signal(number, handler)
+        if received:
+            raise InterruptedRunError(
+                f"Stopped by {received[0]} while the job was loaded.",
+                safe="Nothing was begun, and what was finished before is kept.",
+                next="Run the same command again.",
+            )
 
 
 def _tell_end(name: str) -> None:
