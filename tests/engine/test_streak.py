@@ -18,7 +18,7 @@ def fail(item: int, error: str = "ValueError: no") -> Failure:
 def stops_after(outcomes: Sequence[bool], cuts: Sequence[int] = (1,)) -> int | None:
     """After how many items that ended so (True: it failed) the run stops; they are told of in
     pieces of these sizes."""
-    streak, start, number = Streak(is_watched=True), 0, 0
+    streak, start, number = Streak(is_watched=True, items=1000), 0, 0
     while start < len(outcomes):
         stop = min(len(outcomes), start + cuts[number % len(cuts)])
         failures = [fail(item) for item in range(start, stop) if outcomes[item]]
@@ -87,7 +87,7 @@ def test_what_is_told_of_a_piece() -> None:
 
 
 def test_a_batch_is_in_doubt_while_its_failure_counts() -> None:
-    streak = Streak(is_watched=True)
+    streak = Streak(is_watched=True, items=1000)
     streak.take(0, ((1, ""), (1, "KeyError")), fail(1, "KeyError: 1"))
     assert (streak.is_doubtful(0), streak.is_doubtful(1)) == (True, False)
     streak.take(1, ((LAST - 1, ""),), None)
@@ -97,7 +97,7 @@ def test_a_batch_is_in_doubt_while_its_failure_counts() -> None:
 
 
 def test_a_long_piece_without_failures_clears_all_doubt() -> None:
-    streak = Streak(is_watched=True)
+    streak = Streak(is_watched=True, items=1000)
     streak.take(0, ((19, "KeyError"),), fail(1, "KeyError: 1"))
     streak.take(1, ((100_000, ""),), None)
     assert not streak.is_doubtful(0)
@@ -106,7 +106,7 @@ def test_a_long_piece_without_failures_clears_all_doubt() -> None:
 
 
 def test_the_commonest_cause_is_told_with_an_example() -> None:
-    streak = Streak(is_watched=True)
+    streak = Streak(is_watched=True, items=1000)
     streak.take(4, ((6, "KeyError"),), fail(1, "KeyError: 1"))
     streak.take(5, ((14, "HTTPStatusError"),), fail(7, "HTTPStatusError: 401"))
     verdict = streak.verdict
@@ -116,14 +116,27 @@ def test_the_commonest_cause_is_told_with_an_example() -> None:
 
 
 def test_a_cause_that_was_never_the_first_of_its_piece_has_no_example() -> None:
-    streak = Streak(is_watched=True)
+    streak = Streak(is_watched=True, items=1000)
     streak.take(4, ((1, "KeyError"), (19, "HTTPStatusError")), fail(1, "KeyError: 1"))
     assert streak.verdict is not None
     assert (streak.verdict.commonest, streak.verdict.kind) == (1, "KeyError")
 
 
 def test_nothing_is_counted_where_it_is_turned_off() -> None:
-    streak = Streak(is_watched=False)
+    streak = Streak(is_watched=False, items=1000)
     streak.take(0, ((1000, "KeyError"),), fail(1, "KeyError: 1"))
     assert streak.verdict is None
     assert not streak.is_doubtful(0)
+
+
+@pytest.mark.parametrize(
+    ("items", "ended", "is_held"),
+    [(24, 0, True), (24, 1, False), (19, 0, False), (99, 5, False), (100, 5, True)],
+)
+def test_a_batch_is_held_back_only_while_the_run_could_be_stopped(
+    items: int, ended: int, is_held: bool
+) -> None:
+    streak = Streak(is_watched=True, items=items)
+    failures = [Failure(item=ended, error="ValueError: x", trace="", attempts=1)]
+    streak.take(0, tell_ended(range(ended + 1), failures), failures[0])
+    assert streak.is_doubtful(0) is is_held

@@ -92,7 +92,10 @@ class Driver:
         )
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
-        self._streak = Streak(is_watched=context.pipeline.settings.stop_when is not None)
+        self._streak = Streak(
+            is_watched=context.pipeline.settings.stop_when is not None,
+            items=plan.items - self._published_items,
+        )
         self._known_to_fail: frozenset[int] = frozenset()
         self._ready: list[tuple[Sealed, list[str]]] = []
         self._published_at = 0.0

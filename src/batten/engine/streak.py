@@ -59,10 +59,11 @@ class Verdict:
 
 
 class Streak:
-    """The items that ended last, in one run."""
+    """The items that ended last, in one run, which does `items` at most."""
 
-    def __init__(self, *, is_watched: bool) -> None:
+    def __init__(self, *, is_watched: bool, items: int) -> None:
         self._is_watched = is_watched
+        self._items = items
         self._last: deque[tuple[int, str]] = deque()
         self._ended = 0
         self._failing: Counter[int] = Counter()
@@ -85,7 +86,14 @@ class Streak:
 
     def is_doubtful(self, batch: int) -> bool:
         """Whether an item of the batch failed that may be a part of what stops the run."""
-        return batch in self._failing
+        return batch in self._failing and self._may_stop()
+
+    def _may_stop(self) -> bool:
+        """Whether the run would be stopped, if all that is left failed."""
+        failed, left = self._failing.total(), self._items - self._ended
+        by_first = failed == self._ended < FIRST <= self._items
+        by_last = self._items >= LAST and 2 * (failed + left) > LAST
+        return by_first or by_last
 
     def _push(self, batch: int, kind: str) -> None:
         self._ended += 1

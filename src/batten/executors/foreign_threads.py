@@ -2,7 +2,7 @@
 
 A fork has one thread. What others held or were to do is lost: a lock stays taken, a pool waits for
 ever. Python's own threads are known by name. A library's are told by their names, or
-by the code on their stacks, since few have one: pools of Arrow and of OpenBLAS know of forks, and
+by the code that they wait in, since few have one: pools of Arrow and of OpenBLAS know of forks, and
 begin anew.
 """
 
@@ -97,9 +97,11 @@ def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
         except (OSError, ValueError, IndexError, struct.error):
             return not os.path.exists(f"/proc/self/task/{thread}")
         if stack:
-            files = _find_files(stack, mappings)
-            own = [file for file in files if not file.startswith(_RUNTIME)]
-            return bool(own) and all(any(word in file for word in _SAFE) for file in own)
+            # Who waits is told by the code that called the runtime last. Below it may lie what the
+            # thread did before, such as reading for Arrow from a file of Python.
+            files = _list_callers(stack, mappings)
+            own = next((file for file in files if not file.startswith(_RUNTIME)), "")
+            return any(word in own for word in _SAFE)
         time.sleep(_LOOK_SECONDS)
     return False
 
@@ -119,11 +121,9 @@ def _read_stack(thread: int) -> bytes:
         return memory.read(min(stop - top, _STACK_BYTES_MAX) // 8 * 8)
 
 
-def _find_files(stack: bytes, mappings: list[Mapping]) -> set[str]:
-    """The files whose code is returned to."""
-    return {
-        file
-        for (word,) in struct.iter_unpack("=Q", stack)
-        for start, stop, file in mappings
-        if start <= word < stop
-    }
+def _list_callers(stack: bytes, mappings: list[Mapping]) -> Iterator[str]:
+    """The files whose code is returned to, the innermost first."""
+    for (word,) in struct.iter_unpack("=Q", stack):
+        for start, stop, file in mappings:
+            if start <= word < stop:
+                yield file
