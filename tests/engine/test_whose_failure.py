@@ -158,7 +158,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be(job: JobFolder) -
     """A shell's usual limit is 1,024, of half a million that are allowed."""
     job.write(HOLDS_FILES)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
     try:
         ended = job.run("--jobs", "1")
     finally:

@@ -22,6 +22,15 @@ SAFE = {
         import pyarrow as pa, pyarrow.compute as pc
         pc.sum(pa.chunked_array([list(range(1000))] * 50))
     """,
+    "a file in memory whose name has the end of a line": """
+        import mmap, pathlib, tempfile
+        import pyarrow as pa, pyarrow.compute as pc
+        place = pathlib.Path(tempfile.mkdtemp(), "a\\rb")
+        place.write_bytes(b"x")
+        file = open(place, "rb")
+        held = mmap.mmap(file.fileno(), 1, prot=mmap.PROT_READ)
+        pc.sum(pa.chunked_array([list(range(1000))] * 50))
+    """,
     "numpy": """
         import numpy as np, pyarrow
         np.ones((300, 300)) @ np.ones((300, 300))

@@ -80,7 +80,7 @@ Mapping = tuple[int, int, str]
 
 
 def _list_code() -> Iterator[Mapping]:
-    with open("/proc/self/maps", errors="replace") as file:
+    with open("/proc/self/maps", errors="replace", newline="\n") as file:
         for line in file:
             place, rights, _, _, _, *path = line.split(maxsplit=5)
             if "x" in rights and path:
@@ -113,7 +113,7 @@ def _read_stack(thread: int) -> bytes:
     if len(call) < 3:
         return b""
     top = int(call[-2], 16)
-    with open("/proc/self/maps", errors="replace") as file:
+    with open("/proc/self/maps", errors="replace", newline="\n") as file:
         places = [[int(each, 16) for each in line.split(maxsplit=1)[0].split("-")] for line in file]
     stop = next(stop for start, stop in places if start <= top < stop)
     with open("/proc/self/mem", "rb", buffering=0) as memory:
