@@ -43,6 +43,10 @@ class Publisher:
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names."""
+        with self._storage.steady():
+            self._publish(ready, leftovers)
+
+    def _publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         failed = [each for each in ready if each.quarantine_digest]
         names = {each.batch: self._layout.quarantined(each.batch) for each in failed}
         # An earlier try's quarantine file covers the old part and the new one: it goes later.

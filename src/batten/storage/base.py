@@ -15,6 +15,7 @@ returned for its folder. `publishing.py` puts these together; the engine uses th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
@@ -86,6 +87,11 @@ class Storage(Protocol):
     @property
     def place(self) -> str:
         """The storage for people: a path or an address."""
+        ...
+
+    def steady(self) -> AbstractContextManager[None]:
+        """For a few looks and acts that belong together, on what is in the folders at the first of
+        them: it saves looking at each folder for each. No folder is moved or removed in it."""
         ...
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:

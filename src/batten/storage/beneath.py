@@ -59,7 +59,7 @@ class Beneath:
         self.root = root
         self.prefix = root.rstrip("/") + "/"
         self._open: dict[str, _Folder] = {}
-        self._steady: dict[int, set[str]] = {}
+        self._steady: dict[int, dict[str, _Folder]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.root,))
@@ -77,7 +77,7 @@ class Beneath:
         if thread in self._steady:
             yield
             return
-        self._steady[thread] = set()
+        self._steady[thread] = {}
         try:
             yield
         finally:
@@ -138,27 +138,30 @@ class Beneath:
             raise self._explain(name, error) from error
 
     def _pass(self, folder: str) -> _Folder:
-        steady = self._steady.get(get_ident()) if self._steady else None
+        if not self._steady:
+            return self._pass_now(folder)
+        passed = self._steady.get(get_ident())
+        if passed is None:
+            return self._pass_now(folder)
+        found = passed.get(folder)
+        if found is None:
+            found = passed[folder] = self._pass_now(folder)
+        return found
+
+    def _pass_now(self, folder: str) -> _Folder:
         known = self._open.get(folder)
         if known is not None:
-            if steady and folder in steady:
-                return known
             try:
                 path = self.prefix + folder
                 found = os.lstat(path) if folder else os.stat(path)
-                is_same = found.st_ino == known.number and found.st_dev == known.device
+                if found.st_ino == known.number and found.st_dev == known.device:
+                    return known
             except OSError:
-                is_same = False  # Passing it anew tells why.
-            if is_same:
-                if steady is not None:
-                    steady.add(folder)
-                return known
+                pass  # Passing it anew tells why.
         passed = _Folder(self._pass_anew(folder))
         if len(self._open) >= OPEN_MAX:
             self._open.clear()
         self._open[folder] = passed
-        if steady is not None:
-            steady.add(folder)
         return passed
 
     def _pass_anew(self, folder: str) -> int:

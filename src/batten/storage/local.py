@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import BinaryIO
 
@@ -56,6 +56,9 @@ class LocalStorage:
     @property
     def place(self) -> str:
         return self._root
+
+    def steady(self) -> AbstractContextManager[None]:
+        return self._beneath.steady()
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
         path = self._beneath.path(name)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from random import Random
 from types import TracebackType
@@ -80,6 +80,9 @@ class MemoryStorage:
     @property
     def place(self) -> str:
         return "memory"
+
+    def steady(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def crash(self, model: Model, random: Random) -> Self:
         """What may be found after a crash, by chance; see `volatile` for the models. The locks

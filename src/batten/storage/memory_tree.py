@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from batten.model.records import Holder
@@ -21,9 +20,6 @@ class MemoryTree(MemoryStorage):
     def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:
         """Nobody else is there to wait for, or to share it with."""
         return self.lock(name, Holder(pid=0, host="", since="", boot=""))
-
-    def steady(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def look(self, name: str) -> Look | None:
         with self._powered():

@@ -39,17 +39,18 @@ def create_many(
     storage: Storage, staging: str, items: Iterable[tuple[str, bytes | memoryview]]
 ) -> list[bool]:
     """`create` for each name and its data, in order; a folder is synced once, at the end."""
-    staged = []
-    for name, data in items:
-        throwaway = fresh_name(staging, last_piece(name))
-        storage.stage(throwaway, data, is_synced=True)
-        staged.append((throwaway, name))
-    is_new = [storage.publish(throwaway, name) for throwaway, name in staged]
-    for folder in dict.fromkeys(folder_of(name) for _, name in staged):
-        storage.sync_names(folder)
-    for throwaway, _ in staged:
-        storage.delete(throwaway)
-    return is_new
+    with storage.steady():
+        staged = []
+        for name, data in items:
+            throwaway = fresh_name(staging, last_piece(name))
+            storage.stage(throwaway, data, is_synced=True)
+            staged.append((throwaway, name))
+        is_new = [storage.publish(throwaway, name) for throwaway, name in staged]
+        for folder in dict.fromkeys(folder_of(name) for _, name in staged):
+            storage.sync_names(folder)
+        for throwaway, _ in staged:
+            storage.delete(throwaway)
+        return is_new
 
 
 def replace(storage: Storage, staging: str, name: str, data: bytes | memoryview) -> None:

@@ -66,11 +66,6 @@ class Tree(Storage, Protocol):
         for as long as it takes. Raises `BusyError`."""
         ...
 
-    def steady(self) -> AbstractContextManager[None]:
-        """For a few looks and acts that belong together, on what is in the folders at the first of
-        them: it saves looking at each folder for each. No folder is moved or removed in it."""
-        ...
-
     def look(self, name: str) -> Look | None:
         """What lies under that name itself, or None. Links are not followed."""
         ...
@@ -115,9 +110,6 @@ class LocalTree(LocalStorage):
             return locks.acquire_shared(place, wait_seconds=wait_seconds)
         lock = locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
         return self._take_over(name, lock)
-
-    def steady(self) -> AbstractContextManager[None]:
-        return self._beneath.steady()
 
     def look(self, name: str) -> Look | None:
         try:
