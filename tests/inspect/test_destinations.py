@@ -14,6 +14,9 @@ from pyiceberg.catalog import load_catalog
 
 import batten
 from batten.engine.pipeline import Pipeline
+from batten.inspect.clean import clean_output
+from batten.inspect.place import locate_output
+from batten.inspect.recover import recover_output
 from batten.inspect.verify import verify
 from batten.model.names import Layout
 from batten.model.records import Delivery, decode_record, encode_record
@@ -190,3 +193,16 @@ def test_a_record_of_0_1_tells_less(tmp_path: Path) -> None:
     assert batten.diagnose(tmp_path / "out").state == "COMPLETE"
     ask(tmp_path, "DROP TABLE rows")
     assert batten.diagnose(tmp_path / "out").state == "INCONSISTENT"
+
+
+@pytest.mark.parametrize("should_recompute", [False, True])
+def test_recover_does_not_call_complete_what_is_gone(
+    should_recompute: bool, tmp_path: Path
+) -> None:
+    make("sqlite", tmp_path)
+    ask(tmp_path, "DROP TABLE rows")
+    place = locate_output(tmp_path / "out")
+    with pytest.raises(batten.InconsistentError, match="the table is gone"):
+        recover_output(place, should_recompute=should_recompute, is_dry_run=False)
+    cleaning = clean_output(place, older_than_seconds=0, is_dry_run=False)
+    assert cleaning.diagnosis.state == "INCONSISTENT"

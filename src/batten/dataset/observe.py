@@ -109,9 +109,12 @@ class Observation:
         return sorted(without - self.reopened)
 
 
-def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = False) -> Observation:
+def observe_output(
+    storage: Storage, layout: Layout, *, is_thorough: bool = False, is_mine: bool = False
+) -> Observation:
     """What is at the output now. A live run may change it meanwhile: see `holder`. With
-    `is_thorough` all records are read, whatever `COMPLETE` says."""
+    `is_thorough` all records are read, whatever `COMPLETE` says. `is_mine` is said by the holder
+    of the lock: nobody else is at work, so there is no `holder`, and destinations are looked at."""
     try:
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
@@ -126,11 +129,11 @@ def observe_output(storage: Storage, layout: Layout, *, is_thorough: bool = Fals
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
     if unsynced is not None:
         fault = "" if unsynced.kind == "file" else f"a {unsynced.kind}, where a file should be"
-        found = _observe_unfinished(storage, layout, layout.unsynced, fault)
+        found = _observe_unfinished(storage, layout, layout.unsynced, fault, is_mine=is_mine)
         return replace(found, is_unsynced=True)
     if is_replacing:
-        return _observe_unfinished(storage, layout, layout.replacing, fault)
-    return _Reading(storage, layout).observe(is_thorough=is_thorough)
+        return _observe_unfinished(storage, layout, layout.replacing, fault, is_mine=is_mine)
+    return _Reading(storage, layout).observe(is_thorough=is_thorough, is_mine=is_mine)
 
 
 def _find_journal_fault(storage: Storage, layout: Layout) -> str:
@@ -144,10 +147,12 @@ def _find_journal_fault(storage: Storage, layout: Layout) -> str:
     return ""
 
 
-def _observe_unfinished(storage: Storage, layout: Layout, journal: str, fault: str) -> Observation:
+def _observe_unfinished(
+    storage: Storage, layout: Layout, journal: str, fault: str, *, is_mine: bool
+) -> Observation:
     findings = []
     try:
-        holder = storage.observe_lock(layout.lock)
+        holder = None if is_mine else storage.observe_lock(layout.lock)
     except StorageError as error:
         holder, fault = None, fault or name_reason(error)
     if fault and holder is None:
@@ -198,10 +203,10 @@ class _Reading:
         self.failure: StorageError | None = None
         self._misplaced: tuple[str, ...] = ()
 
-    def observe(self, *, is_thorough: bool) -> Observation:
+    def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
         layout = self.layout
         self._misplaced = tuple(self._find_misplaced())
-        holder = self._observe_lock()
+        holder = None if is_mine else self._observe_lock()
         config = self._decode(
             layout.config, Code.UNREADABLE_CONFIG, _decode_config, is_required=False
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
@@ -64,7 +63,7 @@ def _clean_tree(
 
 
 def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:
-    observation = replace(observe_output(place.storage, place.layout), holder=None)
+    observation = observe_output(place.storage, place.layout, is_mine=True)
     judgement = judge(observation)
     refuse_pending(place, judgement)
     now = time.time()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import replace
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
@@ -119,8 +118,7 @@ def _roll_step(place: Place) -> Step:
 
 def _observe_mine(place: Place) -> Observation:
     """As `observe_output`, by the holder of the lock: nobody else is at work."""
-    found = observe_output(place.storage, place.layout, is_thorough=True)
-    return replace(found, holder=None)
+    return observe_output(place.storage, place.layout, is_thorough=True, is_mine=True)
 
 
 def _diagnose(place: Place, observation: Observation) -> Diagnosis:

@@ -152,8 +152,8 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.LOST_TABLE: Meaning(
         Severity.INCONSISTENT,
-        "restore it from a copy; or have all of it given again: move its record in deliveries/ "
-        "away, then run the job",
+        "restore it from a copy; or have all of it given again: remove what is left of it, rows "
+        "and tokens, move its record in deliveries/ away, then run the job",
     ),
     Code.LACKING_ROWS: Meaning(
         Severity.INCONSISTENT,
