@@ -43,7 +43,7 @@ from batten.model.states import Ground
 from batten.model.value_class import value_class
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read
-from batten.storage.base import Entry, Storage, describe_kind
+from batten.storage.base import READ_BYTES_MAX, Entry, Storage, describe_kind
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.relative import last_piece
 from batten.storage.replacement import load_journal
@@ -514,6 +514,8 @@ def find_own_file(layout: Layout, config: Config | None) -> str | None:
 def published_by_footer_of(storage: Storage, name: str) -> Published:
     """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
     size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
+    if size > READ_BYTES_MAX:
+        raise Unreadable(f"it says that its footer has {size:,} bytes")
     footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
     return published_by_footer(decode_footer(footer))
 

@@ -17,12 +17,15 @@ from batten.dataset.unpacked import refuse_unpacked
 from batten.engine.arrays import integers
 from batten.engine.calls import Failure
 from batten.engine.rows import ITEM
+from batten.errors import StorageError
 from batten.model.coverage import mark_items
 from batten.model.names import DIGEST_CHARACTERS, Layout, StagedChunk
 from batten.model.value_class import value_class
 from batten.storage.base import Storage
+from batten.storage.failures import is_too_large
 
 _CHUNK = b"batten.chunk"
+_END = b"ARROW1"
 
 
 @value_class
@@ -121,11 +124,8 @@ def load_piece(
     storage: Storage, layout: Layout, chunk: StagedChunk, works: Collection[str]
 ) -> Piece | None:
     """The piece in a staged file, or None where the file is gone, torn, or of other work."""
-    try:
-        data = storage.read(layout.staged_chunk(chunk), bytes_max=None)
-    except FileNotFoundError:
-        return None
-    if hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
+    data = _read_chunk(storage, layout.staged_chunk(chunk))
+    if data is None or hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
     try:
         refuse_unpacked(data)
@@ -148,6 +148,20 @@ def load_piece(
         table=_without_chunk(table) if table.num_rows else None,
         failures=failures,
     )
+
+
+def _read_chunk(storage: Storage, name: str) -> bytes | None:
+    """None where it is gone, does not end as a chunk does, or has no room in memory."""
+    try:
+        if storage.read(name, offset=-len(_END), length=len(_END)) != _END:
+            return None
+        return storage.read(name, bytes_max=None)
+    except (FileNotFoundError, MemoryError):
+        return None
+    except StorageError as error:
+        if is_too_large(error.__cause__):
+            return None
+        raise
 
 
 def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure]) -> None:

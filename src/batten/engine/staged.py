@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 
+from batten.dataset.observe import published_by_footer_of
 from batten.engine.plan import PlanBatch
 from batten.engine.tasks import Sealed
-from batten.model.footer import decode_part
+from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.names import Layout, StagedFile
 from batten.model.outcomes import count_outcomes
 from batten.model.records import Unreadable
 from batten.model.words import Outcome
 from batten.storage.base import Storage
+from batten.storage.digests import digest_file
 
 
 def find_sealed(
@@ -27,40 +28,47 @@ def find_sealed(
     for file in files:
         if file.kind != "sealed":
             continue
-        data = _read_whole(storage, layout, file)
-        if data is None:
-            continue
+        name = layout.staged_file(file.batch, file.kind, file.digest)
         try:
-            described = decode_part(data)
-        except Unreadable:
+            described = published_by_footer_of(storage, name)
+        except (Unreadable, FileNotFoundError):
             continue
         if described.keys != batch.keys_description or described.fingerprint not in fingerprints:
             continue
+        entry, digest = storage.find(name), _digest_whole(storage, layout, file)
+        if entry is None or digest is None:
+            continue
         quarantine_digest = ""
         if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
-            whole = [_read_whole(storage, layout, each) for each in quarantines]
+            whole = [_digest_whole(storage, layout, each) for each in quarantines]
             found = [each for each in whole if each is not None]
             if len(found) != 1:
                 continue
-            quarantine_digest = hashlib.sha256(found[0]).hexdigest()
+            quarantine_digest = found[0]
         return Sealed(
             batch=described.batch,
             items=described.items,
             rows=described.rows,
             outcomes=described.outcomes,
             keys=described.keys,
-            size=len(data),
-            digest=hashlib.sha256(data).hexdigest(),
+            size=entry.size,
+            digest=digest,
             quarantine_digest=quarantine_digest,
             schema=None,
         )
     return None
 
 
-def _read_whole(storage: Storage, layout: Layout, file: StagedFile) -> bytes | None:
-    """The bytes, or None where they are not those that the name promises."""
+def _digest_whole(storage: Storage, layout: Layout, file: StagedFile) -> str | None:
+    """The digest, or None where it is not the one that the name promises."""
+    name = layout.staged_file(file.batch, file.kind, file.digest)
+    entry = storage.find(name)
+    if entry is None:
+        return None
+    if file.kind == "quarantine" and entry.size > RECORD_BYTES_MAX["quarantine"]:
+        return None
     try:
-        data = storage.read(layout.staged_file(file.batch, file.kind, file.digest), bytes_max=None)
+        digest = digest_file(storage, name)
     except FileNotFoundError:
         return None
-    return data if hashlib.sha256(data).hexdigest().startswith(file.digest) else None
+    return digest if digest.startswith(file.digest) else None

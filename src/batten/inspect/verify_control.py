@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from batten.dataset.observe import Observation, name_reason
@@ -16,6 +15,7 @@ from batten.model.keys import describe_keys
 from batten.model.names import Layout, find_staged
 from batten.model.records import Segment, Unreadable
 from batten.storage.base import Storage
+from batten.storage.digests import digest_file
 
 
 def find_control_faults(
@@ -93,15 +93,11 @@ _STAGED_BYTES_MAX = 1 << 32
 
 
 def _digest(storage: Storage, name: str) -> str:
-    """Read piece by piece: a staged file may be larger than what memory there is."""
+    """Empty where it is gone, or not what batten stages."""
     try:
         entry = storage.find(name)
         if entry is None or entry.size > _STAGED_BYTES_MAX:
             return ""
-        with storage.open(name) as file:
-            digest = hashlib.sha256()
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-            return digest.hexdigest()
-    except (OSError, StorageError):
+        return digest_file(storage, name)
+    except (FileNotFoundError, StorageError):
         return ""

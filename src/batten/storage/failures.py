@@ -83,6 +83,11 @@ def too_large(name: str | None = None) -> OSError:
     return OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), name)
 
 
+def is_too_large(error: BaseException | None) -> bool:
+    """Whether a file was refused for that."""
+    return isinstance(error, OSError) and error.errno == errno.EOVERFLOW
+
+
 def _describe(error: OSError, action: str, path: str, safe: str) -> StorageError:
     code = error.errno
     if isinstance(error, Obstructed):

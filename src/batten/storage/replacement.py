@@ -9,8 +9,6 @@ so it may be killed anywhere.
 
 from __future__ import annotations
 
-import hashlib
-
 from batten.errors import CorruptError
 from batten.model.names import Layout, find_part
 from batten.model.records import (
@@ -22,6 +20,7 @@ from batten.model.records import (
     encode_record,
 )
 from batten.storage.base import Entry, Storage, describe_kind
+from batten.storage.digests import digest_file
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
@@ -188,10 +187,7 @@ def _is_exchanged(storage: Storage, layout: Layout) -> bool:
         return False
     for batch in range(len(sizes)):
         record = decode_record(CommitRecord, storage.read(fresh.commit(batch)))
-        if (
-            hashlib.sha256(storage.read(layout.part(batch), bytes_max=None)).hexdigest()
-            != record.digest
-        ):
+        if digest_file(storage, layout.part(batch)) != record.digest:
             return False
     return True
 

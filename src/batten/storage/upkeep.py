@@ -18,6 +18,7 @@ from batten.model.published import decode_published
 from batten.model.records import CommitRecord, Holder, Unreadable, encode_record
 from batten.model.words import Outcome
 from batten.storage.base import Entry, Lock, Storage
+from batten.storage.digests import digest_file
 from batten.storage.locks import busy_error, current_holder
 from batten.storage.machine import Machine
 from batten.storage.publishing import create_many, set_aside
@@ -113,7 +114,7 @@ def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> 
     """Stage parts again that appeared before their turn, to be adopted when it comes."""
     for batch in batches:
         name = layout.part(batch)
-        digest = hashlib.sha256(storage.read(name, bytes_max=None)).hexdigest()
+        digest = digest_file(storage, name)
         set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
 
 
