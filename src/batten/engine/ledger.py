@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from batten.errors import StorageError
 from batten.model.names import Layout
 from batten.model.records import Config, Delivery, Unreadable, decode_record
-from batten.sinks.sqlite import SqliteSink
 from batten.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from batten.engine.pipeline import Pipeline
+    from batten.sinks.sqlite import SqliteSink
 
 
 def describe_target(pipeline: Pipeline) -> str:
@@ -32,8 +32,12 @@ def describe_target(pipeline: Pipeline) -> str:
 def choose_ledger(pipeline: Pipeline) -> Pipeline:
     """The same, with a ledger of its own where that of its database is of another table."""
     output = pipeline.output
-    sink = pipeline.sinks[0] if pipeline.is_ledger_inside else None
-    if output is None or not isinstance(sink, SqliteSink) or output != sink.path:
+    if output is None or not pipeline.is_ledger_inside:
+        return pipeline
+    from batten.sinks.sqlite import SqliteSink
+
+    sink = pipeline.sinks[0]
+    if not isinstance(sink, SqliteSink) or output != sink.path:
         return pipeline
     name = f"{output.name}.{_as_name(sink.table)}"
     storage = LocalStorage(output.parent)
