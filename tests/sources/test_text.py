@@ -143,14 +143,13 @@ def test_a_line_without_a_key_is_an_item(tmp_path: Path, sources: Any) -> None:
 
 
 def test_a_malformed_record_is_an_item(tmp_path: Path, sources: Any) -> None:
-    long = b"x" * (csv.field_size_limit() + 1)
-    rows = [b'a,"1\n1"', b"few", b"b,2,many", b"\xff,3", b'"c"d,4', b'e,"%b\nq,5"' % long, b",6"]
+    rows = [b'a,"1\n1"', b"few", b"b,2,many", b"\xff,3", b'"c"d,4', b",6"]
     write(tmp_path, "x.csv", b"\n".join([b"id,n", *rows, b"f,7", b""]))
     keyed = sources.pairs(CsvSource("x.csv", key="id", folder=tmp_path))
     assert keyed[0] == ("a", {"id": "a", "n": "1\n1"})
     assert keyed[-1] == ("f", {"id": "f", "n": "7"})
-    assert [key for key, _ in keyed[1:-1]] == [f"//line:{line}" for line in (4, 5, 6, 7, 8, 10)]
-    texts = ["1 fields", "3 fields", "not UTF-8", "not CSV", "limit", "is empty"]
+    assert [key for key, _ in keyed[1:-1]] == [f"//line:{line}" for line in (4, 5, 6, 7, 8)]
+    texts = ["1 fields", "3 fields", "not UTF-8", "not CSV", "is empty"]
     for (_, item), text in zip(keyed[1:-1], texts, strict=True):
         assert item[0] == "unavailable"
         assert text in item[2]

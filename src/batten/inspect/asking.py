@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.errors import StorageError, UsageError
+from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
@@ -42,7 +43,7 @@ def ask_server(given: Delivery, *, path: str) -> list[Finding]:
             f"{given.target} can't be asked: {reason}.",
             safe="Nothing was changed, and nothing is known of it.",
             next="See that the server answers, and that PGUSER and PGPASSWORD (or a password file) "
-            f"are right; all else is verified without it: batten verify {path}",
+            f"are right; all else is verified without it: {command('verify', path)}",
         ) from error
 
 
