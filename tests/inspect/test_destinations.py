@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import deltalake
 import pytest
 from pyiceberg.catalog import load_catalog
 
@@ -119,7 +122,11 @@ HARMS: list[tuple[str, Callable[[Path], None], str]] = [
     ("iceberg", delete_iceberg, "has 7 rows"),
     ("tree", remove("out"), "the folder is gone"),
     ("tree", remove("out/3/square"), "3/square, which items put there, is gone"),
-    ("tree", remove("out/last", "out/5"), "5/square and 1 more file"),
+    (
+        "tree",
+        remove("out/last", "out/5"),
+        "5/square, which items put there, is gone (and 1 more file)",
+    ),
 ]
 
 
@@ -206,3 +213,170 @@ def test_recover_does_not_call_complete_what_is_gone(
         recover_output(place, should_recompute=should_recompute, is_dry_run=False)
     cleaning = clean_output(place, older_than_seconds=0, is_dry_run=False)
     assert cleaning.diagnosis.state == "INCONSISTENT"
+
+
+def write(name: str, data: bytes) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        (path,) = folder.glob(name)
+        path.write_bytes(data)
+
+    return do
+
+
+def damage_page(folder: Path) -> None:
+    path = folder / "out"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\x7f" * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+def replace_by_folder(name: str) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        (path,) = folder.glob(name)
+        path.unlink()
+        path.mkdir()
+
+    return do
+
+
+DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
+    ("sqlite", damage_page),
+    ("delta", write("out/_delta_log/*1.json", b"{no")),
+    ("delta", write("out/_delta_log/*1.json", b"[]\n")),
+    ("delta", replace_by_folder("out/_delta_log/*1.json")),
+]
+
+
+@pytest.mark.parametrize(("kind", "harm"), DAMAGES)
+def test_what_can_not_be_looked_at_is_damage(
+    kind: str, harm: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(kind, tmp_path)
+    harm(tmp_path)
+    found = batten.diagnose(tmp_path / "out")
+    assert (found.state in ("CORRUPT", "INCONSISTENT"), found.exit_code) == (True, 4), found
+    assert not verify(tmp_path / "out").is_sound
+
+
+def test_a_journal_of_a_tree_that_can_not_be_read_is_damage(tmp_path: Path) -> None:
+    make("tree", tmp_path)
+    next((tmp_path / "out.batten/tree/tokens").iterdir()).write_bytes(b"{no")
+    assert batten.diagnose(tmp_path / "out").state == "CORRUPT"
+
+
+def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("delta", tmp_path)
+    real = os.stat
+
+    def fail(path: str, *args: object, **more: object) -> os.stat_result:
+        if "part-000001" in str(path):
+            raise OSError(5, "Input/output error")
+        return real(path, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", fail)
+    found = batten.diagnose(tmp_path / "out")
+    assert found.exit_code != 0
+    assert "read or write error" in found.reason
+
+
+CHANGES: list[tuple[Callable[[Path], object], str, bool]] = [
+    (write("out/3/square", b"99"), "3/square, which items put there, has 2 bytes", True),
+    (write("out/3/square", b"8"), "", False),
+    (write("out/last", b"0"), "", False),
+    (replace_by_folder("out/3/square"), "3/square, which items put there, is a folder", True),
+]
+
+
+@pytest.mark.parametrize(("harm", "told", "is_told_in_passing"), CHANGES)
+def test_a_file_of_a_tree_that_was_changed_by_hand_is_told(
+    harm: Callable[[Path], object], told: str, is_told_in_passing: bool, tmp_path: Path
+) -> None:
+    make("tree", tmp_path)
+    harm(tmp_path)
+    found = batten.diagnose(tmp_path / "out")
+    assert (found.state == "INCONSISTENT") is is_told_in_passing
+    assert told in found.reason
+    (damage,) = verify(tmp_path / "out").damage
+    assert "which items put there" in damage.evidence
+
+
+def test_what_later_changes_left_is_what_a_tree_is_to_hold(tmp_path: Path) -> None:
+    make("tree", tmp_path)
+    root = tmp_path / "out"
+    (root / "mine").write_text("foreign")
+    (tmp_path / "given").write_text("from elsewhere")
+    with batten.transaction(root) as change:
+        change.write("1/square", "other")
+        change.delete("2/square")
+        change.move("3/square", "moved")
+        change.replace("4/square", tmp_path / "given")
+        change.protect("5/square").write_text("changed in place")
+    with batten.transaction(root) as change:
+        change.write("1/square", "again")
+    with batten.transaction(root) as change:
+        change.write("new", "not an item's")
+    (root / "mine").write_text("changed")
+    (root / "new").unlink()
+    assert batten.diagnose(root).state == "COMPLETE"
+    assert verify(root).is_sound
+    (root / "1/square").write_text("hands")
+    (damage,) = verify(root).damage
+    assert "1/square" in damage.evidence
+
+
+def test_a_tree_of_0_1_is_known_by_what_is_there(tmp_path: Path) -> None:
+    make("tree", tmp_path)
+    for path in (tmp_path / "out.batten/tree/tokens").iterdir():
+        old = json.loads(path.read_bytes())
+        del old["protected"], old["checksum"]
+        old["time"] = "2026-01-01T00:00:00Z"
+        for each in old["operations"]:
+            del each["digest"]
+        data = json.dumps(old).encode()
+        end = hashlib.sha256(data).hexdigest()[:16]
+        path.write_bytes(data[:-1] + f', "checksum": "{end}"}}\n'.encode())
+    assert verify(tmp_path / "out").is_sound
+    write("out/3/square", b"8")(tmp_path)
+    assert verify(tmp_path / "out").is_sound
+    (tmp_path / "out/3/square").unlink()
+    assert not verify(tmp_path / "out").is_sound
+
+
+def checkpoint(folder: Path) -> None:
+    deltalake.DeltaTable(folder / "out").create_checkpoint()
+    for path in (folder / "out/_delta_log").glob("*.json"):
+        path.unlink()
+
+
+def test_a_checkpoint_of_a_delta_table_is_read_by_verify(tmp_path: Path) -> None:
+    make("delta", tmp_path)
+    checkpoint(tmp_path)
+    assert verify(tmp_path / "out").is_sound
+    remove("out/part-000001*")(tmp_path)
+    (damage,) = verify(tmp_path / "out").damage
+    assert "1 file of it is gone, part-000001" in damage.evidence
+
+
+def test_a_damaged_checkpoint_is_told_by_verify(tmp_path: Path) -> None:
+    make("delta", tmp_path)
+    checkpoint(tmp_path)
+    write("out/_delta_log/*.checkpoint.parquet", b"PAR1no")(tmp_path)
+    (damage,) = verify(tmp_path / "out").damage
+    assert damage.code.value == "unreadable-destination"
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (remove("warehouse/lab/rows/data/*1-*.parquet"), "lacking-rows"),
+        (remove("warehouse/lab/rows/metadata/snap-*.avro"), "lacking-rows"),
+        (remove("warehouse/lab/rows/metadata/*-m0.avro"), "lacking-rows"),
+    ],
+)
+def test_files_of_an_iceberg_table_are_looked_for(
+    harm: Callable[[Path], None], code: str, tmp_path: Path
+) -> None:
+    make("iceberg", tmp_path)
+    harm(tmp_path)
+    (damage,) = verify(tmp_path / "out").damage
+    assert damage.code.value in (code, "unreadable-destination")

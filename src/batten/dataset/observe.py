@@ -242,7 +242,12 @@ class _Reading:
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config)
         for delivery in deliveries if holder is None else ():
-            self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
+            try:
+                self.findings += look_at_destination(
+                    self.storage, delivery, is_thorough=is_thorough
+                )
+            except StorageError as error:
+                self._note_error(Code.UNREADABLE_DESTINATION, delivery.target, error)
         own_files = {last_piece(target) for target in (layout.output, *placed)}
         worst = find_worst(self.findings)
         return Observation(

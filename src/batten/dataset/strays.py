@@ -1,7 +1,7 @@
 """Files beside the parts that readers of the folder would take for parts: rows read twice.
 
-Tried with pyarrow, pandas, Polars and DuckDB: globs take every name that ends like a Parquet file,
-Polars hidden ones too; pyarrow takes whatever is one inside, but not where the name begins with
+Tried with pyarrow, pandas, Polars and DuckDB: Polars and DuckDB take what ends with `.parquet`,
+hidden too; pyarrow and pandas take whatever is Parquet inside, but not where the name begins with
 "." or "_". What nobody reads, as `.gitkeep`, is no business of batten's (decision 0052).
 """
 

@@ -69,6 +69,7 @@ class Code(Enum):
     LOST_DELIVERY = "lost-delivery"
     LOST_TABLE = "lost-table"
     LACKING_ROWS = "lacking-rows"
+    UNREADABLE_DESTINATION = "unreadable-destination"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
@@ -159,6 +160,9 @@ MEANINGS: dict[Code, Meaning] = {
         Severity.INCONSISTENT,
         "restore it from a copy; or have all of it given again: remove what it has with its "
         "tokens, move its record in deliveries/ away, then run the job",
+    ),
+    Code.UNREADABLE_DESTINATION: Meaning(
+        Severity.CORRUPT, "make it readable, or restore it from a copy; then ask again"
     ),
     Code.UNREADABLE_FILE: Meaning(
         Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"

@@ -7,10 +7,21 @@ recovery is the same: do all of them, in order. Each can be done any number of t
 
 from __future__ import annotations
 
+from dataclasses import field
 from enum import StrEnum
 from typing import Annotated
 
-from batten.model.bounds import Many, Name, Number, PathWithin, Piece, Prose, Text, Version
+from batten.model.bounds import (
+    Many,
+    MaybeHexadecimal,
+    Name,
+    Number,
+    PathWithin,
+    Piece,
+    Prose,
+    Text,
+    Version,
+)
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
@@ -46,13 +57,15 @@ class Phase(StrEnum):
 class Operation:
     """One step. `path` is relative to the root. `staged` is the number of the staged file that is
     put there, or `NOT_STAGED`. `before` and `after` say what is at the path as `describe_file`
-    does, when the change was committed and when this operation was done."""
+    does, when the change was committed and when this operation was done. `digest` is the SHA-256 of
+    a file that is put, where a job uses the tree; empty where it is not known."""
 
     action: Annotated[str, Text(16, "|".join(Action))]
     path: PathWithin
     staged: Annotated[int, Number(NOT_STAGED, STAGED_MAX)] = NOT_STAGED
     before: Name = ABSENT
     after: Name = ABSENT
+    digest: MaybeHexadecimal = ""
 
     def find_fault(self) -> str:
         """In which way its fields don't fit each other."""
@@ -70,13 +83,15 @@ class Operation:
 @value_class
 class Journal:
     """`JOURNAL`: see the module. `change` names the change, and its staged files begin with it.
-    `token` is empty where the change carries none."""
+    `token` is empty where the change carries none. `protected` are paths at and below which it was
+    changed in place."""
 
     phase: Annotated[str, Text(16, "|".join(Phase))]
     change: Piece
     token: Prose
     operations: Annotated[list[Operation], Many(OPERATIONS_MAX)]
     time: Name
+    protected: Annotated[list[PathWithin], Many(OPERATIONS_MAX)] = field(default_factory=list)
     format_version: Version = FORMAT_VERSION
 
 

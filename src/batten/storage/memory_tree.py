@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import BinaryIO
 
 from batten.model.records import Holder
 from batten.storage.failures import writing_failure
 from batten.storage.memory import MemoryStorage, mark_synced, system_error, write_file
 from batten.storage.relative import check_name
-from batten.storage.tree import Look, TreeLock
+from batten.storage.tree import Look, Readable, TreeLock
 from batten.storage.volatile import File, Folder
 
 
@@ -32,7 +31,7 @@ class MemoryTree(MemoryStorage):
             return Look(kind="folder", size=0, modified_ns=modified_ns)
         return Look(kind="file", size=len(node.data), modified_ns=modified_ns)
 
-    def stage_from(self, name: str, file: BinaryIO) -> None:
+    def stage_from(self, name: str, file: Readable) -> None:
         self.stage(name, file.read(), is_synced=False)
 
     def link(self, source: str, name: str) -> bool:

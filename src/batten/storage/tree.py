@@ -11,7 +11,7 @@ import os
 import stat
 from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from batten.model.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
@@ -27,6 +27,12 @@ _NO_LINK = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 )
 """What `link` answers where the filesystem can't; a copy takes its place then."""
+
+
+class Readable(Protocol):
+    """What can be read piece by piece."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 @value_class
@@ -70,7 +76,7 @@ class Tree(Storage, Protocol):
         """What lies under that name itself, or None. Links are not followed."""
         ...
 
-    def stage_from(self, name: str, file: BinaryIO) -> None:
+    def stage_from(self, name: str, file: Readable) -> None:
         """Create the file exclusively with all that can be read from `file`; not yet durable."""
         ...
 
@@ -127,7 +133,7 @@ class LocalTree(LocalStorage):
             group=status.st_gid,
         )
 
-    def stage_from(self, name: str, file: BinaryIO) -> None:
+    def stage_from(self, name: str, file: Readable) -> None:
         try:
             descriptor = steps.do(
                 "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
@@ -203,7 +209,7 @@ def open_tree(folder: str) -> LocalTree:
     return LocalTree(folder)
 
 
-def _copy(file: BinaryIO, descriptor: int) -> None:
+def _copy(file: Readable, descriptor: int) -> None:
     while piece := file.read(_COPIED_BYTES):
         write_all(descriptor, piece)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import BinaryIO
+
 from batten.errors import UsageError
 from batten.storage.tree import Tree
 
@@ -25,3 +28,20 @@ def copy_file(tree: Tree, source: str, name: str, *, keeps_time: bool) -> None:
     with tree.open(source) as file:
         tree.stage_from(name, file)
     tree.set_attributes(name, look, keeps_time=keeps_time)
+
+
+class Digesting:
+    """A file that is read once, and the SHA-256 of what was read of it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    def hexdigest(self) -> str:
+        """Of what was read so far."""
+        return self._digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from batten.errors import RefusedError
 from batten.model.journal import ABSENT, Action, Operation
@@ -102,12 +102,13 @@ class Overlay:
         if look is not None and not look.is_folder:
             self._deleted[path] = None
 
-    def list_operations(self, change: str) -> list[Operation]:
-        """What is to be done, in an order in which everything has its place free when it comes."""
+    def list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
+        """What is to be done, in an order in which everything has its place free when it comes.
+        `digests` are those of staged files, by their numbers, where they are known."""
         with self._tree.steady():
-            return self._list_operations(change)
+            return self._list_operations(change, digests)
 
-    def _list_operations(self, change: str) -> list[Operation]:
+    def _list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
         deletes = [
             Operation(action=Action.DELETE, path=path, before=self._describe_live(path))
             for path in self._deleted
@@ -127,6 +128,7 @@ class Overlay:
                 staged=number,
                 before=self._describe_live(path),
                 after=describe_look(self._tree.look(self._layout.staged(change, number))),
+                digest=digests.get(number, ""),
             )
             for path, number in self._staged.items()
         ]

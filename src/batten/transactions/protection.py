@@ -26,6 +26,11 @@ class Protection:
         self._paths: dict[str, None] = {}
         self.operations: list[Operation] = []
 
+    @property
+    def paths(self) -> list[str]:
+        """What is changed in place."""
+        return list(self._paths)
+
     def covers(self, path: str) -> bool:
         """Whether the path, or something above or below it, is protected."""
         return any(

@@ -7,6 +7,7 @@ change in place, of which there are backups. From then on the change is only eve
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from batten.model.journal import Journal, Operation, Phase
 from batten.model.names import TreeLayout
 from batten.storage.failures import reading_failure
 from batten.storage.tree import Tree
-from batten.transactions.copying import copy_file
+from batten.transactions.copying import Digesting, copy_file
 from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
 from batten.transactions.paths import check_path, is_below, refuse_unnamable
@@ -43,6 +44,8 @@ class Transaction:
         self._overlay = Overlay(tree, layout)
         self._protection = Protection(tree, layout, self._change)
         self._unsynced: dict[int, None] = {}
+        self._is_recorded = bool(token) or next(tree.list_names(layout.tokens), None) is not None
+        self._digests: dict[int, str] = {}
         self._count = 0
         self._is_open = True
         self._is_doomed = False
@@ -59,6 +62,8 @@ class Transaction:
         content = data.encode() if isinstance(data, str) else data
         number = self._next_number()
         self._tree.stage(self._staged(number), content, is_synced=False)
+        if self._is_recorded:
+            self._digests[number] = hashlib.sha256(content).hexdigest()
         self._put(checked, number)
 
     def replace(self, path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
@@ -67,7 +72,10 @@ class Transaction:
         checked = self._check_unprotected(path)
         number = self._next_number()
         with _open_source(source) as file:
-            self._tree.stage_from(self._staged(number), file)
+            digesting = Digesting(file)
+            self._tree.stage_from(self._staged(number), digesting if self._is_recorded else file)
+        if self._is_recorded:
+            self._digests[number] = digesting.hexdigest()
         self._put(checked, number)
 
     def delete(self, path: str | os.PathLike[str]) -> None:
@@ -164,7 +172,8 @@ class Transaction:
             raise _ended()
         self.refuse_doomed()
         self._is_open = False
-        operations = self._overlay.list_operations(self._change)
+        operations = self._overlay.list_operations(self._change, self._digests)
+        self._name_kept(operations)
         journal = self._make_journal(Phase.COMMITTED, operations)
         if not (operations or self._token or self._protection.operations):
             delete_staged(self._tree, self._layout)
@@ -176,6 +185,13 @@ class Transaction:
         self._tree.sync_names(self._layout.staging)
         publish_journal(self._tree, self._layout, journal)
         complete(self._tree, self._layout, journal)
+
+    def _name_kept(self, operations: list[Operation]) -> None:
+        """A change of what was there is kept where others are: a job that put it there would else
+        call it damaged. Its journal stays by the way of those with a token (decision 0063)."""
+        is_change = self._protection.paths or any(each.before for each in operations)
+        if self._is_recorded and is_change and not self._token:
+            self._token = f"change {self._change}"
 
     def close(self) -> None:
         """The block has ended: nothing more can be changed through this."""
@@ -257,7 +273,8 @@ class Transaction:
             change=self._change,
             token=self._token,
             operations=operations,
-            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            protected=self._protection.paths,
         )
 
 
