@@ -104,7 +104,7 @@ def before_anything(walk: Walk) -> None:
 def interrupted(walk: Walk) -> None:
     title("INTERRUPTED: killed while the report is written")
     say("An orphan lies in staging, the report is missing, and there is no traceback.")
-    writing = KillBefore(2, kinds=frozenset({Kind.WRITE}), path="*/staging/report_*")
+    writing = KillBefore(2, kinds=frozenset({Kind.WRITE}), path="*/staging/file.*")
     walk.kill(writing)
     walk.diagnose("INTERRUPTED", 10)
     title("INTERRUPTED: killed when the report is in its place, before that is recorded")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from convert import is_convertible
 from library import Library, digest_file, make_slug
@@ -15,13 +15,13 @@ KEY_DIGITS = 12
 NAME_DIGITS = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """A file to be taken in. `source` is its path from the folder that the tree lies in, and `name`
-    that of its page: made from nothing but the source, so it is the same in every run."""
+class Document(TypedDict):
+    """A file to be taken in: plain values, which a plan can keep. `source` is its path from the
+    folder that the tree lies in, and `name` that of its page: made from nothing but the source, so
+    it is the same in every run."""
 
     key: str
-    path: Path
+    path: str
     source: str
     name: str
     sha256: str
@@ -46,7 +46,7 @@ def list_new_documents(folder: Path, root: Path) -> Iterator[Document]:
         arrival = f"{sha256[:KEY_DIGITS]}.{registry.departed.get(sha256, 0)}"
         yield Document(
             key=f"{source}@{arrival}",
-            path=path,
+            path=str(path),
             source=source,
             name=make_name(source),
             sha256=sha256,

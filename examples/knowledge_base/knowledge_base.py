@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -34,14 +33,15 @@ SHOWN = 10
 
 def is_there(document: Document) -> bool:
     """One that was deleted since it was listed is no failure."""
-    return document.path.is_file()
+    return Path(document["path"]).is_file()
 
 
 def prepare(document: Document) -> dict[str, Any]:
     """Convert one document; any number of these run at a time, and none touches the tree."""
-    data = document.path.read_bytes()
-    page = convert(data, document.path.suffix.lower())
-    title = page.title or document.path.stem
+    path = Path(document["path"])
+    data = path.read_bytes()
+    page = convert(data, path.suffix.lower())
+    title = page.title or path.stem
     return {
         "sha256": hashlib.sha256(data).hexdigest(),
         "title": title,
@@ -53,18 +53,18 @@ def prepare(document: Document) -> dict[str, Any]:
 def file_document(change: batten.Transaction, document: Document, prepared: dict[str, Any]) -> None:
     """Put one document into the tree; one at a time, in the order of the folder."""
     sha256 = prepared["sha256"]
-    if digest_file(document.path) != sha256:
-        raise batten.OutdatedError(f"{document.source} was changed while it was converted.")
+    if digest_file(Path(document["path"])) != sha256:
+        raise batten.OutdatedError(f"{document['source']} was changed while it was converted.")
     if sha256 in load_registry(change).find_contents():
         return
     entry = Entry(
-        source=document.source,
+        source=document["source"],
         sha256=sha256,
         title=prepared["title"],
         entities=prepared["entities"],
     )
-    missed = document.sha256 if document.sha256 != sha256 else None
-    add(change, document.name, entry, prepared["text"], missed=missed)
+    missed = document["sha256"] if document["sha256"] != sha256 else None
+    add(change, document["name"], entry, prepared["text"], missed=missed)
 
 
 def ingest(
@@ -96,7 +96,6 @@ def ingest(
         jobs=jobs,
         retry_quarantined=should_retry,
         accept_change=accepts_change,
-        next_command=shlex.join(["python", *sys.argv]),
     )
     after = len(Library(root).read_registry().documents)
     print(f"{after} documents, {after - before} of them new")

@@ -229,7 +229,7 @@ def test_a_column_without_values_is_told_at_once_and_nothing_is_done_again(job: 
     assert what == "The type of 'b', 'c', 'd' can't be known: no value in the first 3 items."
     assert "used again" in safe
     assert not list((job.path / "out").iterdir())
-    told = '.options(schema={"a": "int64", "b": "…", "c": "…", "d": "…"})'
+    told = '.options(schema={"a": "int64", "b": "…", "c": "list<item: …>", "d": "struct<x: …>"})'
     assert advice == f"Say the types and run it again: {told}"
     assert job.run().code == 2
     assert job.calls()[:3] == ["0", "1", "2"]

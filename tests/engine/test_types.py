@@ -19,7 +19,7 @@ import pydantic
 import pytest
 
 import batten
-from batten.engine.identity import fingerprint_pipeline
+from batten.engine.identity import identify_pipeline
 from batten.engine.python_types import read_type
 from batten.engine.schema import read_schema_option
 from batten.engine.type_texts import read_type_text
@@ -186,7 +186,7 @@ def test_a_class_of_rows_is_a_schema(tmp_path: Any) -> None:
 def test_a_class_that_has_other_fields_is_another_schema() -> None:
     def digest(kind: Any) -> str:
         pipeline = batten.from_range(1).map(_as_page).options(schema=kind)
-        return fingerprint_pipeline(pipeline, {})[0].digest
+        return identify_pipeline(pipeline, {}).fingerprint.digest
 
     one = dataclasses.make_dataclass("Row", [("a", int)])
     other = dataclasses.make_dataclass("Row", [("a", str)])

@@ -39,6 +39,7 @@ if sys.argv[3:] == ["copy"]:
 for number in range(2):
     pool.submit(number, 100 + number)
 pool.wait()
+signal.pause()
 """
 
 PRINTER = """
