@@ -83,6 +83,7 @@ def sealed(batch: int, failed: int, misfit: Failure | None = None) -> Sealed:
         rows=4 - failed,
         outcomes=encode_outcomes(outcomes),
         keys="",
+        fingerprint="",
         size=1,
         digest="",
         quarantine_digest="",

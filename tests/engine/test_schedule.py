@@ -42,6 +42,7 @@ def seal(batch: int, items: int) -> Sealed:
         rows=items,
         outcomes="",
         keys="",
+        fingerprint="",
         size=1,
         digest="",
         quarantine_digest="",

@@ -51,6 +51,18 @@ def test_a_mended_function_redoes_what_failed_in_one_way(job: Any) -> None:
     assert job.batten("verify", "out").code == 0
 
 
+def test_what_fails_again_by_mended_code_leaves_a_sound_dataset(job: Any) -> None:
+    _write(job)
+    job.run()
+    part = next((job.path / "out").glob("*1.parquet")).read_bytes()
+    _write(job, FACTOR="10")
+    for _ in range(2):
+        assert job.run("--retry-quarantined").code == 3
+        assert next((job.path / "out").glob("*1.parquet")).read_bytes() == part
+        verified = job.batten("verify", "out")
+        assert verified.code == 0, verified.out
+
+
 def test_nothing_to_do_says_how_to_try_what_failed_again(job: Any) -> None:
     _write(job)
     job.run()

@@ -46,6 +46,7 @@ def _sealed(batch: int, schema: bytes | None = None) -> Sealed:
         rows=3,
         outcomes="3c",
         keys="",
+        fingerprint="",
         size=1,
         digest="",
         quarantine_digest="",

@@ -125,7 +125,9 @@ def test_a_file_that_is_gone_is_made_again_without_a_call(tmp_path: Path) -> Non
     code, told = verify(output)
     assert (code, told["status"], told["files"]) == (4, "damaged", 0)
     assert [each["code"] for each in told["findings"]] == ["lost-file"]
-    assert told["next"] == "batten run job.py --param run_date=2026-04-24 --jobs 1"
+    assert told["next"] == (
+        f"cd {tmp_path} && batten run job.py --param run_date=2026-04-24 --jobs 1"
+    )
     again = json.loads(run(tmp_path, *arguments).stdout)
     assert (again["status"], again["executed_items"]) == ("complete", 0)
     assert output.read_bytes() == before

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -106,16 +109,18 @@ def test_a_table_that_takes_nothing_is_no_fault_of_items(lab: Lab) -> None:
     assert lab.read() == []
 
 
-failing: set[int] = set()
-calls: list[int] = []
-unfit_value: list[str | None] = []
+UNFIT = "BATTEN_TEST_UNFIT"
+"""The variable with the items that don't fit just now, and the name that they then get. What a
+function reads there is not compared."""
+CALLS = "BATTEN_TEST_CALLS"
 
 
 def name(number: int) -> dict[str, str | None]:
-    calls.append(number)
+    os.environ[CALLS] += f" {number}"
     if number == 8:
         raise ValueError("8 fails")
-    return {"name": unfit_value[0] if number in failing else f"n{number}"}
+    unfit, value = json.loads(os.environ[UNFIT])
+    return {"name": value if number in unfit else f"n{number}"}
 
 
 def make_job(lab: Lab) -> Pipeline:
@@ -130,10 +135,12 @@ def quarantined(lab: Lab) -> dict[str, str]:
 
 
 def begin(lab: Lab, *fails: int) -> None:
-    calls.clear()
-    failing.clear()
-    failing.update(fails)
-    unfit_value[:] = [make_strict(lab)]
+    os.environ[CALLS] = ""
+    make_unfit(fails, make_strict(lab))
+
+
+def make_unfit(fails: Sequence[int], value: str | None = None) -> None:
+    os.environ[UNFIT] = json.dumps([fails, value])
 
 
 def names_of(lab: Lab) -> dict[int, Any]:
@@ -147,7 +154,7 @@ def test_a_job_sets_them_aside_and_is_done(lab: Lab) -> None:
     report = lab.write(make_job(lab)).run(executor="serial")
     assert report.accounts is not None
     assert (report.accounts.committed, report.accounts.quarantined) == (16, 4)
-    assert sorted(calls) == list(range(20))
+    assert sorted(map(int, os.environ[CALLS].split())) == list(range(20))
     assert names_of(lab) == {n: f"n{n}" for n in range(20) if n not in (3, 7, 8, 9)}
     told = quarantined(lab)
     assert set(told) == {"3", "7", "8", "9"}
@@ -156,7 +163,7 @@ def test_a_job_sets_them_aside_and_is_done(lab: Lab) -> None:
     found = batten.diagnose(lab.folder / "rows")
     assert (found.state, found.items.quarantined) == ("COMPLETE", 4)
     assert verify(lab.folder / "rows").is_sound
-    failing.clear()
+    make_unfit(())
     again = lab.write(make_job(lab)).run(executor="serial", retry_quarantined=True)
     assert again.executed_items == 4
     assert names_of(lab) == {n: f"n{n}" for n in range(20) if n != 8}
@@ -196,8 +203,8 @@ def test_of_several_destinations_none_has_what_one_can_not_hold(lab: Lab, is_fir
 @pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
 def test_a_destination_that_is_added_later_says_what_is_in_the_way(lab: Lab) -> None:
     """The first table has the row and can't let go of it."""
-    begin(lab, 3)
-    unfit_value[:] = [BAD]
+    begin(lab)
+    make_unfit([3], BAD)
     before = make_job(lab).write_sqlite(
         lab.folder / "other.db", "others", ledger=lab.folder / "rows"
     )

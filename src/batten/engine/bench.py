@@ -238,7 +238,9 @@ class Bench:
         quarantine_digest = ""
         if made.quarantine is not None:
             quarantine_digest = self._store_file(batch, "quarantine", made.quarantine)
-        part = self._keep_part(batch, made) if is_reopened else made.part
+        part, fingerprint = made.part, made.description.fingerprint
+        if is_reopened and (kept := self._find_kept(batch, made)) is not None:
+            part, fingerprint = kept
         digest = self._store_file(batch, "sealed", part)
         return Sealed(
             batch=batch.number,
@@ -246,6 +248,7 @@ class Bench:
             rows=made.description.rows,
             outcomes=made.description.outcomes,
             keys=made.description.keys,
+            fingerprint=fingerprint,
             size=part.size,
             digest=digest,
             quarantine_digest=quarantine_digest,
@@ -253,15 +256,16 @@ class Bench:
             first_misfit=made.misfits[0] if made.misfits else None,
         )
 
-    def _keep_part(self, batch: PlanBatch, made: SealedBytes) -> pa.Buffer:
-        """The part that is published, where no outcome is another: then its rows are the same, and
-        those of destinations, which know it by its digest, stay theirs, whatever made it."""
+    def _find_kept(self, batch: PlanBatch, made: SealedBytes) -> tuple[pa.Buffer, str] | None:
+        """The part that is published and its fingerprint, where no outcome is another: then its
+        rows are the same, and those of destinations, which know it by its digest, stay theirs."""
         try:
             data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
-            is_same = decode_part(data).outcomes == made.description.outcomes
+            described = decode_part(data)
         except (FileNotFoundError, Unreadable):
-            return made.part
-        return pa.py_buffer(data) if is_same else made.part
+            return None
+        is_same = described.outcomes == made.description.outcomes
+        return (pa.py_buffer(data), described.fingerprint) if is_same else None
 
     def _store_file(self, batch: PlanBatch, kind: str, data: pa.Buffer) -> str:
         digest = hashlib.sha256(memoryview(data)).hexdigest()

@@ -86,7 +86,6 @@ class Driver:
         self._publisher = Publisher(
             self._storage,
             self._layout,
-            fingerprint=dataset.fingerprint.digest,
             run=context.run,
             tried=dataset.observation.given_up.union(dataset.observation.quarantine),
         )

@@ -75,7 +75,6 @@ class _Making:
         publisher = Publisher(
             self._storage,
             self._layout,
-            fingerprint=self._target.fingerprint.digest,
             run=self._first.run,
             tried=frozenset(),
         )
@@ -135,6 +134,7 @@ class _Making:
             rows=rows,
             outcomes=description.outcomes,
             keys=description.keys,
+            fingerprint=description.fingerprint,
             size=len(data),
             digest=digest,
             quarantine_digest="",

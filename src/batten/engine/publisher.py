@@ -29,13 +29,11 @@ class Publisher:
         storage: Storage,
         layout: Layout,
         *,
-        fingerprint: str,
         run: str,
         tried: frozenset[int],
     ) -> None:
         self._storage = storage
         self._layout = layout
-        self._fingerprint = fingerprint
         self._run = run
         self._tried = tried
         self._rounds = 0
@@ -113,7 +111,7 @@ class Publisher:
             rows=sealed.rows,
             outcomes=sealed.outcomes,
             keys=sealed.keys,
-            fingerprint=self._fingerprint,
+            fingerprint=sealed.fingerprint,
             size=sealed.size,
             digest=sealed.digest,
             quarantine_digest=sealed.quarantine_digest,

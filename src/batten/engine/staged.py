@@ -51,6 +51,7 @@ def find_sealed(
             rows=described.rows,
             outcomes=described.outcomes,
             keys=described.keys,
+            fingerprint=described.fingerprint,
             size=entry.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

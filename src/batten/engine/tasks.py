@@ -50,14 +50,16 @@ class Reopen:
 class Sealed:
     """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
 
-    `schema` is what the batch pinned, where it did; `first_misfit` an item that was found to have
-    failed only now, since its rows are not like those that pinned it."""
+    `fingerprint` is what the part says made it, which may be an earlier one. `schema` is what the
+    batch pinned, where it did; `first_misfit` an item that was found to have failed only now, since
+    its rows are not like those that pinned it."""
 
     batch: int
     items: int
     rows: int
     outcomes: str
     keys: str
+    fingerprint: str
     size: int
     digest: str
     quarantine_digest: str
