@@ -142,6 +142,42 @@ def test_warnings_end_nothing_at_once(start: Start, tmp_path: Path) -> None:
     assert json.loads(told)["executed_items"] >= 6
 
 
+LOADS = """
+import batten
+
+try:
+    open("begun").read()
+except BaseException:
+    pass
+
+
+def double(number):
+    return {"number": number}
+
+
+pipeline = batten.from_range(3).map(double).write_parquet("features/")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_while_the_job_is_loaded(
+    start: Start, number: signal.Signals, tmp_path: Path
+) -> None:
+    """Also where the job hides what is raised."""
+    (tmp_path / "job.py").write_text(LOADS)
+    os.mkfifo(tmp_path / "begun")
+    run = start(tmp_path, *COMMAND)
+    with (tmp_path / "begun").open("w"):
+        run.send_signal(number)
+        told, errors = run.communicate(timeout=PATIENCE_SECONDS)
+    assert (run.returncode, json.loads(told)["status"]) == (EXIT_INTERRUPTED, "interrupted"), errors
+    assert (
+        json.loads(told)["error"]["what"] == f"Stopped by {number.name} while the job was loaded."
+    )
+    assert len(errors.splitlines()) == 3
+    assert not (tmp_path / "features.batten").exists()
+
+
 STARTS_A_PROGRAM = """
 import subprocess
 from pathlib import Path
