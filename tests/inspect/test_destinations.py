@@ -215,6 +215,14 @@ def test_recover_does_not_call_complete_what_is_gone(
     assert cleaning.diagnosis.state == "INCONSISTENT"
 
 
+def test_a_run_does_not_call_complete_what_lacks_rows(tmp_path: Path) -> None:
+    """There is nothing to do for it, and yet the table does not hold what it was given."""
+    make("sqlite", tmp_path)
+    ask(tmp_path, "DELETE FROM rows WHERE key < 2")
+    with pytest.raises(batten.InconsistentError, match="has 7 rows"):
+        make("sqlite", tmp_path)
+
+
 def write(name: str, data: bytes) -> Callable[[Path], None]:
     def do(folder: Path) -> None:
         (path,) = folder.glob(name)

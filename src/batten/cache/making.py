@@ -24,6 +24,7 @@ from batten.fingerprint.plain import (
 from batten.model.manifests import BODY_BYTES_MAX
 from batten.model.sizes import show_bytes
 from batten.storage import folders
+from batten.storage.failures import writing_failure
 from batten.storage.folders import Strange
 from batten.storage.held import Held
 from batten.storage.owned import NotOwned
@@ -108,7 +109,10 @@ class FolderMaking:
         return CacheEntry(Path(draft.files), is_hit=False, close=draft.discard)
 
     def apart(self) -> CacheEntry:
-        folder = tempfile.mkdtemp(prefix="batten-")
+        try:
+            folder = tempfile.mkdtemp(prefix="batten-")
+        except OSError as error:
+            raise writing_failure(error, "Making a folder in", tempfile.gettempdir()) from error
         entry = CacheEntry(Path(folder), is_hit=False, close=lambda: _remove(folder))
         try:
             self._build(entry.path)

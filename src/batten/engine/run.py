@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from batten.dataset.judge import judge
+from batten.dataset.observe import observe_output
 from batten.engine.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context
@@ -302,10 +304,20 @@ def _do_what_is_left(
     is_complete = storage.find(layout.complete) is not None
     is_behind = is_complete and deliverer.is_behind(plan.batches)
     if is_complete and not pending and not to_retry and not is_behind:
+        _refuse_lost_destinations(context)
         return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
     return _go_on(context, deliverer, dataset, plan, record, pending, to_retry, seen.vanished)
+
+
+def _refuse_lost_destinations(context: Context) -> None:
+    """Raises `InconsistentError` where a destination that can be looked at is gone or lacks what it
+    was given: then nothing is to be done, and yet it is not complete."""
+    if context.pipeline.sinks:
+        observation = observe_output(context.storage, context.layout, is_mine=True)
+        if observation.failure is None:
+            refuse_damaged(context, observation, judge(observation))
 
 
 def _go_on(
