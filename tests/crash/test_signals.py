@@ -159,7 +159,7 @@ pipeline = batten.from_range(3).map(double).write_parquet("features/")
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_the_job_is_loaded(
     start: Start, number: signal.Signals, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import batten
 from batten.sources.digests import UNKNOWN, digest_items
-from batten.sources.frames import ROWS_AT_A_TIME
+from batten.sources.frames import ROWS_AT_A_TIME, find_rows
 from batten.sources.items import ItemSource
 
 COUNT = ROWS_AT_A_TIME + 5
@@ -140,3 +141,9 @@ def test_what_rows_cannot_be_had_of_is_refused(name: str) -> None:
         batten.from_items(make(), key="id")
     assert problem in refused.value.what
     assert advice in refused.value.next
+
+
+@pytest.mark.parametrize("make", [_pandas, lambda: pa.table(COLUMNS)])
+def test_rows_of_a_frame_can_be_sent_to_a_fresh_interpreter(make: Any) -> None:
+    source = pickle.loads(pickle.dumps(find_rows(make(), has_key=True)))
+    assert list(source)[:2] == ROWS[:2]

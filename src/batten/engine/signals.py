@@ -75,9 +75,10 @@ class StopSignals:
 
 @contextmanager
 def stopped_while_loading() -> Iterator[None]:
-    """While entered, a signal that asks to stop, or warns, ends the block: it raises
-    `InterruptedRunError`. For the time in which the user's code is loaded, before there is a run.
-    What is ignored, or has a handler of the job's own, stays so."""
+    """While entered, a signal that asks to stop ends the block: it raises `InterruptedRunError`.
+    For the time in which the user's code is loaded, before there is a run. What is ignored, or has
+    a handler of the job's own, stays so. Warnings are left alone: a handler of C that the job sets
+    for one meanwhile, as `faulthandler` does, could not be told from this one."""
     received: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -86,7 +87,7 @@ def stopped_while_loading() -> Iterator[None]:
 
     previous: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (*STOPPING, *WARNINGS):
+        for number in STOPPING:
             if is_free(number) or signal.getsignal(number) is signal.default_int_handler:
                 previous[number] = signal.signal(number, stop)
     try:

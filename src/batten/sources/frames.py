@@ -6,6 +6,7 @@ when it is made anew. The libraries are not imported: a frame is known by the na
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from batten.errors import UsageError
@@ -70,11 +71,11 @@ def _from_pandas(frame: Any) -> FrameRows:
             f"a DataFrame with several columns named {', '.join(repeated)}",
             "Give each column a name of its own.",
         )
-    return FrameRows(len(frame), lambda start, stop: frame.iloc[start:stop].to_dict("records"))
+    return FrameRows(len(frame), partial(_load_pandas, frame))
 
 
 def _from_polars(frame: Any) -> FrameRows:
-    return FrameRows(len(frame), lambda start, stop: frame.slice(start, stop - start).to_dicts())
+    return FrameRows(len(frame), partial(_load_polars, frame))
 
 
 def _from_arrow(table: Any) -> FrameRows:
@@ -84,7 +85,7 @@ def _from_arrow(table: Any) -> FrameRows:
             f"an Arrow table with columns of one name: {', '.join(names)}",
             "Give each column a name of its own.",
         )
-    return FrameRows(len(table), lambda start, stop: table.slice(start, stop - start).to_pylist())
+    return FrameRows(len(table), partial(_load_arrow, table))
 
 
 def _from_others(frame: Any) -> FrameRows:
@@ -99,11 +100,27 @@ def _from_others(frame: Any) -> FrameRows:
 
 
 def _from_hugging_face(dataset: Any) -> FrameRows:
-    def load(start: int, stop: int) -> list[dict[str, Any]]:
-        columns = dataset[start:stop]
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return FrameRows(len(dataset), partial(_load_hugging_face, dataset))
 
-    return FrameRows(len(dataset), load)
+
+# Functions of the module, so that the rows can be sent to a worker in a fresh interpreter.
+
+
+def _load_pandas(frame: Any, start: int, stop: int) -> Any:
+    return frame.iloc[start:stop].to_dict("records")
+
+
+def _load_polars(frame: Any, start: int, stop: int) -> Any:
+    return frame.slice(start, stop - start).to_dicts()
+
+
+def _load_arrow(table: Any, start: int, stop: int) -> Any:
+    return table.slice(start, stop - start).to_pylist()
+
+
+def _load_hugging_face(dataset: Any, start: int, stop: int) -> list[dict[str, Any]]:
+    columns = dataset[start:stop]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _refuse_lazy(frame: Any) -> FrameRows:
