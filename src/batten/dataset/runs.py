@@ -225,7 +225,7 @@ _READERS = {
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
-        event = json.loads(line)
+        event = json.loads(line.decode())
         if not isinstance(event, dict) or event.get("event") is None:
             return None
         for name, value in event.items():

@@ -102,7 +102,7 @@ def _take_out_of_log(storage: Storage, layout: Layout, name: str) -> None:
 
 def _take_out_of_line(line: bytes) -> bytes:
     try:
-        event = json.loads(line)
+        event = json.loads(line.decode())
     except (ValueError, RecursionError):
         return line
     if not isinstance(event, dict) or (told := conceal_event(event)) == event:

@@ -92,7 +92,7 @@ def _list_tables(storage: Storage, layout: Layout) -> Iterator[Entry]:
 def _find_boot(storage: Storage, log: str) -> str | None:
     try:
         first = storage.read(log, length=4096).split(b"\n", 1)[0]
-        value = json.loads(first)
+        value = json.loads(first.decode())
         return str(value["boot"])
     except (FileNotFoundError, StorageError, ValueError, KeyError, TypeError):
         return None

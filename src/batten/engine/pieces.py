@@ -131,7 +131,7 @@ def load_piece(
         refuse_unpacked(data)
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         table.validate(full=True)
-        about = json.loads(table.schema.metadata[_CHUNK])
+        about = json.loads(table.schema.metadata[_CHUNK].decode())
         failures = tuple(map(_read_failure, about["failures"]))
         named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:

@@ -152,7 +152,7 @@ def _list_actions(table: pa.Table, kind: str) -> list[Action]:
 
 def _decode(name: str, data: bytes) -> list[Action]:
     try:
-        actions = [json.loads(line) for line in data.splitlines() if line.strip()]
+        actions = [json.loads(line.decode()) for line in data.splitlines() if line.strip()]
     except ValueError as error:
         raise _unreadable(name, error) from error
     if not actions or not all(isinstance(action, dict) for action in actions):
