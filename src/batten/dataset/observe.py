@@ -127,13 +127,23 @@ def observe_output(
         return Observation(layout=layout, ground=Ground.FOREIGN, findings=(finding,), failure=error)
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
+    if unsynced is None and not is_replacing:
+        return _Reading(storage, layout).observe(is_thorough=is_thorough, is_mine=is_mine)
+    journal = layout.replacing if unsynced is None else layout.unsynced
     if unsynced is not None:
         fault = "" if unsynced.kind == "file" else f"a {unsynced.kind}, where a file should be"
-        found = _observe_unfinished(storage, layout, layout.unsynced, fault, is_mine=is_mine)
-        return replace(found, is_unsynced=True)
-    if is_replacing:
-        return _observe_unfinished(storage, layout, layout.replacing, fault, is_mine=is_mine)
-    return _Reading(storage, layout).observe(is_thorough=is_thorough, is_mine=is_mine)
+    found = _observe_unfinished(storage, layout, journal, fault, is_mine=is_mine)
+    if found.holder is None and found.failure is None and _is_gone(storage, journal):
+        # Whoever was at work ended between the two looks.
+        return observe_output(storage, layout, is_thorough=is_thorough, is_mine=is_mine)
+    return replace(found, is_unsynced=unsynced is not None)
+
+
+def _is_gone(storage: Storage, name: str) -> bool:
+    try:
+        return storage.find(name) is None
+    except StorageError:
+        return False
 
 
 def _find_journal_fault(storage: Storage, layout: Layout) -> str:

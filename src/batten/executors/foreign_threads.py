@@ -24,7 +24,8 @@ _RUNTIME = ("libc.", "libc-", "libstdc++", "libgcc", "libm.", "libpthread", "ld-
 _NAME_BYTES = 15
 _STACK_BYTES_MAX = 1 << 16
 _WARNS = sys.hexversion >= 0x030C0000
-_LOOKS = 40
+_LOOKS = 200
+_UNSAFE_LOOKS = 5
 _LOOK_SECONDS = 0.005
 """A thread that runs has no stack to be read. One that has just ended its work rests soon."""
 
@@ -91,6 +92,7 @@ def _list_code() -> Iterator[Mapping]:
 def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
     """Whether its code is of libraries that begin their threads anew after a fork; True for one
     that has ended."""
+    unsafe = 0
     for _ in range(_LOOKS):
         try:
             stack = _read_stack(thread)
@@ -101,7 +103,11 @@ def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
             # thread did before, such as reading for Arrow from a file of Python.
             files = _list_callers(stack, mappings)
             own = next((file for file in files if not file.startswith(_RUNTIME)), "")
-            return any(word in own for word in _SAFE)
+            if any(word in own for word in _SAFE):
+                return True
+            unsafe += bool(own)
+            if unsafe >= _UNSAFE_LOOKS:
+                return False
         time.sleep(_LOOK_SECONDS)
     return False
 
@@ -115,7 +121,7 @@ def _read_stack(thread: int) -> bytes:
     top = int(call[-2], 16)
     with open("/proc/self/maps", errors="replace", newline="\n") as file:
         places = [[int(each, 16) for each in line.split(maxsplit=1)[0].split("-")] for line in file]
-    stop = next(stop for start, stop in places if start <= top < stop)
+    stop = next((stop for start, stop in places if start <= top < stop), top)
     with open("/proc/self/mem", "rb", buffering=0) as memory:
         memory.seek(top)
         return memory.read(min(stop - top, _STACK_BYTES_MAX) // 8 * 8)
