@@ -34,6 +34,17 @@ Row = dict[str, Any]
 LAYOUT = Layout("rows", is_inside=True)
 
 
+_opened: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def close_all() -> Iterator[None]:
+    """A connection that is left to the collector may hold a lock, and from Python 3.13 on warns."""
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """A table of its own to publish to. `call` is what a job file says; `read` gives the rows by
@@ -76,7 +87,14 @@ class Lab:
             run="run",
             now=lambda: "2026-11-21T08:00:00Z",
         )
-        return self.sink.open(Ground(storage=storage, layout=LAYOUT, folder=self.folder, book=book))
+        ground = Ground(storage=storage, layout=LAYOUT, folder=self.folder, book=book)
+        destination: Destination = self.keep(self.sink.open(ground))
+        return destination
+
+    def keep(self, opened: Any) -> Any:
+        """It is closed when the test has ended."""
+        _opened.append(opened)
+        return opened
 
 
 def _sqlite(folder: Path) -> Lab:

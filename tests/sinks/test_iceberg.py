@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize("make_lab", ["iceberg"], indirect=True)
 
 def load(lab: Lab) -> Any:
     assert isinstance(lab.sink, IcebergSink)
-    return load_catalog("default", **lab.sink.properties).load_table("lab.rows")
+    return lab.keep(load_catalog("default", **lab.sink.properties)).load_table("lab.rows")
 
 
 def append(lab: Lab, key: int) -> None:

@@ -171,11 +171,19 @@ class IcebergDestination:
     def _make(self, schema: Schema) -> Catalog:
         """The catalogue, with namespace and table."""
         catalog = self._catalog or _open_catalog(self._sink)
+        try:
+            self._make_table(catalog, schema)
+        except BaseException:
+            if catalog is not self._catalog:
+                catalog.close()
+            raise
+        return catalog
+
+    def _make_table(self, catalog: Catalog, schema: Schema) -> None:
         catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
         if not catalog.table_exists(self._sink.table):
             refuse_alike(self._target, [field.name for field in schema.fields])
         catalog.create_table_if_not_exists(self._sink.table, schema)
-        return catalog
 
     def _await(self, ask: Callable[[], Answer]) -> Answer:
         """A commit that is given up may come yet, while the snapshot that it is made on is the
@@ -295,7 +303,12 @@ def _find_catalog(sink: IcebergSink) -> Catalog | None:
     if engine is not None:
         from sqlalchemy import inspect
 
-        if not inspect(engine).has_table("iceberg_tables"):
+        try:
+            is_catalogue = inspect(engine).has_table("iceberg_tables")
+        except BaseException:
+            found.close()
+            raise
+        if not is_catalogue:
             found.close()
             return None
     return found

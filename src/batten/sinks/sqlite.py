@@ -175,12 +175,14 @@ class SqliteDestination:
         try:
             yield
         except sqlite3.OperationalError as error:
+            self.close()
             remedy = (
                 "Remove the cause (another program that holds it, a full disk, a missing "
                 "permission)"
             )
             raise unreached(action, self._target, error, remedy=remedy) from error
         except (sqlite3.Error, OverflowError) as error:
+            self.close()
             raise refused(action, self._target, error) from error
 
 
