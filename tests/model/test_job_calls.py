@@ -23,11 +23,11 @@ from batten.model.job_calls import (
 
 CALL = JobCall(
     kind=BATTEN,
-    folder="/work/proj",
-    file="/work/proj/jobs/re port.py",
+    folder="/srv/proj",
+    file="/srv/proj/jobs/re port.py",
     name="daily",
     digest="0" * 64,
-    output="/work/proj/out",
+    output="/srv/proj/out",
     is_relative=True,
     has_arguments=False,
     parameters={"run_date": "2026-04-24", "text": "-a 'b' \n=c"},
@@ -45,10 +45,10 @@ def test_the_command_parses_to_what_was_given() -> None:
 
 def test_elsewhere_it_says_where() -> None:
     line = compose(CALL, here="/tmp")
-    assert line.startswith("cd /work/proj && batten run 'jobs/re port.py:daily' --param ")
+    assert line.startswith("cd /srv/proj && batten run 'jobs/re port.py:daily' --param ")
     assert line.isprintable()
     far = replace(CALL, folder="/root/cron/here")
-    assert compose(far, here="/").startswith("cd /root/cron/here && batten run '/work/proj/jobs/re")
+    assert compose(far, here="/").startswith("cd /root/cron/here && batten run '/srv/proj/jobs/re")
 
 
 def test_programs_of_python() -> None:
