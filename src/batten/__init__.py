@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     )
     from batten.executors.limits import Limits
     from batten.fingerprint.secret import Secret
-    from batten.inspect.diagnose import Diagnosis, diagnose
+    from batten.inspect.diagnose import diagnose
+    from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.reading import Dataset, open
     from batten.storage.atomic import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
@@ -105,7 +106,8 @@ _MODULES = {
     ),
     "batten.executors.limits": ("Limits",),
     "batten.fingerprint.secret": ("Secret",),
-    "batten.inspect.diagnose": ("Diagnosis", "diagnose"),
+    "batten.inspect.diagnose": ("diagnose",),
+    "batten.inspect.diagnosis": ("Diagnosis",),
     "batten.inspect.reading": ("Dataset", "open"),
     "batten.storage.atomic": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),

@@ -15,7 +15,8 @@ import pytest
 from batten.cli.main import main
 from batten.cli.verification_text import list_lines
 from batten.errors import InconsistentError
-from batten.inspect.diagnose import Diagnosis, diagnose
+from batten.inspect.diagnose import diagnose
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.place import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verify import verify

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from batten.cli.main import main
-from batten.inspect.diagnose import Diagnosis
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.foreign import ForeignLayout, survey_foreign
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.words import Action, State

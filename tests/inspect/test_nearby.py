@@ -10,7 +10,8 @@ import pytest
 
 import batten
 from batten.cli.main import main
-from batten.inspect.diagnose import Diagnosis, diagnose
+from batten.inspect.diagnose import diagnose
+from batten.inspect.diagnosis import Diagnosis
 
 JOB = """
 import datetime

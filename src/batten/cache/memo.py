@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from batten.errors import UsageError
 
-if TYPE_CHECKING:
-    from batten.cache.cache import Cache
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+class Keeper(Protocol):
+    """What is asked of the cache."""
+
+    def get_or_compute(self, key: Any, compute: Callable[[], Any]) -> Any: ...
+
+    def get_or_await(self, key: Any, compute: Callable[[], Awaitable[Any]]) -> Awaitable[Any]: ...
 
 
-def remember(cache: Cache, function: Callable[..., Any]) -> Callable[..., Any]:
+def remember(cache: Keeper, function: Callable[..., Any]) -> Callable[..., Any]:
     """See `Cache.memo`."""
     if not callable(function):
         raise UsageError(

@@ -10,7 +10,7 @@ from batten.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from batten.inspect.diagnose import Diagnosis
+    from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.survey import Survey
 
 NAME = "diagnose"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from batten.inspect.advice import find_blocking
-from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
 from batten.model.accounting import Accounts
 from batten.model.commands import as_path, command

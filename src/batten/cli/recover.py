@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from batten.inspect.place import Place
     from batten.inspect.recover import Recovery
-    from batten.inspect.trees import TreeRecovery
+    from batten.inspect.tree_recovery import TreeRecovery
 
 NAME = "recover"
 HELP = "do the safe action: rebuild records, clear orphans"
@@ -67,7 +67,8 @@ def _recover(
 ) -> tuple[list[tuple[str, str, str]], Recovery | TreeRecovery]:
     """What was done: verb, path and reason of each step."""
     from batten.inspect.recover import recover_output
-    from batten.inspect.trees import find_tree, recover_place
+    from batten.inspect.tree_recovery import recover_place
+    from batten.inspect.trees import find_tree
 
     tree = find_tree(place)
     if tree is not None:

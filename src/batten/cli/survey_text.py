@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.cli.diagnosis_text import labelled
-from batten.inspect.diagnose import Diagnosis
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.survey import Survey
 from batten.model.counts import count_of
 from batten.model.words import Action, State

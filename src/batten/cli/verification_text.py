@@ -7,7 +7,7 @@ from typing import Any
 
 from batten.cli.diagnosis_text import labelled, list_contents, list_findings, show_accounts
 from batten.inspect.advice import find_blocking
-from batten.inspect.diagnose import list_finding
+from batten.inspect.diagnosis import list_finding
 from batten.inspect.verify import Verification
 from batten.model.counts import count_of
 from batten.model.findings import Code

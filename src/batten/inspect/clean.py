@@ -7,7 +7,8 @@ from contextlib import nullcontext
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
-from batten.inspect.diagnose import Diagnosis, Orphan, describe
+from batten.inspect.diagnose import describe
+from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.inspect.place import Place
 from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway, refuse_unfinished

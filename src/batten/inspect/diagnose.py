@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
@@ -16,7 +15,9 @@ from batten.errors import StorageError
 from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
 from batten.inspect.again import Again, find_again, find_begun
 from batten.inspect.changed_tables import list_changes
+from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.in_hand import tell_in_hand
+from batten.inspect.landings import describe_landing, list_landed_files
 from batten.inspect.made_files import (
     find_linked_file,
     list_held,
@@ -32,106 +33,13 @@ from batten.inspect.outlook import (
 from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
 from batten.inspect.upstream import is_finalized, tell_behind
-from batten.model.accounting import Accounts
 from batten.model.commands import command
 from batten.model.findings import Code, Finding
 from batten.model.names import find_staging_owner
-from batten.model.records import Delivery, Holder
 from batten.model.states import VERDICTS, Ground
-from batten.model.value_class import value_class
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry
-
-
-@value_class
-class Orphan:
-    """A file that no live run owns. `owner` is "host-process" where its name tells."""
-
-    path: str
-    bytes: int
-    age_seconds: int
-    owner: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
-
-    `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone.
-    `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
-    whether the next run can read what it needs, `again` whether it is likely to fail. `tables` are
-    those that a function of whole tables is given; then `items` and `rows` count these."""
-
-    state: State
-    path: str
-    action: Action
-    next: str
-    risky: str
-    reason: str
-    items: Accounts
-    parts: int
-    rows: int
-    orphans: tuple[Orphan, ...]
-    holder: Holder | None
-    hints: tuple[str, ...]
-    missing: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    destinations: tuple[Delivery, ...] = ()
-    exit_code: int
-    parameters: dict[str, str] = field(default_factory=dict)
-    readers: str = ""
-    inputs: tuple[Input, ...] = ()
-    again: Outlook = NOTHING_TO_RUN
-    tables: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        holder = self.holder
-        return {
-            "state": self.state.value,
-            "path": self.path,
-            "action": self.action.value,
-            "next": self.next,
-            "risky": self.risky,
-            "reason": self.reason,
-            "items": dict(vars(self.items)),
-            "parts": self.parts,
-            "rows": self.rows,
-            "orphans": [dict(vars(orphan)) for orphan in self.orphans],
-            "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
-            "hints": list(self.hints),
-            "missing": list(self.missing),
-            "parameters": dict(self.parameters),
-            "readers": self.readers,
-            "inputs": [
-                {"path": each.path, "bytes": each.bytes, "problem": each.problem or None}
-                for each in self.inputs
-            ],
-            "again": {"likely": self.again.likelihood.value, "because": self.again.because},
-            "findings": [list_finding(finding, self) for finding in self.findings],
-            "destinations": [
-                {
-                    "kind": each.kind,
-                    "target": each.target,
-                    "batches": each.batches,
-                    "rows": each.rows,
-                    "asked": each.is_here,
-                }
-                for each in self.destinations
-            ],
-        }
-
-
-def list_finding(finding: Finding, diagnosis: Diagnosis) -> dict[str, str]:
-    """A finding of that output as the commands' JSON shows it."""
-    return {
-        "code": finding.code.value,
-        "severity": finding.severity.value,
-        "path": finding.path,
-        "evidence": finding.evidence,
-        "safe_action": finding.advise(diagnosis.path, diagnosis.destinations),
-    }
 
 
 def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
@@ -141,9 +49,6 @@ def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
 
 def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     """What is there now. `is_brief`: no input is read, for one of many outputs."""
-    # These need what is defined here.
-    from batten.inspect.landings import describe_landing, list_landed_files
-
     if has_tree(place):
         from batten.inspect.trees import diagnose_tree, find_tree
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from batten.errors import StorageError
-from batten.inspect.diagnose import Diagnosis, Orphan
+from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.matching import list_files, match_paths
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
 from batten.inspect.survey import Survey

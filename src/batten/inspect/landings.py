@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from batten.dataset.observe import Observation
 from batten.errors import RefusedError
-from batten.inspect.diagnose import Diagnosis
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.outlook import NOTHING_TO_RUN
 from batten.inspect.place import Place
 from batten.model.counts import count_of

@@ -11,7 +11,7 @@ from functools import lru_cache
 from batten.dataset.locating import find_layout
 from batten.errors import StorageError
 from batten.inspect.again import Again, choose_again, find_path
-from batten.inspect.diagnose import Diagnosis
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.place import Place
 from batten.model.cache_names import CacheLayout
 from batten.model.commands import as_path, command

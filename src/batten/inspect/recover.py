@@ -18,7 +18,8 @@ from batten.dataset.observe import Observation, observe_output
 from batten.dataset.schema_file import rebuild_schema
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.advice import UNRECOVERABLE
-from batten.inspect.diagnose import Diagnosis, describe, find_missing
+from batten.inspect.diagnose import describe, find_missing
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import hold_lock, refuse_unknown
 from batten.inspect.place import Place

@@ -8,7 +8,8 @@ import time
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
 from batten.dataset.runs import RunLog, list_runs, read_run
-from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.diagnose import describe
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.in_hand import list_in_hand_keys
 from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown

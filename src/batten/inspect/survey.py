@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from batten.errors import UsageError
-from batten.inspect.diagnose import Diagnosis, diagnose_place
+from batten.inspect.diagnose import diagnose_place
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.matching import match_paths
 from batten.inspect.place import locate_output
 from batten.model.names import CONTROL_SUFFIX

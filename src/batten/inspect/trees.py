@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from batten.errors import CorruptError, RefusedError
-from batten.inspect.diagnose import Diagnosis, Orphan, diagnose_place
+from batten.errors import RefusedError
+from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.place import Place, has_tree
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
@@ -19,13 +19,11 @@ from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, describe_kind
-from batten.storage.locks import busy_error
 from batten.storage.relative import last_piece
 from batten.storage.tree import Tree
 from batten.storage.upkeep import find_throwaway
-from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
+from batten.transactions.entry import TreePlace, locate_tree
 from batten.transactions.journals import FoundJournal, find_journal
-from batten.transactions.recovery import recover_tree, set_journal_aside
 from batten.transactions.rolling import Decision, decide
 
 
@@ -54,15 +52,6 @@ class TreeObservation:
         """Whether a change may be half done, and nothing here can tell."""
         is_illegible = self.found.state in (JournalState.UNREADABLE, JournalState.NEWER)
         return is_illegible or bool(self.given_up)
-
-
-@value_class
-class TreeRecovery:
-    """What was done, or would be: verb, name of the storage and reason of each step."""
-
-    steps: tuple[tuple[str, str, str], ...]
-    is_dry_run: bool
-    diagnosis: Diagnosis
 
 
 def find_tree(place: Place) -> TreePlace | None:
@@ -171,35 +160,7 @@ def find_given_up(place: Place) -> TreePlace | None:
 
 def diagnose_tree(place: Place, tree: TreePlace) -> Diagnosis:
     """What `batten diagnose` says of a tree."""
-    return _describe(place, observe_tree(tree))
-
-
-def recover_place(
-    place: Place, tree: TreePlace, *, is_dry_run: bool, should_set_aside: bool
-) -> TreeRecovery:
-    """Complete or undo what a crash left of a change. With `should_set_aside` its journal is moved
-    to the evidence instead, with all that belongs to it. Raises `BusyError`, and `RefusedError`
-    where a person has to decide."""
-    seen = observe_tree(tree)
-    steps = tuple(_list_steps(tree, seen, should_set_aside))
-    if seen.misplaced:
-        first = seen.misplaced[0]
-        raise CorruptError(
-            f"{place.show(first.path)}: {first.evidence}.",
-            safe="Nothing was changed.",
-            next=f"{first.safe_action[:1].upper()}{first.safe_action[1:]}.",
-        )
-    if is_dry_run:
-        if seen.holder is not None:
-            raise busy_error(tree.tree.place + "/" + tree.layout.control, seen.holder)
-        return TreeRecovery(steps=steps, is_dry_run=True, diagnosis=_describe(place, seen))
-    with hold_unrecovered(tree):
-        seen = observe_tree(tree, is_mine=True)
-        steps = tuple(_list_steps(tree, seen, should_set_aside))
-        if should_set_aside and seen.found.state is not JournalState.NONE:
-            set_journal_aside(tree.tree, tree.layout, seen.found)
-        recover_tree(tree.tree, tree.layout)
-    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_place(place))
+    return describe_tree(place, observe_tree(tree))
 
 
 def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tuple[str, Orphan]]:
@@ -209,32 +170,11 @@ def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tupl
     return [(entry.name, _describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
 
 
-_HALF_DONE = "its change may be half done: compare the tree with a backup"
+HALF_DONE = "its change may be half done: compare the tree with a backup"
 
 
-def _list_steps(
-    tree: TreePlace, seen: TreeObservation, should_set_aside: bool
-) -> Iterator[tuple[str, str, str]]:
-    layout = tree.layout
-    remedy = REMEDIES[seen.found.state]
-    if seen.is_unsynced:
-        yield "make durable", layout.unsynced, "a sync failed; its names are made anew"
-    if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
-        why = seen.found.problem or "as was asked for"
-        told = f"{why}; what belongs to it goes along; {_HALF_DONE}"
-        yield Remedy.SET_ASIDE.value, layout.journal, told
-        return
-    for decision in seen.decisions:
-        if decision.step is not Step.NOTHING:
-            yield remedy.value, layout.target(decision.operation.path), decision.step.value
-    if remedy is Remedy.NOTHING:
-        for entry in seen.leftovers:
-            yield "delete", entry.name, "no journal needs it"
-    elif remedy is not Remedy.REFUSE:
-        yield "remove", layout.journal, "the change is done with"
-
-
-def _describe(place: Place, seen: TreeObservation) -> Diagnosis:
+def describe_tree(place: Place, seen: TreeObservation) -> Diagnosis:
+    """The diagnosis of what was seen."""
     verdict = _judge(seen)
     findings = tuple(_list_findings(place, seen))
     return Diagnosis(
@@ -370,13 +310,13 @@ def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
 
 def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
     if state is State.UNKNOWN and seen.found.state is JournalState.NONE:
-        return f"a journal was set aside, and {_HALF_DONE}"
+        return f"a journal was set aside, and {HALF_DONE}"
     if state is State.RECOVERY_PENDING and seen.is_unsynced:
         return "a sync of its folders failed; what was made is made durable before anything else"
     if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN) or (
         seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
     ):
-        doubt = f"; {_HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""
+        doubt = f"; {HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""
         return f"{findings[0].path}: {findings[0].evidence}{doubt}"
     return {
         State.RUNNING: "a live process changes the tree",

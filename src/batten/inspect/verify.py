@@ -10,7 +10,8 @@ from dataclasses import replace
 from batten.dataset.delivered import find_changed_files, list_in_place
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observe import Observation, observe_output
-from batten.inspect.diagnose import Diagnosis, describe
+from batten.inspect.diagnose import describe
+from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.landings import refuse_landing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
