@@ -24,6 +24,7 @@ from batten.model.manifests import SIZE_BYTES, find_size
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage import folders
+from batten.storage.beneath import close_read
 from batten.storage.held import Held
 
 _TEXT_BYTES_MAX = 4096
@@ -259,7 +260,7 @@ def read_size(layout: CacheLayout, key: str) -> int:
     try:
         return find_size(os.read(descriptor, SIZE_BYTES)) or 0
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def _scan(folder: str) -> list[str]:

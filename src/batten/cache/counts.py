@@ -19,6 +19,7 @@ from batten.model.cache_names import TOTAL, CacheLayout, is_counts
 from batten.model.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage import folders
+from batten.storage.beneath import close_read
 from batten.storage.held import Held
 from batten.storage.local import LocalStorage
 from batten.storage.publishing import fresh_name
@@ -173,7 +174,7 @@ def _load(path: str) -> Counts:
     try:
         data = os.read(descriptor, _SIZE)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
     numbers = memoryview(data[: len(data) // 8 * 8]).cast("q")
     return Counts(**dict(zip(NAMES, numbers, strict=False)))
 

@@ -10,6 +10,7 @@ import stat
 from batten.model.manifests import LINE_BYTES, Manifest, decode_start
 from batten.model.records import Unreadable
 from batten.storage import folders
+from batten.storage.beneath import close_read
 from batten.storage.held import READ, Held, open_held
 
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
@@ -23,7 +24,12 @@ def hold_file(path: str) -> Held | None:
         if error.errno in _NO_FILE:
             return None
         raise
-    if not stat.S_ISREG(os.fstat(held.descriptor).st_mode):
+    try:
+        is_file = stat.S_ISREG(os.fstat(held.descriptor).st_mode)
+    except OSError:
+        held.release()
+        raise
+    if not is_file:
         held.release()
         return None
     return held
@@ -37,8 +43,13 @@ def open_file(path: str) -> int | None:
         if error.errno in _NO_FILE:
             return None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        close_read(descriptor)
+        raise
+    if not is_file:
+        close_read(descriptor)
         return None
     return descriptor
 
@@ -51,7 +62,7 @@ def read_file(path: str, bytes_max: int) -> bytes | None:
     try:
         data = folders.read_open(descriptor, min(os.fstat(descriptor).st_size, bytes_max))
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
     return data if len(data) <= bytes_max else None
 
 

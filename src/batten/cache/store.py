@@ -25,6 +25,7 @@ from batten.model.manifests import (
 )
 from batten.model.records import Unreadable
 from batten.storage import folders
+from batten.storage.beneath import close_read
 from batten.storage.held import Held
 from batten.storage.owned import read_owned
 from batten.storage.publishing import fresh_name
@@ -110,7 +111,7 @@ class Store:
         except Unreadable:
             return None
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
         return body if manifest.is_value else None
 
     def find_owned_value(self, key: str) -> bytes | None:

@@ -13,6 +13,7 @@ from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 from batten.errors import RefusedError
 from batten.storage import steps
 from batten.storage.addresses import local_path
+from batten.storage.beneath import close_read
 from batten.storage.failures import publishing_failure
 from batten.storage.held import Held, open_held
 from batten.storage.throwaway import held_throwaway
@@ -100,7 +101,7 @@ def _publish_file(target: str, mode: str, text: dict[str, Any]) -> Iterator[IO[A
                     file.close()
                 raise
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
         _do(target, "publish_file.rename", os.rename, throwaway, target)
     _do(target, "sync_names", _sync, os.path.dirname(target))
 
@@ -152,7 +153,7 @@ def _sync(path: str) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def _refused(target: str) -> RefusedError:

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -46,7 +46,7 @@ class _Folder:
         self.device, self.number = status.st_dev, status.st_ino
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        close_read(self.descriptor)
 
 
 class Beneath:
@@ -124,7 +124,7 @@ class Beneath:
         try:
             refuse_irregular(os.fstat(descriptor).st_mode)
         except OSError:
-            os.close(descriptor)
+            close_read(descriptor)
             raise
         return descriptor
 
@@ -190,6 +190,13 @@ class Beneath:
                 code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
                 return Obstructed(code, os.strerror(code), path)
         return error
+
+
+def close_read(descriptor: int) -> None:
+    """Close what was only read or locked. It is closed also where the system reports a failure, and
+    that says nothing of what was read."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def refuse_irregular(mode: int) -> None:

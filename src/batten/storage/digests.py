@@ -6,7 +6,6 @@ import hashlib
 from typing import BinaryIO
 
 from batten.storage.base import Storage
-from batten.storage.failures import reading_failure
 
 _PIECE_BYTES = 1 << 20
 
@@ -14,10 +13,7 @@ _PIECE_BYTES = 1 << 20
 def digest_file(storage: Storage, name: str) -> str:
     """The SHA-256 of a file. Raises `FileNotFoundError`, or `StorageError`."""
     with storage.open(name) as file:
-        try:
-            return digest_open(file)
-        except OSError as error:
-            raise reading_failure(error, "Reading", name) from error
+        return digest_open(file)
 
 
 def digest_open(file: BinaryIO) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from batten.storage import steps
-from batten.storage.beneath import Beneath
+from batten.storage.beneath import Beneath, close_read
 from batten.storage.held import Held, hold_reached, lock_reached
 from batten.storage.local import write_all
 
@@ -158,7 +158,7 @@ def read_files(folder: str) -> dict[str, bytes]:
     try:
         _read_files(descriptor, "", found)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
     return found
 
 
@@ -172,7 +172,7 @@ def _read_files(folder: int, prefix: str, found: dict[str, bytes]) -> None:
             else:
                 found[prefix + name] = read_open(descriptor, status.st_size)
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
 
 
 def set_time(target: str | int, nanoseconds: int) -> None:
@@ -215,7 +215,7 @@ def _seal_file(path: str, name: str, buffer: bytearray) -> Content:
         mode = stat.S_IMODE(status.st_mode) & ~_WRITABLE_BITS
         steps.do("file.protect", path, os.fchmod, descriptor, mode)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
     return Content(name, False, size, digest)
 
 
@@ -237,7 +237,7 @@ def digest_file(path: str) -> tuple[int, str]:
     try:
         return digest_open(descriptor)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def list_contents(folder: str, sizes: Mapping[str, int]) -> Iterator[Content]:
@@ -264,7 +264,7 @@ def _list(
                     else:
                         yield Content(name, False, *digest_open(descriptor, buffer))
                 finally:
-                    os.close(descriptor)
+                    close_read(descriptor)
             else:
                 yield Content(name, False, -1)
 
@@ -297,7 +297,7 @@ def remove_tree(path: str, first: str | None = None, *, below: str) -> None:
                     return
             _empty(path, folder)
         finally:
-            os.close(folder)
+            close_read(folder)
         _remove_empty(way, name)
 
 
@@ -332,7 +332,7 @@ def _remove_inner(path: str, name: str, folder: int) -> None:
     try:
         _empty(path, inner)
     finally:
-        os.close(inner)
+        close_read(inner)
     steps.do("folder.remove", path, os.rmdir, name, dir_fd=folder)
 
 

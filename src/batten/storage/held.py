@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from batten.storage import beneath
-from batten.storage.beneath import refuse_irregular
+from batten.storage.beneath import close_read, refuse_irregular
 
 READ = beneath.READ
 LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -52,13 +52,13 @@ class Held:
             # unlocking fails.
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            close_read(descriptor)
 
     def abandon(self) -> None:
         """Close the copy, and leave the lock to whoever else has one."""
         descriptor = self._take_descriptor()
         if descriptor is not None:
-            os.close(descriptor)
+            close_read(descriptor)
 
     def try_lock(self, *, is_shared: bool) -> bool:
         """Whether the lock is held now; at once, without waiting."""

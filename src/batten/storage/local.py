@@ -13,10 +13,11 @@ from typing import BinaryIO
 from batten.model.records import Holder
 from batten.storage import locks, steps
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
-from batten.storage.beneath import READ, Beneath, Obstructed, refuse_irregular
+from batten.storage.beneath import READ, Beneath, Obstructed, close_read, refuse_irregular
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.machine import Machine
 from batten.storage.modes import Modes
+from batten.storage.reading import open_to_read
 from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
 from batten.storage.renewal import UnprovenNames
@@ -145,7 +146,7 @@ class LocalStorage:
             try:
                 return _read_range(descriptor, offset, length, bytes_max)
             finally:
-                os.close(descriptor)
+                close_read(descriptor)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -153,7 +154,7 @@ class LocalStorage:
 
     def open(self, name: str) -> BinaryIO:
         try:
-            return os.fdopen(self._beneath.open_file(name), "rb")
+            return open_to_read(self._beneath.open_file(name), self._beneath.path(name))
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -181,7 +182,7 @@ class LocalStorage:
                             continue  # It went away meanwhile.
                         yield _describe(prefix + each.name, status)
             finally:
-                os.close(descriptor)
+                close_read(descriptor)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -193,7 +194,7 @@ class LocalStorage:
             try:
                 names = os.listdir(descriptor)
             finally:
-                os.close(descriptor)
+                close_read(descriptor)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -210,7 +211,7 @@ class LocalStorage:
             for name in names:
                 yield _read_small(check_name(name), parent)
         finally:
-            os.close(parent)
+            close_read(parent)
 
     def delete(self, name: str) -> None:
         try:
@@ -274,7 +275,7 @@ class LocalStorage:
         else:
             self._unproven.settle(key)
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
 
     def _ensure(self, path: str, name: str) -> None:
         is_made = False
@@ -383,7 +384,7 @@ def _read_small(name: str, parent: int) -> bytes | None:
     except OSError:
         return None
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 _KIND_BITS = 0o170000

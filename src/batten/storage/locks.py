@@ -22,7 +22,7 @@ from batten.model.commands import command
 from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER
 from batten.model.records import Holder, Unreadable, decode_record, encode_record
 from batten.storage import steps
-from batten.storage.beneath import Beneath
+from batten.storage.beneath import Beneath, close_read
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.held import Held, lock_reached
 
@@ -142,7 +142,7 @@ def observe(place: LockPlace) -> Holder | None:
         try:
             return _observe_open(descriptor)
         finally:
-            os.close(descriptor)
+            close_read(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:

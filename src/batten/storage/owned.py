@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
+from batten.storage.beneath import close_read
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -33,7 +35,7 @@ def read_owned(root: str, name: str, *, above: str = "") -> bytes:
                 _require_owned(descriptor, "/".join([root, *pieces[:place]]))
             flags = _FILE if place == len(pieces) - 1 else _FOLDER | os.O_NOFOLLOW
             inner = os.open(piece, flags, dir_fd=descriptor)
-            os.close(descriptor)
+            close_read(descriptor)
             descriptor = inner
         _require_owned(descriptor, f"{root}/{name}")
         status = os.fstat(descriptor)
@@ -41,7 +43,7 @@ def read_owned(root: str, name: str, *, above: str = "") -> bytes:
             raise NotOwned(f"{root}/{name} is no file")
         return _read(descriptor, status.st_size)
     finally:
-        os.close(descriptor)
+        close_read(descriptor)
 
 
 def _require_owned(descriptor: int, path: str) -> None:

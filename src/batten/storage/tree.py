@@ -17,6 +17,7 @@ from batten.model.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
 from batten.storage import locks, steps
 from batten.storage.base import Kind, Storage
+from batten.storage.beneath import close_read
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import LocalStorage, kind_of, write_all
 from batten.storage.modes import Modes
@@ -163,7 +164,7 @@ class LocalTree(LocalStorage):
             try:
                 steps.do("stage.sync", name, os.fsync, descriptor)
             finally:
-                os.close(descriptor)
+                close_read(descriptor)
         except OSError as error:
             raise writing_failure(error, "Syncing", self._beneath.path(name)) from error
 
@@ -184,7 +185,7 @@ class LocalTree(LocalStorage):
             try:
                 steps.do("set_attributes", name, _set_attributes, descriptor, look, keeps_time)
             finally:
-                os.close(descriptor)
+                close_read(descriptor)
         except OSError as error:
             raise writing_failure(error, "Setting the permissions of", path) from error
 
