@@ -16,6 +16,7 @@ from time import monotonic_ns
 
 from batten.errors import StorageError
 from batten.executors.base import IDLE
+from batten.storage.beneath import close_read
 
 RECORD_WORDS = 8
 """64 bytes, a line of the processor's cache, so that workers do not slow each other down."""
@@ -118,7 +119,7 @@ class MarkTable:
         for view in (*self.records, self._words):
             view.release()
         self._memory.close()
-        os.close(self.handle)
+        close_read(self.handle)
 
 
 def clear_record(record: memoryview) -> None:
