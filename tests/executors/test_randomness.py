@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from batten.executors.base import Event, Finished
+from batten.executors.generators import find_generators
 from batten.executors.processes import ProcessExecutor
-from batten.executors.randomness import Seeding, find_generators
+from batten.executors.randomness import Seeding
 
 RunProcesses = Callable[..., ProcessExecutor]
 Collect = Callable[[ProcessExecutor, int], list[Event]]
@@ -55,8 +56,8 @@ def test_a_state_with_other_bits_is_seeded_as_a_whole() -> None:
     try:
         again = []
         for _ in range(2):
-            for _, reseed in find_generators():
-                reseed(5)
+            for each in find_generators():
+                each.reseed(5)
             again.append([np.random.normal(), np.random.random()])
         assert again[0] == again[1]
     finally:
@@ -66,31 +67,32 @@ def test_a_state_with_other_bits_is_seeded_as_a_whole() -> None:
 @pytest.mark.parametrize("name", DRAWS)
 def test_numbers_are_those_of_the_item_and_the_call_in_each_try(name: str) -> None:
     seeding = Seeding(7)
+    steps = [seeding.of_step(number) for number in range(2)]
 
-    def draw(item: str, calls: int, tries: int = 1) -> Any:
+    def draw(item: str, calls: int, tries: int = 1, step: int = 0) -> Any:
         seeding.begin_item(item)
         for _ in range(calls):
-            seeding.begin_call()
+            steps[step].begin_call()
         for _ in range(tries):
-            seeding.begin_try()
+            steps[step].begin_try()
             drawn = DRAWS[name]()
         return drawn
 
     first = draw("a", 1)
     assert draw("a", 1, tries=3) == first
-    assert len({first, draw("a", 2), draw("b", 1)}) == 3
+    assert len({first, draw("a", 2), draw("b", 1), draw("a", 1, step=1)}) == 4
 
 
 def test_generators_of_one_kind_have_numbers_of_their_own() -> None:
-    Seeding(7).begin_try()
+    Seeding(7).of_step(0).begin_try()
     assert random.random() != OWN_RANDOM.random()
 
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_the_same_seed_gives_the_same_numbers(name: str) -> None:
     def draw(seed: int) -> Any:
-        for _, reseed in find_generators():
-            reseed(seed)
+        for each in find_generators():
+            each.reseed(seed)
         return DRAWS[name]()
 
     # An odd number of normal numbers: NumPy keeps the second of two.
@@ -99,6 +101,4 @@ def test_the_same_seed_gives_the_same_numbers(name: str) -> None:
 
 
 def test_the_systems_own_randomness_is_left_alone() -> None:
-    assert not any(
-        getattr(reseed, "__self__", None) is OF_SYSTEM for _, reseed in find_generators()
-    )
+    assert not any(each.state is OF_SYSTEM for each in find_generators())

@@ -22,7 +22,7 @@ from batten.engine.workforce import MODULES, find_recipe
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
 from batten.executors.processes import ProcessExecutor
-from batten.executors.randomness import Seeding, seed_afresh
+from batten.executors.randomness import Seeding, seed_afresh, seed_held
 from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
@@ -77,8 +77,13 @@ class _Making:
         mark.begin(0)
         if self._recipe is not None:
             seed_afresh()
-        if pipeline.settings.seed is not None:
-            Seeding(pipeline.settings.seed).begin_try()
+        function, seed = pipeline.whole.function, pipeline.settings.seed
+        if seed is None:
+            seed_held([function])
+        else:
+            seeding = Seeding(seed).of_step(0)
+            seeding.take_up(function)
+            seeding.begin_try()
         made = _as_table(pipeline.whole, pipeline.tables.load())
         return self._destination.make(
             replace(self._staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))

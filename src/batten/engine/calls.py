@@ -14,7 +14,7 @@ from batten.engine.retry import Retry
 from batten.engine.step import Step
 from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.output import losses
-from batten.executors.randomness import Seeding
+from batten.executors.randomness import Seeding, StepSeeding
 from batten.fingerprint.secret import blot
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
@@ -142,28 +142,40 @@ def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
     return pause
 
 
+def _prepare_seeded(step: Step, seeding: StepSeeding | None) -> Callable[..., Any]:
+    """What is to be called; an object that is constructed for it has its own numbers, too."""
+    if seeding is not None:
+        seeding.take_up(step.function)
+        seeding.begin_try()
+    function = prepare_function(step)
+    if seeding is not None and function is not step.function:
+        seeding.take_up(function)
+    return function
+
+
 BeginTry = Callable[[float], None]
 
 
 class Call:
     """A step's function, ready to be called in this worker; a class is constructed here, once.
 
-    `begin_try` is called with the time limit of each try before it, where tries have one."""
+    `number` is that of the step. `begin_try` is called with the time limit of each try before it,
+    where tries have one."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, number: int = 0, seeding: Seeding | None = None) -> None:
         self.step = step
         self.kind = step.kind
         self.begin_try: BeginTry | None = None
-        self.seeding: Seeding | None = None
+        self._seeding = None if seeding is None else seeding.of_step(number)
         self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
         self._retry = step.retry
-        self._function = prepare_function(step)
+        self.function = _prepare_seeded(step, self._seeding)
         self._kept = find_kept(step)
 
     def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed."""
-        if self.seeding is not None:
-            self.seeding.begin_call()
+        if self._seeding is not None:
+            self._seeding.begin_call()
         if self._kept is None:
             return self._run(value)
         return self._kept.get_or_compute(value, lambda: self._run(value))
@@ -174,17 +186,22 @@ class Call:
             if self.begin_try is not None:
                 self.begin_try(self._limit_seconds)
             lost = losses.count
-            if self.seeding is not None:
-                self.seeding.begin_try()
+            if self._seeding is not None:
+                self._seeding.begin_try()
             try:
-                result = self._function(value)
-                return list_rows(result) if self.kind == "flat_map" else result
+                result = self.function(value)
+                made = list_rows(result) if self.kind == "flat_map" else result
+                if self._seeding is None or not self._seeding.has_new():
+                    return made
+                continue
             except BattenError:
                 raise
             # Whatever it is: extensions in Rust panic with what is no `Exception`.
             except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
                 if losses.look() != lost:
                     # Who read the log went away meanwhile, which may be why it failed.
+                    continue
+                if self._seeding is not None and self._seeding.has_new():
                     continue
                 pause = find_pause(self._retry, error, attempt)
             if self.begin_try is not None:
@@ -195,10 +212,12 @@ class Call:
 
 
 class Chain:
-    """Consecutive steps that take one item at a time."""
+    """Consecutive steps that take one item at a time; `first` is the number of the first one."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._calls = [Call(step) for step in steps]
+    def __init__(
+        self, steps: Sequence[Step], first: int = 0, seeding: Seeding | None = None
+    ) -> None:
+        self._calls = [Call(step, number, seeding) for number, step in enumerate(steps, first)]
         is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
         self._map = self._calls[0].run if is_one_map else None
 
@@ -206,9 +225,9 @@ class Chain:
         for call in self._calls:
             call.begin_try = begin_try
 
-    def seed_by(self, seeding: Seeding) -> None:
-        for call in self._calls:
-            call.seeding = seeding
+    @property
+    def functions(self) -> list[Any]:
+        return [call.function for call in self._calls]
 
     def run(self, item: Any) -> list[Any]:
         """What the steps make of the item: any number of values."""

@@ -19,7 +19,7 @@ from batten.engine.schema import Unfit
 from batten.engine.step import Step
 from batten.errors import BattenError, StorageError
 from batten.executors.base import Mark
-from batten.executors.randomness import Seeding
+from batten.executors.randomness import Seeding, seed_held
 from batten.sources.base import Unavailable
 
 
@@ -46,21 +46,17 @@ class ItemRunner:
         has_time_limit: bool,
         seed: int | None = None,
     ) -> None:
-        self._seeding = Seeding(seed) if seed is not None else None
-        if self._seeding is not None:
-            # For classes, which are constructed here.
-            self._seeding.begin_try()
+        self._seeding = seeding = Seeding(seed) if seed is not None else None
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
-        self._chain = Chain(steps if place is None else steps[:place])
+        self._chain = Chain(steps if place is None else steps[:place], 0, seeding)
         self._has_time_limit = has_time_limit
         self._key_column = key_column
         self._units = None
         if place is not None:
-            self._units = UnitCalls(steps[place:], key_column)
-        if self._seeding is not None:
-            self._chain.seed_by(self._seeding)
-            if self._units is not None:
-                self._units.seed_by(self._seeding)
+            self._units = UnitCalls(steps[place:], key_column, place, seeding)
+        if seeding is None:
+            in_units = [] if self._units is None else self._units.functions
+            seed_held([*self._chain.functions, *in_units])
 
     @property
     def takes_units(self) -> bool:
@@ -226,20 +222,24 @@ Group = tuple[int, list[dict[str, Any]]]
 class UnitCalls:
     """`map_batches` and what follows it, over the rows of a unit of items."""
 
-    def __init__(self, steps: Sequence[Step], key_column: str) -> None:
-        self._call = Call(steps[0])
+    def __init__(
+        self, steps: Sequence[Step], key_column: str, first: int, seeding: Seeding | None
+    ) -> None:
+        self._call = Call(steps[0], first, seeding)
         place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
-        self._chain = Chain(steps[1:place]) if place > 1 else None
-        self._next = UnitCalls(steps[place:], key_column) if place < len(steps) else None
+        self._chain = Chain(steps[1:place], first + 1, seeding) if place > 1 else None
+        self._next = None
+        if place < len(steps):
+            self._next = UnitCalls(steps[place:], key_column, first + place, seeding)
         self._key_column = key_column
-        self._seeding: Seeding | None = None
+        self._seeding = seeding
 
-    def seed_by(self, seeding: Seeding) -> None:
-        self._seeding = self._call.seeding = seeding
-        if self._chain is not None:
-            self._chain.seed_by(seeding)
-        if self._next is not None:
-            self._next.seed_by(seeding)
+    @property
+    def functions(self) -> list[Any]:
+        """Those of all its steps."""
+        inner = [] if self._chain is None else self._chain.functions
+        following = [] if self._next is None else self._next.functions
+        return [self._call.function, *inner, *following]
 
     def watch_tries(self, begin_try: BeginTry) -> None:
         self._call.begin_try = begin_try

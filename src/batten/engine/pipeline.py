@@ -306,7 +306,7 @@ class Pipeline(Outputs):
 
         `seed`: a whole number; the random numbers of an item then are the same in every run, in
         whatever worker, and in each try: those of `random`, of NumPy and torch where they are
-        imported, and of generators that modules of the job hold by a name. Without it no two
+        imported, and of generators that functions and modules of the job hold. Without it no two
         workers draw the same.
         """
         settings = self.settings
