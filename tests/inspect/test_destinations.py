@@ -16,6 +16,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 import batten
+from batten.cli.main import main
 from batten.engine.pipeline import Pipeline
 from batten.inspect.clean import clean_output
 from batten.inspect.place import locate_output
@@ -108,18 +109,22 @@ HARMS: list[tuple[str, Callable[[Path], None], str]] = [
     ("sqlite", special, "out is no file"),
     ("sqlite", lambda folder: ask(folder, "DROP TABLE rows"), "the table is gone"),
     ("sqlite", lambda folder: ask(folder, "DELETE FROM rows WHERE key < 2"), "has 7 rows"),
-    ("sqlite", lambda folder: ask(folder, "DELETE FROM batten_tokens WHERE batch = 1"), "of 2"),
-    ("sqlite", lambda folder: ask(folder, "DROP TABLE batten_tokens"), "tokens of 0"),
+    (
+        "sqlite",
+        lambda folder: ask(folder, "DELETE FROM batten_tokens WHERE batch = 1"),
+        "batch that it was given: 1",
+    ),
+    ("sqlite", lambda folder: ask(folder, "DROP TABLE batten_tokens"), "no token of 3 batches"),
     ("delta", remove("out"), "the folder of the table is gone"),
     ("delta", remove("out/_delta_log"), "the log of the table is gone"),
     ("delta", special_entry, "1.json of its log can't be read"),
     ("delta", tear, "1.json of its log can't be read"),
     ("delta", remove("out/part-000001*"), "1 file of it is gone, part-000001"),
-    ("delta", remove("out/_delta_log/*3.json"), "tokens of 2"),
+    ("delta", remove("out/_delta_log/*3.json"), "no token of 1 batch"),
     ("iceberg", remove("catalogue.db"), "catalogue.db is gone"),
     ("iceberg", remove("warehouse"), "the metadata of the table is gone"),
     ("iceberg", drop_iceberg, "gone from the catalogue"),
-    ("iceberg", delete_iceberg, "has 7 rows"),
+    ("iceberg", delete_iceberg, "7 of the 9 rows"),
     ("tree", remove("out"), "the folder is gone"),
     ("tree", remove("out/3/square"), "3/square, which items put there, is gone"),
     (
@@ -388,3 +393,31 @@ def test_files_of_an_iceberg_table_are_looked_for(
     harm(tmp_path)
     (damage,) = verify(tmp_path / "out").damage
     assert damage.code.value in (code, "unreadable-destination")
+
+
+@pytest.mark.parametrize("kind", list(MADE))
+def test_verify_says_of_each_destination_what_was_done(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that lies here is looked at in any case; `--ask` is for others, and adds nothing."""
+    make(kind, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for words in (["verify", "out"], ["verify", "--ask", "out"], ["verify", "--quick", "out"]):
+        assert main(words) == 0
+        (line,) = [each for each in capsys.readouterr().out.splitlines() if " has " in each]
+        assert line.endswith("9 rows of 9 batches" if kind == "tree" else "9 rows of 3 batches")
+    assert main(["verify", "--ask", "--json", "out"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["destinations"]
+    assert (told["asked"], told["unseen"]) == (True, None)
+
+
+def test_a_catalogue_that_batten_can_not_ask_is_told(tmp_path: Path) -> None:
+    make("iceberg", tmp_path)
+    (record,) = (tmp_path / Layout("out").deliveries).iterdir()
+    values = vars(decode_record(Delivery, record.read_bytes()))
+    there = "table lab.rows of catalogue default at db.example.org"
+    record.write_bytes(encode_record(Delivery(**{**values, "target": there})))
+    assert batten.diagnose(tmp_path / "out").unseen == {there: "not asked"}
+    asked = verify(tmp_path / "out", should_ask=True)
+    assert asked.is_sound
+    assert "batten asks PostgreSQL only" in asked.diagnosis.unseen[there]

@@ -43,8 +43,16 @@ def test_what_it_lacks_is_named(harm: str, told: str, done: Lab) -> None:
     done.ask(harm)
     assert verify(path).is_sound
     assert batten.diagnose(path).state == "COMPLETE"
-    (finding,) = verify(path, should_ask=True).damage
+    asked = verify(path, should_ask=True)
+    (finding,) = asked.damage
     assert told in finding.evidence
+    assert list(asked.diagnosis.unseen.values()) == ["asked, it does not have all of it"]
+
+
+def test_one_that_has_all_of_it_is_told_so(done: Lab) -> None:
+    path = done.folder / "rows"
+    assert list(verify(path).diagnosis.unseen.values()) == ["not asked"]
+    assert not verify(path, should_ask=True).diagnosis.unseen
 
 
 def test_one_that_does_not_answer_is_told(done: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

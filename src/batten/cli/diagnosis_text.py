@@ -45,12 +45,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         verify = command("verify", as_path(diagnosis.path))
         yield labelled("read", f"no byte of the parts, only sizes; {verify} reads them all")
     yield from _list_inputs(diagnosis.inputs)
-    for given in diagnosis.destinations:
-        held = _show_held(diagnosis, given)
-        if given.is_here:
-            yield labelled("has", f"{given.target}: {held}")
-        else:
-            yield labelled("given", f"{given.target}: was given {held}; not asked")
+    yield from list_destinations(diagnosis)
     yield from _list_orphans(diagnosis.orphans)
     if _is_run(diagnosis) and diagnosis.state is not State.NEW:
         again = diagnosis.again
@@ -116,6 +111,16 @@ def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
         return
     yield labelled("items", show_accounts(diagnosis.items))
     yield labelled("output", show_output(diagnosis))
+
+
+def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
+    """What each has; of one that was not looked at, what it was given, and why that is all."""
+    for given in diagnosis.destinations:
+        held, why = _show_held(diagnosis, given), diagnosis.unseen.get(given.target)
+        if why is None:
+            yield labelled("has", f"{given.target}: {held}")
+        else:
+            yield labelled("given", f"{given.target}: was given {held}; {why}")
 
 
 def _show_held(diagnosis: Diagnosis, given: Delivery) -> str:

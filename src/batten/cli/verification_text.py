@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batten.cli.diagnosis_text import labelled, list_contents, list_findings, show_accounts
+from batten.cli.diagnosis_text import (
+    labelled,
+    list_contents,
+    list_destinations,
+    list_findings,
+    show_accounts,
+)
 from batten.inspect.advice import find_blocking
 from batten.inspect.diagnosis import list_finding
 from batten.inspect.verify import Verification
@@ -31,6 +37,7 @@ def build_object(verification: Verification) -> dict[str, Any]:
         "files": verification.files,
         "rows": diagnosis["rows"],
         "bytes": verification.bytes,
+        "destinations": diagnosis["destinations"],
         "missing": diagnosis["missing"],
         "findings": [
             list_finding(finding, verification.diagnosis) for finding in verification.findings
@@ -54,6 +61,7 @@ def list_lines(verification: Verification) -> Iterator[str]:
         yield from list_contents(diagnosis)
     elif diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))
+    yield from list_destinations(diagnosis)
     yield from list_findings(verification.findings, most=_FINDINGS_SHOWN)
     yield labelled("next", _next_step(verification))
 

@@ -2,19 +2,18 @@
 given. Reads only, changes nothing beside them, waits for nobody.
 
 What is found is a lack, or damage: rows and files of others are no business of batten's. What can't
-be looked at now (a database that somebody writes to, a record of 0.1 that does not say enough) is
-no lack.
+be looked at is no lack: that is told, with the reason.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import TYPE_CHECKING
 
-from batten.dataset.kept_tables import look_at_delta, look_at_iceberg, tell_batches, tell_rows
+from batten.dataset.kept import CannotLookError, Found
+from batten.dataset.kept_delta import look_at_delta
+from batten.dataset.kept_iceberg import look_at_iceberg
+from batten.dataset.kept_sqlite import look_at_database, look_at_sqlite
 from batten.dataset.kept_trees import look_at_tree
 from batten.errors import StorageError
 from batten.model.findings import Code, Finding
@@ -24,9 +23,6 @@ from batten.storage.failures import reading_failure
 
 if TYPE_CHECKING:
     import sqlite3
-
-COUNTED_BYTES_MAX = 64 << 20
-"""A database is counted in passing only up to this size."""
 
 
 def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
@@ -38,10 +34,12 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
         return []
     try:
         try:
-            found = _look(storage.place, given, is_thorough)
+            found = list(_look(storage.place, given, is_thorough))
         except Exception:  # noqa: BLE001
             # Somebody may have changed it just now, so it is looked at once more.
-            found = _look(storage.place, given, is_thorough)
+            found = list(_look(storage.place, given, is_thorough))
+    except CannotLookError as error:
+        found = [(Code.NOT_LOOKED_AT, f"can't be looked at: {error}")]
     except OSError as error:
         raise reading_failure(error, "Looking at", given.target) from error
     except StorageError:
@@ -53,100 +51,16 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
     return [Finding(code=code, path=given.target, evidence=evidence) for code, evidence in found]
 
 
-def _look(place: str, given: Delivery, is_thorough: bool) -> list[tuple[Code, str]]:
+def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
     match given.kind:
         case "sqlite":
-            return list(_look_at_sqlite(place, given, is_thorough))
+            yield from look_at_sqlite(place, given, is_thorough=is_thorough)
         case "delta":
-            return list(look_at_delta(place, given, is_thorough=is_thorough))
+            yield from look_at_delta(place, given, is_thorough=is_thorough)
         case "iceberg":
-            return list(_look_at_iceberg(given, is_thorough))
+            yield from _look_at_iceberg(given, is_thorough)
         case "tree":
-            return list(look_at_tree(place, given, is_thorough=is_thorough))
-        case _:
-            return []
-
-
-Found = Iterator[tuple[Code, str]]
-
-
-def _look_at_sqlite(place: str, given: Delivery, is_thorough: bool) -> Found:
-    table, _, relative = given.target.removeprefix("table ").rpartition(" of ")
-    path = os.path.normpath(os.path.join(place, relative))
-    yield from _look_at_database(
-        path,
-        lambda base, is_small: _look_at_table(base, table, given, is_small, is_thorough),
-    )
-
-
-def _look_at_database(path: str, look: Callable[[sqlite3.Connection, bool], Found]) -> Found:
-    """`look` is given whether the database is small enough to be counted."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        yield Code.LOST_TABLE, f"{os.path.basename(path)} is gone"
-        return
-    if not stat.S_ISREG(found.st_mode):
-        yield Code.LOST_TABLE, f"{os.path.basename(path)} is no file"
-        return
-    if not found.st_size:
-        yield Code.LOST_TABLE, f"{os.path.basename(path)} is empty"
-        return
-    if any(_size(path + suffix) for suffix in ("-wal", "-journal")):
-        return
-    import sqlite3
-    from urllib.parse import quote
-
-    try:
-        # It takes no lock and makes no file beside the database.
-        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro&immutable=1", uri=True)) as base:
-            yield from look(base, found.st_size <= COUNTED_BYTES_MAX)
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return
-        if code == sqlite3.SQLITE_NOTADB:
-            yield Code.LOST_TABLE, f"{os.path.basename(path)} can't be read: {error}"
-            return
-        with open(path, "rb") as file:  # Where the system forbids it, that is the reason.
-            file.read(1)
-        raise
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _look_at_table(
-    base: sqlite3.Connection, table: str, given: Delivery, is_small: bool, is_thorough: bool
-) -> Found:
-    def has(name: str) -> bool:
-        query = "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = ?"
-        return base.execute(query, (name.lower(),)).fetchone() is not None
-
-    if not has(table):
-        yield Code.LOST_TABLE, "the table is gone"
-        return
-    if is_thorough and (told := base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        yield Code.UNREADABLE_DESTINATION, f"the database is damaged: {told}".splitlines()[0]
-        return
-    tokens = 0
-    if has("batten_tokens"):
-        query = "SELECT count(*) FROM batten_tokens WHERE target = ? COLLATE NOCASE"
-        values = (table, given.dataset) if given.dataset else (table,)
-        tokens = base.execute(
-            query + (" AND dataset = ?" if given.dataset else ""), values
-        ).fetchone()[0]
-    if tokens < given.batches:
-        yield tell_batches(tokens, given)
-    elif given.adds_rows and (is_small or is_thorough):
-        name = table.replace('"', '""')
-        rows = base.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
-        if rows < given.rows:
-            yield tell_rows(rows, given)
+            yield from look_at_tree(place, given, is_thorough=is_thorough)
 
 
 def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
@@ -155,8 +69,9 @@ def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
     table = told.removeprefix("table ").partition(" of catalogue ")[0]
     if not path.startswith("/"):
         return
+    locations: list[str] = []
 
-    def look(base: sqlite3.Connection, is_small: bool) -> Found:
+    def look(base: sqlite3.Connection, is_counted: bool) -> Found:
         space, _, name = table.rpartition(".")
         query = (
             "SELECT metadata_location FROM iceberg_tables "
@@ -166,6 +81,8 @@ def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
         if row is None:
             yield Code.LOST_TABLE, "the table is gone from the catalogue"
         else:
-            yield from look_at_iceberg(str(row[0]), given, is_thorough=is_thorough)
+            locations.append(str(row[0]))
 
-    yield from _look_at_database("/" + path.lstrip("/"), look)
+    yield from look_at_database("/" + path.lstrip("/"), look, is_thorough=is_thorough)
+    for location in locations:
+        yield from look_at_iceberg(location, given, is_thorough=is_thorough)

@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batten.errors import StorageError, UsageError
+from batten.dataset.kept import tell_batches, tell_rows
+from batten.errors import StorageError
 from batten.model.commands import command
-from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
 from batten.sinks.optional import ensure_optional
 from batten.sinks.tables import TOKENS
 
 SECONDS_MAX = 60
-BATCHES_SHOWN = 5
 
 
 def ask_server(given: Delivery, *, path: str) -> list[Finding]:
-    """What the server of a table of PostgreSQL lacks. Raises `StorageError` where it does not
-    answer, and `UsageError` where its library is missing. `path` is shown in messages."""
+    """What the server of a table of PostgreSQL lacks; of another, that batten can't ask it. Raises
+    `StorageError` where it does not answer, and `UsageError` where its library is missing. `path`
+    is shown in messages."""
+    if given.kind != "postgres":
+        evidence = "can't be asked: batten asks PostgreSQL only; a run of the job asks it"
+        return [_found(Code.NOT_LOOKED_AT, given, evidence)]
+    ensure_optional("psycopg", "--ask", package="'psycopg[binary]'")
     import psycopg
 
     table, _, place = given.target.removeprefix("table ").rpartition(" of ")
@@ -74,32 +78,15 @@ def _compare(connection: Any, table: str, given: Delivery) -> Iterator[Finding]:
         query = sql.SQL("SELECT batch FROM {} WHERE target = %s AND (dataset = %s OR %s = '')")
         values = (table, given.dataset, given.dataset)
         held = {batch for (batch,) in connection.execute(query.format(tokens), values)}
-    lacking = [batch for batch in range(given.batches) if batch not in held]
-    if lacking:
-        shown = ", ".join(map(str, lacking[:BATCHES_SHOWN]))
-        more = ", …" if len(lacking) > BATCHES_SHOWN else ""
-        count = count_of(len(lacking), "batch", "batches")
-        evidence = f"it has no token of {count} that it was given: {shown}{more}"
-        yield _found(Code.LACKING_ROWS, given, evidence)
-        return
-    if given.adds_rows:
+    if lacking := tell_batches(held, given):
+        yield _found(lacking[0], given, lacking[1])
+    elif given.adds_rows:
         count_rows = sql.SQL("SELECT count(*) FROM {}").format(rows)
         found = connection.execute(count_rows).fetchone()[0]
         if found < given.rows:
-            evidence = f"it has {count_of(found, 'row')}, and was given {given.rows:,}"
-            yield _found(Code.LACKING_ROWS, given, evidence)
+            code, evidence = tell_rows(found, given)
+            yield _found(code, given, evidence)
 
 
 def _found(code: Code, given: Delivery, evidence: str) -> Finding:
     return Finding(code=code, path=given.target, evidence=evidence)
-
-
-def refuse_unaskable(given: Delivery) -> None:
-    """Raises `UsageError` for a server that batten can't ask."""
-    if given.kind != "postgres":
-        raise UsageError(
-            f"{given.target} can't be asked: batten asks PostgreSQL only.",
-            safe="Nothing was changed.",
-            next="Verify without --ask; a run of the job asks it.",
-        )
-    ensure_optional("psycopg", "--ask", package="'psycopg[binary]'")

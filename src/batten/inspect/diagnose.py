@@ -22,6 +22,7 @@ from batten.inspect.made_files import (
     find_linked_file,
     list_held,
     list_tables,
+    list_unseen,
 )
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
@@ -164,6 +165,7 @@ def describe(
         inputs=inputs,
         again=again,
         tables=list_tables(observation),
+        unseen=dict(list_unseen(observation)),
     )
 
 

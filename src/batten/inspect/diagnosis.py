@@ -31,7 +31,8 @@ class Diagnosis:
     `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone.
     `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
     whether the next run can read what it needs, `again` whether it is likely to fail. `tables` are
-    those that a function of whole tables is given; then `items` and `rows` count these."""
+    those that a function of whole tables is given; then `items` and `rows` count these. `unseen`
+    says why it is not known of a destination, by its target, that it has what it was given."""
 
     state: State
     path: str
@@ -54,6 +55,7 @@ class Diagnosis:
     inputs: tuple[Input, ...] = ()
     again: Outlook = NOTHING_TO_RUN
     tables: tuple[str, ...] = ()
+    unseen: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -86,7 +88,8 @@ class Diagnosis:
                     "target": each.target,
                     "batches": each.batches,
                     "rows": each.rows,
-                    "asked": each.is_here,
+                    "asked": each.target not in self.unseen,
+                    "unseen": self.unseen.get(each.target),
                 }
                 for each in self.destinations
             ],

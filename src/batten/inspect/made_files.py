@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from batten.dataset.observe import Observation, find_own_file
 from batten.inspect.place import Place
+from batten.model.findings import Code
 from batten.model.fingerprints import find_tables
 from batten.model.records import Delivery
 
@@ -28,6 +29,24 @@ def list_held(place: Place, observation: Observation) -> Iterator[Delivery]:
             yield replace(each, target=place.show(each.target))
         else:
             yield replace(each, target=place.show(each.target), batches=0, rows=0)
+
+
+def list_unseen(observation: Observation) -> Iterator[tuple[str, str]]:
+    """Destinations that are no files of which nobody knows now that they have what they were given,
+    by target, and why."""
+    findings = {each.path: each for each in observation.findings}
+    for each in observation.deliveries:
+        finding = findings.get(each.target)
+        if each.is_file or not each.batches:
+            continue
+        if not each.is_here:
+            yield each.target, "not asked"
+        elif observation.holder is not None:
+            yield each.target, "not looked at while a run is at work"
+        elif finding is not None and finding.code is Code.NOT_LOOKED_AT:
+            yield each.target, finding.evidence
+        elif finding is not None:
+            yield each.target, "it does not have all of it"
 
 
 def tell_unmade(place: Place, observation: Observation) -> str:

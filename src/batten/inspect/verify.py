@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from batten.dataset.delivered import find_changed_files, list_in_place
@@ -77,11 +77,12 @@ def verify(
     else:
         refuse_pending(place, judgement)
         findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
-    if should_ask:
-        findings = [*findings, *_ask_servers(place, observation)]
+    asked = dict(_ask_servers(place, observation)) if should_ask else {}
+    findings += [finding for told in asked.values() for finding in told]
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
+    diagnosis = describe(place, observation, judgement, now_seconds=time.time())
     return Verification(
-        diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
+        diagnosis=replace(diagnosis, unseen=_tell_unseen(diagnosis.unseen, asked)),
         findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
         is_quick=is_quick,
         parts=len(observation.parts),
@@ -90,13 +91,25 @@ def verify(
     )
 
 
-def _ask_servers(place: Place, observation: Observation) -> Iterator[Finding]:
-    from batten.inspect.asking import ask_server, refuse_unaskable
+def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, list[Finding]]]:
+    """What each says, by its target."""
+    from batten.inspect.asking import ask_server
 
     for given in observation.deliveries:
-        if not given.is_here:
-            refuse_unaskable(given)
-            yield from ask_server(given, path=place.path)
+        if not given.is_here and given.batches:
+            yield given.target, ask_server(given, path=place.path)
+
+
+def _tell_unseen(unseen: Mapping[str, str], asked: Mapping[str, list[Finding]]) -> dict[str, str]:
+    """Why it is not known of destinations that they have all, when servers were asked."""
+    told = {
+        target: "asked, it does not have all of it"
+        if any(each.severity in DAMAGE for each in found)
+        else found[0].evidence
+        for target, found in asked.items()
+        if found
+    }
+    return {target: why for target, why in unseen.items() if target not in asked} | told
 
 
 def _find_lasting_faults(

@@ -70,6 +70,7 @@ class Code(Enum):
     LOST_TABLE = "lost-table"
     LACKING_ROWS = "lacking-rows"
     UNREADABLE_DESTINATION = "unreadable-destination"
+    NOT_LOOKED_AT = "not-looked-at"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_DELIVERY = "unreadable-delivery"
     DAMAGED_LOG = "damaged-log"
@@ -163,6 +164,9 @@ MEANINGS: dict[Code, Meaning] = {
     ),
     Code.UNREADABLE_DESTINATION: Meaning(
         Severity.CORRUPT, "make it readable, or restore it from a copy; then ask again"
+    ),
+    Code.NOT_LOOKED_AT: Meaning(
+        Severity.NOTE, "nothing: it is no fault; ask again, or look with its own programs"
     ),
     Code.UNREADABLE_FILE: Meaning(
         Severity.CORRUPT, "make it a file that can be read, or move away what is in its place"
