@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from batten.engine.arrays import integers
 from batten.engine.bench import Bench
+from batten.engine.definition import Definition
 from batten.engine.items import Done
 from batten.engine.job import load_job
 from batten.engine.key_index import KeyIndex
@@ -42,7 +43,7 @@ def make_dataset(job: Path, parameters: dict[str, str], column: str) -> None:
         table = pa.table({column: numbers, ITEM: numbers})
         return Done(start=task.start, stop=task.stop, tables=[table])
 
-    loaded = load_job(str(job), parameters)
+    loaded = load_job(str(job), parameters, Definition)
     with patch.object(Bench, "_run", run), patch.object(KeyIndex, "add", lambda *_: None):
         run_on(
             UnsyncedStorage(job.parent),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from batten.engine.job import Job, load_job
+from batten.engine.pipeline import Pipeline
 from batten.engine.place import current_folder, job_folder
 from batten.errors import UsageError
 from batten.fingerprint.functions import describe_function
@@ -27,7 +28,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
 
     def load(text: str, name: str = "", file: str = "features.py", **parameters: str) -> Job:
         (tmp_path / file).write_text(text, encoding="utf-8")
-        return load_job(file + name, parameters)
+        return load_job(file + name, parameters, Pipeline)
 
     yield load
     sys.path[:] = path_before
@@ -81,7 +82,7 @@ def test_a_job_imports_what_lies_beside_it_and_knows_its_folder(
         "    return from_range(helpers.COUNT)\n"
     )
     monkeypatch.chdir(tmp_path)
-    job = load_job("jobs/report.py", {})
+    job = load_job("jobs/report.py", {}, Pipeline)
     assert vars(sys.modules["report"])["SEEN"] == [folder, folder]
     assert job.pipeline.folder == folder
     assert job_folder.get() is None
@@ -237,10 +238,11 @@ def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "job.py").touch()
-    assert refusal(lambda: load_job("a.py", {})).what == "There is no job file a.py."
-    assert refusal(lambda: load_job("a.py:x", {})).what == "There is no job file a.py."
-    assert refusal(lambda: load_job("job", {})).next == "batten run job.py"
-    assert refusal(lambda: load_job("folder", {})).what == "folder is a folder, not a job file."
+    assert refusal(lambda: load_job("a.py", {}, Pipeline)).what == "There is no job file a.py."
+    assert refusal(lambda: load_job("a.py:x", {}, Pipeline)).what == "There is no job file a.py."
+    assert refusal(lambda: load_job("job", {}, Pipeline)).next == "batten run job.py"
+    error = refusal(lambda: load_job("folder", {}, Pipeline))
+    assert error.what == "folder is a folder, not a job file."
 
 
 def test_odd_file_names(load: Load) -> None:
@@ -386,7 +388,8 @@ def test_parameters_for_a_job_without(load: Load) -> None:
 def test_loading_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(ONE)
     code = (
-        "import sys; from batten.engine.job import load_job; load_job('features.py', {})\n"
+        "import sys; from batten.engine.definition import Definition; "
+        "from batten.engine.job import load_job; load_job('features.py', {}, Definition)\n"
         "assert 'pyarrow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -104,6 +104,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.engine.calling import describe_call
     from batten.engine.job import load_job
     from batten.engine.loading import JobFile
+    from batten.engine.pipeline import Pipeline
     from batten.engine.signals import stopped_while_loading
     from batten.executors.output import output_may_be_lost
 
@@ -116,7 +117,7 @@ def execute(arguments: argparse.Namespace) -> int:
         _checks_told(arguments),
     ):
         with stopped_while_loading():
-            job = load_job(arguments.job, parameters)
+            job = load_job(arguments.job, parameters, Pipeline)
         if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
             # As scripts have it for `| head`. But the job goes on, and its code tells how it ended.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -174,9 +174,11 @@ class Place:
 
     def _run(self, base: Base, words: list[str]) -> int:
         from batten.engine.job import load_job
+        from batten.engine.pipeline import Pipeline
 
         if base.pipeline not in self._pipelines:
-            self._pipelines[base.pipeline] = load_job(f"job.py:{base.pipeline}", {}).pipeline
+            job = load_job(f"job.py:{base.pipeline}", {}, Pipeline)
+            self._pipelines[base.pipeline] = job.pipeline
         options = {word.removeprefix("--").replace("-", "_"): True for word in words}
         report = self._pipelines[base.pipeline].run(executor="serial", **options)
         return 3 if report.quarantined else 0

@@ -224,13 +224,14 @@ def _make(root: Path, action: Callable[[Path], object]) -> Folder:
 def _run_job(pipeline: str, *, stop: bool) -> Callable[[Path], None]:
     def run(root: Path) -> None:
         from batten.engine.job import load_job
+        from batten.engine.pipeline import Pipeline
         from batten.errors import BattenError
 
         if stop:
             os.environ["FUZZ_STOP"] = "1"
         sys.dont_write_bytecode = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        job = load_job(f"job.py:{pipeline}", {})
+        job = load_job(f"job.py:{pipeline}", {}, Pipeline)
         try:
             job.pipeline.run(executor="serial")
         except BattenError:

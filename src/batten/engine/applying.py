@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from batten.engine.context import Context
+from batten.engine.definition import Definition
 from batten.engine.fresh import Recipe
 from batten.engine.step import Step
-from batten.engine.tables import TablePipeline
 from batten.engine.workforce import MODULES, find_recipe
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
@@ -26,6 +26,7 @@ from batten.executors.randomness import Seeding, seed_afresh, seed_held
 from batten.model.commands import command
 from batten.sinks.base import Destination, Staged
 from batten.sinks.file import FileDestination, MadeFile
+from batten.sources.tables import TableSource
 from batten.storage.blame import find_machine_failure
 
 POLL_SECONDS = 0.2
@@ -35,7 +36,7 @@ _SAFE = "Nothing was published; what readers see is as before."
 def publish_applied(context: Context, destination: Destination, staged: Staged) -> None:
     """Publish what the function makes of the tables that `staged` describes."""
     pipeline = context.pipeline
-    if not (isinstance(pipeline, TablePipeline) and isinstance(destination, FileDestination)):
+    if pipeline.whole is None or not isinstance(destination, FileDestination):
         raise TypeError(f"{pipeline} does not make a file of whole tables")
     recipe = find_recipe(context)
     executor = ProcessExecutor(
@@ -60,7 +61,7 @@ class _Making:
 
     def __init__(
         self,
-        pipeline: TablePipeline | None,
+        pipeline: Definition | None,
         recipe: Recipe | None,
         destination: FileDestination,
         staged: Staged,
@@ -72,7 +73,10 @@ class _Making:
 
     def __call__(self, _: Any, mark: Mark) -> MadeFile:
         pipeline = self._recipe.load() if self._recipe is not None else self._pipeline
-        if not isinstance(pipeline, TablePipeline):
+        if pipeline is None or pipeline.whole is None:
+            raise TypeError(f"{pipeline} takes no whole tables")
+        tables = pipeline.source
+        if not isinstance(tables, TableSource):
             raise TypeError(f"{pipeline} takes no whole tables")
         mark.begin(0)
         if self._recipe is not None:
@@ -84,7 +88,7 @@ class _Making:
             seeding = Seeding(seed).of_step(0)
             seeding.take_up(function)
             seeding.begin_try()
-        made = _as_table(pipeline.whole, pipeline.tables.load())
+        made = _as_table(pipeline.whole, tables.load())
         return self._destination.make(
             replace(self._staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))
         )

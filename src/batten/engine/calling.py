@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.fingerprint.ownership import namespace_of_module
 from batten.model.bounds import Damaged, build
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def describe_call(
-    job: Job, parameters: Mapping[str, str], options: Mapping[str, object]
+    job: Job[Any], parameters: Mapping[str, str], options: Mapping[str, object]
 ) -> JobCall:
     """That of `batten run` in the folder of now; `parameters` and `options` are those that were
     given, an option None where it was not."""

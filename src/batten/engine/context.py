@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from batten.engine.definition import Definition
 from batten.engine.identity import Identity
-from batten.engine.pipeline import Pipeline
 from batten.engine.place import show_path
 from batten.engine.progress import Progress
 from batten.engine.run_options import RunOptions
@@ -26,7 +26,7 @@ from batten.storage.base import Storage
 class Context:
     """One run: what it runs, where, and how far it is."""
 
-    pipeline: Pipeline
+    pipeline: Definition
     options: RunOptions
     storage: Storage
     layout: Layout

@@ -14,8 +14,8 @@ from batten.dataset.schema_file import encode_schema
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
+from batten.engine.final_dataset import FinalDataset
 from batten.engine.final_rows import cut_tables, open_stream
-from batten.engine.finalize import Target
 from batten.engine.identity import keep_parameters
 from batten.engine.publisher import Publisher
 from batten.engine.run_log import RunLog
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def make_second(first: Context, target: Target) -> int:
+def make_second(first: Context, target: FinalDataset) -> int:
     """Make it in `fresh/` of where it will be; gives its rows."""
     return _Making(first, target).make()
 
 
 class _Making:
-    def __init__(self, first: Context, target: Target) -> None:
+    def __init__(self, first: Context, target: FinalDataset) -> None:
         self._first = first
         self._target = target
         self._storage = target.context.storage

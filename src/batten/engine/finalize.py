@@ -18,6 +18,7 @@ from batten.dataset.secrecy import take_out
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free, refuse_damaged
+from batten.engine.final_dataset import FinalDataset
 from batten.engine.finalizer import Finalizer
 from batten.engine.place import show_path
 from batten.engine.report import Finalized, Report
@@ -26,8 +27,7 @@ from batten.fingerprint.functions import combine, describe_function
 from batten.fingerprint.secret import Secret
 from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.names import Layout
-from batten.model.records import Completion, Fingerprint, decode_record
-from batten.model.value_class import value_class
+from batten.model.records import Completion, decode_record
 from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
@@ -36,22 +36,6 @@ from batten.storage.upkeep import delete_orphans, take_lock
 PART_ROWS_MAX = 1 << 17
 PART_BYTES = 1 << 26
 """A part has so many rows as the first dataset has in so many bytes, and never more than those."""
-
-
-@value_class
-class Target:
-    """The second dataset: where, by what, and what it will be. `before` is the digest that batten
-    0.1 gave to the same."""
-
-    finalizer: Finalizer
-    context: Context
-    fingerprint: Fingerprint
-    before: str
-    part_rows: int
-
-    @property
-    def made_of(self) -> str:
-        return self.fingerprint.parts[MADE_OF]
 
 
 def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
@@ -100,7 +84,7 @@ def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finaliz
         return _bring_up_to_date(context, target)
 
 
-def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
+def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
     output = finalizer.output
     first = context.pipeline.output
     folder = first.parent if first is not None else output.parent
@@ -117,7 +101,7 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> Target:
         "step": f"finalize {described.name}, given {finalizer.form}",
         "batch size": str(part_rows),
     }
-    return Target(
+    return FinalDataset(
         finalizer=finalizer,
         context=replace(
             context,
@@ -136,7 +120,7 @@ def _count_part_rows(completion: Completion) -> int:
     return max(1, min(PART_ROWS_MAX, PART_BYTES * completion.rows // max(1, size)))
 
 
-def _look(target: Target) -> tuple[Observation, Judgement]:
+def _look(target: FinalDataset) -> tuple[Observation, Judgement]:
     """What is there; raises where it is damaged or another's."""
     context = target.context
     observation, judgement = observe_free(context)
@@ -154,7 +138,9 @@ def _look(target: Target) -> tuple[Observation, Judgement]:
     return observation, judgement
 
 
-def _find_up_to_date(target: Target, observation: Observation, judgement: Judgement) -> int | None:
+def _find_up_to_date(
+    target: FinalDataset, observation: Observation, judgement: Judgement
+) -> int | None:
     """The rows of what is there, if that is what would be made now."""
     config = observation.config
     digests = (target.fingerprint.digest, target.before)
@@ -163,7 +149,7 @@ def _find_up_to_date(target: Target, observation: Observation, judgement: Judgem
     return judgement.rows if is_kept and observation.completion is not None else None
 
 
-def _bring_up_to_date(context: Context, target: Target) -> Finalized:
+def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
     inner = target.context
     storage, layout = inner.storage, inner.layout
     if storage.find(layout.control) is None:

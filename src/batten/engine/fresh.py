@@ -8,9 +8,9 @@ from typing import Any
 
 from batten.engine.bench import Bench, Job
 from batten.engine.context import Context
+from batten.engine.definition import Definition
 from batten.engine.identity import identify_pipeline
 from batten.engine.loading import CannotLoadError, Origin, Pickled, find_origin, loading
-from batten.engine.pipeline import Pipeline
 from batten.engine.plan import Plan
 from batten.errors import RefusedError
 from batten.executors.base import Mark, Work
@@ -34,7 +34,7 @@ class Recipe:
     source: bytes | None
     again: str
 
-    def load(self) -> Pipeline:
+    def load(self) -> Definition:
         """Raises `RefusedError` where it is another job than the driver's."""
         with loading():
             pipeline = self.origin.load().fill(self.parameters)

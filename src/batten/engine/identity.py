@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import get_origin
 
-from batten.engine.pipeline import Pipeline
+from batten.engine.definition import Definition
 from batten.engine.step import Step
 from batten.fingerprint.functions import combine, describe_function, merge_descriptions
 from batten.fingerprint.secret import Secret
@@ -51,7 +51,7 @@ class Identity:
             Secret(name)()
 
 
-def identify_pipeline(pipeline: Pipeline, parameters: Mapping[str, str]) -> Identity:
+def identify_pipeline(pipeline: Definition, parameters: Mapping[str, str]) -> Identity:
     """Raises `UsageError` where a function depends on what can't be compared."""
     called = pipeline.steps if pipeline.whole is None else (pipeline.whole,)
     steps = [describe_function(step.function, version=step.version) for step in called]
@@ -100,7 +100,7 @@ def _combine(
 
 
 def _describe_course(
-    pipeline: Pipeline, called: Sequence[Step], names: Sequence[str]
+    pipeline: Definition, called: Sequence[Step], names: Sequence[str]
 ) -> dict[str, str]:
     parts = dict(pipeline.source.identity)
     for number, (step, name) in enumerate(zip(called, names, strict=True), 1):
@@ -109,7 +109,7 @@ def _describe_course(
     return parts
 
 
-def _describe_settings(pipeline: Pipeline, parameters: Mapping[str, str]) -> dict[str, str]:
+def _describe_settings(pipeline: Definition, parameters: Mapping[str, str]) -> dict[str, str]:
     parts = {f"parameter {name}": value for name, value in parameters.items()}
     settings = pipeline.settings
     if settings.batch_size is not None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
+from batten.engine.definition import Definition
 from batten.engine.parameters import BadParameters, bind_parameters
 from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
@@ -24,8 +25,7 @@ from batten.model.hiding import show_parameter
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 
-if TYPE_CHECKING:
-    from batten.engine.pipeline import Pipeline
+Loaded = TypeVar("Loaded", bound=Definition)
 
 _USUAL_NAME = "pipeline"
 _SAFE = "batten read and wrote nothing."
@@ -33,11 +33,11 @@ _loaded: dict[str, ModuleType] = {}
 
 
 @value_class
-class Job:
+class Job(Generic[Loaded]):
     """A pipeline and where it comes from. `parameters` holds all of them as canonical text, those
     that were left to their defaults too; `is_named`: the user said which pipeline of the file."""
 
-    pipeline: Pipeline
+    pipeline: Loaded
     path: Path
     name: str
     folder: Path
@@ -67,8 +67,9 @@ class _Request:
         )
 
 
-def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
-    """Load `JOB` or `JOB:name` and, where its pipeline is made by a function, call that.
+def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Job[Loaded]:
+    """Load `JOB` or `JOB:name` and, where its pipeline is made by a function, call that. A pipeline
+    is what is of the `kind`.
 
     Raises `UsageError` that names the file and the line for whatever is wrong with it. The module
     stays in `sys.modules`, and its folder first on `sys.path`, so that workers find its functions.
@@ -82,8 +83,8 @@ def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
     token = job_folder.set(folder)
     try:
         module = _load_module(request)
-        name, found = _choose(request, module)
-        if _is_pipeline(found):
+        name, found = _choose(request, module, kind)
+        if isinstance(found, kind):
             if parameters:
                 raise request.refusal(
                     f"{request.written} takes no parameters: its {name} is not a function.",
@@ -91,7 +92,7 @@ def load_job(spec: str, parameters: Mapping[str, str]) -> Job:
                 )
             pipeline, texts = found, dict[str, str]()
         else:
-            pipeline, texts = _call(request, name, found, parameters)
+            pipeline, texts = _call(request, name, found, parameters, kind)
         return Job(
             pipeline=pipeline,
             path=request.path,
@@ -181,9 +182,9 @@ def _compile(request: _Request) -> CodeType:
     return code
 
 
-def _choose(request: _Request, module: ModuleType) -> tuple[str, Any]:
+def _choose(request: _Request, module: ModuleType, kind: type[Loaded]) -> tuple[str, Any]:
     names = vars(module)
-    pipelines = {name: value for name, value in names.items() if _is_pipeline(value)}
+    pipelines = {name: value for name, value in names.items() if isinstance(value, kind)}
     makers = {
         name: value
         for name, value in names.items()
@@ -219,8 +220,12 @@ def _advise(request: _Request, names: list[str]) -> str:
 
 
 def _call(
-    request: _Request, name: str, function: Callable[..., Any], given: Mapping[str, str]
-) -> tuple[Pipeline, dict[str, str]]:
+    request: _Request,
+    name: str,
+    function: Callable[..., Any],
+    given: Mapping[str, str],
+    kind: type[Loaded],
+) -> tuple[Loaded, dict[str, str]]:
     try:
         bound, texts = bind_parameters(function, given)
     except BadParameters as error:
@@ -230,7 +235,7 @@ def _call(
         ) from error
     with _user_code(request, f"{name} in {request.written} failed"):
         result = function(*bound.args, **bound.kwargs)
-    if not _is_pipeline(result):
+    if not isinstance(result, kind):
         if inspect.iscoroutine(result):
             result.close()
         raise request.refusal(
@@ -238,12 +243,6 @@ def _call(
             "End it with return batten.from_files(…).map(…).write_parquet(…)",
         )
     return result, texts
-
-
-def _is_pipeline(value: object) -> bool:
-    from batten.engine.pipeline import Pipeline
-
-    return isinstance(value, Pipeline)
 
 
 def _a(value: object) -> str:

@@ -18,18 +18,18 @@ from batten.model.records import Config, Delivery, Unreadable, decode_record
 from batten.storage.local import LocalStorage
 
 if TYPE_CHECKING:
-    from batten.engine.pipeline import Pipeline
+    from batten.engine.definition import Definition
     from batten.sinks.sqlite import SqliteSink
 
 
-def describe_target(pipeline: Pipeline) -> str:
+def describe_target(pipeline: Definition) -> str:
     """Where the first destination lies; empty for a folder of parts."""
     if not pipeline.is_ledger_inside or pipeline.output is None:
         return ""
     return pipeline.sinks[0].describe(pipeline.output.parent)
 
 
-def choose_ledger(pipeline: Pipeline) -> Pipeline:
+def choose_ledger(pipeline: Definition) -> Definition:
     """The same, with a ledger of its own where that of its database is of another table."""
     output = pipeline.output
     if output is None or not pipeline.is_ledger_inside:

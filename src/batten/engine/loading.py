@@ -18,7 +18,7 @@ from batten.model.value_class import value_class
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from batten.engine.pipeline import Pipeline
+    from batten.engine.definition import Definition
 
 MAIN = "__main__"
 MAIN_OF_WORKER = "__mp_main__"
@@ -64,12 +64,13 @@ class JobFile:
     parameters: Mapping[str, str] = field(repr=False)
     folder: str
 
-    def load(self) -> Pipeline:
+    def load(self) -> Definition:
+        from batten.engine.definition import Definition
         from batten.engine.job import load_job
 
         here = os.getcwd()
         os.chdir(self.folder)
-        pipeline = load_job(self.spec, self.parameters).pipeline
+        pipeline = load_job(self.spec, self.parameters, Definition).pipeline
         os.chdir(here)
         return pipeline
 
@@ -82,11 +83,11 @@ class Named:
     name: str
     main: Main | None
 
-    def load(self) -> Pipeline:
+    def load(self) -> Definition:
         if self.main is not None:
             self.main.load()
         with _told_what_is_missing():
-            pipeline: Pipeline = getattr(importlib.import_module(self.module), self.name)
+            pipeline: Definition = getattr(importlib.import_module(self.module), self.name)
         return pipeline
 
 
@@ -99,13 +100,13 @@ class Pickled:
     main: Main | None
     with_code: bool = False
 
-    def load(self) -> Pipeline:
+    def load(self) -> Definition:
         if self.main is not None:
             self.main.load()
         import pickle
 
         with _told_what_is_missing():
-            pipeline: Pipeline = pickle.loads(self.data)
+            pipeline: Definition = pickle.loads(self.data)
         return pipeline
 
 
@@ -146,7 +147,7 @@ def _told_what_is_missing() -> Iterator[None]:
         ) from error
 
 
-def find_origin(pipeline: Pipeline) -> Origin:
+def find_origin(pipeline: Definition) -> Origin:
     """How a fresh interpreter gets a pipeline that this process has made. Raises
     `CannotLoadError`."""
     # What a worker has no use for need not pickle.
@@ -166,7 +167,7 @@ def find_origin(pipeline: Pipeline) -> Origin:
         return _pickle_by_value(bare, obstacle)
 
 
-def _pickle_by_name(pipeline: Pipeline) -> tuple[bytes, set[str]]:
+def _pickle_by_name(pipeline: Definition) -> tuple[bytes, set[str]]:
     """The pipeline, pickled, and the names of the main module that it stands on. Raises what
     pickling raises."""
     import io
@@ -185,7 +186,7 @@ def _pickle_by_name(pipeline: Pipeline) -> tuple[bytes, set[str]]:
     return buffer.getvalue(), names
 
 
-def _find_name(pipeline: Pipeline) -> Named | None:
+def _find_name(pipeline: Definition) -> Named | None:
     """Where a module that can be loaded again names the pipeline."""
     for name, module in list(sys.modules.items()):
         if not issubclass(type(module), ModuleType):
@@ -200,7 +201,7 @@ def _find_name(pipeline: Pipeline) -> Named | None:
     return None
 
 
-def _pickle_by_value(pipeline: Pipeline, obstacle: CannotLoadError) -> Pickled:
+def _pickle_by_value(pipeline: Definition, obstacle: CannotLoadError) -> Pickled:
     """Functions of the main module or without a name go with their code, where that can be had."""
     try:
         import cloudpickle  # type: ignore[import-not-found, import-untyped, unused-ignore]

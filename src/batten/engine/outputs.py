@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from batten.engine.path_parameters import make_filler
-from batten.engine.place import current_folder
+from batten.engine.definition import Definition
 from batten.errors import UsageError
 from batten.sinks.file import FileSink
 from batten.storage.addresses import local_path, refuse_address
@@ -20,21 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """`output` names the dataset of sealed batches, the ledger: a folder of parts, or with
-    `is_ledger_inside` something else, and the parts lie in its control folder. `sinks` get what
-    the ledger holds. `folder` is what paths are relative to."""
-
-    output: Path | None = None
-    written_output: str = ""
-    folder: Path = field(default_factory=current_folder)
-    sinks: tuple[Sink, ...] = ()
-    is_ledger_inside: bool = False
-
-    @property
-    def sink_kind(self) -> str:
-        """Of the first sink: what the output is."""
-        return self.sinks[0].kind if self.is_ledger_inside else "parquet"
+class Outputs(Definition):
+    """A definition, and the methods that give one with a further sink."""
 
     def write_parquet(self, path: str | os.PathLike[str]) -> Self:
         """Write a folder of Parquet parts, one a batch, in the order of the plan; or, where the
@@ -183,21 +168,6 @@ class Outputs:
         made.refuse_double()
         return made
 
-    def refuse_double(self) -> None:
-        """Raises `UsageError` where two sinks write to one place."""
-        seen = set()
-        if self.output is not None and not self.is_ledger_inside:
-            seen.add(os.path.realpath(self.output))
-        for sink in self.sinks:
-            place = sink.identify()
-            if place in seen:
-                raise UsageError(
-                    f"Two sinks write to {sink.describe(self.folder)!r}.",
-                    safe="Nothing was read or written.",
-                    next="Write to each place once.",
-                )
-            seen.add(place)
-
     def _check_path(self, written: str) -> None:
         refuse_address(written)
         if not written or not written.strip("/. "):
@@ -206,18 +176,6 @@ class Outputs:
                 safe="Nothing was read or written.",
                 next='Name a folder or a file of its own: .write_parquet("features/").',
             )
-
-    def fill(self, parameters: Mapping[str, str]) -> Self:
-        """The same with values in the place of `{name}` in the paths of its sinks."""
-        if self.output is None:
-            return self
-        fill = make_filler(parameters)
-        return replace(
-            self,
-            output=Path(fill(str(self.output))),
-            written_output=fill(self.written_output),
-            sinks=tuple(sink.fill(fill) for sink in self.sinks),
-        )
 
 
 def _columns(key: str | Sequence[str]) -> tuple[str, ...]:

@@ -15,83 +15,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.engine.bounds import check_choice, read_memory_max
-from batten.engine.finalizer import Finalizer, make_finalizer
+from batten.engine.finalizer import make_finalizer
 from batten.engine.kept import choose_cache
 from batten.engine.loading import JobFile, refuse_while_loading
 from batten.engine.outputs import Outputs
-from batten.engine.step import Step, StepKind, check_count, make_step
+from batten.engine.step import StepKind, check_count, make_step
 from batten.errors import UsageError
-from batten.model.value_class import value_class
 from batten.sinks.tree import TreeSink, check_commit
-from batten.sources.base import Source
 from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
+    from batten.engine.definition import WorkersName
     from batten.engine.progress import Progress
     from batten.engine.report import Report
-    from batten.engine.run_options import ExecutorName, Resume, WorkersName
+    from batten.engine.run_options import ExecutorName, Resume
     from batten.executors.limits import Limits
     from batten.model.job_calls import JobCall
     from batten.transactions.transaction import Transaction
 
 
-@value_class
-class Options:
-    """What holds for the whole pipeline; see `Pipeline.options`."""
-
-    batch_size: int | None = None
-    on_error: Literal["quarantine", "raise"] = "quarantine"
-    quarantine_max: int | None = None
-    stop_when: Literal["most_fail"] | None = "most_fail"
-    schema: Any = None
-    key_column: str = "key"
-    workers: WorkersName | None = None
-    worker_items_max: int | None = None
-    seed: int | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(Outputs):
-    """A source, the steps its items go through, and where the rows are written. With `whole` one
-    function takes all of the source at once; see `engine/tables.py`."""
-
-    source: Source
-    steps: tuple[Step, ...] = ()
-    whole: Step | None = None
-    settings: Options = field(default_factory=Options)
-    finalizers: tuple[Finalizer, ...] = ()
-
-    @property
-    def is_async(self) -> bool:
-        """Whether any step's function is to be awaited; all steps then run in one event loop."""
-        return any(step.is_async for step in self.steps)
-
-    @property
-    def calls_max(self) -> int:
-        """How many items are in hand at a time where steps await."""
-        return max(step.calls_max for step in self.steps if step.is_async)
-
-    @property
-    def tries_max(self) -> int:
-        """How often an item is tried that takes too long each time."""
-        timed = [step for step in self.steps if step.timeout_seconds is not None]
-        return max((step.retry.tries_overdue for step in timed), default=1)
-
-    @property
-    def timeout_seconds_min(self) -> float | None:
-        """The shortest time limit of a step; None where none has one."""
-        limits = [step.timeout_seconds for step in self.steps]
-        return min((limit for limit in limits if limit is not None), default=None)
-
-    def find_unit_items(self, batch_size: int) -> int | None:
-        """How many items must go through the steps together; None where each may go alone."""
-        sizes = [step.items or batch_size for step in self.steps if step.kind == "map_batches"]
-        return max(sizes, default=None)
+    """A source, the steps its items go through, and where the rows are written."""
 
     def map(
         self,

@@ -25,13 +25,13 @@ from batten.engine.dataset import (
     refuse_damaged,
     refuse_other_job,
 )
+from batten.engine.definition import Definition
 from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import identify_pipeline
 from batten.engine.ledger import choose_ledger
 from batten.engine.open_files import open_files_raised
-from batten.engine.pipeline import Pipeline
 from batten.engine.place import (
     refuse_file,
     refuse_folder,
@@ -70,7 +70,7 @@ from batten.storage.upkeep import delete_orphans, take_lock
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 
-def run_pipeline(pipeline: Pipeline, options: RunOptions, progress: Progress | None) -> Report:
+def run_pipeline(pipeline: Definition, options: RunOptions, progress: Progress | None) -> Report:
     """Run on local files; see `Pipeline.run`."""
     pipeline = choose_ledger(pipeline)
     output = _check(pipeline, options)
@@ -79,7 +79,7 @@ def run_pipeline(pipeline: Pipeline, options: RunOptions, progress: Progress | N
 
 def run_on(
     storage: Storage,
-    pipeline: Pipeline,
+    pipeline: Definition,
     options: RunOptions,
     progress: Progress | None = None,
 ) -> Report:
@@ -106,7 +106,7 @@ def run_on(
         raise
 
 
-def _check(pipeline: Pipeline, options: RunOptions) -> Path:
+def _check(pipeline: Definition, options: RunOptions) -> Path:
     if pipeline.output is None:
         raise UsageError(
             "The pipeline has no sink, so its rows would go nowhere.",

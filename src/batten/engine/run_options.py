@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import Literal, get_args
 
 from batten.engine.bounds import check_choice, check_seconds
+from batten.engine.definition import WorkersName
 from batten.engine.loading import JobFile
 from batten.engine.step import check_count
 from batten.errors import UsageError
@@ -14,7 +15,6 @@ from batten.model.value_class import value_class
 
 Resume = Literal["if_possible", "always", "never"]
 ExecutorName = Literal["processes", "threads", "serial"]
-WorkersName = Literal["fork", "spawn"]
 
 JOBS_MAX = 1000
 """More processes than that are a slip of the finger, and would take all memory."""

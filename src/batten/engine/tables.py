@@ -45,7 +45,7 @@ class Tables:
         step = make_step("apply", function, version=version)
         if step.is_async:
             raise _refuse(".apply() takes a function that does not await.", "Give it a plain one.")
-        return TablePipeline(source=self.source, tables=self.source, whole=step, folder=self.folder)
+        return TablePipeline(source=self.source, whole=step, folder=self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,13 @@ class TablePipeline(Pipeline):
     """Tables, the function that takes them all, and the file that its result becomes. The items,
     as accounts count them, are the tables."""
 
-    tables: TableSource
+    source: TableSource
     whole: Step
 
     def fill(self, parameters: Mapping[str, str]) -> Self:
         """The same with values in the place of `{name}` in the paths of its tables and its file."""
         filled = super().fill(parameters)
-        tables = self.tables.fill(make_filler(parameters))
-        return replace(filled, tables=tables, source=tables)
+        return replace(filled, source=self.source.fill(make_filler(parameters)))
 
     def finalize(self, *_: Any, **__: Any) -> Pipeline:
         """Not to be had: the function sees all rows already."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from batten.engine.pipeline import Pipeline
+from batten.engine.definition import Definition
 from batten.engine.run_options import RunOptions
 from batten.errors import UsageError
 
 
-def check_workers(pipeline: Pipeline, options: RunOptions) -> None:
+def check_workers(pipeline: Definition, options: RunOptions) -> None:
     """Raises `UsageError` for what can't be kept where the functions run."""
     is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
     if is_timed and options.executor != "processes":
