@@ -94,7 +94,7 @@ def test_what_kept_a_run_from_beginning_is_told_by_diagnose(job: Folder) -> None
     assert job.run("--quiet").code == 7
     found = batten.diagnose(job.path / "out")
     assert found.state == "INTERRUPTED"
-    assert "was not let begin: The input in.csv can't be read" in found.hints[0]
+    assert "did not begin: The input in.csv can't be read" in found.hints[0]
     assert found.again.likelihood == "yes"
     # Where the state itself tells why a run is refused, nothing is written.
     (job.path / "in.csv").write_text("k,text\na,aa\nb,bb\n")

@@ -421,3 +421,81 @@ def test_a_catalogue_that_batten_can_not_ask_is_told(tmp_path: Path) -> None:
     asked = verify(tmp_path / "out", should_ask=True)
     assert asked.is_sound
     assert "batten asks PostgreSQL only" in asked.diagnosis.unseen[there]
+
+
+GIVES = """
+import batten
+source = batten.from_range({items}){step}.map(lambda n: {{"n": n}})
+pipeline = source.options(batch_size=2){sinks}
+"""
+TABLE = '.write_sqlite("out", "t")'
+BOTH = '.write_parquet("out").write_sqlite("out.db", "t")'
+FILES = '.write_parquet("out").write_csv("rows.csv")'
+
+
+def forget_deliveries(job: Any) -> None:
+    for record in (job.path / "out.batten" / "deliveries").iterdir():
+        if "csv" not in record.name:
+            record.unlink()
+
+
+def count_in(database: Path) -> int:
+    with closing(sqlite3.connect(database)) as base:
+        count: int = base.execute("SELECT count(*) FROM t").fetchone()[0]
+    return count
+
+
+@pytest.mark.parametrize("sinks", [TABLE, BOTH])
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_a_record_that_was_moved_away(job: Any, sinks: str, is_emptied: bool) -> None:
+    """As it is advised for a table that lost what it had: then it is to be given all again."""
+    (job.path / "job.py").write_text(GIVES.format(items=6, step="", sinks=sinks))
+    assert job.run("--quiet").code == 0
+    database = job.path / ("out" if sinks is TABLE else "out.db")
+    if is_emptied:
+        with closing(sqlite3.connect(database)) as base, base:
+            base.execute("DELETE FROM t")
+            base.execute("DELETE FROM batten_tokens")
+    forget_deliveries(job)
+    found = batten.diagnose(job.path / "out")
+    assert found.state == "INTERRUPTED"
+    assert "what it was given is recorded no more" in found.reason
+    assert job.run("--quiet").code == 0
+    assert batten.diagnose(job.path / "out").state == "COMPLETE"
+    assert count_in(database) == 6
+
+
+def test_a_file_beside_parts_whose_record_was_moved_away(job: Any) -> None:
+    (job.path / "job.py").write_text(GIVES.format(items=6, step="", sinks=FILES))
+    assert job.run("--quiet").code == 0
+    (record,) = (job.path / "out.batten" / "deliveries").iterdir()
+    record.unlink()
+    found = batten.diagnose(job.path / "out")
+    assert (found.state, found.findings[0].code.value) == ("INCONSISTENT", "lost-delivery")
+    (job.path / "rows.csv").unlink()
+    assert batten.diagnose(job.path / "out").state == "INTERRUPTED"
+    assert job.run("--quiet").code == 0
+    assert batten.diagnose(job.path / "out").state == "COMPLETE"
+
+
+@pytest.mark.parametrize(("items", "step"), [(0, ""), (6, ".filter(lambda n: False)")])
+@pytest.mark.parametrize("sinks", [TABLE, BOTH])
+def test_a_table_that_was_given_nothing_is_complete(
+    job: Any, items: int, step: str, sinks: str
+) -> None:
+    (job.path / "job.py").write_text(GIVES.format(items=items, step=step, sinks=sinks))
+    assert job.run("--quiet").code == 0
+    assert batten.diagnose(job.path / "out").state == "COMPLETE"
+    forget_deliveries(job)
+    assert batten.diagnose(job.path / "out").state == "COMPLETE"
+
+
+def test_a_destination_that_is_the_jobs_no_more(job: Any) -> None:
+    (job.path / "job.py").write_text(GIVES.format(items=6, step="", sinks=BOTH))
+    assert job.run("--quiet").code == 0
+    forget_deliveries(job)
+    only = BOTH.partition(".write_sqlite")[0]
+    (job.path / "job.py").write_text(GIVES.format(items=6, step="", sinks=only))
+    assert batten.diagnose(job.path / "out").state == "INTERRUPTED"
+    assert job.run("--quiet").code == 0
+    assert batten.diagnose(job.path / "out").state == "COMPLETE"

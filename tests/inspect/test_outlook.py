@@ -226,7 +226,7 @@ def test_a_run_that_was_not_let_begin_is_told_beside_the_one_before(build: Any) 
     built.write(built.layout.run_log(RUN), lines)
     found = diagnose(built.path)
     assert found.hints[:2] == (
-        "the run of 2026-11-21T09:00:00Z was not let begin: The input can't be read: it is gone.",
+        "the run of 2026-11-21T09:00:00Z did not begin: The input can't be read: it is gone.",
         "the last run was killed: no stop was logged",
     )
     assert found.again.likelihood is Likelihood.YES
@@ -314,23 +314,6 @@ pipeline = (
     batten.from_range(10).map(work).options(batch_size=2, on_error="raise").write_parquet("out")
 )
 """
-
-
-def test_a_job_that_was_refused_for_its_change(job: Any) -> None:
-    """What was refused is not advised again as it is."""
-    (job.path / "job.py").write_text(CHANGES)
-    assert job.run("--jobs", "1", STOP="1").code == 1
-    assert job.batten("diagnose", "out", "--json").json["next"] == "batten run job.py --jobs 1"
-    (job.path / "job.py").write_text(CHANGES.replace("+ 0", "+ 1"))
-    assert job.run("--jobs", "1").code == 5
-    told = job.batten("diagnose", "out", "--json").json
-    line = "batten run job.py --jobs 1"
-    assert told["next"] == (
-        "undo the change of the job, or add --accept-change (keeps what is published) or --fresh "
-        f"(all anew) to: {line}"
-    )
-    assert any("was made by other code" in hint for hint in told["hints"])
-    assert job.run("--jobs", "1", "--accept-change").code == 0
 
 
 def test_what_diagnose_did_not_read_is_said(job: Any) -> None:

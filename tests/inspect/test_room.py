@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from batten.dataset.judge import judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.dataset.room import estimate_room
 from batten.model.accounting import Accounts
 from batten.model.fingerprints import DIGEST_PREFIX, TABLE_PREFIX

@@ -8,6 +8,7 @@ from itertools import islice
 from batten.inspect.advice import find_blocking
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.outlook import Likelihood
+from batten.inspect.refused import Refused
 from batten.model.accounting import Accounts
 from batten.model.commands import as_path, command
 from batten.model.counts import count_of
@@ -28,6 +29,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("why", diagnosis.reason)
     yield labelled("do", _name_action(diagnosis))
     yield labelled("next", diagnosis.next)
+    yield from _list_choices(diagnosis.refused)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
         key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())
@@ -63,8 +65,18 @@ def _name_action(diagnosis: Diagnosis) -> str:
         return "stop: do what next says; recover can't mend it"
     if diagnosis.action is Action.LOOK and diagnosis.state is not State.UNKNOWN:
         return "look first, as next says; run nothing yet"
+    if diagnosis.refused is not None and _is_run(diagnosis):
+        return f"{diagnosis.refused.undo}, and run as before; if it is to stay, do what next says"
     takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.tables
     return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
+
+
+def _list_choices(refused: Refused | None) -> Iterator[str]:
+    """What `next` does, where there are other ways; and these."""
+    for number, choice in enumerate(refused.choices if refused else ()):
+        if number:
+            yield labelled("or", choice.next)
+        yield labelled("", choice.does)
 
 
 def _is_run(diagnosis: Diagnosis) -> bool:

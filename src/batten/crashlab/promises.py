@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.inspect.verify import find_faults
 from batten.model.accounting import tally_outcomes
 from batten.model.findings import Code, Severity

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.dataset.observe import Observation, find_own_file
+from batten.dataset.observation import Observation, list_expected
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
+from batten.model.words import FILE_KINDS
 from batten.sinks.located import digest_file, locate_read
 from batten.storage.base import Storage
 
@@ -33,18 +34,26 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
 
 
 def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
-    """The record of a file comes before the file, and both before the dataset is complete."""
-    own = find_own_file(observation.layout, observation.config)
+    """Of what a complete dataset had given. The record of a file comes before the file, and both
+    before the dataset is complete."""
     told = {finding.code for finding in observation.findings}
-    targets = {delivery.target for delivery in observation.deliveries}
-    if own is None or own in targets or told & _UNREAD:
+    known = {delivery.target for delivery in observation.deliveries}
+    completion = observation.completion
+    if completion is None or told & _UNREAD:
         return
-    if own in observation.placed:
-        evidence = f"its record in {observation.layout.deliveries}/ is gone, so it may be any file"
-        yield Finding(code=Code.LOST_DELIVERY, path=own, evidence=evidence)
-    else:
-        evidence = "the file is gone, and what was recorded of it"
-        yield Finding(code=Code.LOST_FILE, path=own, evidence=evidence)
+    folder = f"{observation.layout.deliveries}/"
+    for target, kind in list_expected(observation.layout, observation.config, completion).items():
+        if target in known:
+            continue
+        if target in observation.placed:
+            evidence = f"its record in {folder} is gone, so it may be any file"
+            yield Finding(code=Code.LOST_DELIVERY, path=target, evidence=evidence)
+        elif kind in FILE_KINDS:
+            evidence = "the file is gone, and what was recorded of it"
+            yield Finding(code=Code.LOST_FILE, path=target, evidence=evidence)
+        elif completion.rows:
+            evidence = f"what it was given is recorded no more: its record in {folder} is gone"
+            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
 
 
 _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNREADABLE_FILE})

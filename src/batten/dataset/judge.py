@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from batten.dataset.delivered import find_undelivered
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.model.accounting import (
     Accounts,
     Plan,

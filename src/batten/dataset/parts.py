@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.dataset.schema_file import load_schema
 from batten.errors import CorruptError, InconsistentError, UsageError
 from batten.model.commands import command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.model.accounting import Accounts
 from batten.model.fingerprints import find_tables
 from batten.model.records import Delivery

@@ -11,6 +11,7 @@ from batten.errors import StorageError
 from batten.model.bounds import Count, Many, Name, Prose, Real, make_reader
 from batten.model.names import Layout
 from batten.model.records import Holder, Unreadable, decode_record
+from batten.model.refusals import Refusal, read_call, read_cause, read_ways
 from batten.model.value_class import value_class
 from batten.storage.base import Storage
 
@@ -21,10 +22,6 @@ REFUSED = "refused"
 
 DOUBT = "doubt"
 """The line of a run that found that the job fails, not its items."""
-
-
-CHANGED = "changed"
-"""Why it was not let begin, where the job was another than the one that made the dataset."""
 
 
 @value_class
@@ -62,9 +59,15 @@ class RunLog:
         return self.stop is not None and self.stop.get("status") == REFUSED
 
     @property
-    def was_changed(self) -> bool:
-        """Whether that was because the job has changed."""
-        return self.was_refused and self.stop is not None and self.stop.get("cause") == CHANGED
+    def refusal(self) -> Refusal | None:
+        """Why it was not let begin, where the next run would not be either."""
+        stop = self.stop if self.was_refused else None
+        cause = read_cause(stop.get("cause")) if stop is not None else None
+        if stop is None or cause is None:
+            return None
+        return Refusal(
+            cause=cause, ways=read_ways(stop.get("ways")), call=read_call(stop.get("job"))
+        )
 
     @property
     def inputs(self) -> list[str]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.dataset.room import estimate_room
 from batten.dataset.runs import list_runs, read_run
 from batten.engine.context import Context

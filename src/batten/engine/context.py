@@ -24,7 +24,8 @@ from batten.storage.base import Storage
 
 @dataclass(kw_only=True)
 class Context:
-    """One run: what it runs, where, and how far it is."""
+    """One run: what it runs, where, and how far it is. `is_beside`: what it makes is to take the
+    place of another dataset, and lies beside it until then."""
 
     pipeline: Definition
     options: RunOptions
@@ -38,6 +39,7 @@ class Context:
     seconds: dict[str, float] = field(default_factory=dict)
     executed_items: int = 0
     adopted_items: int = 0
+    is_beside: bool = False
 
     def list_fingerprints(self, fingerprint: Fingerprint) -> tuple[str, ...]:
         """The digests that stand for it: that of now, and that of batten 0.1."""
@@ -77,14 +79,25 @@ class Context:
 
     @property
     def again(self) -> str:
-        """What to run to go on."""
-        return self.options.next_command or "run the pipeline again"
+        """What to run to go on. What is made beside another dataset needs its option again: without
+        it the job could be refused, as it was before."""
+        is_fresh = self.is_beside and self.options.is_fresh
+        return self.again_fresh if is_fresh else self._again_with()
+
+    @property
+    def again_fresh(self) -> str:
+        """What to run to compute all anew."""
+        return self._again_with(self.wish("fresh"))
 
     @property
     def again_retrying(self) -> str:
-        """The same, with those that failed for good tried again."""
-        link = "" if self.options.next_command else "with "
-        return f"{self.again} {link}{self.wish('retry_quarantined')}"
+        """What to run to go on, with those that failed for good tried again."""
+        return self._again_with(self.wish("retry_quarantined"))
+
+    def _again_with(self, wish: str = "") -> str:
+        command = self.options.next_command
+        link = " " if command else " with "
+        return (command or "run the pipeline again") + (link + wish if wish else "")
 
     def wish(self, name: str, value: str = "") -> str:
         """How to ask for an option of a run, in the words of who started this one."""

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.dataset.schema_file import rebuild_schema
 from batten.dataset.secrecy import take_out, take_out_of_fresh
+from batten.engine.changed import refuse_changed
 from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import (
     LAYOUT_PARTS,
-    ONE_PER_DATASET,
-    is_of_code,
     keep_parameters,
 )
 from batten.engine.ledger import describe_target
@@ -29,9 +29,9 @@ from batten.fingerprint.functions import combine
 from batten.model.accounting import Accounts, tally_outcomes
 from batten.model.commands import command
 from batten.model.counts import count_of
-from batten.model.findings import ELSEWHERE, Code, Finding, Severity
+from batten.model.findings import Code, Finding, Severity
 from batten.model.names import CONTROL_SUFFIX, StagedChunk, StagedFile, find_staged
-from batten.model.records import Config, Delivery, Fingerprint, encode_record, find_kept
+from batten.model.records import Config, Delivery, Fingerprint, encode_record
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.value_class import value_class
 from batten.model.words import State
@@ -98,10 +98,6 @@ class FoundDataset:
         return by_batch
 
 
-class ChangedJobError(RefusedError):
-    """The dataset was made by other code or settings."""
-
-
 class FirstRowsError(Exception):
     """There are parts without rows and so without columns, and now there are rows. The driver
     raises it before anything that has columns is published."""
@@ -122,10 +118,7 @@ def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Found
             f"{context.wish('resume', 'if_possible')}",
         )
     if decision is Decision.REFUSE_CHANGED:
-        is_mended = _is_mended(context, observation, judgement, fingerprint)
-        if not context.options.accepts_change and not is_mended:
-            raise _changed(context, observation, judgement, fingerprint)
-        _refuse_unacceptable(context, observation, fingerprint)
+        refuse_changed(context, observation, judgement, fingerprint)
         decision = Decision.RESUME
     return FoundDataset(
         observation=observation,
@@ -189,120 +182,6 @@ def _is_blank(context: Context, observation: Observation, fingerprint: Fingerpri
     work = {n: v for n, v in config.fingerprint.parts.items() if n not in LAYOUT_PARTS}
     now = {n: v for n, v in fingerprint.parts.items() if n not in LAYOUT_PARTS}
     return combine(work, {}).digest in context.list_works(combine(now, {}))
-
-
-def _changed(
-    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
-) -> ChangedJobError:
-    config = observation.config
-    lines = context.tell_difference(config.fingerprint, fingerprint) if config is not None else []
-    what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
-    parts, accounts = len(observation.parts), judgement.accounts
-    staged = accounts.staged
-    accept, fresh = context.wish("accept_change"), context.wish("fresh")
-    if context.pipeline.whole is not None:
-        return ChangedJobError(
-            what,
-            safe="Nothing was changed; readers see what they saw before.",
-            next=f"Undo the change; or make it anew, the old file staying until then ({fresh}).",
-        )
-    if not parts:
-        return ChangedJobError(
-            what,
-            safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
-            "staged, of use only to the code that made them.",
-            next=f"Undo the change to use them; or compute {_all_items(observation)} by the code "
-            f"of now: {accept} drops them at once, {fresh} when the new dataset is complete.",
-        )
-    return ChangedJobError(
-        what,
-        safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
-        "Going on would mix old rows with new ones.",
-        next=_name_ways(context, observation, accounts, fingerprint),
-    )
-
-
-def _name_ways(
-    context: Context, observation: Observation, accounts: Accounts, fingerprint: Fingerprint
-) -> str:
-    """The ways on where there are parts, and what each costs in items."""
-    accept = context.wish("accept_change")
-    rest = accounts.staged + accounts.pending
-    cost = "compute what is new by the code of now"
-    if rest:
-        cost = f"compute the other {count_of(rest, 'item')} by the code of now"
-    if accounts.staged:
-        cost += f", {accounts.staged} of them again, which are finished and not published"
-    retry = ""
-    if accounts.quarantined and _is_other_code(observation, fingerprint):
-        also = "" if observation.completion is not None else f"{accept} "
-        failed = count_of(accounts.quarantined, "quarantined item")
-        again = f"{also}{context.wish('retry_quarantined')}"
-        retry = f"try {failed} again by the code of now ({again}); or "
-    return (
-        f"Undo the change; or {retry}keep the rows there are and {cost} ({accept}); "
-        f"or {name_fresh_way(context, observation)}."
-    )
-
-
-def _is_mended(
-    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
-) -> bool:
-    """Whether only items that failed are left, they are to be tried again, and nothing but the code
-    has changed: that is what a function is mended for, so it needs no other consent."""
-    return (
-        context.options.should_retry_quarantined
-        and observation.completion is not None
-        and judgement.accounts.quarantined > 0
-        and context.pipeline.whole is None
-        and _is_other_code(observation, fingerprint)
-    )
-
-
-def _is_other_code(observation: Observation, fingerprint: Fingerprint) -> bool:
-    """Whether what differs is of the functions, and neither source nor settings."""
-    old = observation.config.fingerprint.parts if observation.config is not None else {}
-    names = {
-        name for name in {*old, *fingerprint.parts} if old.get(name) != fingerprint.parts.get(name)
-    }
-    return all(map(is_of_code, names))
-
-
-def _all_items(observation: Observation) -> str:
-    """As far as they are known: a plan that is limited does not have all."""
-    segments = observation.segments
-    is_known = segments and not segments[-1].is_limited
-    return f"all {count_of(sum(each.items for each in segments), 'item')}" if is_known else "all"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
-
-
-def name_fresh_way(context: Context, observation: Observation) -> str:
-    """How to compute all anew: not every destination can let go of what it has."""
-    fresh = context.wish("fresh")
-    if kept := find_kept(observation.deliveries):
-        return f"to compute all anew {ELSEWHERE}: {kept} keeps its rows, and refuses {fresh}"
-    return f"compute {_all_items(observation)} anew, the old staying until it is done ({fresh})"
-
-
-def _refuse_unacceptable(
-    context: Context, observation: Observation, fingerprint: Fingerprint
-) -> None:
-    """Raise where rows of before and of now could not stand in one dataset."""
-    config = observation.config
-    old = config.fingerprint.parts if config is not None else {}
-    differing = [name for name in ONE_PER_DATASET if old.get(name) != fingerprint.parts.get(name)]
-    segments = observation.segments
-    if segments and segments[0].is_keyed != context.pipeline.source.is_keyed:
-        differing.append("kind of keys")
-    if differing:
-        raise RefusedError(
-            f"The {' and the '.join(differing)} changed, and can't within one dataset.",
-            safe="Nothing was changed.",
-            next=f"Undo the change; or {name_fresh_way(context, observation)}.",
-        )
 
 
 def refuse_damaged(context: Context, observation: Observation, judgement: Judgement) -> None:

@@ -76,9 +76,15 @@ class Deliverer:
         for route in self._routes:
             route.look(published, items)
 
-    def is_behind(self, batches: int) -> bool:
-        """Whether a destination lacks something of the complete dataset of so many batches."""
-        return any(route.is_behind(batches) for route in self._routes)
+    def is_behind(self, batches: int, told: Collection[str]) -> bool:
+        """Whether a destination lacks something of the complete dataset of so many batches, or one
+        that it is `told` to have is the job's no more."""
+        is_gone = not self.list_kinds().keys() >= set(told)
+        return is_gone or any(route.is_behind(batches) for route in self._routes)
+
+    def list_kinds(self) -> dict[str, str]:
+        """The kinds of the destinations, by their target."""
+        return {route.target: route.sink.kind for route in self._routes}
 
     def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
         """Deliver batches that have just been published, and what was lacking: all, or no more than

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from batten.engine.changed import name_fresh_way
 from batten.engine.checks import Check, check_disk, list_checks
 from batten.engine.context import Context
-from batten.engine.dataset import FoundDataset, look, name_fresh_way
+from batten.engine.dataset import FoundDataset, look
 from batten.engine.delivering import Deliverer
 from batten.engine.plan import Plan
 from batten.engine.planning import count_new_items

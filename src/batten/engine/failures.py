@@ -110,7 +110,7 @@ class Failures:
                 items = count_of(self._plan.items, "item")
                 self._context.progress.note(
                     "The columns of a dataset can't change: leave the new one out, or compute "
-                    f"all {items} anew: {self._context.again} {self._context.wish('fresh')}"
+                    f"all {items} anew: {self._context.again_fresh}"
                 )
         most = options.quarantine_max
         if most is not None and self.quarantined > most:

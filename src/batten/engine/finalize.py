@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from batten.dataset.contents import digest_contents
 from batten.dataset.judge import Judgement
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.dataset.secrecy import take_out
 from batten.engine.clock import utc_now
 from batten.engine.context import Context

@@ -5,10 +5,13 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
 
-from batten.dataset.runs import CHANGED, DOUBT, REFUSED, find_last_log
+from batten.dataset.runs import DOUBT, REFUSED, find_last_log
 from batten.engine.context import Context
-from batten.engine.dataset import ChangedJobError, observe_free
+from batten.engine.dataset import observe_free
+from batten.engine.differing import DiffersError
 from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
@@ -76,9 +79,18 @@ class Record:
             seconds=context.rounded_seconds(),
             worker_memory_bytes=_largest_worker(),
             error=str(failure).split("\n")[0] if failure is not None else None,
-            **({"cause": CHANGED} if isinstance(failure, ChangedJobError) else {}),
+            **(_tell_ways(context, failure) if isinstance(failure, DiffersError) else {}),
             **({"output_lost": losses.reason} if losses.reason else {}),
         )
+
+
+def _tell_ways(context: Context, failure: DiffersError) -> dict[str, Any]:
+    """Why the next run would be refused too, and by which options it would not."""
+    return {
+        "cause": failure.cause.value,
+        "ways": [way.value for way in failure.ways],
+        "job": asdict(context.call),
+    }
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
+from batten.dataset.runs import find_refusal
+from batten.engine.changed import name_fresh_way
 from batten.engine.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.engine.clock import new_run, utc_now
 from batten.engine.context import Context
@@ -19,7 +21,6 @@ from batten.engine.dataset import (
     choose_batch_size,
     look,
     look_again,
-    name_fresh_way,
     observe_free,
     record_call,
     refuse_damaged,
@@ -27,6 +28,7 @@ from batten.engine.dataset import (
 )
 from batten.engine.definition import Definition
 from batten.engine.delivering import Deliverer, refuse_strangers
+from batten.engine.differing import SourceDiffersError
 from batten.engine.dry_run import foresee
 from batten.engine.flight import forget
 from batten.engine.identity import identify_pipeline
@@ -46,7 +48,6 @@ from batten.engine.progress import Progress, Silent
 from batten.engine.recording import Record, recorded, refusals_logged
 from batten.engine.report import Report
 from batten.engine.run_options import RunOptions
-from batten.engine.same_rows import SourceDiffersError
 from batten.engine.step import check_steps
 from batten.engine.worker_checks import check_workers
 from batten.errors import BattenError, InconsistentError, UsageError
@@ -218,7 +219,7 @@ def _run_fresh(
         return _work(context, deliverer, look(context, fingerprint, work))
     deliverer.refuse_fresh()
     delete_orphans(storage, [entry.name for entry in judgement.orphans])
-    inner = replace(context, layout=layout.fresh)
+    inner = replace(context, layout=layout.fresh, is_beside=True)
     begun, judged = observe_free(inner)
     is_same = begun.config is not None and context.is_same(begun.config.fingerprint, fingerprint)
     is_rowless = bool(begun.parts) and not judged.rows
@@ -301,10 +302,14 @@ def _do_what_is_left(
     parts = dataset.observation.parts
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))
+    completion = dataset.observation.completion
     is_complete = storage.find(layout.complete) is not None
-    is_behind = is_complete and deliverer.is_behind(plan.batches)
+    told = completion.destinations if completion is not None else {}
+    is_behind = is_complete and deliverer.is_behind(plan.batches, told)
     if is_complete and not pending and not to_retry and not is_behind:
         _refuse_lost_destinations(context)
+        if find_refusal(storage, layout) is not None:
+            record.begin()  # What kept the last run from beginning is gone.
         return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
@@ -401,6 +406,7 @@ def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, A
         part_sizes=[observation.parts[batch] for batch in range(plan.batches)],
         run=context.run,
         time=utc_now(),
+        destinations=deliverer.list_kinds(),
     )
     layout = context.layout
     create(context.storage, layout.staging, layout.complete, encode_record(completion))

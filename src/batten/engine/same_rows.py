@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from array import array
 
+from batten.engine.differing import SourceDiffersError
 from batten.engine.plan import Plan
-from batten.errors import RefusedError
 from batten.model.counts import count_of
 from batten.model.digests import DIGEST_BYTES
+from batten.model.refusals import Way
 from batten.sources.base import ScanBlock
 from batten.sources.digests import describe_change, find_difference
-
-
-class SourceDiffersError(RefusedError):
-    """The source is not one that only grew since it was planned."""
 
 
 class PlannedRows:
@@ -63,6 +60,7 @@ class PlannedRows:
                     safe="Nothing was changed; what is committed stays.",
                     next=f"Put the rows back as they were, new ones only at the end; or "
                     f"{self._ways_on}. With key= a row is known by its key, wherever it stands.",
+                    ways=(Way.FRESH,),
                 )
 
     def _find_moved(self, found: array[int]) -> None:
@@ -81,6 +79,7 @@ def refuse_shrunk(plan: Plan, count: int, ways_on: str) -> None:
             f"The source has {count_of(count, 'item')}, but {plan.items} are planned.",
             safe="Nothing was changed; what is committed stays.",
             next=f"Give the source its items back; or {ways_on}.",
+            ways=(Way.FRESH,),
         )
 
 

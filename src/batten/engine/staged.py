@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from batten.dataset.observe import published_by_footer_of
+from batten.dataset.part_footers import published_by_footer_of
 from batten.engine.plan import PlanBatch
 from batten.engine.tasks import Sealed
 from batten.model.bounds import RECORD_BYTES_MAX

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batten.dataset.judge import Judgement
-from batten.dataset.observe import Observation
-from batten.dataset.runs import find_refusal
+from batten.dataset.observation import Observation
 from batten.errors import StorageError
 from batten.inspect.again import Again
 from batten.inspect.made_files import list_tables, tell_file_risk, tell_unmade
 from batten.inspect.place import Place
+from batten.inspect.refused import Refused
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding, Severity
-from batten.model.records import find_kept
 from batten.model.sizes import show_bytes
 from batten.model.words import State
 
@@ -45,18 +44,22 @@ def find_blocking(findings: Iterable[Finding]) -> Finding | None:
     return next((finding for finding in findings if finding.code in UNRECOVERABLE), None)
 
 
-def name_next(place: Place, observation: Observation, judgement: Judgement, again: Again) -> str:
-    """The command to run, or what to do by hand; `again` is how to run the job."""
+def name_next(
+    place: Place,
+    observation: Observation,
+    judgement: Judgement,
+    again: Again,
+    refused: Refused | None = None,
+) -> str:
+    """The command to run, or what to do by hand; `again` is how to run the job,
+    `refused` tells of its last run, where the next would be refused too."""
     match judgement.verdict.state:
         case State.NEW:
             return again.told
         case State.RUNNING:
             return f"when it has ended: {place.command('diagnose')}"
         case State.INTERRUPTED:
-            refusal = find_refusal(place.storage, place.layout) if again.line else None
-            if refusal is not None and refusal.was_changed:
-                return _name_ways_on(observation, again)
-            return again.told
+            return again.told if refused is None or again.elsewhere else refused.next
         case State.STALE:
             return again.told
         case State.COMPLETE:
@@ -73,14 +76,6 @@ def name_next(place: Place, observation: Observation, judgement: Judgement, agai
             return f"{place.show(blocking.path)}: {advice}"
         case State.UNKNOWN:
             return _look_by_hand(place, judgement.findings)
-
-
-def _name_ways_on(observation: Observation, again: Again) -> str:
-    """After a run that was refused, since the job has changed: the same command alone would be
-    refused again."""
-    fresh = "" if find_kept(observation.deliveries) else " or --fresh (all anew)"
-    accept = f"--accept-change (keeps what is published){fresh}"
-    return f"undo the change of the job, or add {accept} to: {again.line}"
 
 
 def _look_by_hand(place: Place, findings: Iterable[Finding]) -> str:
@@ -118,14 +113,19 @@ def name_risk(place: Place, observation: Observation, judgement: Judgement) -> s
 
 
 def name_reason(
-    place: Place, observation: Observation, judgement: Judgement, findings: tuple[Finding, ...]
+    place: Place,
+    observation: Observation,
+    judgement: Judgement,
+    findings: tuple[Finding, ...],
+    refused: Refused | None = None,
 ) -> str:
     """Why it is in its state."""
     state, items = judgement.verdict.state, judgement.accounts
     if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN):
         return _reason_of_damage(state, findings)
     if state is State.INTERRUPTED:
-        return _reason_of_interruption(place, observation, judgement, findings)
+        reason = _reason_of_interruption(place, observation, judgement, findings)
+        return f"the last run was refused: {refused.told}; {reason}" if refused else reason
     count = count_of(items.source, "item")
     closed = f"the accounts of {count} are closed"
     if tables := list_tables(observation):

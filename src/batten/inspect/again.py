@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
 from batten.model.commands import as_path, command, quote

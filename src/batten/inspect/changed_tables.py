@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.dataset.runs import LoggedTable, find_last_log
 from batten.model.fingerprints import DIGEST_PREFIX, find_tables
 from batten.storage.base import Storage

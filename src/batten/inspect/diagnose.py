@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.dataset.room import estimate_room
 from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
@@ -26,13 +27,16 @@ from batten.inspect.made_files import (
 )
 from batten.inspect.outlook import (
     NOTHING_TO_RUN,
+    Likelihood,
     Outlook,
     foresee,
     gather_evidence,
     list_hints,
+    tell_refusal,
 )
 from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
+from batten.inspect.refused import find_refused, tell_refused
 from batten.inspect.upstream import is_finalized, tell_behind
 from batten.model.commands import command
 from batten.model.findings import Code, Finding
@@ -139,13 +143,15 @@ def describe(
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     is_run = judgement.verdict.action is Action.RUN
     job = find_again(place, observation) if is_run else Again()
+    refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
+    is_other_way = is_run and refused is not None and bool(refused.choices)
     return Diagnosis(
         state=state,
         path=place.path,
         action=Action.LOOK if job.elsewhere else judgement.verdict.action,
-        next=name_next(place, observation, judgement, job),
+        next=name_next(place, observation, judgement, job, refused),
         risky=name_risk(place, observation, judgement),
-        reason=name_reason(place, observation, judgement, findings),
+        reason=name_reason(place, observation, judgement, findings, refused),
         items=items,
         parts=len(observation.parts),
         rows=judgement.rows,
@@ -154,6 +160,7 @@ def describe(
         hints=(
             *((job.warning,) if job.warning else ()),
             *hints,
+            *(tell_refused(refused) if refused and not is_run else ()),
             *_list_begun(place, observation, state),
         ),
         missing=find_missing(place, observation, judgement),
@@ -163,16 +170,19 @@ def describe(
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=tell_readers(place, observation, judgement),
         inputs=inputs,
-        again=again,
+        again=_ANOTHER_WAY if is_other_way else again,
         tables=list_tables(observation),
         unseen=dict(list_unseen(observation)),
+        refused=refused if is_run else None,
     )
 
 
 _UNCLAIMED = frozenset({Ground.NOTHING, Ground.FOREIGN})
 _MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 _SOUND = _MADE | {State.INTERRUPTED}
-_AT_REST = frozenset({State.RUNNING, State.COMPLETE})
+_ANOTHER_WAY = Outlook(
+    likelihood=Likelihood.NO, because="next goes another way than the run that was refused"
+)
 _REPLACED_OR_NOT_OURS = frozenset({State.RUNNING, State.RECOVERY_PENDING, State.UNKNOWN})
 _UNLOGGED = frozenset({State.NEW, State.UNKNOWN})
 
@@ -181,9 +191,11 @@ def _look_ahead(
     place: Place, observation: Observation, state: State, needed_bytes: int
 ) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
     """Hints on the last run, what it read, and whether the next is likely to fail."""
-    if state in _AT_REST:
-        return (), (), NOTHING_TO_RUN
     storage, layout = place.storage, place.layout
+    if state is State.COMPLETE and (refusal := find_refusal(storage, layout)):
+        return (tell_refusal(refusal),), (), NOTHING_TO_RUN
+    if state in (State.RUNNING, State.COMPLETE):
+        return (), (), NOTHING_TO_RUN
     if state in _UNLOGGED:
         return (), (), foresee(None, ())
     refusal = find_refusal(storage, layout)

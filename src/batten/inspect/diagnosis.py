@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batten.inspect.outlook import NOTHING_TO_RUN, Outlook
+from batten.inspect.refused import Refused
 from batten.model.accounting import Accounts
 from batten.model.findings import Finding
 from batten.model.records import Delivery, Holder
@@ -32,7 +33,8 @@ class Diagnosis:
     `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
     whether the next run can read what it needs, `again` whether it is likely to fail. `tables` are
     those that a function of whole tables is given; then `items` and `rows` count these. `unseen`
-    says why it is not known of a destination, by its target, that it has what it was given."""
+    says why it is not known of a destination, by its target, that it has what it was given.
+    `refused` tells of the last run, where the next would be refused too: there are several ways."""
 
     state: State
     path: str
@@ -56,6 +58,7 @@ class Diagnosis:
     again: Outlook = NOTHING_TO_RUN
     tables: tuple[str, ...] = ()
     unseen: dict[str, str] = field(default_factory=dict)
+    refused: Refused | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -93,6 +96,7 @@ class Diagnosis:
                 }
                 for each in self.destinations
             ],
+            "ways": [dict(vars(each)) for each in self.refused.choices] if self.refused else [],
         }
 
 

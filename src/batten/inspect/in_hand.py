@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.dataset.runs import find_last_run
 from batten.errors import StorageError
 from batten.inspect.place import Place

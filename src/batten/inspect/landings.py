@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.errors import RefusedError
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.outlook import NOTHING_TO_RUN

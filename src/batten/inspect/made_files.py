@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from batten.dataset.observe import Observation, find_own_file
+from batten.dataset.observation import Observation, find_own_file
 from batten.inspect.place import Place
 from batten.model.findings import Code
 from batten.model.fingerprints import find_tables

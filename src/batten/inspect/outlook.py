@@ -92,7 +92,7 @@ def gather_evidence(
         elsewhere="" if is_here else f"the last run was on {host}, this is {here}",
         in_hand=in_hand if run.stop is None else "",
         disk=tell_disk(storage.place, needed_bytes),
-        refusal=_tell_refusal(refusal),
+        refusal=tell_refusal(refusal) if refusal is not None else "",
     )
 
 
@@ -202,11 +202,10 @@ def _tell_signal(run: RunLog) -> str:
     return f"the last run was sent {name} at {_text(last, 'time') or 'an unknown time'}"
 
 
-def _tell_refusal(refusal: RunLog | None) -> str:
-    if refusal is None:
-        return ""
+def tell_refusal(refusal: RunLog) -> str:
+    """That it ended before it began to work, and why."""
     time = _text(refusal.start, "time") or "an unknown time"
-    return f"the run of {time} was not let begin: {_find_error(refusal) or 'no reason was logged'}"
+    return f"the run of {time} did not begin: {_find_error(refusal) or 'no reason was logged'}"
 
 
 def _tell_error(run: RunLog) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.errors import RefusedError, UsageError
 from batten.inspect.place import Place
 from batten.model.words import State

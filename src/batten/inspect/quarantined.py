@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
 from batten.model.bounds import (

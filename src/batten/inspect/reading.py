@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.dataset.parts import parts_of
 from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError

@@ -14,7 +14,8 @@ from enum import Enum
 from itertools import groupby
 
 from batten.dataset.judge import judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.dataset.schema_file import rebuild_schema
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.advice import UNRECOVERABLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from batten.dataset.locating import find_layout
-from batten.dataset.observe import Observation
+from batten.dataset.observation import Observation
 from batten.errors import BattenError
 from batten.inspect.again import find_path
 from batten.inspect.place import Place

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from batten.dataset.delivered import find_changed_files, list_in_place
 from batten.dataset.judge import Judgement, judge
-from batten.dataset.observe import Observation, observe_output
+from batten.dataset.observation import Observation
+from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.landings import refuse_landing

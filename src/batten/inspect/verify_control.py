@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.dataset.observe import Observation, name_reason
+from batten.dataset.observation import Observation
 from batten.dataset.plan_file import KEY, PlanFile
+from batten.dataset.reasons import name_reason
 from batten.dataset.runs import list_runs, read_run
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import Any, BinaryIO
 
-from batten.dataset.observe import Observation, name_reason, published_by_footer_of
+from batten.dataset.observation import Observation
+from batten.dataset.part_footers import published_by_footer_of
 from batten.dataset.parts import BATCH_ROWS
+from batten.dataset.reasons import name_reason
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys

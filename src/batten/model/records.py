@@ -180,7 +180,9 @@ class CommitRecord:
 
 @value_class
 class Completion:
-    """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes."""
+    """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes.
+    `destinations` are the kinds of those that had all of it, by their target; records of 0.1 name
+    none."""
 
     source: Count
     committed: Count
@@ -192,6 +194,7 @@ class Completion:
     part_sizes: Annotated[list[Bytes], Many(BATCHES_MAX)]
     run: Name
     time: Name
+    destinations: Annotated[dict[str, Name], Many(1000)] = field(default_factory=dict)
     format_version: Version = FORMAT_VERSION
 
 
