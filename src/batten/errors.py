@@ -25,8 +25,11 @@ from batten.printable import escape
 class BattenError(Exception):
     """An expected failure, told in three sentences.
 
-    `what` happened, what is `safe` (the state of the data), and what to run or do `next`.
+    `what` happened, what is `safe` (the state of the data), and what to run or do `next`. Where it
+    ended a run, `report` is the `Report` of that run.
     """
+
+    report: Any = None
 
     def __init__(self, what: str, *, safe: str = "", next: str = "") -> None:
         super().__init__(what)

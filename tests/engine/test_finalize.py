@@ -231,7 +231,7 @@ def test_a_function_that_fails_changes_nothing(tmp_path: Path, function: Any, re
     assert raised.value.trace
     assert (contents(tmp_path / "out"), contents(tmp_path / "final")) == (first, second)
     assert batten.diagnose(tmp_path / "final").state == "COMPLETE"
-    reached: Any = raised.value.__dict__["report"]
+    reached: Any = raised.value.report
     assert (reached.status, reached.rows, reached.accounts.committed) == ("failed", 10, 10)
     assert told(run(pipeline(tmp_path))) == [("final", "nothing-to-do", 10)]
     assert not (tmp_path / "final.batten/fresh").exists()

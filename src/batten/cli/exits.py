@@ -18,25 +18,26 @@ from batten.errors import (
     StorageError,
     UsageError,
 )
+from batten.model.words import RunStatus
 
 
 class Ending(NamedTuple):
     """How a command that raised ends: its exit code, and `status` in JSON."""
 
     exit_code: int
-    status: str
+    status: RunStatus
 
 
-UNEXPECTED = Ending(1, "failed")
+UNEXPECTED = Ending(1, RunStatus.FAILED)
 
 ENDINGS: dict[type[BattenError], Ending] = {
-    UsageError: Ending(2, "failed"),
-    InconsistentError: Ending(4, "inconsistent"),
-    RefusedError: Ending(5, "refused"),
-    BusyError: Ending(6, "busy"),
-    StorageError: Ending(7, "failed"),
-    MisplacedError: Ending(4, "inconsistent"),
-    InterruptedRunError: Ending(75, "interrupted"),
+    UsageError: Ending(2, RunStatus.FAILED),
+    InconsistentError: Ending(4, RunStatus.INCONSISTENT),
+    RefusedError: Ending(5, RunStatus.REFUSED),
+    BusyError: Ending(6, RunStatus.BUSY),
+    StorageError: Ending(7, RunStatus.FAILED),
+    MisplacedError: Ending(4, RunStatus.INCONSISTENT),
+    InterruptedRunError: Ending(75, RunStatus.INTERRUPTED),
     FailedRunError: UNEXPECTED,
 }
 
@@ -98,7 +99,6 @@ def _show(error: BattenError, is_json: bool) -> int:
         lines = {"what": error.what, "safe": error.safe, "next": error.next}
         told = {name: blot(line) for name, line in lines.items()}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}
-        report = getattr(error, "report", None)
-        reached = report.to_json() if report is not None else {}
+        reached = error.report.to_json() if error.report is not None else {}
         emit_object({**reached, "status": ending.status, "error": told, **missing})
     return ending.exit_code

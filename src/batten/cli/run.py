@@ -15,6 +15,7 @@ from batten.errors import BattenError, UsageError
 from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.hiding import is_secret_text
+from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def execute(arguments: argparse.Namespace) -> int:
         emit_object(report.to_json())
     else:
         tell(*describe_report(report))
-    is_done = report.status != "planned"
+    is_done = report.status != RunStatus.PLANNED
     return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
 
 
@@ -154,7 +155,7 @@ def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except BattenError as error:
-        report = getattr(error, "report", None)
+        report = error.report
         if report is not None and report.checks and not arguments.json:
             tell(*list_checks(report))
         raise
@@ -211,7 +212,7 @@ def describe_report(report: Report) -> list[str]:
         f"{report.path}: {_TITLES[report.status]}",
         f"  {count_of(accounts.source, 'item')}: {counts}",
     ]
-    if report.status in ("complete", "limited"):
+    if report.status in (RunStatus.COMPLETE, RunStatus.LIMITED):
         seconds = sum(report.seconds.get(stage, 0.0) for stage in ("plan", "prepare", "account"))
         lines.append(
             f"  this run: {report.executed_items:,} executed, {report.adopted_items:,} adopted "
@@ -222,9 +223,9 @@ def describe_report(report: Report) -> list[str]:
     lines.extend(list_checks(report))
     lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
-    if accounts.source == 0 and report.status != "limited":
+    if accounts.source == 0 and report.status != RunStatus.LIMITED:
         lines.append("  the source has no items: is its path or pattern right?")
-    if accounts.quarantined and report.status == "nothing-to-do":
+    if accounts.quarantined and report.status == RunStatus.NOTHING_TO_DO:
         lines.append(
             f"  to try {count_of(accounts.quarantined, 'quarantined item')} again, by a mended "
             "function or the same: --retry-quarantined"
@@ -247,17 +248,17 @@ def list_checks(report: Report) -> list[str]:
 
 def _describe_finalized(finalized: Finalized) -> str:
     told = {
-        "complete": f"finalized, {count_of(finalized.rows, 'row')}",
-        "nothing-to-do": f"up to date, {count_of(finalized.rows, 'row')}",
-        "limited": "not finalized: the run was limited",
-        "planned": "would be finalized",
+        RunStatus.COMPLETE: f"finalized, {count_of(finalized.rows, 'row')}",
+        RunStatus.NOTHING_TO_DO: f"up to date, {count_of(finalized.rows, 'row')}",
+        RunStatus.LIMITED: "not finalized: the run was limited",
+        RunStatus.PLANNED: "would be finalized",
     }
     return f"  {finalized.path}: {told[finalized.status]}"
 
 
 _TITLES = {
-    "complete": "complete; the accounts are closed.",
-    "nothing-to-do": "complete already; nothing to do.",
-    "limited": "limited: not the whole source was asked for, so it is not marked complete.",
-    "planned": "dry run; nothing was written.",
+    RunStatus.COMPLETE: "complete; the accounts are closed.",
+    RunStatus.NOTHING_TO_DO: "complete already; nothing to do.",
+    RunStatus.LIMITED: "limited: not the whole source was asked for, so it is not marked complete.",
+    RunStatus.PLANNED: "dry run; nothing was written.",
 }

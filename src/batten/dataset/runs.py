@@ -13,12 +13,11 @@ from batten.model.names import Layout
 from batten.model.records import Holder, Unreadable, decode_record
 from batten.model.refusals import Refusal, read_call, read_cause, read_ways
 from batten.model.value_class import value_class
+from batten.model.words import RunStatus
 from batten.storage.base import Storage
 
 LOG_SUFFIX = ".jsonl"
 
-REFUSED = "refused"
-"""How a run ended that was not let begin, in its log."""
 
 DOUBT = "doubt"
 """The line of a run that found that the job fails, not its items."""
@@ -51,12 +50,12 @@ class RunLog:
     @property
     def was_completed(self) -> bool:
         """Whether it did all that it was to do."""
-        return self.stop is not None and self.stop.get("status") == "complete"
+        return self.stop is not None and self.stop.get("status") == RunStatus.COMPLETE
 
     @property
     def was_refused(self) -> bool:
         """Whether it ended before it began to work."""
-        return self.stop is not None and self.stop.get("status") == REFUSED
+        return self.stop is not None and self.stop.get("status") == RunStatus.REFUSED
 
     @property
     def refusal(self) -> Refusal | None:

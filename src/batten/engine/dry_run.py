@@ -17,6 +17,7 @@ from batten.engine.report import Report
 from batten.errors import BattenError
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.records import Fingerprint
+from batten.model.words import RunStatus
 from batten.storage.locks import busy_error
 
 
@@ -24,7 +25,7 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
     """The report of a dry run. Raises what `look` raises; and the first refusal of a check, which
     then carries the report."""
     checks = [_check_lock(context), *list_checks(context), *_check_destinations(context)]
-    report = Report(status="planned", path=context.path, accounts=None, run=context.run)
+    report = Report(status=RunStatus.PLANNED, path=context.path, accounts=None, run=context.run)
     if all(check.refusal is None for check in checks):
         dataset = look(context, fingerprint, work)
         planned = dataset.judgement.plan
@@ -41,7 +42,7 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
     report = replace(report, checks=tuple(checks))
     for check in checks:
         if check.refusal is not None and not context.options.skips_checks:
-            check.refusal.__dict__["report"] = report
+            check.refusal.report = report
             raise check.refusal
     return report
 

@@ -31,7 +31,7 @@ from batten.model.records import (
     Segment,
     encode_record,
 )
-from batten.model.words import Outcome
+from batten.model.words import Outcome, RunStatus
 from batten.sinks.optional import import_optional
 from batten.sinks.parquet import encode_part
 from batten.storage.publishing import create
@@ -67,7 +67,9 @@ class _Making:
             schema, rows = self._publish_rows()
         self._create(layout.schema, encode_schema(schema))
         self._create(layout.segment(0), encode_record(self._segment(rows)))
-        log.write("stop", status="complete", rows=rows, seconds=self._first.rounded_seconds())
+        log.write(
+            "stop", status=RunStatus.COMPLETE, rows=rows, seconds=self._first.rounded_seconds()
+        )
         self._create(layout.complete, encode_record(self._completion(rows)))
         return rows
 

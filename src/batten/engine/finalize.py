@@ -28,6 +28,7 @@ from batten.fingerprint.secret import Secret
 from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.names import Layout
 from batten.model.records import Completion, decode_record
+from batten.model.words import RunStatus
 from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
@@ -56,13 +57,13 @@ def finalize_all(context: Context, report: Report) -> Report:
         try:
             done.append(_finalize(context, finalizer, report))
         except BattenError as error:
-            reached = replace(report, status="failed", finalized=tuple(done))
-            error.__dict__.setdefault("report", reached)
+            reached = replace(report, status=RunStatus.FAILED, finalized=tuple(done))
+            error.report = error.report or reached
             raise
-    is_made = any(each.status == "complete" for each in done)
+    is_made = any(each.status == RunStatus.COMPLETE for each in done)
     return replace(
         report,
-        status="complete" if is_made else report.status,
+        status=RunStatus.COMPLETE if is_made else report.status,
         finalized=tuple(done),
         seconds=dict(context.seconds),
     )
@@ -70,16 +71,16 @@ def finalize_all(context: Context, report: Report) -> Report:
 
 def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finalized:
     path = show_path(finalizer.output)
-    if report.status == "limited":
-        return Finalized(path=path, status="limited", rows=0)
+    if report.status == RunStatus.LIMITED:
+        return Finalized(path=path, status=RunStatus.LIMITED, rows=0)
     accounts = report.accounts
-    if report.status == "planned" and accounts and accounts.pending + accounts.staged:
-        return Finalized(path=path, status="planned", rows=0)
+    if report.status == RunStatus.PLANNED and accounts and accounts.pending + accounts.staged:
+        return Finalized(path=path, status=RunStatus.PLANNED, rows=0)
     with context.timed("finalize"):
         target = _aim(context, finalizer, path)
-        if report.status == "planned":
+        if report.status == RunStatus.PLANNED:
             rows = _find_up_to_date(target, *_look(target))
-            status = "planned" if rows is None else "nothing-to-do"
+            status = RunStatus.PLANNED if rows is None else RunStatus.NOTHING_TO_DO
             return Finalized(path=path, status=status, rows=rows or 0)
         return _bring_up_to_date(context, target)
 
@@ -165,10 +166,10 @@ def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
             take_out(storage, layout, observation.config)
         rows = _find_up_to_date(target, observation, judgement)
         if rows is not None:
-            return Finalized(path=inner.path, status="nothing-to-do", rows=rows)
+            return Finalized(path=inner.path, status=RunStatus.NOTHING_TO_DO, rows=rows)
         from batten.engine.final_making import make_second
 
         rows = make_second(context, target)
         storage.ensure_folder(layout.staging)
         replace_dataset(storage, layout, run=context.run, time=utc_now())
-        return Finalized(path=inner.path, status="complete", rows=rows)
+        return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from batten.dataset.runs import DOUBT, REFUSED, find_last_log
+from batten.dataset.runs import DOUBT, find_last_log
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free
 from batten.engine.differing import DiffersError
@@ -16,7 +16,7 @@ from batten.engine.run_log import RunLog
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
 from batten.model.names import is_throwaway
-from batten.model.words import State
+from batten.model.words import RunStatus, State
 from batten.sources.tables import TableSource
 from batten.storage.upkeep import delete_orphans, find_throwaway
 
@@ -29,7 +29,7 @@ class Record:
         self._context = context
         self._log = RunLog(context.storage, context.layout, context.run)
         self.is_begun = False
-        self.status = "failed"
+        self.status = RunStatus.FAILED
         self._has_signal = False
 
     def begin(self) -> None:
@@ -67,7 +67,7 @@ class Record:
         """What failed is not the items' failure. May be repeated."""
         self._log.write(DOUBT)
 
-    def end(self, status: str, failure: BaseException | None) -> None:
+    def end(self, status: RunStatus, failure: BaseException | None) -> None:
         """The last line."""
         context = self._context
         self.note_signal()
@@ -105,7 +105,7 @@ def recorded(context: Context) -> Iterator[Record]:
         if record.is_begun or is_interrupted:
             record.begin()
             _clear_staging(context)
-            record.end("interrupted" if is_interrupted else "failed", error)
+            record.end(RunStatus.INTERRUPTED if is_interrupted else RunStatus.FAILED, error)
         raise
     if record.is_begun:
         record.end(record.status, None)
@@ -123,7 +123,7 @@ def refusals_logged(context: Context) -> Iterator[None]:
             if not isinstance(error, InterruptedRunError) and _is_untold(context):
                 record = Record(context)
                 record.begin()
-                record.end(REFUSED, error)
+                record.end(RunStatus.REFUSED, error)
         raise
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from batten.errors import BattenError
 from batten.model.accounting import Accounts
 from batten.model.value_class import value_class
+from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
     from batten.engine.checks import Check
@@ -19,7 +20,7 @@ class Finalized:
     limited (the first is not complete, so it was left as it is) or planned (a dry run)."""
 
     path: str
-    status: str
+    status: RunStatus
     rows: int
 
 
@@ -37,14 +38,13 @@ class Delivered:
 class Report:
     """The end of a run; `batten run --json` prints it.
 
-    `status`: complete, nothing-to-do, limited, planned (a dry run), interrupted, refused,
-    inconsistent, busy or failed. `accounts` are of the whole dataset, all runs together;
-    `executed_items` counts the items for which this run called the user's functions,
-    `adopted_items` those it took over from what an earlier run had staged. `seconds` by stage,
-    of this run. `checks` are of a dry run.
+    `status` is also a text: `report.status == "complete"`. `accounts` are of the whole dataset,
+    all runs together; `executed_items` counts the items for which this run called the user's
+    functions, `adopted_items` those it took over from what an earlier run had staged. `seconds` by
+    stage, of this run. `checks` are of a dry run.
     """
 
-    status: str
+    status: RunStatus
     path: str
     accounts: Accounts | None
     rows: int = 0

@@ -59,7 +59,7 @@ from batten.model.digests import DIGEST_BYTES
 from batten.model.findings import Severity, find_worst
 from batten.model.names import Layout
 from batten.model.records import Completion, Fingerprint, encode_record
-from batten.model.words import State
+from batten.model.words import RunStatus, State
 from batten.sinks.file import FileSink
 from batten.sinks.tree import TreeSink
 from batten.storage.base import Storage
@@ -103,7 +103,7 @@ def run_on(
         with output_may_be_lost(), open_files_raised():
             return _run(context)
     except BattenError as error:
-        error.__dict__.setdefault("report", _report(context, "failed", None))
+        error.report = error.report or _report(context, RunStatus.FAILED, None)
         raise
 
 
@@ -238,11 +238,11 @@ def _run_fresh(
         storage.ensure_folder(inner.layout.control)
         dataset = look(inner, fingerprint, work)
         report = _work(inner, Deliverer(inner, ()), dataset)
-    if report.status in ("complete", "nothing-to-do"):
+    if report.status in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
         storage.ensure_folder(layout.staging)
         deliverer.open_again()
         replace_dataset(storage, layout, run=context.run, time=utc_now())
-        report = replace(report, status="complete")
+        report = replace(report, status=RunStatus.COMPLETE)
         if context.pipeline.sinks:
             context.executed_items = inner.executed_items
             context.adopted_items = inner.adopted_items
@@ -310,7 +310,9 @@ def _do_what_is_left(
         _refuse_lost_destinations(context)
         if find_refusal(storage, layout) is not None:
             record.begin()  # What kept the last run from beginning is gone.
-        return _report(context, "nothing-to-do", dataset.accounts, dataset.rows, seen.vanished)
+        return _report(
+            context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen.vanished
+        )
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
     return _go_on(context, deliverer, dataset, plan, record, pending, to_retry, seen.vanished)
@@ -366,7 +368,7 @@ def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
         context.storage.sync_names(context.layout.control)
 
 
-def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, Accounts, int]:
+def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
     """Read from disk what is there, hold it against the plan by key, bring every destination up to
     it, and say that it is complete."""
     observation, judgement = observe_free(context)
@@ -374,7 +376,7 @@ def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, A
     accounts = judgement.accounts
     rows = judgement.rows
     if plan.is_limited or (context.options.limit is not None and accounts.pending):
-        return "limited", accounts, rows
+        return RunStatus.LIMITED, accounts, rows
     closed = close_accounts(
         context.layout, plan.segments, [observation.claims[b] for b in observation.parts]
     )
@@ -411,12 +413,12 @@ def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[str, A
     layout = context.layout
     create(context.storage, layout.staging, layout.complete, encode_record(completion))
     forget(context.storage, layout)
-    return "complete", closed, rows
+    return RunStatus.COMPLETE, closed, rows
 
 
 def _report(
     context: Context,
-    status: str,
+    status: RunStatus,
     accounts: Accounts | None,
     rows: int = 0,
     vanished: int = 0,

@@ -35,6 +35,22 @@ class State(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class RunStatus(StrEnum):
+    """How a run ended, or what a command says of itself that did not end well."""
+
+    COMPLETE = "complete"
+    NOTHING_TO_DO = "nothing-to-do"
+    LIMITED = "limited"
+    """Not the whole source was asked for."""
+    PLANNED = "planned"
+    """A dry run."""
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    INCONSISTENT = "inconsistent"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
 class Action(StrEnum):
     """The one safe action in a state."""
 
