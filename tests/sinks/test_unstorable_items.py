@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import deltalake
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -421,3 +422,58 @@ def test_a_folder_is_not_moved_to_where_its_files_would_have_no_name(tmp_path: P
         change.move("d" * 200, "/".join(["e" * 250] * 10))
     with batten.transaction(tmp_path / "tree") as change:
         assert change.read(f"{deep}/file") == b"text"
+
+
+FAR = np.datetime64("20000-01-01", "us")
+NEAR = np.datetime64("2026-01-01", "us")
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_time_that_python_has_no_value_for(lab: Lab, is_nested: bool) -> None:
+    """The library of Iceberg can't hold it; all others get it."""
+    kind = pa.timestamp("us")
+
+    def give(number: int) -> dict[str, Any]:
+        value = FAR if number == 4 else NEAR
+        return {"at": {"inner": value, "all": [value]} if is_nested else value}
+
+    nested = pa.struct([("inner", kind), ("all", pa.list_(kind))])
+    made = batten.from_range(12).map(give, version="1")
+    made = made.options(schema={"at": nested if is_nested else kind}, batch_size=6)
+    report = lab.write(made).write_jsonl(lab.folder / "rows.jsonl").run(executor="serial")
+    assert report.accounts is not None
+    assert report.accounts.quarantined == (1 if lab.kind == "iceberg" else 0)
+    if lab.kind == "iceberg":
+        assert "a time beyond the years 1 to 9999" in quarantined(lab)["4"]
+    rows = [json.loads(line) for line in (lab.folder / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == report.accounts.committed
+    if lab.kind != "iceberg":
+        (far,) = [row["at"] for row in rows if row["key"] == 4]
+        text = "20000-01-01T00:00:00.000000"
+        assert far == ({"inner": text, "all": [text]} if is_nested else text)
+    assert verify(lab.folder / "rows").is_sound
+
+
+def test_a_tree_gets_a_time_that_python_has_no_value_for(tmp_path: Path) -> None:
+    def put(change: batten.Transaction, number: int, prepared: dict[str, Any]) -> None:
+        change.write(f"{number}", str(prepared["at"]))
+
+    made = batten.from_range(3).map(lambda number: {"at": FAR}, version="1")
+    made = made.options(schema={"at": pa.timestamp("us")})
+    made.write_tree(tmp_path / "tree", commit=put).run(executor="serial")
+    assert (tmp_path / "tree/2").read_text() == "20000-01-01T00:00:00.000000"
+
+
+@pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
+@pytest.mark.parametrize("unit", ["ns", "us", "ms", "s"])
+@pytest.mark.parametrize("value", [1000, -1000, 10**12, 0])
+def test_durations_of_any_size_get_to_postgres(lab: Lab, unit: str, value: int) -> None:
+    """Python writes a small one with a power of ten, which PostgreSQL does not read."""
+    made = batten.from_range(2).map(lambda n: {"took": np.timedelta64(value, unit)}, version="1")
+    made = made.options(schema={"took": pa.duration(unit)})
+    report = lab.write(made).run(executor="serial")
+    assert report.accounts is not None
+    assert report.accounts.committed == 2
+    (row, _) = lab.ask("SELECT extract(epoch FROM took) * 1000000 AS took FROM rows")
+    micro = {"ns": Decimal("0.001"), "us": Decimal(1), "ms": Decimal(1000), "s": Decimal(10) ** 6}
+    assert row["took"] == value * micro[unit]

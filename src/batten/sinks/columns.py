@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
@@ -12,6 +13,10 @@ from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Refuse = Callable[["pa.Table"], None]
+"""Raises `UnstorableError` for rows that a table can't hold, whatever its columns are."""
 
 
 def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
@@ -45,42 +50,94 @@ def name_file(token: Token, data: bytes) -> str:
     return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
 
 
-def encode_as(staged: Staged, lacking: Staged, theirs: pa.Schema, target: str) -> bytes:
+def encode_as(
+    staged: Staged,
+    lacking: Staged,
+    theirs: pa.Schema,
+    target: str,
+    *,
+    refuse: Refuse | None = None,
+) -> bytes:
     """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
     where these are the same, the bytes as they are. Raises `RejectedError` where the columns can't
-    hold some items."""
+    hold some items, or `refuse` raises for them."""
     from batten.sinks.parquet import encode_rows
 
-    fitted = fit_rows(staged, lacking, theirs, target)
+    fitted = fit_rows(staged, lacking, theirs, target, refuse=refuse)
     if fitted is None:
         return lacking.load()
     encoded: bytes = encode_rows(fitted).to_pybytes()
     return encoded
 
 
-def fit_rows(staged: Staged, lacking: Staged, theirs: pa.Schema, target: str) -> pa.Table | None:
+def fit_rows(
+    staged: Staged,
+    lacking: Staged,
+    theirs: pa.Schema,
+    target: str,
+    *,
+    refuse: Refuse | None = None,
+) -> pa.Table | None:
     """The rows with the types of the table's columns, or None where they have them. Raises as
     `encode_as` does."""
     import pyarrow as pa
 
     wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
-    if all(
+    is_same = all(
         _is_alike(mine.type, yours.type) and (yours.nullable or not mine.nullable)
         for mine, yours in zip(staged.schema, wanted, strict=True)
-    ):
+    )
+    if is_same and refuse is None:
         return None
+
+    def fit(rows: pa.Table) -> pa.Table:
+        if refuse is not None:
+            refuse(rows)
+        return _fit(rows, wanted)
 
     def attempt(rows: pa.Table) -> Exception | None:
         try:
-            _fit(rows, wanted)
+            fit(rows)
         except UnstorableError as error:
             return error
         return None
 
     try:
-        return _fit(pa.Table.from_batches(lacking.read(), schema=staged.schema), wanted)
+        fitted = fit(pa.Table.from_batches(lacking.read(), schema=staged.schema))
     except UnstorableError as error:
         raise RejectedError(find_rejected(staged, lacking, attempt, target)) from error
+    return None if is_same else fitted
+
+
+def find_far_times(schema: pa.Schema) -> Refuse | None:
+    """For libraries that read the least and the greatest value of a file as Python's: refuses times
+    that Python has none for. None where no column can have such."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    names = [each.name for each in schema if _has_times(each.type)]
+
+    def refuse(rows: pa.Table) -> None:
+        for name in names:
+            column = rows.column(name)
+            try:
+                if pa.types.is_nested(column.type):
+                    column.to_pylist()
+                else:
+                    pa.compute.min_max(column).as_py()
+            except (OverflowError, ValueError) as error:
+                told = f"the column {name!r} has a time beyond the years 1 to 9999"
+                raise UnstorableError(told) from error
+
+    return refuse if names else None
+
+
+def _has_times(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_nested(kind):
+        return any(_has_times(kind.field(place).type) for place in range(kind.num_fields))
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def _fit(table: pa.Table, wanted: pa.Schema) -> pa.Table:

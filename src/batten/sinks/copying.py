@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from batten.sinks.plain_values import list_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_DURATIONS: dict[str, Callable[[int], str]] = {
+    "s": "{} s".format,
+    "ms": "{} ms".format,
+    "us": "{} us".format,
+    "ns": lambda value: f"{Decimal(value).scaleb(-3):f} us",
+}
+"""As intervals, in numbers that PostgreSQL reads: it knows no powers of ten."""
 
 
 def encode_copy(batch: pa.RecordBatch) -> pa.Buffer:
@@ -33,21 +44,17 @@ def _writable(column: pa.Array) -> pa.Array:
     if _is_bytes(kind):
         encode = _hexadecimal
     elif pa.types.is_duration(kind):
-        encode = _in_seconds
+        column, encode = column.cast(pa.int64()), _DURATIONS[kind.unit]
     elif pa.types.is_nested(kind):
         encode = _as_json
     if encode is None:
         return column
-    values = [None if value is None else encode(value) for value in column.to_pylist()]
+    values = [None if value is None else encode(value) for value in list_values(column)]
     return pa.array(values, pa.string())
 
 
 def _hexadecimal(value: bytes) -> str:
     return "\\x" + value.hex()
-
-
-def _in_seconds(value: Any) -> str:
-    return f"{value.total_seconds()} seconds"
 
 
 def _as_json(value: Any) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from batten.errors import UsageError
+from batten.sinks.plain_values import list_rows
 from batten.storage.base import Piece
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _jsonl(schema: pa.Schema) -> Encode:
 def _encode_rows(batch: pa.RecordBatch) -> list[str]:
     encode = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False).encode
     try:
-        rows = batch.to_pylist()
+        rows = list_rows(batch)
         try:
             return [encode(row) + "\n" for row in rows]
         except ValueError:

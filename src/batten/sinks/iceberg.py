@@ -23,7 +23,7 @@ from batten.model.names import find_staging_owner
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, RejectedError, Staged
-from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
+from batten.sinks.columns import encode_as, find_far_times, fit_rows, name_file, refuse_columns
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
@@ -153,7 +153,8 @@ class IcebergDestination:
         with self._translated("Publishing to"):
             table = self._load()
             if _look_at(table.properties, staged.token) is Held.ABSENT:
-                fit_rows(staged, staged, table.schema().as_arrow(), self._target)
+                theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
+                fit_rows(staged, staged, theirs, self._target, refuse=refuse)
 
     def close(self) -> None:
         if self._catalog is not None:
@@ -217,7 +218,8 @@ class IcebergDestination:
 
     def _put(self, table: Table, staged: Staged, lacking: Staged) -> str:
         """Where the file of a batch lies, durable."""
-        data = encode_as(staged, lacking, table.schema().as_arrow(), self._target)
+        theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
+        data = encode_as(staged, lacking, theirs, self._target, refuse=refuse)
         location = table.location_provider().new_data_location(name_file(staged.token, data))
         name = self._name_locally(location)
         self._storage.ensure_folder(folder_of(name))

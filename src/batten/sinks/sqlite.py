@@ -18,6 +18,7 @@ from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, Ground, Staged
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike, refuse_own_name
+from batten.sinks.plain_values import list_values
 from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
 from batten.storage.local import LocalStorage
 
@@ -238,7 +239,7 @@ class _SqliteTransaction:
             action = f"UPDATE SET {changed}" if kept else "NOTHING"
             query += f" ON CONFLICT ({', '.join(map(_quote, self._sink.key))}) DO {action}"
         for batch in rows:
-            columns = [list(map(_plain, column.to_pylist())) for column in batch.columns]
+            columns = [list(map(_plain, list_values(column))) for column in batch.columns]
             self._connection.executemany(query, zip(*columns, strict=True))
 
 

@@ -45,7 +45,11 @@ def describe_columns(data: bytes) -> dict[str, Any]:
 def _find_ends(found: list[pq.Statistics | None]) -> tuple[Any, Any] | None:
     if not found or not all(each is not None and each.has_min_max for each in found):
         return None
-    values = [value for each in found if each is not None for value in (each.min, each.max)]
+    try:
+        values = [value for each in found if each is not None for value in (each.min, each.max)]
+    except (OverflowError, ValueError):
+        # Python has no time of the year 20000.
+        return None
     if not all(_is_plain(value) for value in values):
         return None
     ends = min(values), max(values)

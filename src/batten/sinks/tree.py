@@ -15,6 +15,7 @@ from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.tokens import Held, Published, Token
 from batten.model.value_class import value_class
 from batten.sinks.base import Ground, RejectedError, Staged
+from batten.sinks.plain_values import list_rows
 from batten.storage.blame import find_machine_failure
 from batten.transactions.entry import (
     clear_leftovers,
@@ -104,7 +105,7 @@ class TreeDestination:
         rows = [
             {name: value for name, value in row.items() if name != key_column}
             for batch in staged.read()
-            for row in batch.to_pylist()
+            for row in list_rows(batch)
         ]
         item = _load(staged)
         with transaction(sink.path, token=token) as change:

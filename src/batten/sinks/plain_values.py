@@ -1,0 +1,49 @@
+"""Columns as values of Python, also where it has none: a time of the year 20000 becomes text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ERRORS = (OverflowError, ValueError)
+"""What Arrow raises for times out of Python's range, and for parts of microseconds."""
+
+
+def list_values(column: pa.Array) -> list[Any]:
+    """As `to_pylist`, and raises nothing: what has no value of Python is text, as ISO 8601."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except _ERRORS:
+        return [_find_value(each) for each in column]
+    return values
+
+
+def list_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """As `to_pylist` of a batch; see `list_values`."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except _ERRORS:
+        columns = [list_values(column) for column in batch.columns]
+        names = batch.schema.names
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows
+
+
+def _find_value(scalar: pa.Scalar) -> Any:
+    import pyarrow as pa
+
+    try:
+        return scalar.as_py()
+    except _ERRORS:
+        kind = scalar.type
+        if pa.types.is_struct(kind):
+            places = range(kind.num_fields)
+            return {kind.field(place).name: _find_value(scalar[place]) for place in places}
+        if pa.types.is_map(kind):
+            found = list_values(scalar.values)
+            return [tuple(each.values()) for each in found]
+        if hasattr(scalar, "values"):
+            return list_values(scalar.values)
+        return scalar.cast(pa.string()).as_py().replace(" ", "T", 1)
