@@ -6,7 +6,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from batten.crashlab.random_kills import Target, run_with_random_kills
+from batten.crashlab.random_kills import Victim, run_with_random_kills
 from benchmarks.measure import BATTEN, ENVIRONMENT, Figure, put_job
 
 SEED = 20261121
@@ -34,7 +34,7 @@ def _measure(
                 kills=1,
                 delay_seconds_max=seconds_max,
                 seed=chooser.getrandbits(32),
-                targets=[Target.TREE],
+                targets=[Victim.TREE],
                 environment=ENVIRONMENT,
                 working_folder=job.parent,
             )

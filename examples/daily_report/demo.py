@@ -17,7 +17,7 @@ from extract import extract
 
 from batten.crashlab.faults import Fault, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, run_traced
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import CallKind
 
 EXAMPLE = Path(__file__).resolve().parent
 BATTEN = str(Path(sys.executable).with_name("batten"))
@@ -104,7 +104,7 @@ def before_anything(walk: Walk) -> None:
 def interrupted(walk: Walk) -> None:
     title("INTERRUPTED: killed while the report is written")
     say("An orphan lies in staging, the report is missing, and there is no traceback.")
-    writing = KillBefore(2, kinds=frozenset({Kind.WRITE}), path="*/staging/file.*")
+    writing = KillBefore(2, kinds=frozenset({CallKind.WRITE}), path="*/staging/file.*")
     walk.kill(writing)
     walk.diagnose("INTERRUPTED", 10)
     title("INTERRUPTED: killed when the report is in its place, before that is recorded")
@@ -139,7 +139,7 @@ def complete(walk: Walk) -> None:
     title("COMPLETE_WITH_ORPHANS: good, and a dead run left a throwaway file")
     say("Running it again would be wrong: the report is good. Cleaning is enough.")
     (walk.folder / OUTPUT).unlink()
-    removing = KillBefore(1, kinds=frozenset({Kind.UNLINK}), path="*/staging/COMPLETE.*")
+    removing = KillBefore(1, kinds=frozenset({CallKind.UNLINK}), path="*/staging/COMPLETE.*")
     walk.kill(removing)
     walk.diagnose("COMPLETE_WITH_ORPHANS", 11)
     walk.batten("clean", OUTPUT)
@@ -172,7 +172,7 @@ def replaced(walk: Walk) -> None:
         file.write("ZZ,A new airline\n")
     walk.batten(*RUN, expected=5)
     title("RECOVERY_PENDING: killed while the new one takes the place of the old")
-    walk.kill(KillAfter(1, kinds=frozenset({Kind.LINK}), path="*/REPLACING"), "--fresh")
+    walk.kill(KillAfter(1, kinds=frozenset({CallKind.LINK}), path="*/REPLACING"), "--fresh")
     walk.diagnose("RECOVERY_PENDING", 12)
     walk.batten("recover", OUTPUT)
     walk.batten(*RUN)

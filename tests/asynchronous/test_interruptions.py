@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batten.crashlab.random_kills import Target, run_with_random_kills
+from batten.crashlab.random_kills import Victim, run_with_random_kills
 from batten.model.names import StagedChunk, find_staged
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_killed_at_random_moments(
         kills=kills,
         delay_seconds_max=8.0,
         seed=seeded.getrandbits(32),
-        targets=[Target.TREE],
+        targets=[Victim.TREE],
         environment=killed.environment,
         working_folder=killed.path,
         timeout_seconds=PATIENCE_SECONDS,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.inspection import Cleaning, clean_cache, show_cache
+from batten.cache.inspection import CacheCleaning, clean_cache, show_cache
 from batten.errors import RefusedError, UsageError
 from batten.model.cache_names import FILES, MANIFEST, CacheLayout
 from batten.storage import steps
@@ -133,7 +133,7 @@ def test_a_sum_that_is_lost_is_added_up_again(tmp_path: Path) -> None:
         assert present(cache, "abcd") == "cd"
 
 
-def removed(cleaning: Cleaning) -> tuple[list[str], list[str], int, int]:
+def removed(cleaning: CacheCleaning) -> tuple[list[str], list[str], int, int]:
     return (
         [each.path for each in cleaning.leftovers],
         [each.path for each in cleaning.evicted],

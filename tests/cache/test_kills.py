@@ -15,7 +15,7 @@ from batten.cache.inspection import verify_cache
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, sweep
-from batten.crashlab.system_calls import CHANGING, Kind
+from batten.crashlab.system_calls import CHANGING, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -45,7 +45,7 @@ RESULT = 3 * 5000 + 9
 
 KILLS = [KillBefore, KillAfter, TearWrite]
 CODES = (errno.ENOSPC, errno.EACCES, errno.EIO)
-LOOKING = frozenset(Kind) - CHANGING
+LOOKING = frozenset(CallKind) - CHANGING
 OF_THE_CACHE = ("*/manifest", "*/budget", "*/locks/*", "*/statistics*", "*/swept", "*/building/*")
 """The rest is read by the program itself, whose failures are its own."""
 
@@ -73,7 +73,7 @@ def _check_sound(folder: Path, trail: Trail) -> None:
         assert verify_cache(folder / "cache").damaged == []
 
 
-def _experiment(kinds: frozenset[Kind] = CHANGING) -> Experiment:
+def _experiment(kinds: frozenset[CallKind] = CHANGING) -> Experiment:
     return Experiment(
         prepare=_prepare,
         command=lambda folder: [sys.executable, "program.py"],
@@ -98,7 +98,7 @@ def test_killed_around_any_call(sample: int | None, tmp_path: Path, seeded: rand
 @pytest.mark.parametrize("sample", [6, pytest.param(None, marks=pytest.mark.crash)])
 def test_any_call_fails(sample: int | None, tmp_path: Path, seeded: random.Random) -> None:
     report = sweep(
-        _experiment(frozenset(Kind)),
+        _experiment(frozenset(CallKind)),
         tmp_path,
         faults=FAILURES,
         sample=sample,

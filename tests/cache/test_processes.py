@@ -13,7 +13,7 @@ import pytest
 
 from batten.cache.cache import Cache
 from batten.cache.inspection import clean_cache, verify_cache
-from batten.cache.sweep import Kind, find_leftovers, remove_leftovers
+from batten.cache.sweep import LeftoverKind, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cache_names import MANIFEST, CacheLayout
 from batten.storage.held import lock_file
@@ -322,7 +322,7 @@ def test_an_entry_that_takes_the_place_of_half_of_one_stays(tmp_path: Path) -> N
     for manifest in Path(layout.entries).glob(f"*/*/{MANIFEST}"):
         manifest.unlink()
     found = list(find_leftovers(layout, is_thorough=True, is_any_age=True))
-    assert [each.kind for each in found] == [Kind.HALF_REMOVED]
+    assert [each.kind for each in found] == [LeftoverKind.HALF_REMOVED]
     with cache.get_or_create("key", fill) as entry:
         remove_leftovers(layout, found)
         assert entry.read_files() == {"data": b"second"}

@@ -19,7 +19,7 @@ import pytest
 
 import batten
 from batten.crashlab.sweeping import Experiment, Trail
-from batten.crashlab.system_calls import CHANGING, Kind
+from batten.crashlab.system_calls import CHANGING, CallKind
 from batten.inspect.verify import verify
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
@@ -70,7 +70,7 @@ class Subject:
         jobs: int,
         *,
         other_codes: frozenset[int] = frozenset(),
-        kinds: frozenset[Kind] = CHANGING,
+        kinds: frozenset[CallKind] = CHANGING,
     ) -> Experiment:
         """Disturbed runs may be killed, or end with one of `other_codes`."""
         return Experiment(

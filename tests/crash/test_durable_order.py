@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
-from batten.crashlab.system_calls import Call, Kind
+from batten.crashlab.system_calls import CallKind, TracedCall
 
 if TYPE_CHECKING:
     from conftest import Subject
@@ -51,7 +51,7 @@ pipeline = (
 """
 
 
-def trace(folder: Path, jobs: int) -> tuple[Call, ...]:
+def trace(folder: Path, jobs: int) -> tuple[TracedCall, ...]:
     """The calls of an undisturbed run, their paths relative to the folder."""
     run = run_traced(
         [BATTEN, "run", "job.py", "--jobs", str(jobs), "--quiet"],
@@ -62,7 +62,7 @@ def trace(folder: Path, jobs: int) -> tuple[Call, ...]:
     return run.calls
 
 
-def run_program(program: str, folder: Path, jobs: int) -> tuple[Call, ...]:
+def run_program(program: str, folder: Path, jobs: int) -> tuple[TracedCall, ...]:
     folder.mkdir(exist_ok=True)
     (folder / "job.py").write_text(program)
     return trace(folder, jobs)
@@ -77,27 +77,27 @@ class Disk:
         self.unsynced_files: set[str] = set()
         self.unsynced_names: set[str] = set()
 
-    def do(self, call: Call) -> None:
+    def do(self, call: TracedCall) -> None:
         if call.result is None or call.result < 0:
             return
-        if call.kind is Kind.OPEN_TO_WRITE:
+        if call.kind is CallKind.OPEN_TO_WRITE:
             self.files.setdefault(call.path, call.path)
             self.unsynced_names.add(call.path)
-        elif call.kind is Kind.WRITE:
+        elif call.kind is CallKind.WRITE:
             self.unsynced_files.add(self.files[call.path])
-        elif call.kind is Kind.SYNC:
+        elif call.kind is CallKind.SYNC:
             self.unsynced_files.discard(self.files.get(call.path, ""))
             self.unsynced_names -= {
                 name for name in self.unsynced_names if os.path.dirname(name) == call.path
             }
-        elif call.kind is Kind.LINK:
+        elif call.kind is CallKind.LINK:
             self.files[call.target] = self.files[call.path]
             self.unsynced_names.add(call.target)
-        elif call.kind is Kind.RENAME:
+        elif call.kind is CallKind.RENAME:
             self.files[call.target] = self.files.pop(call.path)
             self.unsynced_names.discard(call.path)
             self.unsynced_names.add(call.target)
-        elif call.kind is Kind.UNLINK:
+        elif call.kind is CallKind.UNLINK:
             self.files.pop(call.path, None)
             self.unsynced_names.discard(call.path)
 
@@ -123,12 +123,12 @@ def test_durable_before_visible_and_replaced_before_deleted(
     disk = Disk()
     linked = []
     for call in trace(tmp_path, jobs):
-        if call.kind is Kind.LINK and os.path.dirname(call.target) not in throwaway:
+        if call.kind is CallKind.LINK and os.path.dirname(call.target) not in throwaway:
             linked.append(call.target)
             assert disk.files[call.path] not in disk.unsynced_files, call
             for earlier in needed_before(call.target, output, control):
                 assert disk.is_durable(earlier), f"{earlier} before {call}"
-        if call.kind is Kind.UNLINK and os.path.dirname(call.path) in throwaway:
+        if call.kind is CallKind.UNLINK and os.path.dirname(call.path) in throwaway:
             for name in disk.other_names(call.path):
                 is_kept = os.path.dirname(name) not in throwaway
                 assert not is_kept or disk.is_durable(name), f"{name} before {call}"
@@ -157,7 +157,7 @@ def test_quarantine_is_durable_before_its_part(dear: Subject, tmp_path: Path) ->
     disk = Disk()
     quarantines = 0
     for call in trace(tmp_path, 2):
-        if call.kind is Kind.LINK and call.target.startswith(str(tmp_path / "features/part-")):
+        if call.kind is CallKind.LINK and call.target.startswith(str(tmp_path / "features/part-")):
             number = call.target[-len("000000.parquet") :]
             quarantine = str(tmp_path / "features.batten" / "quarantine" / number)
             if quarantine in disk.files:
@@ -171,7 +171,7 @@ def test_syncs_of_a_batch_that_is_ready_alone(tmp_path: Path) -> None:
     """What a batch costs is the difference between runs of more batches and of fewer."""
     fewer, more = (
         sum(
-            call.kind is Kind.SYNC
+            call.kind is CallKind.SYNC
             for call in run_program(ONE_BY_ONE.format(batches=batches), tmp_path / str(batches), 1)
         )
         for batches in (3, 8)
@@ -186,7 +186,7 @@ def test_syncs_of_folders_are_shared_by_batches_that_are_ready_together(tmp_path
     synced = Counter(
         os.path.relpath(call.path, tmp_path)
         for call in calls
-        if call.kind is Kind.SYNC and call.number > first
+        if call.kind is CallKind.SYNC and call.number > first
     )
     assert synced["features"] == 1
     assert synced["features.batten/commits"] == 1

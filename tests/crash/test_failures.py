@@ -18,7 +18,7 @@ import batten
 from batten.crashlab.faults import Fail, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import MakeFault, sweep
-from batten.crashlab.system_calls import ALL, CHANGING, TAKING_SPACE, Kind
+from batten.crashlab.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject
@@ -33,7 +33,7 @@ FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.ENOSPC),
     partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
     partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, kinds=frozenset({Kind.SYNC})),
+    partial(Fail, error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
     partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
     partial(Fail, error=errno.EACCES),
 ]
@@ -67,7 +67,7 @@ def test_names_of_which_a_sync_failed_are_made_anew(
     folders = [tmp_path / OUTPUT, tmp_path / CONTROL]
     told: list[str] = []
     for number in count(1):
-        fault = Fail(number, path=f"*/{folder}", error=errno.EIO, kinds=frozenset({Kind.SYNC}))
+        fault = Fail(number, path=f"*/{folder}", error=errno.EIO, kinds=frozenset({CallKind.SYNC}))
         failed = run_traced(dear.command(1), folders=folders, working_folder=tmp_path, fault=fault)
         assert failed.was_triggered
         assert failed.returncode == EXIT_ENVIRONMENT
@@ -84,10 +84,12 @@ def test_names_of_which_a_sync_failed_are_made_anew(
     made = {
         str(Path(call.target or call.path).relative_to(tmp_path)): call.number
         for call in reversed(again.calls)
-        if call.kind in (Kind.LINK, Kind.RENAME, Kind.UNLINK)
+        if call.kind in (CallKind.LINK, CallKind.RENAME, CallKind.UNLINK)
     }
     synced = max(
-        call.number for call in again.calls if call.kind is Kind.SYNC and call.path.endswith(folder)
+        call.number
+        for call in again.calls
+        if call.kind is CallKind.SYNC and call.path.endswith(folder)
     )
     for name in told:
         assert made[name] < synced, name

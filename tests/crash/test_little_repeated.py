@@ -13,7 +13,7 @@ import pytest
 from batten.crashlab.faults import KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -80,7 +80,7 @@ def test_quick_items_about_a_quarter_of_a_second_in_each_worker(
     """Twelve items of twenty milliseconds take as long; twice that is allowed. At that moment the
     workers would have some seventy in hand if they put nothing aside."""
     subject = experiment(items=300, seconds=0.02, batch=300, repeated_max=2 * JOBS * 12)
-    calls = frozenset({Kind.WRITE})
+    calls = frozenset({CallKind.WRITE})
     faults = [KillAfter(moment, path="*/calls", kinds=calls) for moment in moments]
     outcome = run_trail(subject, tmp_path / "trail", faults)
     assert outcome.problem is None, outcome.problem

@@ -15,7 +15,7 @@ from batten.crashlab.faults import KillAfter, KillBefore, Meanwhile, TearWrite, 
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.random_kills import run_with_random_kills
 from batten.crashlab.sweeping import MakeFault, Trail, run_trail, sweep
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject
@@ -56,7 +56,7 @@ def test_what_a_dead_worker_left_half_written_is_cleared_away(
     cheap: Subject, tmp_path: Path
 ) -> None:
     fault = KillBefore(
-        1, kinds=frozenset({Kind.WRITE}), path="*/staging/000000-*", victims=Victims.CALLER
+        1, kinds=frozenset({CallKind.WRITE}), path="*/staging/000000-*", victims=Victims.CALLER
     )
     outcome = run_trail(cheap.experiment(1), tmp_path / "trail", [fault])
     assert outcome.problem is None, outcome.problem

@@ -8,7 +8,7 @@ import pytest
 
 from batten.crashlab import faults, system_calls
 from batten.crashlab.faults import Fail, Fault, KillBefore, Meanwhile, TearWrite, Victims
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import CallKind
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from batten.crashlab.system_calls import Kind
         (KillBefore(3), "KillBefore(3)"),
         (TearWrite(1, victims=Victims.CALLER), "TearWrite(1, victims=Victims.CALLER)"),
         (
-            Fail(2, kinds=frozenset({Kind.SYNC}), path="*.new", error=errno.EIO, times=None),
+            Fail(2, kinds=frozenset({CallKind.SYNC}), path="*.new", error=errno.EIO, times=None),
             "Fail(2, kinds=frozenset({Kind.SYNC}), path='*.new', error=5, times=None)",
         ),
         (Meanwhile(1, command=("ls", "/")), "Meanwhile(1, command=('ls', '/'))"),

@@ -21,7 +21,7 @@ from batten.crashlab.laboratory import (
     run_traced,
 )
 from batten.crashlab.starting import TracingError
-from batten.crashlab.system_calls import ALL, Kind
+from batten.crashlab.system_calls import ALL, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -57,7 +57,7 @@ def test_changing_calls_are_recorded_in_order(script: MakeScript, watched: Path)
     assert [call.number for call in run.calls] == [1, 2, 3, 4, 5]
     assert {call.process for call in run.calls} == {0}
     write, rename = run.calls[1], run.calls[3]
-    assert (write.size, write.result, write.kind) == (10, 10, Kind.WRITE)
+    assert (write.size, write.result, write.kind) == (10, 10, CallKind.WRITE)
     assert rename.target == str(watched / "final")
     assert not run.was_triggered
 
@@ -72,8 +72,8 @@ def test_all_kinds_are_recorded_when_asked(script: MakeScript, watched: Path) ->
     run = run_traced(command, folders=[watched], working_folder=watched, kinds=ALL)
 
     kinds = [call.kind for call in run.calls if call.path == str(watched / "file")]
-    assert kinds == [Kind.STAT, Kind.OPEN_TO_READ, Kind.READ, Kind.CLOSE]
-    assert Kind.LIST in {call.kind for call in run.calls if call.path == str(watched)}
+    assert kinds == [CallKind.STAT, CallKind.OPEN_TO_READ, CallKind.READ, CallKind.CLOSE]
+    assert CallKind.LIST in {call.kind for call in run.calls if call.path == str(watched)}
     assert not run_traced(command, folders=[watched], working_folder=watched).calls
 
 
@@ -147,7 +147,7 @@ def test_every_spelling_of_a_change_is_seen(script: MakeScript, watched: Path) -
         "unlinkat",
     ]
     assert [call.size for call in run.calls[1:5]] == [8, 2, 4096, 4096]
-    assert {Path(call.path).name for call in run.calls if call.kind is Kind.MAP} == {"a"}
+    assert {Path(call.path).name for call in run.calls if call.kind is CallKind.MAP} == {"a"}
 
 
 def test_the_whole_tree_is_followed(script: MakeScript, watched: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_fault_counts_only_its_kinds_and_paths(script: MakeScript, watched: Pa
         for name in ("a.txt", "b.dat", "c.txt", "d.txt"):
             os.close(os.open(name, os.O_CREAT | os.O_WRONLY)), os.rename(name, "x" + name)
     """)
-    fault = KillBefore(2, kinds=frozenset({Kind.RENAME}), path="*.txt")
+    fault = KillBefore(2, kinds=frozenset({CallKind.RENAME}), path="*.txt")
     run = run_traced(command, folders=[watched], working_folder=watched, fault=fault)
 
     assert run.hit is not None
@@ -301,7 +301,7 @@ def test_a_torn_write_leaves_the_first_half(
     assert run.returncode == -signal.SIGKILL
     assert (watched / "file").read_bytes() == expected
     assert run.hit is not None
-    assert run.hit.kind is Kind.WRITE
+    assert run.hit.kind is CallKind.WRITE
 
 
 def test_a_write_can_be_short_without_a_death(script: MakeScript, watched: Path) -> None:
@@ -373,7 +373,7 @@ def test_a_failure_can_be_a_lie(script: MakeScript, watched: Path) -> None:
 def test_something_can_happen_while_a_call_is_held(script: MakeScript, watched: Path) -> None:
     listing = script("print(sorted(os.listdir('.'))); sys.exit(3)")
     fault = Meanwhile(
-        1, kinds=frozenset({Kind.MKDIR}), command=tuple(listing), victims=Victims.DRIVER
+        1, kinds=frozenset({CallKind.MKDIR}), command=tuple(listing), victims=Victims.DRIVER
     )
     run = run_traced(script(TWO_PROCESSES), folders=[watched], working_folder=watched, fault=fault)
     assert run.returncode == -signal.SIGKILL
@@ -434,8 +434,8 @@ def test_the_filter_stops_only_calls_whose_arguments_are_of_interest(watched: Pa
     program = """
 import errno, mmap, os
 from batten.crashlab.seccomp import build_filter, install_filter
-from batten.crashlab.system_calls import TABLE, Kind
-rows = [row for row in TABLE if row.kind in (Kind.OPEN_TO_WRITE, Kind.MAP)]
+from batten.crashlab.system_calls import TABLE, CallKind
+rows = [row for row in TABLE if row.kind in (CallKind.OPEN_TO_WRITE, CallKind.MAP)]
 file = os.open("file", os.O_CREAT | os.O_RDWR)
 os.write(file, b"1")
 install_filter(build_filter(rows))

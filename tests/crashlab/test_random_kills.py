@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.crashlab.random_kills import NotDoneError, Target, run_with_random_kills
+from batten.crashlab.random_kills import NotDoneError, Victim, run_with_random_kills
 
 # The first run that gets far enough hangs beside a worker, which is a session of its own; the run
 # after that is done.
@@ -27,9 +27,9 @@ os.wait()
 """
 
 
-@pytest.mark.parametrize(("target", "survivors"), [(Target.TREE, 0), (Target.DRIVER, 1)])
+@pytest.mark.parametrize(("target", "survivors"), [(Victim.TREE, 0), (Victim.DRIVER, 1)])
 def test_the_tree_or_the_driver_is_killed_until_done(
-    tmp_path: Path, seeded: random.Random, target: Target, survivors: int
+    tmp_path: Path, seeded: random.Random, target: Victim, survivors: int
 ) -> None:
     runs = run_with_random_kills(
         [sys.executable, "-I", "-S", "-c", HANG_ONCE],
@@ -43,7 +43,7 @@ def test_the_tree_or_the_driver_is_killed_until_done(
     assert [attempt.returncode for attempt in runs.attempts[-2:]] == [-signal.SIGKILL, 0]
     assert all(attempt.killed for attempt in runs.attempts[:-1])
     assert runs.survivors >= survivors
-    if target is Target.TREE:
+    if target is Victim.TREE:
         assert runs.survivors == 0
 
 
@@ -53,7 +53,7 @@ def test_one_worker_is_killed(tmp_path: Path, seeded: random.Random) -> None:
         kills=1,
         delay_seconds_max=0.01,
         seed=seeded.getrandbits(32),
-        targets=[Target.WORKER],
+        targets=[Victim.WORKER],
         working_folder=tmp_path,
     )
     (attempt,) = runs.attempts

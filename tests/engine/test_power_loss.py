@@ -21,7 +21,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.power import Found, find_states, record_cuts, record_one_cut, sample_states
+from batten.crashlab.power import (
+    StateAfterCut,
+    find_states,
+    record_cuts,
+    record_one_cut,
+    sample_states,
+)
 from batten.crashlab.promises import (
     Expected,
     find_broken,
@@ -325,7 +331,7 @@ class Sweep:
         after = read_parts(self.storage, LAYOUT)
         self.expected = Expected(layout=LAYOUT, before=before, after=after)
 
-    def check(self, found: Found, chooser: random.Random) -> None:
+    def check(self, found: StateAfterCut, chooser: random.Random) -> None:
         """Judge what was found, and run again: undisturbed, and cut once more."""
         problems = list(find_broken(found.storage, self.expected, found.committed))
         assert not problems, (found.how, problems)
@@ -447,7 +453,7 @@ def test_names_of_which_a_sync_failed_are_made_anew(
         for state in storage.surviving_states("weak") if sample is None else by_chance:
             problems = list(find_broken(state, sweep.expected, committed))
             assert not problems, (how, problems)
-        sweep.check(Found(how=how, committed=frozenset(), storage=kept), seeded)
+        sweep.check(StateAfterCut(how=how, committed=frozenset(), storage=kept), seeded)
 
 
 def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.Random) -> None:

@@ -26,7 +26,7 @@ from batten.crashlab.faults import Fail, KillAfter, KillBefore
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.starting import Template
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import ALL, Kind
+from batten.crashlab.system_calls import ALL, CallKind
 from batten.inspect.survey import survey
 from batten.inspect.verify import verify
 from batten.model.records import Delivery, decode_record, encode_record
@@ -328,7 +328,7 @@ def test_a_table_is_digested_once_and_read_once(tables: Folder) -> None:
     run = run_traced(
         [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet"],
         folders=[tables.path / "in"],
-        kinds=frozenset({Kind.READ}),
+        kinds=frozenset({CallKind.READ}),
         working_folder=tables.path,
     )
     assert run.returncode == 0, run.stderr

@@ -6,30 +6,30 @@ from itertools import product
 
 import pytest
 
-from batten.model.journal import Action, Journal, Operation, Phase, describe_file
+from batten.model.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
 from batten.model.rolling import (
     REMEDIES,
     STEPS,
+    FoundAtPath,
+    FoundStaged,
     JournalState,
     Remedy,
-    Staged,
-    Step,
-    Target,
+    RollStep,
     decide_step,
 )
 
-NEEDING_A_FILE = {Action.PUT, Action.RESTORE}
-COMBINATIONS = set(product([action.value for action in Action], Staged, Target))
+NEEDING_A_FILE = {OperationKind.PUT, OperationKind.RESTORE}
+COMBINATIONS = set(product([action.value for action in OperationKind], FoundStaged, FoundAtPath))
 
 
-def can_come_about(action: str, staged: Staged, target: Target) -> bool:
+def can_come_about(action: str, staged: FoundStaged, target: FoundAtPath) -> bool:
     """By what operations hold: see `Operation`."""
-    if (staged is Staged.NOT_NEEDED) == (action in NEEDING_A_FILE):
+    if (staged is FoundStaged.NOT_NEEDED) == (action in NEEDING_A_FILE):
         return False
-    if target is Target.BEFORE:
-        return action in (Action.PUT, Action.DELETE)
-    return target is not Target.AFTER or action == Action.PUT
+    if target is FoundAtPath.BEFORE:
+        return action in (OperationKind.PUT, OperationKind.DELETE)
+    return target is not FoundAtPath.AFTER or action == OperationKind.PUT
 
 
 def test_every_journal_has_a_remedy() -> None:
@@ -45,29 +45,40 @@ def test_the_table_lists_what_can_come_about_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("action", "staged", "target"), sorted(STEPS, key=str))
-def test_no_step_destroys_the_only_copy(action: str, staged: Staged, target: Target) -> None:
+def test_no_step_destroys_the_only_copy(
+    action: str, staged: FoundStaged, target: FoundAtPath
+) -> None:
     step = decide_step(action, staged, target)
-    if staged is Staged.ABSENT:
+    if staged is FoundStaged.ABSENT:
         # Without what should be put there, what is there is left alone.
-        assert step in (Step.FAIL, Step.NOTHING)
-    if target is Target.OTHER and action in (Action.PUT, Action.DELETE, Action.MAKE_FOLDER):
-        assert step in (Step.KEEP, Step.KEEP_AND_PUT, Step.KEEP_AND_MAKE_FOLDER, Step.FAIL)
-    if step is Step.DELETE:
-        assert (action, target) == (Action.DELETE, Target.BEFORE)
-    if step is Step.DISCARD:
-        assert action == Action.DISCARD
+        assert step in (RollStep.FAIL, RollStep.NOTHING)
+    if target is FoundAtPath.OTHER and action in (
+        OperationKind.PUT,
+        OperationKind.DELETE,
+        OperationKind.MAKE_FOLDER,
+    ):
+        assert step in (
+            RollStep.KEEP,
+            RollStep.KEEP_AND_PUT,
+            RollStep.KEEP_AND_MAKE_FOLDER,
+            RollStep.FAIL,
+        )
+    if step is RollStep.DELETE:
+        assert (action, target) == (OperationKind.DELETE, FoundAtPath.BEFORE)
+    if step is RollStep.DISCARD:
+        assert action == OperationKind.DISCARD
 
 
-@pytest.mark.parametrize("action", Action)
-def test_what_is_done_stays_done(action: Action) -> None:
+@pytest.mark.parametrize("action", OperationKind)
+def test_what_is_done_stays_done(action: OperationKind) -> None:
     """An operation that was carried out is found done, or is done again with the same end."""
     done = {
-        Action.PUT: (Staged.PRESENT, Target.AFTER, Step.PUT),
-        Action.RESTORE: (Staged.PRESENT, Target.OTHER, Step.PUT),
-        Action.DELETE: (Staged.NOT_NEEDED, Target.ABSENT, Step.NOTHING),
-        Action.REMOVE_FOLDER: (Staged.NOT_NEEDED, Target.ABSENT, Step.NOTHING),
-        Action.MAKE_FOLDER: (Staged.NOT_NEEDED, Target.FOLDER, Step.NOTHING),
-        Action.DISCARD: (Staged.NOT_NEEDED, Target.ABSENT, Step.NOTHING),
+        OperationKind.PUT: (FoundStaged.PRESENT, FoundAtPath.AFTER, RollStep.PUT),
+        OperationKind.RESTORE: (FoundStaged.PRESENT, FoundAtPath.OTHER, RollStep.PUT),
+        OperationKind.DELETE: (FoundStaged.NOT_NEEDED, FoundAtPath.ABSENT, RollStep.NOTHING),
+        OperationKind.REMOVE_FOLDER: (FoundStaged.NOT_NEEDED, FoundAtPath.ABSENT, RollStep.NOTHING),
+        OperationKind.MAKE_FOLDER: (FoundStaged.NOT_NEEDED, FoundAtPath.FOLDER, RollStep.NOTHING),
+        OperationKind.DISCARD: (FoundStaged.NOT_NEEDED, FoundAtPath.ABSENT, RollStep.NOTHING),
     }
     staged, target, step = done[action]
     assert decide_step(action, staged, target) is step
@@ -78,8 +89,8 @@ JOURNAL = Journal(
     change="0123",
     token="batch 7",
     operations=[
-        Operation(action=Action.DELETE.value, path="a", before=describe_file("file", 3, 4)),
-        Operation(action=Action.PUT.value, path="caf\udce9", staged=1, after="link 1 2"),
+        Operation(action=OperationKind.DELETE.value, path="a", before=describe_file("file", 3, 4)),
+        Operation(action=OperationKind.PUT.value, path="caf\udce9", staged=1, after="link 1 2"),
     ],
     time="2026-11-21T12:00:00Z",
 )

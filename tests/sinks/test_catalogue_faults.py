@@ -17,15 +17,15 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 import batten
-from batten.crashlab.relay import Failure, Relay
+from batten.crashlab.relay import Mishap, Relay
 from batten.engine.pipeline import Pipeline
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
 
 if TYPE_CHECKING:
     from conftest import Server
 
-CUTS = [Failure.CUT_BEFORE, Failure.CUT_AFTER]
-HANGS = [Failure.HANG_BEFORE, Failure.HANG_AFTER]
+CUTS = [Mishap.CUT_BEFORE, Mishap.CUT_AFTER]
+HANGS = [Mishap.HANG_BEFORE, Mishap.HANG_AFTER]
 ITEMS = 6
 
 _bases = count(1)
@@ -74,7 +74,7 @@ def describe(folder: Path, address: str) -> dict[str, str]:
 @pytest.mark.parametrize("sample", [2, pytest.param(40, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("failure", CUTS + HANGS, ids=lambda each: each.name)
 def test_a_catalogue_in_a_database_fails_at_any_message(
-    failure: Failure,
+    failure: Mishap,
     sample: int,
     tmp_path: Path,
     server: Server,
@@ -109,7 +109,7 @@ def test_a_catalogue_in_a_database_fails_at_any_message(
 
 @pytest.mark.parametrize("failure", CUTS, ids=lambda each: each.name)
 def test_the_answer_to_a_commit_is_lost(
-    failure: Failure, tmp_path: Path, server: Server, relay: Relay
+    failure: Mishap, tmp_path: Path, server: Server, relay: Relay
 ) -> None:
     base = f"catalogue{next(_bases)}"
     server.ask(f"CREATE DATABASE {base}")
@@ -120,7 +120,7 @@ def test_the_answer_to_a_commit_is_lost(
     with pytest.raises(StorageError, match="Publishing to table") as told:
         run(job(tmp_path, seen))
     assert "or all of it" in told.value.safe
-    assert count_commits(whole) == (2 if failure is Failure.CUT_AFTER else 1)
+    assert count_commits(whole) == (2 if failure is Mishap.CUT_AFTER else 1)
     run(job(tmp_path, seen))
     check(whole)
 

@@ -16,7 +16,7 @@ import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import TAKING_SPACE, Kind
+from batten.crashlab.system_calls import TAKING_SPACE, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -129,9 +129,12 @@ def test_a_file_elsewhere_whose_sync_failed_is_made_anew(tmp_path: Path) -> None
             working_folder=tmp_path,
             fault=fault,
         )
-        for fault in (Fail(1, path="*/far", error=errno.EIO, kinds=frozenset({Kind.SYNC})), None)
+        for fault in (
+            Fail(1, path="*/far", error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
+            None,
+        )
     ]
     assert [run.returncode for run in runs] == [7, 0]
     check_done(tmp_path, Trail(tuple(runs)))
-    made = [call.target for call in runs[1].calls if call.kind is Kind.RENAME]
+    made = [call.target for call in runs[1].calls if call.kind is CallKind.RENAME]
     assert str(tmp_path / "far" / "rows.jsonl") in made

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.power import Found, find_states, record_cuts, sample_states
+from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
@@ -127,7 +127,7 @@ class Sweep:
         self.cuts = record_cuts(storage, scenario.act, LAYOUT)
         self.new = see(storage)
 
-    def check(self, found: Found) -> None:
+    def check(self, found: StateAfterCut) -> None:
         storage = found.storage
         for judgement in (
             judge(observe_output(storage, LAYOUT)),
@@ -162,7 +162,7 @@ def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
     sweep = Sweep(scenario)
     assert keys_of(sweep.new[LAYOUT.output]) == scenario.keys
     assert len(sweep.cuts) > 20
-    sweep.check(Found(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
+    sweep.check(StateAfterCut(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
 
 
 def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:

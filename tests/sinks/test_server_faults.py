@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.crashlab.relay import Failure, Relay
+from batten.crashlab.relay import Mishap, Relay
 from batten.engine.pipeline import Pipeline
 from batten.errors import RefusedError, StorageError
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parametrize("make_lab", ["postgres"], indirect=True)
 
-CUTS = [Failure.CUT_BEFORE, Failure.CUT_AFTER]
-HANGS = [Failure.HANG_BEFORE, Failure.HANG_AFTER]
+CUTS = [Mishap.CUT_BEFORE, Mishap.CUT_AFTER]
+HANGS = [Mishap.HANG_BEFORE, Mishap.HANG_AFTER]
 
 
 def name(number: int) -> dict[str, str]:
@@ -53,7 +53,7 @@ def check(lab: Lab, table: str = "rows") -> None:
 def count_messages(lab: Lab, address: str, relay: Relay) -> int:
     """How many a job sends that finds a table of tokens."""
     for table in ("first", "counted"):
-        relay.fail(None, Failure.CUT_BEFORE)
+        relay.fail(None, Mishap.CUT_BEFORE)
         run(job(lab, address, table, table))
     return relay.messages
 
@@ -61,7 +61,7 @@ def count_messages(lab: Lab, address: str, relay: Relay) -> int:
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 @pytest.mark.parametrize("failure", CUTS + HANGS, ids=lambda each: each.name)
 def test_a_connection_fails_at_any_message(
-    failure: Failure,
+    failure: Mishap,
     sample: int | None,
     lab: Lab,
     server: Server,
@@ -84,14 +84,14 @@ def test_a_connection_fails_at_any_message(
 
 @pytest.mark.parametrize("failure", CUTS, ids=lambda each: each.name)
 def test_the_server_ends_at_a_commit(
-    failure: Failure, lab: Lab, server: Server, relay: Relay
+    failure: Mishap, lab: Lab, server: Server, relay: Relay
 ) -> None:
     """Before it is told to commit, or when it has been told, and nobody got the answer."""
     address = lab.address.replace(str(server.port), str(relay.port))
     ended = threading.Event()
 
     def end() -> None:
-        if failure is Failure.CUT_BEFORE:
+        if failure is Mishap.CUT_BEFORE:
             server.crash()
         ended.set()
 
@@ -99,7 +99,7 @@ def test_the_server_ends_at_a_commit(
     with suppress(StorageError):
         run(job(lab, address, "rows"))
     assert ended.wait(timeout=30)
-    if failure is Failure.CUT_AFTER:
+    if failure is Mishap.CUT_AFTER:
         server.crash()
     server.start()
     run(job(lab, address, "rows"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.power import Found, find_states, record_cuts, sample_states
+from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.dataset.judge import judge
 from batten.dataset.observe import observe_output
@@ -115,7 +115,7 @@ class Sweep:
         self.new = see(storage)
         self.log = log_of(storage)
 
-    def check(self, found: Found) -> None:
+    def check(self, found: StateAfterCut) -> None:
         storage = found.storage
         assert isinstance(storage, MemoryTree)
         assert judge(observe_output(storage, LAYOUT)).verdict.state in UNHARMED, found.how
@@ -167,7 +167,7 @@ def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
     sweep = Sweep(scenario)
     assert sweep.log == scenario.log
     assert len(sweep.cuts) > 40
-    sweep.check(Found(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
+    sweep.check(StateAfterCut(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
 
 
 def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
-from batten.model.journal import Action, Journal, Operation, Phase
+from batten.model.journal import Journal, Operation, OperationKind, Phase
 from batten.model.records import encode_record
 from batten.storage import steps
 
@@ -243,7 +243,7 @@ def test_a_journal_that_names_a_file_outside_is_set_aside(notes: Notes, path: st
         phase=Phase.COMMITTED,
         change="c",
         token="",
-        operations=[Operation(action=Action.DELETE, path=path, before="file 7 0")],
+        operations=[Operation(action=OperationKind.DELETE, path=path, before="file 7 0")],
         time="",
     )
     notes.journal.write_bytes(encode_record(journal))
@@ -275,9 +275,9 @@ def test_a_folder_that_became_a_link_in_place_is_a_folder_again(notes: Notes, li
 @pytest.mark.parametrize(
     "operation",
     [
-        Operation(action=Action.PUT, path="old.md"),
-        Operation(action=Action.RESTORE, path="old.md", staged=-7),
-        Operation(action=Action.DELETE, path="old.md", staged=1),
+        Operation(action=OperationKind.PUT, path="old.md"),
+        Operation(action=OperationKind.RESTORE, path="old.md", staged=-7),
+        Operation(action=OperationKind.DELETE, path="old.md", staged=1),
     ],
     ids=lambda operation: str(operation.action),
 )

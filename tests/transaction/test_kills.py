@@ -18,7 +18,7 @@ import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import TAKING_SPACE, Kind
+from batten.crashlab.system_calls import TAKING_SPACE, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -88,8 +88,8 @@ FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.ENOSPC),
     partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
     partial(Fail, error=errno.EIO),
-    partial(Fail, error=errno.EIO, kinds=frozenset({Kind.SYNC})),
-    partial(Fail, error=errno.EIO, times=None, kinds=frozenset({Kind.SYNC})),
+    partial(Fail, error=errno.EIO, kinds=frozenset({CallKind.SYNC})),
+    partial(Fail, error=errno.EIO, times=None, kinds=frozenset({CallKind.SYNC})),
     partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
     partial(Fail, error=errno.EACCES),
 ]

@@ -12,7 +12,7 @@ import pytest
 
 import batten
 from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
-from batten.crashlab.system_calls import ALL, CHANGING, Kind
+from batten.crashlab.system_calls import ALL, CHANGING, CallKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,8 +264,8 @@ def test_syncs_and_renames_are_few(tmp_path: Path, files: int, token: str) -> No
         pass
     calls = trace(tmp_path, PROGRAM.format(files=files, token=token), CHANGING)
     kinds = [kind for kind, _ in calls]
-    assert kinds.count(Kind.SYNC) <= 2 * files + 4
-    assert kinds.count(Kind.RENAME) <= files + 2
+    assert kinds.count(CallKind.SYNC) <= 2 * files + 4
+    assert kinds.count(CallKind.RENAME) <= files + 2
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
@@ -287,7 +287,7 @@ def test_the_rest_of_the_tree_is_not_looked_at(tmp_path: Path) -> None:
     assert first == second
 
 
-def trace(folder: Path, program: str, kinds: frozenset[Kind]) -> list[tuple[Kind, str]]:
+def trace(folder: Path, program: str, kinds: frozenset[CallKind]) -> list[tuple[CallKind, str]]:
     traced = run_traced(
         [sys.executable, "-c", program],
         folders=[folder / "notes", folder / "notes.batten"],

@@ -18,7 +18,7 @@ from batten.cache.budget import Budget, Publication, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
-from batten.cache.identity import Identifier, Identity
+from batten.cache.identity import Identifier, KeyIdentity
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.place import default_folder, is_disabled, observe_boot
 from batten.cache.store import Store
@@ -170,7 +170,7 @@ class Cache:
         return self._work(identity, making, should_check) if found is None else found[0]
 
     def _find(
-        self, identity: Identity, making: Making[Made], should_check: bool
+        self, identity: KeyIdentity, making: Making[Made], should_check: bool
     ) -> tuple[Made] | None:
         found = None
         try:
@@ -180,7 +180,7 @@ class Cache:
         self._counter.add("misses" if found is None else "hits")
         return found
 
-    def _identify(self, key: Any, kind: type) -> Identity | None:
+    def _identify(self, key: Any, kind: type) -> KeyIdentity | None:
         """None where the machine does not let it be known. The two kinds of entries have keys of
         their own."""
         try:
@@ -189,7 +189,7 @@ class Cache:
             self._degrade(error)
             return None
 
-    def _work(self, identity: Identity, making: Making[Made], should_check: bool) -> Made:
+    def _work(self, identity: KeyIdentity, making: Making[Made], should_check: bool) -> Made:
         with self._working(identity.digest):
             # Before anything is written: what is left over may be what fills the disk.
             with suppress(OSError):
@@ -204,7 +204,7 @@ class Cache:
             finally:
                 self._unlock(identity.digest, lock)
 
-    def _create(self, identity: Identity, making: Making[Made], should_check: bool) -> Made:
+    def _create(self, identity: KeyIdentity, making: Making[Made], should_check: bool) -> Made:
         """Under the key's lock."""
         key = identity.digest
         try:
@@ -236,7 +236,7 @@ class Cache:
             raise
 
     def _publish(
-        self, identity: Identity, making: Making[Made], draft: Draft, should_check: bool
+        self, identity: KeyIdentity, making: Making[Made], draft: Draft, should_check: bool
     ) -> Made:
         key, publication = identity.digest, Publication.NO_ROOM
         final = self._layout.entry(key)

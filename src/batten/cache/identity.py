@@ -31,9 +31,9 @@ class Identifier:
         self._by_content = by_content
         self._digests: dict[str, tuple[Status, str]] = {}
 
-    def identify(self, key: Any) -> Identity:
+    def identify(self, key: Any) -> KeyIdentity:
         """Raises `UsageError` for what has no identity: nothing is left out of a key."""
-        identity = Identity()
+        identity = KeyIdentity()
         try:
             identity.digest = digest_key(key, lambda value: self._describe(value, identity.inputs))
         except RecursionError as error:
@@ -77,7 +77,7 @@ class Identifier:
         return known[1]
 
 
-class Identity:
+class KeyIdentity:
     """The digest of a key, and the files and folders that it was made of."""
 
     __slots__ = ("digest", "inputs")

@@ -19,7 +19,7 @@ from batten.storage.failures import writing_failure
 
 
 @value_class
-class Overview:
+class CacheOverview:
     """What a cache holds, and what was done with it. Sizes are bytes on disk."""
 
     path: str
@@ -31,7 +31,7 @@ class Overview:
 
 
 @value_class
-class Verification:
+class CacheVerification:
     """`damaged` are the paths of entries that are not as they were written; `set_aside` those of
     them that were moved away, so that they are made anew."""
 
@@ -51,7 +51,7 @@ class Evicted:
 
 
 @value_class
-class Cleaning:
+class CacheCleaning:
     """What was removed, or would be. `bytes` is what is left; `held_over_budget` by how much
     `in_use` entries hold that over the budget."""
 
@@ -64,12 +64,12 @@ class Cleaning:
     held_over_budget: int
 
 
-def show_cache(path: str | os.PathLike[str]) -> Overview:
+def show_cache(path: str | os.PathLike[str]) -> CacheOverview:
     """Reads only. Raises `RefusedError` where there is no cache."""
     layout = find_cache(path)
     with _told(layout):
         sizes = list(scan_sizes(layout))
-        return Overview(
+        return CacheOverview(
             path=os.fspath(path),
             entries=len(sizes),
             bytes=sum(size for _, size in sizes),
@@ -79,7 +79,9 @@ def show_cache(path: str | os.PathLike[str]) -> Overview:
         )
 
 
-def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False) -> Verification:
+def verify_cache(
+    path: str | os.PathLike[str], *, should_set_aside: bool = False
+) -> CacheVerification:
     """Read every byte of every entry. Raises `RefusedError` where there is no cache."""
     layout = find_cache(path)
     store = Store(layout, observe_boot())
@@ -96,7 +98,7 @@ def verify_cache(path: str | os.PathLike[str], *, should_set_aside: bool = False
                     with key_held(layout, key) as is_held:
                         if is_held and store.set_aside(key) is not None:
                             aside.append(layout.entry(key))
-    return Verification(
+    return CacheVerification(
         path=os.fspath(path), entries=entries, bytes=size, damaged=damaged, set_aside=aside
     )
 
@@ -108,7 +110,7 @@ def clean_cache(
     disk_free_min: int = 0,
     is_any_age: bool = False,
     is_dry_run: bool = False,
-) -> Cleaning:
+) -> CacheCleaning:
     """Remove what is left over, and what is more than `max_bytes`, those used longest ago first.
     What is in use stays. Raises `RefusedError` where there is no cache."""
     layout = find_cache(path)
@@ -124,7 +126,7 @@ def clean_cache(
                 layout, counter, observe_boot(), max_bytes=max_bytes, disk_free_min=disk_free_min
             )
             budget.remove(used for used, _ in chosen)
-    return Cleaning(
+    return CacheCleaning(
         path=os.fspath(path),
         is_dry_run=is_dry_run,
         leftovers=leftovers,

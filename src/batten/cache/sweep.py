@@ -37,7 +37,7 @@ _HOUR_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
 
 
-class Kind(StrEnum):
+class LeftoverKind(StrEnum):
     """What a leftover is."""
 
     ABANDONED_BUILD = "abandoned build"
@@ -49,12 +49,12 @@ class Kind(StrEnum):
 
 
 AGE_SECONDS = {
-    Kind.ABANDONED_BUILD: _HOUR_SECONDS,
-    Kind.UNUSED_LOCK: _HOUR_SECONDS,
-    Kind.EARLIER_MARKS: 7 * _DAY_SECONDS,
-    Kind.SET_ASIDE: 7 * _DAY_SECONDS,
-    Kind.OLDER_GENERATION: 30 * _DAY_SECONDS,
-    Kind.HALF_REMOVED: _HOUR_SECONDS,
+    LeftoverKind.ABANDONED_BUILD: _HOUR_SECONDS,
+    LeftoverKind.UNUSED_LOCK: _HOUR_SECONDS,
+    LeftoverKind.EARLIER_MARKS: 7 * _DAY_SECONDS,
+    LeftoverKind.SET_ASIDE: 7 * _DAY_SECONDS,
+    LeftoverKind.OLDER_GENERATION: 30 * _DAY_SECONDS,
+    LeftoverKind.HALF_REMOVED: _HOUR_SECONDS,
 }
 """How long each is left alone, from its last change on."""
 
@@ -63,7 +63,7 @@ AGE_SECONDS = {
 class Leftover:
     """Something in a cache that nobody will use: its path and its age in seconds."""
 
-    kind: Kind
+    kind: LeftoverKind
     path: str
     age_seconds: float
 
@@ -102,42 +102,42 @@ def remove_leftovers(
 ) -> None:
     """Remove them, but what came into use meanwhile."""
     for leftover in found:
-        if leftover.kind is Kind.UNUSED_LOCK:
+        if leftover.kind is LeftoverKind.UNUSED_LOCK:
             _remove_lock(layout, leftover.path)
-        elif leftover.kind is Kind.ABANDONED_BUILD:
+        elif leftover.kind is LeftoverKind.ABANDONED_BUILD:
             if _remove_build(layout, leftover.path) and counter is not None:
                 counter.add("abandoned_builds")
-        elif leftover.kind is Kind.HALF_REMOVED:
+        elif leftover.kind is LeftoverKind.HALF_REMOVED:
             _remove_half(layout, leftover.path)
         else:
             folders.remove_tree(leftover.path, below=layout.root)
 
 
-def _find(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
+def _find(layout: CacheLayout) -> Iterator[tuple[LeftoverKind, str]]:
     for folder, kind in (
-        (layout.building, Kind.ABANDONED_BUILD),
-        (layout.set_aside, Kind.SET_ASIDE),
+        (layout.building, LeftoverKind.ABANDONED_BUILD),
+        (layout.set_aside, LeftoverKind.SET_ASIDE),
     ):
         for name in _names(folder):
             if find_owned_key(name) is not None:
                 yield kind, f"{folder}/{name}"
     for name in _names(layout.locks):
         if is_key(name):
-            yield Kind.UNUSED_LOCK, f"{layout.locks}/{name}"
+            yield LeftoverKind.UNUSED_LOCK, f"{layout.locks}/{name}"
     for name in _names(layout.checked):
         if is_boot(name):
-            yield Kind.EARLIER_MARKS, f"{layout.checked}/{name}"
+            yield LeftoverKind.EARLIER_MARKS, f"{layout.checked}/{name}"
     for name in _names(layout.root):
         generation = find_generation(name)
         if generation is not None and generation < CACHE_FORMAT:
-            yield Kind.OLDER_GENERATION, f"{layout.root}/{name}"
+            yield LeftoverKind.OLDER_GENERATION, f"{layout.root}/{name}"
 
 
-def _find_halves(layout: CacheLayout) -> Iterator[tuple[Kind, str]]:
+def _find_halves(layout: CacheLayout) -> Iterator[tuple[LeftoverKind, str]]:
     for key in scan_keys(layout):
         entry = layout.entry(key)
         if not os.path.lexists(f"{entry}/{MANIFEST}"):
-            yield Kind.HALF_REMOVED, entry
+            yield LeftoverKind.HALF_REMOVED, entry
 
 
 def _names(folder: str) -> list[str]:
@@ -147,20 +147,20 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _last_change(kind: Kind, path: str) -> float:
+def _last_change(kind: LeftoverKind, path: str) -> float:
     """Of a generation: when it was last used, which shows in its statistics."""
-    if kind is not Kind.OLDER_GENERATION:
+    if kind is not LeftoverKind.OLDER_GENERATION:
         return os.lstat(path).st_mtime
     places = [path, f"{path}/budget", f"{path}/statistics"]
     places += [f"{path}/statistics/{name}" for name in _names(f"{path}/statistics")]
     return max(os.lstat(place).st_mtime for place in places if os.path.lexists(place))
 
 
-def _is_held(kind: Kind, path: str) -> bool:
+def _is_held(kind: LeftoverKind, path: str) -> bool:
     """Whether a live process has it in hand."""
-    if kind not in (Kind.ABANDONED_BUILD, Kind.UNUSED_LOCK):
+    if kind not in (LeftoverKind.ABANDONED_BUILD, LeftoverKind.UNUSED_LOCK):
         return False
-    held = hold_file(path if kind is Kind.UNUSED_LOCK else f"{path}/{MANIFEST}")
+    held = hold_file(path if kind is LeftoverKind.UNUSED_LOCK else f"{path}/{MANIFEST}")
     if held is None:
         return False
     try:
@@ -169,9 +169,9 @@ def _is_held(kind: Kind, path: str) -> bool:
         held.release()
 
 
-def _may_begin(kind: Kind, path: str) -> bool:
+def _may_begin(kind: LeftoverKind, path: str) -> bool:
     """A build is held by its manifest, which is made a moment after the folder."""
-    return kind is Kind.ABANDONED_BUILD and not os.path.lexists(f"{path}/{MANIFEST}")
+    return kind is LeftoverKind.ABANDONED_BUILD and not os.path.lexists(f"{path}/{MANIFEST}")
 
 
 def _remove_build(layout: CacheLayout, path: str) -> bool:

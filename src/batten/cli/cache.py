@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from batten.cache.inspection import Cleaning, Overview, Verification
+    from batten.cache.inspection import CacheCleaning, CacheOverview, CacheVerification
 
 NAME = "cache"
 HELP = "look at a cache, clear it up, read it through"
@@ -67,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return _tell_cleaning(cleaning, arguments.json)
 
 
-def _tell_overview(overview: Overview, is_json: bool) -> int:
+def _tell_overview(overview: CacheOverview, is_json: bool) -> int:
     from batten.cli.diagnosis_text import labelled
     from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
@@ -104,7 +104,7 @@ def _tell_overview(overview: Overview, is_json: bool) -> int:
     return 0
 
 
-def _tell_verification(found: Verification, is_json: bool) -> int:
+def _tell_verification(found: CacheVerification, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
 
@@ -125,7 +125,7 @@ def _tell_verification(found: Verification, is_json: bool) -> int:
     return 0 if is_sound else 4
 
 
-def _tell_cleaning(cleaning: Cleaning, is_json: bool) -> int:
+def _tell_cleaning(cleaning: CacheCleaning, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
     from batten.model.sizes import show_bytes
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from batten.crashlab.faults import Fault
-from batten.crashlab.system_calls import Call, Kind
+from batten.crashlab.system_calls import CallKind, TracedCall
 from batten.model.value_class import value_class
 
 REQUEST = "request"
@@ -24,7 +24,7 @@ class Request:
     laboratory: int
     command: tuple[str, ...]
     folders: tuple[str, ...]
-    kinds: frozenset[Kind]
+    kinds: frozenset[CallKind]
     fault: Fault | None
     environment: Mapping[str, str]
     working_folder: str
@@ -32,13 +32,13 @@ class Request:
 
 
 @dataclass(kw_only=True)
-class Report:
+class TraceReport:
     """What happened; `obstacle` says why nothing could be traced. A `returncode` below zero is
     the signal that ended the driver."""
 
     obstacle: str | None = None
     returncode: int | None = None
-    calls: list[Call] = field(default_factory=list)
+    calls: list[TracedCall] = field(default_factory=list)
     hits: list[int] = field(default_factory=list)
     is_timed_out: bool = False
     meanwhile_returncode: int | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from batten.crashlab.system_calls import ALL, Call, Kind
+from batten.crashlab.system_calls import ALL, CallKind, TracedCall
 
 
 class Victims(StrEnum):
@@ -31,7 +31,7 @@ class Fault:
     """The `number`-th call of `kinds` whose path or target matches the shell pattern `path`."""
 
     number: int
-    kinds: frozenset[Kind] = field(default=ALL, kw_only=True)
+    kinds: frozenset[CallKind] = field(default=ALL, kw_only=True)
     path: str = field(default="*", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class Fault:
         unusual = [f"{each.name}={value!r}" for each, value in values if value != each.default]
         return f"{type(self).__name__}({', '.join([str(self.number), *unusual])})"
 
-    def applies_to(self, call: Call) -> bool:
+    def applies_to(self, call: TracedCall) -> bool:
         return call.kind in self.kinds and (
             fnmatchcase(call.path, self.path) or fnmatchcase(call.target, self.path)
         )
@@ -76,8 +76,8 @@ class TearWrite(Fault):
 
     victims: Victims = field(default=Victims.TREE, kw_only=True)
 
-    def applies_to(self, call: Call) -> bool:
-        return call.kind is Kind.WRITE and super().applies_to(call)
+    def applies_to(self, call: TracedCall) -> bool:
+        return call.kind is CallKind.WRITE and super().applies_to(call)
 
 
 @dataclass(frozen=True, repr=False)

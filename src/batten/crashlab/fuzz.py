@@ -103,7 +103,7 @@ class Tally:
         return Tally(**found)
 
 
-class Place:
+class Workplace:
     """Where a process lays out its folders: beside them lies what must stay as it is."""
 
     def __init__(self, root: Path, bases: Sequence[Base], seed: int) -> None:
@@ -283,7 +283,7 @@ class _Worker:
     """A process at work on cases from `start` to `stop`. What it is about stands in shared memory,
     what it did in a file when it ends."""
 
-    def __init__(self, root: Path, place: Callable[[], Place], start: int, stop: int) -> None:
+    def __init__(self, root: Path, place: Callable[[], Workplace], start: int, stop: int) -> None:
         self.root, self.start, self.stop = root, start, stop
         self._slot = mmap.mmap(-1, mmap.PAGESIZE)
         self._tell(_NO_CASE)
@@ -296,7 +296,7 @@ class _Worker:
     def _tell(self, case: int) -> None:
         self._slot[: _SLOT.size] = _SLOT.pack(case, 0, time.monotonic())
 
-    def _work(self, make_place: Callable[[], Place]) -> None:
+    def _work(self, make_place: Callable[[], Workplace]) -> None:
         status = 1
         try:
             resource.setrlimit(resource.RLIMIT_DATA, (2 * MEMORY_BYTES_MAX, 2 * MEMORY_BYTES_MAX))
@@ -382,10 +382,10 @@ def fuzz(
             progress(min(starts, default=following), tally)
 
 
-def _make_place(root: Path, bases: Sequence[Base], seed: int) -> Place:
+def _make_place(root: Path, bases: Sequence[Base], seed: int) -> Workplace:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    return Place(root, bases, seed)
+    return Workplace(root, bases, seed)
 
 
 def _wait(workers: dict[int, _Worker]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from batten.crashlab.mutations import Folder, bytes_of
-from batten.model.journal import Action, Journal, Operation, Phase
+from batten.model.journal import Journal, Operation, OperationKind, Phase
 from batten.model.names import DIGEST_CHARACTERS
 from batten.model.records import Holder, Replacing, encode_record
 
@@ -251,16 +251,16 @@ def _make_tree(root: Path) -> None:
 
 def _add_journal(folder: Folder, phase: Phase) -> Folder:
     """With a change that was begun, or committed, and not finished."""
-    put = Action.PUT if phase is Phase.COMMITTED else Action.RESTORE
+    put = OperationKind.PUT if phase is Phase.COMMITTED else OperationKind.RESTORE
     operations = [
         Operation(action=put.value, path="old.md", staged=1),
-        Operation(action=Action.MAKE_FOLDER.value, path="new"),
+        Operation(action=OperationKind.MAKE_FOLDER.value, path="new"),
         Operation(action=put.value, path="new/three.md", staged=2),
     ]
     if phase is Phase.COMMITTED:
-        operations.append(Operation(action=Action.DELETE.value, path="pages/one.md"))
+        operations.append(Operation(action=OperationKind.DELETE.value, path="pages/one.md"))
     else:
-        operations.append(Operation(action=Action.DISCARD.value, path="pages/deep"))
+        operations.append(Operation(action=OperationKind.DISCARD.value, path="pages/deep"))
     journal = Journal(phase=phase.value, change="0a", token="t", operations=operations, time="t")
     control = "out.batten/tree"
     digest = hashlib.sha256(b"another").hexdigest()[:DIGEST_CHARACTERS]

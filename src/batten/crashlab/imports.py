@@ -9,7 +9,7 @@ from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from batten.crashlab.laboratory import run_traced
-from batten.crashlab.system_calls import Kind
+from batten.crashlab.system_calls import CallKind
 
 _COMPILED = "__pycache__"
 _PACKAGE = "__init__"
@@ -29,7 +29,7 @@ def find_imports(
     run = run_traced(
         command,
         folders=[*folders, *(Path(entry) for entry in sys.path if os.path.isdir(entry))],
-        kinds=frozenset({Kind.OPEN_TO_READ}),
+        kinds=frozenset({CallKind.OPEN_TO_READ}),
         environment=environment,
         working_folder=working_folder,
         timeout_seconds=timeout_seconds,

@@ -34,19 +34,19 @@ from functools import cache
 from pathlib import Path
 
 from batten.crashlab import exchange
-from batten.crashlab.exchange import Report, Request
+from batten.crashlab.exchange import Request, TraceReport
 from batten.crashlab.faults import Fault
 from batten.crashlab.programs import find_program
 from batten.crashlab.ptrace import find_platform_obstacle
 from batten.crashlab.starting import Template, TracingError, execute_tracer
-from batten.crashlab.system_calls import CHANGING, Call, Kind
+from batten.crashlab.system_calls import CHANGING, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 _GRACE_SECONDS = 10.0
 
 
 @value_class
-class Finished:
+class CommandEnd:
     """How an untraced command ended."""
 
     returncode: int
@@ -62,15 +62,15 @@ class Traced:
     command: tuple[str, ...]
     fault: Fault | None
     returncode: int
-    calls: tuple[Call, ...]
-    hits: tuple[Call, ...]
+    calls: tuple[TracedCall, ...]
+    hits: tuple[TracedCall, ...]
     stdout: str
     stderr: str
     is_timed_out: bool
-    meanwhile: Finished | None
+    meanwhile: CommandEnd | None
 
     @property
-    def hit(self) -> Call | None:
+    def hit(self) -> TracedCall | None:
         return self.hits[0] if self.hits else None
 
     @property
@@ -83,7 +83,7 @@ def run_traced(
     *,
     folders: Sequence[Path],
     fault: Fault | None = None,
-    kinds: frozenset[Kind] = CHANGING,
+    kinds: frozenset[CallKind] = CHANGING,
     environment: Mapping[str, str] | None = None,
     working_folder: Path | None = None,
     timeout_seconds: float = 60.0,
@@ -119,7 +119,7 @@ def run_traced(
             raise TracingError(f"Nothing was traced: {report.obstacle}.")
         meanwhile = None
         if report.meanwhile_returncode is not None:
-            meanwhile = Finished(
+            meanwhile = CommandEnd(
                 returncode=report.meanwhile_returncode,
                 stdout=_text(folder / exchange.MEANWHILE_OUTPUT),
                 stderr=_text(folder / exchange.MEANWHILE_ERRORS),
@@ -137,11 +137,11 @@ def run_traced(
         )
 
 
-def _trace(request: Request, folder: Path, template: Template | None) -> Report:
+def _trace(request: Request, folder: Path, template: Template | None) -> TraceReport:
     (folder / exchange.REQUEST).write_bytes(pickle.dumps(request))
     trace = execute_tracer if template is None else template.trace
     trace(folder, request.timeout_seconds + _GRACE_SECONDS)
-    report: Report = pickle.loads((folder / exchange.REPORT).read_bytes())
+    report: TraceReport = pickle.loads((folder / exchange.REPORT).read_bytes())
     return report
 
 

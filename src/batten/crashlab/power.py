@@ -42,7 +42,7 @@ class Cut:
 
 
 @value_class
-class Found:
+class StateAfterCut:
     """A state that may be found after a cut; `how` repeats it for people."""
 
     how: str
@@ -140,7 +140,7 @@ def find_states(
     *,
     models: Iterable[Model] = MODELS,
     by_chance: int = 2,
-) -> Iterator[Found]:
+) -> Iterator[StateAfterCut]:
     """The extreme states after each cut under each model, and some by chance; those that differ
     from an earlier one in nothing that counts are left out."""
     seen: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
@@ -158,16 +158,16 @@ def find_states(
                 yield _found(cut, f"{model}, chance {number}", chance)
 
 
-def sample_states(cuts: Sequence[Cut], random: Random, count: int) -> Iterator[Found]:
+def sample_states(cuts: Sequence[Cut], random: Random, count: int) -> Iterator[StateAfterCut]:
     """So many states by chance, after any cut, under any model."""
     for _ in range(count):
         cut, model = random.choice(cuts), random.choice(MODELS)
         yield _found(cut, f"{model}, chance", cut.storage.crash(model, random))
 
 
-def _found(cut: Cut, how: str, state: MemoryStorage) -> Found:
+def _found(cut: Cut, how: str, state: MemoryStorage) -> StateAfterCut:
     told = f"cut {cut.at}, before {cut.what}; {how}"
-    return Found(how=told, committed=cut.committed, storage=state)
+    return StateAfterCut(how=told, committed=cut.committed, storage=state)
 
 
 def identify(storage: MemoryStorage, layout: Layout) -> frozenset[tuple[bytes, bytes]]:

@@ -26,7 +26,7 @@ _MARK = "CRASHLAB_ATTEMPT"
 """In the environment of a command, and so of all that it starts, whatever sessions they make."""
 
 
-class Target(StrEnum):
+class Victim(StrEnum):
     """Who is killed, always with SIGKILL."""
 
     TREE = "the driver and everything it started"
@@ -40,7 +40,7 @@ class Attempt:
     (a worker as soon as there is one): none when the run had ended by then. `target` is None for
     undisturbed runs."""
 
-    target: Target | None
+    target: Victim | None
     delay_seconds: float
     killed: int
     returncode: int
@@ -76,7 +76,7 @@ def run_with_random_kills(
     kills: int,
     delay_seconds_max: float,
     seed: int,
-    targets: Sequence[Target] = tuple(Target),
+    targets: Sequence[Victim] = tuple(Victim),
     done_codes: frozenset[int] = frozenset({0}),
     environment: Mapping[str, str] | None = None,
     working_folder: Path | None = None,
@@ -116,7 +116,7 @@ def run_with_random_kills(
 
 def _attempt(
     launch: _Launch,
-    target: Target | None,
+    target: Victim | None,
     delay_seconds: float,
     chooser: random.Random,
     marks: list[bytes],
@@ -139,7 +139,7 @@ def _attempt(
         if target is not None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(delay_seconds)
-            if target is Target.WORKER:
+            if target is Victim.WORKER:
                 _wait_for_worker(process, mark, launch.timeout_seconds)
             killed = _kill(process, mark, target, chooser)
         try:
@@ -159,16 +159,16 @@ def _attempt(
 
 
 def _kill(
-    driver: subprocess.Popen[bytes], mark: bytes, target: Target, chooser: random.Random
+    driver: subprocess.Popen[bytes], mark: bytes, target: Victim, chooser: random.Random
 ) -> int:
     """Kill what the target names; how many that was."""
     if driver.poll() is not None:
         return 0
-    if target is Target.DRIVER:
+    if target is Victim.DRIVER:
         driver.kill()
         return 1
     members = _find_marked(mark)
-    if target is Target.TREE:
+    if target is Victim.TREE:
         # The group at one stroke, so that none of it sees another die; then who has left it.
         os.killpg(driver.pid, signal.SIGKILL)
         _kill_marked(mark)

@@ -21,7 +21,7 @@ from typing import Self
 _PIECE_BYTES = 1 << 16
 
 
-class Failure(Enum):
+class Mishap(Enum):
     """What becomes of a message and of its connection."""
 
     CUT_BEFORE = auto()
@@ -47,13 +47,13 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
         self._pairs: list[_Pair] = []
-        self._chosen: tuple[int | bytes, Failure, Callable[[], None]] | None = None
+        self._chosen: tuple[int | bytes, Mishap, Callable[[], None]] | None = None
         self._threads: list[threading.Thread] = []
         self.messages = 0
         self._start(self._accept)
 
     def fail(
-        self, chosen: int | bytes | None, failure: Failure, meet: Callable[[], None] = lambda: None
+        self, chosen: int | bytes | None, failure: Mishap, meet: Callable[[], None] = lambda: None
     ) -> None:
         """Fail at the message of that number, counted from now and from 0, or at the first that
         holds these bytes; at none with None."""
@@ -103,17 +103,17 @@ class Relay:
         with suppress(OSError):
             while data := pair.client.recv(_PIECE_BYTES):
                 failure = self._count(data)
-                if failure in (Failure.CUT_AFTER, Failure.HANG_AFTER):
+                if failure in (Mishap.CUT_AFTER, Mishap.HANG_AFTER):
                     pair.is_answering = False
-                if failure not in (Failure.CUT_BEFORE, Failure.HANG_BEFORE):
+                if failure not in (Mishap.CUT_BEFORE, Mishap.HANG_BEFORE):
                     pair.server.sendall(data)
-                if failure in (Failure.HANG_BEFORE, Failure.HANG_AFTER):
+                if failure in (Mishap.HANG_BEFORE, Mishap.HANG_AFTER):
                     return
                 if failure is not None:
                     break
         pair.cut()
 
-    def _count(self, data: bytes) -> Failure | None:
+    def _count(self, data: bytes) -> Mishap | None:
         with self._guard:
             number, self.messages = self.messages, self.messages + 1
             if self._chosen is None:

@@ -31,7 +31,7 @@ from batten.crashlab.faults import Fault, KillAfter, KillBefore, Victims
 from batten.crashlab.imports import find_imports
 from batten.crashlab.laboratory import Traced, run_traced
 from batten.crashlab.starting import Template
-from batten.crashlab.system_calls import CHANGING, Call, Kind
+from batten.crashlab.system_calls import CHANGING, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 MakeFault = Callable[[int], Fault]
@@ -70,7 +70,7 @@ class Experiment:
     check: Callable[[Path, Trail], None]
     check_always: Callable[[Path, Trail], None] = lambda folder, trail: None
     done_codes: frozenset[int] = frozenset({0})
-    kinds: frozenset[Kind] = CHANGING
+    kinds: frozenset[CallKind] = CHANGING
     environment: Mapping[str, str] | None = None
     timeout_seconds: float = 60.0
     undisturbed_runs_max: int = 2
@@ -79,7 +79,7 @@ class Experiment:
 
 
 @value_class
-class Outcome:
+class TrailOutcome:
     """A trail and what was wrong with it, if anything."""
 
     trail: Trail
@@ -87,7 +87,7 @@ class Outcome:
 
 
 @value_class
-class Failure:
+class FailedCheck:
     """Faults after which a check failed, the folder as it was left, and the runs."""
 
     faults: tuple[Fault, ...]
@@ -109,7 +109,7 @@ class SweepReport:
     seed: int
     points: int
     hit: int
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedCheck, ...]
 
     def __str__(self) -> str:
         head = f"{self.points} points, {self.hit} hit, {len(self.failures)} failed"
@@ -120,14 +120,14 @@ class SweepReport:
             raise AssertionError(str(self))
 
 
-def run_trail(experiment: Experiment, folder: Path, faults: Sequence[Fault]) -> Outcome:
+def run_trail(experiment: Experiment, folder: Path, faults: Sequence[Fault]) -> TrailOutcome:
     """Prepare the folder, run once under each fault, then undisturbed until done, at least once."""
     return _run_trail(experiment, None, folder, faults)
 
 
 def _run_trail(
     experiment: Experiment, template: Template | None, folder: Path, faults: Sequence[Fault]
-) -> Outcome:
+) -> TrailOutcome:
     folder.mkdir(parents=True)
     experiment.prepare(folder)
     runs: list[Traced] = []
@@ -148,8 +148,10 @@ def _run_trail(
         problem = _judge(experiment, folder, trail)
         is_done = fault is None and trail.last.returncode in experiment.done_codes
         if problem is not None or is_done:
-            return Outcome(trail=trail, problem=problem)
-    return Outcome(trail=Trail(tuple(runs)), problem="it was not done after the undisturbed runs")
+            return TrailOutcome(trail=trail, problem=problem)
+    return TrailOutcome(
+        trail=Trail(tuple(runs)), problem="it was not done after the undisturbed runs"
+    )
 
 
 def _judge(experiment: Experiment, folder: Path, trail: Trail) -> str | None:
@@ -220,7 +222,7 @@ def _open_template(
     return Template(imports, experiment.environment)
 
 
-def _points(calls: Sequence[Call], faults: Sequence[MakeFault]) -> list[Fault]:
+def _points(calls: Sequence[TracedCall], faults: Sequence[MakeFault]) -> list[Fault]:
     return [
         make_fault(number)
         for make_fault in faults
@@ -244,16 +246,16 @@ def _without_repeated(points: Sequence[Fault]) -> list[Fault]:
 
 
 def _try_point(
-    run: Callable[[Path, Sequence[Fault]], Outcome],
+    run: Callable[[Path, Sequence[Fault]], TrailOutcome],
     workspace: Path,
     number: int,
     faults: tuple[Fault, ...],
-) -> tuple[Outcome, Failure | None]:
+) -> tuple[TrailOutcome, FailedCheck | None]:
     folder = workspace / f"point-{number:05d}"
     outcome = run(folder, faults)
     if outcome.problem is None:
         shutil.rmtree(folder)
         return outcome, None
-    return outcome, Failure(
+    return outcome, FailedCheck(
         faults=faults, folder=folder, problem=outcome.problem, trail=outcome.trail
     )

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 from batten.crashlab.ptrace import Registers, read_memory, read_string, write_memory
-from batten.crashlab.system_calls import Place, SystemCall
+from batten.crashlab.system_calls import CallPlace, SystemCall
 from batten.model.value_class import value_class
 
 _DELETED = " (deleted)"
@@ -35,7 +35,7 @@ def observe(
     return Touched(path=paths[0], target=target, size=_size(thread, row, arguments))
 
 
-def _path_of(thread: int, place: Place, arguments: tuple[int, ...]) -> str:
+def _path_of(thread: int, place: CallPlace, arguments: tuple[int, ...]) -> str:
     if place.address is not None:
         return _mapped_file(thread, arguments[place.address])
     path = ""

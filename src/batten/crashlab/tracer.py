@@ -25,8 +25,8 @@ from batten.crashlab.exchange import (
     OUTPUT,
     REPORT,
     REQUEST,
-    Report,
     Request,
+    TraceReport,
 )
 from batten.crashlab.faults import (
     Fail,
@@ -40,7 +40,7 @@ from batten.crashlab.faults import (
 from batten.crashlab.programs import ProgramBegins, find_program
 from batten.crashlab.ptrace import Registers, Stop, libc
 from batten.crashlab.seccomp import build_filter, install_filter
-from batten.crashlab.system_calls import TABLE, Call, SystemCall, classify
+from batten.crashlab.system_calls import TABLE, SystemCall, TracedCall, classify
 from batten.crashlab.tracee import Patch, halve_write, observe
 from batten.model.value_class import value_class
 
@@ -55,7 +55,7 @@ _WAIT_FOR_THREADS_TOO = 0x40000000
 class _Pending:
     """What remains to be done when a call that was let go on comes back."""
 
-    call: Call
+    call: TracedCall
     victims: Victims = Victims.NOBODY
     error: int | None = None
     patch: Patch | None = None
@@ -68,7 +68,7 @@ class Tracer:
         self._request = request
         self._folder = folder
         self._is_forking = is_forking
-        self._report = Report()
+        self._report = TraceReport()
         self._processes: dict[int, int] = {}  # each live thread's process
         self._ordinals: dict[int, int] = {}
         self._pending: dict[int, _Pending] = {}
@@ -78,7 +78,7 @@ class Tracer:
         self._held: tuple[int, _Pending] | None = None
         self._is_ending = False
 
-    def run(self) -> Report:
+    def run(self) -> TraceReport:
         """Run the command to the end of its last process. Raises `ProgramBegins` in processes that
         are programs, where those of this Python are forked."""
         os.chdir(self._request.working_folder)
@@ -190,7 +190,7 @@ class Tracer:
         if row is None or touched is None:
             ptrace.resume(thread)
             return
-        call = Call(
+        call = TracedCall(
             number=len(self._report.calls) + 1,
             process=self._ordinals[self._processes[thread]],
             name=row.name,
@@ -205,7 +205,7 @@ class Tracer:
     def _is_watched(self, path: str) -> bool:
         return any(path == each or path.startswith(each + "/") for each in self._request.folders)
 
-    def _due_fault(self, call: Call) -> Fault | None:
+    def _due_fault(self, call: TracedCall) -> Fault | None:
         fault = self._request.fault
         if fault is None or not fault.applies_to(call):
             return None
@@ -215,7 +215,9 @@ class Tracer:
         self._report.hits.append(call.number)
         return fault
 
-    def _disturb(self, thread: int, call: Call, row: SystemCall, registers: Registers) -> None:
+    def _disturb(
+        self, thread: int, call: TracedCall, row: SystemCall, registers: Registers
+    ) -> None:
         """Carry out the fault where it is due, and let the caller go on if it still lives."""
         pending = _Pending(call=call)
         match self._due_fault(call):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.counts import count_of
 from batten.model.findings import Code
-from batten.model.journal import ABSENT, Action, Journal, Phase
+from batten.model.journal import ABSENT, Journal, OperationKind, Phase
 from batten.model.names import TreeLayout
 from batten.model.records import Delivery, decode_record
 from batten.sinks.located import digest_file
@@ -77,8 +77,8 @@ def _gather(
         opened += [(path, time) for path in journal.protected]
         is_mine = not given.dataset or journal.token.startswith(f"{given.dataset}\n")
         for each in journal.operations:
-            is_put = each.action == Action.PUT
-            if is_put or each.action == Action.DELETE:
+            is_put = each.action == OperationKind.PUT
+            if is_put or each.action == OperationKind.DELETE:
                 found = _Left(time, is_put, each.before, each.after, each.digest)
                 left[each.path].append(found)
             if is_put and is_mine:

@@ -9,7 +9,7 @@ from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.place import Place
 from batten.inspect.trees import HALF_DONE, TreeObservation, describe_tree, observe_tree
-from batten.model.rolling import REMEDIES, JournalState, Remedy, Step
+from batten.model.rolling import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.value_class import value_class
 from batten.storage.locks import busy_error
 from batten.transactions.entry import TreePlace, hold_unrecovered
@@ -66,7 +66,7 @@ def _list_steps(
         yield Remedy.SET_ASIDE.value, layout.journal, told
         return
     for decision in seen.decisions:
-        if decision.step is not Step.NOTHING:
+        if decision.step is not RollStep.NOTHING:
             yield remedy.value, layout.target(decision.operation.path), decision.step.value
     if remedy is Remedy.NOTHING:
         for entry in seen.leftovers:

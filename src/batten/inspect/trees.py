@@ -14,7 +14,7 @@ from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
 from batten.model.names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.records import Holder
-from batten.model.rolling import REMEDIES, JournalState, Remedy, Step
+from batten.model.rolling import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.states import Damage, Facts, Ground, Verdict, decide_state
 from batten.model.value_class import value_class
 from batten.model.words import State
@@ -24,7 +24,7 @@ from batten.storage.tree import Tree
 from batten.storage.upkeep import find_throwaway
 from batten.transactions.entry import TreePlace, locate_tree
 from batten.transactions.journals import FoundJournal, find_journal
-from batten.transactions.rolling import Decision, decide
+from batten.transactions.rolling import DecidedOperation, decide
 
 
 @value_class
@@ -36,7 +36,7 @@ class TreeObservation:
 
     holder: Holder | None
     found: FoundJournal
-    decisions: tuple[Decision, ...]
+    decisions: tuple[DecidedOperation, ...]
     leftovers: tuple[Entry, ...]
     evidence: tuple[Entry, ...]
     given_up: tuple[str, ...]
@@ -44,8 +44,8 @@ class TreeObservation:
     is_unsynced: bool = False
 
     @property
-    def lost(self) -> list[Decision]:
-        return [each for each in self.decisions if each.step is Step.FAIL]
+    def lost(self) -> list[DecidedOperation]:
+        return [each for each in self.decisions if each.step is RollStep.FAIL]
 
     @property
     def is_doubtful(self) -> bool:
@@ -206,7 +206,7 @@ def _tell_readers(seen: TreeObservation) -> str:
         return "a tree in which a change may be half done"
     if seen.holder is not None:
         return "a tree that may be changing; under batten.read_lock they wait"
-    if any(decision.step is not Step.NOTHING for decision in seen.decisions):
+    if any(decision.step is not RollStep.NOTHING for decision in seen.decisions):
         return "a change half done; batten.read_lock finishes or undoes it first"
     return "a tree in which a change may be half done" if seen.is_doubtful else "the whole tree"
 
@@ -251,9 +251,9 @@ def _list_findings(place: Place, seen: TreeObservation) -> Iterator[Finding]:
         yield Finding(code=Code.UNREADABLE_JOURNAL, path=journal, evidence=seen.found.problem)
     for decision in seen.decisions:
         path = place.show(f"{place.layout.output}/{decision.operation.path}")
-        if decision.step is Step.FAIL:
+        if decision.step is RollStep.FAIL:
             yield Finding(code=Code.LOST_STAGED, path=path, evidence=decision.step.value)
-        elif decision.step is not Step.NOTHING:
+        elif decision.step is not RollStep.NOTHING:
             yield Finding(code=Code.UNFINISHED_CHANGE, path=path, evidence=decision.step.value)
     for entry in seen.evidence:
         evidence = "kept as evidence: it could not be understood, or was changed by someone else"

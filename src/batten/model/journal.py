@@ -33,7 +33,7 @@ STAGED_MAX = 10**9
 """The largest number of a staged file."""
 
 
-class Action(StrEnum):
+class OperationKind(StrEnum):
     """What an operation does to its path."""
 
     DELETE = "delete"
@@ -60,7 +60,7 @@ class Operation:
     does, when the change was committed and when this operation was done. `digest` is the SHA-256 of
     a file that is put, where a job uses the tree; empty where it is not known."""
 
-    action: Annotated[str, Text(16, "|".join(Action))]
+    action: Annotated[str, Text(16, "|".join(OperationKind))]
     path: PathWithin
     staged: Annotated[int, Number(NOT_STAGED, STAGED_MAX)] = NOT_STAGED
     before: Name = ABSENT
@@ -69,13 +69,13 @@ class Operation:
 
     def find_fault(self) -> str:
         """In which way its fields don't fit each other."""
-        is_staged = self.action in (Action.PUT, Action.RESTORE)
+        is_staged = self.action in (OperationKind.PUT, OperationKind.RESTORE)
         if is_staged is not (self.staged > NOT_STAGED):
             return f"not a staged file to {self.action}: {self.staged}"
         is_told = bool(self.before or self.after)
-        if is_told and self.action not in (Action.PUT, Action.DELETE):
+        if is_told and self.action not in (OperationKind.PUT, OperationKind.DELETE):
             return f"not what is to be known to {self.action}: {self.before or self.after!r}"
-        if self.after and self.action == Action.DELETE:
+        if self.after and self.action == OperationKind.DELETE:
             return f"not what is left of what is deleted: {self.after!r}"
         return ""
 

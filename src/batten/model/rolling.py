@@ -37,7 +37,7 @@ REMEDIES: dict[JournalState, Remedy] = {
 }
 
 
-class Staged(Enum):
+class FoundStaged(Enum):
     """What is found of the staged file or backup of an operation."""
 
     PRESENT = "present"
@@ -45,7 +45,7 @@ class Staged(Enum):
     NOT_NEEDED = "not needed"
 
 
-class Target(Enum):
+class FoundAtPath(Enum):
     """What is found at the path of an operation."""
 
     ABSENT = "absent"
@@ -55,7 +55,7 @@ class Target(Enum):
     OTHER = "changed by someone else"
 
 
-class Step(Enum):
+class RollStep(Enum):
     """What is done. What someone else changed is kept as evidence before it makes way."""
 
     NOTHING = "nothing"
@@ -70,41 +70,41 @@ class Step(Enum):
     FAIL = "fail: what should be put there is lost"
 
 
-_PRESENT, _LOST, _NOT_NEEDED = Staged.PRESENT, Staged.ABSENT, Staged.NOT_NEEDED
+_PRESENT, _LOST, _NOT_NEEDED = FoundStaged.PRESENT, FoundStaged.ABSENT, FoundStaged.NOT_NEEDED
 
-STEPS: dict[tuple[str, Staged, Target], Step] = {
-    ("put", _PRESENT, Target.ABSENT): Step.PUT,
-    ("put", _PRESENT, Target.BEFORE): Step.PUT,
-    ("put", _PRESENT, Target.AFTER): Step.PUT,
-    ("put", _PRESENT, Target.FOLDER): Step.KEEP_AND_PUT,
-    ("put", _PRESENT, Target.OTHER): Step.KEEP_AND_PUT,
-    ("put", _LOST, Target.ABSENT): Step.FAIL,
-    ("put", _LOST, Target.BEFORE): Step.FAIL,
-    ("put", _LOST, Target.AFTER): Step.NOTHING,
-    ("put", _LOST, Target.FOLDER): Step.FAIL,
-    ("put", _LOST, Target.OTHER): Step.FAIL,
-    ("delete", _NOT_NEEDED, Target.ABSENT): Step.NOTHING,
-    ("delete", _NOT_NEEDED, Target.BEFORE): Step.DELETE,
-    ("delete", _NOT_NEEDED, Target.FOLDER): Step.NOTHING,
-    ("delete", _NOT_NEEDED, Target.OTHER): Step.KEEP,
-    ("make folder", _NOT_NEEDED, Target.ABSENT): Step.MAKE_FOLDER,
-    ("make folder", _NOT_NEEDED, Target.FOLDER): Step.NOTHING,
-    ("make folder", _NOT_NEEDED, Target.OTHER): Step.KEEP_AND_MAKE_FOLDER,
-    ("remove folder", _NOT_NEEDED, Target.ABSENT): Step.NOTHING,
-    ("remove folder", _NOT_NEEDED, Target.FOLDER): Step.REMOVE_FOLDER,
-    ("remove folder", _NOT_NEEDED, Target.OTHER): Step.NOTHING,
-    ("restore", _PRESENT, Target.ABSENT): Step.PUT,
-    ("restore", _PRESENT, Target.FOLDER): Step.KEEP_AND_PUT,
-    ("restore", _PRESENT, Target.OTHER): Step.PUT,
-    ("restore", _LOST, Target.ABSENT): Step.FAIL,
-    ("restore", _LOST, Target.FOLDER): Step.FAIL,
-    ("restore", _LOST, Target.OTHER): Step.FAIL,
-    ("discard", _NOT_NEEDED, Target.ABSENT): Step.NOTHING,
-    ("discard", _NOT_NEEDED, Target.FOLDER): Step.DISCARD,
-    ("discard", _NOT_NEEDED, Target.OTHER): Step.DISCARD,
+STEPS: dict[tuple[str, FoundStaged, FoundAtPath], RollStep] = {
+    ("put", _PRESENT, FoundAtPath.ABSENT): RollStep.PUT,
+    ("put", _PRESENT, FoundAtPath.BEFORE): RollStep.PUT,
+    ("put", _PRESENT, FoundAtPath.AFTER): RollStep.PUT,
+    ("put", _PRESENT, FoundAtPath.FOLDER): RollStep.KEEP_AND_PUT,
+    ("put", _PRESENT, FoundAtPath.OTHER): RollStep.KEEP_AND_PUT,
+    ("put", _LOST, FoundAtPath.ABSENT): RollStep.FAIL,
+    ("put", _LOST, FoundAtPath.BEFORE): RollStep.FAIL,
+    ("put", _LOST, FoundAtPath.AFTER): RollStep.NOTHING,
+    ("put", _LOST, FoundAtPath.FOLDER): RollStep.FAIL,
+    ("put", _LOST, FoundAtPath.OTHER): RollStep.FAIL,
+    ("delete", _NOT_NEEDED, FoundAtPath.ABSENT): RollStep.NOTHING,
+    ("delete", _NOT_NEEDED, FoundAtPath.BEFORE): RollStep.DELETE,
+    ("delete", _NOT_NEEDED, FoundAtPath.FOLDER): RollStep.NOTHING,
+    ("delete", _NOT_NEEDED, FoundAtPath.OTHER): RollStep.KEEP,
+    ("make folder", _NOT_NEEDED, FoundAtPath.ABSENT): RollStep.MAKE_FOLDER,
+    ("make folder", _NOT_NEEDED, FoundAtPath.FOLDER): RollStep.NOTHING,
+    ("make folder", _NOT_NEEDED, FoundAtPath.OTHER): RollStep.KEEP_AND_MAKE_FOLDER,
+    ("remove folder", _NOT_NEEDED, FoundAtPath.ABSENT): RollStep.NOTHING,
+    ("remove folder", _NOT_NEEDED, FoundAtPath.FOLDER): RollStep.REMOVE_FOLDER,
+    ("remove folder", _NOT_NEEDED, FoundAtPath.OTHER): RollStep.NOTHING,
+    ("restore", _PRESENT, FoundAtPath.ABSENT): RollStep.PUT,
+    ("restore", _PRESENT, FoundAtPath.FOLDER): RollStep.KEEP_AND_PUT,
+    ("restore", _PRESENT, FoundAtPath.OTHER): RollStep.PUT,
+    ("restore", _LOST, FoundAtPath.ABSENT): RollStep.FAIL,
+    ("restore", _LOST, FoundAtPath.FOLDER): RollStep.FAIL,
+    ("restore", _LOST, FoundAtPath.OTHER): RollStep.FAIL,
+    ("discard", _NOT_NEEDED, FoundAtPath.ABSENT): RollStep.NOTHING,
+    ("discard", _NOT_NEEDED, FoundAtPath.FOLDER): RollStep.DISCARD,
+    ("discard", _NOT_NEEDED, FoundAtPath.OTHER): RollStep.DISCARD,
 }
 
 
-def decide_step(action: str, staged: Staged, target: Target) -> Step:
+def decide_step(action: str, staged: FoundStaged, target: FoundAtPath) -> RollStep:
     """What to do; raises `LookupError` for what can't come about."""
     return STEPS[action, staged, target]

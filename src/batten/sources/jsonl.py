@@ -11,7 +11,7 @@ from typing import Any
 
 from batten.sources.base import ScanBlock
 from batten.sources.keys import make_keys
-from batten.sources.text import Record, RecordFile, Syntax, TextSource, digest_lines
+from batten.sources.text import RecordFile, Syntax, TextRecord, TextSource, digest_lines
 
 BLOCK_BYTES = 1 << 18
 """About so many bytes of lines are parsed at once."""
@@ -49,7 +49,7 @@ class JsonLinesSource(TextSource):
                 digests = digest_lines(lines, syntax)
                 yield ScanBlock(count=len(offsets), positions=offsets, digests=digests)
             else:
-                found = map(Record, offsets, count(number), lines)
+                found = map(TextRecord, offsets, count(number), lines)
                 records = [record for record in found if record.data.strip(syntax.blank)]
                 if records:
                     yield self._make_block(records, syntax)

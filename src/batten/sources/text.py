@@ -40,7 +40,7 @@ RECORD_BYTES_MAX = 64 * 1024 * 1024
 """A record of several lines that grows beyond this has a quote that nobody closed."""
 
 
-class Record(NamedTuple):
+class TextRecord(NamedTuple):
     """`line` is the number of its first line, from 1."""
 
     offset: int
@@ -75,7 +75,7 @@ class RecordFile:
         self._file.seek(self.start)
         self._offset: int | None = self.start
 
-    def records(self, syntax: Syntax, *, line: int = 1) -> Iterator[Record]:
+    def records(self, syntax: Syntax, *, line: int = 1) -> Iterator[TextRecord]:
         """The records from where the file stands, blank ones left out; `line` is the number of the
         line that it stands at. Raises `ValueError` for a record that never ends."""
         offset = self._file.tell()
@@ -90,7 +90,7 @@ class RecordFile:
                 number, line = line, line + 1
                 if data.strip(syntax.blank):
                     self._offset = offset
-                    yield Record(start, number, data)
+                    yield TextRecord(start, number, data)
                 continue
             held.append(data)
             size += len(data)
@@ -98,7 +98,7 @@ class RecordFile:
                 continue
             if is_open:
                 break
-            record = Record(offset, line, b"".join(held))
+            record = TextRecord(offset, line, b"".join(held))
             offset += size
             line += len(held)
             held, size = [], 0
@@ -197,7 +197,7 @@ class TextSource(ABC):
         for records in cut_blocks(file.records(syntax, line=line)):
             yield self._make_block(records, syntax)
 
-    def _make_block(self, records: Sequence[Record], syntax: Syntax) -> ScanBlock:
+    def _make_block(self, records: Sequence[TextRecord], syntax: Syntax) -> ScanBlock:
         key = self._key
         return ScanBlock(
             count=len(records),
@@ -206,7 +206,7 @@ class TextSource(ABC):
             digests=None if key is not None else digest_lines([r.data for r in records], syntax),
         )
 
-    def _key_of(self, record: Record, syntax: Syntax, key: str) -> str:
+    def _key_of(self, record: TextRecord, syntax: Syntax, key: str) -> str:
         try:
             return make_field_key(syntax.parse(record.data), key)
         except (ValueError, NoKey):

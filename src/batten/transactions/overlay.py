@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from batten.errors import RefusedError
-from batten.model.journal import ABSENT, Action, Operation
+from batten.model.journal import ABSENT, Operation, OperationKind
 from batten.model.names import TreeLayout
 from batten.storage.relative import folder_of, last_piece
 from batten.storage.tree import Look, Tree, describe_look
@@ -110,20 +110,20 @@ class Overlay:
 
     def _list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
         deletes = [
-            Operation(action=Action.DELETE, path=path, before=self._describe_live(path))
+            Operation(action=OperationKind.DELETE, path=path, before=self._describe_live(path))
             for path in self._deleted
         ]
         removes = [
-            Operation(action=Action.REMOVE_FOLDER, path=path)
+            Operation(action=OperationKind.REMOVE_FOLDER, path=path)
             for path in sorted(self._removed, key=_depth, reverse=True)
         ]
         makes = [
-            Operation(action=Action.MAKE_FOLDER, path=path)
+            Operation(action=OperationKind.MAKE_FOLDER, path=path)
             for path in sorted(self._made, key=_depth)
         ]
         puts = [
             Operation(
-                action=Action.PUT,
+                action=OperationKind.PUT,
                 path=path,
                 staged=number,
                 before=self._describe_live(path),

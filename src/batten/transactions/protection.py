@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batten.errors import RefusedError
-from batten.model.journal import Action, Operation
+from batten.model.journal import Operation, OperationKind
 from batten.model.names import TreeLayout
 from batten.storage.relative import folder_of
 from batten.storage.tree import Tree
@@ -86,7 +86,7 @@ class Protection:
     def _copy(self, path: str, next_number: Callable[[], int]) -> list[Operation]:
         look = self._tree.look(self._layout.target(path))
         if look is None:
-            return [Operation(action=Action.DISCARD, path=self._highest_absent(path))]
+            return [Operation(action=OperationKind.DISCARD, path=self._highest_absent(path))]
         if look.kind == "link":
             raise RefusedError(
                 f"{path!r} is a symbolic link, so what is changed may lie outside the tree.",
@@ -100,14 +100,14 @@ class Protection:
     def _copy_folder(self, path: str, next_number: Callable[[], int]) -> list[Operation]:
         prefix = self._layout.target("")
         operations = [
-            Operation(action=Action.DISCARD, path=path),
-            Operation(action=Action.MAKE_FOLDER, path=path),
+            Operation(action=OperationKind.DISCARD, path=path),
+            Operation(action=OperationKind.MAKE_FOLDER, path=path),
         ]
         for name in self._below(path):
             look = self._tree.look(name)
             if look is not None and look.is_folder:
                 inner = name.removeprefix(prefix)
-                operations.append(Operation(action=Action.MAKE_FOLDER, path=inner))
+                operations.append(Operation(action=OperationKind.MAKE_FOLDER, path=inner))
             else:
                 operations.append(self._copy_file(name.removeprefix(prefix), next_number))
         return operations
@@ -119,7 +119,7 @@ class Protection:
         look = self._tree.look(backup)
         if look is not None and look.kind == "file":
             self._tree.sync_file(backup)
-        return Operation(action=Action.RESTORE, path=path, staged=number)
+        return Operation(action=OperationKind.RESTORE, path=path, staged=number)
 
     def _highest_absent(self, path: str) -> str:
         for folder in ancestors(path):

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 from batten.errors import MisplacedError, RefusedError, StorageError
 from batten.model.commands import command
-from batten.model.journal import NOT_STAGED, Action, Journal, Operation
+from batten.model.journal import NOT_STAGED, Journal, Operation, OperationKind
 from batten.model.names import TreeLayout, is_change_throwaway
-from batten.model.rolling import Staged, Step, Target, decide_step
+from batten.model.rolling import FoundAtPath, FoundStaged, RollStep, decide_step
 from batten.model.value_class import value_class
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
@@ -30,19 +30,21 @@ _NAME_CHARACTERS = 40
 
 
 @value_class
-class Decision:
+class DecidedOperation:
     """An operation of a journal and what there is to do for it now."""
 
     operation: Operation
-    step: Step
+    step: RollStep
 
 
-def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[Decision]:
+def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[DecidedOperation]:
     """What there is to do, as far as it shows before the first step is taken: nothing is looked at
     through a link, which may be replaced by a folder before. Reads only."""
     with tree.steady():
         return [
-            Decision(operation=operation, step=_decide_ahead(tree, layout, journal, operation))
+            DecidedOperation(
+                operation=operation, step=_decide_ahead(tree, layout, journal, operation)
+            )
             for operation in journal.operations
         ]
 
@@ -55,13 +57,13 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     all that it names, and the next call goes on."""
     _refuse_all_linked(tree, layout, journal)
     for decision in decide(tree, layout, journal):
-        if decision.step is Step.FAIL:
+        if decision.step is RollStep.FAIL:
             raise _lost(tree, layout, journal, decision.operation)
     named = {operation.path for operation in journal.operations if _makes(operation)}
     for operation in journal.operations:
         with tree.steady():
             step = _decide_one(tree, layout, journal, operation)
-            if step is Step.PUT:
+            if step is RollStep.PUT:
                 _put_staged(tree, layout, journal, operation)
                 continue
         _act(tree, layout, journal, operation, step, named)
@@ -79,7 +81,7 @@ def _refuse_all_linked(tree: Tree, layout: TreeLayout, journal: Journal) -> None
     with tree.steady():
         for operation in journal.operations:
             refuse_linked(tree, layout, operation.path, made=made)
-            if operation.action == Action.MAKE_FOLDER:
+            if operation.action == OperationKind.MAKE_FOLDER:
                 made.add(operation.path)
 
 
@@ -108,15 +110,17 @@ def _list_changed(layout: TreeLayout, journal: Journal) -> Iterator[str]:
     were made or restored."""
     for operation in journal.operations:
         yield layout.target(operation.path)
-        if operation.action == Action.MAKE_FOLDER:
+        if operation.action == OperationKind.MAKE_FOLDER:
             yield layout.target(f"{operation.path}/")
 
 
 def _makes(operation: Operation) -> bool:
-    return operation.action in (Action.PUT, Action.RESTORE, Action.MAKE_FOLDER)
+    return operation.action in (OperationKind.PUT, OperationKind.RESTORE, OperationKind.MAKE_FOLDER)
 
 
-def _decide_ahead(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> Step:
+def _decide_ahead(
+    tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation
+) -> RollStep:
     try:
         look = tree.look(layout.target(operation.path))
     except MisplacedError:
@@ -124,31 +128,31 @@ def _decide_ahead(tree: Tree, layout: TreeLayout, journal: Journal, operation: O
     return _decide_by(tree, layout, journal, operation, look)
 
 
-def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> Step:
+def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> RollStep:
     look = tree.look(layout.target(operation.path))
     return _decide_by(tree, layout, journal, operation, look)
 
 
 def _decide_by(
     tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation, look: Look | None
-) -> Step:
-    staged = Staged.NOT_NEEDED
+) -> RollStep:
+    staged = FoundStaged.NOT_NEEDED
     if operation.staged != NOT_STAGED:
         found = tree.look(layout.staged(journal.change, operation.staged))
         is_there = found is not None and not found.is_folder
-        staged = Staged.PRESENT if is_there else Staged.ABSENT
+        staged = FoundStaged.PRESENT if is_there else FoundStaged.ABSENT
     return decide_step(operation.action, staged, _judge_target(operation, look))
 
 
-def _judge_target(operation: Operation, look: Look | None) -> Target:
+def _judge_target(operation: Operation, look: Look | None) -> FoundAtPath:
     if look is None:
-        return Target.ABSENT
+        return FoundAtPath.ABSENT
     if look.is_folder:
-        return Target.FOLDER
+        return FoundAtPath.FOLDER
     described = look.describe()
     if described == operation.after:
-        return Target.AFTER
-    return Target.BEFORE if described == operation.before else Target.OTHER
+        return FoundAtPath.AFTER
+    return FoundAtPath.BEFORE if described == operation.before else FoundAtPath.OTHER
 
 
 def _act(
@@ -156,23 +160,23 @@ def _act(
     layout: TreeLayout,
     journal: Journal,
     operation: Operation,
-    step: Step,
+    step: RollStep,
     named: set[str],
 ) -> None:
     target = layout.target(operation.path)
-    if step in (Step.KEEP, Step.KEEP_AND_PUT, Step.KEEP_AND_MAKE_FOLDER):
+    if step in (RollStep.KEEP, RollStep.KEEP_AND_PUT, RollStep.KEEP_AND_MAKE_FOLDER):
         keep_aside(tree, layout, target)
-    if step is Step.KEEP_AND_PUT:
+    if step is RollStep.KEEP_AND_PUT:
         _put_staged(tree, layout, journal, operation)
-    elif step is Step.DELETE:
+    elif step is RollStep.DELETE:
         tree.delete(target)
-    elif step in (Step.MAKE_FOLDER, Step.KEEP_AND_MAKE_FOLDER):
+    elif step in (RollStep.MAKE_FOLDER, RollStep.KEEP_AND_MAKE_FOLDER):
         tree.make_folder(target)
-    elif step is Step.REMOVE_FOLDER:
+    elif step is RollStep.REMOVE_FOLDER:
         _remove_if_empty(tree, target)
-    elif step is Step.DISCARD:
+    elif step is RollStep.DISCARD:
         _discard(tree, layout, operation.path, named)
-    elif step is Step.FAIL:
+    elif step is RollStep.FAIL:
         raise _lost(tree, layout, journal, operation)
 
 
