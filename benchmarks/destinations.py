@@ -18,9 +18,9 @@ from batten.crashlab.server import Server
 from batten.model.names import Layout
 from batten.model.outcomes import encode_outcomes
 from batten.model.records import PartDescription
-from batten.model.tokens import Published, Token
+from batten.model.tokens import PublishEnd, Token
 from batten.model.words import Outcome
-from batten.sinks.base import Destination, Ground, Sink, Staged
+from batten.sinks.base import Destination, LedgerPlace, Sink, Staged
 from batten.sinks.deliveries import DeliveryBook
 from batten.sinks.delta import DeltaSink
 from batten.sinks.iceberg import IcebergSink
@@ -89,7 +89,7 @@ def compare(
     def ours() -> None:
         dataset = f"run {next(datasets)}"
         for batch in range(BATCHES):
-            if destination.publish(stage(part, dataset, batch)) is not Published.COMMITTED:
+            if destination.publish(stage(part, dataset, batch)) is not PublishEnd.COMMITTED:
                 raise RuntimeError(f"{sink.kind} did not take batch {batch}")
 
     def theirs() -> None:
@@ -112,7 +112,7 @@ def open_sink(folder: Path, sink: Sink) -> Destination:
         run="",
         now=lambda: "",
     )
-    return sink.open(Ground(storage=storage, layout=layout, folder=folder, book=book))
+    return sink.open(LedgerPlace(storage=storage, layout=layout, folder=folder, book=book))
 
 
 def stage(part: Path, dataset: str, batch: int) -> Staged:

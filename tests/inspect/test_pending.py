@@ -12,13 +12,13 @@ from batten.errors import CorruptError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
 from batten.inspect.place import locate_output
-from batten.inspect.recover import StepKind, recover_output
+from batten.inspect.recover import RecoveryVerb, recover_output
 from batten.inspect.show import show
 from batten.inspect.verify import verify
 from batten.model.records import Replacing, encode_record
 
 
-def recover(path: Path, *, dry_run: bool = False) -> list[StepKind]:
+def recover(path: Path, *, dry_run: bool = False) -> list[RecoveryVerb]:
     place = locate_output(path)
     recovery = recover_output(place, should_recompute=False, is_dry_run=dry_run)
     return [step.kind for step in recovery.steps]
@@ -57,9 +57,9 @@ def test_recover_rolls_it_forward(build: Callable) -> None:
     built = build()
     whole = begin_replacement(built)
     before = built.files()
-    assert recover(built.path, dry_run=True) == [StepKind.ROLL_FORWARD]
+    assert recover(built.path, dry_run=True) == [RecoveryVerb.ROLL_FORWARD]
     assert built.files() == before
-    assert recover(built.path)[0] is StepKind.ROLL_FORWARD
+    assert recover(built.path)[0] is RecoveryVerb.ROLL_FORWARD
     after = {name: data for name, data in built.files().items() if name.startswith("features/")}
     assert after == whole
     assert (diagnose(built.path).state, verify(built.path).is_sound) == ("COMPLETE", True)

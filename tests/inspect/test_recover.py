@@ -16,7 +16,7 @@ from batten.errors import BusyError, CorruptError, InconsistentError, RefusedErr
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
 from batten.inspect.place import locate_output
-from batten.inspect.recover import Recovery, StepKind, apply_steps, decide_steps, recover_output
+from batten.inspect.recover import Recovery, RecoveryVerb, apply_steps, decide_steps, recover_output
 from batten.inspect.show import show
 from batten.inspect.verify import find_faults, verify
 from batten.model.records import CommitRecord, decode_record
@@ -28,7 +28,7 @@ def recover(path: Path, *, recompute: bool = False, dry_run: bool = False) -> Re
     return recover_output(locate_output(path), should_recompute=recompute, is_dry_run=dry_run)
 
 
-def kinds(recovery: Recovery) -> list[StepKind]:
+def kinds(recovery: Recovery) -> list[RecoveryVerb]:
     return [step.kind for step in recovery.steps]
 
 
@@ -36,7 +36,7 @@ def test_a_lost_record_is_made_anew_and_the_same(build: Callable) -> None:
     built = build()
     before = decode_record(CommitRecord, built.commit(1).read_bytes())
     built.commit(1).unlink()
-    assert kinds(recover(built.path)) == [StepKind.REBUILD_RECORD]
+    assert kinds(recover(built.path)) == [RecoveryVerb.REBUILD_RECORD]
     after = decode_record(CommitRecord, built.commit(1).read_bytes())
     assert {**vars(before), "run": "recover", "time": ""} == {**vars(after), "time": ""}
     assert verify(built.path).is_sound
@@ -58,7 +58,7 @@ def test_orphans_are_cleared_and_what_is_staged_stays(build: Callable) -> None:
     waiting = built.write(f"{built.layout.staged}/000002-000000-000001-{'b' * 32}.arrow", b"x")
     foreign = built.write(f"{built.layout.staging}/notes", b"mine")
     recovery = recover(built.path)
-    assert kinds(recovery) == [StepKind.DELETE_ORPHAN] * 2
+    assert kinds(recovery) == [RecoveryVerb.DELETE_ORPHAN] * 2
     assert [orphan.exists(), leftover.exists(), waiting.exists(), foreign.exists()] == [
         False,
         False,
@@ -74,7 +74,7 @@ def test_a_dry_run_changes_nothing(build: Callable) -> None:
     built.leave_orphan()
     before = built.files()
     recovery = recover(built.path, dry_run=True)
-    assert kinds(recovery) == [StepKind.REBUILD_RECORD, StepKind.DELETE_ORPHAN]
+    assert kinds(recovery) == [RecoveryVerb.REBUILD_RECORD, RecoveryVerb.DELETE_ORPHAN]
     assert built.files() == before
 
 
@@ -135,7 +135,7 @@ def test_an_unreadable_record_is_made_anew_from_its_part(build: Callable) -> Non
     with pytest.raises(CorruptError):
         recover(built.path)
     recovery = recover(built.path, recompute=True)
-    assert kinds(recovery) == [StepKind.SET_ASIDE, StepKind.REBUILD_RECORD]
+    assert kinds(recovery) == [RecoveryVerb.SET_ASIDE, RecoveryVerb.REBUILD_RECORD]
     assert (recovery.diagnosis.state, verify(built.path).is_sound) == ("COMPLETE", True)
 
 

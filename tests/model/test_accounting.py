@@ -9,7 +9,7 @@ import pytest
 from batten.model import published
 from batten.model.accounting import (
     Accounts,
-    Plan,
+    PlannedBatches,
     close_accounts,
     find_disagreement,
     find_mismatch,
@@ -77,7 +77,7 @@ RECORDS = [
 
 
 def test_a_plan_of_two_segments_lists_its_batches() -> None:
-    plan = Plan(tuple(PLAN))
+    plan = PlannedBatches(tuple(PLAN))
     assert [(each.batch, each.items, each.keys) for each in plan] == [
         (0, 4, "ordinals:0-4"),
         (1, 2, "ordinals:4-6"),
@@ -135,7 +135,7 @@ def test_what_is_missing_and_what_is_too_much_are_named() -> None:
     ],
 )
 def test_a_record_that_does_not_add_up(changes: dict[str, object]) -> None:
-    planned = Plan(tuple(PLAN)).find(0)
+    planned = PlannedBatches(tuple(PLAN)).find(0)
     assert planned is not None
     assert find_mismatch(planned, RECORDS[0]) is None
     assert find_mismatch(planned, replace(RECORDS[0], **changes)) is not None  # type: ignore[arg-type]

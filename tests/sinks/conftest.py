@@ -22,7 +22,7 @@ from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
 from batten.engine.pipeline import Pipeline
 from batten.model.names import Layout
-from batten.sinks.base import Destination, Ground, Sink
+from batten.sinks.base import Destination, LedgerPlace, Sink
 from batten.sinks.deliveries import DeliveryBook
 from batten.sinks.delta import DeltaSink
 from batten.sinks.iceberg import IcebergSink
@@ -87,7 +87,7 @@ class Lab:
             run="run",
             now=lambda: "2026-11-21T08:00:00Z",
         )
-        ground = Ground(storage=storage, layout=LAYOUT, folder=self.folder, book=book)
+        ground = LedgerPlace(storage=storage, layout=LAYOUT, folder=self.folder, book=book)
         destination: Destination = self.keep(self.sink.open(ground))
         return destination
 

@@ -14,7 +14,7 @@ import pytest
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import InconsistentError, RefusedError, UsageError
-from batten.model.tokens import Held, Published
+from batten.model.tokens import PublishEnd, TokenState
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -31,24 +31,24 @@ def pair(batch: int) -> list[int]:
 def test_what_is_published_is_there_once_and_known(lab: Lab) -> None:
     first, second = stage_batch(0, [0, 1, 2]), stage_batch(1, [3, 4])
     destination = lab.open()
-    assert destination.lookup([first.token]) == [Held.ABSENT]
+    assert destination.lookup([first.token]) == [TokenState.ABSENT]
     destination.prepare(SCHEMA)
     destination.prepare(SCHEMA)
-    assert destination.lookup([first.token]) == [Held.ABSENT]
-    assert destination.publish(first) is Published.COMMITTED
-    assert destination.lookup([first.token, second.token]) == [Held.SAME, Held.ABSENT]
-    assert destination.publish(second) is Published.COMMITTED
+    assert destination.lookup([first.token]) == [TokenState.ABSENT]
+    assert destination.publish(first) is PublishEnd.COMMITTED
+    assert destination.lookup([first.token, second.token]) == [TokenState.SAME, TokenState.ABSENT]
+    assert destination.publish(second) is PublishEnd.COMMITTED
     assert lab.read() == rows_of(0, 1, 2, 3, 4)
     destination.close()
     destination.close()
     other = lab.open()
-    assert other.lookup([first.token, second.token]) == [Held.SAME, Held.SAME]
+    assert other.lookup([first.token, second.token]) == [TokenState.SAME, TokenState.SAME]
     other.close()
 
 
 def test_looking_makes_nothing(lab: Lab) -> None:
     destination = lab.open()
-    assert destination.lookup([stage_batch(0, [0]).token]) == [Held.ABSENT]
+    assert destination.lookup([stage_batch(0, [0]).token]) == [TokenState.ABSENT]
     destination.close()
     assert list(lab.folder.iterdir()) == []
     assert lab.kind != "postgres" or lab.ask("SELECT FROM pg_tables WHERE tablename = 'rows'") == []
@@ -60,9 +60,9 @@ def test_a_second_attempt_is_told_that_it_is_there(lab: Lab) -> None:
         destination = lab.open()
         destination.prepare(SCHEMA)
         first, second = destination.publish(staged), destination.publish(staged)
-        assert second is Published.LOST_RACE
+        assert second is PublishEnd.LOST_RACE
         destination.close()
-    assert first is Published.LOST_RACE
+    assert first is PublishEnd.LOST_RACE
     assert lab.read() == rows_of(0, 1)
 
 
@@ -71,7 +71,7 @@ def test_other_content_under_the_same_name_is_refused(lab: Lab) -> None:
     destination.prepare(SCHEMA)
     destination.publish(stage_batch(0, [0, 1]))
     other = stage_batch(0, [0, 1], digest="other", fingerprint="g")
-    assert destination.lookup([other.token]) == [Held.OTHER]
+    assert destination.lookup([other.token]) == [TokenState.OTHER]
     with pytest.raises(InconsistentError, match="other content"):
         destination.publish(other)
     destination.close()
@@ -84,15 +84,15 @@ def test_retried_items_are_added_to_their_batch(lab: Lab) -> None:
     destination.publish(stage_batch(0, [0, 1, 2, 3], failed=[1, 3]))
     assert lab.read() == rows_of(0, 2)
     again = stage_batch(0, [0, 1, 2, 3], failed=[3])
-    assert destination.lookup([again.token]) == [Held.OTHER]
+    assert destination.lookup([again.token]) == [TokenState.OTHER]
     assert destination.list_closed([again.token]) == []
-    assert destination.publish(again) is Published.COMMITTED
-    assert destination.publish(again) is Published.LOST_RACE
-    assert destination.lookup([again.token]) == [Held.SAME]
+    assert destination.publish(again) is PublishEnd.COMMITTED
+    assert destination.publish(again) is PublishEnd.LOST_RACE
+    assert destination.lookup([again.token]) == [TokenState.SAME]
     assert lab.read() == rows_of(0, 1, 2)
     last = stage_batch(0, [0, 1, 2, 3])
-    assert destination.publish(last) is Published.COMMITTED
-    assert destination.lookup([last.token]) == [Held.SAME]
+    assert destination.publish(last) is PublishEnd.COMMITTED
+    assert destination.lookup([last.token]) == [TokenState.SAME]
     destination.close()
     assert lab.read() == rows_of(0, 1, 2, 3)
 
@@ -102,10 +102,10 @@ def test_retried_items_that_have_no_rows_or_are_all_of_a_batch(lab: Lab) -> None
     destination.prepare(SCHEMA)
     destination.publish(stage_batch(0, [0, 1], failed=[0, 1]))
     again = stage_batch(0, [0, 1], failed=[1])
-    assert destination.publish(again) is Published.COMMITTED
+    assert destination.publish(again) is PublishEnd.COMMITTED
     filtered = replace(again, token=replace(again.token, digest="filtered"), outcomes="1c1f")
-    assert destination.publish(filtered) is Published.COMMITTED
-    assert destination.lookup([filtered.token]) == [Held.SAME]
+    assert destination.publish(filtered) is PublishEnd.COMMITTED
+    assert destination.lookup([filtered.token]) == [TokenState.SAME]
     assert lab.read() == rows_of(0)
     with pytest.raises(InconsistentError, match="other content"):
         destination.publish(stage_batch(0, [0, 1], failed=[0]))
@@ -127,8 +127,8 @@ def test_rows_that_cannot_be_read_leave_nothing(lab: Lab) -> None:
     with pytest.raises(InconsistentError, match="damaged"):
         destination.publish(replace(whole, read=fail, load=fail_to_load))
     assert lab.read() == []
-    assert destination.lookup([whole.token]) == [Held.ABSENT]
-    assert destination.publish(whole) is Published.COMMITTED
+    assert destination.lookup([whole.token]) == [TokenState.ABSENT]
+    assert destination.publish(whole) is PublishEnd.COMMITTED
     destination.close()
     assert lab.read() == rows_of(0, 1)
 
@@ -156,7 +156,7 @@ def test_a_table_that_is_gone_is_told(lab: Lab) -> None:
     except InconsistentError as error:
         told = error.what
     again.close()
-    assert told == [Held.ABSENT] or "is gone" in str(told)
+    assert told == [TokenState.ABSENT] or "is gone" in str(told)
 
 
 @pytest.mark.parametrize("is_retried", [False, True])
@@ -183,7 +183,7 @@ def test_two_processes_publish_the_same_batches(lab: Lab, is_retried: bool) -> N
     outcomes = [ends.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    committed = [batch.count(Published.COMMITTED) for batch in zip(*outcomes, strict=True)]
+    committed = [batch.count(PublishEnd.COMMITTED) for batch in zip(*outcomes, strict=True)]
     assert max(committed) <= 1
     again = lab.open()
     for batch in range(6):

@@ -26,7 +26,7 @@ from batten.engine.run import run_on
 from batten.engine.run_options import RunOptions
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.model.names import Layout
-from batten.model.tokens import Held, Published
+from batten.model.tokens import PublishEnd, TokenState
 from batten.model.words import State
 from batten.sinks import delta as delta_sink
 from batten.sinks.base import RejectedError
@@ -52,7 +52,7 @@ def test_other_writers_and_checkpoints_do_not_hide_a_token(lab: Lab) -> None:
     destination.prepare(SCHEMA)
     for batch in range(3):
         append(lab, 100 + batch)
-        assert destination.publish(stage_batch(batch, [batch])) is Published.COMMITTED
+        assert destination.publish(stage_batch(batch, [batch])) is PublishEnd.COMMITTED
     table = deltalake.DeltaTable(lab.folder / "table")
     table.optimize.compact()
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
@@ -62,10 +62,15 @@ def test_other_writers_and_checkpoints_do_not_hide_a_token(lab: Lab) -> None:
         path.unlink()
     again = lab.open()
     tokens = [stage_batch(batch, [batch]).token for batch in range(4)]
-    assert again.lookup(tokens) == [Held.SAME, Held.SAME, Held.SAME, Held.ABSENT]
+    assert again.lookup(tokens) == [
+        TokenState.SAME,
+        TokenState.SAME,
+        TokenState.SAME,
+        TokenState.ABSENT,
+    ]
     again.prepare(SCHEMA)
-    assert again.publish(stage_batch(2, [2])) is Published.LOST_RACE
-    assert again.publish(stage_batch(3, [3])) is Published.COMMITTED
+    assert again.publish(stage_batch(2, [2])) is PublishEnd.LOST_RACE
+    assert again.publish(stage_batch(3, [3])) is PublishEnd.COMMITTED
     assert [row["key"] for row in lab.read()] == [0, 1, 2, 3, 100, 101, 102]
 
 
@@ -78,7 +83,7 @@ def test_checkpoints_are_made_as_often_as_the_table_says(lab: Lab) -> None:
     destination = lab.open()
     destination.prepare(SCHEMA)
     for batch in range(8):
-        assert destination.publish(stage_batch(batch, [batch])) is Published.COMMITTED
+        assert destination.publish(stage_batch(batch, [batch])) is PublishEnd.COMMITTED
         assert [row["key"] for row in lab.read()] == list(range(batch + 1))
     log = path / "_delta_log"
     made_of = sorted(each.name for each in log.glob("*.parquet"))
@@ -88,7 +93,7 @@ def test_checkpoints_are_made_as_often_as_the_table_says(lab: Lab) -> None:
         (log / f"{number:020}.json").unlink()
     assert [row["key"] for row in lab.read()] == list(range(8))
     tokens = [stage_batch(batch, [batch]).token for batch in range(9)]
-    assert lab.open().lookup(tokens) == [*[Held.SAME] * 8, Held.ABSENT]
+    assert lab.open().lookup(tokens) == [*[TokenState.SAME] * 8, TokenState.ABSENT]
     assert list((path / "_batten").glob("*/*")) == []
 
 
@@ -106,7 +111,7 @@ def test_outcomes_of_earlier_tries_do_not_count(lab: Lab) -> None:
     assert ":1c2q1c" in last
     entries[0].write_text(first.replace(stale + "\n", ""))
     entries[1].write_text(last + stale + "\n")
-    assert lab.open().publish(stage_batch(0, [0, 1, 2, 3])) is Published.COMMITTED
+    assert lab.open().publish(stage_batch(0, [0, 1, 2, 3])) is PublishEnd.COMMITTED
     assert [row["key"] for row in lab.read()] == [0, 1, 2, 3]
 
 
@@ -130,8 +135,8 @@ def test_an_entry_that_another_writes_first_is_not_built_upon(lab: Lab, is_retri
         return staged.load()
 
     late = replace(staged, read=read_when_other_was_quicker, load=load_when_other_was_quicker)
-    assert mine.publish(late) is Published.LOST_RACE
-    assert mine.lookup([staged.token]) == [Held.SAME]
+    assert mine.publish(late) is PublishEnd.LOST_RACE
+    assert mine.lookup([staged.token]) == [TokenState.SAME]
     assert [row["key"] for row in lab.read()] == [0, 1]
 
 
@@ -151,7 +156,7 @@ def test_what_a_killed_run_left_is_durable_before_it_counts(
         return do(step, name, *arguments, **options)
 
     monkeypatch.setattr(steps, "do", note)
-    assert lab.open().lookup([stage_batch(0, [0]).token]) == [Held.SAME]
+    assert lab.open().lookup([stage_batch(0, [0]).token]) == [TokenState.SAME]
     assert set(synced) == {"table", "table/_delta_log"}
 
 
@@ -241,7 +246,7 @@ def test_what_a_table_asks_of_writers_and_adding_keeps(lab: Lab, asked: dict[str
     make_table(lab, **asked)
     destination = lab.open()
     destination.prepare(SCHEMA)
-    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    assert destination.publish(stage_batch(0, [0, 1])) is PublishEnd.COMMITTED
     # By the log alone: its other readers know no deletion vectors.
     assert deltalake.DeltaTable(lab.folder / "table").count() == 2
 
@@ -253,11 +258,11 @@ def test_a_null_where_the_table_has_none_is_refused(lab: Lab) -> None:
     deltalake.DeltaTable.create(lab.folder / "table", schema=made)
     destination = lab.open()
     destination.prepare(SCHEMA)
-    assert destination.publish(stage_batch(0, [0])) is Published.COMMITTED
+    assert destination.publish(stage_batch(0, [0])) is PublishEnd.COMMITTED
     lacking = stage_batch(1, [1], rows=[{"key": 1, "name": None}])
     with pytest.raises(RejectedError, match="a null, which the column 'name' can't hold"):
         destination.publish(lacking)
-    assert destination.lookup([lacking.token]) == [Held.ABSENT]
+    assert destination.lookup([lacking.token]) == [TokenState.ABSENT]
     assert [row["key"] for row in lab.read()] == [0]
 
 
@@ -321,7 +326,7 @@ def test_a_table_that_is_made_anew_meanwhile_is_not_added_to_as_the_old_one(lab:
     with pytest.raises(InconsistentError, match="gone"):
         destination.publish(stage_batch(3, [3]))
     append(lab, 100)
-    assert destination.publish(stage_batch(3, [3])) is Published.COMMITTED
+    assert destination.publish(stage_batch(3, [3])) is PublishEnd.COMMITTED
     assert [row["key"] for row in lab.read()] == [3, 100]
 
 

@@ -16,7 +16,7 @@ from pyiceberg.types import LongType
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
-from batten.model.tokens import Held, Published
+from batten.model.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.iceberg import IcebergSink
 from batten.storage import steps
@@ -60,12 +60,12 @@ def test_a_commit_is_not_made_on_what_another_made_meanwhile(lab: Lab, is_retrie
         other.publish(stage_batch(0, [0, 2], failed=[2]))
     staged = stage_batch(0, [0, 2])
     late = meanwhile(staged, lambda: other.publish(staged))
-    assert mine.publish(late) is Published.LOST_RACE
-    assert mine.lookup([staged.token]) == [Held.SAME]
+    assert mine.publish(late) is PublishEnd.LOST_RACE
+    assert mine.lookup([staged.token]) == [TokenState.SAME]
     unrelated = meanwhile(stage_batch(1, [1]), lambda: append(lab, 100))
-    assert mine.publish(unrelated) is Published.LOST_RACE
-    assert mine.lookup([unrelated.token]) == [Held.ABSENT]
-    assert mine.publish(stage_batch(1, [1])) is Published.COMMITTED
+    assert mine.publish(unrelated) is PublishEnd.LOST_RACE
+    assert mine.lookup([unrelated.token]) == [TokenState.ABSENT]
+    assert mine.publish(stage_batch(1, [1])) is PublishEnd.COMMITTED
     assert [row["key"] for row in lab.read()] == [0, 1, 2, 100]
     assert not any("retry" in name for name in load(lab).properties)
 
@@ -80,7 +80,12 @@ def test_tokens_outlive_snapshots(lab: Lab) -> None:
     table.maintenance.expire_snapshots().by_ids(old).commit()
     assert len(load(lab).snapshots()) == 1
     tokens = [stage_batch(batch, [batch]).token for batch in range(4)]
-    assert lab.open().lookup(tokens) == [Held.SAME, Held.SAME, Held.SAME, Held.ABSENT]
+    assert lab.open().lookup(tokens) == [
+        TokenState.SAME,
+        TokenState.SAME,
+        TokenState.SAME,
+        TokenState.ABSENT,
+    ]
 
 
 def test_all_files_are_synced_before_the_catalogue_names_them(
@@ -113,7 +118,7 @@ def test_rows_are_added_to_a_table_with_an_order(lab: Lab) -> None:
         change.desc("key", IdentityTransform())
     destination = lab.open()
     destination.prepare(SCHEMA)
-    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    assert destination.publish(stage_batch(0, [0, 1])) is PublishEnd.COMMITTED
     assert [row["key"] for row in lab.read()] == [0, 1]
 
 
@@ -123,7 +128,7 @@ def test_rows_stay_what_they_are_as_others_change_the_columns(lab: Lab) -> None:
     destination.publish(stage_batch(0, [0]))
     with load(lab).update_schema() as change:
         change.add_column("extra", LongType())
-    assert destination.publish(stage_batch(1, [1])) is Published.COMMITTED
+    assert destination.publish(stage_batch(1, [1])) is PublishEnd.COMMITTED
     with load(lab).update_schema() as change:
         change.rename_column("name", "title")
     with pytest.raises(RefusedError, match="has no column 'name'"):
@@ -142,11 +147,11 @@ def test_a_null_where_the_table_has_none_is_refused(lab: Lab) -> None:
         change.update_column("name", required=True)
     destination = lab.open()
     destination.prepare(SCHEMA)
-    assert destination.publish(stage_batch(0, [0])) is Published.COMMITTED
+    assert destination.publish(stage_batch(0, [0])) is PublishEnd.COMMITTED
     lacking = stage_batch(1, [1], rows=[{"key": 1, "name": None}])
     with pytest.raises(RejectedError, match="a null, which the column 'name' can't hold"):
         destination.publish(lacking)
-    assert destination.lookup([lacking.token]) == [Held.ABSENT]
+    assert destination.lookup([lacking.token]) == [TokenState.ABSENT]
     assert [row["key"] for row in lab.read()] == [0]
 
 
@@ -157,8 +162,8 @@ def test_rows_are_added_to_a_table_of_an_older_version(lab: Lab) -> None:
         catalog.create_table("lab.rows", SCHEMA, properties={"format-version": "1"})
     destination = lab.open()
     destination.prepare(SCHEMA)
-    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
-    assert destination.lookup([stage_batch(0, [0, 1]).token]) == [Held.SAME]
+    assert destination.publish(stage_batch(0, [0, 1])) is PublishEnd.COMMITTED
+    assert destination.lookup([stage_batch(0, [0, 1]).token]) == [TokenState.SAME]
     assert [row["key"] for row in lab.read()] == [0, 1]
 
 

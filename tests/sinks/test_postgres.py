@@ -12,7 +12,7 @@ import pytest
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import RefusedError, UsageError
-from batten.model.tokens import Held, Published
+from batten.model.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError
 from batten.sinks.postgres import PostgresSink
 
@@ -81,7 +81,7 @@ def test_a_text_that_the_server_cannot_hold_is_told(lab: Lab) -> None:
     staged = stage_batch(0, [0], rows=[{"key": 0, "name": "a\0b"}])
     with pytest.raises(RejectedError, match="0x00"):
         destination.publish(staged)
-    assert destination.lookup([staged.token]) == [Held.ABSENT]
+    assert destination.lookup([staged.token]) == [TokenState.ABSENT]
     destination.close()
     assert lab.read() == []
 
@@ -96,7 +96,7 @@ def test_a_table_that_takes_fewer_rows_is_told(lab: Lab) -> None:
     with pytest.raises(RefusedError, match="0 of 2 rows"):
         destination.publish(stage_batch(0, [0, 1]))
     lab.ask("DROP TRIGGER t ON rows")
-    assert destination.publish(stage_batch(0, [0, 1])) is Published.COMMITTED
+    assert destination.publish(stage_batch(0, [0, 1])) is PublishEnd.COMMITTED
     destination.close()
 
 

@@ -30,7 +30,7 @@ from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.engine.pipeline import Pipeline
 from batten.errors import RefusedError
 from batten.inspect.verify import verify
-from batten.model.tokens import Held, Published
+from batten.model.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError
 from batten.sinks.iceberg import IcebergSink
 
@@ -80,12 +80,12 @@ def test_the_items_are_named_and_nothing_of_the_batch_is_there(lab: Lab, bad: se
             step(staged)
         assert sorted(rejected.value.errors) == sorted(bad & set(kept))
         assert lab.sink.describe(lab.folder) in str(rejected.value)
-        assert destination.lookup([staged.token]) == [Held.ABSENT]
+        assert destination.lookup([staged.token]) == [TokenState.ABSENT]
     assert lab.read() == []
     good = [row for row in rows if row["key"] not in bad]
     without = stage_batch(0, range(8), failed=[2, *sorted(bad)], rows=good)
     destination.rehearse(without)
-    assert destination.publish(without) is Published.COMMITTED
+    assert destination.publish(without) is PublishEnd.COMMITTED
     assert lab.read() == good
     mended = [{**row, "name": "mended"} if row["key"] in bad else row for row in rows]
     with_one_bad = [{**row, "name": unfit} if row["key"] == max(bad) else row for row in mended]

@@ -34,7 +34,7 @@ class Bar:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = Pace()
+        self._pace = ItemRate()
         self._is_drawn = False
 
     def show(self, status: Status) -> None:
@@ -68,7 +68,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = Pace()
+        self._pace = ItemRate()
         self._shown_at = 0.0
 
     def show(self, status: Status) -> None:
@@ -84,7 +84,7 @@ class Lines:
         pass
 
 
-class Pace:
+class ItemRate:
     """Items a second, of late, and the time that is left."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from batten.dataset.delivered import find_undelivered
 from batten.dataset.observation import Observation
 from batten.model.accounting import (
     Accounts,
-    Plan,
+    PlannedBatches,
     beyond_plan,
     count_accounts,
     find_disagreement,
@@ -36,7 +36,7 @@ class Judgement:
     orphans: tuple[Entry, ...]
     accounts: Accounts
     rows: int
-    plan: Plan | None
+    plan: PlannedBatches | None
 
     @property
     def lost(self) -> tuple[int, ...]:
@@ -97,18 +97,18 @@ def _decide(observation: Observation, findings: list[Finding], *, has_orphans: b
     )
 
 
-def _trust_plan(observation: Observation, findings: list[Finding]) -> Plan | None:
+def _trust_plan(observation: Observation, findings: list[Finding]) -> PlannedBatches | None:
     if not observation.has_whole_plan:
         return None
     gap = find_plan_gap(observation.layout, observation.segments)
     if gap is not None:
         findings.append(gap)
         return None
-    return Plan(observation.segments)
+    return PlannedBatches(observation.segments)
 
 
 def _hold_against_plan(
-    observation: Observation, plan: Plan, findings: list[Finding]
+    observation: Observation, plan: PlannedBatches, findings: list[Finding]
 ) -> dict[int, Published]:
     """The published batches that are as planned; of the others, a finding each."""
     good = {}
@@ -143,7 +143,7 @@ def _forget_what_is_beyond(observation: Observation, batches: int, findings: lis
 
 
 def _find_fault(
-    observation: Observation, plan: Plan, batch: int, claim: Published
+    observation: Observation, plan: PlannedBatches, batch: int, claim: Published
 ) -> Finding | None:
     layout, size = observation.layout, observation.parts[batch]
     planned = plan.find(batch)
@@ -231,7 +231,7 @@ def _tell_early(observation: Observation) -> Iterator[Finding]:
 
 
 def _sort_staged(
-    observation: Observation, plan: Plan | None, findings: list[Finding]
+    observation: Observation, plan: PlannedBatches | None, findings: list[Finding]
 ) -> tuple[int, list[Entry]]:
     """How many items of unpublished batches are staged, and the files that nothing will adopt."""
     start = len(observation.layout.staged) + 1
@@ -252,7 +252,9 @@ def _sort_staged(
     return (_count_staged(plan, waiting) if plan else 0), leftovers
 
 
-def _count_staged(plan: Plan, waiting: Mapping[int, list[StagedChunk | StagedFile]]) -> int:
+def _count_staged(
+    plan: PlannedBatches, waiting: Mapping[int, list[StagedChunk | StagedFile]]
+) -> int:
     count = 0
     for batch, files in waiting.items():
         planned = plan.find(batch)
@@ -266,7 +268,7 @@ def _count_staged(plan: Plan, waiting: Mapping[int, list[StagedChunk | StagedFil
 
 def _count(
     observation: Observation,
-    plan: Plan | None,
+    plan: PlannedBatches | None,
     good: Mapping[int, Published],
     staged: int,
     findings: list[Finding],
@@ -294,7 +296,7 @@ def _count(
     return counted, rows
 
 
-def _by_completion(completion: Completion, plan: Plan) -> Accounts:
+def _by_completion(completion: Completion, plan: PlannedBatches) -> Accounts:
     """The accounts that `COMPLETE` records, as far as the plan bears them out."""
     committed, filtered = completion.committed, completion.filtered
     duplicate = plan.segments[-1].duplicates if plan.segments else 0

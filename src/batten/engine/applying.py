@@ -47,7 +47,7 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
         modules=MODULES,
     )
     try:
-        executor.start(_Making(None if recipe else pipeline, recipe, destination, staged))
+        executor.start(_FileMaking(None if recipe else pipeline, recipe, destination, staged))
         executor.submit(0, None)
         made = _await(context, executor, pipeline.whole)
     finally:
@@ -56,7 +56,7 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
     destination.place(made, staged)
 
 
-class _Making:
+class _FileMaking:
     """What the process does. Pickles without the pipeline, which a fresh interpreter then loads."""
 
     def __init__(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from batten.engine.async_calls import AsyncChain
-from batten.engine.bench import Bench, Job
+from batten.engine.bench import Bench, WorkerJob
 from batten.engine.calls import Failure, ItemFailedError, describe_error
 from batten.engine.items import fail_unfitting, without_key
 from batten.engine.pieces import scatter_pieces
@@ -59,7 +59,7 @@ class _Range:
 class AsyncBench:
     """What a `Bench` does, for functions that await. Lives in the event loop."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerJob) -> None:
         self._job = job
         self._bench = Bench(job)
         self._turn = asyncio.Lock()

@@ -63,7 +63,7 @@ CHUNK_SECONDS = 0.25
 
 
 @value_class
-class Job:
+class WorkerJob:
     """What all workers share: where things lie, what to do, and the fingerprints. `work` is
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
     covers how they are laid out."""
@@ -94,7 +94,7 @@ class MisfitsError(Exception):
 class Bench:
     """One for all workers; each has its own reader, its own constructed classes."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WorkerJob) -> None:
         self._job = job
         self._own = local()
 

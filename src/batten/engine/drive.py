@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from batten.dataset.contents import load_commit
 from batten.dataset.schema_file import decode_schema, encode_schema
-from batten.engine.bench import Bench, Job
+from batten.engine.bench import Bench, WorkerJob
 from batten.engine.calls import Failure, describe_error
 from batten.engine.checks import RoomWatch
 from batten.engine.context import Context
@@ -24,7 +24,7 @@ from batten.engine.flight import find_blame
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
-from batten.engine.recording import Record
+from batten.engine.recording import RunRecord
 from batten.engine.schedule import Schedule
 from batten.engine.schema import read_schema_option
 from batten.engine.staged import find_sealed
@@ -69,7 +69,7 @@ class Driver:
         context: Context,
         dataset: FoundDataset,
         plan: Plan,
-        record: Record,
+        record: RunRecord,
         deliverer: Deliverer,
         room: RoomWatch,
     ) -> None:
@@ -134,7 +134,7 @@ class Driver:
             limit=context.options.limit,
         )
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
-        job = Job(
+        job = WorkerJob(
             storage=self._storage,
             layout=self._layout,
             plan=self._plan,

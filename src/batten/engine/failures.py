@@ -7,7 +7,7 @@ from collections import Counter
 from batten.engine.calls import Failure
 from batten.engine.context import Context
 from batten.engine.plan import Plan
-from batten.engine.streak import Verdict
+from batten.engine.streak import StreakVerdict
 from batten.engine.tasks import Sealed
 from batten.errors import FailedRunError
 from batten.executors.base import Died
@@ -73,7 +73,7 @@ class Failures:
         """A worker did what it was asked."""
         self._deaths_between = 0
 
-    def explain(self, verdict: Verdict) -> FailedRunError:
+    def explain(self, verdict: StreakVerdict) -> FailedRunError:
         """The error of a run that is stopped since it is the job that fails."""
         failure = verdict.failure
         key = self._plan.key_texts(self._plan.batch(verdict.batch))[failure.item]

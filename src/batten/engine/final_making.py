@@ -18,7 +18,7 @@ from batten.engine.final_dataset import FinalDataset
 from batten.engine.final_rows import cut_tables, open_stream
 from batten.engine.identity import keep_parameters
 from batten.engine.publisher import Publisher
-from batten.engine.run_log import RunLog
+from batten.engine.run_log import RunLogWriter
 from batten.engine.tasks import Sealed
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
 from batten.model.fingerprints import FINALIZED_FROM as MADE_OF
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 def make_second(first: Context, target: FinalDataset) -> int:
     """Make it in `fresh/` of where it will be; gives its rows."""
-    return _Making(first, target).make()
+    return _DatasetMaking(first, target).make()
 
 
-class _Making:
+class _DatasetMaking:
     def __init__(self, first: Context, target: FinalDataset) -> None:
         self._first = first
         self._target = target
@@ -60,7 +60,7 @@ class _Making:
             storage.ensure_folder(folder)
         for folder in (layout.staging, layout.staged, layout.runs):
             storage.ensure_folder(folder)
-        log = RunLog(storage, layout, self._first.run)
+        log = RunLogWriter(storage, layout, self._first.run)
         log.start(jobs=1, command=self._first.options.next_command)
         self._create(layout.config, encode_record(self._config()))
         with self._first.timed("finalize rows"):

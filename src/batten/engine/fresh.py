@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batten.engine.bench import Bench, Job
+from batten.engine.bench import Bench, WorkerJob
 from batten.engine.context import Context
 from batten.engine.definition import Definition
 from batten.engine.identity import identify_pipeline
@@ -95,7 +95,7 @@ class _Place:
 class FreshWork:
     """Pickles; loads the job with its first task."""
 
-    def __init__(self, recipe: Recipe, job: Job) -> None:
+    def __init__(self, recipe: Recipe, job: WorkerJob) -> None:
         self._recipe = recipe
         self._place = _Place(
             root=job.storage.place,
@@ -127,7 +127,7 @@ class FreshWork:
         source = pipeline.source
         if self._recipe.source is not None:
             source = pickle.loads(self._recipe.source)
-        job = Job(
+        job = WorkerJob(
             storage=storage,
             layout=place.layout,
             plan=plan,

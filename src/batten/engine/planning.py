@@ -38,7 +38,7 @@ Row = tuple[str | None, int | None, bytes | None, bytes | None]
 
 
 @dataclass
-class Look:
+class SourceLook:
     """What a look at the source found, besides the new items it yields. `positions` are those
     of all planned items, where the source has moved some of them; `unproven` the digests of
     segments of which an earlier batten kept none. `ways_on` says how to compute all anew."""
@@ -57,7 +57,7 @@ class Look:
 
 def count_new_items(source: Source, plan: Plan, limit: int | None, *, ways_on: str) -> int:
     """How many items a plan would gain now. Writes nothing; raises as `extend_plan` does."""
-    return sum(1 for _ in _new_rows(source, plan, limit, Look(ways_on=ways_on)))
+    return sum(1 for _ in _new_rows(source, plan, limit, SourceLook(ways_on=ways_on)))
 
 
 def extend_plan(
@@ -71,7 +71,7 @@ def extend_plan(
     ways_on: str,
     before_change: Callable[[], None],
     between_blocks: Callable[[], None] = lambda: None,
-) -> tuple[Plan, Look]:
+) -> tuple[Plan, SourceLook]:
     """The plan with all items of the source in it, and what was seen.
 
     Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
@@ -81,7 +81,7 @@ def extend_plan(
     plan holds at most so many items. `before_change` is called before anything is written,
     `between_blocks` now and then: what it raises ends the planning.
     """
-    look = Look(ways_on=ways_on, between_blocks=between_blocks)
+    look = SourceLook(ways_on=ways_on, between_blocks=between_blocks)
     storing = _Storing(storage, layout, before_change)
     count = source.count_items()
     if count is not None and source.is_counted:
@@ -117,7 +117,7 @@ def _extend_by_count(
     batch_size: int,
     count: int,
     limit: int | None,
-    look: Look,
+    look: SourceLook,
 ) -> list[Segment]:
     look.seen = count
     refuse_shrunk(plan, count, look.ways_on)
@@ -131,7 +131,7 @@ def _extend_by_count(
     return segments
 
 
-def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iterator[Row]:
+def _new_rows(source: Source, plan: Plan, limit: int | None, look: SourceLook) -> Iterator[Row]:
     """The items that the plan does not have, in the order of the source; fills in `look`."""
     find_new = _find_new_keyed if source.is_keyed else _find_new_ordinals
     planned = plan.items
@@ -143,7 +143,7 @@ def _new_rows(source: Source, plan: Plan, limit: int | None, look: Look) -> Iter
         yield row
 
 
-def _scan(source: Source, look: Look) -> Iterator[ScanBlock]:
+def _scan(source: Source, look: SourceLook) -> Iterator[ScanBlock]:
     for block in source.scan():
         look.between_blocks()
         look.seen += block.count
@@ -161,7 +161,7 @@ def _rows_of(block: ScanBlock) -> Iterator[Row]:
     )
 
 
-def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
+def _find_new_ordinals(source: Source, plan: Plan, look: SourceLook) -> Iterator[Row]:
     planned = PlannedRows(plan, source.identity["source"], look.ways_on)
     for block in _scan(source, look):
         known = planned.take(block)
@@ -171,7 +171,7 @@ def _find_new_ordinals(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
     planned.end()
 
 
-def _find_new_keyed(source: Source, plan: Plan, look: Look) -> Iterator[Row]:
+def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
     difference on, an index of all planned keys tells new ones from known and repeated ones."""
     same, rows = _skip_same(_scan(source, look), plan)
@@ -251,7 +251,7 @@ def _make_segment(
     before: list[Segment],
     items: int,
     batch_size: int,
-    look: Look,
+    look: SourceLook,
     *,
     is_keyed: bool,
     keys: list[str] | None = None,
@@ -274,7 +274,7 @@ def _make_segment(
 
 
 def _encode_segment(
-    before: list[Segment], rows: list[Row], batch_size: int, look: Look, is_keyed: bool
+    before: list[Segment], rows: list[Row], batch_size: int, look: SourceLook, is_keyed: bool
 ) -> tuple[Segment, bytes | memoryview]:
     import pyarrow as pa
 

@@ -12,7 +12,7 @@ from batten.dataset.runs import DOUBT, find_last_log
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free
 from batten.engine.differing import DiffersError
-from batten.engine.run_log import RunLog
+from batten.engine.run_log import RunLogWriter
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
 from batten.model.names import is_throwaway
@@ -21,13 +21,13 @@ from batten.sources.tables import TableSource
 from batten.storage.upkeep import delete_orphans, find_throwaway
 
 
-class Record:
+class RunRecord:
     """The log of one run. It begins with the work; a run that finds nothing to do leaves none.
     `status` is how it ends, where it ends well."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._log = RunLog(context.storage, context.layout, context.run)
+        self._log = RunLogWriter(context.storage, context.layout, context.run)
         self.is_begun = False
         self.status = RunStatus.FAILED
         self._has_signal = False
@@ -94,10 +94,10 @@ def _tell_ways(context: Context, failure: DiffersError) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(context: Context) -> Iterator[Record]:
+def recorded(context: Context) -> Iterator[RunRecord]:
     """For the time that the lock is held and work is done. When it ends, no worker lives; so what
     lies in `staging/` is nobody's."""
-    record = Record(context)
+    record = RunRecord(context)
     try:
         yield record
     except BaseException as error:
@@ -121,7 +121,7 @@ def refusals_logged(context: Context) -> Iterator[None]:
     except BattenError as error:
         with suppress(BattenError):
             if not isinstance(error, InterruptedRunError) and _is_untold(context):
-                record = Record(context)
+                record = RunRecord(context)
                 record.begin()
                 record.end(RunStatus.REFUSED, error)
         raise

@@ -18,12 +18,12 @@ from batten.engine.place import show_path
 from batten.engine.planned_items import PlannedItems
 from batten.engine.report import Delivered
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError, StorageError
-from batten.model.published import Published as Commit
+from batten.model.published import Published
 from batten.model.records import Config, decode_record
-from batten.model.tokens import Held, Published, Token, digest_of_all
+from batten.model.tokens import PublishEnd, Token, TokenState, digest_of_all
 from batten.sinks.base import (
     Destination,
-    Ground,
+    LedgerPlace,
     RejectedError,
     Sink,
     Staged,
@@ -61,7 +61,9 @@ class Route:
             adds_rows=not sink.is_whole and not getattr(sink, "key", ()),
         )
         self.destination: Destination = sink.open(
-            Ground(storage=context.storage, layout=context.layout, folder=folder, book=self._book)
+            LedgerPlace(
+                storage=context.storage, layout=context.layout, folder=folder, book=self._book
+            )
         )
         self._published: set[int] = set()
         self._reach = 0
@@ -92,20 +94,20 @@ class Route:
         record = self._book.find()
         delivered = record.batches if record is not None else 0
         for commit, held in zip(commits, found, strict=True):
-            if held is Held.ABSENT and commit.batch < delivered:
+            if held is TokenState.ABSENT and commit.batch < delivered:
                 raise self._lost(commit.batch)
             self._rows[commit.batch] = commit.rows
         others = [
             self._token(commit)
             for commit, held in zip(commits, found, strict=True)
-            if held is Held.OTHER
+            if held is TokenState.OTHER
         ]
         for token in self.destination.list_closed(others):
             raise other_content(self.target, token)
         self._lacking = {
             commit.batch
             for commit, held in zip(commits, found, strict=True)
-            if held is not Held.SAME
+            if held is not TokenState.SAME
         }
 
     def refuse_retry(self, batches: Collection[int]) -> None:
@@ -141,7 +143,7 @@ class Route:
         if record is None or record.batches != batches or self._lacking:
             return True
         return self.sink.is_whole and self.destination.lookup([self._token_of_all(batches)]) != [
-            Held.SAME
+            TokenState.SAME
         ]
 
     @property
@@ -268,9 +270,9 @@ class Route:
     def _publish(self, staged: Staged) -> None:
         self._prepare(staged.schema)
         for _ in range(TRIES):
-            if self.destination.publish(staged) is Published.COMMITTED:
+            if self.destination.publish(staged) is PublishEnd.COMMITTED:
                 return
-            if self.destination.lookup([staged.token]) == [Held.SAME]:
+            if self.destination.lookup([staged.token]) == [TokenState.SAME]:
                 return
         raise StorageError(
             f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",
@@ -297,16 +299,16 @@ class Route:
             self._reach += 1
         return self._reach
 
-    def _load_commit(self, batch: int) -> Commit:
+    def _load_commit(self, batch: int) -> Published:
         context = self._context
         return load_commit(context.storage, context.layout, batch, context.path)
 
-    def _is_given(self, commit: Commit) -> bool:
+    def _is_given(self, commit: Published) -> bool:
         """Whether the destination gets the batch: one that takes items does not get what was
         filtered or failed."""
         return bool(commit.rows) or not self.sink.takes_items
 
-    def _token(self, commit: Commit) -> Token:
+    def _token(self, commit: Published) -> Token:
         key = self.key_of(commit.batch) if self.sink.takes_items else ""
         return Token(
             dataset=self._dataset,
@@ -324,7 +326,7 @@ class Route:
     def _dataset(self) -> str:
         return self.sink.dataset or self._context.layout.output
 
-    def _stage(self, commit: Commit) -> Staged:
+    def _stage(self, commit: Published) -> Staged:
         parts = self._select([commit])
         layout, storage = self._context.layout, self._context.storage
         return Staged(
@@ -360,7 +362,7 @@ class Route:
             raise LookupError("the plan is not known yet")
         return self._items.load(batch)
 
-    def _select(self, commits: Iterable[Commit]) -> Parts:
+    def _select(self, commits: Iterable[Published]) -> Parts:
         if self._parts is None:
             context = self._context
             self._parts = Parts(

@@ -45,7 +45,7 @@ from batten.engine.plan import Plan
 from batten.engine.planned_items import PlannedItems
 from batten.engine.planning import extend_plan
 from batten.engine.progress import Progress, Silent
-from batten.engine.recording import Record, recorded, refusals_logged
+from batten.engine.recording import RunRecord, recorded, refusals_logged
 from batten.engine.report import Report
 from batten.engine.run_options import RunOptions
 from batten.engine.step import check_steps
@@ -271,7 +271,7 @@ def _work(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> Repo
 
 
 def _do_what_is_left(
-    context: Context, deliverer: Deliverer, dataset: FoundDataset, record: Record
+    context: Context, deliverer: Deliverer, dataset: FoundDataset, record: RunRecord
 ) -> Report:
     storage, layout = context.storage, context.layout
     if bring_in_order(context, dataset):
@@ -332,7 +332,7 @@ def _go_on(
     deliverer: Deliverer,
     dataset: FoundDataset,
     plan: Plan,
-    record: Record,
+    record: RunRecord,
     pending: Sequence[int] = (),
     to_retry: Sequence[int] = (),
     vanished: int = 0,

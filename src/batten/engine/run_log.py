@@ -16,7 +16,7 @@ from batten.storage.locks import current_holder
 from batten.storage.machine import Machine
 
 
-class RunLog:
+class RunLogWriter:
     """Appends lines to `runs/<run>.jsonl`."""
 
     def __init__(self, storage: Storage, layout: Layout, run: str) -> None:

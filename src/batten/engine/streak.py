@@ -45,7 +45,7 @@ def name_kind(failure: Failure) -> str:
 
 
 @value_class
-class Verdict:
+class StreakVerdict:
     """`failed` of `count` items did, `commonest` of them by an error of that `kind`; of one of
     these the `batch` and the `failure` are known."""
 
@@ -68,7 +68,7 @@ class Streak:
         self._ended = 0
         self._failing: Counter[int] = Counter()
         self._examples: dict[str, tuple[int, Failure]] = {}
-        self.verdict: Verdict | None = None
+        self.verdict: StreakVerdict | None = None
 
     def take(self, batch: int, ended: Ended, first: Failure | None) -> None:
         """Items of a batch ended; `first` is a failure among them. What comes after the verdict
@@ -107,7 +107,7 @@ class Streak:
                 if not self._failing[earlier]:
                     del self._failing[earlier]
 
-    def _judge(self) -> Verdict | None:
+    def _judge(self) -> StreakVerdict | None:
         kinds = Counter(kind for _, kind in self._last if kind)
         failed = kinds.total()
         is_first = self._ended == FIRST and failed == FIRST
@@ -118,7 +118,7 @@ class Streak:
             kind = next(each for each, _ in kinds.most_common() if each in self._examples)
             commonest = kinds[kind]
         batch, failure = self._examples[kind]
-        return Verdict(
+        return StreakVerdict(
             is_first=is_first,
             count=len(self._last),
             failed=failed,

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batten.engine.bench import Bench, Job
+from batten.engine.bench import Bench, WorkerJob
 from batten.engine.context import Context
 from batten.engine.loading import CannotLoadError
 from batten.engine.pace import TASKS_A_SLOT_MAX
@@ -111,7 +111,7 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
     )
 
 
-def make_work(job: Job, recipe: Recipe | None, *, is_async: bool) -> Work:
+def make_work(job: WorkerJob, recipe: Recipe | None, *, is_async: bool) -> Work:
     """What those do who are given tasks."""
     if recipe is not None:
         from batten.engine.fresh import FreshWork

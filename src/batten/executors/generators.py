@@ -71,7 +71,7 @@ class FoundGenerator:
 
 def find_generators(function: Any = None) -> list[FoundGenerator]:
     """Those of all modules of now, and those that `function` holds; nothing is imported for it."""
-    return _Search().run(function)
+    return _GeneratorSearch().run(function)
 
 
 def find_home(function: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def find_home(function: Any) -> dict[str, Any]:
     return {}
 
 
-class _Search:
+class _GeneratorSearch:
     """Breadth first, so that what lies near is found whatever lies far."""
 
     def __init__(self) -> None:

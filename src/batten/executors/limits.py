@@ -73,7 +73,7 @@ class Pass:
     began: float
 
 
-class Pace:
+class CallRate:
     """A rate, without a queue: it only knows when the next call is due."""
 
     def __init__(self, per_minute: float) -> None:
@@ -91,8 +91,8 @@ class Pace:
 @dataclass(kw_only=True)
 class _Host:
     concurrency: float
-    requests: Pace | None
-    tokens: Pace | None
+    requests: CallRate | None
+    tokens: CallRate | None
     in_flight: int = 0
     resumes: float = -math.inf
     decreased: float = -math.inf
@@ -162,8 +162,8 @@ class Limiter:
         return known
 
 
-def _pace(per_minute: float | None) -> Pace | None:
-    return Pace(per_minute) if per_minute is not None else None
+def _pace(per_minute: float | None) -> CallRate | None:
+    return CallRate(per_minute) if per_minute is not None else None
 
 
 def find_overload(error: BaseException, wall_clock: datetime) -> Overload | None:

@@ -10,7 +10,7 @@ from batten.dataset.runs import find_last_run
 from batten.errors import StorageError
 from batten.inspect.place import Place
 from batten.inspect.plan_keys import PlanKeys
-from batten.model.accounting import Plan
+from batten.model.accounting import PlannedBatches
 
 _SHOWN = 8
 
@@ -29,7 +29,7 @@ def tell_in_hand(place: Place, observation: Observation, run: str) -> str:
     return f"{told} of the plan, counted from 0; by key: {place.command('show')}"
 
 
-def list_in_hand_keys(place: Place, plan: Plan | None) -> Iterator[str]:
+def list_in_hand_keys(place: Place, plan: PlannedBatches | None) -> Iterator[str]:
     """The keys of the items. Where nobody holds the lock. Reads the plan."""
     run = find_last_run(place.storage, place.layout)
     items = _list_items(place, run.run) if run is not None and run.stop is None else []

@@ -8,7 +8,7 @@ from typing import Any
 
 from batten.dataset.plan_file import KEY, PlanFile
 from batten.errors import StorageError
-from batten.model.accounting import Plan, PlannedBatch
+from batten.model.accounting import PlannedBatch, PlannedBatches
 from batten.model.names import Layout
 from batten.model.outcomes import decode_outcomes
 from batten.model.published import Published
@@ -20,7 +20,7 @@ from batten.storage.base import Storage
 class PlanKeys:
     """Reads keys as they stand in the output; keeps the last segment open."""
 
-    def __init__(self, storage: Storage, layout: Layout, plan: Plan) -> None:
+    def __init__(self, storage: Storage, layout: Layout, plan: PlannedBatches) -> None:
         self._storage = storage
         self._layout = layout
         self._plan = plan
@@ -58,7 +58,7 @@ def select_keys(keys: list[Any], claim: Published, wanted: Outcome) -> list[Any]
 
 
 def list_missing_keys(
-    keys: PlanKeys, plan: Plan, batches: Iterable[int], claims: dict[int, Published]
+    keys: PlanKeys, plan: PlannedBatches, batches: Iterable[int], claims: dict[int, Published]
 ) -> Iterator[str]:
     """The keys whose rows were in parts that are gone. Without a record, all of the batch."""
     for batch in batches:

@@ -40,7 +40,7 @@ RUN = "recover"
 """What a record that was made by recover gives as its run."""
 
 
-class StepKind(Enum):
+class RecoveryVerb(Enum):
     """What a step does; the value is the verb for people."""
 
     RENEW = "make durable"
@@ -54,10 +54,10 @@ class StepKind(Enum):
 
 
 @value_class
-class Step:
+class RecoveryStep:
     """One change. `path` is relative to the storage; `batch` where the step is of one."""
 
-    kind: StepKind
+    kind: RecoveryVerb
     path: str
     why: str
     batch: int = -1
@@ -67,7 +67,7 @@ class Step:
 class Recovery:
     """What was done, or would be, and the diagnosis afterwards (or now)."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[RecoveryStep, ...]
     is_dry_run: bool
     diagnosis: Diagnosis
 
@@ -102,17 +102,17 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
     )
 
 
-def _renew_step(place: Place) -> Step:
-    return Step(
-        kind=StepKind.RENEW,
+def _renew_step(place: Place) -> RecoveryStep:
+    return RecoveryStep(
+        kind=RecoveryVerb.RENEW,
         path=place.layout.unsynced,
         why="a sync failed; the names that it was of are made anew",
     )
 
 
-def _roll_step(place: Place) -> Step:
-    return Step(
-        kind=StepKind.ROLL_FORWARD,
+def _roll_step(place: Place) -> RecoveryStep:
+    return RecoveryStep(
+        kind=RecoveryVerb.ROLL_FORWARD,
         path=place.layout.replacing,
         why="the new dataset is complete, and takes the place of the old one",
     )
@@ -127,7 +127,7 @@ def _diagnose(place: Place, observation: Observation) -> Diagnosis:
     return describe(place, observation, judge(observation), now_seconds=time.time())
 
 
-def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[Step]:
+def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[RecoveryStep]:
     judgement = judge(observation)
     refuse_unknown(place, judgement)
     if observation.is_unsynced:
@@ -170,7 +170,7 @@ _AGAIN = "Without one: {} sets it aside, deletes nothing, and the next run compu
 
 def decide_steps(
     observation: Observation, findings: Sequence[Finding], orphans: Sequence[Entry]
-) -> list[Step]:
+) -> list[RecoveryStep]:
     """What to do about the findings, in an order in which a kill between any two steps leaves what
     the next recovery understands. Pure."""
     layout = observation.layout
@@ -193,8 +193,8 @@ def decide_steps(
     ]
     rebuilt = (set(observation.unrecorded) | records_only).difference(given_up)
     steps += [
-        Step(
-            kind=StepKind.REBUILD_RECORD,
+        RecoveryStep(
+            kind=RecoveryVerb.REBUILD_RECORD,
             path=layout.commit(batch),
             why="from what the part says of itself",
             batch=batch,
@@ -205,7 +205,9 @@ def decide_steps(
     if observation.lacks_schema and whole:
         why = "from what the part says of itself"
         part = min(whole)
-        steps.append(Step(kind=StepKind.REBUILD_SCHEMA, path=layout.schema, why=why, batch=part))
+        steps.append(
+            RecoveryStep(kind=RecoveryVerb.REBUILD_SCHEMA, path=layout.schema, why=why, batch=part)
+        )
     steps += _retire_markers(observation, set(by_batch))
     steps += _delete_orphans(observation, orphans, set(by_batch))
     return steps
@@ -215,30 +217,30 @@ _OF_RECORDS = frozenset({Code.UNREADABLE_RECORD, Code.LOST_RECORD})
 """Findings of a batch whose part may be whole."""
 
 
-def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator[Step]:
+def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator[RecoveryStep]:
     """The part goes first: a part that can't be trusted, without its record, would be adopted."""
     layout = observation.layout
     if batch in observation.parts or Code.UNREADABLE_PART in codes:
         yield _set_aside(layout.part(batch), "it is damaged", batch)
     if batch in observation.quarantine:
         yield _set_aside(layout.quarantined(batch), "it belongs to that part", batch)
-    yield Step(
-        kind=StepKind.GIVE_UP,
+    yield RecoveryStep(
+        kind=RecoveryVerb.GIVE_UP,
         path=layout.recomputed(batch),
         why="the next run computes these items again",
         batch=batch,
     )
 
 
-def _set_aside(path: str, why: str, batch: int = -1) -> Step:
-    return Step(kind=StepKind.SET_ASIDE, path=path, why=why, batch=batch)
+def _set_aside(path: str, why: str, batch: int = -1) -> RecoveryStep:
+    return RecoveryStep(kind=RecoveryVerb.SET_ASIDE, path=path, why=why, batch=batch)
 
 
-def _retire_markers(observation: Observation, damaged: Set[int]) -> Iterator[Step]:
+def _retire_markers(observation: Observation, damaged: Set[int]) -> Iterator[RecoveryStep]:
     there_again = observation.given_up & observation.recorded & observation.parts.keys()
     for batch in sorted(there_again - damaged):
-        yield Step(
-            kind=StepKind.RETIRE_MARKER,
+        yield RecoveryStep(
+            kind=RecoveryVerb.RETIRE_MARKER,
             path=observation.layout.recomputed(batch),
             why="the part is there again",
             batch=batch,
@@ -247,17 +249,21 @@ def _retire_markers(observation: Observation, damaged: Set[int]) -> Iterator[Ste
 
 def _delete_orphans(
     observation: Observation, orphans: Sequence[Entry], damaged: Set[int]
-) -> Iterator[Step]:
+) -> Iterator[RecoveryStep]:
     """What is staged of a damaged batch may be the only good copy, so it stays."""
     for entry in orphans:
         staged = None
         if entry.name.startswith(observation.layout.staged + "/"):
             staged = find_staged(entry.name.rpartition("/")[2])
         if staged is None or staged.batch not in damaged:
-            yield Step(kind=StepKind.DELETE_ORPHAN, path=entry.name, why="no live run owns it")
+            yield RecoveryStep(
+                kind=RecoveryVerb.DELETE_ORPHAN, path=entry.name, why="no live run owns it"
+            )
 
 
-def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now: datetime) -> None:
+def apply_steps(
+    storage: Storage, layout: Layout, steps: Sequence[RecoveryStep], *, now: datetime
+) -> None:
     """Do the steps in order; those of a kind that follow each other share their syncs."""
     for folder in (layout.staging, layout.commits, layout.recompute, layout.set_aside):
         if steps:
@@ -266,13 +272,13 @@ def apply_steps(storage: Storage, layout: Layout, steps: Sequence[Step], *, now:
     for kind, group in groupby(steps, key=lambda step: step.kind):
         same = list(group)
         batches = [step.batch for step in same]
-        if kind is StepKind.REBUILD_RECORD:
+        if kind is RecoveryVerb.REBUILD_RECORD:
             rebuild_records(storage, layout, batches, run=RUN, time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
-        elif kind is StepKind.REBUILD_SCHEMA:
+        elif kind is RecoveryVerb.REBUILD_SCHEMA:
             rebuild_schema(storage, layout, batches, _find_key_column(storage, layout))
-        elif kind is StepKind.RETIRE_MARKER:
+        elif kind is RecoveryVerb.RETIRE_MARKER:
             retire_earlier(storage, layout, batches, run=stamp)
-        elif kind is StepKind.DELETE_ORPHAN:
+        elif kind is RecoveryVerb.DELETE_ORPHAN:
             delete_orphans(storage, [step.path for step in same])
         else:
             for step in same:
@@ -283,10 +289,10 @@ def _find_key_column(storage: Storage, layout: Layout) -> str:
     return decode_record(Config, storage.read(layout.config)).key_column
 
 
-def _move(storage: Storage, layout: Layout, step: Step, stamp: str) -> None:
+def _move(storage: Storage, layout: Layout, step: RecoveryStep, stamp: str) -> None:
     place = step.path.removeprefix(layout.data + "/").removeprefix(layout.control + "/")
     evidence = f"{layout.set_aside}/{stamp}-{place.replace('/', '-')}"
-    if step.kind is StepKind.SET_ASIDE:
+    if step.kind is RecoveryVerb.SET_ASIDE:
         set_aside(storage, step.path, evidence)
         return
     record = layout.commit(step.batch)

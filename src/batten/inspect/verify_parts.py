@@ -14,7 +14,7 @@ from batten.dataset.reasons import name_reason
 from batten.dataset.schema_file import load_schema
 from batten.errors import StorageError
 from batten.inspect.plan_keys import PlanKeys, select_keys
-from batten.model.accounting import Plan, PlannedBatch
+from batten.model.accounting import PlannedBatch, PlannedBatches
 from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.counts import count_of
 from batten.model.findings import Code, Finding
@@ -29,7 +29,7 @@ class PartVerifier:
     """Verifies the parts of one output, whose records have been held against the plan already."""
 
     def __init__(
-        self, storage: Storage, observation: Observation, plan: Plan, *, is_quick: bool
+        self, storage: Storage, observation: Observation, plan: PlannedBatches, *, is_quick: bool
     ) -> None:
         self._storage = storage
         self._observation = observation

@@ -84,7 +84,7 @@ def find_plan_gap(layout: Layout, segments: Sequence[Segment]) -> Finding | None
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedBatches:
     """The batches of segments without a gap (`find_plan_gap`), made when asked for."""
 
     segments: tuple[Segment, ...]
@@ -182,7 +182,7 @@ def close_accounts(
     gap = find_plan_gap(layout, segments)
     if gap is not None:
         return [gap]
-    plan = Plan(tuple(segments))
+    plan = PlannedBatches(tuple(segments))
     by_batch = {claim.batch: claim for claim in claims}
     findings = [
         finding
@@ -210,7 +210,7 @@ def _find_difference(layout: Layout, planned: PlannedBatch, claim: Claim | None)
     )
 
 
-def beyond_plan(layout: Layout, batch: int, plan: Plan) -> Finding:
+def beyond_plan(layout: Layout, batch: int, plan: PlannedBatches) -> Finding:
     """The finding for a part that the plan knows nothing of."""
     return Finding(
         code=Code.BEYOND_PLAN,

@@ -23,7 +23,7 @@ class Token:
     key: str = ""
 
 
-class Held(Enum):
+class TokenState(Enum):
     """What a destination has of a token."""
 
     ABSENT = "nothing"
@@ -31,7 +31,7 @@ class Held(Enum):
     OTHER = "other content under its name"
 
 
-class Published(Enum):
+class PublishEnd(Enum):
     """How an attempt to publish ended."""
 
     COMMITTED = "committed"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from batten.errors import InconsistentError
 from batten.model.names import Layout
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.deliveries import DeliveryBook
 from batten.storage.base import Storage
@@ -80,7 +80,7 @@ def other_content(target: str, token: Token) -> InconsistentError:
 
 
 @value_class
-class Ground:
+class LedgerPlace:
     """Where the ledger lies: a sink may stage there, and keeps its evidence in `book`."""
 
     storage: Storage
@@ -97,7 +97,7 @@ class Destination(Protocol):
         `RefusedError` where what is there can't take them."""
         ...
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         """What the destination has of each. Raises `StorageError` where it can't be asked."""
         ...
 
@@ -106,7 +106,7 @@ class Destination(Protocol):
         `lookup` does."""
         ...
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
 
         Raises `InconsistentError` where the destination has other content under the same name
@@ -157,6 +157,6 @@ class Sink(Protocol):
         """Raises `UsageError` where a library is missing."""
         ...
 
-    def open(self, ground: Ground) -> Destination:
+    def open(self, ground: LedgerPlace) -> Destination:
         """Changes nothing. Raises `StorageError` where it can't be reached."""
         ...

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
 from batten.model.names import find_staging_owner
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, Ground, Staged
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
 from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.delta_log import Action, DeltaLog
 from batten.sinks.located import locate_file
@@ -75,14 +75,14 @@ class DeltaSink(BatchSink):
     def check(self) -> None:
         ensure_optional("deltalake", ".write_delta()")
 
-    def open(self, ground: Ground) -> DeltaDestination:
+    def open(self, ground: LedgerPlace) -> DeltaDestination:
         return DeltaDestination(ground)
 
 
 class DeltaDestination:
     """See `Destination`."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: LedgerPlace) -> None:
         self._storage, self._name = locate_file(ground.storage, ground.book.target)
         owner = f"{ground.storage.place}\n{ground.layout.output}"
         ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
@@ -105,10 +105,10 @@ class DeltaDestination:
             self._log.read_on()
         self._check(schema)
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         self._log.read_on()
         found = [self._look_at(token) for token in tokens]
-        if Held.SAME in found:
+        if TokenState.SAME in found:
             # Who put it there may have been killed before it was durable.
             self._storage.sync_names(self._name)
             self._storage.sync_names(self._log.folder)
@@ -120,10 +120,10 @@ class DeltaDestination:
         return [
             token
             for token in tokens
-            if self._look_at(token) is not Held.ABSENT and not kept.get(_name_of(token))
+            if self._look_at(token) is not TokenState.ABSENT and not kept.get(_name_of(token))
         ]
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         self._log.read_on()
         if self._log.version < 0:
             raise InconsistentError(
@@ -132,10 +132,10 @@ class DeltaDestination:
                 next="Run the same command again, which says what is lacking.",
             )
         held = self._look_at(staged.token)
-        if held is Held.SAME:
-            return Published.LOST_RACE
+        if held is TokenState.SAME:
+            return PublishEnd.LOST_RACE
         lacking = staged
-        if held is Held.OTHER:
+        if held is TokenState.OTHER:
             outcomes = self._list_outcomes().get(_name_of(staged.token), "")
             lacking = select_lacking(staged, outcomes, self._name)
         if self._checked_changes != self._log.changes:
@@ -144,14 +144,14 @@ class DeltaDestination:
         if lacking.rows:
             actions.append({"add": self._put(staged, lacking)})
         if not self._log.append(self._staging, actions):
-            return Published.LOST_RACE
+            return PublishEnd.LOST_RACE
         self._log.read_on()
         if self._log.version % self._find_interval() == 0:
             self._spare_readers()
-        return Published.COMMITTED
+        return PublishEnd.COMMITTED
 
     def rehearse(self, staged: Staged) -> None:
-        if self._look_at(staged.token) is Held.ABSENT:
+        if self._look_at(staged.token) is TokenState.ABSENT:
             fit_rows(staged, staged, self._columns(), self._name)
 
     def close(self) -> None:
@@ -169,11 +169,11 @@ class DeltaDestination:
         settings = self._log.metadata.get("configuration") or {}
         return max(1, int(settings.get("delta.checkpointInterval", CHECKPOINT_ENTRIES)))
 
-    def _look_at(self, token: Token) -> Held:
+    def _look_at(self, token: Token) -> TokenState:
         found = self._log.versions.get(_name_of(token))
         if found is None:
-            return Held.ABSENT
-        return Held.SAME if found == _number(token) else Held.OTHER
+            return TokenState.ABSENT
+        return TokenState.SAME if found == _number(token) else TokenState.OTHER
 
     def _list_outcomes(self) -> dict[str, str]:
         """Those that are kept of batches as they are there, by the names of these."""

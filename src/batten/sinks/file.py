@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.model.names import find_staging_owner
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, Staged
+from batten.sinks.base import LedgerPlace, Staged
 from batten.sinks.formats import FORMATS
 from batten.sinks.located import digest_file, locate_file
 from batten.storage.base import Piece
@@ -53,7 +53,7 @@ class FileSink:
     def check(self) -> None:
         """Needs nothing that batten does not."""
 
-    def open(self, ground: Ground) -> FileDestination:
+    def open(self, ground: LedgerPlace) -> FileDestination:
         return FileDestination(ground)
 
 
@@ -72,7 +72,7 @@ class MadeFile:
 class FileDestination:
     """The file of one ledger; see the module."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: LedgerPlace) -> None:
         self._book = ground.book
         self._storage, self._name = locate_file(ground.storage, ground.book.target)
         is_beside = self._storage is ground.storage and folder_of(self._name) == folder_of(
@@ -91,14 +91,14 @@ class FileDestination:
     def prepare(self, schema: pa.Schema) -> None:
         FORMATS[self._book.kind](schema)
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         self._delete_throwaways()
         record = self._book.find()
         if record is None or not record.is_file:
-            return [Held.ABSENT for _ in tokens]
+            return [TokenState.ABSENT for _ in tokens]
         is_there = digest_file(self._storage, self._name) == record.digest
         return [
-            Held.SAME if is_there and token.digest == record.content else Held.ABSENT
+            TokenState.SAME if is_there and token.digest == record.content else TokenState.ABSENT
             for token in tokens
         ]
 
@@ -106,9 +106,9 @@ class FileDestination:
         """None: it is made anew."""
         return []
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         self.place(self.make(staged), staged)
-        return Published.COMMITTED
+        return PublishEnd.COMMITTED
 
     def make(self, staged: Staged) -> MadeFile:
         """Write the file, synced, under a throwaway name. Another process may do so for the one

@@ -20,9 +20,9 @@ from batten.errors import BattenError, InconsistentError, RefusedError, UsageErr
 from batten.fingerprint.secret import Secret
 from batten.model.hiding import is_secret
 from batten.model.names import find_staging_owner
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, Ground, RejectedError, Staged
+from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
 from batten.sinks.columns import encode_as, find_far_times, fit_rows, name_file, refuse_columns
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike
@@ -85,14 +85,14 @@ class IcebergSink(BatchSink):
             )
         ensure_optional("pyiceberg", ".write_iceberg()", package="'pyiceberg[sql-sqlite]'")
 
-    def open(self, ground: Ground) -> IcebergDestination:
+    def open(self, ground: LedgerPlace) -> IcebergDestination:
         return IcebergDestination(self, ground)
 
 
 class IcebergDestination:
     """See `Destination`. A catalogue in a database that is not there is made by `prepare`."""
 
-    def __init__(self, sink: IcebergSink, ground: Ground) -> None:
+    def __init__(self, sink: IcebergSink, ground: LedgerPlace) -> None:
         self._sink = sink
         self._target = ground.book.target
         owner = f"{ground.storage.place}\n{ground.layout.output}"
@@ -114,7 +114,7 @@ class IcebergDestination:
                 self._storage.delete(entry.name)
             self._check(table, schema)
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         properties = self._ask()
         return [_look_at(properties, token) for token in tokens]
 
@@ -123,20 +123,20 @@ class IcebergDestination:
         return [
             token
             for token in tokens
-            if _look_at(properties, token) is not Held.ABSENT
+            if _look_at(properties, token) is not TokenState.ABSENT
             and not properties.get(_name_of_outcomes(token))
         ]
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
         with self._translated("Publishing to"):
             table = self._load()
             held = _look_at(table.properties, staged.token)
-            if held is Held.SAME:
-                return Published.LOST_RACE
+            if held is TokenState.SAME:
+                return PublishEnd.LOST_RACE
             lacking = staged
-            if held is Held.OTHER:
+            if held is TokenState.OTHER:
                 outcomes = table.properties.get(_name_of_outcomes(staged.token), "")
                 lacking = select_lacking(staged, outcomes, self._target)
             self._check(table, staged.schema)
@@ -144,15 +144,15 @@ class IcebergDestination:
             try:
                 self._await(lambda: self._commit(table, staged, location))
             except CommitFailedException:
-                return Published.LOST_RACE
+                return PublishEnd.LOST_RACE
             except CommitStateUnknownException:
-                return Published.UNKNOWN
-            return Published.COMMITTED
+                return PublishEnd.UNKNOWN
+            return PublishEnd.COMMITTED
 
     def rehearse(self, staged: Staged) -> None:
         with self._translated("Publishing to"):
             table = self._load()
-            if _look_at(table.properties, staged.token) is Held.ABSENT:
+            if _look_at(table.properties, staged.token) is TokenState.ABSENT:
                 theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
                 fit_rows(staged, staged, theirs, self._target, refuse=refuse)
 
@@ -373,8 +373,8 @@ def _list_properties(table: Table, staged: Staged) -> dict[str, str]:
     return made
 
 
-def _look_at(properties: Mapping[str, str], token: Token) -> Held:
+def _look_at(properties: Mapping[str, str], token: Token) -> TokenState:
     found = properties.get(_name_of(token))
     if found is None:
-        return Held.ABSENT
-    return Held.SAME if found == token.digest else Held.OTHER
+        return TokenState.ABSENT
+    return TokenState.SAME if found == token.digest else TokenState.OTHER

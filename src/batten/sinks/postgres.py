@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.fingerprint.secret import Secret
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, Ground, Staged
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
 from batten.sinks.copying import name_type
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
@@ -72,7 +72,7 @@ class PostgresSink(BatchSink):
     def check(self) -> None:
         ensure_optional("psycopg", ".write_postgres()", package="'psycopg[binary]'")
 
-    def open(self, ground: Ground) -> PostgresDestination:
+    def open(self, ground: LedgerPlace) -> PostgresDestination:
         return PostgresDestination(self, ground.book.target)
 
 
@@ -129,7 +129,7 @@ class PostgresDestination:
             found = self._list_columns(connection, self._table)
         refuse_missing_columns(self._target, schema, found)
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         from psycopg import sql
 
         if not tokens:
@@ -150,12 +150,12 @@ class PostgresDestination:
         """None: outcomes are kept beside every token."""
         return []
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         import psycopg
 
         with self._translated("Publishing to"):
             outcome = self._do_all_but_end(staged)
-            if outcome is not Published.COMMITTED:
+            if outcome is not PublishEnd.COMMITTED:
                 self.close()
                 return outcome
             try:
@@ -163,7 +163,7 @@ class PostgresDestination:
                     connection.execute("COMMIT")
             except (psycopg.OperationalError, psycopg.InternalError):
                 self.close()
-                return Published.UNKNOWN
+                return PublishEnd.UNKNOWN
             return outcome
 
     def rehearse(self, staged: Staged) -> None:
@@ -172,7 +172,7 @@ class PostgresDestination:
             with self._watched() as connection:
                 connection.execute("ROLLBACK")
 
-    def _do_all_but_end(self, staged: Staged) -> Published:
+    def _do_all_but_end(self, staged: Staged) -> PublishEnd:
         """Leaves a transaction open, or closes the connection and raises."""
         try:
             with self._watched() as connection:

@@ -9,7 +9,7 @@ from batten.errors import RefusedError
 from batten.model.tokens import Token
 from batten.sinks.base import Staged
 from batten.sinks.copying import encode_copy
-from batten.sinks.tables import TOKENS, Claim
+from batten.sinks.tables import TOKENS, EarlierPublication
 from batten.sinks.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PostgresTransaction:
     def _watched(self) -> Watchdog:
         return Watchdog(self._connection.fileno(), self._timeout_seconds)
 
-    def find(self, token: Token) -> Claim | None:
+    def find(self, token: Token) -> EarlierPublication | None:
         from psycopg import sql
 
         with self._watched():
@@ -81,9 +81,9 @@ class PostgresTransaction:
                 ).format(self._tokens),
                 (token.dataset, self._name, token.batch),
             ).fetchone()
-        return Claim(digest=found[0], outcomes=found[1]) if found is not None else None
+        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
 
-    def claim(self, staged: Staged, had: Claim | None) -> bool:
+    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
         from psycopg import sql
 
         token = staged.token

@@ -41,12 +41,12 @@ def find_rejected(
 
     table = pa.Table.from_batches(lacking.read(), schema=staged.schema)
     spans = list(_list_spans(staged, table))
-    search = _Search(table, spans, attempt, target)
+    search = _RowSearch(table, spans, attempt, target)
     search.halve(0, len(spans))
     return search.rejected
 
 
-class _Search:
+class _RowSearch:
     """`spans` are items with the rows that they have in the table, in order."""
 
     def __init__(

@@ -13,13 +13,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, Ground, Staged
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.plain_values import list_values
-from batten.sinks.tables import TOKENS, Claim, compare_tokens, publish_rows, refuse_missing_columns
+from batten.sinks.tables import (
+    TOKENS,
+    EarlierPublication,
+    compare_tokens,
+    publish_rows,
+    refuse_missing_columns,
+)
 from batten.storage.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -59,7 +65,7 @@ class SqliteSink(BatchSink):
     def check(self) -> None:
         """Python brings SQLite with it."""
 
-    def open(self, ground: Ground) -> SqliteDestination:
+    def open(self, ground: LedgerPlace) -> SqliteDestination:
         return SqliteDestination(self, ground.book.target)
 
 
@@ -92,13 +98,13 @@ class SqliteDestination:
             )
         refuse_missing_columns(self._target, schema, self._find_columns())
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         if not os.path.exists(self._sink.path) or not tokens:
-            return [Held.ABSENT for _ in tokens]
+            return [TokenState.ABSENT for _ in tokens]
         with self._translated("Asking"):
             connection = self._connect()
             if not self._has_table(TOKENS):
-                return [Held.ABSENT for _ in tokens]
+                return [TokenState.ABSENT for _ in tokens]
             found = dict(
                 connection.execute(
                     f"SELECT batch, digest FROM {TOKENS} WHERE dataset = ? AND target = ?",
@@ -112,7 +118,7 @@ class SqliteDestination:
         """None: outcomes are kept beside every token."""
         return []
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         with self._translated("Publishing"), self._transaction() as connection:
             transaction = self._begin(connection, staged)
             return publish_rows(transaction, staged, self._target)
@@ -199,14 +205,14 @@ class _SqliteTransaction:
         self._sink = sink
         self._target = target
 
-    def find(self, token: Token) -> Claim | None:
+    def find(self, token: Token) -> EarlierPublication | None:
         found = self._connection.execute(
             f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
             (token.dataset, self._target, token.batch),
         ).fetchone()
-        return Claim(digest=found[0], outcomes=found[1]) if found is not None else None
+        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
 
-    def claim(self, staged: Staged, had: Claim | None) -> bool:
+    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
         token = staged.token
         self._connection.execute(
             f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "

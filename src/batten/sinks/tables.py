@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from batten.errors import InconsistentError, RefusedError
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.rejecting import find_rejected
@@ -26,17 +26,17 @@ TOKENS = "batten_tokens"
 
 
 @value_class
-class Claim:
+class EarlierPublication:
     """What an earlier publication of a batch left beside its rows."""
 
     digest: str
     outcomes: str
 
 
-class Transaction(Protocol):
+class TableTransaction(Protocol):
     """One transaction. After `commit` raised, whether it happened is not known."""
 
-    def find(self, token: Token) -> Claim | None:
+    def find(self, token: Token) -> EarlierPublication | None:
         """What is there of the token."""
         ...
 
@@ -44,14 +44,14 @@ class Transaction(Protocol):
         """Insert the rows; where the table can't hold one of them, insert none and say why."""
         ...
 
-    def claim(self, staged: Staged, had: Claim | None) -> bool:
+    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
         """Put the token in the place of what was found; False where that is not there any more."""
         ...
 
 
 def compare_tokens(
     target: str, tokens: Sequence[Token], found: Mapping[int | None, str], *, is_there: bool
-) -> list[Held]:
+) -> list[TokenState]:
     """How tokens compare with the digests that were found of a dataset's batches. Raises
     `InconsistentError` where the table is not there, although its tokens are."""
     if found and not is_there:
@@ -65,10 +65,10 @@ def compare_tokens(
     return [_compare(token, found.get(token.batch)) for token in tokens]
 
 
-def _compare(token: Token, digest: str | None) -> Held:
+def _compare(token: Token, digest: str | None) -> TokenState:
     if digest is None:
-        return Held.ABSENT
-    return Held.SAME if digest == token.digest else Held.OTHER
+        return TokenState.ABSENT
+    return TokenState.SAME if digest == token.digest else TokenState.OTHER
 
 
 def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[str]) -> None:
@@ -82,27 +82,27 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
         )
 
 
-def publish_rows(transaction: Transaction, staged: Staged, target: str) -> Published:
+def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> PublishEnd:
     """Do in the transaction all but ending it: it is to be undone where this is not `COMMITTED`.
     Raises `InconsistentError` where the rows that are there are others, and `RejectedError`."""
     had = transaction.find(staged.token)
     lacking = staged
     if had is not None:
         if had.digest == staged.token.digest:
-            return Published.LOST_RACE
+            return PublishEnd.LOST_RACE
         lacking = select_lacking(staged, had.outcomes, target)
     if transaction.attempt(staged.schema, lacking.read()) is not None:
         rejected = _store_others(transaction, staged, lacking, target)
         # Rows that are there already are refused too, so who was quicker is looked for first.
         if transaction.find(staged.token) != had:
-            return Published.LOST_RACE
+            return PublishEnd.LOST_RACE
         if rejected:
             raise RejectedError(rejected)
-    return Published.COMMITTED if transaction.claim(staged, had) else Published.LOST_RACE
+    return PublishEnd.COMMITTED if transaction.claim(staged, had) else PublishEnd.LOST_RACE
 
 
 def _store_others(
-    transaction: Transaction, staged: Staged, lacking: Staged, target: str
+    transaction: TableTransaction, staged: Staged, lacking: Staged, target: str
 ) -> dict[int, Exception]:
     def attempt(rows: pa.Table) -> Exception | None:
         return transaction.attempt(staged.schema, rows.to_batches())

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.errors import BusyError, OutdatedError, StorageError, UsageError
-from batten.model.tokens import Held, Published, Token
+from batten.model.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import Ground, RejectedError, Staged
+from batten.sinks.base import LedgerPlace, RejectedError, Staged
 from batten.sinks.plain_values import list_rows
 from batten.storage.blame import find_machine_failure
 from batten.transactions.entry import (
@@ -68,7 +68,7 @@ class TreeSink:
     def check(self) -> None:
         """Needs nothing that batten does not."""
 
-    def open(self, ground: Ground) -> TreeDestination:
+    def open(self, ground: LedgerPlace) -> TreeDestination:
         return TreeDestination(self)
 
 
@@ -81,26 +81,27 @@ class TreeDestination:
     def prepare(self, schema: pa.Schema) -> None:
         """A tree takes whatever the function makes of the rows."""
 
-    def lookup(self, tokens: Sequence[Token]) -> list[Held]:
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         root = self._sink.path
         with ExitStack() as stack:
             if locate_tree(root).is_there:
                 clear_leftovers(root)
                 stack.enter_context(read_lock(root))
             return [
-                Held.SAME if has_token(root, _spell(token)) else Held.ABSENT for token in tokens
+                TokenState.SAME if has_token(root, _spell(token)) else TokenState.ABSENT
+                for token in tokens
             ]
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
         """None: what failed was never put there."""
         return []
 
-    def publish(self, staged: Staged) -> Published:
+    def publish(self, staged: Staged) -> PublishEnd:
         """Raises `RejectedError` where the item can't be had, or the function raises: the tree is
         as it was before."""
         sink, token = self._sink, _spell(staged.token)
         if has_token(sink.path, token):
-            return Published.COMMITTED
+            return PublishEnd.COMMITTED
         key_column = staged.schema.names[0]
         rows = [
             {name: value for name, value in row.items() if name != key_column}
@@ -119,7 +120,7 @@ class TreeDestination:
                     raise failure from error
                 is_outdated = isinstance(error, OutdatedError)
                 raise RejectedError({0: error}, is_outdated=is_outdated) from error
-        return Published.COMMITTED
+        return PublishEnd.COMMITTED
 
     def rehearse(self, staged: Staged) -> None:
         """What the function makes of an item is known when it is put there."""

@@ -87,7 +87,7 @@ def find_files(base: str, pattern: Pattern) -> Iterator[bytes]:
     vanished, and is given, so that it is not passed over in silence. Raises `StorageError` for a
     folder that cannot be listed.
     """
-    stack = [_Folder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern)]
+    stack = [_WalkedFolder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern)]
     while stack:
         folder = stack[-1]
         name = next(folder.names, None)
@@ -105,7 +105,7 @@ class _Identity:
     inode: int
 
 
-class _Folder:
+class _WalkedFolder:
     """A folder on the way down: its matching names that are still to be given."""
 
     def __init__(
@@ -132,9 +132,9 @@ class _Folder:
         names.sort()
         self.names = iter(names)
 
-    def enter(self, name: bytes) -> _Folder:
+    def enter(self, name: bytes) -> _WalkedFolder:
         states = self._states_within.pop(name)
-        return _Folder(self._base, self.prefix + name, states, self._line, self._pattern)
+        return _WalkedFolder(self._base, self.prefix + name, states, self._line, self._pattern)
 
     def _observe(self, entry: os.DirEntry[bytes]) -> bytes | None:
         """The name of a file that matches, that of a folder to look into with a `/`, else None."""

@@ -35,7 +35,7 @@ OPEN_MAX = 32
 """So many folders are kept open."""
 
 
-class _Folder:
+class _PassedFolder:
     """An open folder, closed when nobody uses it any more."""
 
     __slots__ = ("descriptor", "device", "number")
@@ -58,8 +58,8 @@ class Beneath:
     def __init__(self, root: str) -> None:
         self.root = root
         self.prefix = root.rstrip("/") + "/"
-        self._open: dict[str, _Folder] = {}
-        self._steady: dict[int, dict[str, _Folder]] = {}
+        self._open: dict[str, _PassedFolder] = {}
+        self._steady: dict[int, dict[str, _PassedFolder]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.root,))
@@ -137,7 +137,7 @@ class Beneath:
         except NotADirectoryError as error:
             raise self._explain(name, error) from error
 
-    def _pass(self, folder: str) -> _Folder:
+    def _pass(self, folder: str) -> _PassedFolder:
         if not self._steady:
             return self._pass_now(folder)
         passed = self._steady.get(get_ident())
@@ -148,7 +148,7 @@ class Beneath:
             found = passed[folder] = self._pass_now(folder)
         return found
 
-    def _pass_now(self, folder: str) -> _Folder:
+    def _pass_now(self, folder: str) -> _PassedFolder:
         known = self._open.get(folder)
         if known is not None:
             try:
@@ -158,7 +158,7 @@ class Beneath:
                     return known
             except OSError:
                 pass  # Passing it anew tells why.
-        passed = _Folder(self._pass_anew(folder))
+        passed = _PassedFolder(self._pass_anew(folder))
         if len(self._open) >= OPEN_MAX:
             self._open.clear()
         self._open[folder] = passed

@@ -9,7 +9,7 @@ from batten.model.records import Holder
 from batten.storage.failures import writing_failure
 from batten.storage.memory import MemoryStorage, mark_synced, system_error, write_file
 from batten.storage.relative import check_name
-from batten.storage.tree import Look, Readable, TreeLock
+from batten.storage.tree import NameStatus, Readable, TreeLock
 from batten.storage.volatile import File, Folder
 
 
@@ -20,7 +20,7 @@ class MemoryTree(MemoryStorage):
         """Nobody else is there to wait for, or to share it with."""
         return self.lock(name, Holder(pid=0, host="", since="", boot=""))
 
-    def look(self, name: str) -> Look | None:
+    def look(self, name: str) -> NameStatus | None:
         with self._powered():
             try:
                 node = self._node(check_name(name))
@@ -28,8 +28,8 @@ class MemoryTree(MemoryStorage):
                 return None
         modified_ns = int(node.modified_seconds * 1_000_000_000)
         if isinstance(node, Folder):
-            return Look(kind="folder", size=0, modified_ns=modified_ns)
-        return Look(kind="file", size=len(node.data), modified_ns=modified_ns)
+            return NameStatus(kind="folder", size=0, modified_ns=modified_ns)
+        return NameStatus(kind="file", size=len(node.data), modified_ns=modified_ns)
 
     def stage_from(self, name: str, file: Readable) -> None:
         self.stage(name, file.read(), is_synced=False)
@@ -59,7 +59,7 @@ class MemoryTree(MemoryStorage):
             raise writing_failure(error, "Making the folder", name) from error
         self._unproven.note(name)
 
-    def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
+    def set_attributes(self, name: str, look: NameStatus, *, keeps_time: bool) -> None:
         file = self._find_file(name)
         if keeps_time:
             self._do("set_attributes", name, _set_time, file, look.modified_ns)

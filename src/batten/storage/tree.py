@@ -37,7 +37,7 @@ class Readable(Protocol):
 
 
 @value_class
-class Look:
+class NameStatus:
     """What lies under a name: `kind` is "file", "folder", "link" or "other"; `size` in bytes,
     `modified_ns` since 1970, and who may use it."""
 
@@ -57,7 +57,7 @@ class Look:
         return describe_file(self.kind, self.size, self.modified_ns)
 
 
-def describe_look(look: Look | None) -> str:
+def describe_look(look: NameStatus | None) -> str:
     return ABSENT if look is None else look.describe()
 
 
@@ -73,7 +73,7 @@ class Tree(Storage, Protocol):
         for as long as it takes. Raises `BusyError`."""
         ...
 
-    def look(self, name: str) -> Look | None:
+    def look(self, name: str) -> NameStatus | None:
         """What lies under that name itself, or None. Links are not followed."""
         ...
 
@@ -93,7 +93,7 @@ class Tree(Storage, Protocol):
         """The folder is there; not yet durable."""
         ...
 
-    def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
+    def set_attributes(self, name: str, look: NameStatus, *, keeps_time: bool) -> None:
         """Permissions as in `look`, and the owner where that is allowed; with `keeps_time` also
         the time of the last change. Before the file is synced."""
         ...
@@ -118,14 +118,14 @@ class LocalTree(LocalStorage):
         lock = locks.acquire(place, locks.current_holder(), wait_seconds=wait_seconds)
         return self._take_over(name, lock)
 
-    def look(self, name: str) -> Look | None:
+    def look(self, name: str) -> NameStatus | None:
         try:
             status = self._beneath.look(name)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
             raise reading_failure(error, "Looking up", self._beneath.path(name)) from error
-        return Look(
+        return NameStatus(
             kind=kind_of(status.st_mode),
             size=status.st_size,
             modified_ns=status.st_mtime_ns,
@@ -178,7 +178,7 @@ class LocalTree(LocalStorage):
             raise writing_failure(error, "Making the folder", self._beneath.path(name)) from error
         self._unproven.note(name)
 
-    def set_attributes(self, name: str, look: Look, *, keeps_time: bool) -> None:
+    def set_attributes(self, name: str, look: NameStatus, *, keeps_time: bool) -> None:
         path = self._beneath.path(name)
         try:
             descriptor = self._beneath.open_file(name)
@@ -215,7 +215,7 @@ def _copy(file: Readable, descriptor: int) -> None:
         write_all(descriptor, piece)
 
 
-def _set_attributes(descriptor: int, look: Look, keeps_time: bool) -> None:
+def _set_attributes(descriptor: int, look: NameStatus, keeps_time: bool) -> None:
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (look.owner, look.group):
         with suppress(PermissionError):

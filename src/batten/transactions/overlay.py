@@ -8,7 +8,7 @@ from batten.errors import RefusedError
 from batten.model.journal import ABSENT, Operation, OperationKind
 from batten.model.names import TreeLayout
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.tree import Look, Tree, describe_look
+from batten.storage.tree import NameStatus, Tree, describe_look
 from batten.transactions.paths import ancestors, refuse_linked
 
 
@@ -45,7 +45,7 @@ class Overlay:
         look = self.look_live(path)
         return look.kind if look else None
 
-    def look_live(self, path: str) -> Look | None:
+    def look_live(self, path: str) -> NameStatus | None:
         """What is there now. Raises `RefusedError` below a symbolic link."""
         self.refuse_linked(path)
         return self._tree.look(self._layout.target(path))

@@ -19,7 +19,7 @@ from batten.model.rolling import FoundAtPath, FoundStaged, RollStep, decide_step
 from batten.model.value_class import value_class
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.tree import Look, Tree
+from batten.storage.tree import NameStatus, Tree
 from batten.storage.upkeep import find_throwaway
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import remove_journal
@@ -134,7 +134,7 @@ def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Ope
 
 
 def _decide_by(
-    tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation, look: Look | None
+    tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation, look: NameStatus | None
 ) -> RollStep:
     staged = FoundStaged.NOT_NEEDED
     if operation.staged != NOT_STAGED:
@@ -144,7 +144,7 @@ def _decide_by(
     return decide_step(operation.action, staged, _judge_target(operation, look))
 
 
-def _judge_target(operation: Operation, look: Look | None) -> FoundAtPath:
+def _judge_target(operation: Operation, look: NameStatus | None) -> FoundAtPath:
     if look is None:
         return FoundAtPath.ABSENT
     if look.is_folder:
