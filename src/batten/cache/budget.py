@@ -254,9 +254,10 @@ def scan_sizes(layout: CacheLayout) -> Iterator[tuple[Used, int]]:
 
 def read_size(layout: CacheLayout, key: str) -> int:
     """What the manifest says that the entry takes; nothing where it is damaged."""
-    descriptor = open_file(f"{layout.entry(key)}/{MANIFEST}")
-    if descriptor is None:
+    opened = open_file(f"{layout.entry(key)}/{MANIFEST}")
+    if opened is None:
         return 0
+    descriptor, _ = opened
     try:
         return find_size(os.read(descriptor, SIZE_BYTES)) or 0
     finally:

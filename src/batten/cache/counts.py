@@ -168,9 +168,10 @@ def _as_counts(counts: dict[str, int]) -> Counts:
 
 def _load(path: str) -> Counts:
     """Nothing where a crash came between the file and its first count."""
-    descriptor = open_file(path)
-    if descriptor is None:
+    opened = open_file(path)
+    if opened is None:
         return Counts()
+    descriptor, _ = opened
     try:
         data = os.read(descriptor, _SIZE)
     finally:

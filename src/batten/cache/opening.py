@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from batten.model.manifests import LINE_BYTES, Manifest, decode_start
+from batten.model.manifests import START_BYTES, Manifest, decode_start
 from batten.model.records import Unreadable
 from batten.storage import folders
 from batten.storage.beneath import close_read
@@ -24,19 +24,14 @@ def hold_file(path: str) -> Held | None:
         if error.errno in _NO_FILE:
             return None
         raise
-    try:
-        is_file = stat.S_ISREG(os.fstat(held.descriptor).st_mode)
-    except OSError:
-        held.release()
-        raise
-    if not is_file:
+    if not stat.S_ISREG(held.status.st_mode):
         held.release()
         return None
     return held
 
 
-def open_file(path: str) -> int | None:
-    """The same, as a descriptor; for what is held by nobody."""
+def open_file(path: str) -> tuple[int, os.stat_result] | None:
+    """The same, as a descriptor and what it is like; for what is held by nobody."""
     try:
         descriptor = os.open(path, READ)
     except OSError as error:
@@ -44,23 +39,24 @@ def open_file(path: str) -> int | None:
             return None
         raise
     try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        status = os.fstat(descriptor)
     except OSError:
         close_read(descriptor)
         raise
-    if not is_file:
+    if not stat.S_ISREG(status.st_mode):
         close_read(descriptor)
         return None
-    return descriptor
+    return descriptor, status
 
 
 def read_file(path: str, bytes_max: int) -> bytes | None:
     """What is in the file; None for what is no file, or is larger."""
-    descriptor = open_file(path)
-    if descriptor is None:
+    opened = open_file(path)
+    if opened is None:
         return None
+    descriptor, status = opened
     try:
-        data = folders.read_open(descriptor, min(os.fstat(descriptor).st_size, bytes_max))
+        data = folders.read_open(descriptor, min(status.st_size, bytes_max))
     finally:
         close_read(descriptor)
     return data if len(data) <= bytes_max else None
@@ -68,7 +64,7 @@ def read_file(path: str, bytes_max: int) -> bytes | None:
 
 def read_manifest(descriptor: int, size: int) -> tuple[Manifest, bytes]:
     """A manifest of so many bytes: its first line, and its body unchecked. Raises `Unreadable`."""
-    start = os.pread(descriptor, LINE_BYTES, 0)
+    start = os.pread(descriptor, START_BYTES, 0)
     manifest, at = decode_start(start, size)
     if size <= len(start):
         return manifest, start[at:]

@@ -100,11 +100,11 @@ class Store:
     def find_value(self, key: str) -> bytes | None:
         """The value, None where there is none that can be used. It need not be held: it is read
         whole, from a file that nobody changes, and its digest is always checked."""
-        descriptor = open_file(f"{self.layout.entry(key)}/{MANIFEST}")
-        if descriptor is None:
+        opened = open_file(f"{self.layout.entry(key)}/{MANIFEST}")
+        if opened is None:
             return None
+        descriptor, status = opened
         try:
-            status = os.fstat(descriptor)
             manifest, body = read_manifest(descriptor, status.st_size)
             check_body(manifest, body)
             _tell_time(descriptor, status)

@@ -25,6 +25,9 @@ NAMES_MAX = 10**7
 LINE_BYTES = 512
 """The first line has never more."""
 
+START_BYTES = 4096
+"""So much is read at first: the line, and the whole of a small value."""
+
 BODY_BYTES_MAX = 512 * MEBIBYTE
 """What follows it has never more: a larger value is not kept."""
 
@@ -112,11 +115,10 @@ def decode_manifest(data: bytes) -> tuple[Manifest, bytes]:
 
 
 def decode_start(start: bytes, size: int) -> tuple[Manifest, int]:
-    """The first line of a manifest of so many bytes, from its first `LINE_BYTES`, and where the
+    """The first line of a manifest of so many bytes, from its first `START_BYTES`, and where the
     body begins. Raises `Unreadable`."""
-    head, newline, _ = start.partition(b"\n")
-    manifest = _decode_head(head + newline)
-    at = len(head) + len(newline)
+    at = start.find(b"\n", 0, LINE_BYTES) + 1
+    manifest = _decode_head(start[: at or LINE_BYTES])
     if size - at != manifest.body_size:
         raise Unreadable(f"{size - at} bytes follow the first line, not {manifest.body_size}")
     if manifest.body_size > BODY_BYTES_MAX:

@@ -90,8 +90,9 @@ class Storage(Protocol):
         ...
 
     def steady(self) -> AbstractContextManager[None]:
-        """For a few looks and acts that belong together, on what is in the folders at the first of
-        them: it saves looking at each folder for each. No folder is moved or removed in it."""
+        """A block for looks and acts that belong together, on what is in the folders at the first
+        of them: it saves looking at each folder for each. What others move away meanwhile might as
+        well be moved at its end."""
         ...
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import get_ident
+from collections.abc import Callable
+from threading import local
 from typing import Any, TypeVar
 
 from batten.storage.relative import check_name
@@ -32,21 +31,46 @@ class Obstructed(OSError):
 
 
 OPEN_MAX = 32
-"""So many folders are kept open."""
+"""So many folders are kept open, and so many in a block of `steady`."""
 
 
 class _PassedFolder:
     """An open folder, closed when nobody uses it any more."""
 
-    __slots__ = ("descriptor", "device", "number")
+    __slots__ = ("_status", "descriptor")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        status = os.fstat(descriptor)
-        self.device, self.number = status.st_dev, status.st_ino
+        self._status: os.stat_result | None = None
+
+    def is_found(self, found: os.stat_result) -> bool:
+        """Whether it is the one that was found under its name."""
+        own = self._status
+        if own is None:
+            own = self._status = os.fstat(self.descriptor)
+        return found.st_ino == own.st_ino and found.st_dev == own.st_dev
 
     def __del__(self) -> None:
         close_read(self.descriptor)
+
+
+class Steady(local):
+    """A block in which each folder is passed once; each thread has its own. See `Beneath.steady`.
+    A block within another is part of that."""
+
+    def __init__(self) -> None:
+        self.passed: dict[str, _PassedFolder] | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if not self._depth:
+            self.passed = {}
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self.passed = None
 
 
 class Beneath:
@@ -59,7 +83,7 @@ class Beneath:
         self.root = root
         self.prefix = root.rstrip("/") + "/"
         self._open: dict[str, _PassedFolder] = {}
-        self._steady: dict[int, dict[str, _PassedFolder]] = {}
+        self._steady = Steady()
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.root,))
@@ -68,20 +92,20 @@ class Beneath:
         """Keep nothing open."""
         self._open.clear()
 
-    @contextmanager
-    def steady(self) -> Iterator[None]:
-        """For a few looks and acts that belong together: in the block this thread passes a folder
-        once, and what takes its name later is not touched either. No folder is moved or removed
-        within the block."""
-        thread = get_ident()
-        if thread in self._steady:
-            yield
-            return
-        self._steady[thread] = {}
-        try:
-            yield
-        finally:
-            del self._steady[thread]
+    def steady(self) -> Steady:
+        """A block for looks and acts that belong together: this thread passes a folder once in it,
+        and what takes its name later is not touched either: what others move away meanwhile might
+        as well be moved at its end. What is moved in it here is told by `forget_moved`."""
+        return self._steady
+
+    def forget_moved(self, *names: str) -> None:
+        """What had these names was moved or removed, and may be folders: they, and what is below,
+        are passed anew."""
+        passed = self._steady.passed
+        if passed:
+            moved = tuple([f"{name}/" for name in names])
+            for folder in [each for each in passed if f"{each}/".startswith(moved)]:
+                del passed[folder]
 
     def path(self, name: str) -> str:
         """For messages; nothing is opened by it."""
@@ -116,7 +140,13 @@ class Beneath:
 
     def look(self, name: str) -> os.stat_result:
         """What has that name itself; of the empty name, what `root` leads to."""
-        return self.act(name, os.lstat) if name else os.stat(self.root)
+        if not name:
+            return os.stat(self.root)
+        folder, _, last = check_name(name).rpartition("/")
+        if not folder:
+            return os.lstat(self.prefix + last)
+        parent = self._pass(folder)
+        return os.lstat(last, dir_fd=parent.descriptor)
 
     def open_file(self, name: str) -> int:
         """A file, opened for reading. Raises `OSError` for a link, a folder, a pipe, a device."""
@@ -132,19 +162,22 @@ class Beneath:
         """A folder, opened for listing and syncing."""
         if not name:
             return os.open(self.root, _READ_FOLDER)
+        known = (self._steady.passed or {}).get(name)
+        if known is not None:
+            return os.open(".", _READ_FOLDER, dir_fd=known.descriptor)
         try:
             return self.act(name, os.open, _READ_FOLDER | os.O_NOFOLLOW)
         except NotADirectoryError as error:
             raise self._explain(name, error) from error
 
     def _pass(self, folder: str) -> _PassedFolder:
-        if not self._steady:
-            return self._pass_now(folder)
-        passed = self._steady.get(get_ident())
+        passed = self._steady.passed
         if passed is None:
             return self._pass_now(folder)
         found = passed.get(folder)
         if found is None:
+            if len(passed) >= OPEN_MAX:
+                passed.clear()
             found = passed[folder] = self._pass_now(folder)
         return found
 
@@ -153,8 +186,7 @@ class Beneath:
         if known is not None:
             try:
                 path = self.prefix + folder
-                found = os.lstat(path) if folder else os.stat(path)
-                if found.st_ino == known.number and found.st_dev == known.device:
+                if known.is_found(os.lstat(path) if folder else os.stat(path)):
                     return known
             except OSError:
                 pass  # Passing it anew tells why.
@@ -195,8 +227,10 @@ class Beneath:
 def close_read(descriptor: int) -> None:
     """Close what was only read or locked, or holds hints. It is closed also where the system
     reports a failure, and that says nothing of what was read."""
-    with suppress(OSError):
+    try:
         os.close(descriptor)
+    except OSError:
+        return
 
 
 def refuse_irregular(mode: int) -> None:

@@ -27,10 +27,12 @@ Result = TypeVar("Result")
 class Held:
     """An open file of which a lock is, or will be, held until `release` or the process's end."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "status")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        self.status = os.fstat(descriptor)
+        """As it was when it was opened; its kind, device and number never change."""
 
     @property
     def descriptor(self) -> int:
@@ -79,7 +81,7 @@ class Held:
             named = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return named if os.path.samestat(named, os.fstat(self.descriptor)) else None
+        return named if os.path.samestat(named, self.status) else None
 
     def is_reached(self, reach: Reach) -> bool:
         """Whether it is the file that is reached so now."""
@@ -87,7 +89,7 @@ class Held:
             named = reach(os.lstat)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return os.path.samestat(named, os.fstat(self.descriptor))
+        return os.path.samestat(named, self.status)
 
     def _take_descriptor(self) -> int | None:
         descriptor, self._descriptor = self._descriptor, None
@@ -108,7 +110,12 @@ def open_held(path: str, flags: int = READ) -> Held:
 def hold_reached(reach: Reach, flags: int) -> Held:
     """As `open_held`, for a file that is reached in a way of its own."""
     with _forking:
-        held = Held(reach(os.open, flags, 0o666))
+        descriptor = reach(os.open, flags, 0o666)
+        try:
+            held = Held(descriptor)
+        except OSError:
+            close_read(descriptor)
+            raise
         _held.add(held)
     return held
 
@@ -159,7 +166,7 @@ def _open_lock(reach: Reach, is_shared: bool) -> Held:
             raise
         held = hold_reached(reach, READ)
     try:
-        refuse_irregular(os.fstat(held.descriptor).st_mode)
+        refuse_irregular(held.status.st_mode)
     except OSError:
         held.abandon()
         raise

@@ -62,13 +62,12 @@ class LocalStorage:
         return self._beneath.steady()
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
-        path = self._beneath.path(name)
         try:
             descriptor = steps.do(
                 "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
             )
         except OSError as error:
-            raise writing_failure(error, "Creating", path) from error
+            raise writing_failure(error, "Creating", self._beneath.path(name)) from error
         try:
             try:
                 self._modes.settle(descriptor)
@@ -79,15 +78,15 @@ class LocalStorage:
                 os.close(descriptor)
         except OSError as error:
             self._discard(name)
-            raise writing_failure(error, "Writing", path) from error
+            raise writing_failure(error, "Writing", self._beneath.path(name)) from error
         except Exception:
             self._discard(name)
             raise
 
     def publish(self, staged: str, name: str) -> bool:
-        act = partial(self._beneath.act_on_two, staged, name)
+        act = self._beneath.act_on_two
         try:
-            steps.do("publish.link", name, act, os.link, follow_symlinks=False)
+            steps.do("publish.link", name, act, staged, name, os.link, follow_symlinks=False)
         except FileExistsError:
             return False
         except OSError as error:
@@ -97,7 +96,7 @@ class LocalStorage:
             self._unproven.note(name)
             return True
         try:
-            steps.do("publish.rename", name, act, rename_without_replacing)
+            steps.do("publish.rename", name, act, staged, name, rename_without_replacing)
         except FileExistsError:
             return False
         except OSError as error:
@@ -110,6 +109,7 @@ class LocalStorage:
             steps.do("replace.rename", name, self._beneath.act_on_two, staged, name, os.rename)
         except OSError as error:
             raise writing_failure(error, "Replacing", self._beneath.path(name)) from error
+        self._beneath.forget_moved(staged, name)
         self._unproven.note(staged, name)
 
     def exchange(self, first: str, second: str) -> None:
@@ -117,6 +117,7 @@ class LocalStorage:
             steps.do("exchange", second, self._beneath.act_on_two, first, second, exchange_names)
         except OSError as error:
             raise writing_failure(error, "Exchanging", self._beneath.path(second)) from error
+        self._beneath.forget_moved(first, second)
         self._unproven.note(first, second)
 
     def sync_names(self, folder: str) -> None:
@@ -215,11 +216,13 @@ class LocalStorage:
 
     def delete(self, name: str) -> None:
         try:
-            steps.do("delete", name, self._beneath.act, name, _delete)
+            was_folder = steps.do("delete", name, self._beneath.act, name, _delete)
         except FileNotFoundError:
             return
         except OSError as error:
             raise writing_failure(error, "Deleting", self._beneath.path(name)) from error
+        if was_folder:
+            self._beneath.forget_moved(name)
         self._unproven.note(name)
 
     def append_log(self, name: str, line: bytes) -> None:
@@ -400,8 +403,11 @@ def _describe(name: str, status: os.stat_result) -> Entry:
     return Entry(name, status.st_size, status.st_mtime, kind)
 
 
-def _delete(name: str, *, dir_fd: int | None = None) -> None:
+def _delete(name: str, *, dir_fd: int | None = None) -> bool:
+    """Whether it was a folder."""
     try:
         os.unlink(name, dir_fd=dir_fd)
     except IsADirectoryError:
         os.rmdir(name, dir_fd=dir_fd)
+        return True
+    return False

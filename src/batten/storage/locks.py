@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import TypeVar
 
@@ -175,7 +176,8 @@ def _write_text(descriptor: int, text: bytes) -> None:
     # Where the file has another name as well (a copy made of links), that is not to be changed.
     if os.fstat(descriptor).st_nlink == 1:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
+        if text:
+            os.pwrite(descriptor, text, 0)
 
 
 def _parse_text(text: bytes) -> Holder | None:
@@ -254,7 +256,9 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+@cache
 def _observe_boot() -> str:
+    """It is the same for as long as a process lives."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -262,11 +266,16 @@ def _observe_boot() -> str:
         return ""
 
 
+@cache
 def _observe_pid_namespace() -> str:
+    """It is the same for as long as a process lives; a forked one may be in another."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+
+
+os.register_at_fork(after_in_child=_observe_pid_namespace.cache_clear)
 
 
 def _describe_holder(holder: Holder | None) -> str:

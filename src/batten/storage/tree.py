@@ -179,14 +179,16 @@ class LocalTree(LocalStorage):
         self._unproven.note(name)
 
     def set_attributes(self, name: str, look: NameStatus, *, keeps_time: bool) -> None:
-        path = self._beneath.path(name)
         try:
+            if not keeps_time and _has_permissions(self._beneath.look(name), look):
+                return
             descriptor = self._beneath.open_file(name)
             try:
                 steps.do("set_attributes", name, _set_attributes, descriptor, look, keeps_time)
             finally:
                 close_read(descriptor)
         except OSError as error:
+            path = self._beneath.path(name)
             raise writing_failure(error, "Setting the permissions of", path) from error
 
     def read_link(self, name: str) -> str:
@@ -213,6 +215,11 @@ def open_tree(folder: str) -> LocalTree:
 def _copy(file: Readable, descriptor: int) -> None:
     while piece := file.read(_COPIED_BYTES):
         write_all(descriptor, piece)
+
+
+def _has_permissions(status: os.stat_result, look: NameStatus) -> bool:
+    own = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    return stat.S_ISREG(status.st_mode) and own == (look.mode, look.owner, look.group)
 
 
 def _set_attributes(descriptor: int, look: NameStatus, keeps_time: bool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from batten.errors import RefusedError
+from batten.errors import MisplacedError, RefusedError
 from batten.model.journal import ABSENT, Operation, OperationKind
 from batten.model.names import TreeLayout
 from batten.storage.relative import folder_of, last_piece
 from batten.storage.tree import NameStatus, Tree, describe_look
 from batten.transactions.paths import ancestors, refuse_linked
+
+_FOLDER = NameStatus(kind="folder", size=0, modified_ns=0)
+"""What is above something that is there."""
 
 
 class Overlay:
@@ -22,7 +25,6 @@ class Overlay:
         self._deleted: dict[str, None] = {}
         self._made: dict[str, None] = {}
         self._removed: dict[str, None] = {}
-        self._unlinked: set[str] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -32,8 +34,9 @@ class Overlay:
         """The number of the file that is staged for the path, or None."""
         return self._staged.get(path)
 
-    def find_kind(self, path: str) -> str | None:
-        """What the path will be: a kind as of `Look`, or None for nothing."""
+    def find_kind(self, path: str, live: NameStatus | None = None) -> str | None:
+        """What the path will be: a kind as of `NameStatus`, or None for nothing. `live` is what is
+        there now, where that was seen."""
         if path in self._staged:
             return "file"
         if path in self._made:
@@ -42,21 +45,16 @@ class Overlay:
             return None
         if any(folder in self._deleted for folder in ancestors(path)):
             return None
-        look = self.look_live(path)
+        look = live or self.look_live(path)
         return look.kind if look else None
 
     def look_live(self, path: str) -> NameStatus | None:
         """What is there now. Raises `RefusedError` below a symbolic link."""
-        self.refuse_linked(path)
-        return self._tree.look(self._layout.target(path))
-
-    def refuse_linked(self, path: str) -> None:
-        """Raises `RefusedError` below a symbolic link. A folder is looked at once: it is again
-        when the change is committed, and whatever is done passes no link."""
-        folder = folder_of(path)
-        if folder not in self._unlinked:
+        try:
+            return self._tree.look(self._layout.target(path))
+        except MisplacedError:
             refuse_linked(self._tree, self._layout, path)
-            self._unlinked.add(folder)
+            raise
 
     def list_children(self, folder: str) -> Iterator[str]:
         """The paths that will lie directly in the folder, in order."""
@@ -69,11 +67,12 @@ class Overlay:
             if self.find_kind(name) is not None:
                 yield name
 
-    def put(self, path: str, number: int) -> None:
-        """A file at the path; its folders are made."""
-        if self.find_kind(path) == "folder":
+    def put(self, path: str, number: int, live: NameStatus | None = None) -> None:
+        """A file at the path; its folders are made. `live` is what is there now, where that was
+        seen."""
+        if self.find_kind(path, live) == "folder":
             raise _in_the_way(path, "a folder")
-        self._make_above(path)
+        self._make_above(path, None if live is None else _FOLDER)
         self._deleted.pop(path, None)
         self._staged[path] = number
 
@@ -105,10 +104,6 @@ class Overlay:
     def list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
         """What is to be done, in an order in which everything has its place free when it comes.
         `digests` are those of staged files, by their numbers, where they are known."""
-        with self._tree.steady():
-            return self._list_operations(change, digests)
-
-    def _list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
         deletes = [
             Operation(action=OperationKind.DELETE, path=path, before=self._describe_live(path))
             for path in self._deleted
@@ -137,9 +132,9 @@ class Overlay:
     def _describe_live(self, path: str) -> str:
         return describe_look(self._tree.look(self._layout.target(path))) or ABSENT
 
-    def _make_above(self, path: str) -> None:
+    def _make_above(self, path: str, live: NameStatus | None = None) -> None:
         for folder in ancestors(path):
-            kind = self.find_kind(folder)
+            kind = self.find_kind(folder, live)
             if kind is None:
                 self._removed.pop(folder, None)
                 self._made[folder] = None

@@ -35,7 +35,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     )
 
 
-def refuse_unnamable(place: str, root: str, path: str) -> None:
+def refuse_unnamable(place: str, root: str, path: str, name_bytes_max: int) -> None:
     """Raises `UsageError` for a path that the filesystem of the tree can't hold: found out when the
     change is committed, it could neither be completed nor undone. `place` holds the tree."""
     try:
@@ -44,9 +44,8 @@ def refuse_unnamable(place: str, root: str, path: str) -> None:
     except UnicodeEncodeError:
         problem = "holds characters that no file name can have"
     else:
-        longest = _find_longest_name(place)
-        if max(lengths) > longest:
-            problem = f"has a name of {max(lengths)} bytes, and {longest} are the most"
+        if max(lengths) > name_bytes_max:
+            problem = f"has a name of {max(lengths)} bytes, and {name_bytes_max} are the most"
         elif total >= PATH_BYTES_MAX:
             problem = (
                 f"is {total} bytes long with the tree's own, and {PATH_BYTES_MAX - 1} are the most"
@@ -61,7 +60,8 @@ def refuse_unnamable(place: str, root: str, path: str) -> None:
     )
 
 
-def _find_longest_name(place: str) -> int:
+def find_longest_name(place: str) -> int:
+    """How many bytes one piece of a path may have there."""
     try:
         return min(os.pathconf(place, "PC_NAME_MAX"), NAME_BYTES_MAX)
     except OSError:

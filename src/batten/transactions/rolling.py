@@ -31,22 +31,19 @@ _NAME_CHARACTERS = 40
 
 @value_class
 class DecidedOperation:
-    """An operation of a journal and what there is to do for it now."""
+    """An operation of a journal and what there is to do for it now. Where a link lies above its
+    path nothing was looked at through that, and there seems to be nothing."""
 
     operation: Operation
     step: RollStep
+    is_below_link: bool = False
 
 
 def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[DecidedOperation]:
-    """What there is to do, as far as it shows before the first step is taken: nothing is looked at
-    through a link, which may be replaced by a folder before. Reads only."""
+    """What there is to do, as far as it shows before the first step is taken: a link above a path
+    may be replaced by a folder until its turn comes. Reads only."""
     with tree.steady():
-        return [
-            DecidedOperation(
-                operation=operation, step=_decide_ahead(tree, layout, journal, operation)
-            )
-            for operation in journal.operations
-        ]
+        return [_decide_ahead(tree, layout, journal, operation) for operation in journal.operations]
 
 
 def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
@@ -55,34 +52,33 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     Raises `RefusedError`, having changed nothing, where something that it needs is lost or a path
     leads out of the tree, and `StorageError` where the disk fails; the journal stays then, with
     all that it names, and the next call goes on."""
-    _refuse_all_linked(tree, layout, journal)
-    for decision in decide(tree, layout, journal):
-        if decision.step is RollStep.FAIL:
-            raise _lost(tree, layout, journal, decision.operation)
-    named = {operation.path for operation in journal.operations if _makes(operation)}
-    for operation in journal.operations:
-        with tree.steady():
-            step = _decide_one(tree, layout, journal, operation)
-            if step is RollStep.PUT:
-                _put_staged(tree, layout, journal, operation)
-                continue
-        _act(tree, layout, journal, operation, step, named)
     with tree.steady():
+        _refuse(tree, layout, journal, decide(tree, layout, journal))
+        named = {operation.path for operation in journal.operations if _makes(operation)}
+        for operation in journal.operations:
+            step = _decide_one(tree, layout, journal, operation)
+            _act(tree, layout, journal, operation, step, named)
         for folder in list_folders(_list_changed(layout, journal)):
             look = tree.look(folder)
             if look is not None and look.is_folder:
                 tree.sync_names(folder)
-    remove_journal(tree, layout, journal)
-    delete_staged(tree, layout)
+        remove_journal(tree, layout, journal)
+        delete_staged(tree, layout)
 
 
-def _refuse_all_linked(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
+def _refuse(
+    tree: Tree, layout: TreeLayout, journal: Journal, decisions: list[DecidedOperation]
+) -> None:
+    """Raises `RefusedError` where a path leads out of the tree, or what it needs is lost."""
     made: set[str] = set()
-    with tree.steady():
-        for operation in journal.operations:
+    for decision in decisions:
+        operation = decision.operation
+        if decision.is_below_link:
             refuse_linked(tree, layout, operation.path, made=made)
-            if operation.action == OperationKind.MAKE_FOLDER:
-                made.add(operation.path)
+        if decision.step is RollStep.FAIL:
+            raise _lost(tree, layout, journal, operation)
+        if operation.action == OperationKind.MAKE_FOLDER:
+            made.add(operation.path)
 
 
 def delete_staged(tree: Tree, layout: TreeLayout) -> None:
@@ -120,12 +116,14 @@ def _makes(operation: Operation) -> bool:
 
 def _decide_ahead(
     tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation
-) -> RollStep:
+) -> DecidedOperation:
+    look, is_below_link = None, False
     try:
         look = tree.look(layout.target(operation.path))
     except MisplacedError:
-        look = None
-    return _decide_by(tree, layout, journal, operation, look)
+        is_below_link = True
+    step = _decide_by(tree, layout, journal, operation, look)
+    return DecidedOperation(operation=operation, step=step, is_below_link=is_below_link)
 
 
 def _decide_one(tree: Tree, layout: TreeLayout, journal: Journal, operation: Operation) -> RollStep:
@@ -166,7 +164,7 @@ def _act(
     target = layout.target(operation.path)
     if step in (RollStep.KEEP, RollStep.KEEP_AND_PUT, RollStep.KEEP_AND_MAKE_FOLDER):
         keep_aside(tree, layout, target)
-    if step is RollStep.KEEP_AND_PUT:
+    if step in (RollStep.PUT, RollStep.KEEP_AND_PUT):
         _put_staged(tree, layout, journal, operation)
     elif step is RollStep.DELETE:
         tree.delete(target)

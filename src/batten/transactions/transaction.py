@@ -23,7 +23,7 @@ from batten.storage.tree import Tree
 from batten.transactions.copying import Digesting, copy_file
 from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
-from batten.transactions.paths import check_path, is_below, refuse_unnamable
+from batten.transactions.paths import check_path, find_longest_name, is_below, refuse_unnamable
 from batten.transactions.protection import Protection
 from batten.transactions.rolling import complete, delete_staged
 
@@ -43,6 +43,7 @@ class Transaction:
         self._change = os.urandom(8).hex()
         self._overlay = Overlay(tree, layout)
         self._protection = Protection(tree, layout, self._change)
+        self._name_bytes_max = find_longest_name(tree.place)
         self._unsynced: dict[int, None] = {}
         self._is_recorded = bool(token) or next(tree.list_names(layout.tokens), None) is not None
         self._digests: dict[int, str] = {}
@@ -58,13 +59,14 @@ class Transaction:
     def write(self, path: str | os.PathLike[str], data: bytes | str) -> None:
         """The file holds `data` (text as UTF-8); its folders are made. A file that is there keeps
         its permissions; a new one gets the usual ones."""
-        checked = self._check_unprotected(path)
         content = data.encode() if isinstance(data, str) else data
-        number = self._next_number()
-        self._tree.stage(self._staged(number), content, is_synced=False)
-        if self._is_recorded:
-            self._digests[number] = hashlib.sha256(content).hexdigest()
-        self._put(checked, number)
+        with self._tree.steady():
+            checked = self._check_unprotected(path)
+            number = self._next_number()
+            self._tree.stage(self._staged(number), content, is_synced=False)
+            if self._is_recorded:
+                self._digests[number] = hashlib.sha256(content).hexdigest()
+            self._put(checked, number)
 
     def replace(self, path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
         """The file holds a copy of the file `source`, which may lie anywhere. Otherwise as `write`.
@@ -92,10 +94,10 @@ class Transaction:
         What is moved keeps its bytes, permissions and time: nothing is copied on one filesystem.
         Raises `FileNotFoundError`."""
         source, target = self._check_unprotected(path), self._check_unprotected(to)
-        kind = self._require(source)
+        kind, there = self._require(source), self._overlay.find_kind(target)
         if source == target:
             return
-        if kind == "folder" and (is_below(target, source) or self._overlay.find_kind(target)):
+        if kind == "folder" and (is_below(target, source) or there):
             raise RefusedError(
                 f"The folder {source!r} can't be moved to {target!r}: that lies in it or is there.",
                 safe="Nothing was changed in the tree.",
@@ -172,19 +174,28 @@ class Transaction:
             raise _ended()
         self.refuse_doomed()
         self._is_open = False
+        with self._tree.steady():
+            journal = self._record()
+            if journal is None:
+                delete_staged(self._tree, self._layout)
+            else:
+                complete(self._tree, self._layout, journal)
+
+    def _record(self) -> Journal | None:
+        """The journal of the change, which is durable, and committed by that; None where there is
+        nothing to do."""
         operations = self._overlay.list_operations(self._change, self._digests)
         self._name_kept(operations)
         journal = self._make_journal(Phase.COMMITTED, operations)
         if not (operations or self._token or self._protection.operations):
-            delete_staged(self._tree, self._layout)
-            return
+            return None
         self._protection.sync()
         for operation in operations:
             if operation.staged in self._unsynced:
                 self._tree.sync_file(self._staged(operation.staged))
         self._tree.sync_names(self._layout.staging)
         publish_journal(self._tree, self._layout, journal)
-        complete(self._tree, self._layout, journal)
+        return journal
 
     def _name_kept(self, operations: list[Operation]) -> None:
         """A change of what was there is kept where others are: a job that put it there would else
@@ -202,11 +213,10 @@ class Transaction:
             raise _ended()
         checked = check_path(path)
         self._refuse_unnamable(checked)
-        self._overlay.refuse_linked(checked)
         return checked
 
     def _refuse_unnamable(self, path: str) -> None:
-        refuse_unnamable(self._tree.place, self._layout.root, path)
+        refuse_unnamable(self._tree.place, self._layout.root, path, self._name_bytes_max)
 
     def _check_unprotected(self, path: str | os.PathLike[str]) -> str:
         checked = self._check(path)
@@ -247,7 +257,7 @@ class Transaction:
             live = self._overlay.look_live(path)
             if live is not None and live.kind == "file":
                 self._tree.set_attributes(self._staged(number), live, keeps_time=False)
-            self._overlay.put(path, number)
+            self._overlay.put(path, number, live)
 
     def _move(self, source: str, target: str, kind: str) -> None:
         if kind == "folder":
