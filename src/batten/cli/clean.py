@@ -8,7 +8,7 @@ from batten.cli.units import parse_age
 from batten.model.counts import count_of
 
 NAME = "clean"
-HELP = "remove what dead runs left, and nothing else"
+HELP = "remove what dead runs left, and journals of changes that are of no use any more"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 "dry_run": cleaning.is_dry_run,
                 "removed": removed,
                 "bytes": size,
+                "needless": [dict(vars(journal)) for journal in cleaning.needless],
                 "kept": cleaning.kept,
                 "found": cleaning.diagnosis.state.value,
             }
@@ -55,6 +56,10 @@ def execute(arguments: argparse.Namespace) -> int:
     verb = "would remove" if cleaning.is_dry_run else "removed"
     emit_lines(f"{verb} {orphan.path}" for orphan in cleaning.removed)
     emit_lines([f"{verb} {count_of(len(removed), 'file')} of dead runs, {show_bytes(size)}"])
+    emit_lines(f"{verb} {journal.path}" for journal in cleaning.needless)
+    if cleaning.needless:
+        count = count_of(len(cleaning.needless), "journal")
+        emit_lines([f"{verb} {count} of changes that later ones have covered"])
     if cleaning.kept:
         emit_lines([f"kept {cleaning.kept} that are younger, or may be the only copy"])
     return 0

@@ -25,7 +25,7 @@ JOURNALS_MAX = 1000
 Found = Iterator[tuple[Code, str]]
 
 
-class _Left(NamedTuple):
+class Left(NamedTuple):
     """What a change left at a path: `before` and `after` as of `Operation`."""
 
     time: str
@@ -51,9 +51,9 @@ def look_at_tree(place: str, given: Delivery, *, is_thorough: bool) -> Found:
         return
     left, mine = _gather(tree, names, given)
     told = []
-    digests = _find_digests(each for changes in left.values() for each in changes)
+    digests = find_digests(each for changes in left.values() for each in changes)
     for path in sorted(mine):
-        last = _find_last(left[path])
+        last = find_last(left[path])
         if last.is_put and (fault := _find_fault(tree, layout, path, last, digests, is_thorough)):
             told.append(f"{path}, which items put there, {fault}")
     if told:
@@ -63,41 +63,60 @@ def look_at_tree(place: str, given: Delivery, *, is_thorough: bool) -> Found:
 
 def _gather(
     tree: Tree, names: Iterable[str], given: Delivery
-) -> tuple[dict[str, list[_Left]], set[str]]:
+) -> tuple[dict[str, list[Left]], set[str]]:
     """What changes left at each path, and the paths that items of the job put."""
-    left: dict[str, list[_Left]] = defaultdict(list)
+    left: dict[str, list[Left]] = defaultdict(list)
     mine: set[str] = set()
     opened: list[tuple[str, str]] = []
     for name in names:
-        journal = decode_record(Journal, tree.read(name, bytes_max=RECORD_BYTES_MAX["journal"]))
-        if journal.phase != Phase.COMMITTED:
+        journal = read_kept(tree, name)
+        if journal is None:
             continue
-        # One of 0.1 says whole seconds only.
-        time = journal.time.removesuffix("Z")
-        opened += [(path, time) for path in journal.protected]
+        opened += [(path, time_of(journal)) for path in journal.protected]
         is_mine = not given.dataset or journal.token.startswith(f"{given.dataset}\n")
-        for each in journal.operations:
-            is_put = each.action == OperationKind.PUT
-            if is_put or each.action == OperationKind.DELETE:
-                found = _Left(time, is_put, each.before, each.after, each.digest)
-                left[each.path].append(found)
-            if is_put and is_mine:
-                mine.add(each.path)
+        for path, found in list_left(journal):
+            left[path].append(found)
+            if found.is_put and is_mine:
+                mine.add(path)
     for path, time in opened:
         for other in left:
-            if other == path or other.startswith(f"{path}/"):
-                left[other].append(_Left(time, False))
+            if is_within(other, path):
+                left[other].append(Left(time, False))
     return left, mine
 
 
-def _find_last(changes: list[_Left]) -> _Left:
+def read_kept(tree: Tree, name: str) -> Journal | None:
+    """The journal of a change that was done; None for another."""
+    journal = decode_record(Journal, tree.read(name, bytes_max=RECORD_BYTES_MAX["journal"]))
+    return journal if journal.phase == Phase.COMMITTED else None
+
+
+def time_of(journal: Journal) -> str:
+    """One of 0.1 says whole seconds only."""
+    return journal.time.removesuffix("Z")
+
+
+def list_left(journal: Journal) -> Iterator[tuple[str, Left]]:
+    """What it put or deleted, by path."""
+    for each in journal.operations:
+        is_put = each.action == OperationKind.PUT
+        if is_put or each.action == OperationKind.DELETE:
+            yield each.path, Left(time_of(journal), is_put, each.before, each.after, each.digest)
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether it is that, or lies below it."""
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def find_last(changes: list[Left]) -> Left:
     """The latest; one that another has found there is not, whatever the clock said."""
     found = {each.before for each in changes if each.before != each.after}
     ends = [each for each in changes if each.after == ABSENT or each.after not in found]
     return max(ends or changes, key=lambda each: each.time)
 
 
-def _find_digests(changes: Iterable[_Left]) -> dict[str, str]:
+def find_digests(changes: Iterable[Left]) -> dict[str, str]:
     """Of what was moved, by kind, size and time, which it keeps; empty where two differ."""
     known: dict[str, str] = {}
     for each in changes:
@@ -111,7 +130,7 @@ def _find_fault(
     tree: Tree,
     layout: TreeLayout,
     path: str,
-    last: _Left,
+    last: Left,
     digests: dict[str, str],
     is_thorough: bool,
 ) -> str:

@@ -1,4 +1,4 @@
-"""Removes orphans of dead runs, and nothing else."""
+"""Removes orphans of dead runs, and journals of a tree's changes that are of no use any more."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ import time
 from contextlib import nullcontext
 
 from batten.dataset.judge import judge
+from batten.dataset.needless_changes import list_needless
 from batten.dataset.observe import observe_output
+from batten.errors import BusyError
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.owning import hold_lock, refuse_pending
-from batten.inspect.place import Place
-from batten.inspect.trees import diagnose_tree, find_tree, list_throwaway, refuse_unfinished
+from batten.inspect.place import Place, has_tree
+from batten.inspect.trees import (
+    describe_orphan,
+    diagnose_tree,
+    find_tree,
+    list_throwaway,
+    observe_tree,
+    refuse_unfinished,
+)
+from batten.model.rolling import JournalState
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.locks import busy_error
 from batten.storage.upkeep import delete_orphans
-from batten.transactions.entry import TreePlace, hold_unrecovered
+from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 
 
 @value_class
 class Cleaning:
-    """The orphans that were removed, or would be, and how many were too young for it."""
+    """The orphans that were removed, or would be, and how many were too young for it; `needless`
+    are the journals that were."""
 
     removed: tuple[Orphan, ...]
+    needless: tuple[Orphan, ...]
     kept: int
     is_dry_run: bool
     diagnosis: Diagnosis
@@ -53,10 +65,12 @@ def _clean_tree(
         diagnosis = diagnose_tree(place, tree)
         found = list_throwaway(place, tree, is_mine=not is_dry_run)
         chosen = [each for each in found if each[1].age_seconds >= older_than_seconds]
+        needless = _find_needless(place, tree, older_than_seconds)
         if not is_dry_run:
-            delete_orphans(tree.tree, [name for name, _ in chosen])
+            delete_orphans(tree.tree, [name for name, _ in (*chosen, *needless)])
     return Cleaning(
         removed=tuple(orphan for _, orphan in chosen),
+        needless=tuple(orphan for _, orphan in needless),
         kept=len(found) - len(chosen),
         is_dry_run=is_dry_run,
         diagnosis=diagnosis,
@@ -77,9 +91,38 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
     ]
     if not is_dry_run:
         delete_orphans(place.storage, [entry.name for entry, _ in chosen])
+    needless = () if is_damaged else _clean_changes(place, older_than_seconds, is_dry_run)
     return Cleaning(
         removed=tuple(orphan for _, orphan in chosen),
+        needless=needless,
         kept=len(judgement.orphans) - len(chosen),
         is_dry_run=is_dry_run,
         diagnosis=diagnosis,
     )
+
+
+def _clean_changes(place: Place, older_than_seconds: float, is_dry_run: bool) -> tuple[Orphan, ...]:
+    """Of the tree that is the output of a job; none while somebody else changes it."""
+    if not has_tree(place):
+        return ()
+    tree = locate_tree(f"{place.storage.place}/{place.layout.output}")
+    try:
+        with nullcontext() if is_dry_run else hold_unrecovered(tree):
+            found = _find_needless(place, tree, older_than_seconds)
+            if not is_dry_run:
+                delete_orphans(tree.tree, [name for name, _ in found])
+    except BusyError:
+        return ()
+    return tuple(orphan for _, orphan in found)
+
+
+def _find_needless(
+    place: Place, tree: TreePlace, older_than_seconds: float
+) -> list[tuple[str, Orphan]]:
+    """By name in the storage; none where a change may be half done."""
+    seen = observe_tree(tree, is_mine=True)
+    if seen.misplaced or seen.is_doubtful or seen.found.state is not JournalState.NONE:
+        return []
+    before_seconds = time.time() - older_than_seconds
+    found = list_needless(tree.tree, tree.layout, before_seconds=before_seconds)
+    return [(entry.name, describe_orphan(place, entry)) for entry in found]

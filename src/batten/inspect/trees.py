@@ -167,7 +167,7 @@ def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tupl
     """What dead transactions left that no journal needs, by its name in the storage. `is_mine`:
     the lock is held by the caller."""
     seen = observe_tree(tree, is_mine=is_mine)
-    return [(entry.name, _describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
+    return [(entry.name, describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
 
 
 HALF_DONE = "its change may be half done: compare the tree with a backup"
@@ -189,7 +189,7 @@ def describe_tree(place: Place, seen: TreeObservation) -> Diagnosis:
         ),
         parts=0,
         rows=0,
-        orphans=tuple(_describe_orphan(place, entry) for entry in _list_leftovers(seen)),
+        orphans=tuple(describe_orphan(place, entry) for entry in _list_leftovers(seen)),
         holder=seen.holder,
         hints=(),
         missing=tuple(each.operation.path for each in seen.lost),
@@ -269,7 +269,8 @@ def _list_leftovers(seen: TreeObservation) -> tuple[Entry, ...]:
     return () if is_needed else seen.leftovers
 
 
-def _describe_orphan(place: Place, entry: Entry) -> Orphan:
+def describe_orphan(place: Place, entry: Entry) -> Orphan:
+    """A file of the control folder that is of no use."""
     return Orphan(
         path=place.show(entry.name),
         bytes=entry.size,
