@@ -172,6 +172,80 @@ def test_what_was_renamed_is_to_go_back(shell: Shell, tmp_path: Path) -> None:
     assert told["next"].startswith(f"move it back to {folder}/out, with out.batten")
 
 
+FILE_JOB = """
+import batten
+made = batten.from_range(6).map(lambda n: {"n": n})
+pipeline = made.options(batch_size=2).write_csv("out.csv")
+"""
+
+
+@pytest.fixture
+def file_output(shell: Shell, tmp_path: Path) -> Path:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "job.py").write_text(FILE_JOB)
+    assert shell.run("batten run job.py --quiet", folder).returncode == 0
+    return folder / "out.csv"
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+def test_a_file_that_was_renamed_goes_back_by_the_command(
+    shell: Shell, file_output: Path, elsewhere: Path, is_elsewhere: bool
+) -> None:
+    folder = file_output.parent
+    for end in ("", ".batten"):
+        (folder / f"out.csv{end}").rename(folder / f"it's old.csv{end}")
+    where = elsewhere if is_elsewhere else folder
+    told = shell.diagnose(folder / "it's old.csv", where)
+    assert (told["state"], told["action"]) == ("INCONSISTENT", "look")
+    words, _, line = told["next"].partition(": mv ")
+    assert words == f"move it back to {file_output}, with out.csv.batten"
+    assert shell.run(f"mv {line}", where).returncode == 0
+    assert batten.diagnose(file_output).state == "COMPLETE"
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_copy_of_a_file_is_called_one(
+    shell: Shell, file_output: Path, elsewhere: Path, is_damaged: bool
+) -> None:
+    for end in ("", ".batten"):
+        shell.run(f"cp -r {file_output}{end} .", elsewhere)
+    if is_damaged:
+        (elsewhere / "out.csv").write_text("other")
+    told = shell.diagnose("out.csv", elsewhere)
+    words = f"this is a copy: the job writes to {file_output}; see: batten diagnose {file_output}"
+    if is_damaged:
+        assert (told["state"], told["action"], told["next"]) == ("INCONSISTENT", "look", words)
+    else:
+        assert (told["state"], told["action"], told["hints"]) == ("COMPLETE", "nothing", [words])
+
+
+def test_nothing_is_moved_onto_what_lies_there(
+    shell: Shell, file_output: Path, elsewhere: Path
+) -> None:
+    folder = file_output.parent
+    for end in ("", ".batten"):
+        (folder / f"out.csv{end}").rename(folder / f"old.csv{end}")
+    file_output.write_text("somebody's")
+    told = shell.diagnose(folder / "old.csv", elsewhere)
+    assert told["next"].endswith(f"first move away what lies at {file_output}")
+
+
+@pytest.mark.parametrize("damage", ["part-000000.parquet", "dataset.json"])
+def test_a_damaged_copy_of_a_folder_is_called_one(
+    shell: Shell, elsewhere: Path, tmp_path: Path, damage: str
+) -> None:
+    interrupt(shell, tmp_path / "p")
+    for name in ("out", "out.batten"):
+        shutil.copytree(tmp_path / "p" / name, elsewhere / name)
+    next(elsewhere.rglob(damage)).write_bytes(b"damaged")
+    told = shell.diagnose("out", elsewhere)
+    if damage == "dataset.json":  # Nothing tells any more where it was made.
+        assert told["state"] == "CORRUPT"
+    else:
+        assert told["next"].startswith(f"this is a copy: the job writes to {tmp_path}/p/out; see: ")
+
+
 def test_a_backup_that_was_put_back_is_no_copy(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "p"
     interrupt(shell, folder)

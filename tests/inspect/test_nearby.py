@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,14 +96,44 @@ def test_what_is_something_else(made: Path) -> None:
     with cache.get_or_create(1, lambda folder: None):
         pass
     assert diagnose("kept").next == "batten cache show kept"
-    found = diagnose("daily.py")
+    (made / "other.py").write_text("")
+    found = diagnose("other.py")
     assert found.exit_code == 5
-    assert found.next.endswith("batten run daily.py --dry-run")
+    assert found.next.endswith("batten run other.py --dry-run")
     assert "it is a program" in found.reason
     (made / "outer").mkdir()
     (made / "features").rename(made / "outer" / "features")
     (made / "features.batten").rename(made / "outer" / "features.batten")
     assert words(diagnose("outer")) == ["batten", "diagnose", "outer/*"]
+
+
+@pytest.mark.parametrize("name", ["daily.py", "daily.py:pipeline"])
+def test_a_job_has_outputs(made: Path, name: str) -> None:
+    """They are named, and copies of them are not."""
+    for end in ("", ".batten"):
+        shell_copy(made / f"refunds_2026-04-24_eu.csv{end}", made / f"copy.csv{end}")
+    found = diagnose(name)
+    assert found.action == "look"
+    assert "it is a job, and no output" in found.reason
+    outputs = [f"refunds_2026-04-{day}_eu.csv" for day in (23, 24)]
+    assert words(found) == ["batten", "diagnose", *outputs]
+    assert main(words(found)[1:]) == 0
+
+
+def shell_copy(found: Path, to: Path) -> None:
+    shutil.copytree(found, to) if found.is_dir() else shutil.copy(found, to)
+
+
+def test_a_folder_that_is_not_there(made: Path) -> None:
+    found = diagnose("nope/deeper/x")
+    assert (found.state, found.exit_code, found.action) == ("NEW", 10, "look")
+    assert "the folder nope is not there either" in found.reason
+    assert found.next.startswith("look at the path; if it is right, run its job: batten run JOB.py")
+    (made / "deep" / "sub").mkdir(parents=True)
+    for end in ("", ".batten"):
+        (made / f"features{end}").rename(made / "deep" / "sub" / f"features{end}")
+    for slip in ("deap/sub/features", "deep/sbu/features"):
+        assert diagnose(slip).next.endswith(": batten diagnose deep/sub/features")
 
 
 def test_what_only_a_person_knows(made: Path) -> None:

@@ -24,6 +24,9 @@ ADDRESSES = [
     "unheard-of+x://what",
     "{scheme}://bucket/out",
     " s3://bucket/out",
+    "file:base.db?mode=rw",
+    "sqlite:/base.db",
+    "jdbc:sqlite:base.db",
 ]
 PATHS = [
     "a:b/c",
@@ -59,12 +62,43 @@ def test_a_colon_makes_no_address(path: str) -> None:
         ("file:///a/b", "/a/b"),
         ("file:/a/b%20c", "/a/b c"),
         ("FILE:///a", "/a"),
+        ("file:a%20b.db?mode=rw", "a b.db"),
     ],
 )
 def test_of_a_file_the_path_is_told(address: str, path: str) -> None:
     with pytest.raises(UsageError) as refused:
         local_path(address)
     assert refused.value.next == f"Write the path itself: {path!r}"
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://u:hidden@host/b", "postgresql+psycopg2://u:hidden@h/b", "s3:/bucket"]
+)
+def test_an_address_of_another_database_is_refused_and_not_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BASE", address)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        batten.from_range(1).write_postgres(address, "t")
+    with pytest.raises(UsageError) as refused_late:
+        batten.from_range(1).write_postgres(batten.Secret("BASE"), "t").run(executor="serial")
+    for each in (refused, refused_late):
+        assert "is for PostgreSQL" in each.value.what
+        assert "hidden" not in str(each.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://h/b", "postgres://h/b", "host=h options='-c a=b://c'", "", "dbname=x"]
+)
+def test_addresses_of_postgresql_are_taken(address: str) -> None:
+    assert batten.from_range(1).write_postgres(address, "t").sinks
+
+
+def test_a_catalogue_is_named_or_described() -> None:
+    with pytest.raises(UsageError, match="names a catalogue that is configured"):
+        batten.from_range(1).write_iceberg("a.b", catalog="sqlite:///cat.db")
 
 
 def _rows(rows: Any) -> Any:

@@ -209,7 +209,7 @@ def describe_report(report: Report) -> list[str]:
         if count:
             counts += f", {count:,} {word}"
     lines = [
-        f"{report.path}: {_TITLES[report.status]}",
+        f"{report.path}: {_tell_beside(report) or _TITLES[report.status]}",
         f"  {count_of(accounts.source, 'item')}: {counts}",
     ]
     if report.status in (RunStatus.COMPLETE, RunStatus.LIMITED):
@@ -233,6 +233,16 @@ def describe_report(report: Report) -> list[str]:
     if accounts.quarantined:
         lines.append(f"  see why: {command('show', report.path)}")
     return lines
+
+
+def _tell_beside(report: Report) -> str:
+    """Of a limited run that began a new dataset: what counts is of that one."""
+    if not report.beside:
+        return ""
+    return (
+        f"limited: a new dataset was begun in {report.beside}; until it is complete, readers keep "
+        "the old one. Of the new one:"
+    )
 
 
 def _describe_delivered(delivered: Delivered) -> str:

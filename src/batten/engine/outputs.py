@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from batten.engine.definition import Definition
 from batten.errors import UsageError
 from batten.sinks.file import FileSink
-from batten.storage.addresses import local_path, refuse_address
+from batten.storage.addresses import local_path, refuse_address, refuse_other_database
 
 if TYPE_CHECKING:
     from batten.fingerprint.secret import Secret
@@ -97,6 +97,8 @@ class Outputs(Definition):
         connection is cut off, and what became of it is asked on another."""
         from batten.sinks.postgres import PostgresSink
 
+        if isinstance(address, str):
+            refuse_other_database(address)
         sink = PostgresSink(
             address=address,
             table=table,
@@ -140,6 +142,12 @@ class Outputs(Definition):
         table. `timeout_seconds`: the longest that an answer of the catalogue may take."""
         from batten.sinks.iceberg import IcebergSink
 
+        if isinstance(catalog, str) and "://" in catalog:
+            raise UsageError(
+                "catalog= is an address, and a text there names a catalogue that is configured.",
+                safe="Nothing was read or written.",
+                next='Give its properties: catalog={"type": "sql", "uri": …, "warehouse": …}.',
+            )
         given: dict[str, Any] = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
         sink = IcebergSink(
             table=table,

@@ -41,7 +41,8 @@ class Report:
     `status` is also a text: `report.status == "complete"`. `accounts` are of the whole dataset,
     all runs together; `executed_items` counts the items for which this run called the user's
     functions, `adopted_items` those it took over from what an earlier run had staged. `seconds` by
-    stage, of this run. `checks` are of a dry run.
+    stage, of this run. `checks` are of a dry run. `beside` is where a dataset that is made anew
+    waits until it is complete: readers have the old one.
     """
 
     status: RunStatus
@@ -57,6 +58,7 @@ class Report:
     destinations: tuple[Delivered, ...] = ()
     checks: tuple[Check, ...] = ()
     error: BattenError | None = None
+    beside: str = ""
 
     @property
     def quarantined(self) -> int:
@@ -95,6 +97,7 @@ class Report:
             ],
             "finalized": [dict(vars(each)) for each in self.finalized],
             "destinations": [dict(vars(each)) for each in self.destinations],
+            "beside": self.beside or None,
         }
         if self.error is not None:
             value["error"] = {

@@ -57,7 +57,7 @@ from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.digests import DIGEST_BYTES
 from batten.model.findings import Severity, find_worst
-from batten.model.names import Layout
+from batten.model.names import CONTROL_SUFFIX, Layout
 from batten.model.records import Completion, Fingerprint, encode_record
 from batten.model.words import RunStatus, State
 from batten.sinks.file import FileSink
@@ -433,4 +433,9 @@ def _report(
         vanished_items=vanished,
         seconds=dict(context.seconds),
         run=context.run,
+        beside=_show_beside(context) if status == "limited" else "",
     )
+
+
+def _show_beside(context: Context) -> str:
+    return f"{context.path}{CONTROL_SUFFIX}/fresh" if context.is_beside else ""

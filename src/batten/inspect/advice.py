@@ -69,6 +69,8 @@ def name_next(
         case State.RECOVERY_PENDING:
             return place.command("recover")
         case State.INCONSISTENT | State.CORRUPT:
+            if again.elsewhere:
+                return again.words
             blocking = find_blocking(judgement.findings)
             if blocking is None:
                 return place.recover_command()

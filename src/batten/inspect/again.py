@@ -14,7 +14,7 @@ from dataclasses import replace
 from batten.dataset.observation import Observation
 from batten.errors import StorageError
 from batten.inspect.place import Place
-from batten.model.commands import as_path, command, quote
+from batten.model.commands import as_path, command, join_words, quote
 from batten.model.job_calls import BATTEN, MODULE, SCRIPT, WITHHELD, JobCall, compose
 from batten.model.names import CONTROL_SUFFIX
 from batten.model.records import Config, Unreadable, decode_record
@@ -65,7 +65,7 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
     if call.output and not _is_same(call.output, place):
         moved = _follow(call, place)
         if moved is None:
-            return _tell_elsewhere(call)
+            return _tell_elsewhere(call, place)
         call = moved
     if call.kind == BATTEN and not call.folder and not os.path.isabs(call.file):
         asked = command("run", as_path(call.file))
@@ -135,15 +135,32 @@ def _digest(path: str) -> str:
     return ""
 
 
-def _tell_elsewhere(call: JobCall) -> Again:
+def _tell_elsewhere(call: JobCall, place: str) -> Again:
     """Of a copy, or of what was moved or renamed without its job."""
     there = call.output
     if os.path.lexists(there + CONTROL_SUFFIX):
         words = f"this is a copy: the job writes to {there}; see: {command('diagnose', there)}"
     else:
-        words = f"move it back to {there}, with {os.path.basename(there)}{CONTROL_SUFFIX}: it was "
-        words += "made there, and its job still writes there"
+        words = f"move it back to {there}, with {os.path.basename(there)}{CONTROL_SUFFIX}: "
+        words += _name_moves(place, there) or f"first move away what lies at {there}"
     return Again(words=words, elsewhere=there)
+
+
+def _name_moves(place: str, there: str) -> str:
+    """The command that moves an output, which nothing is in the way of; else empty."""
+    if os.path.lexists(there):
+        return ""
+    ends = [end for end in ("", CONTROL_SUFFIX) if os.path.lexists(place + end)]
+    return " && ".join(
+        join_words("mv", as_path(_show(place + end)), as_path(_show(there + end))) for end in ends
+    )
+
+
+def _show(path: str) -> str:
+    """The path as one would name it from the folder of now."""
+    folder = _current_folder()
+    relative = os.path.relpath(path, folder) if folder else path
+    return path if relative.startswith("../..") else relative
 
 
 def _tell_unknown_caller(call: JobCall) -> str:

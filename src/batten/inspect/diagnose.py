@@ -142,13 +142,14 @@ def describe(
     hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
     findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     is_run = judgement.verdict.action is Action.RUN
-    job = find_again(place, observation) if is_run else Again()
+    job = find_again(place, observation) if state not in _UNLOGGED or is_run else Again()
     refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
+    is_astray = bool(job.elsewhere) and (is_run or judgement.verdict.action is Action.STOP)
     is_other_way = is_run and refused is not None and bool(refused.choices)
     return Diagnosis(
         state=state,
         path=place.path,
-        action=Action.LOOK if job.elsewhere else judgement.verdict.action,
+        action=Action.LOOK if is_astray else judgement.verdict.action,
         next=name_next(place, observation, judgement, job, refused),
         risky=name_risk(place, observation, judgement),
         reason=name_reason(place, observation, judgement, findings, refused),
@@ -158,7 +159,8 @@ def describe(
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
         hints=(
-            *((job.warning,) if job.warning else ()),
+            *((job.warning,) if job.warning and is_run else ()),
+            *((job.words,) if job.elsewhere and not is_astray else ()),
             *hints,
             *(tell_refused(refused) if refused and not is_run else ()),
             *_list_begun(place, observation, state),

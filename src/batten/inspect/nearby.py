@@ -22,9 +22,12 @@ from batten.model.patterns import pattern
 from batten.model.records import Config, Unreadable, decode_record
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
+from batten.storage.local import LocalStorage
 
 _FOREIGN = frozenset({Code.NOT_A_FOLDER, Code.NOT_BATTENS})
 _NEAR_MAX = 3
+_FOLDERS_MAX = 100
+_OUTPUTS_MAX = 5
 _DIGITS = pattern(r"\d+")
 
 
@@ -53,7 +56,7 @@ def explain_path(place: Place, found: Diagnosis, *, is_brief: bool = False) -> D
         hint = f"{again[0]} was made by another run of the same job; next has what differs put in"
         return replace(found, next=again[1].told, hints=(*found.hints, hint))
     if not near:
-        return found
+        return found if is_brief else _tell_folder(place, found)
     paths = [place.folder + name for name in near]
     return replace(
         found,
@@ -61,6 +64,47 @@ def explain_path(place: Place, found: Diagnosis, *, is_brief: bool = False) -> D
         next=f"look at the name; near it is: {command('diagnose', as_path(paths[0]))}",
         hints=(*found.hints, f"outputs with a name like it: {', '.join(paths)}"),
     )
+
+
+def _tell_folder(place: Place, found: Diagnosis) -> Diagnosis:
+    """That the folder of the path is not there; it may be a slip of the finger."""
+    folder = os.path.dirname(find_path(place))
+    if os.path.isdir(folder):
+        return found
+    rest = [os.path.basename(find_path(place))]
+    while not os.path.isdir(os.path.dirname(folder)):
+        folder, last = os.path.split(folder)
+        rest.insert(0, last)
+    above, missing = os.path.split(folder)
+    near = [
+        path
+        for name in _list_like(above, missing)
+        if os.path.isdir((path := os.path.join(above, name, *rest)) + CONTROL_SUFFIX)
+    ]
+    reason = f"{found.reason}; the folder {_show(folder)} is not there either"
+    if near:
+        shown = [as_path(_show(path)) for path in near]
+        return replace(
+            found,
+            action=Action.LOOK,
+            reason=reason,
+            next=f"look at the name; near it is: {command('diagnose', shown[0])}",
+            hints=(*found.hints, f"outputs with a name like it: {', '.join(shown)}"),
+        )
+    told = f"look at the path; if it is right, run its job: {found.next}"
+    return replace(found, action=Action.LOOK, reason=reason, next=told)
+
+
+def _list_like(folder: str, name: str) -> list[str]:
+    """The folders in it with a name like that one."""
+    from difflib import get_close_matches
+
+    try:
+        with os.scandir(folder) as entries:
+            names = [each.name for each in entries if each.is_dir()]
+    except OSError:
+        return []
+    return get_close_matches(name, names, n=_NEAR_MAX)
 
 
 def _recognise(place: Place, *, is_there: bool) -> Known | None:
@@ -72,20 +116,57 @@ def _recognise(place: Place, *, is_there: bool) -> Known | None:
         what = f"it lies within the output {above}"
         return Known(is_what=what, next=command("diagnose", as_path(above)))
     if not is_there:
-        return None
+        file, colon, name = path.rpartition(":")
+        is_job = bool(colon) and name.isidentifier() and file.endswith(".py")
+        return _describe_job(file, name, shown) if is_job and os.path.isfile(file) else None
     if os.path.isdir(CacheLayout(path).home):
         return Known(is_what="it is a cache", next=command("cache", "show", shown))
     if path.endswith(".py") and os.path.isfile(path):
-        look = command("run", shown, "--dry-run")
-        return Known(
-            is_what="it is a program, and no output",
-            next=f"name the output that it writes; what it would do, if it is a job: {look}",
-        )
+        return _describe_job(path, "", shown)
     inner = _list_outputs(path)[0] if os.path.isdir(path) else ()
     if inner:
         what = f"it is a folder with outputs in it, {len(inner)} of them"
         return Known(is_what=what, next=command("diagnose", os.path.join(shown, "*")))
     return None
+
+
+def _describe_job(file: str, name: str, shown: str) -> Known:
+    """A job file, or a pipeline in one: its outputs are asked for, where they are near it."""
+    outputs = [_show(path) for path in _list_made_by(file, name)]
+    if not outputs:
+        look = command("run", shown, "--dry-run")
+        return Known(
+            is_what="it is a program, and no output",
+            next=f"name the output that it writes; what it would do, if it is a job: {look}",
+        )
+    return Known(
+        is_what="it is a job, and no output",
+        next=command("diagnose", *map(as_path, outputs[:_OUTPUTS_MAX])),
+    )
+
+
+def _list_made_by(file: str, name: str) -> Iterator[str]:
+    """The outputs of the job in its own folder and in those right below it, by their records.
+    Copies of them are left out."""
+    folder = os.path.dirname(file)
+    try:
+        with os.scandir(folder) as entries:
+            below = sorted(each.path for each in entries if each.is_dir(follow_symlinks=False))
+    except OSError:
+        below = []
+    for place in (folder, *below[:_FOLDERS_MAX]):
+        if not place.endswith(CONTROL_SUFFIX):
+            for output in _list_outputs(place)[0]:
+                call = _read_call(LocalStorage(place), output)
+                path = os.path.join(place, output)
+                is_named = call is not None and (not name or call.name in ("", name))
+                if call is not None and call.file == file and is_named and call.output == path:
+                    yield path
+
+
+def _show(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("../..") else relative
 
 
 def _list_holders(path: str) -> Iterator[str]:
@@ -146,13 +227,11 @@ def _find_neighbour(place: Place, near: list[str]) -> tuple[str, Again] | None:
 
 def _find_call(place: Place, other: str, name: str) -> JobCall | None:
     """The call that made the other, with the one value changed in which the names differ."""
-    layout = find_layout(place.storage, other)
-    try:
-        config = decode_record(Config, place.storage.read(layout.config))
-    except (OSError, StorageError, Unreadable):
+    config = _read_config(place.storage, other)
+    call = config.call if config is not None else None
+    if config is None or call is None or call.kind != BATTEN:
         return None
-    call = config.call
-    if call.kind != BATTEN or os.path.basename(call.output) != other:
+    if os.path.basename(call.output) != other:
         return None
     for parameter, value in config.parameters.items():
         before, found, after = other.partition(value)
@@ -166,3 +245,16 @@ def _find_call(place: Place, other: str, name: str) -> JobCall | None:
             output = f"{os.path.dirname(call.output)}/{name}"
             return replace(call, parameters=given, output=output)
     return None
+
+
+def _read_call(storage: LocalStorage, output: str) -> JobCall | None:
+    """How the job of an output was started, if that can be read."""
+    config = _read_config(storage, output)
+    return config.call if config is not None else None
+
+
+def _read_config(storage: LocalStorage, output: str) -> Config | None:
+    try:
+        return decode_record(Config, storage.read(find_layout(storage, output).config))
+    except (OSError, StorageError, Unreadable):
+        return None

@@ -30,6 +30,7 @@ from batten.sinks.postgres_rows import (
 )
 from batten.sinks.tables import compare_tokens, publish_rows, refuse_missing_columns
 from batten.sinks.watchdog import Watchdog
+from batten.storage.addresses import refuse_other_database
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,7 +65,9 @@ class PostgresSink(BatchSink):
 
     def read_address(self) -> str:
         """The address itself, with what is secret in it: to connect, and never to be shown."""
-        return self.address() if isinstance(self.address, Secret) else self.address
+        address = self.address() if isinstance(self.address, Secret) else self.address
+        refuse_other_database(address)
+        return address
 
     def identify(self) -> str:
         return self.describe(Path())

@@ -13,10 +13,14 @@ _ADDRESS = pattern(r"\s*([A-Za-z{][\w+.{}-]*)://", re.ASCII)
 
 _SHORTENED = pattern(
     r"\s*(s3[an]?|gs|gcs|az|azure|abfss?|adl|wasbs?|r2|oss|hf|https?|ftps?|sftp|ssh"
-    r"|(?:web)?hdfs|viewfs|dbfs|file):/",
+    r"|(?:web)?hdfs|viewfs|dbfs|sqlite|jdbc:\w+):/|\s*(file|jdbc:\w+):",
     re.ASCII | re.IGNORECASE,
 )
-"""`Path("s3://bucket")` is `s3:/bucket`. Of other names before `:/` a folder may well be called."""
+"""`Path("s3://bucket")` is `s3:/bucket`. Of other names before `:/` a folder may well be called.
+SQLite takes `file:base.db?mode=rw` for an address."""
+
+_SCHEME = pattern(r"\s*([A-Za-z][\w+.:-]*?):/", re.ASCII)
+_OF_POSTGRES = frozenset({"postgres", "postgresql"})
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
@@ -28,19 +32,33 @@ def local_path(path: str | os.PathLike[str]) -> str:
 
 def refuse_address(written: str) -> None:
     """Raises `UsageError` for an address with a scheme."""
-    if ":/" not in written:
+    if ":" not in written:
         return
     found = _ADDRESS.match(written) or _SHORTENED.match(written)
     if found is None:
         return
-    scheme = found[1].lower()
+    scheme = (found[1] or found[found.lastindex or 0]).lower()
     advice = "Name a local path, and copy what lies there with that storage's own tools."
     if scheme == "file":
         from urllib.parse import unquote
 
-        advice = f"Write the path itself: {'/' + unquote(written[found.end() :]).lstrip('/')!r}"
+        rest = unquote(written[found.end() :].partition("?")[0])
+        advice = f"Write the path itself: {'/' + rest.lstrip('/') if rest[:1] == '/' else rest!r}"
     raise UsageError(
         f"{written!r} is an address ({scheme}:), and batten reads and writes local paths only.",
         safe="Nothing was read or written.",
         next=advice,
+    )
+
+
+def refuse_other_database(address: str) -> None:
+    """Raises `UsageError` for the address of a database that is not PostgreSQL. It is not shown: it
+    may hold a password."""
+    found = _SCHEME.match(address)
+    if found is None or found[1].lower() in _OF_POSTGRES:
+        return
+    raise UsageError(
+        f"The address begins with {found[1].lower()}:, and .write_postgres() is for PostgreSQL.",
+        safe="Nothing was read or written.",
+        next="Write it as libpq reads it: postgresql://host/base, or 'host=… dbname=…'.",
     )
