@@ -187,3 +187,18 @@ def test_an_accepted_change_keeps_rows_and_says_what_made_them(tmp_path: Path) -
     assert made_by == [old, new, new]
     assert _batten(tmp_path, "verify", "out").returncode == 0
     assert _batten(tmp_path, "run", "job.py").returncode == 0
+
+
+def test_a_limited_one_says_what_readers_have(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(
+        "import batten\n"
+        "pipeline = batten.from_range(6).map(lambda n: {'n': n}).options(batch_size=2)"
+        ".write_parquet('out')\n"
+    )
+    assert _batten(tmp_path, "run", "job.py").returncode == 0
+    ended = _batten(tmp_path, "run", "job.py", "--fresh", "--limit", "2")
+    assert ended.returncode == 0
+    first = ended.stderr.splitlines()[0]
+    assert first.startswith("out: limited: a new dataset was begun in out.batten/fresh; until it")
+    assert "not marked complete" not in ended.stderr
+    assert batten.diagnose(tmp_path / "out").state == "COMPLETE"

@@ -433,7 +433,7 @@ def _report(
         vanished_items=vanished,
         seconds=dict(context.seconds),
         run=context.run,
-        beside=_show_beside(context) if status == "limited" else "",
+        beside=_show_beside(context) if status is RunStatus.LIMITED else "",
     )
 
 
