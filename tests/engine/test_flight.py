@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from batten.engine.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
 from batten.executors.marks import MarkTable, SlotMark
 from batten.model.names import Layout
+from batten.storage.local import LocalStorage
 from batten.storage.locks import current_holder
 from batten.storage.memory import MemoryStorage
 from batten.storage.publishing import create
@@ -29,7 +31,7 @@ def crash(storage: MemoryStorage, layout: Layout, tmp_path: Path) -> Crash:
     def leave(*items: int, boot: str | None = None, log: bytes | None = None) -> None:
         name = f"20261121T0800{len(list(storage.list(layout.runs))):02}Z-3f9a"
         path = tmp_path / name
-        table = MarkTable(len(items) + 2, path)
+        table = MarkTable(len(items) + 2, partial(LocalStorage(tmp_path).create_shared, name))
         for record, item in zip(table.records, items, strict=False):
             SlotMark(record).begin(item)
         table.close()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batten.executors.base import Event, Executor, Work
+from batten.executors.marks import MakeFile
 from batten.executors.processes import ProcessExecutor
+from batten.storage.local import LocalStorage
 
 DEADLINE_SECONDS = 60.0
 
@@ -101,3 +104,9 @@ def run_processes() -> Iterator[Callable[..., ProcessExecutor]]:
 @pytest.fixture
 def in_flight(tmp_path: Path) -> Path:
     return tmp_path / "run.inflight"
+
+
+@pytest.fixture
+def make_marks(in_flight: Path) -> MakeFile:
+    """Makes the file of that path, as a run does."""
+    return partial(LocalStorage(in_flight.parent).create_shared, in_flight.name)

@@ -14,7 +14,7 @@ import pytest
 from batten.errors import StorageError
 from batten.executors.asynchronous import AsyncExecutor
 from batten.executors.base import Event, Executor, Finished, Mark, Raised, Work
-from batten.executors.marks import read_in_flight
+from batten.executors.marks import MakeFile, read_in_flight
 from batten.executors.processes import ProcessExecutor
 from batten.executors.serial import SerialExecutor
 from batten.executors.threads import ThreadExecutor
@@ -139,7 +139,7 @@ def test_waiting_ends_when_the_time_is_up(
 
 
 def test_the_item_in_hand_is_in_the_file(
-    make: Callable[..., Executor], collect: Collect, in_flight: Path
+    make: Callable[..., Executor], collect: Collect, in_flight: Path, make_marks: MakeFile
 ) -> None:
     def read_own(task: int, mark: Mark) -> tuple[bytes, bytes]:
         mark.begin(task)
@@ -147,7 +147,7 @@ def test_the_item_in_hand_is_in_the_file(
         mark.end()
         return during, in_flight.read_bytes()
 
-    executor = start(make(1, in_flight=in_flight), read_own)
+    executor = start(make(1, in_flight=make_marks), read_own)
     executor.submit(0, 123456789012)
     (event,) = collect(executor, 1)
     assert isinstance(event, Finished)
@@ -158,24 +158,28 @@ def test_the_item_in_hand_is_in_the_file(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_no_item_is_in_hand_after_its_task(
-    make: Callable[..., Executor], collect: Collect, in_flight: Path, fails: bool
+    make: Callable[..., Executor],
+    collect: Collect,
+    in_flight: Path,
+    make_marks: MakeFile,
+    fails: bool,
 ) -> None:
     def forget_the_end(task: int, mark: Mark) -> None:
         mark.begin(task)
         if fails:
             raise ValueError
 
-    executor = start(make(1, in_flight=in_flight), forget_the_end)
+    executor = start(make(1, in_flight=make_marks), forget_the_end)
     executor.submit(0, 5)
     collect(executor, 1)
     assert read_in_flight(in_flight.read_bytes()) == []
 
 
 def test_a_file_of_marks_is_never_taken_over(
-    make: Callable[..., Executor], in_flight: Path
+    make: Callable[..., Executor], in_flight: Path, make_marks: MakeFile
 ) -> None:
     in_flight.write_text("evidence")
-    executor = make(in_flight=in_flight)
+    executor = make(in_flight=make_marks)
     with pytest.raises(StorageError) as caught:
         executor.start(double)
     assert str(in_flight) in str(caught.value)

@@ -26,11 +26,14 @@ def work(item, mark):
 
 DRIVER = """
 import os, signal, sys
-from pathlib import Path
+from functools import partial
 from batten.executors.processes import ProcessExecutor
+from batten.storage.local import LocalStorage
 from held import work
 
-pool = ProcessExecutor(2, in_flight=Path(sys.argv[1]), is_fresh=sys.argv[2] == "spawn")
+folder, name = os.path.split(sys.argv[1])
+make_marks = partial(LocalStorage(folder).create_shared, name)
+pool = ProcessExecutor(2, in_flight=make_marks, is_fresh=sys.argv[2] == "spawn")
 pool.start(work)
 if sys.argv[3:] == ["copy"]:
     if os.fork() == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -19,12 +20,13 @@ from batten.executors.marks import (
     clear_record,
     read_in_flight,
 )
+from batten.storage.local import LocalStorage
 
 RECORD_BYTES = 64
 
 
 def make_file(path: Path, items: list[int]) -> bytes:
-    table = MarkTable(len(items), path)
+    table = MarkTable(len(items), partial(LocalStorage(path.parent).create_shared, path.name))
     for record, item in zip(table.records, items, strict=True):
         SlotMark(record).begin(item)
     table.close()

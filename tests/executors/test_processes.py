@@ -21,7 +21,7 @@ import pytest
 
 from batten.errors import BattenError, FailedRunError, InterruptedRunError, StorageError
 from batten.executors.base import Died, Event, Finished, Mark, Raised, TimedOut
-from batten.executors.marks import read_in_flight
+from batten.executors.marks import MakeFile, read_in_flight
 from batten.executors.processes import ProcessExecutor
 
 RunProcesses = Callable[..., ProcessExecutor]
@@ -396,10 +396,14 @@ def list_handles() -> set[str]:
 
 
 def test_workers_hold_nothing_of_the_driver_and_of_each_other(
-    run_processes: RunProcesses, collect: Collect, in_flight: Path, tmp_path: Path
+    run_processes: RunProcesses,
+    collect: Collect,
+    in_flight: Path,
+    make_marks: MakeFile,
+    tmp_path: Path,
 ) -> None:
     before = list_handles()
-    pool = run_processes(lambda task, mark: list_handles() - before, jobs=3, in_flight=in_flight)
+    pool = run_processes(lambda task, mark: list_handles() - before, jobs=3, in_flight=make_marks)
     with open(tmp_path / "lock", "w"):
         for round_number in range(2):
             for task_id in range(30):
@@ -657,9 +661,9 @@ def test_a_pool_within_a_worker(run_processes: RunProcesses, collect: Collect) -
 
 
 def test_marks_of_the_dead_are_cleared_once_they_are_told(
-    run_processes: RunProcesses, collect: Collect, in_flight: Path
+    run_processes: RunProcesses, collect: Collect, in_flight: Path, make_marks: MakeFile
 ) -> None:
-    pool = run_processes(call, in_flight=in_flight)
+    pool = run_processes(call, in_flight=make_marks)
     pool.submit(0, ("exit_hard", 6, 3))
     collect(pool, 1)
     assert read_in_flight(in_flight.read_bytes()) == []

@@ -500,3 +500,22 @@ def test_a_destination_that_is_the_jobs_no_more(job: Any) -> None:
     assert batten.diagnose(job.path / "out").state == "INTERRUPTED"
     assert job.run("--quiet").code == 0
     assert batten.diagnose(job.path / "out").state == "COMPLETE"
+
+
+def test_what_is_not_batten_s_among_the_records_is_a_warning(tmp_path: Path) -> None:
+    make("sqlite", tmp_path)
+    (folder,) = tmp_path.glob("*/deliveries")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "copies").mkdir()
+    found = batten.diagnose(tmp_path / "out")
+    assert (found.state, found.exit_code) == ("COMPLETE", 0)
+    told = [(each.code.value, Path(each.path).name) for each in found.findings]
+    assert told == [("foreign-file", "copies"), ("foreign-file", "notes.txt")]
+    assert make("sqlite", tmp_path)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+    # A record's own name is the record's.
+    (record,) = folder.glob("sqlite-*.json")
+    record.rename(folder / "moved")
+    record.symlink_to(folder / "moved")
+    assert batten.diagnose(tmp_path / "out").state == "CORRUPT"

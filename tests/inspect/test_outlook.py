@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,8 @@ def test_a_run_that_was_not_let_begin_is_told_beside_the_one_before(build: Any) 
 def test_what_was_in_hand_is_told_by_its_key(build: Any, is_keyed: bool) -> None:
     """Ordinals at once; other keys where Arrow is loaded, which `diagnose` is too quick for."""
     built = build(published=1, is_keyed=is_keyed)
-    marks = MarkTable(2, built.file(built.layout.in_flight(STARTED)))
+    path = built.file(built.layout.in_flight(STARTED))
+    marks = MarkTable(2, partial(LocalStorage(path.parent).create_shared, path.name))
     for record, item in zip(marks.records, (5, 9), strict=True):
         SlotMark(record).begin(item)
     del record

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.errors import StorageError
+from batten.errors import MisplacedError, StorageError
 from batten.model.names import find_staging_owner
 from batten.storage import publishing, steps
 from batten.storage.base import READ_BYTES_MAX
@@ -55,6 +55,22 @@ def test_deleting_a_link_to_a_folder_leaves_the_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("folder")
     LocalStorage(tmp_path).delete("link")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_shared_file_is_new_and_through_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/runs").symlink_to(tmp_path / "elsewhere")
+    storage = LocalStorage(tmp_path / "root")
+    with pytest.raises(MisplacedError):
+        storage.create_shared("runs/marks", 64)
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+    descriptor = storage.create_shared("marks", 64)
+    assert os.fstat(descriptor).st_size == 64
+    os.close(descriptor)
+    with pytest.raises(StorageError):
+        storage.create_shared("marks", 64)
 
 
 def test_the_mode_follows_the_umask(tmp_path: Path) -> None:

@@ -297,14 +297,19 @@ def _add_kinds(folder: Folder) -> Folder:
 def _make_marks() -> bytes:
     from batten.executors.marks import MarkTable
 
-    path = Path(f"/dev/shm/batten-marks-{os.getpid()}")
-    path.unlink(missing_ok=True)
-    table = MarkTable(2, path)
+    handle = -1
+
+    def make_file(size: int) -> int:
+        nonlocal handle
+        handle = os.memfd_create("marks")
+        os.ftruncate(handle, size)
+        return os.dup(handle)
+
+    table = MarkTable(2, make_file)
     table.records[0][0] = 5
     table.close()
-    data = path.read_bytes()
-    path.unlink()
-    return data
+    with open(handle, "rb") as file:
+        return file.read()
 
 
 def _add_replacement(folder: Folder) -> Folder:

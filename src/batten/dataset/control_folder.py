@@ -28,6 +28,7 @@ from batten.model.names import (
     find_number,
     find_part,
     find_staged,
+    is_delivery,
     is_throwaway,
 )
 from batten.model.published import Published, decode_published
@@ -252,7 +253,12 @@ class Reading:
         return frozenset(number for number in numbers if number is not None)
 
     def _read_deliveries(self) -> tuple[Delivery, ...]:
-        names = sorted(entry.name for entry in self._list(self.layout.deliveries))
+        names = []
+        for name in sorted(entry.name for entry in self._list(self.layout.deliveries)):
+            if is_delivery(last_piece(name)):
+                names.append(name)
+            else:
+                self._note(Code.FOREIGN_FILE, name, _ODD_NAME)
         found = (
             self._decode(name, Code.UNREADABLE_DELIVERY, partial(decode_record, Delivery))
             for name in names
@@ -290,7 +296,7 @@ class Reading:
         known = []
         for entry in self._list(folder):
             if not entry.is_file or not find(entry.name[len(folder) + 1 :]):
-                self._note(Code.FOREIGN_FILE, entry.name, "its name is not one that batten gives")
+                self._note(Code.FOREIGN_FILE, entry.name, _ODD_NAME)
             else:
                 known.append(entry)
         return tuple(sorted(known, key=lambda entry: entry.name))
@@ -384,6 +390,8 @@ class Reading:
             return  # All that is wrong there was told.
         self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
 
+
+_ODD_NAME = "its name is not one that batten gives"
 
 _UNREADABLE = {
     "dataset.json": Code.UNREADABLE_CONFIG,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.engine.bench import Bench, WorkerJob
@@ -84,7 +84,7 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
     pipeline, options, storage = context.pipeline, context.options, context.storage
     in_flight = None
     if isinstance(storage, LocalStorage):
-        in_flight = Path(storage.place) / context.layout.in_flight(context.run)
+        in_flight = partial(storage.create_shared, context.layout.in_flight(context.run))
     if pipeline.is_async:
         from batten.executors.asynchronous import AsyncExecutor
 

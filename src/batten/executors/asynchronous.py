@@ -13,12 +13,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from batten.executors.base import Event, Finished, Raised, Told, Work
-from batten.executors.marks import MarkTable, SlotMark
+from batten.executors.marks import MakeFile, MarkTable, SlotMark
 
 STOP_SECONDS = 5.0
 """How long cancelled work may take to end, before it is left to itself."""
@@ -36,7 +35,7 @@ class AsyncExecutor:
 
     can_kill = False
 
-    def __init__(self, concurrency: int, *, in_flight: Path | None = None) -> None:
+    def __init__(self, concurrency: int, *, in_flight: MakeFile | None = None) -> None:
         self.slots = concurrency
         self._in_flight = in_flight
         self._marks: MarkTable | None = None

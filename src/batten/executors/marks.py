@@ -11,10 +11,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic_ns
 
-from batten.errors import StorageError
 from batten.executors.base import IDLE
 from batten.storage.beneath import close_read
 
@@ -28,6 +27,8 @@ TASK_NANOSECONDS = 3
 ITEM_LIMIT = 4
 """The nanoseconds for which the item may be in hand."""
 _CHECK = 7
+
+MakeFile = Callable[[int], int]
 
 NO_TASK = -(2**63)
 """No number of a task."""
@@ -85,12 +86,12 @@ class MarkTable:
     """The marks of all workers; shared with every process that is forked after it was made, or that
     is given its `handle`.
 
-    With a `path` the file is created exclusively, and left where it is: who named it deletes it.
+    `make_file` gives a new file of so many bytes, open to be mapped; who named it deletes it.
     """
 
-    def __init__(self, slots: int, path: Path | None = None) -> None:
+    def __init__(self, slots: int, make_file: MakeFile | None = None) -> None:
         content = _encode_empty(slots)
-        self._map(_make_file(path, len(content)), slots)
+        self._map((make_file or _make_memory)(len(content)), slots)
         self._memory[:] = content
 
     @classmethod
@@ -151,24 +152,7 @@ def _encode_empty(slots: int) -> bytes:
     return struct.pack(f"={RECORD_WORDS * (slots + 1)}q", *header, *record * slots)
 
 
-def _make_file(path: Path | None, size: int) -> int:
-    if path is None:
-        handle = os.memfd_create("batten-marks", os.MFD_CLOEXEC)
-        os.ftruncate(handle, size)
-        return handle
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            # Room on the disk before the map is written to: without it the kernel would kill us.
-            os.posix_fallocate(handle, 0, size)
-        except OSError:
-            os.close(handle)
-            raise
-        return handle
-    except OSError as error:
-        raise StorageError(
-            f"cannot make {path}, which notes the items in hand: {error.strerror}",
-            safe="Nothing was started; what was committed before is untouched.",
-            next="Put that right and run the same command again.",
-            errno=error.errno,
-        ) from error
+def _make_memory(size: int) -> int:
+    handle = os.memfd_create("batten-marks", os.MFD_CLOEXEC)
+    os.ftruncate(handle, size)
+    return handle

@@ -11,7 +11,6 @@ import pickle
 import select
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import Any
 
@@ -23,6 +22,7 @@ from batten.executors.marks import (
     ITEM_LIMIT,
     ITEM_STARTED,
     TASK,
+    MakeFile,
     MarkTable,
     clear_record,
 )
@@ -59,7 +59,7 @@ class ProcessExecutor:
     killed, which is a death like any other.
     With `is_fresh` workers begin in a fresh interpreter, for which `work` is pickled, too; it
     imports `modules` before there are workers.
-    `in_flight` names a file to be made for the marks (see `marks`). With `stdout_to_stderr` what
+    `in_flight` makes a file for the marks (see `marks`). With `stdout_to_stderr` what
     workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
     """
 
@@ -71,7 +71,7 @@ class ProcessExecutor:
         *,
         timeout_seconds: float | None = None,
         memory_bytes_max: int | None = None,
-        in_flight: Path | None = None,
+        in_flight: MakeFile | None = None,
         stdout_to_stderr: bool = False,
         prefetch: int = 1,
         is_fresh: bool = False,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from batten.executors.base import IDLE, Event, Finished, Raised, Work
-from batten.executors.marks import ITEM, MarkTable, SlotMark
+from batten.executors.marks import ITEM, MakeFile, MarkTable, SlotMark
 
 
 class SerialExecutor:
@@ -19,7 +18,7 @@ class SerialExecutor:
     slots = 1
     can_kill = False
 
-    def __init__(self, *, in_flight: Path | None = None) -> None:
+    def __init__(self, *, in_flight: MakeFile | None = None) -> None:
         self._in_flight = in_flight
         self._marks: MarkTable | None = None
         self._tasks: deque[tuple[int, Any]] = deque()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from batten.executors.base import IDLE, Event, Finished, Raised, Work
-from batten.executors.marks import ITEM, MarkTable, SlotMark
+from batten.executors.marks import ITEM, MakeFile, MarkTable, SlotMark
 
 
 class ThreadExecutor:
@@ -19,7 +18,7 @@ class ThreadExecutor:
 
     can_kill = False
 
-    def __init__(self, jobs: int, *, in_flight: Path | None = None) -> None:
+    def __init__(self, jobs: int, *, in_flight: MakeFile | None = None) -> None:
         self._jobs = jobs
         self._in_flight = in_flight
         self._marks: MarkTable | None = None

@@ -61,9 +61,10 @@ _SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _THROWAWAY = pattern(
     r"(?P<what>.+)\.(?P<host>[^/.]+)-(?P<pid>[1-9]\d{0,9})-(?P<random>[0-9a-f]{16})", re.ASCII
 )
+_DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _STAGED_WHAT = pattern(
     rf"dataset\.json|schema\.json|COMPLETE|REPLACING|JOURNAL|put|file|{_NUMBERED.pattern}"
-    rf"|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|[a-z]+-[0-9a-f]{{12}}\.json"
+    rf"|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
     r"|\d{18}-\d{18}\.jsonl",
     re.ASCII,
 )
@@ -334,6 +335,11 @@ def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
 def is_in_flight(name: str) -> bool:
     """Whether it is the name of the marks of a run's items in hand."""
     return _IN_FLIGHT.fullmatch(name) is not None
+
+
+def is_delivery(name: str) -> bool:
+    """Whether it is the name of the record of what a destination has been given."""
+    return _DELIVERY.fullmatch(name) is not None
 
 
 def find_staging_owner(name: str) -> tuple[str, int] | None:

@@ -13,26 +13,20 @@ from typing import BinaryIO
 from batten.model.records import Holder
 from batten.storage import locks, steps
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
-from batten.storage.beneath import READ, Beneath, Obstructed, close_read, refuse_irregular
-from batten.storage.failures import reading_failure, too_large, writing_failure
-from batten.storage.machine import Machine
+from batten.storage.beneath import READ, Beneath, Obstructed, close_read
+from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.modes import Modes
-from batten.storage.reading import open_to_read
+from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
 from batten.storage.renaming import exchange_names, rename_without_replacing
 from batten.storage.renewal import UnprovenNames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE_SHARED = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 HURRY_BYTES = 1 << 24
 """A file that will be synced goes to the disk in pieces of about this size while it is made."""
-
-MUCH_BYTES = 1 << 30
-"""Of a file to be read whole that has more, it is asked first whether there is room in memory."""
-
-SMALL_BYTES = 1 << 12
-"""A file of fewer bytes is small."""
 
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -145,7 +139,7 @@ class LocalStorage:
         try:
             descriptor = self._beneath.act(name, os.open, READ)
             try:
-                return _read_range(descriptor, offset, length, bytes_max)
+                return read_range(descriptor, offset, length, bytes_max)
             finally:
                 close_read(descriptor)
         except FileNotFoundError:
@@ -160,6 +154,21 @@ class LocalStorage:
             raise
         except OSError as error:
             raise reading_failure(error, "Opening", self._beneath.path(name)) from error
+
+    def create_shared(self, name: str, size: int) -> int:
+        """Create the file exclusively, with room for so many bytes, open to be mapped and shared
+        with other processes. Nothing is relied upon that it holds, so it is never synced."""
+        try:
+            descriptor: int = self._beneath.act(name, os.open, _CREATE_SHARED, 0o666)
+            try:
+                # Room on the disk before it is written to: without it the kernel would kill us.
+                os.posix_fallocate(descriptor, 0, size)
+            except OSError:
+                close_read(descriptor)
+                raise
+        except OSError as error:
+            raise writing_failure(error, "Making", self._beneath.path(name)) from error
+        return descriptor
 
     def find(self, name: str) -> Entry | None:
         try:
@@ -210,7 +219,7 @@ class LocalStorage:
             return
         try:
             for name in names:
-                yield _read_small(check_name(name), parent)
+                yield read_small(check_name(name), parent)
         finally:
             close_read(parent)
 
@@ -347,47 +356,6 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _read_range(descriptor: int, offset: int, length: int | None, bytes_max: int | None) -> bytes:
-    status = os.fstat(descriptor)
-    refuse_irregular(status.st_mode)
-    size = status.st_size
-    start = max(size + offset, 0) if offset < 0 else offset
-    wanted = max(size - start, 0)
-    wanted = wanted if length is None else min(wanted, length)
-    if wanted > (_room_bytes(wanted) if bytes_max is None else bytes_max):
-        raise too_large()
-    pieces: list[bytes] = []
-    while wanted and (piece := os.pread(descriptor, wanted, start)):
-        pieces.append(piece)
-        start += len(piece)
-        wanted -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _room_bytes(wanted: int) -> int:
-    """How much can be read at once where it is not known what to expect: what memory there is."""
-    if wanted <= MUCH_BYTES:
-        return wanted
-    room = Machine().observe_memory()
-    return wanted if room is None else room.available_bytes
-
-
-def _read_small(name: str, parent: int) -> bytes | None:
-    try:
-        descriptor = os.open(name, READ, dir_fd=parent)
-    except OSError:
-        return None
-    try:
-        data = os.read(descriptor, SMALL_BYTES)
-        status = os.fstat(descriptor)
-        is_whole = stat.S_ISREG(status.st_mode) and status.st_size == len(data) < SMALL_BYTES
-        return data if is_whole else None
-    except OSError:
-        return None
-    finally:
-        close_read(descriptor)
 
 
 _KIND_BITS = 0o170000

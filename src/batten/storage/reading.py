@@ -1,17 +1,28 @@
-"""A file that is open for reading. Whatever of that fails, in whoever's hands it is, says which
-file it was and what is safe: Arrow reads in it, and digests and comparisons do."""
+"""Files that are open for reading.
+
+Whatever fails in one that others read in (Arrow, a digest, a comparison) says which file it was,
+and what is safe."""
 
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, TypeVar
 
-from batten.storage.beneath import close_read
-from batten.storage.failures import reading_failure
+from batten.storage.beneath import READ, close_read, refuse_irregular
+from batten.storage.failures import reading_failure, too_large
+from batten.storage.machine import Machine
 
 Result = TypeVar("Result")
+
+MUCH_BYTES = 1 << 30
+"""Of a file to be read whole that has more, it is asked first whether there is room in memory."""
+
+SMALL_BYTES = 1 << 12
+"""A file of fewer bytes is small."""
 
 
 def open_to_read(descriptor: int, path: str) -> BinaryIO:
@@ -52,3 +63,44 @@ class _Reading(io.FileIO):
             return action(*arguments)
         except OSError as error:
             raise reading_failure(error, "Reading", self._path) from error
+
+
+def read_range(descriptor: int, offset: int, length: int | None, bytes_max: int | None) -> bytes:
+    status = os.fstat(descriptor)
+    refuse_irregular(status.st_mode)
+    size = status.st_size
+    start = max(size + offset, 0) if offset < 0 else offset
+    wanted = max(size - start, 0)
+    wanted = wanted if length is None else min(wanted, length)
+    if wanted > (_room_bytes(wanted) if bytes_max is None else bytes_max):
+        raise too_large()
+    pieces: list[bytes] = []
+    while wanted and (piece := os.pread(descriptor, wanted, start)):
+        pieces.append(piece)
+        start += len(piece)
+        wanted -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _room_bytes(wanted: int) -> int:
+    """How much can be read at once where it is not known what to expect: what memory there is."""
+    if wanted <= MUCH_BYTES:
+        return wanted
+    room = Machine().observe_memory()
+    return wanted if room is None else room.available_bytes
+
+
+def read_small(name: str, parent: int) -> bytes | None:
+    try:
+        descriptor = os.open(name, READ, dir_fd=parent)
+    except OSError:
+        return None
+    try:
+        data = os.read(descriptor, SMALL_BYTES)
+        status = os.fstat(descriptor)
+        is_whole = stat.S_ISREG(status.st_mode) and status.st_size == len(data) < SMALL_BYTES
+        return data if is_whole else None
+    except OSError:
+        return None
+    finally:
+        close_read(descriptor)
