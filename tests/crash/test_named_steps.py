@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,14 +177,12 @@ class Bench:
 
     @contextmanager
     def forking(self, sample: int | None) -> Iterator[None]:
-        """Fork the runs where there are many. Modules of batten read the variables when they are
-        imported, so that each run does this anew."""
+        """Fork the runs where there are many."""
         if sample == 1 or not is_tracing_possible():
             yield
             return
         command = [sys.executable, "-m", "batten", *self.scenario.command]
-        names = find_imports(command, self._fill("imports"), None, 120)
-        imports = [name for name in names if name.split(".")[0] != "batten"]
+        imports = find_imports(command, self._fill("imports"), None, 120)
         with Template(imports, None) as self.template:
             yield
         self.template = None
@@ -255,11 +254,14 @@ def choose(steps: int, sample: int | None, seeded: random.Random) -> list[int]:
 def test_killed_at_a_step(
     bench_of: MakeBench, name: str, sample: int | None, seeded: random.Random
 ) -> None:
+    """All of them before each step: what a kill after one leaves, a kill before the next does."""
     bench = bench_of(name)
     with bench.forking(sample):
         for number in choose(len(bench.steps), sample, seeded):
-            for moment in MOMENTS if sample is None else [seeded.choice(MOMENTS)]:
-                bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
+            moment = "before" if sample is None else seeded.choice(MOMENTS)
+            bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
+        if sample is None:
+            bench.try_one("BATTEN_CRASH_AT", f"{len(bench.steps)}:after")
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
@@ -278,8 +280,12 @@ def test_killed_at_a_step_and_again_in_the_rerun(
 def test_a_step_fails(
     bench_of: MakeBench, name: str, sample: int | None, seeded: random.Random
 ) -> None:
+    """Each with one error; steps of one name, of which there are many, with each of them."""
     bench = bench_of(name)
+    tried: Counter[str] = Counter()
     with bench.forking(sample):
         for number in choose(len(bench.steps), sample, seeded):
-            for error in ERRORS if sample is None else [seeded.choice(ERRORS)]:
-                bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")
+            step = bench.steps[number - 1]
+            error = ERRORS[tried[step] % len(ERRORS)] if sample is None else seeded.choice(ERRORS)
+            tried[step] += 1
+            bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")
