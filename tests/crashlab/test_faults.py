@@ -18,7 +18,7 @@ from batten.crashlab.system_calls import CallKind
         (TearWrite(1, victims=Victims.CALLER), "TearWrite(1, victims=Victims.CALLER)"),
         (
             Fail(2, kinds=frozenset({CallKind.SYNC}), path="*.new", error=errno.EIO, times=None),
-            "Fail(2, kinds=frozenset({Kind.SYNC}), path='*.new', error=5, times=None)",
+            "Fail(2, kinds=frozenset({CallKind.SYNC}), path='*.new', error=5, times=None)",
         ),
         (Meanwhile(1, command=("ls", "/")), "Meanwhile(1, command=('ls', '/'))"),
     ],

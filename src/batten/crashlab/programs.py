@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from batten.model.value_class import value_class
-from batten.storage.faults import find_observer
+from batten.storage import faults, steps
 
 
 @value_class
@@ -24,9 +24,8 @@ class Program:
         """Be the program; to be called at the bottom of the stack, so that the process then ends
         as every Python does."""
         sys.argv[:] = [self.name, *self.arguments]
-        # It may have been imported with other variables than these.
-        if (steps := sys.modules.get("batten.storage.steps")) is not None:
-            steps.observer = find_observer(os.environ)
+        # Modules may have been imported with other variables than these.
+        steps.observer = faults.find_observer(os.environ)
         if not sys.flags.safe_path:
             folder = os.getcwd() if self.is_module else os.path.dirname(os.path.realpath(self.name))
             sys.path[0] = folder

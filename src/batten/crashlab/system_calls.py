@@ -36,7 +36,7 @@ class CallKind(StrEnum):
     CLOSE = "close"
 
     def __repr__(self) -> str:
-        return f"Kind.{self.name}"
+        return f"CallKind.{self.name}"
 
 
 ALL = frozenset(CallKind)
