@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import shlex
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.dataset.plan_file import PICKLE, VALUE, PlanFile
 from batten.errors import CorruptError, RefusedError
-from batten.model.commands import command
+from batten.model.commands import command, quote
 from batten.model.digests import DIGEST_BYTES, open_digests
 from batten.model.keys import describe_ordinals
 from batten.model.names import Layout
@@ -143,7 +142,7 @@ class Plan:
             if hashlib.sha256(data).hexdigest() != segment.keys_digest:
                 raise NotOwned(f"{name} is not what it was a moment ago")
         except NotOwned as error:
-            control = shlex.quote(f"{storage.place}/{layout.control}")
+            control = quote(f"{storage.place}/{layout.control}")
             raise RefusedError(
                 f"{name} holds items as batten 0.1 kept them, which can run code: {error}.",
                 safe="Nothing was changed, and none of these items was read.",

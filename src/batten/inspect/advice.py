@@ -86,6 +86,8 @@ def _look_by_hand(place: Place, findings: Iterable[Finding]) -> str:
         return f"make it readable for this user, then: {place.command('diagnose')}"
     if Code.LINKED_FILE in codes:
         return f"remove the link {place.path}, or have the job write where it leads; then run"
+    if Code.NEWER_FORMAT in codes:
+        return f"use the newer batten that wrote it: {place.command('diagnose')}"
     return f"look at {place.path} by hand"
 
 

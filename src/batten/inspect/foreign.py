@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shlex
 import stat
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from batten.inspect.matching import list_files, match_paths
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
 from batten.inspect.survey import Survey
 from batten.model.accounting import Accounts
+from batten.model.commands import as_path, join_words
 from batten.model.counts import count_of
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
 from batten.model.records import Holder
@@ -175,7 +175,7 @@ def _name_next(state: State, look: _Look, values: dict[str, str]) -> str:
     key = "".join(f" {name}={value}" for name, value in values.items())
     first = "make sure that no run is at work, then " if look.unasked else ""
     count = len(look.staging)
-    orphans = shlex.join(orphan.path for orphan in look.staging[:_PATHS_TOLD_MAX])
+    orphans = join_words(*(as_path(orphan.path) for orphan in look.staging[:_PATHS_TOLD_MAX]))
     if count > _PATHS_TOLD_MAX:
         orphans = f"the {count_of(count, 'file')} in staging (--json lists them)"
     run = f"run the job for{key or ' this output'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
 from batten.inspect.trees import refuse_tree
 from batten.model.accounting import Accounts
+from batten.model.commands import as_path, join_words
 from batten.model.counts import count_of
 from batten.model.words import State
 from batten.sinks.optional import import_optional
@@ -152,7 +152,7 @@ class Dataset:
             raise RefusedError(
                 f"{self.path} is one file of all rows already, made of whole tables.",
                 safe="Nothing was written.",
-                next=f"Copy it: {shlex.join(('cp', self.path, os.fspath(to)))}",
+                next=f"Copy it: {join_words('cp', as_path(self.path), as_path(os.fspath(to)))}",
             )
 
         return export_rows(self._parts, to, format)

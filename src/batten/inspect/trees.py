@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from batten.errors import RefusedError
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.place import Place, has_tree
 from batten.model.accounting import Accounts
+from batten.model.commands import as_path, join_words
 from batten.model.findings import Code, Finding
 from batten.model.names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.records import Holder
@@ -281,7 +281,7 @@ def describe_orphan(place: Place, entry: Entry) -> Orphan:
 
 def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
     if seen.found.state is JournalState.NONE and seen.given_up and state is State.UNKNOWN:
-        remove = shlex.join(("rm", "-r", *map(place.show, seen.given_up)))
+        remove = join_words("rm", "-r", *(as_path(place.show(each)) for each in seen.given_up))
         return f"compare {place.path} with a backup; when it is as it should be: {remove}"
     return {
         State.RUNNING: f"when it has ended: {place.command('diagnose')}",
