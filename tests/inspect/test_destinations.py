@@ -519,3 +519,27 @@ def test_what_is_not_batten_s_among_the_records_is_a_warning(tmp_path: Path) -> 
     record.rename(folder / "moved")
     record.symlink_to(folder / "moved")
     assert batten.diagnose(tmp_path / "out").state == "CORRUPT"
+
+
+def delete_delta(folder: Path) -> None:
+    deltalake.DeltaTable(folder / "out").delete("key < 2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "harm", "told"),
+    [
+        ("sqlite", lambda folder: ask(folder, "DELETE FROM rows WHERE key < 2"), "0 (batch 0), 1"),
+        ("sqlite", lambda folder: ask(folder, "DELETE FROM rows"), "4 (batch 1) and 4 more items"),
+        ("delta", delete_delta, "0 (batch 0), 1 (batch 0)"),
+        ("iceberg", delete_iceberg, "0 (batch 0), 1 (batch 0)"),
+    ],
+)
+def test_verify_names_the_items_whose_rows_are_lacking(
+    kind: str, harm: Callable[[Path], None], told: str, tmp_path: Path
+) -> None:
+    make(kind, tmp_path)
+    harm(tmp_path)
+    (damage,) = verify(tmp_path / "out").damage
+    assert "; missing: 0 (batch 0)" in damage.evidence
+    assert told in damage.evidence
+    assert "missing" not in verify(tmp_path / "out", is_quick=True).damage[0].evidence

@@ -31,7 +31,10 @@ def done(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
         ("DROP TABLE rows", "the table is gone"),
         ("DELETE FROM batten_tokens WHERE batch = 1", "no token of 1 batch that it was given: 1"),
         ("DROP TABLE batten_tokens", "no token of 3 batches that it was given: 0, 1, 2"),
-        ("DELETE FROM rows WHERE key < 2", "it has 7 rows, and was given 9"),
+        (
+            "DELETE FROM rows WHERE key < 2",
+            "it has 7 rows, and was given 9 rows; missing: 0 (batch 0), 1 (batch 0)",
+        ),
     ],
 )
 def test_what_it_lacks_is_named(harm: str, told: str, done: Lab) -> None:

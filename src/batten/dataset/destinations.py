@@ -64,12 +64,27 @@ def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
 
 
 def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
-    """Where the catalogue is a database of SQLite on this machine."""
+    locations: list[str] = []
+    yield from _ask_catalogue(given, locations, is_thorough)
+    for location in locations:
+        yield from look_at_iceberg(location, given, is_thorough=is_thorough)
+
+
+def find_iceberg(given: Delivery) -> str:
+    """Where the metadata of the table lies. Raises `LookupError` where no catalogue says."""
+    locations: list[str] = []
+    list(_ask_catalogue(given, locations, is_thorough=True))
+    if not locations:
+        raise LookupError(given.target)
+    return locations[0]
+
+
+def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> Found:
+    """Where it is a database of SQLite on this machine; adds to the locations."""
     told, _, path = given.target.rpartition(" at ")
     table = told.removeprefix("table ").partition(" of catalogue ")[0]
     if not path.startswith("/"):
         return
-    locations: list[str] = []
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
         space, _, name = table.rpartition(".")
@@ -84,5 +99,3 @@ def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
             locations.append(str(row[0]))
 
     yield from look_at_database("/" + path.lstrip("/"), look, is_thorough=is_thorough)
-    for location in locations:
-        yield from look_at_iceberg(location, given, is_thorough=is_thorough)

@@ -48,13 +48,18 @@ class _Stamp(NamedTuple):
 
 def look_at_sqlite(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """By the tokens, and by the rows where these can be counted."""
-    table, _, relative = given.target.removeprefix("table ").rpartition(" of ")
-    path = os.path.normpath(os.path.join(place, relative))
+    table, path = split_target(place, given)
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
         yield from _look_at_table(base, table, given, is_counted, is_thorough)
 
     yield from look_at_database(path, look, is_thorough=is_thorough)
+
+
+def split_target(place: str, given: Delivery) -> tuple[str, str]:
+    """The table, and the path of its database."""
+    table, _, relative = given.target.removeprefix("table ").rpartition(" of ")
+    return table, os.path.normpath(os.path.join(place, relative))
 
 
 def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:

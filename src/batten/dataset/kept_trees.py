@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from batten.dataset.kept import Found
 from batten.model.bounds import RECORD_BYTES_MAX
 from batten.model.counts import count_of
 from batten.model.findings import Code
@@ -21,8 +22,6 @@ from batten.storage.tree import Tree, open_tree
 
 JOURNALS_MAX = 1000
 """So many changes of a tree are looked at in passing."""
-
-Found = Iterator[tuple[Code, str]]
 
 
 class Left(NamedTuple):

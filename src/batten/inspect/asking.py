@@ -6,7 +6,7 @@ or a password file, as libpq says (`PGUSER`, `PGPASSWORD`, `PGPASSFILE`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from batten.dataset.kept import tell_batches, tell_rows
@@ -20,7 +20,11 @@ from batten.sinks.tables import TOKENS
 SECONDS_MAX = 60
 
 
-def ask_server(given: Delivery, *, path: str) -> list[Finding]:
+TellMissing = Callable[[Callable[[str], list[Any]]], str]
+"""Names the keys that are lacking, where the values of a column can be read."""
+
+
+def ask_server(given: Delivery, *, path: str, tell_missing: TellMissing) -> list[Finding]:
     """What the server of a table of PostgreSQL lacks; of another, that batten can't ask it. Raises
     `StorageError` where it does not answer, and `UsageError` where its library is missing. `path`
     is shown in messages."""
@@ -40,7 +44,7 @@ def ask_server(given: Delivery, *, path: str) -> list[Finding]:
             application_name="batten",
         ) as connection:
             connection.read_only = True
-            return list(_compare(connection, table, given))
+            return list(_compare(connection, table, given, tell_missing))
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
         raise StorageError(
@@ -60,7 +64,9 @@ def _address(base: str, hosts: str) -> dict[str, Any]:
     return found if base == "the default database" else {**found, "dbname": base}
 
 
-def _compare(connection: Any, table: str, given: Delivery) -> Iterator[Finding]:
+def _compare(
+    connection: Any, table: str, given: Delivery, tell_missing: TellMissing
+) -> Iterator[Finding]:
     from psycopg import sql
 
     *schema, name = table.split(".")
@@ -78,14 +84,20 @@ def _compare(connection: Any, table: str, given: Delivery) -> Iterator[Finding]:
         query = sql.SQL("SELECT batch FROM {} WHERE target = %s AND (dataset = %s OR %s = '')")
         values = (table, given.dataset, given.dataset)
         held = {batch for (batch,) in connection.execute(query.format(tokens), values)}
-    if lacking := tell_batches(held, given):
-        yield _found(lacking[0], given, lacking[1])
-    elif given.adds_rows:
+    lacking = tell_batches(held, given)
+    if lacking is None and given.adds_rows:
         count_rows = sql.SQL("SELECT count(*) FROM {}").format(rows)
         found = connection.execute(count_rows).fetchone()[0]
-        if found < given.rows:
-            code, evidence = tell_rows(found, given)
-            yield _found(code, given, evidence)
+        lacking = tell_rows(found, given) if found < given.rows else None
+    if lacking is None:
+        return
+
+    def read(column: str) -> list[Any]:
+        names = (sql.Identifier(column), rows)
+        return [key for (key,) in connection.execute(sql.SQL("SELECT {} FROM {}").format(*names))]
+
+    told = tell_missing(read) if given.adds_rows else ""
+    yield _found(lacking[0], given, "; ".join(filter(None, (lacking[1], told))))
 
 
 def _found(code: Code, given: Delivery, evidence: str) -> Finding:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from batten.dataset.delivered import find_changed_files, list_in_place
 from batten.dataset.judge import Judgement, judge
@@ -14,6 +15,7 @@ from batten.dataset.observe import observe_output
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.landings import refuse_landing
+from batten.inspect.missing_rows import name_missing, tell_missing
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.place import Place, locate_output
 from batten.inspect.trees import refuse_tree
@@ -78,6 +80,8 @@ def verify(
     else:
         refuse_pending(place, judgement)
         findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+    if not is_quick:
+        findings = name_missing(place.storage, observation, findings)
     asked = dict(_ask_servers(place, observation)) if should_ask else {}
     findings += [finding for told in asked.values() for finding in told]
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
@@ -98,7 +102,8 @@ def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, 
 
     for given in observation.deliveries:
         if not given.is_here and given.batches:
-            yield given.target, ask_server(given, path=place.path)
+            tell = partial(tell_missing, place.storage, observation)
+            yield given.target, ask_server(given, path=place.path, tell_missing=tell)
 
 
 def _tell_unseen(unseen: Mapping[str, str], asked: Mapping[str, list[Finding]]) -> dict[str, str]:
