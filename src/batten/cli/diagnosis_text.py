@@ -29,7 +29,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("why", diagnosis.reason)
     yield labelled("do", _name_action(diagnosis))
     yield labelled("next", diagnosis.next)
-    yield from _list_choices(diagnosis.refused)
+    yield from _list_choices(diagnosis.next_run.refused)
     yield labelled("risky", diagnosis.risky)
     if diagnosis.parameters:
         key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())
@@ -65,9 +65,10 @@ def _name_action(diagnosis: Diagnosis) -> str:
         return "stop: do what next says; recover can't mend it"
     if diagnosis.action is Action.LOOK and diagnosis.state is not State.UNKNOWN:
         return "look first, as next says; run nothing yet"
-    if diagnosis.refused is not None and _is_run(diagnosis):
-        return f"{diagnosis.refused.undo}, and run as before; if it is to stay, do what next says"
-    takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.tables
+    refused = diagnosis.next_run.refused
+    if refused is not None and _is_run(diagnosis):
+        return f"{refused.undo}, and run as before; if it is to stay, do what next says"
+    takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.contents.tables
     return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
 
 
@@ -118,8 +119,8 @@ def show_output(diagnosis: Diagnosis) -> str:
 
 def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
     """What the output holds, and of what."""
-    if diagnosis.tables:
-        yield labelled("tables", ", ".join(diagnosis.tables))
+    if diagnosis.contents.tables:
+        yield labelled("tables", ", ".join(diagnosis.contents.tables))
         return
     yield labelled("items", show_accounts(diagnosis.items))
     yield labelled("output", show_output(diagnosis))
@@ -139,7 +140,7 @@ def _show_held(diagnosis: Diagnosis, given: Delivery) -> str:
     if not given.batches:
         return "nothing of this dataset"
     rows, batches = count_of(given.rows, "row"), count_of(given.batches, "batch", "batches")
-    return rows if diagnosis.tables else f"{rows} of {batches}"
+    return rows if diagnosis.contents.tables else f"{rows} of {batches}"
 
 
 def _list_inputs(inputs: Sequence[Input]) -> Iterator[str]:

@@ -34,7 +34,7 @@ def list_lines(survey: Survey) -> Iterator[str]:
 
 def _tell(diagnosis: Diagnosis) -> str:
     items = diagnosis.items
-    is_counted = items.source and not diagnosis.tables
+    is_counted = items.source and not diagnosis.contents.tables
     done = f"{items.source - items.pending - items.staged} of {count_of(items.source, 'item')}; "
     progress = done if is_counted else ""
     if diagnosis.state is State.NEW:

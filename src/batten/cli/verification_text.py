@@ -57,7 +57,7 @@ def list_lines(verification: Verification) -> Iterator[str]:
         yield labelled("so far", "a run is at work; this is of what it has published until now")
     yield labelled("read", f"{how} of {of}")
     yield labelled("state", f"{diagnosis.state.value}: {diagnosis.reason}")
-    if diagnosis.tables:
+    if diagnosis.contents.tables:
         yield from list_contents(diagnosis)
     elif diagnosis.items.source:
         yield labelled("items", show_accounts(diagnosis.items))

@@ -16,7 +16,7 @@ from batten.errors import StorageError
 from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
 from batten.inspect.again import Again, find_again, find_begun
 from batten.inspect.changed_tables import list_changes
-from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.in_hand import tell_in_hand
 from batten.inspect.landings import describe_landing, list_landed_files
 from batten.inspect.made_files import (
@@ -100,8 +100,7 @@ def _describe_stale(
         next=job.told,
         reason=reason,
         risky="nothing: what is there stays until what replaces it is complete",
-        inputs=inputs,
-        again=again,
+        next_run=NextRun(inputs=inputs, again=again, refused=found.next_run.refused),
     )
 
 
@@ -114,13 +113,10 @@ def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
         return found
     return replace(
         diagnose_tree(place, tree),
-        items=found.items,
-        parts=found.parts,
-        rows=found.rows,
         orphans=found.orphans,
         hints=found.hints,
         parameters=found.parameters,
-        destinations=found.destinations,
+        contents=found.contents,
     )
 
 
@@ -153,9 +149,6 @@ def describe(
         next=name_next(place, observation, judgement, job, refused),
         risky=name_risk(place, observation, judgement),
         reason=name_reason(place, observation, judgement, findings, refused),
-        items=items,
-        parts=len(observation.parts),
-        rows=judgement.rows,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
         hints=(
@@ -167,15 +160,22 @@ def describe(
         ),
         missing=find_missing(place, observation, judgement),
         findings=findings,
-        destinations=tuple(list_held(place, observation)),
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=tell_readers(place, observation, judgement),
-        inputs=inputs,
-        again=_ANOTHER_WAY if is_other_way else again,
-        tables=list_tables(observation),
-        unseen=dict(list_unseen(observation)),
-        refused=refused if is_run else None,
+        contents=Contents(
+            items=items,
+            parts=len(observation.parts),
+            rows=judgement.rows,
+            destinations=tuple(list_held(place, observation)),
+            unseen=dict(list_unseen(observation)),
+            tables=list_tables(observation),
+        ),
+        next_run=NextRun(
+            inputs=inputs,
+            again=_ANOTHER_WAY if is_other_way else again,
+            refused=refused if is_run else None,
+        ),
     )
 
 

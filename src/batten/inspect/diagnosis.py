@@ -25,44 +25,102 @@ class Orphan:
     owner: str | None
 
 
+NO_ITEMS = Accounts(
+    source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
+)
+
+
+@value_class
+class Contents:
+    """What the output of a job holds. `tables` are those that a function of whole tables is given;
+    then `items` and `rows` count these. `unseen` says why it is not known of a destination, by its
+    target, that it has what it was given."""
+
+    items: Accounts = NO_ITEMS
+    parts: int = 0
+    rows: int = 0
+    destinations: tuple[Delivery, ...] = ()
+    unseen: dict[str, str] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()
+
+
+@value_class
+class NextRun:
+    """What is known of the run to come: whether it can read what it needs, whether it is likely to
+    fail `again`, and `refused`: why the last one was, where this one would be too."""
+
+    inputs: tuple[Input, ...] = ()
+    again: Outlook = NOTHING_TO_RUN
+    refused: Refused | None = None
+
+
+NOTHING_KEPT = Contents()
+NO_RUN = NextRun()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
 
-    `next` is the command to run, `risky` what not to do, `missing` the keys whose rows are gone.
-    `parameters` are the run's key, `readers` says what those who read the output see now, `inputs`
-    whether the next run can read what it needs, `again` whether it is likely to fail. `tables` are
-    those that a function of whole tables is given; then `items` and `rows` count these. `unseen`
-    says why it is not known of a destination, by its target, that it has what it was given.
-    `refused` tells of the last run, where the next would be refused too: there are several ways."""
+    `next` is the command to run, `risky` what not to do, `readers` what those who read the output
+    see now. `missing` are the keys whose rows are gone, or the paths of a tree that are; the run's
+    key is in `parameters`. Of trees and landings, which no job plans, the `contents` are empty."""
 
     state: State
     path: str
     action: Action
+    exit_code: int
     next: str
     risky: str
     reason: str
-    items: Accounts
-    parts: int
-    rows: int
-    orphans: tuple[Orphan, ...]
-    holder: Holder | None
-    hints: tuple[str, ...]
-    missing: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    destinations: tuple[Delivery, ...] = ()
-    exit_code: int
-    parameters: dict[str, str] = field(default_factory=dict)
     readers: str = ""
-    inputs: tuple[Input, ...] = ()
-    again: Outlook = NOTHING_TO_RUN
-    tables: tuple[str, ...] = ()
-    unseen: dict[str, str] = field(default_factory=dict)
-    refused: Refused | None = None
+    orphans: tuple[Orphan, ...] = ()
+    holder: Holder | None = None
+    hints: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    parameters: dict[str, str] = field(default_factory=dict)
+    contents: Contents = NOTHING_KEPT
+    next_run: NextRun = NO_RUN
+
+    @property
+    def items(self) -> Accounts:
+        """What became of the items of the plan."""
+        return self.contents.items
+
+    @property
+    def parts(self) -> int:
+        """How many parts are published."""
+        return self.contents.parts
+
+    @property
+    def rows(self) -> int:
+        """How many rows the parts hold."""
+        return self.contents.rows
+
+    @property
+    def destinations(self) -> tuple[Delivery, ...]:
+        """What each destination was given."""
+        return self.contents.destinations
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """Why it is not known of a destination, by its target, that it has what it was given."""
+        return self.contents.unseen
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the next run reads, and whether it can be read."""
+        return self.next_run.inputs
+
+    @property
+    def again(self) -> Outlook:
+        """Whether the next run is likely to fail."""
+        return self.next_run.again
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
-        holder = self.holder
+        holder, refused = self.holder, self.next_run.refused
         return {
             "state": self.state.value,
             "path": self.path,
@@ -96,7 +154,7 @@ class Diagnosis:
                 }
                 for each in self.destinations
             ],
-            "ways": [dict(vars(each)) for each in self.refused.choices] if self.refused else [],
+            "ways": [dict(vars(each)) for each in refused.choices] if refused else [],
         }
 
 

@@ -12,11 +12,10 @@ import time
 from collections.abc import Sequence
 
 from batten.errors import StorageError
-from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
 from batten.inspect.matching import list_files, match_paths
 from batten.inspect.outlook import Likelihood, Outlook, tell_disk
 from batten.inspect.survey import Survey
-from batten.model.accounting import Accounts
 from batten.model.commands import as_path, join_words
 from batten.model.counts import count_of
 from batten.model.foreign import Final, ForeignFacts, decide_foreign
@@ -91,20 +90,13 @@ def diagnose_foreign(layout: ForeignLayout, values: dict[str, str]) -> Diagnosis
         next=_name_next(state, look, values),
         risky=_name_risk(state, look),
         reason=f"{_name_reason(state, look)} ({judged.called})",
-        items=Accounts(
-            source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
-        ),
-        parts=0,
-        rows=0,
         orphans=() if is_running else look.staging,
         holder=_name_holder(look.writers),
         hints=tuple(_list_hints(layout, state, look)),
-        missing=(),
-        findings=(),
         exit_code=judged.verdict.exit_code,
         parameters=values,
         readers=_tell_readers(look),
-        again=_foresee(look),
+        next_run=NextRun(again=_foresee(look)),
     )
 
 

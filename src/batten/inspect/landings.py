@@ -8,8 +8,7 @@ from itertools import pairwise
 
 from batten.dataset.observation import Observation
 from batten.errors import RefusedError
-from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.outlook import NOTHING_TO_RUN
+from batten.inspect.diagnosis import NO_RUN, Diagnosis
 from batten.inspect.place import Place
 from batten.model.counts import count_of
 from batten.model.findings import Code
@@ -68,8 +67,7 @@ def describe_landing(
         risky="deleting files that no job has worked on: a stream can't be read twice",
         readers=f"{count}, each whole",
         hints=tuple(_tell_gaps(files)),
-        inputs=(),
-        again=NOTHING_TO_RUN,
+        next_run=NO_RUN,
         findings=(),
     )
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from batten.errors import RefusedError
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.place import Place, has_tree
-from batten.model.accounting import Accounts
 from batten.model.commands import as_path, join_words
 from batten.model.findings import Code, Finding
 from batten.model.names import TREE_FOLDER, TreeLayout, is_change_throwaway
@@ -184,14 +183,8 @@ def describe_tree(place: Place, seen: TreeObservation) -> Diagnosis:
         next=_next_command(place, verdict.state, seen),
         risky=_name_risk(place, verdict.state, seen),
         reason=_name_reason(verdict.state, seen, findings),
-        items=Accounts(
-            source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
-        ),
-        parts=0,
-        rows=0,
         orphans=tuple(describe_orphan(place, entry) for entry in _list_leftovers(seen)),
         holder=seen.holder,
-        hints=(),
         missing=tuple(each.operation.path for each in seen.lost),
         findings=findings,
         exit_code=verdict.exit_code,

@@ -87,7 +87,12 @@ def verify(
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
     diagnosis = describe(place, observation, judgement, now_seconds=time.time())
     return Verification(
-        diagnosis=replace(diagnosis, unseen=_tell_unseen(diagnosis.unseen, asked)),
+        diagnosis=replace(
+            diagnosis,
+            contents=replace(
+                diagnosis.contents, unseen=_tell_unseen(diagnosis.contents.unseen, asked)
+            ),
+        ),
         findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
         is_quick=is_quick,
         parts=len(observation.parts),
