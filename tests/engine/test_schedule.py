@@ -14,6 +14,7 @@ import pytest
 from batten.engine.calls import Failure
 from batten.engine.flight import Blame
 from batten.engine.open_batch import Range
+from batten.engine.pace import Allotment
 from batten.engine.plan import Plan
 from batten.engine.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.engine.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
@@ -72,11 +73,13 @@ class World:
             range(self.plan.batches),
             find_staged=self.find_staged,
             schema=b"pinned",
-            slots=self.slots,
-            unit_items=self.unit_items,
-            range_items=self.range_items,
+            allotment=Allotment(
+                slots=self.slots,
+                unit_items=self.unit_items,
+                range_items=self.range_items,
+                limit=self.limit,
+            ),
             blame=self.blame,
-            limit=self.limit,
         )
         self.schedule.pace.items_left = self.plan.items
         self.running: dict[int, Task] = {}
@@ -348,10 +351,8 @@ def test_a_batch_that_is_taken_up_again(make_plan: MakePlan) -> None:
         (),
         find_staged=no_files,
         schema=b"pinned",
-        slots=2,
-        unit_items=None,
+        allotment=Allotment(slots=2),
         blame=NO_BLAME,
-        limit=None,
     )
     chunks = (chunk(0, 0, 4), chunk(0, 5, 10))
     world.schedule.reopen(Reopened(batch=0, chunks=chunks, again=((4, 5),)), ())
@@ -382,10 +383,8 @@ def test_without_a_schema_one_task_a_worker_and_sealing_in_order(make_plan: Make
         range(4),
         find_staged=no_files,
         schema=None,
-        slots=3,
-        unit_items=None,
+        allotment=Allotment(slots=3),
         blame=NO_BLAME,
-        limit=None,
     )
     tasks: list[Any] = []
     while schedule.wants_task:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batten.engine.flight import Blame
+from batten.engine.pace import Allotment
 from batten.engine.plan import Plan
 from batten.engine.schedule import Schedule
 from batten.engine.tasks import Prepare, Seal, Sealed, Unsealable
@@ -54,14 +55,14 @@ def _sealed(batch: int, schema: bytes | None = None) -> Sealed:
     )
 
 
-def _schedule(staged: dict[int, list[StagedChunk]], **options: Any) -> Schedule:
-    given: dict[str, Any] = {"schema": b"", "slots": 2, "unit_items": None, "limit": None}
+def _schedule(staged: dict[int, list[StagedChunk]], schema: bytes | None = b"") -> Schedule:
     return Schedule(
         _plan(),
         range(BATCHES),
         find_staged=lambda batch: (staged.get(batch, []), None),
+        schema=schema,
+        allotment=Allotment(slots=2),
         blame=Blame(condemned={}, suspects={}),
-        **given | options,
     )
 
 

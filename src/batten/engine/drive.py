@@ -21,6 +21,7 @@ from batten.engine.dataset import FirstRowsError, FoundDataset
 from batten.engine.delivering import Deliverer
 from batten.engine.failures import Failures
 from batten.engine.flight import find_blame
+from batten.engine.pace import Allotment
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
@@ -126,12 +127,14 @@ class Driver:
             pending,
             find_staged=self._find_staged,
             schema=schema,
-            slots=executor.slots,
-            tasks_a_slot_min=2 if pipeline.sinks else 1,
-            unit_items=unit_items,
-            range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
+            allotment=Allotment(
+                slots=executor.slots,
+                tasks_a_slot_min=2 if pipeline.sinks else 1,
+                unit_items=unit_items,
+                range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
+                limit=context.options.limit,
+            ),
             blame=find_blame(self._storage, self._layout, self._plan),
-            limit=context.options.limit,
         )
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
         job = WorkerJob(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batten.engine.bench import CHUNK_SECONDS
+from batten.model.value_class import value_class
 
 TASKS_A_SLOT_MAX = 64
 
@@ -13,6 +14,19 @@ SHARE_SECONDS_MIN = 0.04
 
 TELLING_ITEMS = 16
 """So many items tell their mean time better than what was thought before."""
+
+
+@value_class
+class Allotment:
+    """How much is handed out at a time: to `slots` workers, each with at least `tasks_a_slot_min`
+    tasks at hand. The `unit_items` that a function takes together go together; with `range_items`
+    a task has so many, however long they take. `limit`: no item of the plan from there on."""
+
+    slots: int
+    tasks_a_slot_min: int = 1
+    unit_items: int | None = None
+    range_items: int | None = None
+    limit: int | None = None
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from batten.engine.calls import Failure
 from batten.engine.flight import Blame
 from batten.engine.open_batch import OpenBatch, Range
-from batten.engine.pace import Pace
+from batten.engine.pace import Allotment, Pace
 from batten.engine.plan import Plan
 from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 from batten.model.coverage import choose_cover, find_within
@@ -29,23 +29,19 @@ class Schedule:
         *,
         find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]],
         schema: bytes | None,
-        slots: int,
-        tasks_a_slot_min: int = 1,
-        unit_items: int | None,
-        range_items: int | None = None,
+        allotment: Allotment,
         blame: Blame,
-        limit: int | None,
     ) -> None:
         self._plan = plan
         self._pending = iter(pending)
         self._find_staged = find_staged
         self.schema = schema
-        self._slots = slots
-        self.pace = Pace(slots=slots, tasks_a_slot_min=tasks_a_slot_min)
-        self._unit_items = unit_items
-        self._range_items = range_items
+        self._slots = allotment.slots
+        self.pace = Pace(slots=allotment.slots, tasks_a_slot_min=allotment.tasks_a_slot_min)
+        self._unit_items = allotment.unit_items
+        self._range_items = allotment.range_items
         self._blame = blame
-        self._limit = limit
+        self._limit = allotment.limit
         self._open: dict[int, OpenBatch] = {}
         self._suspects: deque[tuple[OpenBatch, Range]] = deque()
         self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
