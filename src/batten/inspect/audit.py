@@ -4,6 +4,7 @@ comparison by key. Rows lie in Parquet, JSON Lines or CSV. Only ever reads."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,9 +121,12 @@ def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The files of rows, and the other files of the folder, which are not read. Where there is
     Parquet, other forms are likely staging."""
     root = Path(rows)
-    if not root.is_dir():
-        return (rows,), ()
-    names = sorted(path for path in root.rglob("*") if path.is_file())
+    try:
+        if not root.is_dir():
+            return (rows,), ()
+        names = sorted(path for path in root.rglob("*") if path.is_file())
+    except OSError as error:
+        raise translate(error, rows) from error
     taken = [path for path in names if is_rows(path) and not _is_hidden(path, root)]
     parquet = [path for path in taken if path.suffix == ".parquet"]
     taken = parquet or taken
@@ -159,10 +163,15 @@ def _read_parquet_keys(name: str, column: str) -> Iterator[str | None]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        with ParquetFile(name, page_checksum_verification=True) as file:
+        file = ParquetFile(name, page_checksum_verification=True)
+        try:
             _check_column(file, name, column)
             for batch in file.iter_batches(_BATCH_ROWS, columns=[column]):
                 yield from _list_texts(batch.column(column))
+        finally:
+            # A close of what was only read may fail, and costs nothing.
+            with suppress(OSError):
+                file.close()
     except (OSError, pyarrow.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise translate(error, name) from error

@@ -6,7 +6,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,9 @@ class ParquetSource:
         return self._parts
 
     def _find_paths(self) -> list[Path]:
-        if not self._path.is_dir():
+        with translated_errors(self._path):
+            is_folder = self._path.is_dir()
+        if not is_folder:
             require_file(self._path)
             return [self._path]
         with translated_errors(self._path):
@@ -148,8 +150,8 @@ class ParquetSource:
                 for name in os.listdir(self._path)
                 if name.endswith(".parquet") and not name.startswith((".", "_"))
             ]
-        paths = [self._path / name for name in sorted(names, key=os.fsencode)]
-        paths = [path for path in paths if not path.is_dir()]
+            paths = [self._path / name for name in sorted(names, key=os.fsencode)]
+            paths = [path for path in paths if not path.is_dir()]
         if not paths:
             raise absent_input(f"There are no *.parquet files directly in {show_path(self._path)}.")
         return paths
@@ -157,7 +159,7 @@ class ParquetSource:
     def _require_columns(self, path: Path) -> int:
         """The number of rows of a file that has the columns. Raises `UsageError` for one that has
         not."""
-        with _open_parquet(path) as file:
+        with _opened(path) as file:
             schema = file.schema_arrow
             names = schema.names
             wanted = [*(self._columns or ()), *([] if self._key is None else [self._key])]
@@ -308,7 +310,7 @@ def _count_rows(parts: Sequence[ParquetPart]) -> int:
 
 
 def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlock]:
-    with _open_parquet(part.path) as file:
+    with _opened(part.path) as file:
         groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
         row_bytes = max(
             (each.total_byte_size // max(each.num_rows, 1) for each in groups), default=0
@@ -323,7 +325,7 @@ def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlo
 
 def _scan_keys(part: ParquetPart, key: str) -> Iterator[ScanBlock]:
     row = part.start
-    with _open_parquet(part.path) as file:
+    with _opened(part.path) as file:
         for batch in file.iter_batches(
             batch_size=SCAN_BLOCK_ITEMS, columns=[key], use_threads=False
         ):
@@ -357,6 +359,17 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file, closed at the end. A close of what was only read may fail, and costs nothing."""
+    file = _open_parquet(path)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 @contextmanager
