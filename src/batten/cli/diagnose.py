@@ -105,11 +105,14 @@ def _diagnose_foreign(arguments: argparse.Namespace) -> int:
 def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
     from batten.cli.diagnosis_text import list_lines
     from batten.cli.output import emit_lines, emit_object
+    from batten.cli.screen import find_size, fit
 
     if is_json:
         emit_object(diagnosis.to_json())
     else:
-        emit_lines(list_lines(diagnosis))
+        size = find_size()
+        lines = list_lines(diagnosis)
+        emit_lines(fit(lines, *size) if size is not None else lines)
     return diagnosis.exit_code
 
 
