@@ -21,7 +21,7 @@ COMMANDS = {
     "diagnose": "name the state of an output and the one safe action; reads only",
     "recover": "do the safe action: rebuild records, clear orphans",
     "verify": "read every byte: digests, rows, accounts by key; changes nothing",
-    "clean": "remove what dead runs left, and nothing else",
+    "clean": "remove what dead runs left, and journals of changes that are of no use any more",
     "show": "accounts, quarantined items with their errors, runs",
     "export": "write all rows to one file: JSON Lines, CSV or Parquet",
     "audit": "check a done file against the rows, key by key; changes nothing",
