@@ -16,11 +16,14 @@ from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.output import losses
 from batten.executors.randomness import Seeding, StepSeeding
 from batten.fingerprint.secret import blot
+from batten.model.hiding import redact
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
 
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
+_LOOKED_AT_MAX = 10 * TRACE_CHARACTERS_MAX
+"""Of a longer text no more is looked at for secrets, nor kept."""
 
 
 @value_class
@@ -49,13 +52,14 @@ class ItemFailedError(Exception):
 
 def describe_error(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's own code on."""
-    text = blot(" ".join("".join(traceback.format_exception_only(error)).split()))
+    told = "".join(traceback.format_exception_only(error))[:_LOOKED_AT_MAX]
+    text = redact(blot(" ".join(told.split())))
     text = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}…"
     trace = error.__traceback__
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
-    return text, _as_text(blot("".join(lines)))[-TRACE_CHARACTERS_MAX:]
+    return text, _as_text(redact(blot("".join(lines)[-_LOOKED_AT_MAX:])))[-TRACE_CHARACTERS_MAX:]
 
 
 def _is_of_calls(trace: TracebackType) -> bool:

@@ -21,7 +21,6 @@ from batten.engine.place import job_folder
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
 from batten.model.commands import as_path, command
-from batten.model.hiding import show_parameter
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 
@@ -58,7 +57,7 @@ class _Request:
         written = as_path(self.written)
         words = ["run", f"{written}:{name}" if name else written]
         for key, value in (parameters or {}).items():
-            words += ["--param", f"{key}={show_parameter(key, value)}"]
+            words += ["--param", f"{key}={value}"]
         return command(*words)
 
     def refusal(self, what: str, next: str = "") -> UsageError:

@@ -43,7 +43,7 @@ _SIMPLE: dict[Any, _Simple] = {
     datetime.datetime: _Simple(datetime.datetime.fromisoformat, "2026-04-24T06:00:00"),
     Path: _Simple(Path, "some/folder"),
     Decimal: _Simple(Decimal, "1.50"),
-    Secret: _Simple(read_parameter, "NAME_OF_A_VARIABLE"),
+    Secret: _Simple(read_parameter, ""),
 }
 
 
@@ -71,9 +71,9 @@ def bind_parameters(
     def bad(what: str, wrong: str | None = None) -> BadParameters:
         wanted = [name for name in known if name in required or name in given]
         example = {
-            name: show_parameter(name, given[name])
+            name: _show_given(known[name].annotation, name, given[name])
             if name in given and name != wrong
-            else _example(known[name].annotation)
+            else _example(known[name].annotation, name)
             for name in wanted
         }
         return BadParameters(f"{what} {_listing(known)}", example)
@@ -177,7 +177,19 @@ def _first(found: list[Any], text: str) -> Any:
     return found[0]
 
 
-def _example(kind: Any) -> str:
+def _show_given(kind: Any, name: str, text: str) -> str:
+    """The name of a variable may be told; what was given in its place may not."""
+    if _takes_secret(kind):
+        try:
+            return read_parameter(text).name
+        except ValueError:
+            return _example(kind, name)
+    return show_parameter(name, text)
+
+
+def _example(kind: Any, name: str) -> str:
+    if _takes_secret(kind):
+        return name.upper()
     if kind in _SIMPLE:
         return _SIMPLE[kind].example
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -185,7 +197,7 @@ def _example(kind: Any) -> str:
     arguments = get_args(kind)
     if get_origin(kind) is Literal:
         return canonical_text(arguments[0]) or ""
-    return _example(arguments[0]) if arguments else "…"
+    return _example(arguments[0], name) if arguments else "…"
 
 
 def _type_for_people(kind: Any) -> str:

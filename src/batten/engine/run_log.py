@@ -9,7 +9,7 @@ from typing import Any
 
 from batten.engine.clock import utc_now
 from batten.fingerprint.secret import blot
-from batten.model.hiding import hide_words
+from batten.model.hiding import hide_words, redact
 from batten.model.names import Layout
 from batten.storage.base import Storage
 from batten.storage.locks import current_holder
@@ -38,5 +38,19 @@ class RunLogWriter:
         )
 
     def write(self, event: str, **details: Any) -> None:
-        line = blot(json.dumps({"event": event, "time": utc_now(), **details}, default=str))
+        line = json.dumps(_without_secrets({"event": event, "time": utc_now(), **details}))
         self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")
+
+
+def _without_secrets(value: Any) -> Any:
+    """Text by text: what is taken out of a line of JSON could end a text in its middle."""
+    if isinstance(value, dict):
+        told = {str(key): _without_secrets(each) for key, each in value.items()}
+        if isinstance(error := told.get("error"), str):
+            told["error"] = redact(error)
+        return told
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each) for each in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return blot(str(value))

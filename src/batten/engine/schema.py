@@ -6,7 +6,6 @@ neighbours look: a chunk's rows give the same result together, apart, and in any
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from batten.engine.python_types import find_fields, read_type
 from batten.errors import UsageError
+from batten.model.type_names import show_type
 
 
 class Unfit(ValueError):
@@ -50,11 +50,15 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
         return read_type(kind)
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise UsageError(
-            f"schema= gives the column {name!r} the type {kind!r}, which is none: {error}.",
+            f"schema= gives the column {name!r} the type {_show(kind)}, which is none: {error}.",
             safe="Nothing was read or written.",
             next='Give a pyarrow type, its text ("int64", "list<item: string>"), or a type of '
             "Python (list[str], datetime.date, str | None).",
         ) from error
+
+
+def _show(kind: Any) -> str:
+    return show_type(kind) if isinstance(kind, pa.DataType) else repr(kind)
 
 
 def fill_unknown(schema: pa.Schema, declared: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -99,11 +103,6 @@ def find_unknown_columns(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if _holds_null(field.type)]
 
 
-def show_open(kind: pa.DataType) -> str:
-    """The text of a type, with … in the place of what is not known."""
-    return re.sub(r"(?<!not )\bnull\b(?!:)|(?<=struct<)(?=>)", "…", str(kind))
-
-
 def _holds_null(kind: pa.DataType) -> bool:
     if pa.types.is_null(kind) or (pa.types.is_struct(kind) and not kind.num_fields):
         return True
@@ -139,7 +138,10 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     if column.type.equals(field.type):
         return column
     if not _fits(column.type, field.type):
-        raise Unfit(f"the column {field.name!r} is {column.type}, the dataset's is {field.type}")
+        raise Unfit(
+            f"the column {field.name!r} is {show_type(column.type)}, "
+            f"the dataset's is {show_type(field.type)}"
+        )
     try:
         return column.cast(field.type)
     except pa.ArrowException as error:

@@ -13,10 +13,11 @@ from batten.engine.items import fail_unfitting
 from batten.engine.pieces import Piece
 from batten.engine.plan import Plan, PlanBatch
 from batten.engine.rows import ITEM, conform_table
-from batten.engine.schema import fill_unknown, find_unknown_columns, join_schemas, show_open
+from batten.engine.schema import fill_unknown, find_unknown_columns, join_schemas
 from batten.errors import UsageError
 from batten.model.outcomes import encode_outcomes
 from batten.model.records import PartDescription
+from batten.model.type_names import show_literal, show_type
 from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.sinks.parquet import encode_part, encode_quarantine
@@ -98,7 +99,10 @@ def _pin(
     unknown = find_unknown_columns(schema)
     if unknown:
         listed = ", ".join(repr(name) for name in unknown)
-        known = ", ".join(f'"{field.name}": "{show_open(field.type)}"' for field in schema)
+        known = ", ".join(
+            f"{show_literal(field.name)}: {show_literal(show_type(field.type, is_open=True))}"
+            for field in schema
+        )
         raise PinRefusedError(
             f"The type of {listed} can't be known: no value in the first {batch.items} items.",
             safe="What was finished stays staged and is used again; nothing was published.",

@@ -1,8 +1,9 @@
-"""Arrow types from the texts that Arrow prints of them, so that whatever a message shows can be
-given back: `struct<a: int64, b: list<item: string>>`, `timestamp[us, tz=UTC]`."""
+"""Arrow types from the texts that batten or Arrow prints of them, so that whatever a message shows
+can be given back: `struct<a: int64, "b: c": list<item: string>>`, `timestamp[us, tz=UTC]`."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,20 @@ _EXTENSIONS: dict[str, Callable[[], pa.DataType]] = {
     "arrow.json": pa.json_,
     "arrow.bool8": pa.bool8,
 }
+
+
+_TEXT = r'("(?:[^"\\]|\\.)*")'
+_QUOTED = re.compile(rf"{_TEXT}: ")
+_OTHER_QUOTED = re.compile(rf" \({_TEXT}\)")
+_ZONED = re.compile(rf"\[(s|ms|us|ns), tz={_TEXT}\]")
+
+
+def _as_text(quoted: str) -> str:
+    """A text of JSON; where it is none, as Arrow may print a name, itself."""
+    try:
+        return str(json.loads(quoted, strict=False))
+    except ValueError:
+        return quoted
 
 
 def read_type_text(text: str) -> pa.DataType:
@@ -71,6 +86,8 @@ class _Reader:
     def _read_plain(self, name: str) -> pa.DataType:
         """One that holds no other: a name, perhaps with a unit, a zone or a width."""
         inner = ""
+        if name == "timestamp" and (zoned := self._take(_ZONED)):
+            return pa.timestamp(zoned[1], json.loads(zoned[2]))
         if self._has("["):
             inner = self._match(re.compile(r"[^\]]*"), "what is in brackets").strip()
             self._expect("]")
@@ -104,12 +121,27 @@ class _Reader:
         key, key_name = self.read_type(), self._read_other_name("key")
         self._expect(", ")
         value, value_name = self.read_type(), self._read_other_name("value")
+        value_field = pa.field(value_name, value, nullable=not self._has(" not null"))
         is_sorted = self._has(", keys_sorted")
         self._expect(">")
         key_field = pa.field(key_name, key, nullable=False)
-        return pa.map_(key_field, pa.field(value_name, value), keys_sorted=is_sorted)
+        return pa.map_(key_field, value_field, keys_sorted=is_sorted)
+
+    def _read_union(self, name: str) -> pa.DataType:
+        self._expect("<")
+        fields: list[pa.Field] = []
+        codes: list[int] = []
+        while not self._has(">"):
+            if fields:
+                self._expect(", ")
+            fields.append(self._read_field())
+            self._expect("=")
+            codes.append(int(self._match(re.compile(r"\d+"), "a code")))
+        return pa.union(fields, name.removesuffix("_union"), codes)
 
     def _read_other_name(self, usual: str) -> str:
+        if quoted := self._take(_OTHER_QUOTED):
+            return _as_text(quoted[1])
         if not self._has(" ('"):
             return usual
         name = self._match(re.compile(r".*?(?='\))"), "a name")
@@ -143,8 +175,11 @@ class _Reader:
         return _EXTENSIONS[name]()
 
     def _read_field(self) -> pa.Field:
-        name = self._match(re.compile(r".*?(?=: )", re.DOTALL), "a name and ': '")
-        self._expect(": ")
+        if quoted := self._take(_QUOTED):
+            name = _as_text(quoted[1])
+        else:
+            name = self._match(re.compile(r".*?(?=: )", re.DOTALL), "a name and ': '")
+            self._expect(": ")
         kind = self.read_type()
         return pa.field(name, kind, nullable=not self._has(" not null"))
 
@@ -159,6 +194,12 @@ class _Reader:
         if not self._has(piece):
             raise self.fault(repr(piece))
 
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Takes what comes next where it fits."""
+        found = pattern.match(self._text, self._at)
+        self._at = self._at if found is None else found.end()
+        return found
+
     def _match(self, pattern: re.Pattern[str], wanted: str) -> str:
         found = pattern.match(self._text, self._at)
         if found is None:
@@ -170,6 +211,8 @@ class _Reader:
 _NESTED: dict[str, Any] = {
     "fixed_size_list": _Reader._read_fixed_size_list,
     "struct": _Reader._read_struct,
+    "dense_union": _Reader._read_union,
+    "sparse_union": _Reader._read_union,
     "map": _Reader._read_map,
     "dictionary": _Reader._read_dictionary,
     "run_end_encoded": _Reader._read_run_end_encoded,

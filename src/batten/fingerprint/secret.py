@@ -7,12 +7,11 @@ import re
 from typing import Any
 
 from batten.errors import UsageError
+from batten.model.disguises import CHARACTERS_MIN, take_out
 from batten.model.hiding import is_secret_text
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _USUAL_NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
-_BLOTTED_CHARACTERS_MIN = 4
-"""A shorter value is part of too many texts to be taken out of them."""
 
 _SAFE = "Nothing was read or written."
 _made: dict[str, None] = {}
@@ -85,12 +84,10 @@ def read_parameter(text: str) -> Secret:
 def secret_values() -> dict[str, str]:
     """The names of the secrets that this process knows, by their values of now."""
     found = {os.environ.get(name, ""): name for name in _made}
-    return {value: name for value, name in found.items() if len(value) >= _BLOTTED_CHARACTERS_MIN}
+    return {value: name for value, name in found.items() if len(value) >= CHARACTERS_MIN}
 
 
 def blot(text: str) -> str:
     """The text with names in the place of the values of secrets; for errors that others wrote."""
     values = secret_values() if _made else {}
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, f"Secret({values[value]!r})")
-    return text
+    return take_out(text, values, lambda name: f"Secret({name!r})") if values else text

@@ -10,10 +10,17 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import PurePath
-from types import BuiltinFunctionType, GenericAlias, MappingProxyType, MethodType, UnionType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    UnionType,
+)
 from typing import Any, get_args, get_origin
 
 from batten.fingerprint.code import describe_literal
@@ -148,6 +155,7 @@ class ValueText:
     def _describe_compound(self, value: Any, kind: type[Any]) -> str:
         if kind in _SEQUENCES:
             brackets = _SEQUENCES[kind]
+            self._look_at_words(value)
             return f"{brackets[0]}{', '.join(map(self.describe, value))}{brackets[1]}"
         if kind is dict or kind is MappingProxyType:
             return self._mapping(value.items())
@@ -168,6 +176,8 @@ class ValueText:
             return f"method {value.__qualname__} of {self.describe(value.__self__)}"
         if kind in _WRAPPERS:
             wrapped = tuple(getattr(value, name) for name in _WRAPPERS[kind])
+            if kind is functools.partial and isinstance(value.func, FunctionType):
+                self._look_at_named(zip(value.func.__code__.co_varnames, value.args, strict=False))
             return f"{kind.__name__}{self.describe(wrapped)}"
         return self._describe_other(value, kind)
 
@@ -230,14 +240,36 @@ class ValueText:
         return f"{self.describe(kind)}[{', '.join(content)}]"
 
     def _look_at_fields(self, value: Any, kind: type[Any]) -> None:
-        """Tuples and classes with slots are described without the names of their fields."""
-        names = (*getattr(kind, "_fields", ()), *getattr(kind, "__slots__", ()))
-        for name in names:
-            held = getattr(value, name, None) if isinstance(name, str) else None
-            if isinstance(held, str | bytes) and held and is_secret_name(name):
+        """Tuples, classes with slots, and those that say themselves what is kept of them, are
+        described without the names of their fields."""
+        names = [*getattr(kind, "_fields", ()), *getattr(kind, "__struct_fields__", ())]
+        for each in kind.__mro__:
+            names += [*_slots(each), *vars(each).get("__annotations__", ())]
+        named = {name: getattr(value, name, None) for name in names if isinstance(name, str)}
+        held = getattr(value, "__dict__", {})
+        self._look_at_named([*named.items(), *(held.items() if isinstance(held, dict) else ())])
+
+    def _look_at_words(self, values: Sequence[Any]) -> None:
+        """`("password", "…")`, and the words of a command: `["--password", "…"]`."""
+        if len(values) == 2:
+            self._look_at_named([(_as_name(values[0]), values[1])])
+        words = zip(map(_as_name, values), values[1:], strict=False)
+        self._look_at_named((name, value) for name, value in words if name.startswith("-"))
+
+    def _look_at_named(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        for name, value in pairs:
+            is_held = bool(value) if isinstance(value, _CONTENTS) else _is_number(value)
+            if is_held and is_secret_name(name):
                 self.is_secret = True
 
     def _mapping(self, pairs: Iterable[tuple[Any, Any]]) -> str:
+        pairs = list(pairs)
+        self._look_at_named((_as_name(key), item) for key, item in pairs)
+        fields = {key.lower(): item for key, item in pairs if isinstance(key, str)}
+        if "value" in fields:
+            # A header, a variable, a cookie as an object of its own.
+            names = [_as_name(fields.get(each)) for each in ("name", "key", "header", "id")]
+            self._look_at_named((name, fields["value"]) for name in names)
         texts = sorted(f"{self.describe(key)}: {self.describe(item)}" for key, item in pairs)
         return f"{{{', '.join(texts)}}}"
 
@@ -252,6 +284,30 @@ class ValueText:
             self.describe(value.tolist()) if value.dtype.hasobject else _digest(value.tobytes())
         )
         return f"numpy({value.dtype.descr!r}, {value.shape}, {content})"
+
+
+_CONTENTS = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as_name(value: Any) -> str:
+    value = value.value if isinstance(value, Enum) else value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
+def _slots(kind: type[Any]) -> list[str]:
+    slots = vars(kind).get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    is_private = [name.startswith("__") and not name.endswith("__") for name in names]
+    own = f"_{kind.__name__.lstrip('_')}"
+    return [
+        own + name if private else name for name, private in zip(names, is_private, strict=True)
+    ]
 
 
 def _arrow(value: Any) -> str:

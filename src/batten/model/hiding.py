@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import log2
@@ -84,7 +84,8 @@ _FORMS = pattern(
     | \bdapi[0-9a-f]{30,}
     | \beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*             # a JSON web token
     | \b(?:Bearer|bearer|BEARER)\s+[^\s'"]{6,} | \b(?:Basic|basic)\s+[A-Za-z0-9+/=]{8,}
-    | \b[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#'"@:]*:[^\s/?#'"@]+@
+    | \b[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#'"@:]*:(?!\d+[/?#])[^\s'"@]+@
+    | \b[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9_-]{16,}@    # a token in the place of the user
     | -----BEGIN\ [A-Z ]*(?:PRIVATE\ KEY|CERTIFICATE) | AGE-SECRET-KEY-1
     | (?<![A-Za-z0-9])(?:password|passwd|pwd|accountkey|sharedaccesskey|sharedaccesssignature
         |api[-_]?key|access[-_]?token|client[-_]?secret|secret[-_]?key|auth[-_]?token|x-amz-signature
@@ -94,6 +95,14 @@ _FORMS = pattern(
     """,
     re.VERBOSE,
 )
+_NAMED = pattern(
+    r"""(?:(?<=\\[nrt])|(?<=%3[Ff])|(?<=%26)|(?<![A-Za-z0-9/_.$\[-]))([A-Za-z_][A-Za-z0-9_.-]{1,60})
+        (\\?["']?\s?(?:[=:]|%3[AaDd])\s?\\?["']?)([^\s'"&;,(){}\[\]<>\\]{3,}(?:\ [^\s'"&;,]+)?)""",
+    re.VERBOSE,
+)
+"""A name and a value in a text: a header, a query of an address, a line of a file of settings."""
+
+_HEADER_SCHEMES = ("bearer", "basic", "token", "digest", "apikey", "negotiate")
 _LONG_WORD = pattern(r"(?<![\w+/=.-])[A-Za-z0-9+/_=-]{24,}(?![\w+/=.-])")
 _ENTROPY_MIN = {True: 3.0, False: 3.7}
 """In bits a character: of hexadecimal words, of others."""
@@ -103,6 +112,12 @@ _LITERAL = pattern(r"'[^']|\"[^\"]|(?<![\w.'\"])\d")
 _PAIR = pattern(
     r"""(?:'([^'\\\n]{2,60})'|"([^"\\\n]{2,60})"):\s(?=b?['"]\S|\d|\[|\(|\{|frozenset|set)"""
 )
+_PAIR_OF_TWO = pattern(
+    r"""[(\[]b?(?:'([^'\\\n]{2,60})'|"([^"\\\n]{2,60})"),\s
+        (?=[\[({]|(?:b?'(?:[^'\\]|\\.)+'|b?"(?:[^"\\]|\\.)+"|\d[^'",()\[\]{}]*)[)\]])""",
+    re.VERBOSE | re.DOTALL,
+)
+"""`('password', 'value')` as `_PAIR` is `'password': 'value'`."""
 _NOTHING_FOLLOWS = pattern(r"""b?(?:''|"")|\[\]|\(\)|\{\}""")
 
 
@@ -130,7 +145,7 @@ def is_secret_text(text: str) -> bool:
     or a long word in it seems to be drawn by chance."""
     if len(text) < 8:
         return False
-    if _FORMS.search(text):
+    if _FORMS.search(text) or next(_find_named(text), None):
         return True
     return any(_is_random(word) for word in _LONG_WORD.findall(text))
 
@@ -151,9 +166,37 @@ def _is_random(word: str) -> bool:
     return entropy >= _ENTROPY_MIN[is_hexadecimal]
 
 
+def _find_named(text: str) -> Iterator[re.Match[str]]:
+    """The names and values in it that are those of secrets. The value of another name may itself
+    have a name: `error: token=…`."""
+    found = _NAMED.search(text)
+    while found is not None:
+        is_secret = _tells_secret(found)
+        if is_secret:
+            yield found
+        found = _NAMED.search(text, found.end() if is_secret else found.end(2))
+
+
+def _tells_secret(found: re.Match[str]) -> bool:
+    """Whether a name and a value in a text are those of a secret. A word of prose may end with a
+    colon, too: where the name is one common word, the value has to look drawn."""
+    name, _, value = found.groups()
+    name = name.rstrip(".-")
+    if not is_secret_name(name):
+        return False
+    is_common = name.lower() in _LAST
+    return not is_common or (len(value) >= 6 and any(map(str.isdigit, value)))
+
+
 def redact(text: str) -> str:
     """The text without what has the form of a secret."""
-    return _FORMS.sub(PLACEHOLDER, text)
+    told, end = [], 0
+    for found in _find_named(text):
+        scheme, _, rest = found[3].partition(" ")
+        is_whole = scheme.lower() in _HEADER_SCHEMES or not rest
+        told += [text[end : found.start(3)], PLACEHOLDER]
+        end = found.end() if is_whole else found.start(3) + len(scheme)
+    return _FORMS.sub(PLACEHOLDER, "".join([*told, text[end:]]))
 
 
 def is_secret(name: str, text: str) -> bool:
@@ -179,7 +222,8 @@ def is_secret_part(part: str, text: str) -> bool:
         return bool(_LITERAL.search(text))
     return any(
         is_secret_name(found[1] or found[2]) and not _NOTHING_FOLLOWS.match(text, found.end())
-        for found in _PAIR.finditer(text)
+        for pairs in (_PAIR, _PAIR_OF_TWO)
+        for found in pairs.finditer(text)
     )
 
 

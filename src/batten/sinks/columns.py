@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.tokens import Token
+from batten.model.type_names import show_type
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
 
@@ -28,7 +29,8 @@ def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
         if place < 0:
             problem = f"has no column {field.name!r}"
         elif not _is_alike(theirs.field(place).type, field.type):
-            problem = f"has {theirs.field(place).type} in column {field.name!r}, not {field.type}"
+            is_there = show_type(theirs.field(place).type)
+            problem = f"has {is_there} in column {field.name!r}, not {show_type(field.type)}"
         if problem:
             break
     needed = [field.name for field in theirs if not field.nullable and field.name not in ours.names]
@@ -153,7 +155,8 @@ def _fit(table: pa.Table, wanted: pa.Schema) -> pa.Table:
             columns.append(column.cast(field.type))
         except pa.ArrowException as error:
             told = tell_reason(error)
-            raise UnstorableError(f"the column {field.name!r} is {field.type}: {told}") from error
+            is_ours = show_type(field.type)
+            raise UnstorableError(f"the column {field.name!r} is {is_ours}: {told}") from error
     return pa.table(columns, schema=wanted)
 
 

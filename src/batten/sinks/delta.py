@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError
 from batten.model.names import find_staging_owner
 from batten.model.tokens import PublishEnd, Token, TokenState
+from batten.model.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, Staged
 from batten.sinks.columns import encode_as, fit_rows, name_file, refuse_columns
@@ -269,7 +270,8 @@ def _convert(schema: pa.Schema) -> pa.Schema:
             made = deltalake.Schema.from_arrow(pa.schema([each.remove_metadata()]))
         except Exception as error:  # The library raises nothing more special than this.
             raise RefusedError(
-                f"Delta Lake has no type for the column {each.name!r}, which is {each.type}.",
+                f"Delta Lake has no type for the column {each.name!r}, "
+                f"which is {show_type(each.type)}.",
                 safe="Nothing was changed there.",
                 next="Give it another type (schema=…), or write to another destination.",
             ) from error

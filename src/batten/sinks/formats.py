@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from batten.errors import UsageError
+from batten.model.type_names import show_type
 from batten.sinks.plain_values import list_rows
 from batten.storage.base import Piece
 
@@ -165,7 +166,7 @@ def _refuse_csv(field: pa.Field) -> None:
         is_possible = not (is_bytes or pa.types.is_fixed_size_binary(field.type))
     if not is_possible:
         raise UsageError(
-            f"CSV can't hold the column {field.name!r}, which is {field.type}.",
+            f"CSV can't hold the column {field.name!r}, which is {show_type(field.type)}.",
             safe="Nothing was written.",
             next="Write .jsonl or .parquet.",
         )

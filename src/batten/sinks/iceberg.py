@@ -21,6 +21,7 @@ from batten.fingerprint.secret import Secret
 from batten.model.hiding import is_secret
 from batten.model.names import find_staging_owner
 from batten.model.tokens import PublishEnd, Token, TokenState
+from batten.model.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
 from batten.sinks.columns import encode_as, find_far_times, fit_rows, name_file, refuse_columns
@@ -349,7 +350,8 @@ def _convert(schema: pa.Schema) -> Schema:
             Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
         except Exception as error:  # What the library raises has nothing more special in common.
             raise RefusedError(
-                f"Iceberg has no type for the column {each.name!r}, which is {each.type}.",
+                f"Iceberg has no type for the column {each.name!r}, "
+                f"which is {show_type(each.type)}.",
                 safe="Nothing was changed there.",
                 next="Give it another type (schema=…), or write to another destination.",
             ) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
 from batten.model.digests import DIGEST_BYTES
+from batten.model.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import wanted_ordinals
@@ -169,7 +170,9 @@ class ParquetSource:
             elif len(set(names)) < len(names):
                 problem = f"has several columns of the same name: {', '.join(names)}"
             elif self._key is not None and not _is_key_type(schema.field(self._key).type):
-                problem = f"has keys of type {schema.field(self._key).type} in {self._key!r}"
+                problem = (
+                    f"has keys of type {show_type(schema.field(self._key).type)} in {self._key!r}"
+                )
             else:
                 return int(file.metadata.num_rows)
         raise UsageError(
