@@ -4,13 +4,13 @@ builds one, and runs it, lies above: `engine/pipeline.py`."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.engine.path_parameters import make_filler
-from batten.engine.place import current_folder
+from batten.engine.place import current_folder, show_path
 from batten.errors import UsageError
 from batten.model.value_class import value_class
 
@@ -110,9 +110,34 @@ class Definition:
         if self.output is None:
             return self
         fill = make_filler(parameters)
-        return replace(
+        filled = replace(
             self,
             output=Path(fill(str(self.output))),
             written_output=fill(self.written_output),
             sinks=tuple(sink.fill(fill) for sink in self.sinks),
         )
+        return replace(filled, source=keep_apart(self.source, filled.list_made()))
+
+    def list_made(self) -> list[Path]:
+        """The files and folders that a run makes. A live tree is none: its items may be read where
+        they are changed."""
+        made = [] if self.output is None else [self.output]
+        made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
+        trees = {os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes_items}
+        others = [path for path in made if os.path.realpath(path) not in trees]
+        return [*others, *(each.output for each in self.finalizers)]
+
+
+def keep_apart(source: Source, made: Sequence[Path]) -> Source:
+    """The source without what the pipeline itself makes in the folder that it looks at: else each
+    run would find more (decision 0073). Raises `UsageError` where one is the other."""
+    own = {os.path.realpath(path): path for path in made}
+    for path in source.inputs:
+        if (same := own.get(os.path.realpath(path))) is not None:
+            raise UsageError(
+                f"{show_path(same)} is both what the pipeline reads and what it makes.",
+                safe="Nothing was read or written.",
+                next="Write to a place of its own.",
+            )
+    leave_out: Callable[[Sequence[Path]], Source] | None = getattr(source, "without", None)
+    return source if leave_out is None else leave_out(made)

@@ -4,7 +4,8 @@ folder."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from glob import has_magic
 from pathlib import Path
 
@@ -21,8 +22,9 @@ class FileSource:
 
     The key is the path relative to the pattern's leading folder without magic (`clips`), with `/`.
     Items come in the order of the bytes of that path, which is the same on every machine. Names
-    that begin with a dot match only where the pattern has that dot; links are followed. The item is
-    an absolute `Path`.
+    that begin with a dot match only where the pattern has that dot; links are followed. The same
+    holds for folders `*.batten`, in which batten keeps what it knows of an output. The item is an
+    absolute `Path`.
     """
 
     is_keyed = True
@@ -38,6 +40,13 @@ class FileSource:
                 next=f"Give one such as {_suggest(self._written)}, with .. only at its start.",
             )
         self._base = Path(folder, fixed).absolute()
+        self._left_out: tuple[Path, ...] = ()
+
+    def without(self, places: Sequence[Path]) -> FileSource:
+        """The same without the files and folders at these places, and what is in them."""
+        other = copy(self)
+        other._left_out = tuple(places)
+        return other
 
     @property
     def identity(self) -> dict[str, str]:
@@ -66,7 +75,7 @@ class FileSource:
             suggestion = f"To take the files in it, give {_suggest(self._written)}."
             require_file(self._base / name, if_folder=suggestion)
             return iter([os.fsencode(name)])
-        return find_files(str(self._base), Pattern(self._components))
+        return find_files(str(self._base), Pattern(self._components), self._left_out)
 
 
 class FileReader:

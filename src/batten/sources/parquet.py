@@ -7,6 +7,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,14 @@ class ParquetSource:
             )
         self._columns = None if columns is None else list(columns)
         self._parts: list[ParquetPart] | None = None
+        self._left_out: frozenset[str] = frozenset()
+
+    def without(self, places: Sequence[Path]) -> ParquetSource:
+        """The same without the files at these places."""
+        other = copy(self)
+        other._parts = None
+        other._left_out = frozenset(map(os.path.realpath, places))
+        return other
 
     @property
     def identity(self) -> dict[str, str]:
@@ -153,6 +162,7 @@ class ParquetSource:
             ]
             paths = [self._path / name for name in sorted(names, key=os.fsencode)]
             paths = [path for path in paths if not path.is_dir()]
+            paths = [path for path in paths if os.path.realpath(path) not in self._left_out]
         if not paths:
             raise absent_input(f"There are no *.parquet files directly in {show_path(self._path)}.")
         return paths

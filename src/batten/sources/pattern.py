@@ -10,10 +10,12 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic
+from pathlib import Path
 
+from batten.model.names import CONTROL_SUFFIX
 from batten.sources.paths import translated_errors
 
 States = frozenset[int]
@@ -23,7 +25,7 @@ States = frozenset[int]
 class Pattern:
     """A glob pattern, component by component: `*`, `?` and `[…]` within a name, and `**` for any
     number of folders, none included. As in a shell, a name that begins with a dot matches only
-    where the pattern has that dot."""
+    where the pattern has that dot; and a folder `*.batten` only where the pattern has that end."""
 
     def __init__(self, components: list[str]) -> None:
         self._components = [_Component(text) for text in components]
@@ -37,7 +39,7 @@ class Pattern:
         entered = set()
         for number in states:
             component = self._components[number]
-            if component.match(name):
+            if component.match(name) and component.enters(name):
                 if component.is_recursive:
                     entered.add(number)
                 elif number < self._last:
@@ -61,12 +63,16 @@ class _Component:
     def __init__(self, text: str) -> None:
         self.is_recursive = text == "**"
         self._is_dot_matched = text.startswith(".")
+        self._is_control_matched = text.endswith(CONTROL_SUFFIX)
         self._match = re.compile(fnmatch.translate(text)).match
 
     def match(self, name: str) -> bool:
         if name.startswith(".") and not self._is_dot_matched:
             return False
         return self._match(name) is not None
+
+    def enters(self, name: str) -> bool:
+        return self._is_control_matched or not name.endswith(CONTROL_SUFFIX)
 
 
 def split_pattern(text: str) -> tuple[str, list[str]]:
@@ -80,14 +86,16 @@ def split_pattern(text: str) -> tuple[str, list[str]]:
     return root + "/".join(components[:fixed]), components[fixed:]
 
 
-def find_files(base: str, pattern: Pattern) -> Iterator[bytes]:
-    """Paths, relative to `base`, of the files that match, in the order of their bytes.
+def find_files(base: str, pattern: Pattern, left_out: Sequence[Path] = ()) -> Iterator[bytes]:
+    """Paths, relative to `base`, of the files that match, in the order of their bytes, without
+    the files and folders `left_out`.
 
     Links are followed, but not into a folder that they lie in. A link to nothing is a file that has
     vanished, and is given, so that it is not passed over in silence. Raises `StorageError` for a
     folder that cannot be listed.
     """
-    stack = [_WalkedFolder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern)]
+    others = frozenset(_identify(left_out))
+    stack = [_WalkedFolder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern, others)]
     while stack:
         folder = stack[-1]
         name = next(folder.names, None)
@@ -105,6 +113,15 @@ class _Identity:
     inode: int
 
 
+def _identify(places: Iterable[Path]) -> Iterator[_Identity]:
+    for place in places:
+        try:
+            status = os.stat(place)
+        except OSError:
+            continue
+        yield _Identity(status.st_dev, status.st_ino)
+
+
 class _WalkedFolder:
     """A folder on the way down: its matching names that are still to be given."""
 
@@ -115,18 +132,21 @@ class _WalkedFolder:
         states: States,
         ancestors: frozenset[_Identity],
         pattern: Pattern,
+        left_out: frozenset[_Identity],
     ) -> None:
         self.prefix = prefix
         self._base = base
         self._pattern = pattern
         self._states = states
+        self._left_out = left_out
         self._states_within: dict[bytes, States] = {}
         path = os.path.join(base, prefix)
         names: list[bytes] = []
         with translated_errors(os.fsdecode(path)):
             status = os.stat(path)
-            self._line = ancestors | {_Identity(status.st_dev, status.st_ino)}
-            if len(self._line) > len(ancestors):
+            own = _Identity(status.st_dev, status.st_ino)
+            self._line = ancestors | {own}
+            if len(self._line) > len(ancestors) and own not in left_out:
                 with os.scandir(path) as entries:
                     names = [name for entry in entries if (name := self._observe(entry))]
         names.sort()
@@ -134,7 +154,8 @@ class _WalkedFolder:
 
     def enter(self, name: bytes) -> _WalkedFolder:
         states = self._states_within.pop(name)
-        return _WalkedFolder(self._base, self.prefix + name, states, self._line, self._pattern)
+        prefix = self.prefix + name
+        return _WalkedFolder(self._base, prefix, states, self._line, self._pattern, self._left_out)
 
     def _observe(self, entry: os.DirEntry[bytes]) -> bytes | None:
         """The name of a file that matches, that of a folder to look into with a `/`, else None."""
@@ -149,7 +170,16 @@ class _WalkedFolder:
                 self._states_within[name] = states
                 return name
             return None
-        return entry.name if is_matching and _is_file(entry) else None
+        if not is_matching or not _is_file(entry) or self._is_left_out(entry):
+            return None
+        return entry.name
+
+    def _is_left_out(self, entry: os.DirEntry[bytes]) -> bool:
+        """Looked at closely only where it may be: most names need no further call."""
+        is_likely = any(each.inode == entry.inode() for each in self._left_out)
+        if not (is_likely or (self._left_out and entry.is_symlink())):
+            return False
+        return bool(self._left_out.intersection(_identify([Path(os.fsdecode(entry.path))])))
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
