@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import pytest
 
@@ -24,6 +24,17 @@ class NamedSize(Size):
 
     def __repr__(self) -> str:
         return self.name
+
+
+@value_class
+class Boxes:
+    sizes: list[Size] = field(default_factory=list)
+    largest: Size = Size(width=9)
+
+
+@value_class
+class Nothing:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +76,25 @@ def test_the_type_checker_refuses_to_change_it() -> None:
     size = Size(width=2)
     size.width = 3  # type: ignore[misc]
     assert size.width == 3
+
+
+def test_what_is_not_given_is_its_default() -> None:
+    assert Boxes().sizes == []
+    assert Boxes().sizes is not Boxes().sizes
+    assert Boxes(sizes=[Size(width=1)]).largest == Size(width=9)
+    assert Nothing() == Nothing()
+
+
+def test_the_first_that_is_made_may_be_a_wrong_one_or_one_of_a_subclass() -> None:
+    @value_class
+    class Fresh:
+        width: int
+
+    class Inner(Fresh):
+        pass
+
+    for wrong in ({}, {"width": 1, "height": 2}):
+        with pytest.raises(TypeError, match=r"width|height"):
+            Fresh(**wrong)
+    assert Inner(width=3).width == 3
+    assert Fresh(width=4).width == 4

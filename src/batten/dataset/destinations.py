@@ -11,10 +11,6 @@ import os
 from typing import TYPE_CHECKING
 
 from batten.dataset.kept import CannotLookError, Found
-from batten.dataset.kept_delta import look_at_delta
-from batten.dataset.kept_iceberg import look_at_iceberg
-from batten.dataset.kept_sqlite import look_at_database, look_at_sqlite
-from batten.dataset.kept_trees import look_at_tree
 from batten.errors import StorageError
 from batten.model.findings import Code, Finding
 from batten.model.records import Delivery
@@ -52,18 +48,27 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
 
 
 def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
+    # Each is imported where it is needed: a command that starts looks at few or none.
     match given.kind:
         case "sqlite":
+            from batten.dataset.kept_sqlite import look_at_sqlite
+
             yield from look_at_sqlite(place, given, is_thorough=is_thorough)
         case "delta":
+            from batten.dataset.kept_delta import look_at_delta
+
             yield from look_at_delta(place, given, is_thorough=is_thorough)
         case "iceberg":
             yield from _look_at_iceberg(given, is_thorough)
         case "tree":
+            from batten.dataset.kept_trees import look_at_tree
+
             yield from look_at_tree(place, given, is_thorough=is_thorough)
 
 
 def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
+    from batten.dataset.kept_iceberg import look_at_iceberg
+
     locations: list[str] = []
     yield from _ask_catalogue(given, locations, is_thorough)
     for location in locations:
@@ -81,6 +86,8 @@ def find_iceberg(given: Delivery) -> str:
 
 def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> Found:
     """Where it is a database of SQLite on this machine; adds to the locations."""
+    from batten.dataset.kept_sqlite import look_at_database
+
     told, _, path = given.target.rpartition(" at ")
     table = told.removeprefix("table ").partition(" of catalogue ")[0]
     if not path.startswith("/"):

@@ -7,9 +7,9 @@ interpreter. So each worker seeds, when it begins, the generators that the job c
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable
-from secrets import randbits
 from typing import Any
 
 from batten.executors.generators import SEED_BITS, FoundGenerator, find_generators
@@ -35,7 +35,7 @@ def seed_held(functions: Iterable[Any]) -> None:
 
 def _seed_afresh(found: Iterable[FoundGenerator]) -> None:
     for each in found:
-        each.reseed(randbits(SEED_BITS))
+        each.reseed(int.from_bytes(os.urandom(SEED_BITS // 8), "big"))
         if not _is_among(each.state, _afresh):
             _afresh.append(each.state)
 

@@ -8,7 +8,7 @@ field is seen to by the type checker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, dataclass_transform
 
 Kind = TypeVar("Kind")
@@ -21,7 +21,38 @@ def value_class(kind: type[Kind]) -> type[Kind]:
     for method in (__eq__, __hash__, __repr__):
         if method.__name__ not in kind.__dict__:
             setattr(kind, method.__name__, method)
-    return dataclass(kw_only=True, eq=False, repr=False)(kind)
+    made = dataclass(kw_only=True, eq=False, repr=False, init=False)(kind)
+    _compile_at_first_use(made)
+    return made
+
+
+def _compile_at_first_use(kind: Any) -> None:
+    def __init__(self: Any, **values: Any) -> None:
+        kind.__init__ = _compile_init(kind)
+        kind.__init__(self, **values)
+
+    kind.__init__ = __init__
+
+
+def _compile_init(kind: Any) -> Any:
+    """What `dataclass` would have made: fields by keyword, each assigned."""
+    names: dict[str, Any] = {"MISSING": MISSING}
+    parameters, body = [], ["pass"]
+    for field in fields(kind):
+        name, given = field.name, field.name
+        if field.default is not MISSING:
+            names[f"default_{name}"] = field.default
+            parameters.append(f"{name}=default_{name}")
+        elif field.default_factory is not MISSING:
+            names[f"make_{name}"] = field.default_factory
+            parameters.append(f"{name}=MISSING")
+            given = f"make_{name}() if {name} is MISSING else {name}"
+        else:
+            parameters.append(name)
+        body.append(f"self.{name} = {given}")
+    start = ", ".join(["self", *(["*", *parameters] if parameters else [])])
+    exec(f"def __init__({start}):\n " + "\n ".join(body), names)  # names of fields alone
+    return names["__init__"]
 
 
 def _values(of: Any) -> tuple[object, ...]:
