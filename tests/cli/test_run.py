@@ -265,7 +265,7 @@ def test_a_terminal_shows_a_bar_that_leaves_nothing_behind(job: Folder) -> None:
     assert "/40 items" in text
     assert "1 quarantined" in text
     screen = _screen(text)
-    assert screen[0] == "First quarantined item: '3': ValueError: three"
+    assert screen[0] == "First item that failed: '3': ValueError: three"
     assert screen[1] == "out: complete; the accounts are closed."
     assert not any("/40 items" in line for line in screen)
 

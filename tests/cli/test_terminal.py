@@ -128,7 +128,7 @@ def look(terminal: Terminal) -> None:
 def test_a_job_and_what_is_said_of_it(terminal: Terminal, folder: Path) -> None:
     code, told = terminal.run("run", "job.py", PARAMETER, "--jobs", "1")
     assert code == 3, told
-    assert b"First quarantined item: " in told
+    assert b"First item that failed: " in told
     look(terminal)
     spoil_records(folder)
     look(terminal)
@@ -216,6 +216,6 @@ def test_the_bar_moves_the_cursor_and_nothing_else_does(folder: Path) -> None:
         data += piece
     os.close(leader)
     assert process.wait(timeout=60) == 3
-    assert b"First quarantined" in data
+    assert b"First item that failed" in data
     told = data.replace(b"\r\x1b[2K", b"").replace(b"\r\n", b"\n")
     assert find_controls(told) == []

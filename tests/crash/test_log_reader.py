@@ -104,6 +104,39 @@ def test_what_can_not_be_written_from_the_start(job: JobFolder, redirect: str, k
     check_complete(job)
 
 
+@pytest.mark.parametrize("workers", ["fork", "spawn"])
+@pytest.mark.parametrize("way", ["the descriptor", "the first streams", "a program"])
+def test_a_full_disk_behind_the_log_of_workers(job: JobFolder, way: str, workers: str) -> None:
+    """However they write: what they have is a pipe that is always read."""
+    write_job(job, way, "processes")
+    (job.path / "go").unlink()
+    words = f"--jobs 2 --workers {workers} > /dev/full 2>&1"
+    command = f'exec "{sys.executable}" -m batten run job.py {words}'
+    ended = subprocess.run(command, shell=True, cwd=job.path, check=False, timeout=120)
+    assert ended.returncode == 0
+    check_complete(job)
+
+
+def test_what_workers_printed_last_is_not_lost(job: JobFolder) -> None:
+    job.write("""
+        import os
+
+        def work(number):
+            os.write(1, b"x" * 200_000 + b"\\n")
+            if number == 3:
+                os.write(2, b"the last words\\n")
+                os._exit(7)
+            return {"number": number}
+
+        pipeline = batten.from_range(8).map(work).write_parquet("out/")
+    """)
+    ended = job.run("--jobs", "2")
+    assert ended.code == 3
+    assert ended.err.count("the last words") == 2
+    assert ended.err.count("x") >= 9 * 200_000
+    assert ended.err.rindex("the last words") < ended.err.index("out: complete")
+
+
 def test_the_log_of_the_run_tells_of_it(job: JobFolder) -> None:
     write_job(job, "print", "processes")
     run = start(job, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -387,7 +387,7 @@ def test_a_failed_item_of_any_name_is_told_on_one_line(job: Folder) -> None:
     ended = job.run("--jobs", "1")
     assert ended.code == 3
     assert (
-        ended.err.splitlines()[0] == "First quarantined item: 'a\\nb': ValueError: no video in a b"
+        ended.err.splitlines()[0] == "First item that failed: 'a\\nb': ValueError: no video in a b"
     )
     assert job.quarantined()["//\\xff\\xfe"][0] == "ValueError: no video in \\udcff\\udcfe"
     shown = job.batten("show", "out")

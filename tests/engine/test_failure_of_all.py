@@ -91,6 +91,11 @@ def test_a_job_that_fails_from_the_start(
     write(job, batch=batch, settings=settings)
     check_stopped(job.run("--jobs", jobs), "first 20 items that ended all failed")
     assert not list((job.path / "out.batten").glob("quarantine/*"))
+    # What failed is not counted as finished, and it is said why the run stopped.
+    found = job.batten("diagnose", "out", "--json").json
+    assert (found["items"]["staged"], found["items"]["pending"]) == (0, 300)
+    assert any("first 20 items that ended all failed" in hint for hint in found["hints"])
+    assert "first 20 items that ended all failed" in job.batten("show", "out").out
     check_mended(job)
 
 
@@ -114,10 +119,36 @@ def test_what_failed_long_before_stays_quarantined(job: JobFolder) -> None:
     assert list(job.quarantined()) == ["3"]
 
 
-def test_a_wrong_key_costs_a_call_an_item_and_few_items(job: JobFolder) -> None:
-    write(job, kind="async def", options=", concurrency=5, retries=3")
+@pytest.mark.parametrize("concurrency", [1, 5, 20, 100])
+@pytest.mark.parametrize("awaits", ["", "await asyncio.sleep(0)", "await asyncio.sleep(0.01)"])
+def test_no_call_is_begun_after_those_that_decide(
+    job: JobFolder, concurrency: int, awaits: str
+) -> None:
+    """Each of the first 20 made room for another; those in flight may end."""
+    write(job, items=1000, kind="async def", options=f", concurrency={concurrency}, retries=3")
+    text = (job.path / "job.py").read_text()
+    text = text.replace("    if fails(", f"    {awaits}\n    if fails(").replace(
+        "import os", "import asyncio, os"
+    )
+    (job.path / "job.py").write_text(text)
     assert job.run().code == 1
-    assert len(job.calls()) == len(set(job.calls())) <= 100
+    assert 20 <= len(job.calls()) == len(set(job.calls())) <= 20 + concurrency
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("settings", ["schema={'number': int}", "schema=None"])
+def test_workers_begin_few_items_after_those_that_decide(
+    job: JobFolder, jobs: int, settings: str
+) -> None:
+    write(job, items=1000, batch=1000, settings=settings)
+    assert job.run("--jobs", str(jobs)).code == 1
+    assert 20 <= len(job.calls()) <= 20 + 2 * jobs
+
+
+def test_a_server_that_goes_away_costs_few_calls(job: JobFolder) -> None:
+    write(job, "number >= 150", items=3000, batch=1000)
+    assert job.run("--jobs", "4").code == 1
+    assert len(job.calls()) <= 150 + 5 * 51
 
 
 @pytest.mark.parametrize("executor", ["threads", "serial"])

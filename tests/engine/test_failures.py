@@ -99,7 +99,7 @@ def died(item: int | None) -> Died:
 def test_the_first_failure_is_told_and_no_other(watched: Watched) -> None:
     watched.failures.tell(1, 2, fail(3))
     watched.failures.tell(2, 1, fail(0))
-    assert watched.notes.told == ["First quarantined item: '7': ValueError: no"]
+    assert watched.notes.told == ["First item that failed: '7': ValueError: no"]
     assert watched.failures.quarantined == 3
 
 

@@ -408,3 +408,49 @@ def test_a_range_knows_nothing_at_first() -> None:
     assert Range(start=0, stop=1) == Range(
         start=0, stop=1, deaths=0, timeouts=0, is_apart=False, company=None, condemned=None
     )
+
+
+def test_a_piece_may_have_so_many_failures(make_plan: MakePlan) -> None:
+    world = World(make_plan(40, 10))
+    world.schedule.failures_max = 7
+    world.hand_out()
+    assert {task.failures_max for task in world.running.values() if isinstance(task, Prepare)} == {
+        7
+    }
+
+
+def test_while_all_fail_no_task_waits_behind_another(make_plan: MakePlan) -> None:
+    world = World(make_plan(4000, 10), slots=2)
+    world.schedule.pace.take(16, executed=16, seconds=0.001)
+    world.schedule.is_failing = True
+    world.hand_out()
+    assert len(world.running) == 2
+    world.schedule.is_failing = False
+    world.hand_out()
+    assert len(world.running) > 2
+
+
+def test_a_closed_schedule_hands_out_no_item(make_plan: MakePlan) -> None:
+    """But it has batches sealed that were published and rejected: what failed of them is known."""
+    plan = make_plan(40, 10)
+    world = World(plan, slots=1)
+    world.hand_out()
+    world.schedule.reopen(Reopened(batch=0, chunks=(chunk(0, 0, 10),), again=()), ())
+    world.schedule.close()
+    before = dict(world.running)
+    world.hand_out()
+    given = [task for number, task in world.running.items() if number not in before]
+    assert [(type(task), task.batch) for task in given] == [(Seal, 0)]
+
+
+def test_what_was_not_begun_is_handed_out_again(make_plan: MakePlan) -> None:
+    """A worker that drains gives all of it back."""
+    world = World(make_plan(10, 10), slots=1)
+    world.hand_out()
+    ((number, task),) = world.running.items()
+    assert isinstance(task, Prepare)
+    world.running.clear()
+    world.schedule.prepared(number, Prepared(batch=0, start=task.start, stop=task.start))
+    world.run()
+    assert world.published == [0]
+    assert set(world.done.values()) == {1}

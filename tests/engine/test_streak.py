@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from batten.engine.calls import Failure
-from batten.engine.streak import FIRST, LAST, Streak, tell_ended
+from batten.engine.streak import FIRST, LAST, Ended, Streak, tell_ended
 
 
 def fail(item: int, error: str = "ValueError: no") -> Failure:
@@ -140,3 +140,96 @@ def test_a_batch_is_held_back_only_while_the_run_could_be_stopped(
     failures = [Failure(item=ended, error="ValueError: x", trace="", attempts=1)]
     streak.take(0, tell_ended(range(ended + 1), failures), failures[0])
     assert streak.is_doubtful(0) is is_held
+
+
+UNFIT = Failure(item=0, error="the row does not fit: x", trace="", attempts=1)
+UNFIT_KIND = "the row does not fit"
+
+
+def test_what_is_told_anew_takes_the_place_of_what_was_told() -> None:
+    """A hundred items of four batches were finished, it seemed."""
+    streak = Streak(is_watched=True, items=1000)
+    for batch in range(4):
+        streak.take(batch, ((25, ""),), None, is_settled=False)
+    for batch in range(2):
+        streak.tell_anew(batch, ((25, UNFIT_KIND),), UNFIT)
+        streak.settle(batch)
+        assert streak.verdict is None
+    streak.tell_anew(2, ((24, ""), (1, UNFIT_KIND)), UNFIT)
+    assert streak.verdict is not None
+    assert (streak.verdict.count, streak.verdict.failed, streak.verdict.decided) == (100, 51, 0)
+
+
+def test_half_of_what_is_told_anew_may_have_failed() -> None:
+    """Whatever lies between: each item counts once, in the order of the plan."""
+    streak = Streak(is_watched=True, items=10_000)
+    halves = ((1, ""), (1, UNFIT_KIND)) * 100
+    for batch in range(5):
+        streak.take(batch, ((200, ""),), None, is_settled=False)
+        streak.tell_anew(batch, halves, UNFIT)
+    assert streak.verdict is None
+
+
+def test_the_first_ones_are_counted_once() -> None:
+    streak = Streak(is_watched=True, items=1000)
+    streak.take(0, ((19, ""),), None, is_settled=False)
+    streak.tell_anew(0, ((19, UNFIT_KIND),), UNFIT)
+    assert streak.verdict is None
+    streak.take(1, ((1, UNFIT_KIND),), UNFIT)
+    assert streak.verdict is not None
+    assert streak.verdict.is_first
+
+
+def test_what_is_not_settled_clears_no_doubt() -> None:
+    streak = Streak(is_watched=True, items=300)
+    streak.take(0, ((1, "KeyError"),), fail(1, "KeyError: 1"))
+    for batch in range(1, 30):
+        streak.take(batch, ((10, ""),), None, is_settled=False)
+    assert streak.is_doubtful(0)
+    for batch in range(1, 10):
+        streak.settle(batch)
+    assert streak.is_doubtful(0)
+    streak.settle(10)
+    assert not streak.is_doubtful(0)
+
+
+def test_what_a_destination_rejects_counts_and_is_not_held_back() -> None:
+    streak = Streak(is_watched=True, items=1000)
+    for batch in range(6):
+        streak.take(batch, ((10, ""),), None)
+        streak.settle(batch)
+        assert streak.verdict is None
+        streak.tell_anew(batch, ((10, UNFIT_KIND),), UNFIT, is_decided=True)
+        assert not streak.is_doubtful(batch)
+        if streak.verdict is not None:
+            break
+    assert streak.verdict is not None
+    assert (batch, streak.verdict.decided, streak.verdict.is_first) == (1, 20, True)
+
+
+def test_after_the_verdict_all_that_it_counted_is_in_doubt() -> None:
+    streak = Streak(is_watched=True, items=100)
+    streak.take(0, ((49, ""), (1, "KeyError")), fail(1, "KeyError: 1"))
+    streak.take(1, ((50, "KeyError"),), fail(1, "KeyError: 1"))
+    assert streak.verdict is not None
+    assert streak.is_doubtful(0)
+    assert streak.is_doubtful(1)
+
+
+@pytest.mark.parametrize(
+    ("ended", "slots", "allowed"),
+    [
+        ((), 1, 20),
+        ((), 4, 5),
+        ((), 100, 1),
+        (((12, "KeyError"),), 4, 2),
+        (((1, ""),), 4, 51),
+        (((1, ""), (60, "KeyError")), 4, 51),
+    ],
+)
+def test_how_many_may_fail_in_a_piece(ended: Ended, slots: int, allowed: int) -> None:
+    streak = Streak(is_watched=True, items=1000)
+    streak.take(0, ended, fail(1, "KeyError: 1"))
+    assert streak.allow(slots) == allowed
+    assert streak.is_failing is (allowed < 51)
+    assert Streak(is_watched=False, items=1000).allow(slots) is None

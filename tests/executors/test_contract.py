@@ -230,3 +230,15 @@ def test_serial_lets_what_is_no_exception_through() -> None:
     with pytest.raises(KeyboardInterrupt):
         executor.wait()
     executor.stop()
+
+
+def test_marks_say_when_no_further_item_is_to_be_begun(
+    make: Callable[..., Executor], collect: Collect
+) -> None:
+    executor = start(make(), lambda task, mark: mark.is_draining)
+    executor.submit(0, 0)
+    told = collect(executor, 1)
+    executor.drain()
+    executor.submit(1, 1)
+    told += collect(executor, 1)
+    assert [event.value for event in told if isinstance(event, Finished)] == [False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from pathlib import Path
 
@@ -92,4 +93,20 @@ def test_marks_tell_what_is_in_hand() -> None:
     plain.end()
     clear_record(second)
     assert first[ITEM] == second[ITEM] == -1
+    table.close()
+
+
+def test_all_marks_of_a_table_drain_at_once() -> None:
+    """Also those of another process, which has the table by its handle."""
+    table = MarkTable(2)
+    other = MarkTable.attach(os.dup(table.handle), 2)
+    marks = [table.mark(0), table.mark(1, 5.0), other.mark(0), other.mark(1, 5.0)]
+    assert not any(mark.is_draining for mark in marks)
+    marks[0].begin(3)
+    table.drain()
+    assert all(mark.is_draining for mark in marks)
+    assert read_in_flight(bytes(table._memory)) == [3]
+    assert not SlotMark(table.records[0]).is_draining
+    del marks
+    other.close()
     table.close()

@@ -249,9 +249,8 @@ def test_what_was_in_hand_is_told_by_its_key(build: Any, is_keyed: bool) -> None
     marks.close()
     command = f"; by key: batten show {built.path}"
     (hint,) = [hint for hint in diagnose(built.path).hints if "in hand" in hint]
-    assert hint == "in hand when it was killed: items 5, 9" + (
-        f" of the plan, counted from 0{command}" if is_keyed else ""
-    )
+    numbers = f"6, 10 of the plan, counted from 1{command}" if is_keyed else "5, 9"
+    assert hint == f"in hand when it was killed: items {numbers}"
     keys = ("clip_0005.mp4", "clip_0009.mp4") if is_keyed else ("5", "9")
     assert show(built.path).in_hand == keys
 

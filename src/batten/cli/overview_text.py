@@ -54,6 +54,8 @@ def list_lines(overview: Overview) -> Iterator[str]:
     for run in overview.runs[-_RUNS_SHOWN:]:
         may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
         yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))
+        if run.stop is not None and not run.was_refused and (reason := run.stop.get("error")):
+            yield labelled("", f"it stopped: {reason}")
 
 
 def _show_run(run: RunLog, without_end: str) -> str:

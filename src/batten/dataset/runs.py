@@ -19,6 +19,9 @@ from batten.storage.base import Storage
 LOG_SUFFIX = ".jsonl"
 
 
+AT_ONCE = "Stopped at once by a second signal"
+"""What the log of a run says that was told to stop, and did not wait for what was in hand."""
+
 DOUBT = "doubt"
 """The line of a run that found that the job fails, not its items."""
 
@@ -56,6 +59,11 @@ class RunLog:
     def was_refused(self) -> bool:
         """Whether it ended before it began to work."""
         return self.stop is not None and self.stop.get("status") == RunStatus.REFUSED
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it was told to stop, and did."""
+        return self.stop is not None and self.stop.get("status") == RunStatus.INTERRUPTED
 
     @property
     def refusal(self) -> Refusal | None:

@@ -14,15 +14,15 @@ from functools import partial
 from typing import Any
 
 from batten.engine.async_calls import AsyncChain
-from batten.engine.bench import Bench, WorkerJob
+from batten.engine.bench import Bench
 from batten.engine.calls import Failure, ItemFailedError, describe_error
 from batten.engine.items import fail_unfitting, without_key
 from batten.engine.pieces import scatter_pieces
 from batten.engine.plan import PlanBatch
 from batten.engine.rows import as_row, build_tables, build_tables_alike
 from batten.engine.schema import Unfit
-from batten.engine.streak import tell_ended
-from batten.engine.tasks import Answer, Begun, Portion, Prepare, Prepared, Task
+from batten.engine.streak import Streak, name_kind, tell_ended
+from batten.engine.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, WorkerJob
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
 from batten.sources.base import ItemsWanted, Unavailable
@@ -46,6 +46,7 @@ class _Range:
     ended: list[Ended] = field(default_factory=list)
     in_hand: dict[asyncio.Task[None], SlotMark] = field(default_factory=dict)
     is_begun: bool = False
+    is_told: bool = False
     error: BaseException | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,6 +66,13 @@ class AsyncBench:
         self._turn = asyncio.Lock()
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
+        self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        """The driver hears of what ended a while later; so it is judged here as well, and no item
+        is begun after those that decide."""
+        self._streak = Streak(is_watched=self._job.is_watched, items=self._job.plan.items)
+        self._told = asyncio.Event()
 
     async def work(self, task: Task, mark: AsyncMark) -> Answer:
         if isinstance(task, Prepare) and task.condemned is None:
@@ -82,8 +90,11 @@ class AsyncBench:
                 stop = await self._begin_items(own, wanted, mark)
             own.is_begun = True
             own.check_over()
-            mark.tell(Begun())
+            if not self._is_failing:
+                mark.tell(Begun())
             await staging
+            if self._is_failing:
+                await self._wait_for_others(own)
         except BaseException:
             staging.cancel()
             for each in own.in_hand:
@@ -107,13 +118,34 @@ class AsyncBench:
         end = partial(self._end, own, mark)
         for number, item in enumerate(self._reader.read(wanted), own.task.start):
             place = await mark.take_place()
-            if mark.draining.is_set() or own.error is not None:
+            if mark.draining.is_set() or own.error is not None or self._is_failing:
                 mark.leave_place(place)
                 return number
             doing = asyncio.create_task(self._do(own, number, item, place))
             own.in_hand[doing] = place
             doing.add_done_callback(end)
         return own.task.stop
+
+    @property
+    def _is_failing(self) -> bool:
+        return self._streak.verdict is not None
+
+    async def _wait_for_others(self, own: _Range) -> None:
+        """Until the driver was told of all that ended in any range: before that it must not take
+        this one for done, and hand out another. Should it judge otherwise, things go on."""
+        own.is_told, told = True, self._told
+        if all(each.is_told for each in self._ranges):
+            self._watch_anew()
+            told.set()
+        await told.wait()
+
+    def _take_end(self, own: _Range, number: int, made: list[dict[str, Any]] | Failure) -> None:
+        own.ended.append((number, made))
+        if own.task.is_reopened:
+            return
+        failure = made if isinstance(made, Failure) else None
+        kind = name_kind(failure) if failure is not None else ""
+        self._streak.take(own.task.batch, ((1, kind),), failure)
 
     async def _do(self, own: _Range, number: int, item: Any, place: SlotMark) -> None:
         chain = self._chain
@@ -123,12 +155,12 @@ class AsyncBench:
             if isinstance(item, Unavailable):
                 raise ItemFailedError(*describe_error(item.error), 1)
             made = await chain.run(item, own.batch.first_item + number, place)
-            own.ended.append((number, [as_row(value) for value in made]))
+            self._take_end(own, number, [as_row(value) for value in made])
         except ItemFailedError as failed:
-            own.ended.append((number, failed.at(number)))
+            self._take_end(own, number, failed.at(number))
         except Unfit as error:
             failure = Failure(item=number, error=str(error), trace="", attempts=1)
-            own.ended.append((number, failure))
+            self._take_end(own, number, failure)
         except Exception as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
 
@@ -181,11 +213,12 @@ class AsyncBench:
         pieces = scatter_pieces(items, tables, kept) if items else []
         return Portion(
             batch=own.task.batch,
-            chunks=tuple(self._bench.store_piece(own.batch, piece) for piece in pieces),
+            chunks=tuple(self._bench.staging.store_piece(own.batch, piece) for piece in pieces),
             executed=len(ended),
             failures=len(failures),
             first_failure=failures[0] if failures else None,
             ended=tell_ended(in_order, failures),
+            is_fitted=schema is not None,
         )
 
 

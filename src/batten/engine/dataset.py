@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from batten.dataset.judge import Judgement, judge
 from batten.dataset.observation import Observation
 from batten.dataset.observe import observe_output
-from batten.dataset.schema_file import rebuild_schema
-from batten.dataset.secrecy import take_out, take_out_of_fresh
 from batten.engine.changed import refuse_changed
-from batten.engine.clock import utc_now
 from batten.engine.context import Context
 from batten.engine.identity import (
     LAYOUT_PARTS,
-    keep_parameters,
 )
 from batten.engine.ledger import describe_target
 from batten.errors import (
@@ -29,22 +24,14 @@ from batten.fingerprint.functions import combine
 from batten.model.accounting import Accounts, tally_outcomes
 from batten.model.commands import command
 from batten.model.counts import count_of
-from batten.model.findings import Code, Finding, Severity
-from batten.model.names import CONTROL_SUFFIX, StagedChunk, StagedFile, find_staged
-from batten.model.records import Config, Delivery, Fingerprint, encode_record
+from batten.model.findings import Finding, Severity
+from batten.model.names import CONTROL_SUFFIX
+from batten.model.records import Delivery, Fingerprint
 from batten.model.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.storage.publishing import replace as replace_file
-from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier, withdraw_parts
 
 SHOWN_KEYS = 5
-
-BATCH_SIZE_MIN = 1000
-BATCH_SIZE_MAX = 10_000
-BATCHES_ABOUT = 25
-"""Where the job does not say how many items make a part: few parts, and none too large for
-memory."""
 
 
 @value_class
@@ -86,16 +73,6 @@ class FoundDataset:
         failed = set(self.quarantined_batches)
         earlier = observation.given_up | (observation.quarantine.keys() - failed)
         return sorted(earlier & observation.recorded & observation.parts.keys())
-
-    def staged(self) -> Mapping[int, list[StagedChunk | StagedFile]]:
-        """Staged files by batch."""
-        start = len(self.observation.layout.staged) + 1
-        by_batch: dict[int, list[StagedChunk | StagedFile]] = defaultdict(list)
-        for entry in self.observation.staged:
-            found = find_staged(entry.name[start:])
-            if found is not None:
-                by_batch[found.batch].append(found)
-        return by_batch
 
 
 class FirstRowsError(Exception):
@@ -164,12 +141,12 @@ def _find(context: Context, observation: Observation, fingerprint: Fingerprint) 
     if config is None or not (observation.segments or observation.parts):
         return Found.NOTHING
     is_same = context.is_same(config.fingerprint, fingerprint)
-    if not is_same and not _is_blank(context, observation, fingerprint):
+    if not is_same and not is_blank(context, observation, fingerprint):
         return Found.CHANGED
     return Found.UNFINISHED if observation.completion is None else Found.FINISHED
 
 
-def _is_blank(context: Context, observation: Observation, fingerprint: Fingerprint) -> bool:
+def is_blank(context: Context, observation: Observation, fingerprint: Fingerprint) -> bool:
     """Whether nothing was published, and what is staged is of use, or nothing is: then a change
     neither mixes nor loses anything."""
     config = observation.config
@@ -247,117 +224,3 @@ def find_missing_keys(context: Context, judgement: Judgement) -> list[str]:
         except (BattenError, IndexError):
             continue
     return keys
-
-
-def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
-    """Write what must be there before work begins, complete what a crash left half done, and make
-    names durable that a killed process may have left unsynced. True where what was found before no
-    longer holds."""
-    storage, layout = context.storage, context.layout
-    folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
-    for folder in (*folders, layout.staging, layout.staged, layout.runs):
-        storage.ensure_folder(folder)
-    for folder in folders:
-        storage.sync_names(folder)
-    observation = dataset.observation
-    config = observation.config
-    if config is not None and observation.holds_clear_secrets:
-        take_out(storage, layout, config)
-    take_out_of_fresh(storage, layout)
-    has_new_config = config is None or config.fingerprint.digest != dataset.fingerprint.digest
-    if has_new_config:
-        _write_config(context, dataset)
-    unrecorded = [f.batch for f in dataset.judgement.findings if f.code is Code.MISSING_RECORD]
-    rebuild_records(
-        storage,
-        layout,
-        [batch for batch in unrecorded if batch is not None],
-        run=context.run,
-        time=utc_now(),
-    )
-    if observation.lacks_schema:
-        parts = observation.parts.keys() | observation.early
-        rebuild_schema(storage, layout, parts, context.pipeline.settings.key_column)
-    # This run may come to retire more of the same batches, under names of their own.
-    retire_earlier(storage, layout, dataset.retried, run=f"{context.run}-before")
-    delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
-    withdraw_parts(storage, layout, sorted(observation.early))
-    return has_new_config or bool(observation.early)
-
-
-def record_call(context: Context, dataset: FoundDataset) -> None:
-    """Where the job was started in another way or elsewhere than before, keep that: what is advised
-    is made of it."""
-    config = dataset.observation.config
-    if config is not None and config.job != context.call:
-        now = replace(config, job=context.call, next=context.options.next_command)
-        layout = context.layout
-        replace_file(context.storage, layout.staging, layout.config, encode_record(now))
-
-
-def choose_batch_size(context: Context, config: Config | None) -> int:
-    """What the job says, else what the dataset has, else by how many items there are."""
-    said = context.pipeline.settings.batch_size
-    if said is not None:
-        return said
-    if config is not None:
-        return config.batch_size
-    batches = BATCHES_ABOUT * BATCH_SIZE_MIN
-    count = context.pipeline.source.count_items() or 0
-    rounded = -(-count // batches) * BATCH_SIZE_MIN
-    return min(max(rounded, BATCH_SIZE_MIN), BATCH_SIZE_MAX)
-
-
-def _write_config(context: Context, dataset: FoundDataset) -> None:
-    """Where there was another one, or it is gone, and nothing was published under it, its plan and
-    schema go first, from the end, so that what a crash leaves is a shorter plan of the earlier one.
-    """
-    storage, layout = context.storage, context.layout
-    settings = context.pipeline.settings
-    before = dataset.observation.config
-    batch_size = choose_batch_size(context, before)
-    earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
-    earlier = [each for each in earlier if each != dataset.fingerprint.digest]
-    config = Config(
-        fingerprint=dataset.fingerprint,
-        batch_size=batch_size,
-        key_column=settings.key_column,
-        source=dataset.fingerprint.parts.get("source", ""),
-        sink=context.pipeline.sink_kind,
-        parameters=keep_parameters(context.options.parameters),
-        next=context.options.next_command,
-        created=utc_now(),
-        earlier_fingerprints=earlier,
-        job=context.call,
-        target=describe_target(context.pipeline),
-    )
-    data = encode_record(config)
-    if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
-        # Only how it is kept is another; what batten 0.1 staged is of use.
-        replace_file(storage, layout.staging, layout.config, data)
-        return
-    if before is not None and not _is_blank(context, dataset.observation, dataset.fingerprint):
-        staged = dataset.accounts.staged
-        if not context.options.accepts_change:
-            context.progress.note(
-                "The code has changed: quarantined items are tried again by the code of now, and "
-                "all other rows stay."
-            )
-        if staged:
-            context.progress.note(
-                f"{count_of(staged, 'finished item')} not published yet: made by the code of "
-                "before, and computed again."
-            )
-        # The change was accepted. What was staged by other code can't be part of a batch of this.
-        delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
-        replace_file(storage, layout.staging, layout.config, data)
-        return
-    storage.delete(layout.schema)
-    if not dataset.observation.staged:
-        for segment in reversed(dataset.observation.segments):
-            storage.delete(layout.segment(segment.number))
-            storage.sync_names(layout.plan)
-            storage.delete(layout.segment_keys(segment.number))
-            storage.delete(layout.segment_digests(segment.number))
-    storage.sync_names(layout.control)
-    replace_file(storage, layout.staging, layout.config, data)

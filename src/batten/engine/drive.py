@@ -7,52 +7,48 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import takewhile
+from functools import partial
+from typing import NoReturn
 
 import pyarrow as pa
 
 from batten.dataset.contents import load_commit
-from batten.dataset.schema_file import decode_schema, encode_schema
-from batten.engine.bench import Bench, WorkerJob
-from batten.engine.calls import Failure, describe_error
+from batten.engine.adoption import Adoption
+from batten.engine.bench import Bench
 from batten.engine.checks import RoomWatch
 from batten.engine.context import Context
 from batten.engine.dataset import FirstRowsError, FoundDataset
 from batten.engine.delivering import Deliverer
-from batten.engine.failures import Failures
+from batten.engine.failures import Failures, answer_of, as_failure
 from batten.engine.flight import find_blame
 from batten.engine.pace import Allotment
+from batten.engine.pinning import load_schema, serialize, store_schema
 from batten.engine.plan import Plan
 from batten.engine.progress import Status
 from batten.engine.publisher import Publisher
 from batten.engine.recording import RunRecord
 from batten.engine.schedule import Schedule
-from batten.engine.schema import read_schema_option
-from batten.engine.staged import find_sealed
-from batten.engine.streak import Streak
-from batten.engine.tasks import Begun, Portion, Prepared, Reopen, Reopened, Sealed, Unsealable
-from batten.engine.workforce import find_recipe, make_executor, make_work
-from batten.errors import (
-    BattenError,
-    CorruptError,
-    FailedRunError,
-    RefusedError,
+from batten.engine.streak import Streak, StreakVerdict
+from batten.engine.tasks import (
+    Begun,
+    Portion,
+    Prepared,
+    Reopen,
+    Reopened,
+    Sealed,
+    Unsealable,
 )
-from batten.executors.base import Died, Event, Executor, Finished, Raised, TimedOut, Told
+from batten.engine.waiting import Waiting
+from batten.engine.workforce import find_recipe, make_executor, make_job, make_work
+from batten.errors import BattenError, FailedRunError
+from batten.executors.base import Died, Event, Executor, TimedOut, Told
 from batten.executors.output import losses
 from batten.model.accounting import tally_outcomes
-from batten.model.names import SOME_ITEMS_MAX, StagedChunk, StagedFile
-from batten.model.records import NewerFormat, Unreadable
+from batten.model.names import SOME_ITEMS_MAX, StagedChunk
 from batten.sinks.base import RejectedError
-from batten.sinks.rejecting import UnstorableError
-from batten.storage.publishing import create, set_aside
-
-PUBLISH_SECONDS = 0.1
-"""Sealed batches wait this long for others, to share the syncs of folders; they lie safe on
-disk."""
+from batten.storage.publishing import set_aside
 
 DELIVER_SECONDS = 0.1
-PUBLISH_BATCHES = 64
 POLL_SECONDS = 0.2
 SIGNAL_SECONDS = 1.0
 """What failed so shortly before a signal, or after it, is in doubt: schedulers send it to all
@@ -83,7 +79,6 @@ class Driver:
         self._record = record
         self._storage = context.storage
         self._layout = context.layout
-        self._staged = dict(dataset.staged())
         self._publisher = Publisher(
             self._storage,
             self._layout,
@@ -96,9 +91,9 @@ class Driver:
             is_watched=context.pipeline.settings.stop_when is not None,
             items=plan.items - self._published_items,
         )
+        self._published: set[int] = set()
         self._known_to_fail: frozenset[int] = frozenset()
-        self._ready: list[tuple[Sealed, list[str]]] = []
-        self._published_at = 0.0
+        self._waiting = Waiting(context, self._publisher, self._streak)
         self._failed_at = -math.inf
         self._shown_at = 0.0
         self._began = time.monotonic()
@@ -114,48 +109,19 @@ class Driver:
         context, pipeline = self._context, self._context.pipeline
         recipe = find_recipe(context)
         executor = make_executor(context, recipe)
-        keeps_failures = pipeline.settings.on_error == "quarantine"
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
-        self._tries_failed_again = wants_again or not keeps_failures
+        tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
         self._known_to_fail = frozenset(to_retry)
-        schema = self._load_schema()
-        self._had_schema = schema is not None
-        unit_items = pipeline.find_unit_items(self._plan.batch_size)
-        self._schedule = Schedule(
-            self._plan,
-            pending,
-            find_staged=self._find_staged,
-            schema=schema,
-            allotment=Allotment(
-                slots=executor.slots,
-                tasks_a_slot_min=2 if pipeline.sinks else 1,
-                unit_items=unit_items,
-                range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
-                limit=context.options.limit,
-            ),
-            blame=find_blame(self._storage, self._layout, self._plan),
-        )
-        self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
-        job = WorkerJob(
-            storage=self._storage,
-            layout=self._layout,
-            plan=self._plan,
-            source=pipeline.source,
-            steps=pipeline.steps,
-            key_column=pipeline.settings.key_column,
-            fingerprint=self._dataset.fingerprint.digest,
-            work=self._dataset.work.digest,
-            works=context.list_works(self._dataset.work),
-            has_time_limit=pipeline.timeout_seconds_min is not None,
-            keeps_failures=keeps_failures,
-            seed=pipeline.settings.seed,
-            worker_items_max=pipeline.settings.worker_items_max,
-        )
+        job = make_job(context, self._dataset, self._plan)
         self._bench = Bench(job)
+        schema = load_schema(context)
+        self._adoption = Adoption(context, self._dataset, self._plan, self._bench, schema)
+        self._adoption.leaves_failures_out = tries_failed_again
+        self._make_schedule(pending, executor.slots, schema)
         try:
             with context.timed("prepare"):
-                if unit_items is not None:
+                if pipeline.find_unit_items(self._plan.batch_size) is not None:
                     # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
@@ -172,52 +138,26 @@ class Driver:
             with suppress(Exception):
                 self._storage.delete(self._layout.in_flight(context.run))
 
-    def _load_schema(self) -> bytes | None:
-        """The schema that is pinned, or that the job gives, or None yet. Where all items there were
-        gave no rows, nothing is pinned."""
-        settings = self._context.pipeline.settings
-        try:
-            schema = decode_schema(self._storage.read(self._layout.schema))
-            if schema.names or settings.schema is not None:
-                return _serialize(schema)
-        except FileNotFoundError:
-            pass
-        except NewerFormat as error:
-            raise RefusedError(
-                f"{self._layout.schema}: {error}.",
-                safe="Nothing was changed.",
-                next="Use the newer batten that wrote it.",
-            ) from error
-        except Unreadable as error:
-            raise CorruptError(
-                f"{self._layout.schema} can't be read: {error}.",
-                safe="Nothing was changed.",
-                next="Restore it from a copy.",
-            ) from error
-        if settings.schema is None:
-            return None
-        schema = read_schema_option(settings.schema, settings.key_column)
-        create(self._storage, self._layout.staging, self._layout.schema, encode_schema(schema))
-        return _serialize(schema)
+    def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
+        context, pipeline = self._context, self._context.pipeline
+        self._schedule = Schedule(
+            self._plan,
+            pending,
+            find_staged=self._adopt,
+            schema=schema,
+            allotment=Allotment(
+                slots=slots,
+                tasks_a_slot_min=2 if pipeline.sinks else 1,
+                unit_items=pipeline.find_unit_items(self._plan.batch_size),
+                range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
+                limit=context.options.limit,
+            ),
+            blame=find_blame(self._storage, self._layout, self._plan),
+        )
+        self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
 
-    def _find_staged(self, batch: int) -> tuple[list[StagedChunk], Sealed | None]:
-        files = self._staged.get(batch, [])
-        chunks = [file for file in files if isinstance(file, StagedChunk)]
-        sealed = None
-        if self._tries_failed_again:
-            planned = self._plan.batch(batch)
-            chunks = [c for each in chunks for c in self._bench.without_failures(planned, each)]
-        if self._had_schema:
-            found = [file for file in files if isinstance(file, StagedFile)]
-            sealed = find_sealed(
-                self._storage,
-                self._layout,
-                self._plan.batch(batch),
-                found,
-                self._context.list_fingerprints(self._dataset.fingerprint),
-            )
-        if sealed is not None and sealed.quarantine_digest and self._tries_failed_again:
-            sealed = None
+    def _adopt(self, batch: int) -> tuple[list[StagedChunk], Sealed | None]:
+        chunks, sealed = self._adoption.find(batch)
         if sealed is not None:
             self._failures.settle(sealed)
         return chunks, sealed
@@ -239,7 +179,7 @@ class Driver:
                     executor.submit(event.task_id, Reopen(batch=batches[-event.task_id - 1]))
                     continue
                 left -= 1
-                answer = _answer_of(event)
+                answer = answer_of(event)
                 if not isinstance(answer, Reopened):
                     raise FailedRunError(
                         f"A worker failed while batch {event.task_id} was taken up again: {event}.",
@@ -248,7 +188,7 @@ class Driver:
                     )
                 retried = sum(stop - start for start, stop in answer.again)
                 self._failures.take_back(retried)
-                self._schedule.reopen(answer, self._find_staged(answer.batch)[0])
+                self._schedule.reopen(answer, self._adopt(answer.batch)[0])
 
     def _give_up(self, batch: int) -> None:
         self._storage.ensure_folder(self._layout.recompute)
@@ -257,27 +197,39 @@ class Driver:
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
-        with the error, or the only item, if it is outdated, is prepared again."""
+        with the error. They are prepared again where an earlier run made them and what failed is
+        tried again; so is the only item, if it is outdated."""
         for batch, rejection in rejected.items():
             planned = self._plan.batch(batch)
             self._outdated[batch] += rejection.is_outdated
-            tries = max(1, self._outdated[batch])
-            answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
+            tries, keeps_rows = max(1, self._outdated[batch]), False
             is_again = rejection.is_outdated and tries < PREPARE_TRIES
-            if not is_again:
-                failures = [
-                    _as_failure(item, each, tries) for item, each in rejection.errors.items()
-                ]
+            had = load_commit(self._storage, self._layout, batch, self._context.path)
+            self._failures.take_back(tally_outcomes(had.outcomes)[2])
+            if is_again:
+                answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
+            elif self._adoption.leaves_failures_out and self._is_of_before(batch):
+                self._adoption.adopted.discard(batch)
+                answer = self._bench.reopening.reopen(batch, rejection.errors)
+            else:
+                errors = rejection.errors.items()
+                failures = [as_failure(error, item, tries) for item, error in errors]
                 self._failures.tell(batch, len(failures), failures[0])
-                had = load_commit(self._storage, self._layout, batch, self._context.path)
-                self._failures.take_back(tally_outcomes(had.outcomes)[2])
-                answer = self._bench.reject(batch, failures)
+                answer, keeps_rows = self._bench.reopening.reject(batch, failures), True
+                if batch not in self._known_to_fail:
+                    self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
             self._give_up(batch)
-            self._schedule.reopen(answer, (), keeps_rows=not is_again)
+            self._schedule.reopen(answer, (), keeps_rows=keeps_rows)
             self._published_items -= planned.items
+
+    def _is_of_before(self, batch: int) -> bool:
+        """Whether an earlier run made rows of it, perhaps by what was mended since."""
+        return batch not in self._published or batch in self._adoption.adopted
 
     def _loop(self, executor: Executor) -> None:
         while True:
+            if self._streak.verdict is not None:
+                self._stop_failing(executor, self._streak.verdict)
             is_stopping = self._context.signals.received is not None
             if not is_stopping:
                 self._dispatch(executor)
@@ -289,7 +241,7 @@ class Driver:
             if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():
-                self._pin(_serialize(pa.schema([])))
+                self._pin(serialize(pa.schema([])))
                 continue
             if is_stopping:
                 self._drain(executor)
@@ -300,14 +252,12 @@ class Driver:
                 continue
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
                 self._take(event)
-            if self._streak.verdict is not None:
-                self._record.note_doubt()
-                self._end_in_hand(executor)
-                raise self._failures.explain(self._streak.verdict)
             self._show()
 
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
+        schedule.is_failing = self._streak.is_failing
+        schedule.failures_max = self._streak.allow(executor.slots)
         while schedule.wants_task:
             found = schedule.next_task()
             if found is None:
@@ -326,6 +276,17 @@ class Driver:
             self._record.note_doubt()
         self._context.refuse_stopped()
 
+    def _stop_failing(self, executor: Executor, verdict: StreakVerdict) -> NoReturn:
+        """It is the job that fails: what failed is to be tried again, so it is finished no more."""
+        self._record.note_doubt()
+        self._schedule.close()
+        self._dispatch(executor)
+        self._end_in_hand(executor)
+        stopped = self._failures.explain(verdict)
+        with suppress(BattenError):  # The next run does it as well.
+            self._adoption.clear_failures(self._schedule.schema)
+        raise stopped
+
     def _end_in_hand(self, executor: Executor) -> None:
         """No new work; what is in hand may end, and is published where nothing is in doubt."""
         executor.drain()
@@ -341,24 +302,14 @@ class Driver:
             if event.item is None:
                 self._schedule.put_back(event.task_id)
                 return
-            self._schedule.died(
-                event.task_id,
-                event.item,
-                lambda item, tries: Failure(
-                    item=item, error=f"the worker {event.cause}", trace="", attempts=tries
-                ),
-            )
+            self._schedule.died(event.task_id, event.item, partial(as_failure, event))
             return
         if isinstance(event, TimedOut):
-            text = f"TimeoutError: the item took longer than {event.limit_seconds:g} seconds"
-            self._schedule.timed_out(
-                event.task_id,
-                event.item,
-                self._context.pipeline.tries_max,
-                lambda item, tries: Failure(item=item, error=text, trace="", attempts=tries),
-            )
+            tries = self._context.pipeline.tries_max
+            failure = partial(as_failure, event)
+            self._schedule.timed_out(event.task_id, event.item, tries, failure)
             return
-        answer = _answer_of(event)
+        answer = answer_of(event)
         self._failures.tell_progress()
         if isinstance(answer, Prepared):
             self._schedule.prepared(event.task_id, answer)
@@ -385,11 +336,17 @@ class Driver:
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
         # What failed before, and is tried again, tells nothing of the job.
         if answer.batch not in self._known_to_fail:
-            self._streak.take(answer.batch, answer.ended, answer.first_failure)
+            self._streak.take(
+                answer.batch, answer.ended, answer.first_failure, is_settled=answer.is_fitted
+            )
 
     def _take_sealed(self, sealed: Sealed) -> None:
         self._pin(sealed.schema)
         self._failures.settle(sealed)
+        if sealed.ended and sealed.batch not in self._known_to_fail:
+            self._failed_at = time.monotonic()
+            self._streak.tell_anew(sealed.batch, sealed.ended, sealed.first_misfit)
+        self._streak.settle(sealed.batch)
 
     def _pin(self, schema: bytes | None) -> None:
         """Make the schema that the first rows pinned durable, before any part that has it."""
@@ -398,33 +355,19 @@ class Driver:
         pinned = pa.ipc.read_schema(pa.py_buffer(schema))
         if pinned.names and self._dataset.observation.parts:
             raise FirstRowsError
-        data = encode_schema(pinned)
-        create(self._storage, self._layout.staging, self._layout.schema, data)
-        self._schedule.pin(schema)
+        self._schedule.pin(store_schema(self._context, pinned))
 
     def _publish_ready(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
-        """The batches that were published now; those before the first that is in doubt, or all."""
+        """The batches that were published now."""
         for sealed, chunks in self._schedule.take_ready():
             leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
-            leftovers += [self._name_of(file) for file in self._staged.pop(sealed.batch, [])]
-            self._ready.append((sealed, leftovers))
-        ready = self._ready
-        if not in_doubt:
-            is_doubtful = self._streak.is_doubtful
-            ready = list(takewhile(lambda each: not is_doubtful(each[0].batch), ready))
-        now = time.monotonic()
-        is_due = now - self._published_at >= PUBLISH_SECONDS
-        if not ready or not (is_due or is_last or len(ready) >= PUBLISH_BATCHES):
-            return []
-        batches = [sealed for sealed, _ in ready]
-        with self._context.timed("publish"):
-            self._publisher.publish(batches, [name for _, names in ready for name in names])
-        published = [sealed.batch for sealed in batches]
-        self._room.take(published)
-        self._published_items += sum(sealed.items for sealed in batches)
-        self._ready = self._ready[len(ready) :]
-        self._published_at = time.monotonic()
-        return published
+            leftovers += self._adoption.take_leftovers(sealed.batch)
+            self._waiting.add(sealed, leftovers)
+        published = self._waiting.publish(is_last=is_last, in_doubt=in_doubt)
+        self._room.take([sealed.batch for sealed in published])
+        self._published.update(sealed.batch for sealed in published)
+        self._published_items += sum(sealed.items for sealed in published)
+        return [sealed.batch for sealed in published]
 
     def _deliver(self, published: Sequence[int]) -> bool:
         """For a moment, so that workers do not wait for work meanwhile. Whether something is to be
@@ -432,11 +375,6 @@ class Driver:
         rejected = self._deliverer.take(published, seconds=DELIVER_SECONDS)
         self._make_anew(rejected)
         return bool(rejected)
-
-    def _name_of(self, file: StagedChunk | StagedFile) -> str:
-        if isinstance(file, StagedChunk):
-            return self._layout.staged_chunk(file)
-        return self._layout.staged_file(file.batch, file.kind, file.digest)
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -455,22 +393,3 @@ class Driver:
                 seconds=now - self._began,
             )
         )
-
-
-def _as_failure(item: int, error: Exception, attempts: int) -> Failure:
-    is_ours = isinstance(error, UnstorableError)
-    text, trace = (str(error), "") if is_ours else describe_error(error)
-    return Failure(item=item, error=text, trace=trace, attempts=attempts)
-
-
-def _answer_of(event: Event) -> object:
-    if isinstance(event, Raised):
-        if not isinstance(event.error, BattenError):
-            event.error.add_note(f"In a worker:\n{event.trace}")
-        raise event.error
-    return event.value if isinstance(event, Finished | Told) else None
-
-
-def _serialize(schema: pa.Schema) -> bytes:
-    data: bytes = schema.serialize().to_pybytes()
-    return data

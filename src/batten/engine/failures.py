@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
-from batten.engine.calls import Failure
+from batten.engine.calls import Failure, describe_error
 from batten.engine.context import Context
 from batten.engine.plan import Plan
 from batten.engine.streak import StreakVerdict
 from batten.engine.tasks import Sealed
-from batten.errors import FailedRunError
-from batten.executors.base import Died
+from batten.errors import BattenError, FailedRunError
+from batten.executors.base import Died, Event, Finished, Raised, TimedOut, Told
 from batten.model.accounting import tally_outcomes
 from batten.model.counts import count_of
+from batten.sinks.rejecting import UnstorableError
 
 KEPT = "Everything that was finished is kept."
 
@@ -20,7 +21,12 @@ DEATHS_BETWEEN_MAX = 5
 """So many workers in a row that end with no item in hand, and the run ends: it is no item's
 fault."""
 
-NEW_COLUMN = "the row does not fit: a new column"
+UNFIT = "the row does not fit"
+"""How the error of an item begins that has another row than the dataset's schema allows."""
+
+THOSE = "those items again"
+
+NEW_COLUMN = f"{UNFIT}: a new column"
 """How the error of an item begins that has a column which the dataset has not."""
 
 
@@ -79,14 +85,23 @@ class Failures:
         key = self._plan.key_texts(self._plan.batch(verdict.batch))[failure.item]
         which = "first" if verdict.is_first else "last"
         failed = "all" if verdict.is_first else f"{verdict.failed}"
+        again, ways = self._context.again, ""
+        if failure.error.startswith(UNFIT):
+            ways = (
+                "Where it is the first rows that are odd, all can be computed anew: "
+                f"{again} {self._context.wish('fresh')}. "
+            )
+        tried = f"of these failures none is quarantined: the next run tries {THOSE}"
+        if verdict.decided:
+            again = self._context.again_retrying
+            tried = f"what a destination did not take is quarantined, and {again} tries {THOSE}"
         return FailedRunError(
             f"Of the {which} {verdict.count} items that ended {failed} failed, so the run stopped. "
             f"{verdict.commonest} of them failed alike, {key!r} for instance: {failure.error}",
-            safe="Everything that was finished is kept. Of these failures none is quarantined: the "
-            "next run tries those items again.",
-            next=f"Mend the cause, then run: {self._context.again} (with "
-            f"{self._context.wish('accept_change')} where the job's code was changed). Where so "
-            "many may fail: .options(stop_when=None)",
+            safe=f"{KEPT[:-1]}; {tried}.",
+            next=f"Mend the cause, then run: {again} (with "
+            f"{self._context.wish('accept_change')} where the job's code was changed). {ways}"
+            "Where so many may fail: .options(stop_when=None)",
         )
 
     def _add(self, batch: int, count: int, first: Failure | None) -> None:
@@ -104,7 +119,7 @@ class Failures:
                     first.trace,
                 )
             if is_first:
-                self._context.progress.note(f"First quarantined item: {key!r}: {first.error}")
+                self._context.progress.note(f"First item that failed: {key!r}: {first.error}")
             if NEW_COLUMN in first.error and not self._has_told_of_columns:
                 self._has_told_of_columns = True
                 items = count_of(self._plan.items, "item")
@@ -131,3 +146,28 @@ class Failures:
             return str(item)
         batch = self._plan.batch(number)
         return self._plan.key_texts(batch)[item - batch.first_item]
+
+
+def as_failure(why: Died | TimedOut | Exception, item: int, attempts: int) -> Failure:
+    """What is kept of an item, by its number in the batch, that no function failed for: its worker
+    died, it took too long, or a destination rejects it."""
+    trace = ""
+    match why:
+        case Died():
+            text = f"the worker {why.cause}"
+        case TimedOut():
+            text = f"TimeoutError: the item took longer than {why.limit_seconds:g} seconds"
+        case UnstorableError():
+            text = str(why)
+        case _:
+            text, trace = describe_error(why)
+    return Failure(item=item, error=text, trace=trace, attempts=attempts)
+
+
+def answer_of(event: Event) -> object:
+    """What a worker answered or told. Raises what it raised, which is no item's failure."""
+    if isinstance(event, Raised):
+        if not isinstance(event.error, BattenError):
+            event.error.add_note(f"In a worker:\n{event.trace}")
+        raise event.error
+    return event.value if isinstance(event, Finished | Told) else None

@@ -6,12 +6,13 @@ import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from batten.engine.bench import Bench, WorkerJob
+from batten.engine.bench import Bench
 from batten.engine.context import Context
 from batten.engine.definition import Definition
 from batten.engine.identity import identify_pipeline
 from batten.engine.loading import CannotLoadError, Origin, Pickled, find_origin, loading
 from batten.engine.plan import Plan
+from batten.engine.tasks import WorkerJob
 from batten.errors import RefusedError
 from batten.executors.base import Mark, Work
 from batten.executors.randomness import seed_afresh
@@ -76,7 +77,7 @@ def make_recipe(context: Context) -> Recipe:
 
 @value_class
 class _Place:
-    """What of a `Job` is the same in each process."""
+    """What of a `WorkerJob` is the same in each process."""
 
     root: str
     layout: Layout

@@ -73,13 +73,14 @@ class ItemRunner:
         schema: pa.Schema | None,
         seconds: float | None,
         is_apart: bool = False,
+        failures_max: int | None = None,
     ) -> Done:
         """Run over `items`, which are `start` and on of a batch whose first item is number
-        `first_item` of the plan. Stops early when `seconds` are over; at least one item is
-        always run. With `map_batches`, runs all; `is_apart` then calls it for each item
-        alone."""
+        `first_item` of the plan. Stops early when `seconds` are over, or after an item that failed
+        where so many have or the run drains; at least one item is always run. With `map_batches`,
+        runs all; `is_apart` then calls it for each item alone."""
         rows, owners, failures, stop, error = self._collect(
-            items, keys, start, first_item, mark, seconds
+            items, keys, start, first_item, mark, seconds, failures_max
         )
         made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
         if self._units is not None:
@@ -101,11 +102,13 @@ class ItemRunner:
         first_item: int,
         mark: Mark,
         seconds: float | None,
+        failures_max: int | None,
     ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int, BattenError | None]:
         rows: list[dict[str, Any]] = []
         owners: list[int] = []
         failures: list[Failure] = []
         until = None if seconds is None or self._units is not None else perf_counter() + seconds
+        most = inf if failures_max is None or self._units is not None else failures_max
         number, ending = start - 1, None
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         iterator, seeding = iter(items), self._seeding
@@ -124,12 +127,11 @@ class ItemRunner:
                 for value in run(item):
                     rows.append(value if type(value) is dict else as_row(value))
                     owners.append(number)
-            except ItemFailedError as failed:
-                failures.append(failed.at(number))
+            except (ItemFailedError, Unfit) as error:
+                failures.append(_as_failure(error, number))
                 _drop(rows, owners, number)
-            except Unfit as error:
-                failures.append(Failure(item=number, error=str(error), trace="", attempts=1))
-                _drop(rows, owners, number)
+                if len(failures) >= most or (mark.is_draining and self._units is None):
+                    break
             except BattenError as error:
                 if isinstance(error, StorageError):
                     error.what += f" The item in hand: {keys[number - start]!r}."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from batten.engine.calls import Failure
+from batten.engine.flight import Blame
 from batten.engine.tasks import Sealed
 from batten.model.names import StagedChunk
 from batten.model.value_class import value_class
@@ -55,3 +57,40 @@ class OpenBatch:
         if self.sealed is not None:
             return self.items
         return sum(chunk.items for chunk in self.chunks)
+
+    def put_back_around(self, work: Range, taken: Range) -> None:
+        """What of `work` lies before and behind the `taken` is to be done again."""
+        if taken.stop < work.stop:
+            rest = Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart)
+            self.todo.appendleft(rest)
+        if work.start < taken.start:
+            before = Range(start=work.start, stop=taken.start, is_apart=work.is_apart)
+            self.todo.appendleft(before)
+
+
+def cut_gaps(gaps: Iterable[tuple[int, int]], items: int) -> list[tuple[int, int]]:
+    """What of the gaps is among so many first items."""
+    return [(start, min(stop, items)) for start, stop in gaps if start < items]
+
+
+def split_blamed(gaps: Iterable[tuple[int, int]], first_item: int, blame: Blame) -> Iterator[Range]:
+    """The gaps as ranges, with items that crashes of the whole run are blamed on by
+    themselves: not to be tried any more, or with few others in hand."""
+    condemned, suspects = blame.condemned, blame.suspects
+    for start, stop in gaps:
+        cut = start
+        for item in range(first_item + start, first_item + stop) if blame else ():
+            place = item - first_item
+            if item not in condemned and item not in suspects:
+                continue
+            if place > cut:
+                yield Range(start=cut, stop=place)
+            yield Range(
+                start=place,
+                stop=place + 1,
+                condemned=condemned.get(item),
+                company=suspects.get(item),
+            )
+            cut = place + 1
+        if cut < stop:
+            yield Range(start=cut, stop=stop)

@@ -71,9 +71,8 @@ def scatter_pieces(
     return [*pieces, _piece(rowless, None, failures)] if rowless else pieces
 
 
-def drop_failures(chunk: StagedChunk, piece: Piece) -> list[Piece]:
-    """The items of the piece in that chunk that did not fail, in pieces without gaps."""
-    failed = {failure.item for failure in piece.failures}
+def drop_failures(chunk: StagedChunk, piece: Piece, failed: Collection[int]) -> list[Piece]:
+    """The items of the piece in that chunk that are not among those, in pieces without gaps."""
     kept = [item for a, b in chunk.ranges() for item in range(a, b) if item not in failed]
     made = []
     # Within a run without gaps, items rise as fast as their places do.

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from batten.dataset.runs import DOUBT, find_last_log
+from batten.dataset.runs import AT_ONCE, DOUBT, find_last_log
 from batten.engine.context import Context
 from batten.engine.dataset import observe_free
 from batten.engine.differing import DiffersError
@@ -31,6 +31,7 @@ class RunRecord:
         self.is_begun = False
         self.status = RunStatus.FAILED
         self._has_signal = False
+        self._is_ended = False
 
     def begin(self) -> None:
         """May be repeated."""
@@ -67,9 +68,21 @@ class RunRecord:
         """What failed is not the items' failure. May be repeated."""
         self._log.write(DOUBT)
 
+    def end_at_once(self, name: str) -> None:
+        """A second signal ends the run now. It is no crash, so no item in hand is to blame."""
+        context = self._context
+        if self._is_ended:
+            return
+        self.begin()
+        with suppress(BattenError):
+            context.storage.delete(context.layout.in_flight(context.run))
+        stopped = InterruptedRunError(f"{AT_ONCE}, {name}.", safe="", next="")
+        self.end(RunStatus.INTERRUPTED, stopped)
+
     def end(self, status: RunStatus, failure: BaseException | None) -> None:
         """The last line."""
         context = self._context
+        self._is_ended = True
         self.note_signal()
         self._log.write(
             "stop",
@@ -98,6 +111,7 @@ def recorded(context: Context) -> Iterator[RunRecord]:
     """For the time that the lock is held and work is done. When it ends, no worker lives; so what
     lies in `staging/` is nobody's."""
     record = RunRecord(context)
+    context.signals.before_end = record.end_at_once
     try:
         yield record
     except BaseException as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,14 @@ from batten.dataset.runs import find_refusal
 from batten.engine.changed import name_fresh_way
 from batten.engine.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.engine.clock import new_run, utc_now
+from batten.engine.closing import close, make_report
 from batten.engine.context import Context
 from batten.engine.dataset import (
     FirstRowsError,
     FoundDataset,
-    bring_in_order,
-    choose_batch_size,
     look,
     look_again,
     observe_free,
-    record_call,
     refuse_damaged,
     refuse_other_job,
 )
@@ -30,8 +28,8 @@ from batten.engine.definition import Definition
 from batten.engine.delivering import Deliverer, refuse_strangers
 from batten.engine.differing import SourceDiffersError
 from batten.engine.dry_run import foresee
-from batten.engine.flight import forget
 from batten.engine.identity import identify_pipeline
+from batten.engine.in_order import bring_in_order, choose_batch_size, record_call
 from batten.engine.ledger import choose_ledger
 from batten.engine.open_files import open_files_raised
 from batten.engine.place import (
@@ -50,21 +48,18 @@ from batten.engine.report import Report
 from batten.engine.run_options import RunOptions
 from batten.engine.step import check_steps
 from batten.engine.worker_checks import check_workers
-from batten.errors import BattenError, InconsistentError, UsageError
+from batten.errors import BattenError, UsageError
 from batten.executors.output import output_may_be_lost
-from batten.model.accounting import Accounts, close_accounts
-from batten.model.commands import command
 from batten.model.counts import count_of
 from batten.model.digests import DIGEST_BYTES
 from batten.model.findings import Severity, find_worst
-from batten.model.names import CONTROL_SUFFIX, Layout
-from batten.model.records import Completion, Fingerprint, encode_record
+from batten.model.names import Layout
+from batten.model.records import Fingerprint
 from batten.model.words import RunStatus, State
 from batten.sinks.file import FileSink
 from batten.sinks.tree import TreeSink
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.publishing import create
 from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
 
@@ -99,12 +94,24 @@ def run_on(
         run=new_run(),
         progress=progress or Silent(),
     )
+    has_begun_before = storage.find(context.layout.control) is not None
     try:
         with output_may_be_lost(), open_files_raised():
             return _run(context)
     except BattenError as error:
-        error.report = error.report or _report(context, RunStatus.FAILED, None)
+        if not has_begun_before:
+            _tell_folder(context, error)
+        error.report = error.report or make_report(context, RunStatus.FAILED, None)
         raise
+
+
+def _tell_folder(context: Context, error: BattenError) -> None:
+    """Who said that nothing was changed did not know that this run is the first."""
+    with suppress(BattenError):
+        control = context.layout.control
+        if error.safe.startswith("Nothing") and context.storage.find(control) is not None:
+            made = show_path(Path(context.storage.place) / control)
+            error.safe += f" There is {made} now, where the next run goes on."
 
 
 def _check(pipeline: Definition, options: RunOptions) -> Path:
@@ -310,7 +317,7 @@ def _do_what_is_left(
         _refuse_lost_destinations(context)
         if find_refusal(storage, layout) is not None:
             record.begin()  # What kept the last run from beginning is gone.
-        return _report(
+        return make_report(
             context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen.vanished
         )
     if to_retry or is_behind:
@@ -348,8 +355,8 @@ def _go_on(
         driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
         driver.drive(pending, to_retry, rejected)
     with context.timed("account"):
-        status, accounts, rows = _account(context, plan, deliverer)
-    return _report(context, status, accounts, rows, vanished)
+        status, accounts, rows = close(context, plan, deliverer)
+    return make_report(context, status, accounts, rows, vanished)
 
 
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:
@@ -366,76 +373,3 @@ def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
     if dataset.is_complete:
         context.storage.delete(context.layout.complete)
         context.storage.sync_names(context.layout.control)
-
-
-def _account(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
-    """Read from disk what is there, hold it against the plan by key, bring every destination up to
-    it, and say that it is complete."""
-    observation, judgement = observe_free(context)
-    refuse_damaged(context, observation, judgement)
-    accounts = judgement.accounts
-    rows = judgement.rows
-    if plan.is_limited or (context.options.limit is not None and accounts.pending):
-        return RunStatus.LIMITED, accounts, rows
-    closed = close_accounts(
-        context.layout, plan.segments, [observation.claims[b] for b in observation.parts]
-    )
-    if not isinstance(closed, Accounts):
-        missing = [
-            key
-            for finding in closed
-            if finding.batch is not None and finding.batch < plan.batches
-            for key in plan.key_texts(plan.batch(finding.batch))
-        ]
-        raise InconsistentError(
-            f"The accounts do not close: {closed[0].path}: {closed[0].evidence}; "
-            f"not accounted for: {count_of(len(missing), 'item')}, {', '.join(missing[:5])}.",
-            safe="Nothing was deleted, and the dataset is not marked complete.",
-            next=f"See what is there: {command('diagnose', context.path)}",
-            missing=tuple(missing),
-        )
-    deliverer.finish(plan.batches)
-    # What workers that died left half done: all others have ended too, and nobody will adopt it.
-    delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
-    completion = Completion(
-        source=closed.source,
-        committed=closed.committed,
-        filtered=closed.filtered,
-        quarantined=closed.quarantined,
-        duplicate=closed.duplicate,
-        rows=rows,
-        segments=len(plan.segments),
-        part_sizes=[observation.parts[batch] for batch in range(plan.batches)],
-        run=context.run,
-        time=utc_now(),
-        destinations=deliverer.list_kinds(),
-    )
-    layout = context.layout
-    create(context.storage, layout.staging, layout.complete, encode_record(completion))
-    forget(context.storage, layout)
-    return RunStatus.COMPLETE, closed, rows
-
-
-def _report(
-    context: Context,
-    status: RunStatus,
-    accounts: Accounts | None,
-    rows: int = 0,
-    vanished: int = 0,
-) -> Report:
-    return Report(
-        status=status,
-        path=context.path,
-        accounts=accounts,
-        rows=rows,
-        executed_items=context.executed_items,
-        adopted_items=context.adopted_items,
-        vanished_items=vanished,
-        seconds=dict(context.seconds),
-        run=context.run,
-        beside=_show_beside(context) if status is RunStatus.LIMITED else "",
-    )
-
-
-def _show_beside(context: Context) -> str:
-    return f"{context.path}{CONTROL_SUFFIX}/fresh" if context.is_beside else ""

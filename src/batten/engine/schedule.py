@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from batten.engine.calls import Failure
 from batten.engine.flight import Blame
-from batten.engine.open_batch import OpenBatch, Range
+from batten.engine.open_batch import OpenBatch, Range, cut_gaps, split_blamed
 from batten.engine.pace import Allotment, Pace
 from batten.engine.plan import Plan
+from batten.engine.suspects import Suspects
 from batten.engine.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 from batten.model.coverage import choose_cover, find_within
 from batten.model.names import StagedChunk
@@ -20,7 +21,10 @@ OPEN_BATCHES_MAX = 1024
 
 
 class Schedule:
-    """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage."""
+    """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage.
+
+    `is_exhausted`: all batches have been opened. Until then there is more to do, even where
+    nothing could be handed out: what is open must be published first."""
 
     def __init__(
         self,
@@ -43,13 +47,16 @@ class Schedule:
         self._blame = blame
         self._limit = allotment.limit
         self._open: dict[int, OpenBatch] = {}
-        self._suspects: deque[tuple[OpenBatch, Range]] = deque()
+        self._suspects = Suspects()
         self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
         self._begun: set[int] = set()
         self._next_id = 0
-        self._is_exhausted = False
+        self.is_exhausted = False
         self._whole: set[int] | None = None
         self.adopted_items = 0
+        self.failures_max: int | None = None
+        self.is_failing = False
+        self._is_closing = False
 
     @property
     def outstanding(self) -> int:
@@ -59,6 +66,8 @@ class Schedule:
     def wants_task(self) -> bool:
         """Whether a further task should be handed out. With ranges of a fixed size, of which many
         are in hand, enough items besides those of the next range wait for a place."""
+        if self._is_closing:
+            return True
         if self._range_items is None:
             return self.outstanding < self._slots * self._tasks_a_slot
         waiting = [
@@ -69,15 +78,12 @@ class Schedule:
         return sum(waiting[1:]) < self._slots
 
     @property
-    def is_exhausted(self) -> bool:
-        """Whether all batches have been opened. Until then there is more to do, even where
-        nothing could be handed out: what is open must be published first."""
-        return self._is_exhausted
-
-    @property
     def _tasks_a_slot(self) -> int:
-        """While there is no schema, one: what begins without it must be sealed again."""
-        return 1 if self.schema is None else self.pace.tasks_a_slot(self._plan.batch_size)
+        """While there is no schema, one: what begins without it must be sealed again. So it is
+        while all items fail, and the run may be about to stop."""
+        if self.schema is None or self.is_failing:
+            return 1
+        return self.pace.tasks_a_slot(self._plan.batch_size)
 
     @property
     def staged_items(self) -> int:
@@ -104,6 +110,8 @@ class Schedule:
 
     def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
+        if self._is_closing:
+            return self._hand_out(self._next_seal())
         if self._whole is None:
             self._whole = set(self._open_whole())
         found: tuple[OpenBatch, Task, Range | None] | None = None
@@ -114,7 +122,16 @@ class Schedule:
         elif not (self._suspects or any(w and w.company for _, w in self._running.values())):
             # A batch that was opened just now may be all staged, and wants nothing but sealing.
             found = self._next_seal() or self._next_work() or self._next_seal()
-        found = found or self._next_suspect()
+        return self._hand_out(found or self._next_suspect())
+
+    def close(self) -> None:
+        """The run has decided to stop: no item is handed out any more. What is still sealed are
+        batches that were published and rejected, so that what failed of them is quarantined."""
+        self._is_closing = True
+
+    def _hand_out(
+        self, found: tuple[OpenBatch, Task, Range | None] | None
+    ) -> tuple[int, Task] | None:
         if found is None:
             return None
         batch, task, work = found
@@ -135,6 +152,8 @@ class Schedule:
                 continue
             if self.schema is None and batch.is_rowless:
                 continue
+            if self._is_closing and not batch.is_reopened:
+                continue
             batch.is_sealing = True
             batch.chunks.sort(key=lambda chunk: chunk.start)
             task = Seal(
@@ -146,20 +165,9 @@ class Schedule:
             return batch, task, None
         return None
 
-    def _are_before_rowless(self, batch: OpenBatch) -> bool:
-        return all(b.is_rowless for b in self._open.values() if b.number < batch.number)
-
     def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
-        """Suspects are tried with nothing else in hand, and few of them at a time."""
-        running = [work for _, work in self._running.values()]
-        if not self._suspects or not all(work and work.company for work in running):
-            return None
-        batch, work = self._suspects[0]
-        items = sum(each.stop - each.start for each in running if each is not None)
-        if running and items + work.stop - work.start > (work.company or 0):
-            return None
-        self._suspects.popleft()
-        return self._give(batch, work)
+        found = self._suspects.take([work for _, work in self._running.values()])
+        return self._give(*found) if found is not None else None
 
     def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
         for batch in self._open.values():
@@ -195,15 +203,17 @@ class Schedule:
 
     def _give(self, batch: OpenBatch, work: Range) -> tuple[OpenBatch, Task, Range]:
         batch.running += 1
+        before = (each for each in self._open.values() if each.number < batch.number)
         task = Prepare(
             batch=batch.number,
             start=work.start,
             stop=work.stop,
             schema=self.schema,
-            may_pin=self.schema is None and self._are_before_rowless(batch),
+            may_pin=self.schema is None and all(each.is_rowless for each in before),
             condemned=work.condemned,
             is_apart=work.is_apart,
             is_reopened=batch.is_reopened,
+            failures_max=self.failures_max,
         )
         return batch, task, work
 
@@ -212,7 +222,7 @@ class Schedule:
         planned = self._plan.batch(number) if number is not None else None
         if planned is None or (self._limit is not None and planned.first_item >= self._limit):
             self._pending = iter(())
-            self._is_exhausted = True
+            self.is_exhausted = True
             return None
         number = planned.number
         chunks, sealed = self._find_staged(number)
@@ -224,36 +234,15 @@ class Schedule:
             batch.chunks, gaps = choose_cover(chunks, planned.items)
             self.adopted_items += batch.staged_items
             self.pace.items_left -= batch.staged_items
-            for work in self._split_blamed(planned.first_item, gaps):
+            if self._limit is not None:
+                gaps = cut_gaps(gaps, max(0, self._limit - planned.first_item))
+            for work in split_blamed(gaps, planned.first_item, self._blame):
                 if work.company is None:
                     batch.todo.append(work)
                 else:
-                    self._suspects.append((batch, work))
+                    self._suspects.add(batch, work)
         self._open[number] = batch
         return batch
-
-    def _split_blamed(self, first_item: int, gaps: Iterable[tuple[int, int]]) -> Iterator[Range]:
-        """The gaps as ranges, with items that crashes of the whole run are blamed on by
-        themselves: not to be tried any more, or with few others in hand."""
-        condemned, suspects = self._blame.condemned, self._blame.suspects
-        for start, end in gaps:
-            stop = end if self._limit is None else min(end, max(start, self._limit - first_item))
-            cut = start
-            for item in range(first_item + start, first_item + stop) if self._blame else ():
-                place = item - first_item
-                if item not in condemned and item not in suspects:
-                    continue
-                if place > cut:
-                    yield Range(start=cut, stop=place)
-                yield Range(
-                    start=place,
-                    stop=place + 1,
-                    condemned=condemned.get(item),
-                    company=suspects.get(item),
-                )
-                cut = place + 1
-            if cut < stop:
-                yield Range(start=cut, stop=stop)
 
     def _cut(self, batch: OpenBatch) -> Range:
         """The next range of the batch: what likely takes a quarter of a second, no more than a fair
@@ -312,7 +301,7 @@ class Schedule:
         if work is None:
             batch.is_sealing = False
         elif work.company:
-            self._suspects.appendleft((batch, work))
+            self._suspects.add(batch, work, is_first=True)
         else:
             batch.todo.appendleft(work)
 
@@ -335,13 +324,13 @@ class Schedule:
             is_apart=work.is_apart,
             company=1,
         )
-        self._split_around(batch, work, suspect)
+        batch.put_back_around(work, suspect)
         if suspect.deaths < 2:
-            self._suspects.append((batch, suspect))
+            self._suspects.add(batch, suspect)
         elif unit > 1:
             for place in range(suspect.start, suspect.stop):
                 single = Range(start=place, stop=place + 1, deaths=1, is_apart=True, company=1)
-                self._suspects.append((batch, single))
+                self._suspects.add(batch, single)
         else:
             batch.todo.appendleft(
                 Range(start=start, stop=start + 1, condemned=failure(start, suspect.deaths))
@@ -360,7 +349,7 @@ class Schedule:
         unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
         timeouts = work.timeouts + 1
         overdue = Range(start=start, stop=start + unit, timeouts=timeouts, is_apart=work.is_apart)
-        self._split_around(batch, work, overdue)
+        batch.put_back_around(work, overdue)
         if timeouts < tries:
             batch.todo.appendleft(overdue)
         elif unit > 1:
@@ -370,12 +359,6 @@ class Schedule:
             batch.todo.appendleft(
                 Range(start=start, stop=start + 1, condemned=failure(start, timeouts))
             )
-
-    def _split_around(self, batch: OpenBatch, work: Range, taken: Range) -> None:
-        if taken.stop < work.stop:
-            batch.todo.appendleft(Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart))
-        if work.start < taken.start:
-            batch.todo.appendleft(Range(start=work.start, stop=taken.start, is_apart=work.is_apart))
 
     def pin(self, schema: bytes) -> None:
         self.schema = schema
@@ -387,7 +370,7 @@ class Schedule:
         schema."""
         return (
             self.schema is None
-            and self._is_exhausted
+            and self.is_exhausted
             and not self._running
             and bool(self._open)
             and all(batch.is_rowless for batch in self._open.values())

@@ -30,12 +30,13 @@ class PinRefusedError(UsageError):
 @value_class
 class SealedBytes:
     """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
-    pinned, without the key; `misfits` are the items that failed only since they do not fit it."""
+    pinned, without the key; of the `failures`, `misfits` are those of items that do not fit it."""
 
     part: pa.Buffer
     quarantine: pa.Buffer | None
     description: PartDescription
     pinned: pa.Schema | None
+    failures: tuple[Failure, ...]
     misfits: tuple[Failure, ...]
 
 
@@ -82,6 +83,7 @@ def seal_pieces(
         quarantine=_encode_failures(batch, failures, plan) if failures else None,
         description=described,
         pinned=pinned,
+        failures=tuple(failures),
         misfits=tuple(misfits),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -19,9 +19,13 @@ from batten.executors.stopping import STOPPING, WARNINGS, is_free
 
 EXIT_INTERRUPTED = 75
 
+LOG_SECONDS = 1.0
+"""The log of a run has so long to tell of a second signal."""
+
 
 class StopSignals:
-    """While entered, `received` is the name of the signal that asks to stop, or None.
+    """While entered, `received` is the name of the signal that asks to stop, or None. `before_end`
+    is called with the name of one that ends the process at once, in another thread.
 
     A signal that is ignored stays so: `nohup` outlives its terminal. So does a warning for which
     the job has a handler of its own. SIGPIPE is ignored meanwhile: who reads the log may go away.
@@ -29,7 +33,9 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self.before_end: Callable[[str], None] = lambda name: None
         self._is_asked = False
+        self._is_ending = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -61,11 +67,21 @@ class StopSignals:
         if number in STOPPING:
             if self._is_asked:
                 # Everything on disk is safe at any moment, so there is nothing to tidy up.
-                _tell_end(signal.Signals(number).name)
+                name = signal.Signals(number).name
+                if not self._is_ending:
+                    self._is_ending = True
+                    _tell_end(name)
+                    self._log_end(name)
                 os._exit(EXIT_INTERRUPTED)
             self._is_asked = True
         if self.received is None:
             self.received = signal.Signals(number).name
+
+    def _log_end(self, name: str) -> None:
+        """In a thread of its own: whatever this one holds, and a disk that hangs, keep nobody."""
+        logging = threading.Thread(target=self.before_end, args=(name,), daemon=True)
+        logging.start()
+        logging.join(LOG_SECONDS)
 
     def tell_draining(self, seconds: float) -> str:
         """What the first signal has a run do, for people."""

@@ -1,19 +1,33 @@
-"""Sealed batches that an earlier run staged and did not come to publish."""
+"""What lies in `staged/`: chunks, and sealed batches that a run did not come to publish."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
 from batten.dataset.part_footers import published_by_footer_of
 from batten.engine.plan import PlanBatch
 from batten.engine.tasks import Sealed
 from batten.model.bounds import RECORD_BYTES_MAX
-from batten.model.names import Layout, StagedFile
+from batten.model.names import Layout, StagedChunk, StagedFile, find_staged
 from batten.model.outcomes import count_outcomes
 from batten.model.records import Unreadable
 from batten.model.words import Outcome
-from batten.storage.base import Storage
+from batten.storage.base import Entry, Storage
 from batten.storage.digests import digest_file
+
+StagedName = StagedChunk | StagedFile
+
+
+def sort_staged(layout: Layout, entries: Iterable[Entry]) -> dict[int, list[StagedName]]:
+    """StagedName files by batch."""
+    start = len(layout.staged) + 1
+    by_batch: dict[int, list[StagedName]] = defaultdict(list)
+    for entry in entries:
+        found = find_staged(entry.name[start:])
+        if found is not None:
+            by_batch[found.batch].append(found)
+    return dict(by_batch)
 
 
 def find_sealed(

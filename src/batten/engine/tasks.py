@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from batten.engine.calls import Failure
+from batten.engine.plan import Plan
+from batten.engine.step import Step
 from batten.engine.streak import Ended
-from batten.model.names import StagedChunk
+from batten.model.names import Layout, StagedChunk
 from batten.model.value_class import value_class
+from batten.sources.base import Source
+from batten.storage.base import Storage
+
+
+@value_class
+class WorkerJob:
+    """What all workers share: where things lie, what to do, and the fingerprints. `work` is
+    that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
+    covers how they are laid out. `is_watched`: the run stops where most items fail."""
+
+    storage: Storage
+    layout: Layout
+    plan: Plan
+    source: Source
+    steps: Sequence[Step]
+    key_column: str
+    fingerprint: str
+    work: str
+    works: tuple[str, ...]
+    has_time_limit: bool
+    keeps_failures: bool
+    seed: int | None = None
+    worker_items_max: int | None = None
+    is_watched: bool = False
 
 
 @value_class
@@ -15,7 +43,8 @@ class Prepare:
     `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that
     this batch may pin it. `condemned` are items not to be run but to be quarantined.
     `is_apart`: items that are usually taken together are taken one by one. `is_reopened`: the part
-    of the batch is published, and its finished items stay as they are."""
+    of the batch is published, and its finished items stay as they are. After `failures_max` items
+    that failed it ends early, so that the driver judges of them."""
 
     batch: int
     start: int
@@ -25,6 +54,7 @@ class Prepare:
     condemned: Failure | None = None
     is_apart: bool = False
     is_reopened: bool = False
+    failures_max: int | None = None
 
 
 @value_class
@@ -52,7 +82,8 @@ class Sealed:
 
     `fingerprint` is what the part says made it, which may be an earlier one. `schema` is what the
     batch pinned, where it did; `first_misfit` an item that was found to have failed only now, since
-    its rows are not like those that pinned it."""
+    its rows are not like those that pinned it. Then `ended` tells of all items of the batch anew.
+    """
 
     batch: int
     items: int
@@ -65,12 +96,14 @@ class Sealed:
     quarantine_digest: str
     schema: bytes | None
     first_misfit: Failure | None = None
+    ended: Ended = ()
 
 
 @value_class
 class Prepared:
     """Items `start` to `stop` are finished: as `chunks`, within `sealed`, or in portions told
-    before. What was asked for beyond `stop` was not begun."""
+    before. What was asked for beyond `stop` was not begun. Unless it `is_fitted`, rows may turn
+    out not to fit the schema."""
 
     batch: int
     start: int
@@ -81,6 +114,7 @@ class Prepared:
     failures: int = 0
     first_failure: Failure | None = None
     ended: Ended = ()
+    is_fitted: bool = True
     seconds: float = 0.0
 
 
@@ -94,6 +128,7 @@ class Portion:
     failures: int
     first_failure: Failure | None
     ended: Ended = ()
+    is_fitted: bool = True
 
 
 @value_class
@@ -116,11 +151,12 @@ class Unsealable:
 @value_class
 class Reopened:
     """What a published batch's finished items were staged as, and which ranges are to be done
-    again."""
+    again. `ended` tells anew of all its items, where some of them were rejected."""
 
     batch: int
     chunks: tuple[StagedChunk, ...]
     again: tuple[tuple[int, int], ...]
+    ended: Ended = ()
 
 
 Task = Prepare | Seal | Reopen

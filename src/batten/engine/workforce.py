@@ -7,11 +7,14 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
-from batten.engine.bench import Bench, WorkerJob
+from batten.engine.bench import Bench
 from batten.engine.context import Context
+from batten.engine.dataset import FoundDataset
 from batten.engine.loading import CannotLoadError
 from batten.engine.pace import TASKS_A_SLOT_MAX
+from batten.engine.plan import Plan
 from batten.engine.progress import Silent
+from batten.engine.tasks import WorkerJob
 from batten.errors import UsageError
 from batten.executors.base import Executor, Work
 from batten.executors.foreign_threads import find_foreign_threads
@@ -108,6 +111,27 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
         prefetch=TASKS_A_SLOT_MAX,
         is_fresh=recipe is not None,
         modules=MODULES,
+    )
+
+
+def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
+    """What they are told once."""
+    pipeline, settings = context.pipeline, context.pipeline.settings
+    return WorkerJob(
+        storage=context.storage,
+        layout=context.layout,
+        plan=plan,
+        source=pipeline.source,
+        steps=pipeline.steps,
+        key_column=settings.key_column,
+        fingerprint=dataset.fingerprint.digest,
+        work=dataset.work.digest,
+        works=context.list_works(dataset.work),
+        has_time_limit=pipeline.timeout_seconds_min is not None,
+        keeps_failures=settings.on_error == "quarantine",
+        seed=settings.seed,
+        worker_items_max=settings.worker_items_max,
+        is_watched=settings.stop_when is not None,
     )
 
 

@@ -157,6 +157,11 @@ class AsyncMark:
         """Set when no further item is to be begun."""
         return self._run.draining
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether no further item is to be begun."""
+        return self._run.draining.is_set()
+
     def begin(self, item: int, limit_seconds: float | None = None) -> None:
         """For work that does not await while an item is in hand."""
         self._own = self._own or self._run.free[-1]

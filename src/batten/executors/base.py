@@ -25,6 +25,11 @@ class Mark(Protocol):
 
     def end(self) -> None: ...
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether no further item is to be begun."""
+        ...
+
     def retire(self) -> None:
         """This worker has done enough: it ends with the task in hand, and another follows it."""
         ...
@@ -110,7 +115,8 @@ class Executor(Protocol):
         ...
 
     def drain(self) -> None:
-        """Let the work in hand end, and begin no further item of it where that can be helped."""
+        """Let the item in hand of each worker end. Marks say from now on that they drain: work
+        that looks begins no further item, and gives back what it has not begun."""
         ...
 
     def stop(self) -> None:

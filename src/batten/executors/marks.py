@@ -35,6 +35,9 @@ NO_TASK = -(2**63)
 
 _LONGEST = 2**62
 
+DRAINING = 3
+"""In the header: whether no further item is to be begun."""
+
 _MAGIC = int.from_bytes(b"inflight", "little")
 _VERSION = 1
 _WORD_BYTES = 8
@@ -42,13 +45,19 @@ _RECORD_BYTES = RECORD_WORDS * _WORD_BYTES
 
 
 class SlotMark:
-    """The mark of a worker whose items have no time limit."""
+    """The mark of a worker whose items have no time limit. `header` is that of its table."""
 
-    __slots__ = ("_record", "is_retired")
+    __slots__ = ("_header", "_record", "is_retired")
 
-    def __init__(self, record: memoryview) -> None:
+    def __init__(self, record: memoryview, header: memoryview | None = None) -> None:
         self._record = record
+        self._header = header
         self.is_retired = False
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no further item is to be begun."""
+        return self._header is not None and bool(self._header[DRAINING])
 
     @property
     def is_idle(self) -> bool:
@@ -70,8 +79,10 @@ class TimedMark(SlotMark):
 
     __slots__ = ("_limit_seconds",)
 
-    def __init__(self, record: memoryview, limit_seconds: float) -> None:
-        super().__init__(record)
+    def __init__(
+        self, record: memoryview, limit_seconds: float, header: memoryview | None = None
+    ) -> None:
+        super().__init__(record, header)
         self._limit_seconds = limit_seconds
 
     def begin(self, item: int, limit_seconds: float | None = None) -> None:
@@ -105,6 +116,7 @@ class MarkTable:
         self.handle = handle
         self._memory = mmap.mmap(handle, _RECORD_BYTES * (slots + 1))
         self._words = memoryview(self._memory).cast("q")
+        self._header = self._words[:RECORD_WORDS]
         self.records = [
             self._words[start : start + RECORD_WORDS]
             for start in range(RECORD_WORDS, RECORD_WORDS * (slots + 1), RECORD_WORDS)
@@ -113,11 +125,17 @@ class MarkTable:
     def mark(self, slot: int, limit_seconds: float | None = None) -> SlotMark:
         """The mark of a worker, whose items have this limit of time."""
         record = self.records[slot]
-        return SlotMark(record) if limit_seconds is None else TimedMark(record, limit_seconds)
+        if limit_seconds is None:
+            return SlotMark(record, self._header)
+        return TimedMark(record, limit_seconds, self._header)
+
+    def drain(self) -> None:
+        """Tell all workers to begin no further item."""
+        self._header[DRAINING] = 1
 
     def close(self) -> None:
         """Give the memory back; the marks made from it must not be used any more."""
-        for view in (*self.records, self._words):
+        for view in (*self.records, self._header, self._words):
             view.release()
         self._memory.close()
         close_read(self.handle)

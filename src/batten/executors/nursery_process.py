@@ -16,13 +16,14 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
 from batten.executors.foreign_threads import fork
+from batten.executors.output import OutputRelay
 from batten.executors.stopping import outlive_signals
 
 MESSAGE = struct.Struct("=iqq")
@@ -71,11 +72,11 @@ def live(
         if os.getsid(0) != os.getpid():
             os.setsid()
         outlive_signals()
-        _redirect(stdout_to_stderr)
+        _leave_input()
         # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         gc.freeze()
-        process = _NurseryProcess(control, run_worker, driver)
+        process = _NurseryProcess(control, run_worker, driver, _make_relays(stdout_to_stderr))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         process.run()
     except BaseException:  # noqa: BLE001 - the last of this process
@@ -84,17 +85,29 @@ def live(
         os._exit(0)
 
 
-def _redirect(stdout_to_stderr: bool) -> None:
+def _leave_input() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    if stdout_to_stderr:
-        os.dup2(2, 1)
+
+
+def _make_relays(stdout_to_stderr: bool) -> dict[int, OutputRelay]:
+    """What stands for the descriptors of workers' standard output and error."""
+    errors = OutputRelay(2)
+    return {1: errors if stdout_to_stderr else OutputRelay(1), 2: errors}
 
 
 class _NurseryProcess:
-    def __init__(self, control: socket.socket, run_worker: RunWorker, driver: int) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        run_worker: RunWorker,
+        driver: int,
+        outputs: Mapping[int, OutputRelay],
+    ) -> None:
         self._control = control
+        self._outputs = outputs
+        self._relays = list(dict.fromkeys(outputs.values()))
         self._run_worker = run_worker
         self._driver = driver
         self._slots: dict[int, int] = {}
@@ -116,8 +129,16 @@ class _NurseryProcess:
             self._end_all()
 
     def _serve(self) -> bool:
-        """Wait for a request or an end; False when the driver has closed its end."""
+        """Wait for a request, an end or what workers print; False when the driver has closed its
+        end."""
+        watched = [relay.watched for relay in self._relays]
+        for descriptor, mask in watched:
+            self._poll.register(descriptor, mask)
         ready = {handle for handle, _ in self._poll.poll()}
+        for relay, (descriptor, _) in zip(self._relays, watched, strict=True):
+            self._poll.unregister(descriptor)
+            if descriptor in ready:
+                relay.serve()
         if self._wake_read in ready:
             self._reap()
         return self._control.fileno() not in ready or self._obey()
@@ -165,6 +186,10 @@ class _NurseryProcess:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()
+            for descriptor, relay in self._outputs.items():
+                relay.become_sink(descriptor)
+            for relay in self._relays:
+                relay.leave()
             os.close(self._wake_read)
             os.close(self._wake_write)
             self._run_worker(slot, pipes[0], pipes[1])
@@ -202,6 +227,8 @@ class _NurseryProcess:
         while self._slots and monotonic() < until:
             if self._poll.poll(1000 * max(0.0, until - monotonic())):
                 self._reap()
+        for relay in self._relays:
+            relay.finish(until)
 
 
 def _ensure_group(pid: int) -> None:

@@ -3,6 +3,9 @@ that closed, a full disk behind a redirect) loses the log, and no item: `print` 
 
 Once a reader is gone, the descriptor leads to `/dev/null`. So whoever else writes there (another
 stream, a logging handler, a program that is started later) can do so without an error, too.
+
+Where there are worker processes, all that they and their programs write goes through a pipe
+(`OutputRelay`), whose reader stays. So no write of theirs fails, by whatever way it is made.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -137,3 +141,78 @@ class _Lossy(io.RawIOBase):
             except OSError as error:
                 losses.take(self._descriptor, error)
                 return size
+
+
+_PIECE_BYTES = select.PIPE_BUF
+"""A pipe that can be written to takes so much at once."""
+
+_HELD_BYTES = 1 << 16
+
+
+class OutputRelay:
+    """A pipe that stands for standard output or error: what is written to `sink` goes on to the
+    `target`, as far as somebody takes it. A slow reader of the target slows the writers down, and
+    one that is gone does not. Served by the loop of the process that made it, and never blocks
+    it: only one of `watched` is of interest at a time."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._source, self.sink = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._source, False)
+        self._held = b""
+        self._ready = select.poll()
+        self._ready.register(target, select.POLLOUT)
+
+    @property
+    def watched(self) -> tuple[int, int]:
+        """The descriptor to wait for, and what for."""
+        if self._held:
+            return self._target, select.POLLOUT
+        return self._source, select.POLLIN
+
+    def serve(self) -> bool:
+        """Pass on what can be passed on now; whether there was something to read."""
+        has_read = False
+        if not self._held:
+            with suppress(BlockingIOError):
+                self._held = os.read(self._source, _HELD_BYTES)
+            has_read = bool(self._held)
+        while self._held and self._ready.poll(0):
+            if not self._write(self._cut()):
+                break
+        return has_read
+
+    def finish(self, until: float) -> None:
+        """Pass on the rest, for no longer than until then by the monotonic clock."""
+        while self.serve() or self._held:
+            left = until - monotonic()
+            if left <= 0:
+                return
+            if self._held:
+                self._ready.poll(1000 * left)
+
+    def become_sink(self, descriptor: int) -> None:
+        """In a process that is to write into it: that descriptor leads there."""
+        os.dup2(self.sink, descriptor)
+
+    def leave(self) -> None:
+        """In a process that only writes, after its descriptors lead there."""
+        os.close(self._source)
+        os.close(self.sink)
+
+    def _cut(self) -> bytes:
+        """Whole lines, where they are short, so that those of others do not come between."""
+        piece = self._held[:_PIECE_BYTES]
+        return piece[: piece.rfind(b"\n") + 1] or piece
+
+    def _write(self, piece: bytes) -> bool:
+        """Whether it is passed on, or lost."""
+        done = len(piece)
+        try:
+            done = os.write(self._target, piece)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            losses.take(self._target, error)
+        self._held = self._held[done:]
+        return True

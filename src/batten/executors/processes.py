@@ -162,7 +162,7 @@ class ProcessExecutor:
         return events
 
     def drain(self) -> None:
-        """A task is short, or one item."""
+        self._table.drain()
 
     def stop(self) -> None:
         """Kill all workers and what they started. The file of the marks stays as it is."""

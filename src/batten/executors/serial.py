@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from batten.executors.base import IDLE, Event, Finished, Raised, Work
-from batten.executors.marks import ITEM, MakeFile, MarkTable, SlotMark
+from batten.executors.marks import ITEM, MakeFile, MarkTable
 
 
 class SerialExecutor:
@@ -26,7 +26,7 @@ class SerialExecutor:
     def start(self, work: Work) -> None:
         self._work = work
         self._marks = MarkTable(1, self._in_flight)
-        self._mark = SlotMark(self._marks.records[0])
+        self._mark = self._marks.mark(0)
 
     def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._tasks.append((task_id, task))
@@ -44,7 +44,8 @@ class SerialExecutor:
         return [Finished(task_id=task_id, value=value)]
 
     def drain(self) -> None:
-        """A task is short, or one item."""
+        if self._marks is not None:
+            self._marks.drain()
 
     def stop(self) -> None:
         self._tasks.clear()

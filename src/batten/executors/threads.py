@@ -35,9 +35,12 @@ class ThreadExecutor:
         self._marks = MarkTable(self._jobs, self._in_flight)
         self._threads = [
             threading.Thread(
-                target=self._serve, args=(work, record), daemon=True, name="batten-worker"
+                target=self._serve,
+                args=(work, self._marks.mark(slot), record),
+                daemon=True,
+                name="batten-worker",
             )
-            for record in self._marks.records
+            for slot, record in enumerate(self._marks.records)
         ]
         for thread in self._threads:
             thread.start()
@@ -57,7 +60,8 @@ class ThreadExecutor:
         return events
 
     def drain(self) -> None:
-        """A task is short, or one item."""
+        if self._marks is not None:
+            self._marks.drain()
 
     def stop(self) -> None:
         self._outstanding = 0
@@ -73,8 +77,7 @@ class ThreadExecutor:
             self._marks.close()
             self._marks = None
 
-    def _serve(self, work: Work, record: memoryview) -> None:
-        mark = SlotMark(record)
+    def _serve(self, work: Work, mark: SlotMark, record: memoryview) -> None:
         while (queued := self._tasks.get()) is not None:
             task_id, task = queued
             event: Event

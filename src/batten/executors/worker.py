@@ -13,7 +13,7 @@ from typing import NoReturn
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.frames import read_header, read_payload, write_frame
 from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS, SlotMark
-from batten.executors.output import hold_output, losses
+from batten.executors.output import hold_output
 from batten.executors.randomness import seed_afresh
 from batten.executors.replies import encode_error, encode_value
 from batten.executors.stopping import STOPPING, outlive_signals
@@ -45,7 +45,6 @@ def run_worker(
 def _serve(work: Work, mark: SlotMark, record: memoryview, tasks: int, results: int) -> None:
     while not mark.is_retired:
         header = read_header(tasks)
-        losses.look()
         started = monotonic_ns()
         record[TASK] = header.task_id
         kind, payload = _answer(work, mark, read_payload(tasks, header.length))

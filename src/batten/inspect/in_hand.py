@@ -21,12 +21,14 @@ def tell_in_hand(place: Place, observation: Observation, run: str) -> str:
     items = _list_items(place, run)
     if not items:
         return ""
-    shown = ", ".join(map(str, items[:_SHOWN]))
+    is_keyed = any(segment.is_keyed for segment in observation.segments)
+    # Ordinals are keys, and these count from 0; people count from 1.
+    shown = ", ".join(str(item + is_keyed) for item in items[:_SHOWN])
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     told = f"in hand when it was killed: {'item' if len(items) == 1 else 'items'} {shown}{more}"
-    if not any(segment.is_keyed for segment in observation.segments):
+    if not is_keyed:
         return told
-    return f"{told} of the plan, counted from 0; by key: {place.command('show')}"
+    return f"{told} of the plan, counted from 1; by key: {place.command('show')}"
 
 
 def list_in_hand_keys(place: Place, plan: PlannedBatches | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 from enum import StrEnum
 from typing import Any
 
-from batten.dataset.runs import RunLog
+from batten.dataset.runs import AT_ONCE, RunLog
 from batten.model.names import Layout
 from batten.model.sizes import show_bytes
 from batten.model.value_class import value_class
@@ -212,6 +212,9 @@ def _tell_error(run: RunLog) -> str:
     error = _find_error(run)
     if run.stop is None or run.was_refused or not error:
         return ""
+    if run.was_interrupted and run.signals:
+        # What the signal says already.
+        return f"the last run: {error}" if error.startswith(AT_ONCE) else ""
     return f"the last run stopped by itself ({_text(run.stop, 'status')}): {error}"
 
 

@@ -226,13 +226,13 @@ def _require_key(key_of: KeyFunction, number: int, item: Any) -> str:
         return key_of(item)
     except NoKey as error:
         raise UsageError(
-            f"Item {number} of from_items has no usable key: {error}.",
+            f"Item {number + 1} of from_items has no usable key: {error}.",
             safe=SAFE,
             next="Every item needs a str or an int as its key. Correct it, or leave key= out.",
         ) from error
     except Exception as error:
         raise FailedRunError(
-            f"The key function of from_items failed on item {number}: {_describe(error)}.",
+            f"The key function of from_items failed on item {number + 1}: {_describe(error)}.",
             safe=SAFE,
             next="Correct the function, then run again.",
             trace=traceback.format_exc(),
@@ -278,7 +278,7 @@ def _encode(number: int, item: Any) -> bytes:
         return encode_plain(item)
     except NotPlain as error:
         raise UsageError(
-            f"Item {number} of from_items can't be kept in the plan: it is, or holds, {error}.",
+            f"Item {number + 1} of from_items can't be kept in the plan: it is, or holds, {error}.",
             safe=SAFE,
             next="Give a list of the items, from_items(list(...)): those are not kept. Or give "
             "plain values (texts, numbers, dicts, ...), and make the objects in the function.",

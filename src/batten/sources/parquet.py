@@ -276,7 +276,8 @@ class ParquetReader:
         start, stop = part.start, max(part.start + part.rows, row + 1)
         try:
             if row >= part.start + part.rows:
-                raise SourceChanged(f"there is no row {row} any more: the source has changed since")
+                gone = f"there is no row {row + 1} any more"
+                raise SourceChanged(f"{gone}: the source has changed since")
             file = self._switch(part)
             number = bisect_right(self._group_starts, row) - 1
             start = self._group_starts[number]
