@@ -197,7 +197,8 @@ def test_diagnose_says_in_words_of_tables_what_is_made_and_what_is_not(tables: F
     assert tables.run("--quiet", "--fresh").code == 1
     shown = screen()
     assert (
-        shown["why"] == "out/report_1.csv is not made yet; the one that is there is an earlier one"
+        shown["why"]
+        == "out/report_1.csv is not made yet; the file that is there is of an earlier run"
     )
     assert shown["has"] == "out/report_1.csv: nothing of this dataset"
     assert shown["risky"].startswith("deleting out/report_1.csv.batten: ")

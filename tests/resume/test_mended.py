@@ -41,11 +41,12 @@ def test_a_mended_function_redoes_what_failed_in_one_way(job: Any) -> None:
     refused = job.run()
     assert refused.code == 5
     assert (
-        "try 1 quarantined item again by the code of now (--retry-quarantined)" in refused.told[2]
+        "try 1 quarantined item again with the current code (--retry-quarantined)"
+        in refused.told[2]
     )
     again = job.run("--retry-quarantined")
     assert again.code == 0, again.err
-    assert "tried again by the code of now, and all other rows stay" in again.err
+    assert "tried again with the current code, and all other rows stay" in again.err
     assert _values(job) == [0, 1, 20, 3]
     assert job.run().code == 0
     assert job.batten("verify", "out").code == 0
@@ -106,8 +107,8 @@ def test_the_refusal_says_what_each_way_costs(
     refused = job.run()
     assert refused.code == 5
     assert (
-        "compute the other 3 items by the code of now, 1 of them again, which are finished and not "
-        "published (--accept-change)" in refused.told[2]
+        "compute the other 3 items with the current code, 1 of them again, which are finished and "
+        "not published (--accept-change)" in refused.told[2]
     )
     assert "compute all 6 items anew" in refused.told[2]
     accepted = job.run("--accept-change")
@@ -124,7 +125,7 @@ def test_before_anything_is_published_the_costs_are_told_too(
     job.write(slow.replace("FACTOR = 1", "FACTOR = 10"))
     refused = job.run()
     assert "2 finished items are staged" in refused.told[1]
-    assert "compute all 6 items by the code of now" in refused.told[2]
+    assert "compute all 6 items with the current code" in refused.told[2]
 
 
 def test_a_mend_that_adds_a_column_is_told_the_way_on_and_its_cost(job: Any) -> None:

@@ -60,8 +60,8 @@ def _changed(
             what,
             safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
             "staged, of use only to the code that made them.",
-            next=f"Undo the change to use them; or compute {_all_items(observation)} by the code "
-            f"of now: {accept} drops them at once, {fresh} when the new dataset is complete.",
+            next=f"Undo the change to use them; or compute {_all_items(observation)} with the "
+            f"current code: {accept} drops them at once, {fresh} when the new dataset is complete.",
             ways=(*anew, Way.ACCEPT),
         )
     retry = _find_retry(observation, accounts, fingerprint)
@@ -89,9 +89,9 @@ def _name_ways(
     """The ways on where there are parts, and what each costs in items."""
     accept = context.wish("accept_change")
     rest = accounts.staged + accounts.pending
-    cost = "compute what is new by the code of now"
+    cost = "compute what is new with the current code"
     if rest:
-        cost = f"compute the other {count_of(rest, 'item')} by the code of now"
+        cost = f"compute the other {count_of(rest, 'item')} with the current code"
     if accounts.staged:
         cost += f", {accounts.staged} of them again, which are finished and not published"
     failed = ""
@@ -99,7 +99,7 @@ def _name_ways(
         also = f"{accept} " if Way.ACCEPT_AND_RETRY in retry else ""
         again = f"{also}{context.wish('retry_quarantined')}"
         count = count_of(accounts.quarantined, "quarantined item")
-        failed = f"try {count} again by the code of now ({again}); or "
+        failed = f"try {count} again with the current code ({again}); or "
     return (
         f"Undo the change; or {failed}keep the rows there are and {cost} ({accept}); "
         f"or {name_fresh_way(context, observation)}."
@@ -145,7 +145,8 @@ def name_fresh_way(context: Context, observation: Observation) -> str:
     fresh = context.wish("fresh")
     if kept := find_kept(observation.deliveries):
         return f"to compute all anew {ELSEWHERE}: {kept} keeps its rows, and refuses {fresh}"
-    return f"compute {_all_items(observation)} anew, the old staying until it is done ({fresh})"
+    items = _all_items(observation)
+    return f"compute {items} anew ({fresh}); the old one stays until the new one is complete"
 
 
 def _list_fixed(context: Context, observation: Observation, fingerprint: Fingerprint) -> list[str]:

@@ -116,8 +116,8 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         staged = dataset.accounts.staged
         if not context.options.accepts_change:
             context.progress.note(
-                "The code has changed: quarantined items are tried again by the code of now, and "
-                "all other rows stay."
+                "The code has changed: quarantined items are tried again with the current code, "
+                "and all other rows stay."
             )
         if staged:
             context.progress.note(

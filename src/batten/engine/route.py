@@ -82,8 +82,8 @@ class Route:
             raise RefusedError(
                 f"{self.target} takes items one at a time, and this dataset has larger batches.",
                 safe="Nothing was computed, and nothing was put there.",
-                next=f"Compute all anew, the old staying until it is done: "
-                f"{self._context.wish('fresh')}; or write to another output.",
+                next=f"Compute all anew ({self._context.wish('fresh')}), the old one stays until "
+                "the new one is complete; or write to another output.",
             )
         if self.sink.is_whole:
             return

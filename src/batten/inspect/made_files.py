@@ -60,7 +60,7 @@ def tell_unmade(place: Place, observation: Observation) -> str:
         return ""
     unmade = f"{place.show(own)} is not made yet"
     return (
-        f"{unmade}; the one that is there is an earlier one"
+        f"{unmade}; the file that is there is of an earlier run"
         if own in observation.placed
         else unmade
     )
@@ -71,7 +71,9 @@ def tell_file_risk(place: Place, observation: Observation) -> str:
     own = find_own_file(observation.layout, observation.config)
     if own not in observation.placed:
         return "nothing"
-    return f"deleting {place.control}: the next run would take {place.path} for a stranger's file"
+    return (
+        f"deleting {place.control}: the next run would not know {place.path} as its own, and refuse"
+    )
 
 
 def find_linked_file(place: Place, observation: Observation) -> str:

@@ -47,8 +47,7 @@ def explain_path(place: Place, found: Diagnosis, *, is_brief: bool = False) -> D
     if found.state is not State.NEW and not is_foreign:
         return found
     if known := _recognise(place, is_there=is_foreign):
-        reason = f"{found.reason}: {known.is_what}"
-        return replace(found, action=Action.LOOK, next=known.next, reason=reason)
+        return replace(found, action=Action.LOOK, next=known.next, reason=known.is_what)
     if found.state is not State.NEW:
         return found
     near = [] if is_brief else _list_near(place)

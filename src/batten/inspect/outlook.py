@@ -122,11 +122,15 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
         return Outlook(likelihood=Likelihood.UNKNOWN, because="no run is logged")
     for likelihood, holds, because in (
         (Likelihood.YES, evidence.disk, evidence.disk),
-        (Likelihood.YES, evidence.refusal, "unless what kept the last one from beginning is gone"),
+        (
+            Likelihood.YES,
+            evidence.refusal,
+            "unless what stopped the last run at its start is mended",
+        ),
         (
             Likelihood.YES,
             evidence.memory_kills and (evidence.end or _KILL in evidence.error),
-            "memory ran out; use fewer --jobs, or set --memory-max so that it is known which item",
+            "memory ran out; use fewer --jobs, or set --memory-max, which names the item",
         ),
         (Likelihood.NO, evidence.signal, "it was told to stop"),
         (Likelihood.YES, evidence.error, "unless the cause of its error is mended"),

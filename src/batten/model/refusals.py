@@ -54,10 +54,10 @@ class Way(StrEnum):
 
 COSTS: dict[Way, str] = {
     Way.FRESH: "computes all items anew; what is there stays until that is done",
-    Way.ACCEPT: "keeps the published rows; computes the rest by the job of now",
-    Way.RETRY: "keeps the published rows; tries what failed by the job of now",
-    Way.ACCEPT_AND_RETRY: "keeps the published rows; computes the rest and what failed by the job "
-    "of now",
+    Way.ACCEPT: "keeps the published rows; computes the rest with the current job",
+    Way.RETRY: "keeps the published rows; tries what failed with the current job",
+    Way.ACCEPT_AND_RETRY: "keeps the published rows; computes the rest, and tries what failed, "
+    "with the current job",
 }
 """What each way does, for people who choose."""
 
