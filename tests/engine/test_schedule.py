@@ -432,15 +432,16 @@ def test_while_all_fail_no_task_waits_behind_another(make_plan: MakePlan) -> Non
 
 def test_a_closed_schedule_hands_out_no_item(make_plan: MakePlan) -> None:
     """But it has batches sealed that were published and rejected: what failed of them is known."""
-    plan = make_plan(40, 10)
-    world = World(plan, slots=1)
-    world.hand_out()
-    world.schedule.reopen(Reopened(batch=0, chunks=(chunk(0, 0, 10),), again=()), ())
+    world = World(make_plan(40, 10), slots=1)
+    world.schedule.pace.take(16, executed=16, seconds=0.016)
+    found = world.schedule.next_task()
+    assert found is not None
+    finished = Prepared(batch=0, start=0, stop=10, chunks=(chunk(0, 0, 10),))
+    world.schedule.prepared(found[0], finished)
+    world.schedule.reopen(Reopened(batch=3, chunks=(chunk(3, 0, 10),), again=()), ())
     world.schedule.close()
-    before = dict(world.running)
     world.hand_out()
-    given = [task for number, task in world.running.items() if number not in before]
-    assert [(type(task), task.batch) for task in given] == [(Seal, 0)]
+    assert [(type(task), task.batch) for task in world.running.values()] == [(Seal, 3)]
 
 
 def test_what_was_not_begun_is_handed_out_again(make_plan: MakePlan) -> None:

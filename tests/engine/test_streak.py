@@ -170,6 +170,14 @@ def test_half_of_what_is_told_anew_may_have_failed() -> None:
     assert streak.verdict is None
 
 
+def test_what_was_told_before_is_gone() -> None:
+    """Sixty items are no hundred, however often they are told of."""
+    streak = Streak(is_watched=True, items=1000)
+    streak.take(0, ((60, ""),), None, is_settled=False)
+    streak.tell_anew(0, ((1, ""), (59, UNFIT_KIND)), UNFIT)
+    assert streak.verdict is None
+
+
 def test_the_first_ones_are_counted_once() -> None:
     streak = Streak(is_watched=True, items=1000)
     streak.take(0, ((19, ""),), None, is_settled=False)

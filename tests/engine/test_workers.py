@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
+
+from batten.engine.bench import Bench
+from batten.engine.tasks import Prepare, Prepared, WorkerJob
+from batten.executors.marks import MarkTable
 
 EXIT_QUARANTINED = 3
 FATAL, ITEMS = 7, 12
@@ -542,3 +546,14 @@ def test_neither_numpy_nor_pandas_need_be_there(job: Any) -> None:
     """).run("--jobs", "2")
     assert done.code == 0, done.err
     assert len(job.rows()) == 30
+
+
+def test_a_worker_that_drains_gives_back_what_it_has_not_begun() -> None:
+    """Before it reads anything: so no job is needed."""
+    marks = MarkTable(1)
+    bench, mark = Bench(cast(WorkerJob, None)), marks.mark(0)
+    marks.drain()
+    task = Prepare(batch=4, start=3, stop=9, schema=None, may_pin=False)
+    assert bench.work(task, mark) == Prepared(batch=4, start=3, stop=3)
+    del mark
+    marks.close()
