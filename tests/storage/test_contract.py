@@ -317,3 +317,15 @@ def test_both_storages_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.Mon
         done.append(seen)
         assert {step for _, step in seen} <= set(steps.STEPS)
     assert done[0] == done[1]
+
+
+def test_a_tree_is_deleted_with_all_that_is_in_it(storage: Storage) -> None:
+    for folder in ("out", "out/a", "out/a/deep", "out/kept"):
+        storage.ensure_folder(folder)
+    for name in ("out/a/one", "out/a/deep/two", "out/kept/three"):
+        storage.stage(name, b"text", is_synced=False)
+    storage.delete_tree("out/a")
+    storage.delete_tree("out/a")
+    storage.delete_tree("out/kept/three")
+    assert {entry.name for entry in storage.list("out")} == {"out/kept"}
+    assert list(storage.list("out/kept")) == []

@@ -318,3 +318,17 @@ def test_few_folders_stay_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) - before <= OPEN_MAX
     del storage
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_of_a_tree_that_is_deleted_no_link_is_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"precious")
+    storage = LocalStorage(tmp_path / "root")
+    storage.ensure_folder("tree/inner")
+    (tmp_path / "root/tree/inner/link").symlink_to(outside)
+    (tmp_path / "root/link").symlink_to(outside)
+    storage.delete_tree("tree")
+    storage.delete_tree("link")
+    assert os.listdir(tmp_path / "root") == []
+    assert os.listdir(outside) == ["precious"]

@@ -31,7 +31,7 @@ from batten.model.records import Completion, decode_record
 from batten.model.words import RunStatus
 from batten.sinks.optional import ensure_optional
 from batten.storage.local import LocalStorage
-from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
+from batten.storage.replacement import replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
 
 PART_ROWS_MAX = 1 << 17
@@ -160,7 +160,7 @@ def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
         roll_forward(storage, layout)
         observation, judgement = _look(target)
         delete_orphans(storage, [entry.name for entry in judgement.orphans])
-        delete_tree(storage, layout.fresh_folder)
+        storage.delete_tree(layout.fresh_folder)
         if observation.config is not None and observation.holds_clear_secrets:
             storage.ensure_folder(layout.staging)
             take_out(storage, layout, observation.config)

@@ -60,7 +60,7 @@ from batten.sinks.file import FileSink
 from batten.sinks.tree import TreeSink
 from batten.storage.base import Storage
 from batten.storage.local import LocalStorage
-from batten.storage.replacement import delete_tree, replace_dataset, roll_forward
+from batten.storage.replacement import replace_dataset, roll_forward
 from batten.storage.upkeep import delete_orphans, take_lock
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
@@ -231,7 +231,7 @@ def _run_fresh(
     is_same = begun.config is not None and context.is_same(begun.config.fingerprint, fingerprint)
     is_rowless = bool(begun.parts) and not judged.rows
     if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
-        delete_tree(storage, layout.fresh_folder)
+        storage.delete_tree(layout.fresh_folder)
     if not is_damaged:
         refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])
     storage.ensure_folder(inner.layout.control)
@@ -241,7 +241,7 @@ def _run_fresh(
         report = _work(inner, Deliverer(inner, ()), dataset)
     except SourceDiffersError:
         # What a killed fresh run has begun is of an earlier source, and nothing is lost with it.
-        delete_tree(storage, layout.fresh_folder)
+        storage.delete_tree(layout.fresh_folder)
         storage.ensure_folder(inner.layout.control)
         dataset = look(inner, fingerprint, work)
         report = _work(inner, Deliverer(inner, ()), dataset)

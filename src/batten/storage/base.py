@@ -168,6 +168,11 @@ class Storage(Protocol):
         """The file is gone, also when it was not there. Empty folders can be deleted too."""
         ...
 
+    def delete_tree(self, name: str) -> None:
+        """The file, or the folder with all that is in it, is gone, also when it was not there. Of a
+        link, the link. It may be killed with half of it done, and repeated."""
+        ...
+
     def append_log(self, name: str, line: bytes) -> None:
         """Add a line to a run log. Never relied upon, so never synced; failures are ignored."""
         ...

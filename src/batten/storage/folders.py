@@ -7,7 +7,6 @@ reached from there through no link. Raise `OSError`.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import mmap
 import os
@@ -17,16 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from batten.storage import steps
+from batten.storage import removing, steps
 from batten.storage.beneath import Beneath, close_read
 from batten.storage.held import Held, hold_reached, lock_reached
 from batten.storage.local import write_all
+from batten.storage.removing import OCCUPIED
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _CREATE_HELD = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
 _READ_BYTES = 1 << 17
 """So much of a file is read at a time: what is digested is then still near the processor."""
 
@@ -85,7 +84,7 @@ def move_folder(source: str, target: str, *, below: str) -> bool:
     try:
         steps.do("folder.move", target, way.act_on_two, name, new, os.rename)
     except OSError as error:
-        if error.errno in _OCCUPIED and os.path.lexists(target):
+        if error.errno in OCCUPIED and os.path.lexists(target):
             return False
         if not isinstance(error, FileNotFoundError) or not os.path.lexists(source):
             raise
@@ -280,61 +279,6 @@ def remove_file(path: str, *, below: str) -> bool:
 
 
 def remove_tree(path: str, first: str | None = None, *, below: str) -> None:
-    """Remove the folder and all in it; also where it is gone already, or goes meanwhile. The file
-    called `first` goes first. What takes the folder's name meanwhile is not touched. Where a file
-    or a link has that name, that goes, and nothing that a link leads to."""
+    """As `removing.remove_tree`; what is put into the folder meanwhile may stay."""
     way, name = _way(path, below)
-    with suppress(FileNotFoundError):
-        if not stat.S_ISDIR(way.look(name).st_mode):
-            remove_file(path, below=below)
-            return
-        folder = way.open_folder(name)
-        try:
-            if first is not None:
-                with suppress(FileNotFoundError):
-                    _remove_name(path, first, folder)
-                if _remove_empty(way, name):
-                    return
-            _empty(path, folder)
-        finally:
-            close_read(folder)
-        _remove_empty(way, name)
-
-
-def _remove_empty(way: Beneath, name: str) -> bool:
-    """Whether the folder was empty; then it is gone."""
-    try:
-        steps.do("folder.remove", way.path(name), way.act, name, os.rmdir)
-    except OSError as error:
-        if error.errno not in _OCCUPIED:
-            raise
-        return False
-    return True
-
-
-def _empty(path: str, folder: int) -> None:
-    """Remove what is in an open folder, wherever that is moved meanwhile."""
-    mode = os.fstat(folder).st_mode
-    if not mode & stat.S_IWUSR:
-        steps.do("folder.unprotect", path, os.fchmod, folder, stat.S_IMODE(mode) | stat.S_IRWXU)
-    with os.scandir(folder) as entries:
-        within = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in within:
-        with suppress(FileNotFoundError):
-            if is_folder:
-                _remove_inner(f"{path}/{name}", name, folder)
-            else:
-                _remove_name(path, name, folder)
-
-
-def _remove_inner(path: str, name: str, folder: int) -> None:
-    inner = os.open(name, _READ_FOLDER, dir_fd=folder)
-    try:
-        _empty(path, inner)
-    finally:
-        close_read(inner)
-    steps.do("folder.remove", path, os.rmdir, name, dir_fd=folder)
-
-
-def _remove_name(path: str, name: str, folder: int) -> None:
-    steps.do("file.remove", f"{path}/{name}", os.unlink, name, dir_fd=folder)
+    removing.remove_tree(way, name, first)

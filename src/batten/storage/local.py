@@ -18,6 +18,7 @@ from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.modes import Modes
 from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
+from batten.storage.removing import remove_tree
 from batten.storage.renaming import exchange_names, rename_without_replacing
 from batten.storage.renewal import UnprovenNames
 
@@ -232,6 +233,15 @@ class LocalStorage:
             raise writing_failure(error, "Deleting", self._beneath.path(name)) from error
         if was_folder:
             self._beneath.forget_moved(name)
+        self._unproven.note(name)
+
+    def delete_tree(self, name: str) -> None:
+        path = self._beneath.path(name)
+        try:
+            if not remove_tree(self._beneath, name):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        except OSError as error:
+            raise writing_failure(error, "Deleting", path) from error
         self._unproven.note(name)
 
     def append_log(self, name: str, line: bytes) -> None:

@@ -217,6 +217,13 @@ class MemoryStorage:
             raise writing_failure(error, "Deleting", name) from error
         self._unproven.note(name)
 
+    def delete_tree(self, name: str) -> None:
+        entry = self.find(name)
+        if entry is not None and entry.is_folder:
+            for each in list(self.list(name)):
+                self.delete_tree(each.name)
+        self.delete(name)
+
     def append_log(self, name: str, line: bytes) -> None:
         try:
             self._do("append_log", check_name(name), self._append, name, line)

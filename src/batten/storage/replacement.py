@@ -68,7 +68,7 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
         ) from error
     _move_entries(storage, layout, journal)
     _keep_foreign(storage, layout, journal)
-    delete_tree(storage, layout.fresh_folder)
+    storage.delete_tree(layout.fresh_folder)
     storage.sync_names(layout.control)
     storage.delete(layout.replacing)
     storage.sync_names(layout.control)
@@ -190,18 +190,3 @@ def _is_exchanged(storage: Storage, layout: Layout) -> bool:
         if digest_file(storage, layout.part(batch)) != record.digest:
             return False
     return True
-
-
-def delete_tree(storage: Storage, name: str) -> None:
-    """Delete a file, or a folder with all that is in it; also when it is not there. A link is
-    deleted, and not what it leads to."""
-    entry = storage.find(name)
-    waiting = [entry] if entry is not None else []
-    emptied: set[str] = set()
-    while waiting:
-        entry = waiting[-1]
-        if entry.is_folder and entry.name not in emptied:
-            emptied.add(entry.name)
-            waiting.extend(storage.list(entry.name))
-        else:
-            storage.delete(waiting.pop().name)
