@@ -17,7 +17,7 @@ import batten
 from batten.cli.diagnosis_text import list_lines
 from batten.cli.main import main
 from batten.cli.screen import count_rows, fit
-from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.refused import Choice, Refused
 from batten.model.accounting import Accounts
 from batten.model.findings import Code, Finding
@@ -58,21 +58,25 @@ def make_full(state: State, path: str) -> Diagnosis:
         next=COMMAND,
         risky=f"deleting {path}.batten: 713 finished items would be computed again",
         reason=f"{path}/part-000001.parquet: it is gone, and {path}.batten says that it was there",
-        items=Accounts(**counts),
-        parts=10**5,
-        rows=10**12,
         orphans=tuple(Orphan(path=path, bytes=1, age_seconds=1, owner="h-1") for _ in range(9)),
         holder=Holder(pid=1, host=path, since="2026-11-21T08:00:00Z", boot="b"),
         hints=tuple(f"{number}: {path}" for number in range(9)),
         missing=(path,),
         findings=(finding,) * 20,
-        destinations=(delivery,) * 4,
         parameters={f"name{number}": path for number in range(5)},
-        readers=f"what is in {path}",
-        inputs=(Input(path=path, bytes=1, problem=path),) * 9,
-        refused=Refused(
-            told="t", undo="undo the change", choices=(Choice(next=COMMAND, does="x"),)
+        contents=Contents(
+            items=Accounts(**counts),
+            parts=10**5,
+            rows=10**12,
+            destinations=(delivery,) * 4,
         ),
+        next_run=NextRun(
+            inputs=(Input(path=path, bytes=1, problem=path),) * 9,
+            refused=Refused(
+                told="t", undo="undo the change", choices=(Choice(next=COMMAND, does="x"),)
+            ),
+        ),
+        readers=f"what is in {path}",
     )
 
 
