@@ -110,7 +110,7 @@ class PartVerifier:
         keys = self._keys.find(planned)
         wanted = select_keys(keys, claim, Outcome.COMMITTED) if keys is not None else []
         given: list[Any] = []
-        for batch in _read_batches(file, reader.metadata):
+        for batch in _read_batches(file, reader):
             if keys is not None and column and len(given) <= 2 * len(wanted):
                 given += islice(_list_runs(batch.column(column)), 2 * len(wanted) + 1)
         given = [key for key, _ in groupby(given)]
@@ -159,12 +159,15 @@ def _find_schema(storage: Storage, name: str) -> Any:
         return None
 
 
-def _read_batches(file: BinaryIO, metadata: Any) -> Iterator[Any]:
-    """Texts as places in dictionaries, so that one that is there once is held once."""
+def _read_batches(file: BinaryIO, reader: Any) -> Iterator[Any]:
+    """Texts as places in dictionaries, so that one that is there once is held once: where there are
+    any the file is opened once more for that, which takes as long as reading a small one."""
     import pyarrow.parquet as pq
 
+    metadata = reader.metadata
     texts = [leaf.path for leaf in metadata.schema if leaf.physical_type == "BYTE_ARRAY"]
-    reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=texts)
+    if texts:
+        reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=texts)
     batches: Iterator[Any] = reader.iter_batches(BATCH_ROWS, use_threads=False)
     return batches
 
