@@ -192,7 +192,7 @@ def give_cache(folder: Path) -> None:
 RUN = ("run", "job.py", "--jobs", "1", "--quiet")
 CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     **{
-        f"{verb} of {name}": (make, (verb, "out"))
+        f"{verb} of {name}": (make, (verb, "out.csv" if name == "csv" else "out"))
         for name, make in {
             "a whole output": finish_job,
             "a killed run": leave_job,
@@ -201,7 +201,7 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         }.items()
         for verb in ("diagnose", "verify", "clean", "recover", "show")
     },
-    "export": (finish_job, ("export", "out", "--to", "out.jsonl")),
+    "export": (finish_job, ("export", "out", "out.jsonl")),
     "audit": (
         finish_job,
         ("audit", "--done", "in/done", "--rows", "in/rows.parquet", "--key", "n"),
