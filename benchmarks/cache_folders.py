@@ -16,7 +16,7 @@ import diskcache
 import joblib
 
 from batten.cache.cache import Cache
-from batten.model.cache_names import CacheLayout
+from batten.model.cached.cache_names import CacheLayout
 from benchmarks.in_process import compare_calls
 from benchmarks.measure import Figure
 

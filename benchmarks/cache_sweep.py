@@ -11,8 +11,8 @@ from pathlib import Path
 
 from batten.cache.budget import scan_used
 from batten.cache.cache import Cache
-from batten.model.cache_names import MANIFEST, CacheLayout
-from batten.model.manifests import decode_manifest
+from batten.model.cached.cache_names import MANIFEST, CacheLayout
+from batten.model.cached.manifests import decode_manifest
 from benchmarks.measure import Figure
 
 ENTRIES = 100_000

@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
 from batten.crashlab.server import Server
-from batten.model.names import Layout
-from batten.model.outcomes import encode_outcomes
-from batten.model.records import PartDescription
-from batten.model.tokens import PublishEnd, Token
+from batten.model.disk.names import Layout
+from batten.model.disk.records import PartDescription
+from batten.model.disk.tokens import PublishEnd, Token
+from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Destination, LedgerPlace, Sink, Staged
+from batten.sinks.databases.postgres import PostgresSink
 from batten.sinks.deliveries import DeliveryBook
-from batten.sinks.delta import DeltaSink
-from batten.sinks.iceberg import IcebergSink
+from batten.sinks.lakes.delta import DeltaSink
+from batten.sinks.lakes.iceberg import IcebergSink
 from batten.sinks.parquet import encode_part
-from batten.sinks.postgres import PostgresSink
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 from benchmarks.in_process import compare_calls
 from benchmarks.measure import Figure
 

@@ -10,18 +10,18 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from batten.engine.arrays import integers
-from batten.engine.bench import Bench
-from batten.engine.definition import Definition
-from batten.engine.items import Done
-from batten.engine.job import load_job
-from batten.engine.key_index import KeyIndex
-from batten.engine.rows import ITEM
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
-from batten.engine.tasks import Prepare
+from batten.drive.run import run_on
+from batten.jobs.definition import Definition
+from batten.jobs.job_file import load_job
+from batten.plan.key_index import KeyIndex
+from batten.rows.arrays import integers
+from batten.rows.rows import ITEM
+from batten.run.run_options import RunOptions
 from batten.storage.base import Data
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
+from batten.work.bench import Bench
+from batten.work.items import Done
+from batten.work.tasks import Prepare
 
 
 class UnsyncedStorage(LocalStorage):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from batten.model.names import Layout
+from batten.model.disk.names import Layout
 from benchmarks.making import make_dataset
 from benchmarks.measure import BATTEN, PYTHON, Figure, Side, compare, fresh, put_job, run
 

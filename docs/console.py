@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batten.crashlab.faults import Fault, KillBefore, Meanwhile
-from batten.crashlab.laboratory import run_traced
+from batten.crashlab.tracing.laboratory import run_traced
 
 _SOURCES = Path(__file__).parents[1] / "src"
 """What a document says is held against the sources beside it, whatever is installed."""

@@ -16,9 +16,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from batten.model import resume, rolling, states
-from batten.model.findings import MEANINGS, Code, Severity
-from batten.model.resume import Decision, Found, ResumeMode
+from batten.model.rules import resume, rolling, states
+from batten.model.rules.findings import MEANINGS, Code, Severity
+from batten.model.rules.resume import Decision, Found, ResumeMode
 from batten.model.words import Action
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -99,7 +99,7 @@ class GoingOn:
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of runs in this process are forked: the threads of xdist survive that, and functions
     within tests can be had in no other way."""
-    monkeypatch.setattr("batten.engine.workforce.find_foreign_threads", list)
+    monkeypatch.setattr("batten.work.workforce.find_foreign_threads", list)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import sys
 
-import batten.engine.run  # noqa: F401
-from batten.engine.job import load_job
-from batten.engine.pipeline import Pipeline
+import batten.drive.run  # noqa: F401
+from batten.jobs.job_file import load_job
+from batten.pipeline.pipeline import Pipeline
 
 load_job(sys.argv[1], {}, Pipeline)

@@ -16,8 +16,8 @@ from pathlib import Path
 from extract import extract
 
 from batten.crashlab.faults import Fault, KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, run_traced
-from batten.crashlab.system_calls import CallKind
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, run_traced
+from batten.crashlab.tracing.system_calls import CallKind
 
 EXAMPLE = Path(__file__).resolve().parent
 BATTEN = str(Path(sys.executable).with_name("batten"))

@@ -8,17 +8,6 @@ if TYPE_CHECKING:
 
     from batten.cache.cache import Cache
     from batten.cache.entry import CacheEntry
-    from batten.engine.from_sources import (
-        from_csv,
-        from_files,
-        from_items,
-        from_jsonl,
-        from_parquet,
-        from_range,
-    )
-    from batten.engine.landing import Landed, from_landed, land
-    from batten.engine.pipeline import Pipeline
-    from batten.engine.tables import from_tables
     from batten.errors import (
         BattenError,
         BusyError,
@@ -36,7 +25,18 @@ if TYPE_CHECKING:
     from batten.inspect.diagnose import diagnose
     from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.reading import Dataset, open
-    from batten.storage.atomic import publish_directory, publish_file
+    from batten.pipeline.from_sources import (
+        from_csv,
+        from_files,
+        from_items,
+        from_jsonl,
+        from_parquet,
+        from_range,
+    )
+    from batten.pipeline.landing import Landed, from_landed, land
+    from batten.pipeline.pipeline import Pipeline
+    from batten.pipeline.whole_tables import from_tables
+    from batten.storage.local.atomic import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
     from batten.transactions.transaction import Transaction
 
@@ -81,7 +81,7 @@ __all__ = [
 _MODULES = {
     "batten.cache.cache": ("Cache",),
     "batten.cache.entry": ("CacheEntry",),
-    "batten.engine.from_sources": (
+    "batten.pipeline.from_sources": (
         "from_csv",
         "from_files",
         "from_items",
@@ -89,9 +89,9 @@ _MODULES = {
         "from_parquet",
         "from_range",
     ),
-    "batten.engine.landing": ("Landed", "from_landed", "land"),
-    "batten.engine.pipeline": ("Pipeline",),
-    "batten.engine.tables": ("from_tables",),
+    "batten.pipeline.landing": ("Landed", "from_landed", "land"),
+    "batten.pipeline.pipeline": ("Pipeline",),
+    "batten.pipeline.whole_tables": ("from_tables",),
     "batten.errors": (
         "BattenError",
         "BusyError",
@@ -109,7 +109,7 @@ _MODULES = {
     "batten.inspect.diagnose": ("diagnose",),
     "batten.inspect.diagnosis": ("Diagnosis",),
     "batten.inspect.reading": ("Dataset", "open"),
-    "batten.storage.atomic": ("publish_directory", "publish_file"),
+    "batten.storage.local.atomic": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
     "batten.transactions.transaction": ("Transaction",),
 }

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batten.inspect.audit import AuditReport, audit_files
+from batten.strangers.audit import AuditReport, audit_files
 
 
 @dataclass(frozen=True)

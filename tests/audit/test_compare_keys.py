@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batten.model.audit import DoneKeys, MissingPlace, StagedKeys, compare_keys
-from batten.model.audit_advice import AuditedFiles, advise, show_key
+from batten.model.audit.advice import AuditedFiles, advise, show_key
+from batten.model.audit.comparison import DoneKeys, MissingPlace, StagedKeys, compare_keys
 
 _KEYS = st.lists(st.sampled_from([f"k{number}" for number in range(12)]), max_size=20)
 _ROWS = st.lists(st.one_of(st.none(), st.sampled_from([f"k{n}" for n in range(12)])), max_size=20)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batten.errors import CorruptError, UsageError
-from batten.inspect.audit import AuditReport, audit_files
+from batten.strangers.audit import AuditReport, audit_files
 
 KEYS = ["a.mp4", "b.mp4", "c.mp4"]
 JSONL = "".join(f'{{"clip": "{key}", "n": 1}}\n' for key in KEYS)

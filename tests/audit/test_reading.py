@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batten.errors import CorruptError, StorageError, UsageError
-from batten.inspect import audit as module
-from batten.inspect.audit import audit_files
-from batten.model.audit import StagedKeys
+from batten.model.audit.comparison import StagedKeys
+from batten.strangers import audit as module
+from batten.strangers.audit import audit_files
 
 if TYPE_CHECKING:
     from conftest import HandMade

@@ -12,7 +12,7 @@ import pytest
 from batten.cache.cache import Cache
 from batten.cache.inspection import CacheCleaning, clean_cache, show_cache
 from batten.errors import RefusedError, UsageError
-from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.storage import steps
 
 SIZE = 12288 + 4 * 4096

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batten.cache.cache import Cache
-from batten.model.cache_names import CacheLayout
+from batten.model.cached.cache_names import CacheLayout
 
 if TYPE_CHECKING:
     from conftest import JobFolder

@@ -14,7 +14,7 @@ import pytest
 
 from batten.cache.cache import Cache
 from batten.errors import UsageError
-from batten.model.cache_names import CacheLayout
+from batten.model.cached.cache_names import CacheLayout
 
 
 def fill(folder: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from batten.cache.cache import Cache
 from batten.cache.inspection import verify_cache
 from batten.errors import UsageError
-from batten.model.cache_names import FILES, MANIFEST, CacheLayout
-from batten.model.manifests import decode_manifest
-from batten.model.records import encode_record
+from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.cached.manifests import decode_manifest
+from batten.model.disk.records import encode_record
 
 CONTENT = {"a": b"first " * 2000, "b": b"second", "sub/c": b"third", "empty": b""}
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from batten.cache.identity import Identifier
 from batten.errors import UsageError
-from batten.model.cache_keys import encode_key
+from batten.model.cached.cache_keys import encode_key
 
 FACTOR = 3
 TABLE = [1, 2]

@@ -13,9 +13,9 @@ import pytest
 
 from batten.cache.inspection import verify_cache
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, sweep
-from batten.crashlab.system_calls import CHANGING, CallKind
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.system_calls import CHANGING, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

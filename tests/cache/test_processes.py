@@ -15,8 +15,8 @@ from batten.cache.cache import Cache
 from batten.cache.inspection import clean_cache, verify_cache
 from batten.cache.sweep import LeftoverKind, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
-from batten.model.cache_names import MANIFEST, CacheLayout
-from batten.storage.held import lock_file
+from batten.model.cached.cache_names import MANIFEST, CacheLayout
+from batten.storage.local.held import lock_file
 
 Start = Callable[..., subprocess.Popen[str]]
 

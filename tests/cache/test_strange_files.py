@@ -21,8 +21,8 @@ import pytest
 from batten.cache import sweep
 from batten.cache.cache import Cache
 from batten.cli.main import main
-from batten.model.cache_names import MANIFEST, CacheLayout
-from batten.model.manifests import encode_value
+from batten.model.cached.cache_names import MANIFEST, CacheLayout
+from batten.model.cached.manifests import encode_value
 
 HUGE_BYTES = 20 * 2**30
 

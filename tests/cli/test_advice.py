@@ -1,7 +1,8 @@
 """Every command that batten advises can be pasted: it parses, and names the path that it needs.
 
 The sources are gone through for them, so that advice that is added later is held to it too. A
-command in a message is made by `command` of `model/commands.py`, or is in the table of findings.
+command in a message is made by `command` of `model/telling/commands.py`, or is in the table of
+findings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 import batten
 from batten.cli.main import COMMANDS, make_parser
 from batten.errors import UsageError
-from batten.model.findings import MEANINGS, Code, Finding
+from batten.model.rules.findings import MEANINGS, Code, Finding
 
 SOURCES = Path(batten.__file__).parent
 OUTPUT = "out/it's a report.csv"

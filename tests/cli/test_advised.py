@@ -23,12 +23,12 @@ import batten
 import batten.sinks
 from batten.cli.main import main
 from batten.crashlab.server import Server
-from batten.model.journal import Journal, Operation, OperationKind, Phase
-from batten.model.names import TREE_FOLDER, Layout
-from batten.model.records import encode_record, open_record, seal_record
+from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
+from batten.model.disk.names import TREE_FOLDER, Layout
+from batten.model.disk.records import encode_record, open_record, seal_record
 from batten.model.words import FILE_KINDS, State
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 NAME = "-out it's\n\x1b[31m"
 HEAD = """
@@ -161,7 +161,7 @@ def give_up(folder: Path) -> None:
 
 
 def quoted() -> str:
-    from batten.model.commands import as_path, quote
+    from batten.model.telling.commands import as_path, quote
 
     return quote(as_path(NAME))
 

@@ -105,7 +105,7 @@ def test_the_names_that_batten_exports() -> None:
     assert Path(batten.__file__).with_name("py.typed").exists()
 
 
-HEAVY = {"pyarrow", "numpy", "multiprocessing", "asyncio", "batten.engine"}
+HEAVY = {"pyarrow", "numpy", "multiprocessing", "asyncio", "batten.drive", "batten.work"}
 
 
 @pytest.mark.parametrize(

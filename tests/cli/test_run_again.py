@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.model.records import Config, decode_record, encode_record, open_record, seal_record
+from batten.model.disk.records import Config, decode_record, encode_record, open_record, seal_record
 
 JOB = """
 import os
@@ -61,7 +61,7 @@ class Shell:
 
 
 def batten_quote(path: str) -> str:
-    from batten.model.commands import quote
+    from batten.model.telling.commands import quote
 
     return quote(path)
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.diagnosis_text import list_lines
 from batten.cli.main import main
 from batten.cli.screen import count_rows, fit
+from batten.cli.text.diagnosis_text import list_lines
+from batten.inspect.advising.refused import Choice, Refused
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
-from batten.inspect.refused import Choice, Refused
-from batten.model.accounting import Accounts
-from batten.model.findings import Code, Finding
-from batten.model.records import Delivery, Holder
-from batten.model.states import VERDICTS
+from batten.model.disk.records import Delivery, Holder
+from batten.model.rules.accounting import Accounts
+from batten.model.rules.findings import Code, Finding
+from batten.model.rules.states import VERDICTS
 from batten.model.words import State
 from batten.sources.inputs import Input
 

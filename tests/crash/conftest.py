@@ -19,8 +19,8 @@ import pytest
 
 import batten
 from batten.crashlab.sweeping import Experiment, Trail
-from batten.crashlab.system_calls import CHANGING, CallKind
-from batten.inspect.verify import verify
+from batten.crashlab.tracing.system_calls import CHANGING, CallKind
+from batten.inspect.verifying.verify import verify
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB = "job.py"

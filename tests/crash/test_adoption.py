@@ -12,9 +12,10 @@ import pytest
 
 import batten
 from batten.crashlab.faults import KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import run_trail
-from batten.engine import drive, schedule
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.drive import driver as drive
+from batten.drive import schedule
 from batten.storage import steps
 
 if TYPE_CHECKING:

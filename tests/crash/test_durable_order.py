@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
-from batten.crashlab.system_calls import CallKind, TracedCall
+from batten.crashlab.tracing.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+from batten.crashlab.tracing.system_calls import CallKind, TracedCall
 
 if TYPE_CHECKING:
     from conftest import Subject

@@ -16,9 +16,13 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import MakeFault, sweep
-from batten.crashlab.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
+from batten.crashlab.tracing.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+from batten.crashlab.tracing.system_calls import ALL, CHANGING, TAKING_SPACE, CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject

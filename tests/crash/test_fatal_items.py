@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batten.crashlab.faults import KillBefore
-from batten.crashlab.laboratory import (
+from batten.crashlab.tracing.laboratory import (
     Traced,
     find_tracing_obstacle,
     is_tracing_possible,

@@ -17,17 +17,17 @@ import pytest
 import batten
 from batten import from_range
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, sweep
-from batten.engine import finalize
-from batten.engine.pipeline import Pipeline
-from batten.engine.report import Report
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
-from batten.inspect.verify import verify
-from batten.storage.memory import CutPower, MemoryStorage, PowerLost
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.drive.run import run_on
+from batten.finalize import finalize
+from batten.inspect.verifying.verify import verify
+from batten.pipeline.pipeline import Pipeline
+from batten.run.report import Report
+from batten.run.run_options import RunOptions
 from batten.storage.publishing import create
-from batten.storage.volatile import Model
+from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.volatile import Model
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB = "job.py"

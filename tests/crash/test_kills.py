@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import sweep
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 if TYPE_CHECKING:
     from conftest import Subject

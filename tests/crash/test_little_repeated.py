@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from batten.crashlab.faults import KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
-from batten.crashlab.system_calls import CallKind
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.system_calls import CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

@@ -25,8 +25,8 @@ import pytest
 
 import batten
 from batten.crashlab.imports import find_imports
-from batten.crashlab.laboratory import is_tracing_possible, run_traced
-from batten.crashlab.starting import Template
+from batten.crashlab.tracing.laboratory import is_tracing_possible, run_traced
+from batten.crashlab.tracing.starting import Template
 from batten.storage.steps import STEPS
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batten.crashlab.faults import KillAfter, KillBefore, Meanwhile, TearWrite, Victims
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.random_kills import run_with_random_kills
 from batten.crashlab.sweeping import MakeFault, Trail, run_trail, sweep
-from batten.crashlab.system_calls import CallKind
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.system_calls import CallKind
 
 if TYPE_CHECKING:
     from conftest import Subject

@@ -17,8 +17,8 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Meanwhile
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import sweep
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 if TYPE_CHECKING:
     from conftest import Subject

@@ -21,9 +21,13 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import ALL, CHANGING
+from batten.crashlab.tracing.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+from batten.crashlab.tracing.system_calls import ALL, CHANGING
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

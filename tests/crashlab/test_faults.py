@@ -6,9 +6,10 @@ import errno
 
 import pytest
 
-from batten.crashlab import faults, system_calls
+from batten.crashlab import faults
 from batten.crashlab.faults import Fail, Fault, KillBefore, Meanwhile, TearWrite, Victims
-from batten.crashlab.system_calls import CallKind
+from batten.crashlab.tracing import system_calls
+from batten.crashlab.tracing.system_calls import CallKind
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ import pytest
 
 from batten.crashlab.faults import KillBefore, Meanwhile
 from batten.crashlab.imports import find_imports
-from batten.crashlab.laboratory import (
+from batten.crashlab.tracing.laboratory import (
     Traced,
     find_tracing_obstacle,
     is_tracing_possible,
     run_traced,
 )
-from batten.crashlab.starting import Template, TracingError
+from batten.crashlab.tracing.starting import Template, TracingError
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -204,8 +204,8 @@ def test_all_die_with_the_laboratory(program: MakeProgram, watched: Path, tmp_pa
     """)
     laboratory = program(f"""
         from pathlib import Path
-        from batten.crashlab.laboratory import run_traced
-        from batten.crashlab.starting import Template
+        from batten.crashlab.tracing.laboratory import run_traced
+        from batten.crashlab.tracing.starting import Template
         with Template([], None) as template:
             run_traced({command!r}, folders=[Path({str(watched)!r})], template=template)
     """)

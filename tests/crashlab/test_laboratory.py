@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, Meanwhile, TearWrite, Victims
-from batten.crashlab.laboratory import (
+from batten.crashlab.tracing.laboratory import (
     Traced,
     find_tracing_obstacle,
     is_tracing_possible,
     run_traced,
 )
-from batten.crashlab.starting import TracingError
-from batten.crashlab.system_calls import ALL, CallKind
+from batten.crashlab.tracing.starting import TracingError
+from batten.crashlab.tracing.system_calls import ALL, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -408,7 +408,7 @@ def test_the_tree_dies_with_the_laboratory(
         while True: signal.pause()
     """)
     program = (
-        "from pathlib import Path; from batten.crashlab.laboratory import run_traced; "
+        "from pathlib import Path; from batten.crashlab.tracing.laboratory import run_traced; "
         f"run_traced({command!r}, folders=[Path({str(watched)!r})])"
     )
     with (
@@ -433,8 +433,8 @@ def test_the_filter_stops_only_calls_whose_arguments_are_of_interest(watched: Pa
     # Without a tracer, a call at which the filter stops does not exist.
     program = """
 import errno, mmap, os
-from batten.crashlab.seccomp import build_filter, install_filter
-from batten.crashlab.system_calls import TABLE, CallKind
+from batten.crashlab.tracing.seccomp import build_filter, install_filter
+from batten.crashlab.tracing.system_calls import TABLE, CallKind
 rows = [row for row in TABLE if row.kind in (CallKind.OPEN_TO_WRITE, CallKind.MAP)]
 file = os.open("file", os.O_CREAT | os.O_RDWR)
 os.write(file, b"1")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = ROOT / "docs" / "console.py"

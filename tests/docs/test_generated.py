@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.model.records import (
+from batten.model.disk.records import (
     CommitRecord,
     Completion,
     Config,

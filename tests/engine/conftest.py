@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 import batten
-from batten.engine.plan import Plan
-from batten.engine.planning import extend_plan
-from batten.model.names import Layout
-from batten.storage.memory import MemoryStorage
+from batten.model.disk.names import Layout
+from batten.plan.extending import extend_plan
+from batten.plan.plan import Plan
+from batten.storage.twin.memory import MemoryStorage
 
 MakePlan = Callable[[int, int], Plan]
 

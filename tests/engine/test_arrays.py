@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batten.engine.arrays import integers, large_binaries, plain_array, texts
+from batten.rows.arrays import integers, large_binaries, plain_array, texts
 
 TYPES = {
     int: pa.int64(),

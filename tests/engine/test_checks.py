@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import batten
-from batten.engine.checks import check_memory
-from batten.engine.run_options import RunOptions
+from batten.run.checks import check_memory
+from batten.run.run_options import RunOptions
 from batten.storage.machine import MemoryRoom
 
 Folder = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from batten.engine.clock import name_run
+from batten.run.clock import name_run
 
 
 def test_names_of_runs_sort_by_time_also_within_a_second() -> None:

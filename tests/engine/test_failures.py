@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.engine.calls import Failure
-from batten.engine.context import Context
-from batten.engine.failures import DEATHS_BETWEEN_MAX, Failures
-from batten.engine.progress import Status
-from batten.engine.run_options import RunOptions
-from batten.engine.tasks import Sealed
+from batten.drive.failures import DEATHS_BETWEEN_MAX, Failures
 from batten.errors import FailedRunError
 from batten.executors.base import Died
-from batten.model.names import Layout
-from batten.model.outcomes import encode_outcomes
+from batten.model.disk.names import Layout
+from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
-from batten.storage.memory import MemoryStorage
+from batten.run.context import Context
+from batten.run.progress import Status
+from batten.run.run_options import RunOptions
+from batten.storage.twin.memory import MemoryStorage
+from batten.work.calls import Failure
+from batten.work.tasks import Sealed
 
 if TYPE_CHECKING:
     from conftest import MakePlan

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.engine import finalize
-from batten.inspect.place import locate_output
+from batten.finalize import finalize
+from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 
 if TYPE_CHECKING:
     import duckdb
@@ -299,9 +299,9 @@ def test_a_changed_first_dataset_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_held_lock_is_respected(tmp_path: Path) -> None:
-    from batten.model.names import Layout
-    from batten.storage.local import LocalStorage
-    from batten.storage.locks import current_holder
+    from batten.model.disk.names import Layout
+    from batten.storage.local.folder import LocalStorage
+    from batten.storage.local.locks import current_holder
 
     run(pipeline(tmp_path))
     with (

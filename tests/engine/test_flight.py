@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batten.engine.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
+from batten.drive.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
 from batten.executors.marks import MarkTable, SlotMark
-from batten.model.names import Layout
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
-from batten.storage.memory import MemoryStorage
+from batten.model.disk.names import Layout
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 from batten.storage.publishing import create
+from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from conftest import MakePlan

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from batten.engine.job import Job, load_job
-from batten.engine.pipeline import Pipeline
-from batten.engine.place import current_folder, job_folder
 from batten.errors import UsageError
 from batten.fingerprint.functions import describe_function
+from batten.jobs.job_file import Job, load_job
+from batten.jobs.job_folder import current_folder, job_folder
+from batten.pipeline.pipeline import Pipeline
 
 Load = Callable[..., Job]
-START = "from batten.engine.from_sources import from_range\n"
+START = "from batten.pipeline.from_sources import from_range\n"
 ONE = START + "pipeline = from_range(3)\n"
 
 
@@ -75,7 +75,7 @@ def test_a_job_imports_what_lies_beside_it_and_knows_its_folder(
     folder.mkdir()
     (folder / "helpers.py").write_text("COUNT = 7\n")
     (folder / "report.py").write_text(
-        START + "import helpers\nfrom batten.engine.place import current_folder\n"
+        START + "import helpers\nfrom batten.jobs.job_folder import current_folder\n"
         "SEEN = [current_folder()]\n"
         "def pipeline():\n"
         "    SEEN.append(current_folder())\n"
@@ -388,8 +388,8 @@ def test_parameters_for_a_job_without(load: Load) -> None:
 def test_loading_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(ONE)
     code = (
-        "import sys; from batten.engine.definition import Definition; "
-        "from batten.engine.job import load_job; load_job('features.py', {}, Definition)\n"
+        "import sys; from batten.jobs.definition import Definition; "
+        "from batten.jobs.job_file import load_job; load_job('features.py', {}, Definition)\n"
         "assert 'pyarrow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

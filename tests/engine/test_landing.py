@@ -18,9 +18,9 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.model.landed import LandedFile, find_landed
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.model.disk.landed import LandedFile, find_landed
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

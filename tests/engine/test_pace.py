@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from batten.engine.bench import CHUNK_SECONDS
-from batten.engine.pace import SHARE_SECONDS_MIN, TASKS_A_SLOT_MAX, TELLING_ITEMS, Pace
+from batten.work.bench import CHUNK_SECONDS
+from batten.work.pace import SHARE_SECONDS_MIN, TASKS_A_SLOT_MAX, TELLING_ITEMS, Pace
 
 MANY = 10**9
 

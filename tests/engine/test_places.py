@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.engine.place import show_path
+from batten.jobs.job_folder import show_path
 
 
 def double(number: int) -> dict[str, int]:

@@ -35,15 +35,16 @@ from batten.crashlab.promises import (
     find_undone,
     read_parts,
 )
-from batten.dataset.judge import judge
-from batten.dataset.observe import observe_output
-from batten.engine import bench, drive, pace
-from batten.engine.pipeline import Pipeline
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
+from batten.drive import driver as drive
+from batten.drive.run import run_on
 from batten.errors import StorageError
-from batten.model.names import Layout
-from batten.storage.memory import FailSync, MemoryStorage
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.model.disk.names import Layout
+from batten.pipeline.pipeline import Pipeline
+from batten.run.run_options import RunOptions
+from batten.storage.twin.memory import FailSync, MemoryStorage
+from batten.work import bench, pace
 
 LAYOUT = Layout("features")
 ITEMS = 5

@@ -8,8 +8,8 @@ import pytest
 
 import batten
 from batten.cli.progress import finished_share
-from batten.engine import drive
-from batten.engine.progress import Status
+from batten.drive import driver as drive
+from batten.run.progress import Status
 
 
 class Seen:

@@ -16,11 +16,11 @@ import httpx
 import pytest
 
 import batten
-from batten.engine.async_calls import AsyncCall
-from batten.engine.calls import Call, Failure, ItemFailedError
-from batten.engine.retry import PAUSE_SECONDS_MAX, Retry
 from batten.errors import UsageError
 from batten.executors.marks import MarkTable, SlotMark
+from batten.jobs.retry import PAUSE_SECONDS_MAX, Retry
+from batten.work.async_calls import AsyncCall
+from batten.work.calls import Call, Failure, ItemFailedError
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 

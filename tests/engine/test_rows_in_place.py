@@ -15,7 +15,7 @@ import pytest
 
 import batten
 from batten.cli.main import main
-from batten.engine.progress import Silent
+from batten.run.progress import Silent
 
 Rows = Sequence[dict[str, Any]]
 

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batten
-from batten.engine import bench, pace
-from batten.engine.rows import ITEM, build_tables, conform_table, infer_table
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
-from batten.engine.schema import Unfit, find_unknown_columns, join_schemas
-from batten.storage.memory import MemoryStorage
+from batten.drive.run import run_on
+from batten.rows.rows import ITEM, build_tables, conform_table, infer_table
+from batten.rows.schema import Unfit, find_unknown_columns, join_schemas
+from batten.run.run_options import RunOptions
+from batten.storage.twin.memory import MemoryStorage
+from batten.work import bench, pace
 
 UTC = datetime.UTC
 EAST = datetime.timezone(datetime.timedelta(hours=2))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batten.engine.calls import Failure
-from batten.engine.flight import Blame
-from batten.engine.open_batch import Range
-from batten.engine.pace import Allotment
-from batten.engine.plan import Plan
-from batten.engine.schedule import OPEN_BATCHES_MAX, Schedule
-from batten.engine.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
-from batten.model.names import StagedChunk
+from batten.drive.flight import Blame
+from batten.drive.open_batch import Range
+from batten.drive.schedule import OPEN_BATCHES_MAX, Schedule
+from batten.model.disk.names import StagedChunk
+from batten.plan.plan import Plan
+from batten.work.calls import Failure
+from batten.work.pace import Allotment
+from batten.work.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
 
 if TYPE_CHECKING:
     from conftest import MakePlan

@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from batten.model.disguises import take_out
-from batten.model.hiding import is_secret_part, is_secret_text, redact
+from batten.model.telling.disguises import take_out
+from batten.model.telling.hiding import is_secret_part, is_secret_text, redact
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

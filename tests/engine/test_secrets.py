@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import batten
-from batten.engine.identity import identify_pipeline
 from batten.fingerprint.secret import blot
-from batten.model.hiding import is_secret_name, is_secret_part, is_secret_text
+from batten.model.telling.hiding import is_secret_name, is_secret_part, is_secret_text
+from batten.run.identity import identify_pipeline
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

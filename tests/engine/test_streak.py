@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from batten.engine.calls import Failure
-from batten.engine.streak import FIRST, LAST, Ended, Streak, tell_ended
+from batten.work.calls import Failure
+from batten.work.streak import FIRST, LAST, Ended, Streak, tell_ended
 
 
 def fail(item: int, error: str = "ValueError: no") -> Failure:

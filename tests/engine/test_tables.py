@@ -23,13 +23,17 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible, run_traced
-from batten.crashlab.starting import Template
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import ALL, CallKind
+from batten.crashlab.tracing.laboratory import (
+    find_tracing_obstacle,
+    is_tracing_possible,
+    run_traced,
+)
+from batten.crashlab.tracing.starting import Template
+from batten.crashlab.tracing.system_calls import ALL, CallKind
 from batten.inspect.survey import survey
-from batten.inspect.verify import verify
-from batten.model.records import Delivery, decode_record, encode_record
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.records import Delivery, decode_record, encode_record
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -389,7 +393,7 @@ def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path)
     """The sweep forks it, which must not change what it does."""
     seen = []
     with Template(
-        ["batten.engine.tables", "batten.engine.applying", "pyarrow.csv"], None
+        ["batten.pipeline.whole_tables", "batten.deliver.applying", "pyarrow.csv"], None
     ) as forking:
         for folder, template in ((tmp_path / "forked", forking), (tmp_path / "executed", None)):
             folder.mkdir()

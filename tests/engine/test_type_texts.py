@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batten.engine.schema import read_schema_option
-from batten.engine.type_texts import read_type_text
-from batten.model.type_names import show_literal, show_type
+from batten.model.telling.type_names import show_literal, show_type
+from batten.rows.schema import read_schema_option
+from batten.rows.type_texts import read_type_text
 
 ODD = [
     "",

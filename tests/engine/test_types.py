@@ -19,10 +19,10 @@ import pydantic
 import pytest
 
 import batten
-from batten.engine.identity import identify_pipeline
-from batten.engine.python_types import read_type
-from batten.engine.schema import read_schema_option
-from batten.engine.type_texts import read_type_text
+from batten.rows.python_types import read_type
+from batten.rows.schema import read_schema_option
+from batten.rows.type_texts import read_type_text
+from batten.run.identity import identify_pipeline
 
 LEAVES: list[pa.DataType] = [
     *(pa.null(), pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()),

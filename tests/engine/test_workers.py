@@ -9,9 +9,9 @@ from typing import Any, cast
 import pyarrow.parquet as pq
 import pytest
 
-from batten.engine.bench import Bench
-from batten.engine.tasks import Prepare, Prepared, WorkerJob
 from batten.executors.marks import MarkTable
+from batten.work.bench import Bench
+from batten.work.tasks import Prepare, Prepared, WorkerJob
 
 EXIT_QUARANTINED = 3
 FATAL, ITEMS = 7, 12

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.server import Server
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "daily_report"
 PATIENCE_SECONDS = 300

@@ -17,9 +17,9 @@ from types import ModuleType
 import pytest
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import TAKING_SPACE
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge_base"
 PROGRAM = EXAMPLE / "knowledge_base.py"

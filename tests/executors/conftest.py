@@ -13,8 +13,8 @@ import pytest
 
 from batten.executors.base import Event, Executor, Work
 from batten.executors.marks import MakeFile
-from batten.executors.processes import ProcessExecutor
-from batten.storage.local import LocalStorage
+from batten.executors.processes.pool import ProcessExecutor
+from batten.storage.local.folder import LocalStorage
 
 DEADLINE_SECONDS = 60.0
 

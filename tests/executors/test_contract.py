@@ -15,7 +15,7 @@ from batten.errors import StorageError
 from batten.executors.asynchronous import AsyncExecutor
 from batten.executors.base import Event, Executor, Finished, Mark, Raised, Work
 from batten.executors.marks import MakeFile, read_in_flight
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.pool import ProcessExecutor
 from batten.executors.serial import SerialExecutor
 from batten.executors.threads import ThreadExecutor
 

@@ -27,8 +27,8 @@ def work(item, mark):
 DRIVER = """
 import os, signal, sys
 from functools import partial
-from batten.executors.processes import ProcessExecutor
-from batten.storage.local import LocalStorage
+from batten.executors.processes.pool import ProcessExecutor
+from batten.storage.local.folder import LocalStorage
 from held import work
 
 folder, name = os.path.split(sys.argv[1])
@@ -47,7 +47,7 @@ signal.pause()
 
 PRINTER = """
 import sys
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.pool import ProcessExecutor
 
 def work(task, mark):
     print("from a worker", sys.stdin.read() == "")

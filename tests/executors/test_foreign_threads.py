@@ -12,7 +12,7 @@ import pytest
 
 LOOK = """
 import json
-from batten.executors.foreign_threads import find_foreign_threads
+from batten.executors.processes.foreign_threads import find_foreign_threads
 print(json.dumps(find_foreign_threads()))
 """
 

@@ -8,7 +8,7 @@ from io import FileIO
 
 import pytest
 
-from batten.executors.frames import (
+from batten.executors.processes.frames import (
     FrameReader,
     FrameWriter,
     encode_frame,

@@ -21,7 +21,7 @@ from batten.executors.marks import (
     clear_record,
     read_in_flight,
 )
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 
 RECORD_BYTES = 64
 

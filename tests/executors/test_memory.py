@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from batten.executors.base import Died, Event, Finished, Mark
-from batten.executors.memory import measure_memory
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.memory import measure_memory
+from batten.executors.processes.pool import ProcessExecutor
 
 MEBIBYTE = 1 << 20
 ROOM = 100 * MEBIBYTE

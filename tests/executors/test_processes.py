@@ -22,7 +22,7 @@ import pytest
 from batten.errors import BattenError, FailedRunError, InterruptedRunError, StorageError
 from batten.executors.base import Died, Event, Finished, Mark, Raised, TimedOut
 from batten.executors.marks import MakeFile, read_in_flight
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.pool import ProcessExecutor
 
 RunProcesses = Callable[..., ProcessExecutor]
 Collect = Callable[[ProcessExecutor, int], list[Event]]
@@ -239,7 +239,7 @@ def test_what_a_dead_worker_started_ends_with_it(
 STILLBORN = """
 import os
 from batten.errors import InterruptedRunError
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.pool import ProcessExecutor
 
 forks = []
 

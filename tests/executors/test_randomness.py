@@ -11,7 +11,7 @@ import pytest
 
 from batten.executors.base import Event, Finished
 from batten.executors.generators import find_generators
-from batten.executors.processes import ProcessExecutor
+from batten.executors.processes.pool import ProcessExecutor
 from batten.executors.randomness import Seeding
 
 RunProcesses = Callable[..., ProcessExecutor]

@@ -19,7 +19,7 @@ from batten.fingerprint.functions import (
     describe_function,
     merge_descriptions,
 )
-from batten.model.fingerprints import difference
+from batten.model.disk.fingerprints import difference
 
 Describe = Callable[..., FunctionDescription]
 

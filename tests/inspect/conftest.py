@@ -12,12 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batten.dataset.schema_file import encode_schema
-from batten.model.job_calls import BATTEN, JobCall
-from batten.model.keys import describe_keys, describe_ordinals
-from batten.model.names import Layout
-from batten.model.outcomes import encode_outcomes
-from batten.model.records import (
+from batten.ledger.schema_file import encode_schema
+from batten.model.disk.job_calls import BATTEN, JobCall
+from batten.model.disk.key_digests import describe_keys, describe_ordinals
+from batten.model.disk.names import Layout
+from batten.model.disk.records import (
     CommitRecord,
     Completion,
     Config,
@@ -27,6 +26,7 @@ from batten.model.records import (
     Segment,
     encode_record,
 )
+from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.parquet import encode_part, encode_quarantine
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batten.cli.main import main
-from batten.dataset.runs import read_run
-from batten.storage.local import LocalStorage
+from batten.ledger.runs import read_run
+from batten.storage.local.folder import LocalStorage
 
 RUN = "20261121T090000Z-0001"
 STOP = {"event": "stop", "status": "failed", "executed_items": 3, "adopted_items": 0, "error": "e"}

@@ -18,13 +18,13 @@ from pyiceberg.catalog import load_catalog
 
 import batten
 from batten.cli.main import main
-from batten.engine.pipeline import Pipeline
 from batten.inspect.clean import clean_output
-from batten.inspect.place import locate_output
+from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
-from batten.inspect.verify import verify
-from batten.model.names import Layout
-from batten.model.records import Delivery, decode_record, encode_record
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Delivery, decode_record, encode_record
+from batten.pipeline.pipeline import Pipeline
 
 
 def square(number: int) -> dict[str, int]:

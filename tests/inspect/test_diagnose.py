@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 
 from batten.cli.main import main
-from batten.cli.verification_text import list_lines
+from batten.cli.text.verification_text import list_lines
 from batten.errors import InconsistentError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.place import locate_output
+from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
-from batten.inspect.verify import verify
-from batten.model.findings import Code
-from batten.model.records import (
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.records import (
     CommitRecord,
     decode_record,
     encode_record,
     open_record,
     seal_record,
 )
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.model.rules.findings import Code
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 Build = Callable[..., "Built"]  # type: ignore[name-defined]  # noqa: F821
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]

@@ -17,10 +17,10 @@ import pytest
 
 from batten.cli.main import main
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.foreign import ForeignLayout, survey_foreign
-from batten.model.foreign import Final, ForeignFacts, decide_foreign
+from batten.model.rules.foreign_states import Final, ForeignFacts, decide_foreign
 from batten.model.words import Action, State
-from batten.storage.writers import Writers, find_writers
+from batten.storage.local.writers import Writers, find_writers
+from batten.strangers.diagnose import ForeignLayout, survey_foreign
 
 FINAL = "out/refunds_{run_date}.csv"
 STAGING = "_staging/{run_date}.*.csv"
@@ -45,7 +45,7 @@ def nobody_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(paths: Iterable[str]) -> Writers:
         return replace(find_writers(paths), hidden=0)
 
-    monkeypatch.setattr("batten.inspect.foreign.find_writers", ask)
+    monkeypatch.setattr("batten.strangers.diagnose.find_writers", ask)
 
 
 def finish(folder: Path, *, age_seconds: float = 0.0) -> Path:
@@ -227,7 +227,7 @@ def test_processes_that_could_not_be_asked_are_not_taken_for_none(
 ) -> None:
     leave_orphan(folder)
     hidden = Writers(pids=(), hidden=164)
-    monkeypatch.setattr("batten.inspect.foreign.find_writers", lambda paths: hidden)
+    monkeypatch.setattr("batten.strangers.diagnose.find_writers", lambda paths: hidden)
     found = look()
     assert "no process writes to it" not in found.reason
     assert "164 processes of other users could not be asked" in found.reason

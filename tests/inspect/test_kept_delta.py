@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.dataset.kept_delta import _B85, _Z85
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
+from batten.lookup.kept_delta import _B85, _Z85
 
 Action = dict[str, Any]
 

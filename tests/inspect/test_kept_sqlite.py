@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.dataset import kept_sqlite
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
+from batten.lookup import kept_sqlite
 
 HOLD = """
 import sqlite3, sys

@@ -10,10 +10,10 @@ import pytest
 
 import batten
 from batten.cli.main import main
-from batten.dataset.kept_trees import read_kept
 from batten.inspect.clean import Cleaning, clean_output
-from batten.inspect.place import locate_output
-from batten.inspect.verify import verify
+from batten.inspect.output_path import locate_output
+from batten.inspect.verifying.verify import verify
+from batten.lookup.kept_trees import read_kept
 from batten.transactions.entry import hold_unrecovered, locate_tree
 
 

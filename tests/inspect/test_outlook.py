@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from batten.dataset.runs import find_last_run, read_run
 from batten.executors.marks import MarkTable, SlotMark
-from batten.inspect.diagnose import diagnose
-from batten.inspect.outlook import (
+from batten.inspect.advising.outlook import (
     Likelihood,
     Outlook,
     foresee,
@@ -26,12 +24,14 @@ from batten.inspect.outlook import (
     list_hints,
     tell_disk,
 )
+from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
-from batten.model.names import Layout
-from batten.model.records import Holder, decode_record, encode_record, seal_record
-from batten.model.sizes import estimate_bytes
+from batten.ledger.runs import find_last_run, read_run
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Holder, decode_record, encode_record, seal_record
+from batten.model.telling.sizes import estimate_bytes
 from batten.sources.inputs import look_at_input
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 from batten.storage.machine import Machine
 
 RUN = "20261121T090000Z-0001"

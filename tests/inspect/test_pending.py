@@ -11,11 +11,11 @@ import pytest
 from batten.errors import CorruptError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
-from batten.inspect.place import locate_output
+from batten.inspect.output_path import locate_output
 from batten.inspect.recover import RecoveryVerb, recover_output
 from batten.inspect.show import show
-from batten.inspect.verify import verify
-from batten.model.records import Replacing, encode_record
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.records import Replacing, encode_record
 
 
 def recover(path: Path, *, dry_run: bool = False) -> list[RecoveryVerb]:

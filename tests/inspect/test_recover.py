@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from batten.dataset.judge import judge
-from batten.dataset.observe import observe_output
 from batten.errors import BusyError, CorruptError, InconsistentError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
-from batten.inspect.place import locate_output
+from batten.inspect.output_path import locate_output
 from batten.inspect.recover import Recovery, RecoveryVerb, apply_steps, decide_steps, recover_output
 from batten.inspect.show import show
-from batten.inspect.verify import find_faults, verify
-from batten.model.records import CommitRecord, decode_record
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.inspect.verifying.verify import find_faults, verify
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.model.disk.records import CommitRecord, decode_record
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 
 def recover(path: Path, *, recompute: bool = False, dry_run: bool = False) -> Recovery:

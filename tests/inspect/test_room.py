@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from batten.dataset.judge import judge
-from batten.dataset.observation import Observation
-from batten.dataset.observe import observe_output
-from batten.dataset.room import estimate_room
-from batten.model.accounting import Accounts
-from batten.model.fingerprints import DIGEST_PREFIX, TABLE_PREFIX
-from batten.model.records import Delivery, Fingerprint
-from batten.storage.local import LocalStorage
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.ledger.room import estimate_room
+from batten.model.disk.fingerprints import DIGEST_PREFIX, TABLE_PREFIX
+from batten.model.disk.records import Delivery, Fingerprint
+from batten.model.rules.accounting import Accounts
+from batten.storage.local.folder import LocalStorage
 
 FILE = "features.csv"
 

@@ -20,7 +20,7 @@ import pytest
 import batten
 from batten.cli.main import guard, main
 from batten.errors import BattenError
-from batten.model.names import FILE_NAMES, FOLDER_NAMES
+from batten.model.disk.names import FILE_NAMES, FOLDER_NAMES
 
 SECONDS_MAX = 10
 HUGE_BYTES = 20 << 30
@@ -67,7 +67,7 @@ def make_replacing(folder: Path) -> None:
     shutil.copytree(folder / "out", fresh / "out")
     shutil.copytree(folder / "out.batten", fresh / "out.batten", ignore=lambda *_: ["fresh"])
     (fresh / "replaced").mkdir()
-    from batten.model.records import Replacing, encode_record
+    from batten.model.disk.records import Replacing, encode_record
 
     own = ["COMPLETE", "commits", "dataset.json", "plan", "quarantine", "runs", "schema.json"]
     journal = Replacing(

@@ -10,7 +10,7 @@ import pyarrow.dataset
 import pytest
 
 import batten
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 
 if TYPE_CHECKING:
     from conftest import JobFolder

@@ -13,7 +13,7 @@ import pytest
 from batten.cli.main import main
 from batten.errors import StorageError, UsageError
 from batten.inspect.survey import Survey, survey
-from batten.model.run_keys import fill_in, list_expected
+from batten.model.telling.run_keys import fill_in, list_expected
 
 Days = Callable[[], Path]
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batten.dataset.schema_file import encode_schema
-from batten.dataset.unpacked import UNPACKED_BYTES_MAX, refuse_unpacked
-from batten.inspect.verify import verify
-from batten.model.findings import Code
-from batten.model.records import (
+from batten.inspect.verifying.verify import verify
+from batten.ledger.facts.unpacked import UNPACKED_BYTES_MAX, refuse_unpacked
+from batten.ledger.schema_file import encode_schema
+from batten.model.disk.records import (
     PART_KEY,
     CommitRecord,
     Segment,
@@ -24,6 +23,7 @@ from batten.model.records import (
     decode_record,
     encode_record,
 )
+from batten.model.rules.findings import Code
 
 
 def encode(table: pa.Table, compression: str | None) -> bytes:
@@ -71,7 +71,7 @@ def test_a_plan_that_is_one_is_damaged(build: Any) -> None:
 MEASURED = """
 import sys
 import pyarrow as pa
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 found = verify(sys.argv[1])
 print(*(each.code.value for each in found.findings), pa.default_memory_pool().max_memory())
 """

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from batten.cli.verification_text import list_lines
+from batten.cli.text.verification_text import list_lines
 from batten.errors import BusyError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
-from batten.inspect.verify import verify
-from batten.model.findings import Code
+from batten.inspect.verifying.verify import verify
+from batten.model.rules.findings import Code
 from batten.model.words import State
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 
 def remove(path: Path) -> None:

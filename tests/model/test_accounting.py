@@ -6,20 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from batten.model import published
-from batten.model.accounting import (
-    Accounts,
-    PlannedBatches,
-    close_accounts,
-    find_disagreement,
-    find_mismatch,
-    find_plan_gap,
-)
-from batten.model.findings import MEANINGS, Code, Finding, Severity, find_worst
-from batten.model.keys import describe_keys
-from batten.model.names import Layout
-from batten.model.published import Published, decode_published, published_by_record
-from batten.model.records import (
+from batten.model.disk import published
+from batten.model.disk.key_digests import describe_keys
+from batten.model.disk.names import Layout
+from batten.model.disk.published import Published, decode_published, published_by_record
+from batten.model.disk.records import (
     CommitRecord,
     Completion,
     NewerFormat,
@@ -30,6 +21,15 @@ from batten.model.records import (
     open_record,
     seal_record,
 )
+from batten.model.rules.accounting import (
+    Accounts,
+    PlannedBatches,
+    close_accounts,
+    find_disagreement,
+    find_mismatch,
+    find_plan_gap,
+)
+from batten.model.rules.findings import MEANINGS, Code, Finding, Severity, find_worst
 
 LAYOUT = Layout("features")
 

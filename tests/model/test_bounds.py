@@ -9,11 +9,11 @@ import pytest
 
 from batten.cache.budget import Sum
 from batten.cache.counts import Total
-from batten.model import records
-from batten.model.journal import Journal, Operation
-from batten.model.manifests import Listing, Manifest
-from batten.model.published import decode_published
-from batten.model.records import (
+from batten.model.cached.manifests import Listing, Manifest
+from batten.model.disk import records
+from batten.model.disk.journal import Journal, Operation
+from batten.model.disk.published import decode_published
+from batten.model.disk.records import (
     CommitRecord,
     Completion,
     Config,

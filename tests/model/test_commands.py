@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batten.cli.main import make_parser
-from batten.model.commands import as_path, command, join_words, quote
+from batten.model.telling.commands import as_path, command, join_words, quote
 
 ODD = [
     "plain",

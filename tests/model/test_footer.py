@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from batten.model.footer import TAIL_SIZE, decode_footer, find_footer_size
-from batten.model.records import PART_KEY, PartDescription, Unreadable
+from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.disk.records import PART_KEY, PartDescription, Unreadable
 from batten.sinks.parquet import encode_part
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from batten.cli.main import make_parser
-from batten.model.bounds import Damaged, build
-from batten.model.job_calls import (
+from batten.model.disk.bounds import Damaged, build
+from batten.model.disk.job_calls import (
     BATTEN,
     MODULE,
     SCRIPT,

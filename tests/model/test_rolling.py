@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from batten.model.journal import Journal, Operation, OperationKind, Phase, describe_file
-from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
-from batten.model.rolling import (
+from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
+from batten.model.disk.records import NewerFormat, Unreadable, decode_record, encode_record
+from batten.model.rules.rolling import (
     REMEDIES,
     STEPS,
     FoundAtPath,

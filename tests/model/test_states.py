@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from batten.model.resume import Decision, Found, ResumeMode, decide_resume
-from batten.model.states import TABLE, VERDICTS, Damage, Facts, Ground, decide_state
+from batten.model.rules.resume import Decision, Found, ResumeMode, decide_resume
+from batten.model.rules.states import TABLE, VERDICTS, Damage, Facts, Ground, decide_state
 from batten.model.words import State
 
 ALL = [

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 import batten
-from batten.model.names import Layout
-from batten.model.records import Replacing, encode_record
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Replacing, encode_record
 
 ROWS = [{"key": n, "name": f"item {n}", "sizes": [n] * (n % 3)} for n in range(10) if n != 3]
 
@@ -175,8 +175,8 @@ def test_half_a_replacement_is_refused(out: Path) -> None:
 
 
 def test_while_a_run_holds_the_lock(out: Path) -> None:
-    from batten.storage.local import LocalStorage
-    from batten.storage.locks import current_holder
+    from batten.storage.local.folder import LocalStorage
+    from batten.storage.local.locks import current_holder
 
     with LocalStorage(out.parent).lock(Layout(out.name).lock, current_holder()):
         assert list(batten.open(out)) == ROWS

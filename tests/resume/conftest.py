@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batten.crashlab.faults import KillBefore
-from batten.crashlab.laboratory import run_traced
-from batten.crashlab.system_calls import CHANGING
+from batten.crashlab.tracing.laboratory import run_traced
+from batten.crashlab.tracing.system_calls import CHANGING
 
 Tree = dict[str, bytes | None]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
-from batten.inspect.verify import verify
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.inspect.verifying.verify import verify
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import batten
-from batten.engine import clock
 from batten.inspect.clean import clean_output
-from batten.inspect.place import locate_output
-from batten.inspect.verify import verify
-from batten.model.records import open_record, seal_record
+from batten.inspect.output_path import locate_output
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.records import open_record, seal_record
+from batten.run import clock
 
 SOURCES = Path(batten.__file__).parent
 
@@ -24,13 +24,13 @@ LAYERS = ("dataset", "engine", "executors", "model", "sinks", "sources", "storag
 """Where what runs a job lies."""
 
 READERS = {
-    "engine/clock.py": "times in records, and names of runs",
-    "engine/retry.py": "Retry-After may be a date: how long to wait for a server",
+    "run/clock.py": "times in records, and names of runs",
+    "jobs/retry.py": "Retry-After may be a date: how long to wait for a server",
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
-    "sinks/delta.py": "entries of Delta's log say when they were made",
-    "storage/locks.py": "since when a lock is held, as shown",
-    "storage/memory.py": "a file's time of change, as on a disk",
-    "storage/memory_tree.py": "a folder's time of change, as on a disk",
+    "sinks/lakes/delta.py": "entries of Delta's log say when they were made",
+    "storage/local/locks.py": "since when a lock is held, as shown",
+    "storage/twin/memory.py": "a file's time of change, as on a disk",
+    "storage/twin/memory_tree.py": "a folder's time of change, as on a disk",
 }
 """What reads the wall clock there, and what for."""
 

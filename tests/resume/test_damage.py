@@ -13,7 +13,7 @@ import pytest
 
 import batten
 from batten.cli.main import main
-from batten.model.records import open_record, seal_record
+from batten.model.disk.records import open_record, seal_record
 
 JOB = """
 def scale(number):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
-from batten.inspect.verify import verify
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.inspect.verifying.verify import verify
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

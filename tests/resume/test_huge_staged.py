@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.model.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
 
 JOB = """
 import batten

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batten.model.records import Segment, decode_record, encode_record
+from batten.model.disk.records import Segment, decode_record, encode_record
 
 # As batten 0.1 wrote it: the items 1, 2, 3 of an iterable, without keys.
 GOLDEN = base64.b64decode(

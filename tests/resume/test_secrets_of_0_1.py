@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 
 SECRETS = ("golden-one", "golden-two", "golden-three")
 GIVEN = ("--param", "api_token=golden-three")

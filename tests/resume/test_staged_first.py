@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from batten.engine.flight import Blame
-from batten.engine.pace import Allotment
-from batten.engine.plan import Plan
-from batten.engine.schedule import Schedule
-from batten.engine.tasks import Prepare, Seal, Sealed, Unsealable
-from batten.model.names import StagedChunk
-from batten.model.records import Segment
+from batten.drive.flight import Blame
+from batten.drive.schedule import Schedule
+from batten.model.disk.names import StagedChunk
+from batten.model.disk.records import Segment
+from batten.plan.plan import Plan
+from batten.work.pace import Allotment
+from batten.work.tasks import Prepare, Seal, Sealed, Unsealable
 
 BATCHES = 4
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

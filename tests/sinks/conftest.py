@@ -20,15 +20,15 @@ from pyiceberg.catalog import Catalog, load_catalog
 from batten.crashlab.relay import Relay
 from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
-from batten.engine.pipeline import Pipeline
-from batten.model.names import Layout
+from batten.model.disk.names import Layout
+from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import Destination, LedgerPlace, Sink
+from batten.sinks.databases.postgres import PostgresSink
+from batten.sinks.databases.sqlite import SqliteSink
 from batten.sinks.deliveries import DeliveryBook
-from batten.sinks.delta import DeltaSink
-from batten.sinks.iceberg import IcebergSink
-from batten.sinks.postgres import PostgresSink
-from batten.sinks.sqlite import SqliteSink
-from batten.storage.local import LocalStorage
+from batten.sinks.lakes.delta import DeltaSink
+from batten.sinks.lakes.iceberg import IcebergSink
+from batten.storage.local.folder import LocalStorage
 
 Row = dict[str, Any]
 LAYOUT = Layout("rows", is_inside=True)

@@ -8,7 +8,7 @@ import pytest
 
 import batten
 from batten.errors import StorageError
-from batten.inspect.verify import verify
+from batten.inspect.verifying.verify import verify
 
 if TYPE_CHECKING:
     from conftest import Lab

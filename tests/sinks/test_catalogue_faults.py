@@ -18,8 +18,8 @@ from pyiceberg.catalog import load_catalog
 
 import batten
 from batten.crashlab.relay import Mishap, Relay
-from batten.engine.pipeline import Pipeline
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
+from batten.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from conftest import Server

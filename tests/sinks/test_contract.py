@@ -14,7 +14,7 @@ import pytest
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import InconsistentError, RefusedError, UsageError
-from batten.model.tokens import PublishEnd, TokenState
+from batten.model.disk.tokens import PublishEnd, TokenState
 
 if TYPE_CHECKING:
     from conftest import Lab

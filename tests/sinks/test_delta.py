@@ -18,20 +18,20 @@ import batten
 from batten.crashlab.power import record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.dataset.judge import judge
-from batten.dataset.observe import observe_output
-from batten.engine import drive
-from batten.engine.pipeline import Pipeline
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
+from batten.drive import driver as drive
+from batten.drive.run import run_on
 from batten.errors import CorruptError, InconsistentError, RefusedError
-from batten.model.names import Layout
-from batten.model.tokens import PublishEnd, TokenState
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.model.disk.names import Layout
+from batten.model.disk.tokens import PublishEnd, TokenState
 from batten.model.words import State
-from batten.sinks import delta as delta_sink
+from batten.pipeline.pipeline import Pipeline
+from batten.run.run_options import RunOptions
 from batten.sinks.base import RejectedError
+from batten.sinks.lakes import delta as delta_sink
 from batten.storage import steps
-from batten.storage.memory import MemoryStorage
+from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from conftest import Lab

@@ -16,9 +16,9 @@ from pyiceberg.types import LongType
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
-from batten.model.tokens import PublishEnd, TokenState
+from batten.model.disk.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.iceberg import IcebergSink
+from batten.sinks.lakes.iceberg import IcebergSink
 from batten.storage import steps
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.engine.pipeline import Pipeline
-from batten.engine.place import show_path
-from batten.engine.report import Report
 from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.jobs.job_folder import show_path
+from batten.pipeline.pipeline import Pipeline
+from batten.run.report import Report
 
 if TYPE_CHECKING:
     from conftest import Lab, Server

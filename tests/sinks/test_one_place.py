@@ -14,9 +14,9 @@ import pytest
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import RefusedError, UsageError
-from batten.model.names import Layout
-from batten.model.records import Config, decode_record, encode_record
-from batten.storage.local import LocalStorage
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Config, decode_record, encode_record
+from batten.storage.local.folder import LocalStorage
 
 if TYPE_CHECKING:
     from conftest import (

@@ -12,9 +12,9 @@ import pytest
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import RefusedError, UsageError
-from batten.model.tokens import PublishEnd, TokenState
+from batten.model.disk.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError
-from batten.sinks.postgres import PostgresSink
+from batten.sinks.databases.postgres import PostgresSink
 
 if TYPE_CHECKING:
     from conftest import Lab

@@ -14,17 +14,17 @@ import pytest
 import batten
 from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
-from batten.dataset.judge import judge
-from batten.dataset.observe import observe_output
-from batten.engine import drive
-from batten.engine.pipeline import Pipeline
-from batten.engine.run import run_on
-from batten.engine.run_options import RunOptions
-from batten.inspect.verify import find_faults
-from batten.model.findings import Code
-from batten.model.names import Layout
+from batten.drive import driver as drive
+from batten.drive.run import run_on
+from batten.inspect.verifying.verify import find_faults
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.model.disk.names import Layout
+from batten.model.rules.findings import Code
 from batten.model.words import State
-from batten.storage.memory import MemoryStorage
+from batten.pipeline.pipeline import Pipeline
+from batten.run.run_options import RunOptions
+from batten.storage.twin.memory import MemoryStorage
 
 LAYOUT = Layout("rows.jsonl", is_inside=True)
 SECOND = "more/rows.csv"

@@ -19,8 +19,8 @@ import pytest
 
 import batten
 from batten.crashlab.relay import Mishap, Relay
-from batten.engine.pipeline import Pipeline
 from batten.errors import RefusedError, StorageError
+from batten.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from conftest import Lab, Server

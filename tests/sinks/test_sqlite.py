@@ -11,9 +11,9 @@ import pytest
 
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.engine.pipeline import Pipeline
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
-from batten.sinks.sqlite import SqliteSink
+from batten.pipeline.pipeline import Pipeline
+from batten.sinks.databases.sqlite import SqliteSink
 
 if TYPE_CHECKING:
     from conftest import Lab

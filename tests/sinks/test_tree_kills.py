@@ -16,13 +16,13 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import (
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.tracing.laboratory import (
     find_tracing_obstacle,
     is_tracing_possible,
     run_traced,
 )
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.system_calls import TAKING_SPACE
+from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 

@@ -24,15 +24,15 @@ from pyiceberg.catalog import load_catalog
 
 import batten
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.crashlab.sweeping import Experiment, Trail, sweep
-from batten.engine.pipeline import Pipeline
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.errors import RefusedError
-from batten.inspect.verify import verify
-from batten.model.tokens import PublishEnd, TokenState
+from batten.inspect.verifying.verify import verify
+from batten.model.disk.tokens import PublishEnd, TokenState
+from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import RejectedError
-from batten.sinks.iceberg import IcebergSink
+from batten.sinks.lakes.iceberg import IcebergSink
 
 if TYPE_CHECKING:
     from conftest import Lab

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from batten.sources.base import SCAN_BLOCK_ITEMS, Source
-from batten.sources.csv import CsvSource
 from batten.sources.files import FileSource
 from batten.sources.items import ItemSource
-from batten.sources.jsonl import JsonLinesSource
-from batten.sources.parquet import ParquetSource
 from batten.sources.range import RangeSource
+from batten.sources.records.csv import CsvSource
+from batten.sources.records.jsonl import JsonLinesSource
+from batten.sources.records.parquet import ParquetSource
 
 COUNT = SCAN_BLOCK_ITEMS + 57
 ROWS = [{"id": f"clip {i}", "text": f'{i},"é\n{i}"'} for i in range(COUNT)]

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from batten.sources.digests import UNKNOWN, digest_items, digest_rows, find_difference
-from batten.sources.jsonl import JsonLinesSyntax
-from batten.sources.text import digest_lines
+from batten.sources.records.jsonl import JsonLinesSyntax
+from batten.sources.records.text import digest_lines
 
 
 @dataclasses.dataclass

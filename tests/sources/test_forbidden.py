@@ -13,7 +13,7 @@ import pytest
 
 import batten
 from batten.errors import StorageError
-from batten.inspect.audit import audit_files
+from batten.strangers.audit import audit_files
 
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from batten.errors import StorageError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted
-from batten.sources.parquet import ParquetSource
+from batten.sources.records.parquet import ParquetSource
 
 ROW = st.fixed_dictionaries(
     {"n": st.none() | st.integers(-(2**63), 2**63 - 1), "tags": st.lists(st.text(), max_size=2)}
@@ -218,7 +218,7 @@ def test_a_second_scan_sees_rows_that_were_added(tmp_path: Path, sources: Any) -
 def test_making_a_source_imports_no_pyarrow(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\n"
-        "from batten.sources.parquet import ParquetSource\n"
+        "from batten.sources.records.parquet import ParquetSource\n"
         "from batten.sources import csv, files, items, jsonl, range\n"
         "ParquetSource('x', key='id', folder=pathlib.Path('.'))\n"
         "sys.exit('pyarrow' in sys.modules)\n"

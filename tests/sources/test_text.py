@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from batten.errors import StorageError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, Unavailable
-from batten.sources.csv import CsvSource
-from batten.sources.jsonl import JsonLinesSource
 from batten.sources.keys import NoKey, make_key, make_keys
+from batten.sources.records.csv import CsvSource
+from batten.sources.records.jsonl import JsonLinesSource
 
 JSON_VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text()),
@@ -178,7 +178,7 @@ def test_a_csv_that_cannot_be_understood_as_a_whole_is_refused(
 def test_a_quote_that_swallows_the_file_is_refused_before_memory_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batten.sources.text.RECORD_BYTES_MAX", 1000)
+    monkeypatch.setattr("batten.sources.records.text.RECORD_BYTES_MAX", 1000)
     write(tmp_path, "x.csv", b'a\n"open\n' + b"line\n" * 300 + b'"\n')
     with pytest.raises(UsageError, match="line 2 is never closed"):
         list(CsvSource("x.csv", folder=tmp_path).scan())

@@ -13,9 +13,9 @@ from batten.errors import BusyError, RefusedError, StorageError
 from batten.storage import publishing, steps
 from batten.storage.base import Storage
 from batten.storage.failures import is_of_wrong_kind
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
-from batten.storage.memory import MemoryStorage
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
+from batten.storage.twin.memory import MemoryStorage
 
 STAGING = "out.batten/staging"
 

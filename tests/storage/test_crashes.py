@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from batten.storage import publishing
-from batten.storage.locks import current_holder
-from batten.storage.memory import CutPower, MemoryStorage, PowerLost
-from batten.storage.volatile import Model
+from batten.storage.local.locks import current_holder
+from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.volatile import Model
 
 STAGING = "out.batten/staging"
 OLD, NEW = b"old" * 3000, b"new" * 3000

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from batten.errors import StorageError, UsageError
-from batten.storage import atomic, faults, publishing, steps
+from batten.storage import faults, publishing, steps
 from batten.storage.base import Storage
 from batten.storage.failures import writing_failure
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
-from batten.storage.memory import MemoryStorage
+from batten.storage.local import atomic
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
+from batten.storage.twin.memory import MemoryStorage
 
 STAGING = "out.batten/staging"
 CODES = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM)
@@ -156,7 +157,7 @@ def test_without_hard_links_a_rename_publishes_and_replaces_nothing(
 
     monkeypatch.setattr(steps, "observer", fail)
     if flag_error:
-        monkeypatch.setattr("batten.storage.renaming._renameat2", fail_renameat2)
+        monkeypatch.setattr("batten.storage.local.renaming._renameat2", fail_renameat2)
     storage = LocalStorage(tmp_path)
     storage.ensure_folder(STAGING)
     assert publishing.create(storage, STAGING, "x", b"first")
@@ -200,7 +201,7 @@ ACT = """
 import os, sys
 from pathlib import Path
 from batten.storage.failures import writing_failure
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 from batten.storage import publishing
 storage = LocalStorage(Path(sys.argv[1]))
 storage.ensure_folder("staging")

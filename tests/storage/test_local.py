@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from batten.errors import MisplacedError, StorageError
-from batten.model.names import find_staging_owner
+from batten.model.disk.names import find_staging_owner
 from batten.storage import publishing, steps
 from batten.storage.base import READ_BYTES_MAX
 from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
-from batten.storage.local import HURRY_BYTES, LocalStorage, write_all
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import HURRY_BYTES, LocalStorage, write_all
+from batten.storage.local.locks import current_holder
 from batten.storage.publishing import fresh_name
 
 
@@ -135,8 +135,8 @@ FILL = """
 import sys
 from batten.errors import StorageError
 from batten.storage import publishing
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 storage = LocalStorage(sys.argv[1])
 for folder in ("out", "staging"):
     storage.ensure_folder(folder)

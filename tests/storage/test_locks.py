@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError, StorageError
-from batten.model.records import Holder, decode_record, encode_record
-from batten.storage import locks
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.model.disk.records import Holder, decode_record, encode_record
+from batten.storage.local import locks
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 TAKE = """
 import os, sys
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 lock = LocalStorage(sys.argv[1]).lock("lock", current_holder())
 """
 SAY_SO_AND_WAIT = """

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from batten.storage.memory import CutPower, MemoryStorage, PowerLost
-from batten.storage.volatile import BLOCK_BYTES, Model
+from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.volatile import BLOCK_BYTES, Model
 
 Snapshot = dict[str, bytes | None]
 

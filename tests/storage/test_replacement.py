@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from batten.model.names import Layout
-from batten.model.records import CommitRecord, Completion, encode_record
-from batten.storage.memory import CutPower, MemoryStorage, PowerLost
+from batten.ledger.replacement import replace_dataset, roll_forward
+from batten.model.disk.names import Layout
+from batten.model.disk.records import CommitRecord, Completion, encode_record
 from batten.storage.publishing import create
-from batten.storage.replacement import replace_dataset, roll_forward
-from batten.storage.volatile import Model
+from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.volatile import Model
 
 LAYOUT = Layout("features")
 

@@ -12,7 +12,7 @@ import pytest
 import batten
 from batten.errors import StorageError
 from batten.storage.beneath import OPEN_MAX
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 
 
 def swap_for_link(folder: Path, elsewhere: Path) -> Path:

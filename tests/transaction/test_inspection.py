@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
-from batten.storage.local import LocalStorage
-from batten.storage.locks import current_holder
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import current_holder
 
 if TYPE_CHECKING:
     from conftest import JobFolder, Notes

@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 from batten.cache.counts import Counter
 from batten.cache.opening import hold_file, open_file
-from batten.model.bounds import Bytes, Name
-from batten.model.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
-from batten.model.manifests import SIZE_BYTES, find_size
-from batten.model.records import Unreadable, decode_record, encode_record
+from batten.model.cached.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
+from batten.model.cached.manifests import SIZE_BYTES, find_size
+from batten.model.disk.bounds import Bytes, Name
+from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
-from batten.storage import folders
 from batten.storage.beneath import close_read
-from batten.storage.held import Held
+from batten.storage.local import folders
+from batten.storage.local.held import Held
 
 _TEXT_BYTES_MAX = 4096
 

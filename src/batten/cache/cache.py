@@ -16,21 +16,21 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from batten.cache.budget import Budget, Publication, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
+from batten.cache.default_folder import default_folder, is_disabled, observe_boot
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
-from batten.cache.place import default_folder, is_disabled, observe_boot
 from batten.cache.store import Store
 from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
-from batten.model.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.value_class import value_class
 from batten.printable import escape
-from batten.storage import folders
 from batten.storage.addresses import local_path
-from batten.storage.folders import Strange
-from batten.storage.held import Held
+from batten.storage.local import folders
+from batten.storage.local.folders import Strange
+from batten.storage.local.held import Held
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -14,14 +14,14 @@ from dataclasses import field, fields, replace
 from typing import Annotated
 
 from batten.cache.opening import hold_file, open_file, read_file
-from batten.model.bounds import RECORD_BYTES_MAX, Many, Number, Piece
-from batten.model.cache_names import TOTAL, CacheLayout, is_counts
-from batten.model.records import Unreadable, decode_record, encode_record
+from batten.model.cached.cache_names import TOTAL, CacheLayout, is_counts
+from batten.model.disk.bounds import RECORD_BYTES_MAX, Many, Number, Piece
+from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
-from batten.storage import folders
 from batten.storage.beneath import close_read
-from batten.storage.held import Held
-from batten.storage.local import LocalStorage
+from batten.storage.local import folders
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.held import Held
 from batten.storage.publishing import fresh_name
 from batten.storage.publishing import replace as replace_file
 

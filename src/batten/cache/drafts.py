@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from batten.model.cache_names import FILES, MANIFEST, CacheLayout
-from batten.model.manifests import Listing, decode_manifest, encode_listing, encode_value
-from batten.storage import folders
-from batten.storage.held import Held
+from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.cached.manifests import Listing, decode_manifest, encode_listing, encode_value
+from batten.storage.local import folders
+from batten.storage.local.held import Held
 from batten.storage.publishing import fresh_name
 
 _TRIES = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from batten.errors import UsageError
-from batten.storage import folders
+from batten.storage.local import folders
 
 
 class CacheEntry:

@@ -14,8 +14,8 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.fingerprint.loaded import digest_loaded
-from batten.model.cache_keys import digest_key, encode_key
-from batten.storage.folders import digest_file
+from batten.model.cached.cache_keys import digest_key, encode_key
+from batten.storage.local.folders import digest_file
 
 _TICK_NANOSECONDS = 20_000_000
 _COARSE_TICK_NANOSECONDS = 2_000_000_000

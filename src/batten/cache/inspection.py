@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
-from batten.cache.place import observe_boot
+from batten.cache.default_folder import observe_boot
 from batten.cache.store import Store, key_held
 from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
-from batten.model.cache_names import CacheLayout
+from batten.model.cached.cache_names import CacheLayout
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
 from batten.storage.failures import writing_failure

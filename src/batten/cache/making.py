@@ -21,13 +21,13 @@ from batten.fingerprint.plain import (
     encode_plain,
     is_plain_bytes,
 )
-from batten.model.manifests import BODY_BYTES_MAX
-from batten.model.sizes import show_bytes
-from batten.storage import folders
+from batten.model.cached.manifests import BODY_BYTES_MAX
+from batten.model.telling.sizes import show_bytes
 from batten.storage.failures import writing_failure
-from batten.storage.folders import Strange
-from batten.storage.held import Held
-from batten.storage.owned import NotOwned
+from batten.storage.local import folders
+from batten.storage.local.folders import Strange
+from batten.storage.local.held import Held
+from batten.storage.local.owner_rule import NotOwned
 
 Made = TypeVar("Made", covariant=True)
 LetGo = Callable[[Held], None]

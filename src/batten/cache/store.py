@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from batten.cache.opening import hold_file, open_file, read_manifest
-from batten.model.cache_names import FILES, MANIFEST, CacheLayout
-from batten.model.manifests import (
+from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
+from batten.model.cached.manifests import (
     SIZE_BYTES,
     Manifest,
     check_body,
@@ -23,11 +23,11 @@ from batten.model.manifests import (
     decode_manifest,
     find_size,
 )
-from batten.model.records import Unreadable
-from batten.storage import folders
+from batten.model.disk.records import Unreadable
 from batten.storage.beneath import close_read
-from batten.storage.held import Held
-from batten.storage.owned import read_owned
+from batten.storage.local import folders
+from batten.storage.local.held import Held
+from batten.storage.local.owner_rule import read_owned
 from batten.storage.publishing import fresh_name
 
 CLOCK_NANOSECONDS = 60_000_000_000

@@ -20,7 +20,7 @@ from batten.cache.budget import scan_keys
 from batten.cache.counts import Counter, merge_ended
 from batten.cache.opening import hold_file
 from batten.cache.store import key_held
-from batten.model.cache_names import (
+from batten.model.cached.cache_names import (
     CACHE_FORMAT,
     MANIFEST,
     CacheLayout,
@@ -30,7 +30,7 @@ from batten.model.cache_names import (
     is_key,
 )
 from batten.model.value_class import value_class
-from batten.storage import folders
+from batten.storage.local import folders
 
 _SWEEP_SECONDS = 3600.0
 _HOUR_SECONDS = 3600.0

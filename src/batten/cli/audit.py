@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.audit_report import build_object, list_lines, write_keys
     from batten.cli.output import emit_lines, emit_object
-    from batten.inspect.audit import audit_files
+    from batten.cli.text.audit_report import build_object, list_lines, write_keys
+    from batten.strangers.audit import audit_files
 
     refuse_present(arguments.keys)
     report = audit_files(arguments.done, arguments.rows, arguments.key, arguments.staging)

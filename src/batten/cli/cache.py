@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.units import parse_size
-from batten.model.commands import as_path, command
-from batten.model.counts import count_of
+from batten.model.telling.commands import as_path, command
+from batten.model.telling.counts import count_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _tell_overview(overview: CacheOverview, is_json: bool) -> int:
-    from batten.cli.diagnosis_text import labelled
     from batten.cli.output import emit_lines, emit_object
-    from batten.model.sizes import show_bytes
+    from batten.cli.text.diagnosis_text import labelled
+    from batten.model.telling.sizes import show_bytes
 
     counts = overview.counts
     if is_json:
@@ -106,7 +106,7 @@ def _tell_overview(overview: CacheOverview, is_json: bool) -> int:
 
 def _tell_verification(found: CacheVerification, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
-    from batten.model.sizes import show_bytes
+    from batten.model.telling.sizes import show_bytes
 
     is_sound = len(found.damaged) == len(found.set_aside)
     if is_json:
@@ -127,7 +127,7 @@ def _tell_verification(found: CacheVerification, is_json: bool) -> int:
 
 def _tell_cleaning(cleaning: CacheCleaning, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
-    from batten.model.sizes import show_bytes
+    from batten.model.telling.sizes import show_bytes
 
     size = sum(each.bytes for each in cleaning.evicted)
     if is_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from batten.cli.units import parse_age
-from batten.model.counts import count_of
+from batten.model.telling.counts import count_of
 
 NAME = "clean"
 HELP = "remove what dead runs left, and journals of changes that are of no use any more"
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object
     from batten.inspect.clean import clean_output
-    from batten.inspect.place import locate_output
-    from batten.model.sizes import show_bytes
+    from batten.inspect.output_path import locate_output
+    from batten.model.telling.sizes import show_bytes
     from batten.model.words import State
 
     place = locate_output(arguments.path)

@@ -91,7 +91,7 @@ def _check(arguments: argparse.Namespace, *, is_foreign: bool) -> None:
 
 
 def _diagnose_foreign(arguments: argparse.Namespace) -> int:
-    from batten.inspect.foreign import ForeignLayout, survey_foreign
+    from batten.strangers.diagnose import ForeignLayout, survey_foreign
 
     layout = ForeignLayout(
         final=arguments.final, staging=arguments.staging, fresh_for_seconds=arguments.fresh_for
@@ -103,9 +103,9 @@ def _diagnose_foreign(arguments: argparse.Namespace) -> int:
 
 
 def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
-    from batten.cli.diagnosis_text import list_lines
     from batten.cli.output import emit_lines, emit_object
     from batten.cli.screen import find_size, fit
+    from batten.cli.text.diagnosis_text import list_lines
 
     if is_json:
         emit_object(diagnosis.to_json())
@@ -118,7 +118,7 @@ def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
 
 def _show_all(found: Survey, *, is_json: bool) -> int:
     from batten.cli.output import emit_lines, emit_object
-    from batten.cli.survey_text import list_lines
+    from batten.cli.text.survey_text import list_lines
 
     if is_json:
         emit_object(found.to_json())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from batten.model.counts import count_of
+from batten.model.telling.counts import count_of
 
 NAME = "export"
 HELP = "write all rows to one file: JSON Lines, CSV or Parquet"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from batten.printable import escape
 
 if TYPE_CHECKING:
-    from batten.engine.progress import Progress, Status
+    from batten.run.progress import Progress, Status
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal."""
@@ -20,7 +20,7 @@ _CLEAR = "\r\x1b[2K"
 
 def choose_progress(*, is_quiet: bool) -> Progress:
     """The way to show progress that fits standard error."""
-    from batten.engine.progress import Silent
+    from batten.run.progress import Silent
 
     if is_quiet:
         return Silent()

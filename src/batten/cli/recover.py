@@ -8,9 +8,9 @@ from batten.model.words import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from batten.inspect.place import Place
+    from batten.inspect.kinds.tree_recovery import TreeRecovery
+    from batten.inspect.output_path import Place
     from batten.inspect.recover import Recovery
-    from batten.inspect.tree_recovery import TreeRecovery
 
 NAME = "recover"
 HELP = "do the safe action: rebuild records, clear orphans"
@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.diagnosis_text import list_lines
     from batten.cli.output import emit_lines, emit_object
-    from batten.inspect.place import locate_output
+    from batten.cli.text.diagnosis_text import list_lines
+    from batten.inspect.output_path import locate_output
 
     place = locate_output(arguments.path)
     told, recovery = _recover(place, arguments)
@@ -66,9 +66,9 @@ def _recover(
     place: Place, arguments: argparse.Namespace
 ) -> tuple[list[tuple[str, str, str]], Recovery | TreeRecovery]:
     """What was done: verb, path and reason of each step."""
+    from batten.inspect.kinds.tree_recovery import recover_place
+    from batten.inspect.kinds.trees import find_tree
     from batten.inspect.recover import recover_output
-    from batten.inspect.tree_recovery import recover_place
-    from batten.inspect.trees import find_tree
 
     tree = find_tree(place)
     if tree is not None:

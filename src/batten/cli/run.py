@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
-from batten.model.commands import command
-from batten.model.counts import count_of
-from batten.model.hiding import is_secret_text
+from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
+from batten.model.telling.hiding import is_secret_text
 from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batten.engine.report import Delivered, Finalized, Report
+    from batten.run.report import Delivered, Finalized, Report
 
 NAME = "run"
 HELP = "run a job, or go on with it where it ended"
@@ -102,12 +102,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.progress import choose_progress
-    from batten.engine.calling import describe_call
-    from batten.engine.job import load_job
-    from batten.engine.loading import JobFile
-    from batten.engine.pipeline import Pipeline
-    from batten.engine.signals import stopped_while_loading
     from batten.executors.output import output_may_be_lost
+    from batten.jobs.how_started import describe_call
+    from batten.jobs.in_fresh_workers import JobFile
+    from batten.jobs.job_file import load_job
+    from batten.pipeline.pipeline import Pipeline
+    from batten.run.signals import stopped_while_loading
 
     parameters = _read_parameters(arguments.param)
     job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())

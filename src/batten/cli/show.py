@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object
-    from batten.cli.overview_text import build_object, list_lines
+    from batten.cli.text.overview_text import build_object, list_lines
     from batten.inspect.show import show
 
     overview = show(arguments.path)

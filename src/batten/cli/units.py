@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from batten.model.sizes import parse_bytes
+from batten.model.telling.sizes import parse_bytes
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_lines, emit_object
-    from batten.cli.verification_text import build_object, list_lines
-    from batten.inspect.verify import verify
+    from batten.cli.text.verification_text import build_object, list_lines
+    from batten.inspect.verifying.verify import verify
 
     verification = verify(arguments.path, is_quick=arguments.quick, should_ask=arguments.ask)
     if arguments.json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from batten.crashlab.system_calls import ALL, CallKind, TracedCall
+from batten.crashlab.tracing.system_calls import ALL, CallKind, TracedCall
 
 
 class Victims(StrEnum):

@@ -173,8 +173,8 @@ class Workplace:
         return main([verb, *words])
 
     def _run(self, base: Base, words: list[str]) -> int:
-        from batten.engine.job import load_job
-        from batten.engine.pipeline import Pipeline
+        from batten.jobs.job_file import load_job
+        from batten.pipeline.pipeline import Pipeline
 
         if base.pipeline not in self._pipelines:
             job = load_job(f"job.py:{base.pipeline}", {}, Pipeline)

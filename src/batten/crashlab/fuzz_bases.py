@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from batten.crashlab.mutations import Folder, bytes_of
-from batten.model.journal import Journal, Operation, OperationKind, Phase
-from batten.model.names import DIGEST_CHARACTERS
-from batten.model.records import Holder, Replacing, encode_record
+from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
+from batten.model.disk.names import DIGEST_CHARACTERS
+from batten.model.disk.records import Holder, Replacing, encode_record
 
 JOB = textwrap.dedent("""
     import os
@@ -223,9 +223,9 @@ def _make(root: Path, action: Callable[[Path], object]) -> Folder:
 
 def _run_job(pipeline: str, *, stop: bool) -> Callable[[Path], None]:
     def run(root: Path) -> None:
-        from batten.engine.job import load_job
-        from batten.engine.pipeline import Pipeline
         from batten.errors import BattenError
+        from batten.jobs.job_file import load_job
+        from batten.pipeline.pipeline import Pipeline
 
         if stop:
             os.environ["FUZZ_STOP"] = "1"

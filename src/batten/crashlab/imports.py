@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from batten.crashlab.laboratory import run_traced
-from batten.crashlab.system_calls import CallKind
+from batten.crashlab.tracing.laboratory import run_traced
+from batten.crashlab.tracing.system_calls import CallKind
 
 _COMPILED = "__pycache__"
 _PACKAGE = "__init__"

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batten.model.manifests import LINE_BYTES
-from batten.model.names import DIGEST_CHARACTERS
-from batten.model.records import PART_KEY, Unreadable, open_record, seal_record
+from batten.model.cached.manifests import LINE_BYTES
+from batten.model.disk.names import DIGEST_CHARACTERS
+from batten.model.disk.records import PART_KEY, Unreadable, open_record, seal_record
 
 
 class Special(NamedTuple):

@@ -17,10 +17,10 @@ from itertools import count
 from random import Random
 from typing import get_args
 
-from batten.model.names import Layout, StagedFile, find_number, find_staged
+from batten.model.disk.names import Layout, StagedFile, find_number, find_staged
 from batten.model.value_class import value_class
-from batten.storage.memory import MemoryStorage
-from batten.storage.volatile import Model
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.volatile import Model
 
 MODELS: tuple[Model, ...] = get_args(Model)
 

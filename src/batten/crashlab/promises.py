@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from batten.dataset.judge import Judgement, judge
-from batten.dataset.observation import Observation
-from batten.dataset.observe import observe_output
-from batten.inspect.verify import find_faults
-from batten.model.accounting import tally_outcomes
-from batten.model.findings import Code, Severity
-from batten.model.names import Layout, find_part
+from batten.inspect.verifying.verify import find_faults
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import Judgement, judge
+from batten.model.disk.names import Layout, find_part
+from batten.model.rules.accounting import tally_outcomes
+from batten.model.rules.findings import Code, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Storage

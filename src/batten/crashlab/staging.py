@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from batten.model.outcomes import encode_outcomes
-from batten.model.records import PartDescription
-from batten.model.tokens import Token
+from batten.model.disk.records import PartDescription
+from batten.model.disk.tokens import Token
+from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Staged
 from batten.sinks.parquet import encode_part

@@ -29,9 +29,9 @@ from pathlib import Path
 
 from batten.crashlab.faults import Fault, KillAfter, KillBefore, Victims
 from batten.crashlab.imports import find_imports
-from batten.crashlab.laboratory import Traced, run_traced
-from batten.crashlab.starting import Template
-from batten.crashlab.system_calls import CHANGING, CallKind, TracedCall
+from batten.crashlab.tracing.laboratory import Traced, run_traced
+from batten.crashlab.tracing.starting import Template
+from batten.crashlab.tracing.system_calls import CHANGING, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 MakeFault = Callable[[int], Fault]

@@ -36,8 +36,8 @@ from batten.fingerprint.ownership import (
 )
 from batten.fingerprint.reads import Reads
 from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
-from batten.model.hiding import hide, is_secret_part
-from batten.model.records import Fingerprint
+from batten.model.disk.records import Fingerprint
+from batten.model.telling.hiding import hide, is_secret_part
 from batten.model.value_class import value_class
 
 _BUILT_IN_METHODS = (

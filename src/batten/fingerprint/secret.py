@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from batten.errors import UsageError
-from batten.model.disguises import CHARACTERS_MIN, take_out
-from batten.model.hiding import is_secret_text
+from batten.model.telling.disguises import CHARACTERS_MIN, take_out
+from batten.model.telling.hiding import is_secret_text
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _USUAL_NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)

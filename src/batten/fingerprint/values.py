@@ -26,7 +26,7 @@ from typing import Any, get_args, get_origin
 from batten.fingerprint.code import describe_literal
 from batten.fingerprint.ownership import namespace_of_class, namespace_of_module, public_name
 from batten.fingerprint.secret import Secret, secret_values
-from batten.model.hiding import is_secret_name
+from batten.model.telling.hiding import is_secret_name
 
 SHORT_CHARACTERS = 60
 """Texts up to this long are kept as they are, so that a difference can show them."""

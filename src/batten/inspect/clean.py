@@ -5,15 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 
-from batten.dataset.judge import judge
-from batten.dataset.needless_changes import list_needless
-from batten.dataset.observe import observe_output
 from batten.errors import BusyError
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, Orphan
-from batten.inspect.owning import hold_lock, refuse_pending
-from batten.inspect.place import Place, has_tree
-from batten.inspect.trees import (
+from batten.inspect.kinds.trees import (
     describe_orphan,
     diagnose_tree,
     find_tree,
@@ -21,11 +16,16 @@ from batten.inspect.trees import (
     observe_tree,
     refuse_unfinished,
 )
-from batten.model.rolling import JournalState
+from batten.inspect.output_path import Place, has_tree
+from batten.inspect.owning import hold_lock, refuse_pending
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.ledger.needless_changes import list_needless
+from batten.model.rules.rolling import JournalState
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.storage.locks import busy_error
-from batten.storage.upkeep import delete_orphans
+from batten.storage.local.locks import busy_error
+from batten.storage.local.upkeep import delete_orphans
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 
 

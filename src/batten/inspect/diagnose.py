@@ -7,25 +7,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from batten.dataset.judge import Judgement, judge
-from batten.dataset.observation import Observation
-from batten.dataset.observe import observe_output
-from batten.dataset.room import estimate_room
-from batten.dataset.runs import find_last_run, find_refusal
 from batten.errors import StorageError
-from batten.inspect.advice import name_next, name_reason, name_risk, tell_readers
-from batten.inspect.again import Again, find_again, find_begun
-from batten.inspect.changed_tables import list_changes
-from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
-from batten.inspect.in_hand import tell_in_hand
-from batten.inspect.landings import describe_landing, list_landed_files
-from batten.inspect.made_files import (
+from batten.inspect.advising.advice import name_next, name_reason, name_risk, tell_readers
+from batten.inspect.advising.again import Again, find_again, find_begun
+from batten.inspect.advising.changed_tables import list_changes
+from batten.inspect.advising.in_hand import tell_in_hand
+from batten.inspect.advising.made_files import (
     find_linked_file,
     list_held,
     list_tables,
     list_unseen,
 )
-from batten.inspect.outlook import (
+from batten.inspect.advising.outlook import (
     NOTHING_TO_RUN,
     Likelihood,
     Outlook,
@@ -34,14 +27,21 @@ from batten.inspect.outlook import (
     list_hints,
     tell_refusal,
 )
-from batten.inspect.place import Place, find_linked_folder, has_tree, locate_output
+from batten.inspect.advising.refused import find_refused, tell_refused
+from batten.inspect.advising.upstream import is_finalized, tell_behind
+from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
+from batten.inspect.kinds.landings import describe_landing, list_landed_files
+from batten.inspect.output_path import Place, find_linked_folder, has_tree, locate_output
 from batten.inspect.plan_keys import PlanKeys, list_missing_keys
-from batten.inspect.refused import find_refused, tell_refused
-from batten.inspect.upstream import is_finalized, tell_behind
-from batten.model.commands import command
-from batten.model.findings import Code, Finding
-from batten.model.names import find_staging_owner
-from batten.model.states import VERDICTS, Ground
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import Judgement, judge
+from batten.ledger.room import estimate_room
+from batten.ledger.runs import find_last_run, find_refusal
+from batten.model.disk.names import find_staging_owner
+from batten.model.rules.findings import Code, Finding
+from batten.model.rules.states import VERDICTS, Ground
+from batten.model.telling.commands import command
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry
@@ -55,7 +55,7 @@ def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
 def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     """What is there now. `is_brief`: no input is read, for one of many outputs."""
     if has_tree(place):
-        from batten.inspect.trees import diagnose_tree, find_tree
+        from batten.inspect.kinds.trees import diagnose_tree, find_tree
 
         if (tree := find_tree(place)) is not None:
             return diagnose_tree(place, tree)
@@ -80,7 +80,7 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     if found.state in _SOUND and has_tree(place):
         return _doubt(place, found)
     if found.state in (State.NEW, State.UNKNOWN):
-        from batten.inspect.nearby import explain_path
+        from batten.inspect.advising.nearby import explain_path
 
         return explain_path(place, found, is_brief=is_brief)
     return found
@@ -106,7 +106,7 @@ def _describe_stale(
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
     """What is sound by the records of a job is not, where a change of its tree was given up."""
-    from batten.inspect.trees import diagnose_tree, find_given_up
+    from batten.inspect.kinds.trees import diagnose_tree, find_given_up
 
     tree = find_given_up(place)
     if tree is None:

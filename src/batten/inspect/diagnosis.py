@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from batten.inspect.outlook import NOTHING_TO_RUN, Outlook
-from batten.inspect.refused import Refused
-from batten.model.accounting import Accounts
-from batten.model.findings import Finding
-from batten.model.records import Delivery, Holder
+from batten.inspect.advising.outlook import NOTHING_TO_RUN, Outlook
+from batten.inspect.advising.refused import Refused
+from batten.model.disk.records import Delivery, Holder
+from batten.model.rules.accounting import Accounts
+from batten.model.rules.findings import Finding
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
 from batten.sources.inputs import Input

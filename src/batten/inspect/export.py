@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from batten.dataset.parts import Parts
 from batten.errors import UsageError
-from batten.model.names import CONTROL_SUFFIX
-from batten.sinks.formats import ENDINGS, FORMATS, Batches
+from batten.ledger.parts import Parts
+from batten.model.disk.names import CONTROL_SUFFIX
+from batten.sinks.files.formats import ENDINGS, FORMATS, Batches
 from batten.storage.addresses import local_path
-from batten.storage.atomic import publish_file
 from batten.storage.failures import publishing_failure
+from batten.storage.local.atomic import publish_file
 
 
 def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = None) -> int:

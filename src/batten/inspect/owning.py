@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from batten.dataset.judge import Judgement, judge
-from batten.dataset.observation import Observation
 from batten.errors import RefusedError, UsageError
-from batten.inspect.place import Place
+from batten.inspect.output_path import Place
+from batten.ledger.facts.observation import Observation
+from batten.ledger.judge import Judgement, judge
 from batten.model.words import State
 from batten.storage.base import Lock
-from batten.storage.upkeep import take_lock
+from batten.storage.local.upkeep import take_lock
 
 
 def hold_lock(place: Place, observation: Observation) -> Lock:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import Any
 
-from batten.dataset.plan_file import KEY, PlanFile
 from batten.errors import StorageError
-from batten.model.accounting import PlannedBatch, PlannedBatches
-from batten.model.names import Layout
-from batten.model.outcomes import decode_outcomes
-from batten.model.published import Published
-from batten.model.records import Segment, Unreadable
+from batten.ledger.plan_file import KEY, PlanFile
+from batten.model.disk.names import Layout
+from batten.model.disk.published import Published
+from batten.model.disk.records import Segment, Unreadable
+from batten.model.rules.accounting import PlannedBatch, PlannedBatches
+from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
 from batten.storage.base import Storage
 

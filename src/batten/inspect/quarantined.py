@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from batten.dataset.observation import Observation
 from batten.errors import StorageError
-from batten.inspect.place import Place
-from batten.model.bounds import (
+from batten.inspect.output_path import Place
+from batten.ledger.facts.observation import Observation
+from batten.model.disk.bounds import (
     MEBIBYTE,
     RECORD_BYTES_MAX,
     Count,

@@ -8,26 +8,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batten.dataset.judge import Judgement, judge
-from batten.dataset.observation import Observation
-from batten.dataset.observe import observe_output
-from batten.dataset.parts import parts_of
-from batten.dataset.runs import RunSummary, list_runs, read_run
 from batten.errors import CorruptError, InconsistentError, RefusedError
-from batten.inspect.again import find_again
+from batten.inspect.advising.again import find_again
+from batten.inspect.advising.made_files import list_tables
 from batten.inspect.diagnose import describe
-from batten.inspect.landings import refuse_landing
-from batten.inspect.made_files import list_tables
+from batten.inspect.kinds.landings import refuse_landing
+from batten.inspect.kinds.trees import refuse_tree
+from batten.inspect.output_path import Place, locate_output
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.place import Place, locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
-from batten.inspect.trees import refuse_tree
-from batten.model.accounting import Accounts
-from batten.model.commands import as_path, join_words
-from batten.model.counts import count_of
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import Judgement, judge
+from batten.ledger.parts import parts_of
+from batten.ledger.runs import RunSummary, list_runs, read_run
+from batten.model.rules.accounting import Accounts
+from batten.model.telling.commands import as_path, join_words
+from batten.model.telling.counts import count_of
 from batten.model.words import State
 from batten.sinks.optional import import_optional
-from batten.storage.locks import busy_error
+from batten.storage.local.locks import busy_error
 
 if TYPE_CHECKING:
     import datasets

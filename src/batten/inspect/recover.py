@@ -13,28 +13,28 @@ from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
 
-from batten.dataset.judge import judge
-from batten.dataset.observation import Observation
-from batten.dataset.observe import observe_output
-from batten.dataset.schema_file import rebuild_schema
 from batten.errors import CorruptError, InconsistentError
-from batten.inspect.advice import UNRECOVERABLE
+from batten.inspect.advising.advice import UNRECOVERABLE
 from batten.inspect.diagnose import describe, find_missing
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.landings import refuse_landing
+from batten.inspect.kinds.landings import refuse_landing
+from batten.inspect.output_path import Place
 from batten.inspect.owning import hold_lock, refuse_unknown
-from batten.inspect.place import Place
-from batten.inspect.verify import find_faults
-from batten.model.findings import Code, Finding, Severity
-from batten.model.names import Layout, find_staged
-from batten.model.records import Config, decode_record
+from batten.inspect.verifying.verify import find_faults
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.ledger.replacement import roll_forward
+from batten.ledger.schema_file import rebuild_schema
+from batten.model.disk.names import Layout, find_staged
+from batten.model.disk.records import Config, decode_record
+from batten.model.rules.findings import Code, Finding, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Storage
-from batten.storage.locks import busy_error
+from batten.storage.local.locks import busy_error
+from batten.storage.local.upkeep import delete_orphans, rebuild_records, retire_earlier
 from batten.storage.publishing import create, set_aside
-from batten.storage.replacement import roll_forward
-from batten.storage.upkeep import delete_orphans, rebuild_records, retire_earlier
 
 RUN = "recover"
 """What a record that was made by recover gives as its run."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 
-from batten.dataset.judge import judge
-from batten.dataset.observe import observe_output
-from batten.dataset.runs import RunLog, list_runs, read_run
+from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.in_hand import list_in_hand_keys
-from batten.inspect.landings import refuse_landing
+from batten.inspect.kinds.landings import refuse_landing
+from batten.inspect.kinds.trees import refuse_tree
+from batten.inspect.output_path import locate_output
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.place import locate_output
 from batten.inspect.quarantined import Quarantined, read_quarantined
-from batten.inspect.trees import refuse_tree
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.ledger.runs import RunLog, list_runs, read_run
 from batten.model.value_class import value_class
 
 

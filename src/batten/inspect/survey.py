@@ -12,9 +12,9 @@ from batten.errors import UsageError
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.matching import match_paths
-from batten.inspect.place import locate_output
-from batten.model.names import CONTROL_SUFFIX
-from batten.model.run_keys import as_wildcards, is_pattern, list_expected
+from batten.inspect.output_path import locate_output
+from batten.model.disk.names import CONTROL_SUFFIX
+from batten.model.telling.run_keys import as_wildcards, is_pattern, list_expected
 from batten.model.value_class import value_class
 from batten.model.words import State
 

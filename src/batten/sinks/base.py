@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from batten.errors import InconsistentError
-from batten.model.names import Layout
-from batten.model.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.names import Layout
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.deliveries import DeliveryBook
 from batten.storage.base import Storage

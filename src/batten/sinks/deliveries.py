@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 
 from batten.errors import CorruptError
-from batten.model.names import Layout
-from batten.model.records import Delivery, Unreadable, decode_record, encode_record
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Delivery, Unreadable, decode_record, encode_record
 from batten.storage.base import Storage
 from batten.storage.publishing import replace
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 
 from batten.storage.base import Storage
-from batten.storage.local import LocalStorage
+from batten.storage.local.folder import LocalStorage
 
 _READ_BYTES = 1 << 20
 

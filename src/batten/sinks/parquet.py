@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batten.model.records import PART_KEY, PartDescription, encode_record
+from batten.model.disk.records import PART_KEY, PartDescription, encode_record
 
 ROW_GROUP_ROWS = 1 << 20
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
-from batten.model.outcomes import decode_outcomes
+from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Staged
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
-from batten.model.digests import DIGEST_BYTES
+from batten.model.disk.row_digests import DIGEST_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from batten.errors import UsageError
-from batten.model.landed import LandedFile, decode_item, find_landed, read_offset
+from batten.model.disk.landed import LandedFile, decode_item, find_landed, read_offset
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.keys import SourceChanged
 from batten.sources.paths import SAFE, require_folder, translated_errors

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
-from batten.model.names import CONTROL_SUFFIX
+from batten.model.disk.names import CONTROL_SUFFIX
 from batten.sources.paths import translated_errors
 
 States = frozenset[int]

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
-from batten.model.records import Holder
+from batten.model.disk.records import Holder
 
 Piece = bytes | memoryview
 Data = Piece | Iterable[Piece]

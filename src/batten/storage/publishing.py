@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 
 from batten.errors import RefusedError
-from batten.model.names import staging_name
+from batten.model.disk.names import staging_name
 from batten.storage.base import Storage
 from batten.storage.relative import folder_of, last_piece
 

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from batten.errors import StorageError
-from batten.model.bounds import RECORD_BYTES_MAX
-from batten.model.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, holds_throwaways
-from batten.model.records import Unsynced, decode_record, encode_record
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, holds_throwaways
+from batten.model.disk.records import Unsynced, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Storage
 from batten.storage.publishing import is_same

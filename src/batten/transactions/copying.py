@@ -6,7 +6,7 @@ import hashlib
 from typing import BinaryIO
 
 from batten.errors import UsageError
-from batten.storage.tree import Tree
+from batten.storage.local.tree import Tree
 
 
 def copy_file(tree: Tree, source: str, name: str, *, keeps_time: bool) -> None:

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
-from batten.model.names import TreeLayout, is_change_throwaway
-from batten.model.rolling import Remedy
+from batten.model.disk.names import TreeLayout, is_change_throwaway
+from batten.model.rules.rolling import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape
-from batten.storage import locks
 from batten.storage.addresses import local_path
-from batten.storage.tree import Tree, TreeLock, open_tree
-from batten.storage.upkeep import find_throwaway
+from batten.storage.local import locks
+from batten.storage.local.tree import Tree, TreeLock, open_tree
+from batten.storage.local.upkeep import find_throwaway
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree
 from batten.transactions.transaction import Transaction

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from batten.model.bounds import RECORD_BYTES_MAX
-from batten.model.journal import Journal, Phase
-from batten.model.names import TreeLayout
-from batten.model.records import NewerFormat, Unreadable, decode_record, encode_record
-from batten.model.rolling import JournalState
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.journal import Journal, Phase
+from batten.model.disk.names import TreeLayout
+from batten.model.disk.records import NewerFormat, Unreadable, decode_record, encode_record
+from batten.model.rules.rolling import JournalState
 from batten.model.value_class import value_class
 from batten.storage import publishing
+from batten.storage.local.tree import Tree
 from batten.storage.relative import folder_of
-from batten.storage.tree import Tree
 
 
 @value_class

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from batten.errors import MisplacedError, RefusedError
-from batten.model.journal import ABSENT, Operation, OperationKind
-from batten.model.names import TreeLayout
+from batten.model.disk.journal import ABSENT, Operation, OperationKind
+from batten.model.disk.names import TreeLayout
+from batten.storage.local.tree import NameStatus, Tree, describe_look
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.tree import NameStatus, Tree, describe_look
 from batten.transactions.paths import ancestors, refuse_linked
 
 _FOLDER = NameStatus(kind="folder", size=0, modified_ns=0)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection, Iterator
 
 from batten.errors import RefusedError, UsageError
-from batten.model.names import TreeLayout
+from batten.model.disk.names import TreeLayout
+from batten.storage.local.tree import Tree
 from batten.storage.relative import check_name, folder_of
-from batten.storage.tree import Tree
 
 NAME_BYTES_MAX = 255
 """Of one piece of a path, on Linux; some filesystems take less."""

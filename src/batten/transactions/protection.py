@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batten.errors import RefusedError
-from batten.model.journal import Operation, OperationKind
-from batten.model.names import TreeLayout
+from batten.model.disk.journal import Operation, OperationKind
+from batten.model.disk.names import TreeLayout
+from batten.storage.local.tree import Tree
 from batten.storage.relative import folder_of
-from batten.storage.tree import Tree
 from batten.transactions.copying import copy_file
 from batten.transactions.paths import ancestors, is_below, list_below, refuse_linked
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from batten.errors import RefusedError, StorageError
-from batten.model.commands import command
-from batten.model.names import TreeLayout, is_change_throwaway
-from batten.model.rolling import REMEDIES, Remedy
+from batten.model.disk.names import TreeLayout, is_change_throwaway
+from batten.model.rules.rolling import REMEDIES, Remedy
+from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.storage.local.tree import Tree
+from batten.storage.local.upkeep import find_throwaway
 from batten.storage.relative import last_piece
-from batten.storage.tree import Tree
-from batten.storage.upkeep import find_throwaway
 from batten.transactions.journals import FoundJournal, find_journal, remove_journal
 from batten.transactions.rolling import complete, delete_staged
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from batten.errors import MisplacedError, RefusedError, StorageError
-from batten.model.commands import command
-from batten.model.journal import NOT_STAGED, Journal, Operation, OperationKind
-from batten.model.names import TreeLayout, is_change_throwaway
-from batten.model.rolling import FoundAtPath, FoundStaged, RollStep, decide_step
+from batten.model.disk.journal import NOT_STAGED, Journal, Operation, OperationKind
+from batten.model.disk.names import TreeLayout, is_change_throwaway
+from batten.model.rules.rolling import FoundAtPath, FoundStaged, RollStep, decide_step
+from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.storage.local.tree import NameStatus, Tree
+from batten.storage.local.upkeep import find_throwaway
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.tree import NameStatus, Tree
-from batten.storage.upkeep import find_throwaway
 from batten.transactions.copying import copy_file
 from batten.transactions.journals import remove_journal
 from batten.transactions.paths import is_below, list_below, list_folders, refuse_linked

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batten.errors import RefusedError, UsageError
-from batten.model.journal import Journal, Operation, Phase
-from batten.model.names import TreeLayout
+from batten.model.disk.journal import Journal, Operation, Phase
+from batten.model.disk.names import TreeLayout
 from batten.storage.failures import reading_failure
-from batten.storage.tree import Tree
+from batten.storage.local.tree import Tree
 from batten.transactions.copying import Digesting, copy_file
 from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay

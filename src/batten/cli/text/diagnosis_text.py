@@ -1,0 +1,185 @@
+"""A diagnosis for people: one screen, what to do first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from batten.inspect.advising.advice import find_blocking
+from batten.inspect.advising.outlook import Likelihood
+from batten.inspect.advising.refused import Refused
+from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.model.disk.records import Delivery
+from batten.model.rules.accounting import Accounts
+from batten.model.rules.findings import Finding, Severity
+from batten.model.telling.commands import as_path, command
+from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import show_age, show_bytes
+from batten.model.words import Action, State
+from batten.sources.inputs import Input
+
+_FINDINGS_SHOWN = 5
+_ORPHANS_SHOWN = 2
+_INPUTS_SHOWN = 4
+
+
+def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """The lines of the screen."""
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield labelled("why", diagnosis.reason)
+    yield labelled("do", _name_action(diagnosis))
+    yield labelled("next", diagnosis.next)
+    yield from _list_choices(diagnosis.next_run.refused)
+    yield labelled("risky", diagnosis.risky)
+    if diagnosis.parameters:
+        key = " ".join(f"{name}={value}" for name, value in diagnosis.parameters.items())
+        yield labelled("key", key)
+    if holder := diagnosis.holder:
+        where = f" on {holder.host}" if holder.host else ""
+        since = f" since {holder.since}" if holder.since else ""
+        yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
+    if diagnosis.items.source:
+        yield from list_contents(diagnosis)
+    is_told = diagnosis.state is State.COMPLETE and diagnosis.items.source
+    if diagnosis.state is not State.NEW and not is_told:
+        yield labelled("readers", f"see {diagnosis.readers}")
+    if diagnosis.state in _MADE and diagnosis.parts:
+        verify = command("verify", as_path(diagnosis.path))
+        yield labelled("read", f"no byte of the parts, only sizes; {verify} reads them all")
+    yield from _list_inputs(diagnosis.inputs)
+    yield from list_destinations(diagnosis)
+    yield from _list_orphans(diagnosis.orphans)
+    if _is_run(diagnosis) and diagnosis.state is not State.NEW:
+        again = diagnosis.again
+        yield labelled("again", f"{_AGAIN[again.likelihood]}: {again.because}")
+    for hint in diagnosis.hints:
+        yield labelled("hint", hint)
+    yield from list_findings(diagnosis.findings)
+
+
+_MADE = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
+
+
+def _name_action(diagnosis: Diagnosis) -> str:
+    if diagnosis.action is Action.STOP and find_blocking(diagnosis.findings):
+        return "stop: do what next says; recover can't mend it"
+    if diagnosis.action is Action.LOOK and diagnosis.state is not State.UNKNOWN:
+        return "look first, as next says; run nothing yet"
+    refused = diagnosis.next_run.refused
+    if refused is not None and _is_run(diagnosis):
+        return f"{refused.undo}, and run as before; if it is to stay, do what next says"
+    takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.contents.tables
+    return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
+
+
+def _list_choices(refused: Refused | None) -> Iterator[str]:
+    """What `next` does, where there are other ways; and these."""
+    for number, choice in enumerate(refused.choices if refused else ()):
+        if number:
+            yield labelled("or", choice.next)
+        yield labelled("", choice.does)
+
+
+def _is_run(diagnosis: Diagnosis) -> bool:
+    return diagnosis.action is Action.RUN
+
+
+_AGAIN = {
+    Likelihood.YES: "likely to fail again",
+    Likelihood.NO: "not likely to fail again",
+    Likelihood.UNKNOWN: "not known",
+}
+
+_SAFE_ACTIONS = {
+    "run": "run the job",
+    "leave alone": "leave it alone",
+    "nothing": "nothing",
+    "clean": "clean; do not run again",
+    "recover": "recover",
+    "stop": "stop: restore what is damaged from a copy; without one, have it computed again",
+    "look": "look by hand",
+}
+
+
+def show_accounts(items: Accounts) -> str:
+    """`1,000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, and what is open."""
+    text = (
+        f"{items.source:,} = {items.committed:,} committed + {items.filtered:,} filtered + "
+        f"{items.quarantined:,} quarantined + {items.duplicate:,} duplicate"
+    )
+    if items.staged or items.pending:
+        text += f" + {items.staged:,} staged + {items.pending:,} pending"
+    return text
+
+
+def show_output(diagnosis: Diagnosis) -> str:
+    """`998 rows in 4 parts`."""
+    return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
+
+
+def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
+    """What the output holds, and of what."""
+    if diagnosis.contents.tables:
+        yield labelled("tables", ", ".join(diagnosis.contents.tables))
+        return
+    yield labelled("items", show_accounts(diagnosis.items))
+    yield labelled("output", show_output(diagnosis))
+
+
+def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
+    """What each has; of one that was not looked at, what it was given, and why that is all."""
+    for given in diagnosis.destinations:
+        held, why = _show_held(diagnosis, given), diagnosis.unseen.get(given.target)
+        if why is None:
+            yield labelled("has", f"{given.target}: {held}")
+        else:
+            yield labelled("given", f"{given.target}: was given {held}; {why}")
+
+
+def _show_held(diagnosis: Diagnosis, given: Delivery) -> str:
+    if not given.batches:
+        return "nothing of this dataset"
+    rows, batches = count_of(given.rows, "row"), count_of(given.batches, "batch", "batches")
+    return rows if diagnosis.contents.tables else f"{rows} of {batches}"
+
+
+def _list_inputs(inputs: Sequence[Input]) -> Iterator[str]:
+    """Those that can't be read first."""
+    for each in sorted(inputs, key=lambda each: each.is_readable)[:_INPUTS_SHOWN]:
+        size = f", {show_bytes(each.bytes)}" if each.bytes is not None else ""
+        told = "readable" if each.is_readable else each.problem
+        yield labelled("input", f"{each.path}: {told}{size}")
+    if len(inputs) > _INPUTS_SHOWN:
+        left = len(inputs) - _INPUTS_SHOWN
+        unreadable = sum(not each.is_readable for each in inputs)
+        told = "some can't be read" if unreadable > _INPUTS_SHOWN else "readable"
+        yield labelled("", f"and {left} more: {told}; --json lists them all")
+
+
+def list_findings(findings: Iterable[Finding], *, most: int = _FINDINGS_SHOWN) -> Iterator[str]:
+    """The worst findings, and how many more there are. Notes are for the JSON."""
+    order = list(Severity)
+    told = [finding for finding in findings if finding.severity is not Severity.NOTE]
+    told.sort(key=lambda finding: -order.index(finding.severity))
+    for finding in islice(told, most):
+        yield labelled("found", f"{finding.path}: {finding.evidence} ({finding.code.value})")
+    if len(told) > most:
+        yield labelled("", f"and {len(told) - most} more; --json lists them all")
+
+
+def _list_orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
+    if not orphans:
+        return
+    size = show_bytes(sum(orphan.bytes for orphan in orphans))
+    yield labelled("orphans", f"{count_of(len(orphans), 'file')} of dead runs, {size}")
+    for orphan in orphans[:_ORPHANS_SHOWN]:
+        owner = f", of {orphan.owner}" if orphan.owner else ""
+        size, age = show_bytes(orphan.bytes), show_age(orphan.age_seconds)
+        yield labelled("", f"{orphan.path}  {size}, {age} old{owner}")
+    if len(orphans) > _ORPHANS_SHOWN:
+        yield labelled("", f"and {len(orphans) - _ORPHANS_SHOWN:,} more")
+
+
+def labelled(word: str, text: str) -> str:
+    """A line of the screen."""
+    return f"  {word:<8} {text}"

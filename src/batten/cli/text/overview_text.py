@@ -1,0 +1,73 @@
+"""An overview: one JSON object, or one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings
+from batten.inspect.show import Overview
+from batten.ledger.runs import RunLog
+from batten.model.telling.counts import count_of
+from batten.model.words import State
+
+_QUARANTINED_SHOWN = 10
+_RUNS_SHOWN = 5
+
+
+def build_object(overview: Overview) -> dict[str, Any]:
+    """The object of `--json`."""
+    diagnosis = overview.diagnosis
+    return {
+        "state": diagnosis.state.value,
+        "path": diagnosis.path,
+        "items": dict(vars(diagnosis.items)),
+        "parts": diagnosis.parts,
+        "rows": diagnosis.rows,
+        "quarantined": [dict(vars(item)) for item in overview.quarantined],
+        "unreadable": list(overview.unreadable),
+        "in_hand": list(overview.in_hand),
+        "runs": [dict(vars(run.summarize())) for run in overview.runs],
+    }
+
+
+def list_lines(overview: Overview) -> Iterator[str]:
+    """The lines for people."""
+    diagnosis = overview.diagnosis
+    yield f"{diagnosis.state.value}  {diagnosis.path}"
+    yield from list_contents(diagnosis)
+    yield from list_findings(diagnosis.findings)
+    for item in overview.quarantined[:_QUARANTINED_SHOWN]:
+        error = item.error.splitlines()[0] if item.error else "unknown error"
+        attempts = f"{item.attempts} attempts" if item.attempts != 1 else "1 attempt"
+        yield labelled("failed", f"{item.key}: {error} ({attempts}, {item.time})")
+    if len(overview.quarantined) > _QUARANTINED_SHOWN:
+        more = len(overview.quarantined) - _QUARANTINED_SHOWN
+        yield labelled("", f"and {more} more; --json lists them all, with tracebacks")
+    for name in overview.unreadable:
+        yield labelled("damaged", f"{name} can't be read")
+    if overview.in_hand:
+        shown = ", ".join(overview.in_hand[:_QUARANTINED_SHOWN])
+        more = len(overview.in_hand) - _QUARANTINED_SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        yield labelled("in hand", f"{shown}{rest}, when the last run was killed")
+    for run in overview.runs[-_RUNS_SHOWN:]:
+        may_live = diagnosis.state is State.RUNNING and run is overview.runs[-1]
+        yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))
+        if run.stop is not None and not run.was_refused and (reason := run.stop.get("error")):
+            yield labelled("", f"it stopped: {reason}")
+
+
+def _show_run(run: RunLog, without_end: str) -> str:
+    if run.stop is None:
+        return f"{run.run}  {without_end}"
+    text = f"{run.run}  {run.stop.get('status')}"
+    if run.was_refused:
+        return f"{text}: {run.stop.get('error')}"
+    if "executed_items" in run.stop:
+        executed, adopted = run.stop["executed_items"], run.stop.get("adopted_items")
+        text += f": {count_of(executed, 'item')} executed, {adopted} adopted"
+    seconds = run.stop.get("seconds")
+    if isinstance(seconds, dict) and seconds:
+        text += "; seconds: " + ", ".join(f"{stage} {spent}" for stage, spent in seconds.items())
+    return text

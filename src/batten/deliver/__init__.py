@@ -1,0 +1,1 @@
+"""How what is sealed gets to destinations: published, recorded, each batch once."""

@@ -1,0 +1,157 @@
+"""Gives what the ledger holds to every destination, each batch once, in the order of the plan.
+
+The ledger is the dataset of sealed batches. What a destination lacks is asked of the destination
+itself when a run starts, so a crash between two destinations is rolled forward, and one that was
+added to the job later gets everything. A record of what was delivered only proves losses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from math import inf
+from typing import TYPE_CHECKING, Self
+
+from batten.deliver.route import Route
+from batten.errors import RefusedError
+from batten.model.rules.findings import ELSEWHERE
+from batten.plan.planned_items import PlannedItems
+from batten.run.context import Context
+from batten.run.report import Delivered
+from batten.sinks.base import (
+    RejectedError,
+    Sink,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+class Deliverer:
+    """The destinations of one run, open. Under the ledger's lock."""
+
+    def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
+        self._context = context
+        # Who may reject an item is asked first, before others have rows of it.
+        self._sinks = sorted(sinks, key=lambda sink: not sink.takes_items)
+        self._routes: list[Route] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            for sink in self._sinks:
+                route = Route(self._context, sink)
+                self._open.callback(route.destination.close)
+                self._routes.append(route)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def refuse_retry(self, batches: Collection[int]) -> None:
+        """Raise where a destination could not take the rows of items that are retried."""
+        for route in self._routes:
+            route.refuse_retry(batches)
+
+    def refuse_fresh(self) -> None:
+        """Raise where a destination could not let go of the rows of the old dataset."""
+        for route in self._routes:
+            if not route.can_start_anew():
+                raise RefusedError(
+                    f"{route.target} holds rows of the old dataset, which can't be told from "
+                    "others and taken out.",
+                    safe="Nothing was changed.",
+                    next="Keep them, and compute the rest with the new code: "
+                    f"{self._context.wish('accept_change')}. Or {ELSEWHERE}. "
+                    "Or let go of all that it has: "
+                    f"empty it, with its tokens, and move {route.record} away.",
+                )
+
+    def look(self, published: Collection[int], items: PlannedItems) -> None:
+        """Ask each destination which of the published batches it lacks. Changes nothing."""
+        for route in self._routes:
+            route.look(published, items)
+
+    def is_behind(self, batches: int, told: Collection[str]) -> bool:
+        """Whether a destination lacks something of the complete dataset of so many batches, or one
+        that it is `told` to have is the job's no more."""
+        is_gone = not self.list_kinds().keys() >= set(told)
+        return is_gone or any(route.is_behind(batches) for route in self._routes)
+
+    def list_kinds(self) -> dict[str, str]:
+        """The kinds of the destinations, by their target."""
+        return {route.target: route.sink.kind for route in self._routes}
+
+    def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
+        """Deliver batches that have just been published, and what was lacking: all, or no more than
+        takes about so long. Gives those that a destination rejects: they are withdrawn, and
+        what follows them waits. Raises `RefusedError` where another one holds rows of such a
+        batch: before anything is withdrawn."""
+        rejected: dict[int, RejectedError] = {}
+        until = time.monotonic() + seconds
+        before = None
+        for route in self._routes:
+            route.expect(batches)
+        for route in self._routes:
+            with self._context.timed("deliver"):
+                found = route.take(until, before, self._rehearse)
+            for batch, rejection in found.items():
+                self._refuse_split(route, batch, rejection)
+            self.withdraw(found)
+            rejected.update(found)
+            if route.sink.takes_items:
+                before = route.first_lacking
+        return rejected
+
+    def _rehearse(self, batch: int) -> None:
+        """Raises `RejectedError` where a destination could not take the batch: asked before the
+        first of several gets it, which could not let go of it."""
+        for route in self._routes if len(self._routes) > 1 else ():
+            route.rehearse(batch)
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether a destination could be given something now."""
+        return any(route.is_lacking for route in self._routes)
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        """These batches are about to be made anew."""
+        for route in self._routes:
+            route.withdraw(batches)
+
+    def _refuse_split(self, rejecting: Route, batch: int, rejection: RejectedError) -> None:
+        """Where a sink was added to a job whose rows are in a table, or there are two trees."""
+        for route in self._routes:
+            if route is not rejecting and route.holds(batch):
+                key = rejecting.key_of(batch, next(iter(rejection.errors)))
+                raise RefusedError(
+                    f"{rejecting.target} can't take {key}, and "
+                    f"{route.target} has it and can't let go of it: {rejection}.",
+                    safe="Nothing of it was put there, and nothing was taken back.",
+                    next=f"Mend the item, or the function that puts it there, then: "
+                    f"{self._context.again}. Or give {rejecting.target} a job of its own.",
+                ) from rejection
+
+    def finish(self, batches: int) -> None:
+        """All of the complete dataset is at every destination when this returns."""
+        for route in self._routes:
+            with self._context.timed("deliver"):
+                route.finish(batches)
+
+    def open_again(self) -> None:
+        """Record that what files hold is about to be out of date."""
+        for route in self._routes:
+            route.open_again()
+
+    def report(self) -> tuple[Delivered, ...]:
+        return tuple(route.report() for route in self._routes)
+
+
+def refuse_strangers(context: Context) -> None:
+    """Raise what forbids to deliver, before anything is made on disk."""
+    with Deliverer(context, context.pipeline.sinks):
+        return

@@ -1,0 +1,120 @@
+"""Publishing: sealed batches become visible, in order, and their commit records durable.
+
+For each batch: quarantine file, part, commit record; the syncs of folders are shared by all batches
+that are ready together. What was staged goes last, when all that replaces it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from batten.errors import InconsistentError
+from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.records import CommitRecord, encode_record
+from batten.model.telling.commands import command
+from batten.run.clock import utc_now
+from batten.storage.base import Storage
+from batten.storage.local.upkeep import retire_earlier
+from batten.storage.publishing import create_many
+from batten.work.tasks import Sealed
+
+
+class Publisher:
+    """Publishes under the dataset's lock. A batch taken up again replaces its part in one step.
+
+    `tried` are the batches of which an earlier try may have left a marker or a quarantine file."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        layout: Layout,
+        *,
+        run: str,
+        tried: frozenset[int],
+    ) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._run = run
+        self._tried = tried
+        self._rounds = 0
+        self.reopened: set[int] = set()
+
+    def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
+        """Publish these batches, then delete what was staged for them; `leftovers` are names."""
+        with self._storage.steady():
+            self._publish(ready, leftovers)
+
+    def _publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
+        failed = [each for each in ready if each.quarantine_digest]
+        names = {each.batch: self._layout.quarantined(each.batch) for each in failed}
+        # An earlier try's quarantine file covers the old part and the new one: it goes later.
+        later = {
+            batch
+            for batch, name in names.items()
+            if batch in self.reopened and self._storage.find(name) is not None
+        }
+        self._publish_quarantines([each for each in failed if each.batch not in later])
+        for sealed in ready:
+            self._publish_part(sealed)
+        self._storage.sync_names(self._layout.data)
+        self._publish_quarantines([each for each in failed if each.batch in later])
+        create_many(
+            self._storage,
+            self._layout.staging,
+            [
+                (self._layout.commit(each.batch), encode_record(self._record(each)))
+                for each in ready
+            ],
+        )
+        self._rounds += 1
+        tried = [each.batch for each in ready if each.batch in self.reopened | self._tried]
+        retire_earlier(self._storage, self._layout, tried, run=f"{self._run}-{self._rounds}")
+        for sealed in ready:
+            self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
+            if sealed.quarantine_digest:
+                self._storage.delete(self._staged(sealed, "quarantine", sealed.quarantine_digest))
+        for name in leftovers:
+            self._storage.delete(name)
+
+    def _publish_quarantines(self, ready: Sequence[Sealed]) -> None:
+        """A quarantine file without its part is what a crash left of an earlier try; the part that
+        comes now may have failed differently."""
+        for sealed in ready:
+            name = self._layout.quarantined(sealed.batch)
+            staged = self._staged(sealed, "quarantine", sealed.quarantine_digest)
+            if not self._storage.publish(staged, name):
+                self._storage.replace(staged, name)
+        if ready:
+            self._storage.sync_names(self._layout.quarantine)
+
+    def _publish_part(self, sealed: Sealed) -> None:
+        name = self._layout.part(sealed.batch)
+        staged = self._staged(sealed, "sealed", sealed.digest)
+        if self._storage.publish(staged, name):
+            return
+        if sealed.batch not in self.reopened:
+            raise InconsistentError(
+                f"{name} appeared while batch {sealed.batch} was being computed.",
+                safe="It was not touched; the computed batch stays staged.",
+                next="Find out what else writes there, then: "
+                + command("diagnose", f"{self._storage.place}/{self._layout.output}"),
+            )
+        self._storage.replace(staged, name)
+
+    def _staged(self, sealed: Sealed, kind: str, digest: str) -> str:
+        return self._layout.staged_file(sealed.batch, kind, digest[:DIGEST_CHARACTERS])
+
+    def _record(self, sealed: Sealed) -> CommitRecord:
+        return CommitRecord(
+            batch=sealed.batch,
+            items=sealed.items,
+            rows=sealed.rows,
+            outcomes=sealed.outcomes,
+            keys=sealed.keys,
+            fingerprint=sealed.fingerprint,
+            size=sealed.size,
+            digest=sealed.digest,
+            quarantine_digest=sealed.quarantine_digest,
+            run=self._run,
+            time=utc_now(),
+        )

@@ -1,0 +1,93 @@
+"""The end of a run: what is on disk is held against the plan by key, and accounts are closed."""
+
+from __future__ import annotations
+
+from batten.deliver.delivering import Deliverer
+from batten.drive.flight import forget
+from batten.errors import InconsistentError
+from batten.model.disk.names import CONTROL_SUFFIX
+from batten.model.disk.records import Completion, encode_record
+from batten.model.rules.accounting import Accounts, close_accounts
+from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
+from batten.model.words import RunStatus
+from batten.plan.plan import Plan
+from batten.run.clock import utc_now
+from batten.run.context import Context
+from batten.run.found_dataset import observe_free, refuse_damaged
+from batten.run.report import Report
+from batten.storage.local.upkeep import delete_orphans
+from batten.storage.publishing import create
+
+
+def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
+    """Read from disk what is there, hold it against the plan by key, bring every destination up to
+    it, and say that it is complete."""
+    observation, judgement = observe_free(context)
+    refuse_damaged(context, observation, judgement)
+    accounts = judgement.accounts
+    rows = judgement.rows
+    if plan.is_limited or (context.options.limit is not None and accounts.pending):
+        return RunStatus.LIMITED, accounts, rows
+    closed = close_accounts(
+        context.layout, plan.segments, [observation.claims[b] for b in observation.parts]
+    )
+    if not isinstance(closed, Accounts):
+        missing = [
+            key
+            for finding in closed
+            if finding.batch is not None and finding.batch < plan.batches
+            for key in plan.key_texts(plan.batch(finding.batch))
+        ]
+        raise InconsistentError(
+            f"The accounts do not close: {closed[0].path}: {closed[0].evidence}; "
+            f"not accounted for: {count_of(len(missing), 'item')}, {', '.join(missing[:5])}.",
+            safe="Nothing was deleted, and the dataset is not marked complete.",
+            next=f"See what is there: {command('diagnose', context.path)}",
+            missing=tuple(missing),
+        )
+    deliverer.finish(plan.batches)
+    # What workers that died left half done: all others have ended too, and nobody will adopt it.
+    delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
+    completion = Completion(
+        source=closed.source,
+        committed=closed.committed,
+        filtered=closed.filtered,
+        quarantined=closed.quarantined,
+        duplicate=closed.duplicate,
+        rows=rows,
+        segments=len(plan.segments),
+        part_sizes=[observation.parts[batch] for batch in range(plan.batches)],
+        run=context.run,
+        time=utc_now(),
+        destinations=deliverer.list_kinds(),
+    )
+    layout = context.layout
+    create(context.storage, layout.staging, layout.complete, encode_record(completion))
+    forget(context.storage, layout)
+    return RunStatus.COMPLETE, closed, rows
+
+
+def make_report(
+    context: Context,
+    status: RunStatus,
+    accounts: Accounts | None,
+    rows: int = 0,
+    vanished: int = 0,
+) -> Report:
+    return Report(
+        status=status,
+        path=context.path,
+        accounts=accounts,
+        rows=rows,
+        executed_items=context.executed_items,
+        adopted_items=context.adopted_items,
+        vanished_items=vanished,
+        seconds=dict(context.seconds),
+        run=context.run,
+        beside=_show_beside(context) if status is RunStatus.LIMITED else "",
+    )
+
+
+def _show_beside(context: Context) -> str:
+    return f"{context.path}{CONTROL_SUFFIX}/fresh" if context.is_beside else ""

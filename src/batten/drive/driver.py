@@ -1,0 +1,395 @@
+"""The driver: hands tasks to workers, takes their answers, publishes in order."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NoReturn
+
+import pyarrow as pa
+
+from batten.deliver.delivering import Deliverer
+from batten.deliver.publisher import Publisher
+from batten.drive.adoption import Adoption
+from batten.drive.failures import Failures, answer_of, as_failure
+from batten.drive.flight import find_blame
+from batten.drive.pinning import load_schema, serialize, store_schema
+from batten.drive.schedule import Schedule
+from batten.drive.waiting import Waiting
+from batten.errors import BattenError, FailedRunError
+from batten.executors.base import Died, Event, Executor, TimedOut, Told
+from batten.executors.output import losses
+from batten.ledger.contents import load_commit
+from batten.model.disk.names import SOME_ITEMS_MAX, StagedChunk
+from batten.model.rules.accounting import tally_outcomes
+from batten.plan.plan import Plan
+from batten.run.checks import RoomWatch
+from batten.run.context import Context
+from batten.run.found_dataset import FirstRowsError, FoundDataset
+from batten.run.progress import Status
+from batten.run.recording import RunRecord
+from batten.sinks.base import RejectedError
+from batten.storage.publishing import set_aside
+from batten.work.bench import Bench
+from batten.work.pace import Allotment
+from batten.work.streak import Streak, StreakVerdict
+from batten.work.tasks import (
+    Begun,
+    Portion,
+    Prepared,
+    Reopen,
+    Reopened,
+    Sealed,
+    Unsealable,
+)
+from batten.work.workforce import find_recipe, make_executor, make_job, make_work
+
+DELIVER_SECONDS = 0.1
+POLL_SECONDS = 0.2
+SIGNAL_SECONDS = 1.0
+"""What failed so shortly before a signal, or after it, is in doubt: schedulers send it to all
+processes of a job, and a program that a function had started may have died of it."""
+
+PREPARE_TRIES = 5
+"""How often an item is prepared whose source changes each time before it is taken."""
+
+
+class Driver:
+    """Runs what is pending of one dataset, under its lock. Single-threaded."""
+
+    def __init__(
+        self,
+        context: Context,
+        dataset: FoundDataset,
+        plan: Plan,
+        record: RunRecord,
+        deliverer: Deliverer,
+        room: RoomWatch,
+    ) -> None:
+        self._context = context
+        self._deliverer = deliverer
+        self._room = room
+        self._outdated: Counter[int] = Counter()
+        self._dataset = dataset
+        self._plan = plan
+        self._record = record
+        self._storage = context.storage
+        self._layout = context.layout
+        self._publisher = Publisher(
+            self._storage,
+            self._layout,
+            run=context.run,
+            tried=dataset.observation.given_up.union(dataset.observation.quarantine),
+        )
+        self._failures = Failures(context, plan, dataset.accounts.quarantined)
+        self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
+        self._streak = Streak(
+            is_watched=context.pipeline.settings.stop_when is not None,
+            items=plan.items - self._published_items,
+        )
+        self._published: set[int] = set()
+        self._known_to_fail: frozenset[int] = frozenset()
+        self._waiting = Waiting(context, self._publisher, self._streak)
+        self._failed_at = -math.inf
+        self._shown_at = 0.0
+        self._began = time.monotonic()
+
+    def drive(
+        self,
+        pending: Sequence[int],
+        to_retry: Sequence[int],
+        rejected: Mapping[int, RejectedError],
+    ) -> None:
+        """Do all that is pending; returns when it is published and delivered. `rejected` are
+        published batches that a destination did not take."""
+        context, pipeline = self._context, self._context.pipeline
+        recipe = find_recipe(context)
+        executor = make_executor(context, recipe)
+        is_in_doubt = self._record.inherit_doubt()
+        wants_again = context.options.should_retry_quarantined or is_in_doubt
+        tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
+        self._known_to_fail = frozenset(to_retry)
+        job = make_job(context, self._dataset, self._plan)
+        self._bench = Bench(job)
+        schema = load_schema(context)
+        self._adoption = Adoption(context, self._dataset, self._plan, self._bench, schema)
+        self._adoption.leaves_failures_out = tries_failed_again
+        self._make_schedule(pending, executor.slots, schema)
+        try:
+            with context.timed("prepare"):
+                if pipeline.find_unit_items(self._plan.batch_size) is not None:
+                    # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
+                    # installed: once, before workers are forked, rather than in each of them.
+                    pa.array([None])
+                executor.start(make_work(job, recipe, is_async=pipeline.is_async))
+                self._reopen(executor, to_retry)
+                self._make_anew(rejected)
+                self._loop(executor)
+        finally:
+            executor.stop()
+            for event in executor.wait(0):
+                if isinstance(event, Told) and isinstance(event.value, Portion):
+                    context.executed_items += event.value.executed
+            context.adopted_items = self._schedule.adopted_items
+            with suppress(Exception):
+                self._storage.delete(self._layout.in_flight(context.run))
+
+    def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
+        context, pipeline = self._context, self._context.pipeline
+        self._schedule = Schedule(
+            self._plan,
+            pending,
+            find_staged=self._adopt,
+            schema=schema,
+            allotment=Allotment(
+                slots=slots,
+                tasks_a_slot_min=2 if pipeline.sinks else 1,
+                unit_items=pipeline.find_unit_items(self._plan.batch_size),
+                range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
+                limit=context.options.limit,
+            ),
+            blame=find_blame(self._storage, self._layout, self._plan),
+        )
+        self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
+
+    def _adopt(self, batch: int) -> tuple[list[StagedChunk], Sealed | None]:
+        chunks, sealed = self._adoption.find(batch)
+        if sealed is not None:
+            self._failures.settle(sealed)
+        return chunks, sealed
+
+    def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
+        """Take published batches with quarantined items up again. Their commit records become
+        markers: until the new part is there, the old one stands."""
+        if not batches:
+            return
+        self._deliverer.withdraw(batches)
+        for number, batch in enumerate(batches):
+            self._give_up(batch)
+            executor.submit(-number - 1, Reopen(batch=batch))
+        left = len(batches)
+        while left:
+            for event in executor.wait():
+                if isinstance(event, Died):
+                    self._failures.tell_death(event)
+                    executor.submit(event.task_id, Reopen(batch=batches[-event.task_id - 1]))
+                    continue
+                left -= 1
+                answer = answer_of(event)
+                if not isinstance(answer, Reopened):
+                    raise FailedRunError(
+                        f"A worker failed while batch {event.task_id} was taken up again: {event}.",
+                        safe="The published part stands.",
+                        next="Run the same command again.",
+                    )
+                retried = sum(stop - start for start, stop in answer.again)
+                self._failures.take_back(retried)
+                self._schedule.reopen(answer, self._adopt(answer.batch)[0])
+
+    def _give_up(self, batch: int) -> None:
+        self._storage.ensure_folder(self._layout.recompute)
+        set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
+        self._publisher.reopened.add(batch)
+
+    def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
+        """Take up again batches of which a destination did not take items: these are quarantined
+        with the error. They are prepared again where an earlier run made them and what failed is
+        tried again; so is the only item, if it is outdated."""
+        for batch, rejection in rejected.items():
+            planned = self._plan.batch(batch)
+            self._outdated[batch] += rejection.is_outdated
+            tries, keeps_rows = max(1, self._outdated[batch]), False
+            is_again = rejection.is_outdated and tries < PREPARE_TRIES
+            had = load_commit(self._storage, self._layout, batch, self._context.path)
+            self._failures.take_back(tally_outcomes(had.outcomes)[2])
+            if is_again:
+                answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
+            elif self._adoption.leaves_failures_out and self._is_of_before(batch):
+                self._adoption.adopted.discard(batch)
+                answer = self._bench.reopening.reopen(batch, rejection.errors)
+            else:
+                errors = rejection.errors.items()
+                failures = [as_failure(error, item, tries) for item, error in errors]
+                self._failures.tell(batch, len(failures), failures[0])
+                answer, keeps_rows = self._bench.reopening.reject(batch, failures), True
+                if batch not in self._known_to_fail:
+                    self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
+            self._give_up(batch)
+            self._schedule.reopen(answer, (), keeps_rows=keeps_rows)
+            self._published_items -= planned.items
+
+    def _is_of_before(self, batch: int) -> bool:
+        """Whether an earlier run made rows of it, perhaps by what was mended since."""
+        return batch not in self._published or batch in self._adoption.adopted
+
+    def _loop(self, executor: Executor) -> None:
+        while True:
+            if self._streak.verdict is not None:
+                self._stop_failing(executor, self._streak.verdict)
+            is_stopping = self._context.signals.received is not None
+            if not is_stopping:
+                self._dispatch(executor)
+            is_over = not self._schedule.outstanding
+            published = self._publish_ready(
+                is_last=self._schedule.is_settling or is_over,
+                in_doubt=is_over and not is_stopping,
+            )
+            if self._deliver(published):
+                continue
+            if self._schedule.find_unpinned():
+                self._pin(serialize(pa.schema([])))
+                continue
+            if is_stopping:
+                self._drain(executor)
+            is_lacking = self._deliverer.is_lacking
+            if not self._schedule.outstanding:
+                if self._schedule.is_exhausted and not is_lacking:
+                    return
+                continue
+            for event in executor.wait(0 if is_lacking else POLL_SECONDS):
+                self._take(event)
+            self._show()
+
+    def _dispatch(self, executor: Executor) -> None:
+        schedule = self._schedule
+        schedule.is_failing = self._streak.is_failing
+        schedule.failures_max = self._streak.allow(executor.slots)
+        while schedule.wants_task:
+            found = schedule.next_task()
+            if found is None:
+                return
+            executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
+
+    def _drain(self, executor: Executor) -> None:
+        """A signal asked to stop."""
+        self._record.note_signal()
+        if self._schedule.outstanding:
+            told = self._context.signals.tell_draining(self._context.options.drain_seconds)
+            self._context.progress.note(told)
+        until = time.monotonic() - SIGNAL_SECONDS
+        self._end_in_hand(executor)
+        if self._failed_at > until:
+            self._record.note_doubt()
+        self._context.refuse_stopped()
+
+    def _stop_failing(self, executor: Executor, verdict: StreakVerdict) -> NoReturn:
+        """It is the job that fails: what failed is to be tried again, so it is finished no more."""
+        self._record.note_doubt()
+        self._schedule.close()
+        self._dispatch(executor)
+        self._end_in_hand(executor)
+        stopped = self._failures.explain(verdict)
+        with suppress(BattenError):  # The next run does it as well.
+            self._adoption.clear_failures(self._schedule.schema)
+        raise stopped
+
+    def _end_in_hand(self, executor: Executor) -> None:
+        """No new work; what is in hand may end, and is published where nothing is in doubt."""
+        executor.drain()
+        until = time.monotonic() + self._context.options.drain_seconds
+        while self._schedule.outstanding and time.monotonic() < until:
+            for event in executor.wait(max(0.0, until - time.monotonic())):
+                self._take(event)
+        self._publish_ready(is_last=True)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Died):
+            self._failures.tell_death(event)
+            if event.item is None:
+                self._schedule.put_back(event.task_id)
+                return
+            self._schedule.died(event.task_id, event.item, partial(as_failure, event))
+            return
+        if isinstance(event, TimedOut):
+            tries = self._context.pipeline.tries_max
+            failure = partial(as_failure, event)
+            self._schedule.timed_out(event.task_id, event.item, tries, failure)
+            return
+        answer = answer_of(event)
+        self._failures.tell_progress()
+        if isinstance(answer, Prepared):
+            self._schedule.prepared(event.task_id, answer)
+            self._take_outcomes(answer)
+            if answer.sealed is not None:
+                self._take_sealed(answer.sealed)
+        elif isinstance(answer, Portion):
+            self._schedule.took(answer)
+            self._take_outcomes(answer)
+        elif isinstance(answer, Begun):
+            self._schedule.begun(event.task_id)
+        elif isinstance(answer, Sealed):
+            self._schedule.sealed(answer, event.task_id)
+            self._take_sealed(answer)
+        elif isinstance(answer, Unsealable):
+            self._schedule.unsealable(event.task_id, answer)
+            if answer.misfit is not None:
+                self._failures.tell(answer.batch, 1, answer.misfit)
+
+    def _take_outcomes(self, answer: Prepared | Portion) -> None:
+        self._context.executed_items += answer.executed
+        if answer.failures:
+            self._failed_at = time.monotonic()
+        self._failures.tell(answer.batch, answer.failures, answer.first_failure)
+        # What failed before, and is tried again, tells nothing of the job.
+        if answer.batch not in self._known_to_fail:
+            self._streak.take(
+                answer.batch, answer.ended, answer.first_failure, is_settled=answer.is_fitted
+            )
+
+    def _take_sealed(self, sealed: Sealed) -> None:
+        self._pin(sealed.schema)
+        self._failures.settle(sealed)
+        if sealed.ended and sealed.batch not in self._known_to_fail:
+            self._failed_at = time.monotonic()
+            self._streak.tell_anew(sealed.batch, sealed.ended, sealed.first_misfit)
+        self._streak.settle(sealed.batch)
+
+    def _pin(self, schema: bytes | None) -> None:
+        """Make the schema that the first rows pinned durable, before any part that has it."""
+        if schema is None or self._schedule.schema is not None:
+            return
+        pinned = pa.ipc.read_schema(pa.py_buffer(schema))
+        if pinned.names and self._dataset.observation.parts:
+            raise FirstRowsError
+        self._schedule.pin(store_schema(self._context, pinned))
+
+    def _publish_ready(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
+        """The batches that were published now."""
+        for sealed, chunks in self._schedule.take_ready():
+            leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
+            leftovers += self._adoption.take_leftovers(sealed.batch)
+            self._waiting.add(sealed, leftovers)
+        published = self._waiting.publish(is_last=is_last, in_doubt=in_doubt)
+        self._room.take([sealed.batch for sealed in published])
+        self._published.update(sealed.batch for sealed in published)
+        self._published_items += sum(sealed.items for sealed in published)
+        return [sealed.batch for sealed in published]
+
+    def _deliver(self, published: Sequence[int]) -> bool:
+        """For a moment, so that workers do not wait for work meanwhile. Whether something is to be
+        made anew."""
+        rejected = self._deliverer.take(published, seconds=DELIVER_SECONDS)
+        self._make_anew(rejected)
+        return bool(rejected)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < POLL_SECONDS:
+            return
+        self._shown_at = now
+        losses.look()
+        self._context.progress.show(
+            Status(
+                source=self._plan.items + self._plan.duplicates,
+                committed=self._published_items,
+                staged=self._schedule.staged_items,
+                quarantined=self._failures.quarantined,
+                executed=self._context.executed_items,
+                adopted=self._schedule.adopted_items,
+                seconds=now - self._began,
+            )
+        )

@@ -1,0 +1,173 @@
+"""How many items have failed for good, and whether that ends the run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from batten.errors import BattenError, FailedRunError
+from batten.executors.base import Died, Event, Finished, Raised, TimedOut, Told
+from batten.model.rules.accounting import tally_outcomes
+from batten.model.telling.counts import count_of
+from batten.plan.plan import Plan
+from batten.run.context import Context
+from batten.sinks.rejecting import UnstorableError
+from batten.work.calls import Failure, describe_error
+from batten.work.streak import StreakVerdict
+from batten.work.tasks import Sealed
+
+KEPT = "Everything that was finished is kept."
+
+DEATHS_BETWEEN_MAX = 5
+"""So many workers in a row that end with no item in hand, and the run ends: it is no item's
+fault."""
+
+UNFIT = "the row does not fit"
+"""How the error of an item begins that has another row than the dataset's schema allows."""
+
+THOSE = "those items again"
+
+NEW_COLUMN = f"{UNFIT}: a new column"
+"""How the error of an item begins that has a column which the dataset has not."""
+
+
+class Failures:
+    """Counts the quarantined items of the whole dataset: as they are told, and again when their
+    batch is sealed, since some were staged by an earlier run and others fail only then. Raises
+    `FailedRunError` where the pipeline's options say so."""
+
+    def __init__(self, context: Context, plan: Plan, quarantined: int) -> None:
+        self._context = context
+        self._plan = plan
+        self._told: Counter[int] = Counter()
+        self._deaths_between = 0
+        self._has_told_of_columns = False
+        self.quarantined = quarantined
+
+    def tell(self, batch: int, count: int, first: Failure | None) -> None:
+        """Items of a batch failed, `first` before the others."""
+        self._told[batch] += count
+        self._add(batch, count, first)
+
+    def settle(self, sealed: Sealed) -> None:
+        """A batch is sealed, so it is known what became of each item."""
+        count = tally_outcomes(sealed.outcomes)[2] - self._told.pop(sealed.batch, 0)
+        self._add(sealed.batch, count, sealed.first_misfit)
+
+    def take_back(self, count: int) -> None:
+        """So many quarantined items are tried again."""
+        self.quarantined -= count
+
+    def tell_death(self, died: Died) -> None:
+        """A worker ended by itself, or was killed by others than batten."""
+        options = self._context.pipeline.settings
+        if died.item is not None:
+            what = f"A worker {died.cause} with the item {self._name(died.item)!r} in hand."
+            if options.on_error == "raise":
+                raise self._fail(what, f"Mend the cause, then run: {self._context.again}")
+            self._context.progress.note(what)
+            return
+        self._deaths_between += 1
+        if self._deaths_between >= DEATHS_BETWEEN_MAX:
+            raise self._fail(
+                f"{DEATHS_BETWEEN_MAX} workers in a row ended with no item in hand; "
+                f"the last {died.cause}.",
+                "See whether memory is short, or what ends them where a class is constructed; "
+                f"then run: {self._context.again}",
+            )
+
+    def tell_progress(self) -> None:
+        """A worker did what it was asked."""
+        self._deaths_between = 0
+
+    def explain(self, verdict: StreakVerdict) -> FailedRunError:
+        """The error of a run that is stopped since it is the job that fails."""
+        failure = verdict.failure
+        key = self._plan.key_texts(self._plan.batch(verdict.batch))[failure.item]
+        which = "first" if verdict.is_first else "last"
+        failed = "all" if verdict.is_first else f"{verdict.failed}"
+        again, ways = self._context.again, ""
+        if failure.error.startswith(UNFIT):
+            ways = (
+                "Where it is the first rows that are odd, all can be computed anew: "
+                f"{again} {self._context.wish('fresh')}. "
+            )
+        tried = f"of these failures none is quarantined: the next run tries {THOSE}"
+        if verdict.decided:
+            again = self._context.again_retrying
+            tried = f"what a destination did not take is quarantined, and {again} tries {THOSE}"
+        return FailedRunError(
+            f"Of the {which} {verdict.count} items that ended {failed} failed, so the run stopped. "
+            f"{verdict.commonest} of them failed alike, {key!r} for instance: {failure.error}",
+            safe=f"{KEPT[:-1]}; {tried}.",
+            next=f"Mend the cause, then run: {again} (with "
+            f"{self._context.wish('accept_change')} where the job's code was changed). {ways}"
+            "Where so many may fail: .options(stop_when=None)",
+        )
+
+    def _add(self, batch: int, count: int, first: Failure | None) -> None:
+        if not count:
+            return
+        is_first = self.quarantined == 0
+        self.quarantined += count
+        options = self._context.pipeline.settings
+        if first is not None:
+            key = self._plan.key_texts(self._plan.batch(batch))[first.item]
+            if options.on_error == "raise":
+                raise self._fail(
+                    f"The item {key!r} failed: {first.error}",
+                    f"Mend the cause, then run: {self._context.again}",
+                    first.trace,
+                )
+            if is_first:
+                self._context.progress.note(f"First item that failed: {key!r}: {first.error}")
+            if NEW_COLUMN in first.error and not self._has_told_of_columns:
+                self._has_told_of_columns = True
+                items = count_of(self._plan.items, "item")
+                self._context.progress.note(
+                    "The columns of a dataset can't change: leave the new one out, or compute "
+                    f"all {items} anew: {self._context.again_fresh}"
+                )
+        most = options.quarantine_max
+        if most is not None and self.quarantined > most:
+            last = f" The last: {first.error}" if first is not None else ""
+            raise self._fail(
+                f"{count_of(self.quarantined, 'item')} failed, and quarantine_max is {most}.{last}",
+                f"Mend the cause, then try them again: {self._context.again_retrying}; "
+                f"or allow more, and: {self._context.again}",
+                first.trace if first is not None else "",
+            )
+
+    def _fail(self, what: str, next: str, trace: str = "") -> FailedRunError:
+        return FailedRunError(what, safe=KEPT, next=next, trace=trace)
+
+    def _name(self, item: int) -> str:
+        number = self._plan.batch_of_item(item)
+        if number is None:
+            return str(item)
+        batch = self._plan.batch(number)
+        return self._plan.key_texts(batch)[item - batch.first_item]
+
+
+def as_failure(why: Died | TimedOut | Exception, item: int, attempts: int) -> Failure:
+    """What is kept of an item, by its number in the batch, that no function failed for: its worker
+    died, it took too long, or a destination rejects it."""
+    trace = ""
+    match why:
+        case Died():
+            text = f"the worker {why.cause}"
+        case TimedOut():
+            text = f"TimeoutError: the item took longer than {why.limit_seconds:g} seconds"
+        case UnstorableError():
+            text = str(why)
+        case _:
+            text, trace = describe_error(why)
+    return Failure(item=item, error=text, trace=trace, attempts=attempts)
+
+
+def answer_of(event: Event) -> object:
+    """What a worker answered or told. Raises what it raised, which is no item's failure."""
+    if isinstance(event, Raised):
+        if not isinstance(event.error, BattenError):
+            event.error.add_note(f"In a worker:\n{event.trace}")
+        raise event.error
+    return event.value if isinstance(event, Finished | Told) else None

@@ -1,0 +1,144 @@
+"""Brings a dataset in order before work begins: what must be there is written, and what a crash
+left half done is completed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
+from batten.ledger.schema_file import rebuild_schema
+from batten.model.disk.records import Config, encode_record
+from batten.model.rules.findings import Code
+from batten.model.telling.counts import count_of
+from batten.run.clock import utc_now
+from batten.run.context import Context
+from batten.run.found_dataset import FoundDataset, is_blank
+from batten.run.identity import keep_parameters
+from batten.run.place_of_ledger import describe_target
+from batten.storage.local.upkeep import (
+    delete_orphans,
+    rebuild_records,
+    retire_earlier,
+    withdraw_parts,
+)
+from batten.storage.publishing import replace as replace_file
+
+BATCH_SIZE_MIN = 1000
+BATCH_SIZE_MAX = 10_000
+BATCHES_ABOUT = 25
+"""Where the job does not say how many items make a part: few parts, and none too large for
+memory."""
+
+
+def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
+    """Write what must be there before work begins, complete what a crash left half done, and make
+    names durable that a killed process may have left unsynced. True where what was found before no
+    longer holds."""
+    storage, layout = context.storage, context.layout
+    folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
+    for folder in (*folders, layout.staging, layout.staged, layout.runs):
+        storage.ensure_folder(folder)
+    for folder in folders:
+        storage.sync_names(folder)
+    observation = dataset.observation
+    config = observation.config
+    if config is not None and observation.holds_clear_secrets:
+        take_out(storage, layout, config)
+    take_out_of_fresh(storage, layout)
+    has_new_config = config is None or config.fingerprint.digest != dataset.fingerprint.digest
+    if has_new_config:
+        _write_config(context, dataset)
+    unrecorded = [f.batch for f in dataset.judgement.findings if f.code is Code.MISSING_RECORD]
+    rebuild_records(
+        storage,
+        layout,
+        [batch for batch in unrecorded if batch is not None],
+        run=context.run,
+        time=utc_now(),
+    )
+    if observation.lacks_schema:
+        parts = observation.parts.keys() | observation.early
+        rebuild_schema(storage, layout, parts, context.pipeline.settings.key_column)
+    # This run may come to retire more of the same batches, under names of their own.
+    retire_earlier(storage, layout, dataset.retried, run=f"{context.run}-before")
+    delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
+    withdraw_parts(storage, layout, sorted(observation.early))
+    return has_new_config or bool(observation.early)
+
+
+def record_call(context: Context, dataset: FoundDataset) -> None:
+    """Where the job was started in another way or elsewhere than before, keep that: what is advised
+    is made of it."""
+    config = dataset.observation.config
+    if config is not None and config.job != context.call:
+        now = replace(config, job=context.call, next=context.options.next_command)
+        layout = context.layout
+        replace_file(context.storage, layout.staging, layout.config, encode_record(now))
+
+
+def choose_batch_size(context: Context, config: Config | None) -> int:
+    """What the job says, else what the dataset has, else by how many items there are."""
+    said = context.pipeline.settings.batch_size
+    if said is not None:
+        return said
+    if config is not None:
+        return config.batch_size
+    batches = BATCHES_ABOUT * BATCH_SIZE_MIN
+    count = context.pipeline.source.count_items() or 0
+    rounded = -(-count // batches) * BATCH_SIZE_MIN
+    return min(max(rounded, BATCH_SIZE_MIN), BATCH_SIZE_MAX)
+
+
+def _write_config(context: Context, dataset: FoundDataset) -> None:
+    """Where there was another one, or it is gone, and nothing was published under it, its plan and
+    schema go first, from the end, so that what a crash leaves is a shorter plan of the earlier one.
+    """
+    storage, layout = context.storage, context.layout
+    settings = context.pipeline.settings
+    before = dataset.observation.config
+    batch_size = choose_batch_size(context, before)
+    earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
+    earlier = [each for each in earlier if each != dataset.fingerprint.digest]
+    config = Config(
+        fingerprint=dataset.fingerprint,
+        batch_size=batch_size,
+        key_column=settings.key_column,
+        source=dataset.fingerprint.parts.get("source", ""),
+        sink=context.pipeline.sink_kind,
+        parameters=keep_parameters(context.options.parameters),
+        next=context.options.next_command,
+        created=utc_now(),
+        earlier_fingerprints=earlier,
+        job=context.call,
+        target=describe_target(context.pipeline),
+    )
+    data = encode_record(config)
+    if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
+        # Only how it is kept is another; what batten 0.1 staged is of use.
+        replace_file(storage, layout.staging, layout.config, data)
+        return
+    if before is not None and not is_blank(context, dataset.observation, dataset.fingerprint):
+        staged = dataset.accounts.staged
+        if not context.options.accepts_change:
+            context.progress.note(
+                "The code has changed: quarantined items are tried again with the current code, "
+                "and all other rows stay."
+            )
+        if staged:
+            context.progress.note(
+                f"{count_of(staged, 'finished item')} not published yet: made by the code of "
+                "before, and computed again."
+            )
+        # The change was accepted. What was staged by other code can't be part of a batch of this.
+        delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
+        replace_file(storage, layout.staging, layout.config, data)
+        return
+    storage.delete(layout.schema)
+    if not dataset.observation.staged:
+        for segment in reversed(dataset.observation.segments):
+            storage.delete(layout.segment(segment.number))
+            storage.sync_names(layout.plan)
+            storage.delete(layout.segment_keys(segment.number))
+            storage.delete(layout.segment_digests(segment.number))
+    storage.sync_names(layout.control)
+    replace_file(storage, layout.staging, layout.config, data)

@@ -1,0 +1,96 @@
+"""A batch that is being worked on, and the ranges of its items."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from batten.drive.flight import Blame
+from batten.model.disk.names import StagedChunk
+from batten.model.value_class import value_class
+from batten.work.calls import Failure
+from batten.work.tasks import Sealed
+
+
+@value_class
+class Range:
+    """Items to be done. `deaths` counts the workers that died with it in hand. With a `company` it
+    is under suspicion of ending the run: at most so many items are in hand while it is."""
+
+    start: int
+    stop: int
+    deaths: int = 0
+    timeouts: int = 0
+    is_apart: bool = False
+    company: int | None = None
+    condemned: Failure | None = None
+
+
+@dataclass(kw_only=True)
+class OpenBatch:
+    """A batch that is being worked on."""
+
+    number: int
+    items: int
+    todo: deque[Range]
+    chunks: list[StagedChunk] = field(default_factory=list)
+    running: int = 0
+    is_sealing: bool = False
+    is_rowless: bool = False
+    is_reopened: bool = False
+    sealed: Sealed | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all its items are staged and it can be sealed."""
+        return (
+            not self.todo
+            and not self.running
+            and self.sealed is None
+            and not self.is_sealing
+            and self.staged_items == self.items
+        )
+
+    @property
+    def staged_items(self) -> int:
+        if self.sealed is not None:
+            return self.items
+        return sum(chunk.items for chunk in self.chunks)
+
+    def put_back_around(self, work: Range, taken: Range) -> None:
+        """What of `work` lies before and behind the `taken` is to be done again."""
+        if taken.stop < work.stop:
+            rest = Range(start=taken.stop, stop=work.stop, is_apart=work.is_apart)
+            self.todo.appendleft(rest)
+        if work.start < taken.start:
+            before = Range(start=work.start, stop=taken.start, is_apart=work.is_apart)
+            self.todo.appendleft(before)
+
+
+def cut_gaps(gaps: Iterable[tuple[int, int]], items: int) -> list[tuple[int, int]]:
+    """What of the gaps is among so many first items."""
+    return [(start, min(stop, items)) for start, stop in gaps if start < items]
+
+
+def split_blamed(gaps: Iterable[tuple[int, int]], first_item: int, blame: Blame) -> Iterator[Range]:
+    """The gaps as ranges, with items that crashes of the whole run are blamed on by
+    themselves: not to be tried any more, or with few others in hand."""
+    condemned, suspects = blame.condemned, blame.suspects
+    for start, stop in gaps:
+        cut = start
+        for item in range(first_item + start, first_item + stop) if blame else ():
+            place = item - first_item
+            if item not in condemned and item not in suspects:
+                continue
+            if place > cut:
+                yield Range(start=cut, stop=place)
+            yield Range(
+                start=place,
+                stop=place + 1,
+                condemned=condemned.get(item),
+                company=suspects.get(item),
+            )
+            cut = place + 1
+        if cut < stop:
+            yield Range(start=cut, stop=stop)

@@ -1,0 +1,51 @@
+"""The schema of a dataset: what the job says, or what its first rows pinned. It is durable before
+any part that has it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from batten.errors import CorruptError, RefusedError
+from batten.ledger.schema_file import decode_schema, encode_schema
+from batten.model.disk.records import NewerFormat, Unreadable
+from batten.rows.schema import read_schema_option
+from batten.run.context import Context
+from batten.storage.publishing import create
+
+
+def load_schema(context: Context) -> bytes | None:
+    """The schema that is pinned, or that the job gives, or None yet. Where all items there were
+    gave no rows, nothing is pinned."""
+    settings, name = context.pipeline.settings, context.layout.schema
+    try:
+        schema = decode_schema(context.storage.read(name))
+        if schema.names or settings.schema is not None:
+            return serialize(schema)
+    except FileNotFoundError:
+        pass
+    except NewerFormat as error:
+        raise RefusedError(
+            f"{name}: {error}.",
+            safe="Nothing was changed.",
+            next="Use the newer batten that wrote it.",
+        ) from error
+    except Unreadable as error:
+        raise CorruptError(
+            f"{name} can't be read: {error}.",
+            safe="Nothing was changed.",
+            next="Restore it from a copy.",
+        ) from error
+    if settings.schema is None:
+        return None
+    return store_schema(context, read_schema_option(settings.schema, settings.key_column))
+
+
+def store_schema(context: Context, schema: pa.Schema) -> bytes:
+    """Make it durable."""
+    create(context.storage, context.layout.staging, context.layout.schema, encode_schema(schema))
+    return serialize(schema)
+
+
+def serialize(schema: pa.Schema) -> bytes:
+    data: bytes = schema.serialize().to_pybytes()
+    return data

@@ -1,0 +1,396 @@
+"""Which work comes next: batches in the order of the plan, cut so that a piece takes about a
+quarter of a second, and what was staged before is taken over."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from batten.drive.flight import Blame
+from batten.drive.open_batch import OpenBatch, Range, cut_gaps, split_blamed
+from batten.drive.suspects import Suspects
+from batten.model.disk.names import StagedChunk
+from batten.model.rules.coverage import choose_cover, find_within
+from batten.plan.plan import Plan
+from batten.work.calls import Failure
+from batten.work.pace import Allotment, Pace
+from batten.work.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+
+OPEN_BATCHES_MAX = 1024
+"""Batches begun and not yet published, at most; they wait on disk."""
+
+
+class Schedule:
+    """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage.
+
+    `is_exhausted`: all batches have been opened. Until then there is more to do, even where
+    nothing could be handed out: what is open must be published first."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        pending: Iterable[int],
+        *,
+        find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]],
+        schema: bytes | None,
+        allotment: Allotment,
+        blame: Blame,
+    ) -> None:
+        self._plan = plan
+        self._pending = iter(pending)
+        self._find_staged = find_staged
+        self.schema = schema
+        self._slots = allotment.slots
+        self.pace = Pace(slots=allotment.slots, tasks_a_slot_min=allotment.tasks_a_slot_min)
+        self._unit_items = allotment.unit_items
+        self._range_items = allotment.range_items
+        self._blame = blame
+        self._limit = allotment.limit
+        self._open: dict[int, OpenBatch] = {}
+        self._suspects = Suspects()
+        self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
+        self._begun: set[int] = set()
+        self._next_id = 0
+        self.is_exhausted = False
+        self._whole: set[int] | None = None
+        self.adopted_items = 0
+        self.failures_max: int | None = None
+        self.is_failing = False
+        self._is_closing = False
+
+    @property
+    def outstanding(self) -> int:
+        return len(self._running)
+
+    @property
+    def wants_task(self) -> bool:
+        """Whether a further task should be handed out. With ranges of a fixed size, of which many
+        are in hand, enough items besides those of the next range wait for a place."""
+        if self._is_closing:
+            return True
+        if self._range_items is None:
+            return self.outstanding < self._slots * self._tasks_a_slot
+        waiting = [
+            work.stop - work.start
+            for task_id, (_, work) in self._running.items()
+            if work is not None and task_id not in self._begun
+        ]
+        return sum(waiting[1:]) < self._slots
+
+    @property
+    def _tasks_a_slot(self) -> int:
+        """While there is no schema, one: what begins without it must be sealed again. So it is
+        while all items fail, and the run may be about to stop."""
+        if self.schema is None or self.is_failing:
+            return 1
+        return self.pace.tasks_a_slot(self._plan.batch_size)
+
+    @property
+    def staged_items(self) -> int:
+        """Items of open batches that are finished."""
+        return sum(batch.staged_items for batch in self._open.values())
+
+    def reopen(
+        self, answer: Reopened, staged: Sequence[StagedChunk], *, keeps_rows: bool = True
+    ) -> None:
+        """Take a published batch up again, with what of it was staged since. `keeps_rows`: those of
+        its finished items stay."""
+        items = self._plan.batch(answer.batch).items
+        chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
+        batch = OpenBatch(
+            number=answer.batch,
+            items=items,
+            todo=deque(Range(start=start, stop=stop) for start, stop in gaps),
+            chunks=chunks,
+            is_reopened=keeps_rows,
+        )
+        self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)
+        self._open[batch.number] = batch
+        self._open = dict(sorted(self._open.items()))
+
+    def next_task(self) -> tuple[int, Task] | None:
+        """The next task and its number, or None while there is nothing to hand out."""
+        if self._is_closing:
+            return self._hand_out(self._next_seal())
+        if self._whole is None:
+            self._whole = set(self._open_whole())
+        found: tuple[OpenBatch, Task, Range | None] | None = None
+        if self.is_settling:
+            found = self._next_seal()
+            if found is None:
+                return None
+        elif not (self._suspects or any(w and w.company for _, w in self._running.values())):
+            # A batch that was opened just now may be all staged, and wants nothing but sealing.
+            found = self._next_seal() or self._next_work() or self._next_seal()
+        return self._hand_out(found or self._next_suspect())
+
+    def close(self) -> None:
+        """The run has decided to stop: no item is handed out any more. What is still sealed are
+        batches that were published and rejected, so that what failed of them is quarantined."""
+        self._is_closing = True
+
+    def _hand_out(
+        self, found: tuple[OpenBatch, Task, Range | None] | None
+    ) -> tuple[int, Task] | None:
+        if found is None:
+            return None
+        batch, task, work = found
+        self._next_id += 1
+        self._running[self._next_id] = (batch, work)
+        return self._next_id, task
+
+    def is_suspect(self, task_id: int) -> bool:
+        """Whether the task is of items that may have ended a worker or a whole run."""
+        work = self._running[task_id][1]
+        return work is not None and work.company is not None
+
+    def _next_seal(self) -> tuple[OpenBatch, Task, None] | None:
+        for batch in self._open.values():
+            if not batch.is_finished:
+                if self.schema is None:
+                    return None
+                continue
+            if self.schema is None and batch.is_rowless:
+                continue
+            if self._is_closing and not batch.is_reopened:
+                continue
+            batch.is_sealing = True
+            batch.chunks.sort(key=lambda chunk: chunk.start)
+            task = Seal(
+                batch=batch.number,
+                chunks=tuple(batch.chunks),
+                schema=self.schema,
+                is_reopened=batch.is_reopened,
+            )
+            return batch, task, None
+        return None
+
+    def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
+        found = self._suspects.take([work for _, work in self._running.values()])
+        return self._give(*found) if found is not None else None
+
+    def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
+        for batch in self._open.values():
+            if batch.todo:
+                return self._give(batch, self._cut(batch))
+        while self._has_room:
+            opened = self._open_next()
+            if opened is None:
+                return None
+            if opened.todo:
+                return self._give(opened, self._cut(opened))
+        return None
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether what an earlier run had staged whole is not published yet. No work is handed out
+        until it is: else runs that end soon would stage more and more, and publish nothing."""
+        first = next(iter(self._open.values()), None)
+        return first is not None and first.number in (self._whole or ()) and not first.is_rowless
+
+    def _open_whole(self) -> Iterator[int]:
+        """Open the next batches as long as they are staged whole, and the one after them."""
+        while self._has_room:
+            opened = self._open_next()
+            if opened is None or not (opened.sealed or opened.is_finished):
+                return
+            yield opened.number
+
+    @property
+    def _has_room(self) -> bool:
+        """Batches without rows wait for the first that has some, however many they are."""
+        return sum(not batch.is_rowless for batch in self._open.values()) < OPEN_BATCHES_MAX
+
+    def _give(self, batch: OpenBatch, work: Range) -> tuple[OpenBatch, Task, Range]:
+        batch.running += 1
+        before = (each for each in self._open.values() if each.number < batch.number)
+        task = Prepare(
+            batch=batch.number,
+            start=work.start,
+            stop=work.stop,
+            schema=self.schema,
+            may_pin=self.schema is None and all(each.is_rowless for each in before),
+            condemned=work.condemned,
+            is_apart=work.is_apart,
+            is_reopened=batch.is_reopened,
+            failures_max=self.failures_max,
+        )
+        return batch, task, work
+
+    def _open_next(self) -> OpenBatch | None:
+        number = next(self._pending, None)
+        planned = self._plan.batch(number) if number is not None else None
+        if planned is None or (self._limit is not None and planned.first_item >= self._limit):
+            self._pending = iter(())
+            self.is_exhausted = True
+            return None
+        number = planned.number
+        chunks, sealed = self._find_staged(number)
+        batch = OpenBatch(number=number, items=planned.items, todo=deque(), sealed=sealed)
+        if sealed is not None:
+            self.adopted_items += planned.items
+            self.pace.items_left -= planned.items
+        else:
+            batch.chunks, gaps = choose_cover(chunks, planned.items)
+            self.adopted_items += batch.staged_items
+            self.pace.items_left -= batch.staged_items
+            if self._limit is not None:
+                gaps = cut_gaps(gaps, max(0, self._limit - planned.first_item))
+            for work in split_blamed(gaps, planned.first_item, self._blame):
+                if work.company is None:
+                    batch.todo.append(work)
+                else:
+                    self._suspects.add(batch, work)
+        self._open[number] = batch
+        return batch
+
+    def _cut(self, batch: OpenBatch) -> Range:
+        """The next range of the batch: what likely takes a quarter of a second, no more than a fair
+        share of what is left; whole units where the steps take several items at a time."""
+        work = batch.todo.popleft()
+        if work.condemned is not None or work.is_apart or work.deaths or work.timeouts:
+            return work
+        size = min(work.stop - work.start, self._range_items or self.pace.items_a_task)
+        if self._unit_items is not None:
+            size = max(self._unit_items - work.start % self._unit_items, 0)
+        if size < work.stop - work.start:
+            batch.todo.appendleft(Range(start=work.start + size, stop=work.stop))
+            work = Range(start=work.start, stop=work.start + size)
+        return work
+
+    def begun(self, task_id: int) -> None:
+        """All items of a task have been begun."""
+        self._begun.add(task_id)
+
+    def took(self, portion: Portion) -> None:
+        """Some items of a task that goes on are staged."""
+        self._open[portion.batch].chunks.extend(portion.chunks)
+
+    def prepared(self, task_id: int, answer: Prepared) -> None:
+        """A chunk came back: perhaps not all that was asked for, the rest is to be done again."""
+        batch, work = self._close(task_id)
+        if work is not None and answer.stop < work.stop:
+            batch.todo.appendleft(Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart))
+        self.pace.take(answer.stop - answer.start, executed=answer.executed, seconds=answer.seconds)
+        if answer.sealed is not None:
+            self.sealed(answer.sealed)
+        batch.chunks.extend(answer.chunks)
+
+    def sealed(self, answer: Sealed, task_id: int | None = None) -> None:
+        if task_id is not None:
+            self._close(task_id)
+        batch = self._open[answer.batch]
+        batch.is_sealing = False
+        batch.sealed = answer
+
+    def unsealable(self, task_id: int, answer: Unsealable) -> None:
+        """Staged chunks turned out damaged: their items are done again. Or there are no rows
+        yet."""
+        batch, _ = self._close(task_id)
+        batch.is_sealing = False
+        batch.is_rowless = batch.is_rowless or answer.is_rowless
+        for chunk in answer.damaged:
+            batch.chunks.remove(chunk)
+            (self._whole or set()).discard(batch.number)
+            batch.todo.extend(Range(start=start, stop=stop) for start, stop in chunk.ranges())
+            self.adopted_items -= chunk.items
+
+    def put_back(self, task_id: int) -> None:
+        """A worker died with no item in hand: its task is done again."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+        elif work.company:
+            self._suspects.add(batch, work, is_first=True)
+        else:
+            batch.todo.appendleft(work)
+
+    def died(self, task_id: int, item: int, failure: Callable[[int, int], Failure]) -> None:
+        """A worker died with item number `item` of the plan in hand. What came before it is
+        done again; the item itself is tried alone, and is quarantined when that kills again:
+        `failure` makes the record, from the item's number in the batch and the number of
+        tries."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+            return
+        first = self._plan.batch(batch.number).first_item
+        start = min(max(item - first, work.start), work.stop - 1)
+        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        suspect = Range(
+            start=start,
+            stop=start + unit,
+            deaths=work.deaths + 1,
+            is_apart=work.is_apart,
+            company=1,
+        )
+        batch.put_back_around(work, suspect)
+        if suspect.deaths < 2:
+            self._suspects.add(batch, suspect)
+        elif unit > 1:
+            for place in range(suspect.start, suspect.stop):
+                single = Range(start=place, stop=place + 1, deaths=1, is_apart=True, company=1)
+                self._suspects.add(batch, single)
+        else:
+            batch.todo.appendleft(
+                Range(start=start, stop=start + 1, condemned=failure(start, suspect.deaths))
+            )
+
+    def timed_out(
+        self, task_id: int, item: int, tries: int, failure: Callable[[int, int], Failure]
+    ) -> None:
+        """An item took too long and its worker was killed; it is tried `tries` times in all."""
+        batch, work = self._close(task_id)
+        if work is None:
+            batch.is_sealing = False
+            return
+        first = self._plan.batch(batch.number).first_item
+        start = min(max(item - first, work.start), work.stop - 1)
+        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        timeouts = work.timeouts + 1
+        overdue = Range(start=start, stop=start + unit, timeouts=timeouts, is_apart=work.is_apart)
+        batch.put_back_around(work, overdue)
+        if timeouts < tries:
+            batch.todo.appendleft(overdue)
+        elif unit > 1:
+            for place in range(overdue.stop - 1, overdue.start - 1, -1):
+                batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True))
+        else:
+            batch.todo.appendleft(
+                Range(start=start, stop=start + 1, condemned=failure(start, timeouts))
+            )
+
+    def pin(self, schema: bytes) -> None:
+        self.schema = schema
+        for batch in self._open.values():
+            batch.is_rowless = False
+
+    def find_unpinned(self) -> bool:
+        """Whether all that is left are finished batches without rows, so that nothing pins a
+        schema."""
+        return (
+            self.schema is None
+            and self.is_exhausted
+            and not self._running
+            and bool(self._open)
+            and all(batch.is_rowless for batch in self._open.values())
+        )
+
+    def take_ready(self) -> list[tuple[Sealed, list[StagedChunk]]]:
+        """Sealed batches that may be published now, those before which no batch is open, and the
+        chunks they were made from."""
+        ready = []
+        while self._open:
+            number, batch = next(iter(self._open.items()))
+            if batch.sealed is None:
+                break
+            ready.append((batch.sealed, batch.chunks))
+            del self._open[number]
+        return ready
+
+    def _close(self, task_id: int) -> tuple[OpenBatch, Range | None]:
+        batch, work = self._running.pop(task_id)
+        self._begun.discard(task_id)
+        if work is not None:
+            batch.running -= 1
+        return batch, work

@@ -1,0 +1,35 @@
+"""Items that may have ended a worker or a run: tried with nothing else in hand, and few at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from batten.drive.open_batch import OpenBatch, Range
+
+
+class Suspects:
+    """Ranges with a `company`, which wait for their turn."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[OpenBatch, Range]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, batch: OpenBatch, work: Range, *, is_first: bool = False) -> None:
+        if is_first:
+            self._waiting.appendleft((batch, work))
+        else:
+            self._waiting.append((batch, work))
+
+    def take(self, running: Sequence[Range | None]) -> tuple[OpenBatch, Range] | None:
+        """The next, if what is running leaves room for it; None is work on no items."""
+        if not self._waiting or not all(work and work.company for work in running):
+            return None
+        batch, work = self._waiting[0]
+        items = sum(each.stop - each.start for each in running if each is not None)
+        if running and items + work.stop - work.start > (work.company or 0):
+            return None
+        self._waiting.popleft()
+        return batch, work

@@ -1,1 +1,0 @@
-"""Runs one pipeline: what the user builds, what workers do, what the driver publishes."""

@@ -1,0 +1,1 @@
+"""Of a whole dataset a second one is made."""

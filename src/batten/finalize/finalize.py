@@ -1,0 +1,175 @@
+"""Finalize: of the whole published dataset a second one is made, and put in place in one step.
+
+It is made whole in `final.batten/fresh/`; `storage.replacement` puts it in place, also the first
+time. Its items are its rows, and its fingerprint says what it was made of and by what: while that
+is the same, there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from batten.errors import BattenError, RefusedError
+from batten.finalize.second_dataset import FinalDataset
+from batten.fingerprint.functions import combine, describe_function
+from batten.fingerprint.secret import Secret
+from batten.jobs.finalizer import Finalizer
+from batten.jobs.job_folder import show_path
+from batten.ledger.contents import digest_contents
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.secrecy import take_out
+from batten.ledger.judge import Judgement
+from batten.ledger.replacement import replace_dataset, roll_forward
+from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Completion, decode_record
+from batten.model.words import RunStatus
+from batten.run.clock import utc_now
+from batten.run.context import Context
+from batten.run.found_dataset import observe_free, refuse_damaged
+from batten.run.report import Finalized, Report
+from batten.sinks.optional import ensure_optional
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.upkeep import delete_orphans, take_lock
+
+PART_ROWS_MAX = 1 << 17
+PART_BYTES = 1 << 26
+"""A part has so many rows as the first dataset has in so many bytes, and never more than those."""
+
+
+def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
+    """Raise before the work begins what would else be raised when it is done."""
+    for finalizer in finalizers:
+        described = describe_function(finalizer.function, version=finalizer.version)
+        for name in described.secrets:
+            Secret(name)()
+        if finalizer.form != "arrow":
+            ensure_optional(finalizer.form, f".finalize({finalizer.name})")
+
+
+def finalize_all(context: Context, report: Report) -> Report:
+    """Bring every second dataset up to date with the first, under whose lock this is called; of a
+    dry run, say what would be done. An error that is raised carries the report."""
+    done: list[Finalized] = []
+    for finalizer in context.pipeline.finalizers:
+        try:
+            done.append(_finalize(context, finalizer, report))
+        except BattenError as error:
+            reached = replace(report, status=RunStatus.FAILED, finalized=tuple(done))
+            error.report = error.report or reached
+            raise
+    is_made = any(each.status == RunStatus.COMPLETE for each in done)
+    return replace(
+        report,
+        status=RunStatus.COMPLETE if is_made else report.status,
+        finalized=tuple(done),
+        seconds=dict(context.seconds),
+    )
+
+
+def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finalized:
+    path = show_path(finalizer.output)
+    if report.status == RunStatus.LIMITED:
+        return Finalized(path=path, status=RunStatus.LIMITED, rows=0)
+    accounts = report.accounts
+    if report.status == RunStatus.PLANNED and accounts and accounts.pending + accounts.staged:
+        return Finalized(path=path, status=RunStatus.PLANNED, rows=0)
+    with context.timed("finalize"):
+        target = _aim(context, finalizer, path)
+        if report.status == RunStatus.PLANNED:
+            rows = _find_up_to_date(target, *_look(target))
+            status = RunStatus.PLANNED if rows is None else RunStatus.NOTHING_TO_DO
+            return Finalized(path=path, status=status, rows=rows or 0)
+        return _bring_up_to_date(context, target)
+
+
+def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
+    output = finalizer.output
+    first = context.pipeline.output
+    folder = first.parent if first is not None else output.parent
+    is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
+    completion = decode_record(Completion, context.storage.read(context.layout.complete))
+    part_rows = _count_part_rows(completion)
+    made_of = os.path.relpath(folder / context.layout.output, output.parent)
+    described = describe_function(finalizer.function, version=finalizer.version)
+    parts = {
+        MADE_OF: made_of,
+        "data": digest_contents(
+            context.storage, context.layout, len(completion.part_sizes), context.path
+        ),
+        "step": f"finalize {described.name}, given {finalizer.form}",
+        "batch size": str(part_rows),
+    }
+    return FinalDataset(
+        finalizer=finalizer,
+        context=replace(
+            context,
+            storage=context.storage if is_beside else LocalStorage(output.parent),
+            layout=Layout(output.name),
+            path=path,
+        ),
+        fingerprint=combine(parts | described.parts, described.places),
+        before=combine(parts | described.parts_before, {}).digest,
+        part_rows=part_rows,
+    )
+
+
+def _count_part_rows(completion: Completion) -> int:
+    size = sum(completion.part_sizes)
+    return max(1, min(PART_ROWS_MAX, PART_BYTES * completion.rows // max(1, size)))
+
+
+def _look(target: FinalDataset) -> tuple[Observation, Judgement]:
+    """What is there; raises where it is damaged or another's."""
+    context = target.context
+    observation, judgement = observe_free(context)
+    if not context.options.is_fresh:
+        refuse_damaged(context, observation, judgement)
+    config = observation.config
+    found = config.fingerprint.parts.get(MADE_OF) if config is not None else target.made_of
+    if found != target.made_of:
+        was = f"finalized from {found}" if found is not None else "not made by finalize"
+        raise RefusedError(
+            f"{context.path} is another dataset, {was}, and would be replaced.",
+            safe=f"Nothing was changed; {target.made_of} is complete.",
+            next="Finalize into another folder.",
+        )
+    return observation, judgement
+
+
+def _find_up_to_date(
+    target: FinalDataset, observation: Observation, judgement: Judgement
+) -> int | None:
+    """The rows of what is there, if that is what would be made now."""
+    config = observation.config
+    digests = (target.fingerprint.digest, target.before)
+    is_same = config is not None and config.fingerprint.digest in digests
+    is_kept = is_same and not target.context.options.is_fresh
+    return judgement.rows if is_kept and observation.completion is not None else None
+
+
+def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
+    inner = target.context
+    storage, layout = inner.storage, inner.layout
+    if storage.find(layout.control) is None:
+        _look(target)
+        storage.ensure_folder(layout.control)
+    with take_lock(storage, layout, inner.path):
+        roll_forward(storage, layout)
+        observation, judgement = _look(target)
+        delete_orphans(storage, [entry.name for entry in judgement.orphans])
+        storage.delete_tree(layout.fresh_folder)
+        if observation.config is not None and observation.holds_clear_secrets:
+            storage.ensure_folder(layout.staging)
+            take_out(storage, layout, observation.config)
+        rows = _find_up_to_date(target, observation, judgement)
+        if rows is not None:
+            return Finalized(path=inner.path, status=RunStatus.NOTHING_TO_DO, rows=rows)
+        from batten.finalize.making import make_second
+
+        rows = make_second(context, target)
+        storage.ensure_folder(layout.staging)
+        replace_dataset(storage, layout, run=context.run, time=utc_now())
+        return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)

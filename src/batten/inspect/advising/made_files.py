@@ -1,0 +1,87 @@
+"""What an inspection says of files that are made of an output's parts, and of outputs that are
+such a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from batten.inspect.output_path import Place
+from batten.ledger.facts.observation import Observation, find_own_file
+from batten.model.disk.fingerprints import find_tables
+from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code
+
+
+def list_tables(observation: Observation) -> tuple[str, ...]:
+    """The names of the tables that the output is made of, where it is one of whole tables."""
+    config = observation.config
+    return tuple(find_tables(config.fingerprint)) if config is not None else ()
+
+
+def list_held(place: Place, observation: Observation) -> Iterator[Delivery]:
+    """What each destination has, as recorded; a file that is not in its place has nothing."""
+    for each in observation.deliveries:
+        if not each.is_file:
+            yield each
+        elif _is_in_place(observation, each):
+            yield replace(each, target=place.show(each.target))
+        else:
+            yield replace(each, target=place.show(each.target), batches=0, rows=0)
+
+
+def list_unseen(observation: Observation) -> Iterator[tuple[str, str]]:
+    """Destinations that are no files of which nobody knows now that they have what they were given,
+    by target, and why."""
+    findings = {each.path: each for each in observation.findings}
+    for each in observation.deliveries:
+        finding = findings.get(each.target)
+        if each.is_file or not each.batches:
+            continue
+        if not each.is_here:
+            yield each.target, "not asked"
+        elif observation.holder is not None:
+            yield each.target, "not looked at while a run is at work"
+        elif finding is not None and finding.code is Code.NOT_LOOKED_AT:
+            yield each.target, finding.evidence
+        elif finding is not None:
+            yield each.target, "it does not have all of it"
+
+
+def tell_unmade(place: Place, observation: Observation) -> str:
+    """That the file which the output is has not been made of this dataset; empty where it has, or
+    the output is no file."""
+    own = find_own_file(observation.layout, observation.config)
+    if own is None or any(
+        each.target == own and each.batches and _is_in_place(observation, each)
+        for each in observation.deliveries
+    ):
+        return ""
+    unmade = f"{place.show(own)} is not made yet"
+    return (
+        f"{unmade}; the file that is there is of an earlier run"
+        if own in observation.placed
+        else unmade
+    )
+
+
+def tell_file_risk(place: Place, observation: Observation) -> str:
+    """What deleting the records costs an output that is made at one stroke."""
+    own = find_own_file(observation.layout, observation.config)
+    if own not in observation.placed:
+        return "nothing"
+    return (
+        f"deleting {place.control}: the next run would not know {place.path} as its own, and refuse"
+    )
+
+
+def find_linked_file(place: Place, observation: Observation) -> str:
+    """Where the output leads to, if it is a file and a link lies in its place; else empty."""
+    path = f"{place.storage.place}/{place.layout.output}"
+    is_file = find_own_file(observation.layout, observation.config) is not None
+    return os.path.realpath(path) if is_file and os.path.islink(path) else ""
+
+
+def _is_in_place(observation: Observation, delivery: Delivery) -> bool:
+    return observation.placed.get(delivery.target) == delivery.size

@@ -1,0 +1,48 @@
+"""Whether a finalized dataset is behind the one that it was made of."""
+
+from __future__ import annotations
+
+import os
+
+from batten.errors import BattenError
+from batten.inspect.advising.again import find_path
+from batten.inspect.output_path import Place
+from batten.ledger.facts.locating import find_layout
+from batten.ledger.facts.observation import Observation
+from batten.model.disk.fingerprints import FINALIZED_FROM
+from batten.model.disk.records import Completion, Config, Unreadable, decode_record
+from batten.storage.local.folder import LocalStorage
+
+
+def is_finalized(config: Config | None) -> bool:
+    """Whether it is made by `.finalize()` of another dataset."""
+    return config is not None and FINALIZED_FROM in config.fingerprint.parts
+
+
+def tell_behind(place: Place, observation: Observation) -> str:
+    """Why a finalized dataset is not that of the first one as it is now; empty where it is, or
+    where that can't be known. The digests of all parts are read only where the accounts of the
+    first were closed no earlier than its own."""
+    config, own = observation.config, observation.completion
+    if config is None or own is None or not is_finalized(config):
+        return ""
+    from batten.ledger.contents import digest_contents
+
+    parts = config.fingerprint.parts
+    path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), parts[FINALIZED_FROM]))
+    folder, name = os.path.split(path)
+    shown = place.show(parts[FINALIZED_FROM])
+    try:
+        storage = LocalStorage(folder)
+        layout = find_layout(storage, name)
+        if storage.find(layout.config) is None:
+            return ""
+        if storage.find(layout.complete) is None:
+            return f"it was finalized from {shown}, which has changed since and is not complete"
+        first = decode_record(Completion, storage.read(layout.complete))
+        if first.time < own.time:
+            return ""
+        data = digest_contents(storage, layout, len(first.part_sizes), shown)
+    except (BattenError, OSError, Unreadable):
+        return ""
+    return "" if data == parts.get("data") else f"it was finalized from {shown}, which has changed"

@@ -1,0 +1,1 @@
+"""Outputs of other kinds: live trees, and what a stream landed."""

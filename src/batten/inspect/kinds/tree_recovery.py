@@ -1,0 +1,75 @@
+"""Completes or undoes the change of a tree that a crash has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.errors import CorruptError
+from batten.inspect.diagnose import diagnose_place
+from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.kinds.trees import HALF_DONE, TreeObservation, describe_tree, observe_tree
+from batten.inspect.output_path import Place
+from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep
+from batten.model.value_class import value_class
+from batten.storage.local.locks import busy_error
+from batten.transactions.entry import TreePlace, hold_unrecovered
+from batten.transactions.recovery import recover_tree, set_journal_aside
+
+
+@value_class
+class TreeRecovery:
+    """What was done, or would be: verb, name of the storage and reason of each step."""
+
+    steps: tuple[tuple[str, str, str], ...]
+    is_dry_run: bool
+    diagnosis: Diagnosis
+
+
+def recover_place(
+    place: Place, tree: TreePlace, *, is_dry_run: bool, should_set_aside: bool
+) -> TreeRecovery:
+    """Complete or undo what a crash left of a change. With `should_set_aside` its journal is moved
+    to the evidence instead, with all that belongs to it. Raises `BusyError`, and `RefusedError`
+    where a person has to decide."""
+    seen = observe_tree(tree)
+    steps = tuple(_list_steps(tree, seen, should_set_aside))
+    if seen.misplaced:
+        first = seen.misplaced[0]
+        raise CorruptError(
+            f"{place.show(first.path)}: {first.evidence}.",
+            safe="Nothing was changed.",
+            next=f"{first.safe_action[:1].upper()}{first.safe_action[1:]}.",
+        )
+    if is_dry_run:
+        if seen.holder is not None:
+            raise busy_error(tree.tree.place + "/" + tree.layout.control, seen.holder)
+        return TreeRecovery(steps=steps, is_dry_run=True, diagnosis=describe_tree(place, seen))
+    with hold_unrecovered(tree):
+        seen = observe_tree(tree, is_mine=True)
+        steps = tuple(_list_steps(tree, seen, should_set_aside))
+        if should_set_aside and seen.found.state is not JournalState.NONE:
+            set_journal_aside(tree.tree, tree.layout, seen.found)
+        recover_tree(tree.tree, tree.layout)
+    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_place(place))
+
+
+def _list_steps(
+    tree: TreePlace, seen: TreeObservation, should_set_aside: bool
+) -> Iterator[tuple[str, str, str]]:
+    layout = tree.layout
+    remedy = REMEDIES[seen.found.state]
+    if seen.is_unsynced:
+        yield "make durable", layout.unsynced, "a sync failed; its names are made anew"
+    if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
+        why = seen.found.problem or "as was asked for"
+        told = f"{why}; what belongs to it goes along; {HALF_DONE}"
+        yield Remedy.SET_ASIDE.value, layout.journal, told
+        return
+    for decision in seen.decisions:
+        if decision.step is not RollStep.NOTHING:
+            yield remedy.value, layout.target(decision.operation.path), decision.step.value
+    if remedy is Remedy.NOTHING:
+        for entry in seen.leftovers:
+            yield "delete", entry.name, "no journal needs it"
+    elif remedy is not Remedy.REFUSE:
+        yield "remove", layout.journal, "the change is done with"

@@ -1,0 +1,88 @@
+"""From the path that the user named to a storage and the names in it, and back for messages."""
+
+from __future__ import annotations
+
+import os
+
+from batten.errors import StorageError, UsageError
+from batten.ledger.facts.locating import find_layout
+from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
+from batten.model.telling.commands import as_path, command
+from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
+from batten.storage.local.folder import LocalStorage
+
+
+@value_class
+class Place:
+    """An output: `path` is how to show it, `folder` how the user named what holds it."""
+
+    storage: LocalStorage
+    layout: Layout
+    path: str
+    folder: str
+
+    def show(self, name: str) -> str:
+        """A name of the storage, as the user would write it."""
+        path = self.folder + name
+        return os.path.normpath(path) if ".." in name else path
+
+    @property
+    def control(self) -> str:
+        """The control folder, for messages."""
+        return self.show(self.layout.control)
+
+    def recover_command(self) -> str:
+        return self.command("recover", "--recompute-missing")
+
+    def command(self, *words: str) -> str:
+        """A command line about this output, safe to paste."""
+        return command(*words, as_path(self.path))
+
+
+def find_linked_folder(place: Place) -> str:
+    """Where the output leads to if it is a symbolic link that no run could keep parts in: the path
+    of a folder, or of nothing yet. Else empty."""
+    path = f"{place.storage.place}/{place.layout.output}"
+    real = os.path.realpath(path)
+    is_folder = os.path.isdir(real) or not os.path.lexists(real)
+    return real if os.path.islink(path) and is_folder else ""
+
+
+def has_tree(place: Place) -> bool:
+    """Whether transactions ever changed the place as a tree of files."""
+    try:
+        entry = place.storage.find(place.layout.control + TREE_FOLDER)
+    except StorageError:
+        return False
+    return entry is not None and entry.is_folder
+
+
+def locate_output(path: str | os.PathLike[str]) -> Place:
+    """The output that `path` names; `path` may also be its control folder."""
+    given = local_path(path)
+    if not given or "\0" in given:
+        raise UsageError(
+            "The path holds a zero byte." if given else "The path is empty.",
+            safe="Nothing was read or written.",
+            next="Name the output of a job.",
+        )
+    absolute = os.path.abspath(given)
+    root, name = os.path.split(absolute)
+    if not name:
+        raise UsageError(
+            f"{given!r} is not the output of a job.",
+            safe="Nothing was read or written.",
+            next="Name the output of a job.",
+        )
+    is_control = name.endswith(CONTROL_SUFFIX) and name != CONTROL_SUFFIX
+    if is_control and os.path.isdir(absolute) and not os.path.exists(absolute + CONTROL_SUFFIX):
+        name = name.removesuffix(CONTROL_SUFFIX)
+    holder, last = os.path.split(given.rstrip("/"))
+    if not last.startswith(name):
+        holder = root
+    folder = os.path.join(holder, "") if holder else ""
+    storage = LocalStorage(root)
+    return Place(
+        storage=storage, layout=find_layout(storage, name), path=folder + name, folder=folder
+    )

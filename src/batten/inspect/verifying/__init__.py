@@ -1,0 +1,1 @@
+"""Reads every byte, and holds it against what was recorded."""

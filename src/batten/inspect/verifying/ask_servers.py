@@ -1,0 +1,104 @@
+"""Asks a server what it has of the batches that it was given: `batten verify --ask`.
+
+The address is the recorded one, which has no secrets. User and password come from the environment
+or a password file, as libpq says (`PGUSER`, `PGPASSWORD`, `PGPASSFILE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from batten.errors import StorageError
+from batten.lookup.kept import tell_batches, tell_rows
+from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code, Finding
+from batten.model.telling.commands import command
+from batten.sinks.optional import ensure_optional
+from batten.sinks.tables import TOKENS
+
+SECONDS_MAX = 60
+
+
+TellMissing = Callable[[Callable[[str], list[Any]]], str]
+"""Names the keys that are lacking, where the values of a column can be read."""
+
+
+def ask_server(given: Delivery, *, path: str, tell_missing: TellMissing) -> list[Finding]:
+    """What the server of a table of PostgreSQL lacks; of another, that batten can't ask it. Raises
+    `StorageError` where it does not answer, and `UsageError` where its library is missing. `path`
+    is shown in messages."""
+    if given.kind != "postgres":
+        evidence = "can't be asked: batten asks PostgreSQL only; a run of the job asks it"
+        return [_found(Code.NOT_LOOKED_AT, given, evidence)]
+    ensure_optional("psycopg", "--ask", package="'psycopg[binary]'")
+    import psycopg
+
+    table, _, place = given.target.removeprefix("table ").rpartition(" of ")
+    base, _, hosts = place.rpartition(" at ")
+    try:
+        with psycopg.connect(
+            **_address(base, hosts),
+            connect_timeout=SECONDS_MAX,
+            options=f"-c statement_timeout={1000 * SECONDS_MAX}",
+            application_name="batten",
+        ) as connection:
+            connection.read_only = True
+            return list(_compare(connection, table, given, tell_missing))
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
+        raise StorageError(
+            f"{given.target} can't be asked: {reason}.",
+            safe="Nothing was changed, and nothing is known of it.",
+            next="See that the server answers, and that PGUSER and PGPASSWORD (or a password file) "
+            f"are right; all else is verified without it: {command('verify', path)}",
+        ) from error
+
+
+def _address(base: str, hosts: str) -> dict[str, Any]:
+    pairs = [each.rpartition(":") for each in hosts.split(",")]
+    found = {
+        "host": ",".join(host or port for host, _, port in pairs),
+        "port": ",".join(port if host else "5432" for host, _, port in pairs),
+    }
+    return found if base == "the default database" else {**found, "dbname": base}
+
+
+def _compare(
+    connection: Any, table: str, given: Delivery, tell_missing: TellMissing
+) -> Iterator[Finding]:
+    from psycopg import sql
+
+    *schema, name = table.split(".")
+
+    def has(which: sql.Identifier) -> bool:
+        query = "SELECT to_regclass(%s) IS NOT NULL"
+        return bool(connection.execute(query, (which.as_string(connection),)).fetchone()[0])
+
+    rows, tokens = sql.Identifier(*schema, name), sql.Identifier(*schema, TOKENS)
+    if not has(rows):
+        yield _found(Code.LOST_TABLE, given, "the table is gone")
+        return
+    held: set[int] = set()
+    if has(tokens):
+        query = sql.SQL("SELECT batch FROM {} WHERE target = %s AND (dataset = %s OR %s = '')")
+        values = (table, given.dataset, given.dataset)
+        held = {batch for (batch,) in connection.execute(query.format(tokens), values)}
+    lacking = tell_batches(held, given)
+    if lacking is None and given.adds_rows:
+        count_rows = sql.SQL("SELECT count(*) FROM {}").format(rows)
+        found = connection.execute(count_rows).fetchone()[0]
+        lacking = tell_rows(found, given) if found < given.rows else None
+    if lacking is None:
+        return
+
+    def read(column: str) -> list[Any]:
+        names = (sql.Identifier(column), rows)
+        return [key for (key,) in connection.execute(sql.SQL("SELECT {} FROM {}").format(*names))]
+
+    told = tell_missing(read) if given.adds_rows else ""
+    yield _found(lacking[0], given, "; ".join(filter(None, (lacking[1], told))))
+
+
+def _found(code: Code, given: Delivery, evidence: str) -> Finding:
+    return Finding(code=code, path=given.target, evidence=evidence)

@@ -1,0 +1,104 @@
+"""Reads what an observation does not of the control folder: schema, keys, staged files, logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.errors import StorageError
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.reasons import name_reason
+from batten.ledger.plan_file import KEY, PlanFile
+from batten.ledger.runs import list_runs, read_run
+from batten.ledger.schema_file import load_schema
+from batten.model.disk.key_digests import describe_keys
+from batten.model.disk.names import Layout, find_staged
+from batten.model.disk.records import Segment, Unreadable
+from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
+from batten.model.rules.findings import Code, Finding
+from batten.storage.base import Storage
+from batten.storage.digests import digest_file
+
+
+def find_control_faults(
+    storage: Storage, observation: Observation, *, is_quick: bool
+) -> Iterator[Finding]:
+    """Findings about the schema, and unless quick, about keys, staged files and run logs."""
+    layout = observation.layout
+    if storage.find(layout.schema) is not None:
+        try:
+            load_schema(storage, layout.schema)
+        except Unreadable as error:
+            yield Finding(
+                code=Code.UNREADABLE_SCHEMA, path=layout.schema, evidence=name_reason(error)
+            )
+    if is_quick:
+        return
+    for segment in observation.segments:
+        evidence = _find_keys_fault(storage, layout, segment)
+        if evidence is not None:
+            name = layout.segment_keys(segment.number)
+            yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+        name = layout.segment_digests(segment.number)
+        evidence = _find_digests_fault(storage, name, segment)
+        if evidence is not None:
+            yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+    for entry in observation.staged:
+        staged = find_staged(entry.name.rpartition("/")[2])
+        if staged and not _digest(storage, entry.name).startswith(staged.digest):
+            evidence = "its digest is not that of its name"
+            yield Finding(code=Code.STAGED_DAMAGED, path=entry.name, evidence=evidence)
+    for run in list_runs(storage, layout):
+        damaged = read_run(storage, layout, run).damaged_lines
+        if damaged:
+            evidence = f"{damaged} of its lines can't be read, or are missing"
+            yield Finding(code=Code.DAMAGED_LOG, path=layout.run_log(run), evidence=evidence)
+
+
+def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str | None:
+    """Which of the keys file and the record that describes it is the damaged one can't be told, so
+    both are named."""
+    if not segment.keys_size:
+        return None
+    record = layout.segment(segment.number)
+    try:
+        data = storage.read(layout.segment_keys(segment.number), bytes_max=segment.keys_size)
+    except (FileNotFoundError, StorageError):
+        return None  # the observation has told of it
+    try:
+        file = PlanFile(data, segment)
+        for position in range(segment.batches):
+            batch = file.read(position)
+            if segment.is_keyed:
+                found = describe_keys(batch.column(KEY).to_pylist())
+                if found != segment.keys[position]:
+                    return f"the keys of its batch {position} are not what {record} says"
+    except Unreadable as error:
+        return f"it is not what {record} says: {error}"
+    return None
+
+
+def _find_digests_fault(storage: Storage, name: str, segment: Segment) -> str | None:
+    try:
+        digests = open_digests(storage.read(name))
+    except (FileNotFoundError, StorageError):
+        return None  # an earlier batten kept none
+    if digests is None:
+        return "its own digest does not fit: it was damaged"
+    if len(digests) != DIGEST_BYTES * segment.items:
+        return f"it has {len(digests)} bytes of digests for {segment.items} items"
+    return None
+
+
+_STAGED_BYTES_MAX = 1 << 32
+"""No batch that is staged comes near; reading what is larger would take for ever."""
+
+
+def _digest(storage: Storage, name: str) -> str:
+    """Empty where it is gone, or not what batten stages."""
+    try:
+        entry = storage.find(name)
+        if entry is None or entry.size > _STAGED_BYTES_MAX:
+            return ""
+        return digest_file(storage, name)
+    except (FileNotFoundError, StorageError):
+        return ""

@@ -1,0 +1,182 @@
+"""Reads every byte and holds it against what was recorded. Changes nothing, and takes no lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from batten.inspect.diagnose import describe
+from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.kinds.landings import refuse_landing
+from batten.inspect.kinds.trees import refuse_tree
+from batten.inspect.output_path import Place, locate_output
+from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
+from batten.inspect.verifying.control_folder import find_control_faults
+from batten.inspect.verifying.missing_rows import name_missing, tell_missing
+from batten.inspect.verifying.parts import PartVerifier
+from batten.ledger.delivered import find_changed_files, list_in_place
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import Judgement, judge
+from batten.model.rules.findings import Code, Finding, Severity
+from batten.model.value_class import value_class
+from batten.storage.base import Storage
+from batten.storage.local.locks import busy_error
+
+DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
+
+
+@value_class
+class Verification:
+    """What was found. `findings` are all, also those that `diagnosis` does not know of; `files` are
+    how many single files were read beside the parts, and `bytes` what was read of both."""
+
+    diagnosis: Diagnosis
+    findings: tuple[Finding, ...]
+    is_quick: bool
+    parts: int
+    files: int
+    bytes: int
+
+    @property
+    def damage(self) -> list[Finding]:
+        """What is damaged or gone: also a file that the next run makes again. What is not published
+        yet is no damage."""
+        return [
+            finding
+            for finding in self.findings
+            if finding.severity in DAMAGE or finding.code is Code.LOST_FILE
+        ]
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.damage
+
+
+def verify(
+    path: str | os.PathLike[str], *, is_quick: bool = False, should_ask: bool = False
+) -> Verification:
+    """Verify the output at `path`; quickly, only sizes, counts and what parts say of themselves.
+    `should_ask`: servers are asked which batches they have; raises `StorageError` where one does
+    not answer.
+
+    While a run is at work, what is published so far is verified. Raises `UsageError` where there is
+    none, `RefusedError` where it is not batten's, `BusyError` while a dataset takes the place of
+    another one."""
+    place = locate_output(path)
+    refuse_tree(place)
+    observation = observe_output(place.storage, place.layout, is_thorough=True)
+    refuse_landing(place, observation)
+    judgement = judge(observation)
+    refuse_unknown(place, judgement)
+    refuse_absent(place, judgement)
+    if observation.holder is not None:
+        if place.storage.find(place.layout.replacing) is not None:
+            raise busy_error(place.control, observation.holder)
+        findings = _find_lasting_faults(place, observation, judgement, is_quick=is_quick)
+    else:
+        refuse_pending(place, judgement)
+        findings = find_faults(place.storage, observation, judgement, is_quick=is_quick)
+    if not is_quick:
+        findings = name_missing(place.storage, observation, findings)
+    asked = dict(_ask_servers(place, observation)) if should_ask else {}
+    findings += [finding for told in asked.values() for finding in told]
+    files = [] if is_quick else [each.size for each in list_in_place(observation)]
+    diagnosis = describe(place, observation, judgement, now_seconds=time.time())
+    return Verification(
+        diagnosis=replace(
+            diagnosis,
+            contents=replace(
+                diagnosis.contents, unseen=_tell_unseen(diagnosis.contents.unseen, asked)
+            ),
+        ),
+        findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
+        is_quick=is_quick,
+        parts=len(observation.parts),
+        files=len(files),
+        bytes=0 if is_quick else sum(observation.parts.values()) + sum(files),
+    )
+
+
+def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, list[Finding]]]:
+    """What each says, by its target."""
+    from batten.inspect.verifying.ask_servers import ask_server
+
+    for given in observation.deliveries:
+        if not given.is_here and given.batches:
+            tell = partial(tell_missing, place.storage, observation)
+            yield given.target, ask_server(given, path=place.path, tell_missing=tell)
+
+
+def _tell_unseen(unseen: Mapping[str, str], asked: Mapping[str, list[Finding]]) -> dict[str, str]:
+    """Why it is not known of destinations that they have all, when servers were asked."""
+    told = {
+        target: "asked, it does not have all of it"
+        if any(each.severity in DAMAGE for each in found)
+        else found[0].evidence
+        for target, found in asked.items()
+        if found
+    }
+    return {target: why for target, why in unseen.items() if target not in asked} | told
+
+
+def _find_lasting_faults(
+    place: Place, observation: Observation, judgement: Judgement, *, is_quick: bool
+) -> list[Finding]:
+    """The faults of what is published while a run goes on. It changes files between two looks of
+    ours, so a fault is one that is seen again by a second look; what it has yet to do is none."""
+    found = _list_faults(place.storage, observation, judgement, is_quick=is_quick)
+    if not found:
+        return []
+    again = observe_output(place.storage, place.layout, is_thorough=True)
+    told = _list_faults(place.storage, again, judge(again), is_quick=is_quick)
+    seen = {(each.code, each.path) for each in found}
+    return [each for each in told if (each.code, each.path) in seen]
+
+
+def _list_faults(
+    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool
+) -> list[Finding]:
+    known = list(judgement.findings)
+    faults = _add_faults_of_parts(storage, observation, judgement, known, is_quick=is_quick)
+    return [each for each in faults if each.severity in DAMAGE]
+
+
+def find_faults(
+    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool = False
+) -> list[Finding]:
+    """Everything that a thorough observation and reading all files shows, worst or not."""
+    findings = [_tell_lost_record(observation, finding) for finding in judgement.findings]
+    findings += find_control_faults(storage, observation, is_quick=is_quick)
+    if not is_quick:
+        findings += find_changed_files(storage, observation)
+    return _add_faults_of_parts(storage, observation, judgement, findings, is_quick=is_quick)
+
+
+def _add_faults_of_parts(
+    storage: Storage,
+    observation: Observation,
+    judgement: Judgement,
+    findings: list[Finding],
+    *,
+    is_quick: bool,
+) -> list[Finding]:
+    """Those that are known, and those of all other parts."""
+    if judgement.plan is not None:
+        told = {finding.batch for finding in findings if finding.severity in DAMAGE}
+        verifier = PartVerifier(storage, observation, judgement.plan, is_quick=is_quick)
+        for batch in sorted(set(observation.parts) - told):
+            findings += verifier.verify(batch)
+    return findings
+
+
+def _tell_lost_record(observation: Observation, finding: Finding) -> Finding:
+    """`COMPLETE` comes after all records, so beside it one that is missing was lost. The schema
+    comes before all parts."""
+    is_lost = finding.code is Code.MISSING_RECORD and observation.has_complete
+    if is_lost or finding.code is Code.MISSING_SCHEMA:
+        return replace(finding, code=Code.LOST_RECORD)
+    return finding

@@ -1,0 +1,42 @@
+"""What a run may take, as the user gives it: memory and time."""
+
+from __future__ import annotations
+
+import math
+
+from batten.errors import UsageError
+from batten.model.telling.sizes import parse_bytes
+
+
+def read_memory_max(given: int | str | None) -> int | None:
+    """The bytes; raises `UsageError` for what is no size."""
+    if given is None:
+        return None
+    try:
+        size = parse_bytes(str(given))
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise _refuse(f"memory_max is {given!r}.", 'Give bytes or a size: memory_max="2GB".')
+    return size
+
+
+def check_seconds(name: str, given: object) -> float:
+    """The seconds; raises `UsageError` for what is no time."""
+    if not isinstance(given, int | float) or not 0 <= given < math.inf:
+        raise _refuse(f"{name} is {given!r}.", "Give seconds, 0 or more.")
+    return float(given)
+
+
+def _refuse(what: str, next: str) -> UsageError:
+    return UsageError(what, safe="Nothing was read or written.", next=next)
+
+
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    """Raises `UsageError` where the value is none of them."""
+    if value not in allowed:
+        raise UsageError(
+            f"{name} is {value!r}.",
+            safe="Nothing was read or written.",
+            next=f"Say one of {', '.join(map(str, allowed))}.",
+        )

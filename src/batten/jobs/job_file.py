@@ -1,0 +1,294 @@
+"""Loads a job file: runs it as a module named after it, and finds the pipeline that it makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Generic, TypeVar
+
+from batten.errors import BattenError, UsageError
+from batten.fingerprint.ownership import is_own_namespace
+from batten.jobs.definition import Definition
+from batten.jobs.job_folder import job_folder
+from batten.jobs.parameters import BadParameters, bind_parameters
+from batten.model.telling.commands import as_path, command
+from batten.model.value_class import value_class
+from batten.storage.addresses import local_path
+
+Loaded = TypeVar("Loaded", bound=Definition)
+
+_USUAL_NAME = "pipeline"
+_SAFE = "batten read and wrote nothing."
+_loaded: dict[str, ModuleType] = {}
+
+
+@value_class
+class Job(Generic[Loaded]):
+    """A pipeline and where it comes from. `parameters` holds all of them as canonical text, those
+    that were left to their defaults too; `is_named`: the user said which pipeline of the file."""
+
+    pipeline: Loaded
+    path: Path
+    name: str
+    folder: Path
+    parameters: dict[str, str] = field(repr=False)
+    is_named: bool = False
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the user asked to run: `written` is the file as the user wrote it."""
+
+    written: str
+    path: Path
+    name: str | None
+
+    def command(self, name: str | None = None, parameters: Mapping[str, str] | None = None) -> str:
+        name = name or self.name
+        written = as_path(self.written)
+        words = ["run", f"{written}:{name}" if name else written]
+        for key, value in (parameters or {}).items():
+            words += ["--param", f"{key}={value}"]
+        return command(*words)
+
+    def refusal(self, what: str, next: str = "") -> UsageError:
+        return UsageError(
+            what, safe=_SAFE, next=next or f"Correct it, then run again: {self.command()}"
+        )
+
+
+def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Job[Loaded]:
+    """Load `JOB` or `JOB:name` and, where its pipeline is made by a function, call that. A pipeline
+    is what is of the `kind`.
+
+    Raises `UsageError` that names the file and the line for whatever is wrong with it. The module
+    stays in `sys.modules`, and its folder first on `sys.path`, so that workers find its functions.
+    """
+    try:
+        request = _parse(spec)
+    except OSError as error:
+        request = _Request(spec, Path(spec), None)
+        raise request.refusal(f"{spec} cannot be read: {error.strerror}.") from error
+    folder = request.path.parent
+    token = job_folder.set(folder)
+    try:
+        module = _load_module(request)
+        name, found = _choose(request, module, kind)
+        if isinstance(found, kind):
+            if parameters:
+                raise request.refusal(
+                    f"{request.written} takes no parameters: its {name} is not a function.",
+                    f"Run it without --param: {request.command()}",
+                )
+            pipeline, texts = found, dict[str, str]()
+        else:
+            pipeline, texts = _call(request, name, found, parameters, kind)
+        return Job(
+            pipeline=pipeline,
+            path=request.path,
+            name=name,
+            folder=folder,
+            parameters=texts,
+            is_named=request.name is not None,
+        )
+    finally:
+        job_folder.reset(token)
+
+
+def _parse(spec: str) -> _Request:
+    written, name = local_path(spec), None
+    if not Path(spec).exists():
+        before, colon, after = spec.rpartition(":")
+        if colon and (after.isidentifier() or Path(before).exists()):
+            written, name = before, after
+    request = _Request(written, Path(written).absolute(), name)
+    if request.path.is_dir():
+        example = Path(written) / "features.py"
+        raise request.refusal(
+            f"{written} is a folder, not a job file.",
+            f"Name the file: {command('run', str(example))}",
+        )
+    if not request.path.exists():
+        nearby = request.path.with_name(request.path.name + ".py")
+        hint = command("run", written + ".py") if nearby.is_file() else ""
+        raise request.refusal(
+            f"There is no job file {written}.", hint or "Check the name, and the folder you are in."
+        )
+    return request
+
+
+def _load_module(request: _Request) -> ModuleType:
+    path, name = request.path, request.path.stem
+    _check_name(request, name)
+    code = _compile(request)
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=SourceFileLoader(name, str(path))
+    )
+    if spec is None:
+        raise request.refusal(f"{request.written} cannot be loaded as a module.")
+    module = importlib.util.module_from_spec(spec)
+    path_before = list(sys.path)
+    sys.path[:] = [str(path.parent), *(each for each in path_before if each != str(path.parent))]
+    sys.modules[name] = _loaded[name] = module
+    try:
+        with _user_code(request, f"{request.written} cannot be loaded"):
+            exec(code, vars(module))
+    except BaseException:
+        sys.path[:] = path_before
+        del sys.modules[name], _loaded[name]
+        raise
+    return module
+
+
+def _check_name(request: _Request, name: str) -> None:
+    """A job must not take the place of a module that others import by that name."""
+    other = sys.modules.get(name)
+    is_taken = other is not None and other is not _loaded.get(name)
+    if name in sys.stdlib_module_names or is_taken:
+        origin = "of Python itself" if name in sys.stdlib_module_names else "that is in use"
+        raise request.refusal(
+            f"{request.written} has the name of a module {origin}, whose place it would take.",
+            f"Rename it, for instance to {name}_job.py.",
+        )
+
+
+def _compile(request: _Request) -> CodeType:
+    """Compiled from the text itself, not from a cached file that may be older within a second. The
+    fingerprint then reads the same text, even if the file is edited meanwhile."""
+    path = str(request.path)
+    try:
+        data = request.path.read_bytes()
+        code = compile(data, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        what = _describe_syntax_error(error)
+        what = what if error.filename else f"{request.written}: {what}"
+        raise request.refusal(what) from error
+    except ValueError as error:
+        raise request.refusal(f"{request.written}: {error}") from error
+    except OSError as error:
+        raise request.refusal(f"{request.written} cannot be read: {error}") from error
+    lines = importlib.util.decode_source(data).splitlines(keepends=True)
+    linecache.cache[path] = (len(data), None, lines, path)
+    return code
+
+
+def _choose(request: _Request, module: ModuleType, kind: type[Loaded]) -> tuple[str, Any]:
+    names = vars(module)
+    pipelines = {name: value for name, value in names.items() if isinstance(value, kind)}
+    makers = {
+        name: value
+        for name, value in names.items()
+        if inspect.isfunction(value) and name == (request.name or _USUAL_NAME)
+    }
+    if request.name is not None:
+        found = pipelines.get(request.name, makers.get(request.name))
+        if found is None:
+            what = "is not a pipeline" if request.name in names else "does not exist"
+            raise request.refusal(
+                f"{request.name} {what} in {request.written}.", _advise(request, list(pipelines))
+            )
+        return request.name, found
+    if _USUAL_NAME in pipelines or _USUAL_NAME in makers:
+        return _USUAL_NAME, names[_USUAL_NAME]
+    distinct = {id(value): name for name, value in reversed(pipelines.items())}
+    if len(distinct) == 1:
+        name = next(iter(distinct.values()))
+        return name, names[name]
+    several = sorted(distinct.values(), key=list(names).index)
+    if several:
+        raise request.refusal(
+            f"{request.written} makes {len(several)} pipelines: {', '.join(several)}.",
+            _advise(request, several),
+        )
+    raise request.refusal(f"{request.written} makes no pipeline.", _advise(request, []))
+
+
+def _advise(request: _Request, names: list[str]) -> str:
+    if names:
+        return f"Name one of them: {' or '.join(request.command(each) for each in names)}"
+    return "End it with one: pipeline = batten.from_files(…).map(…).write_parquet(…)"
+
+
+def _call(
+    request: _Request,
+    name: str,
+    function: Callable[..., Any],
+    given: Mapping[str, str],
+    kind: type[Loaded],
+) -> tuple[Loaded, dict[str, str]]:
+    try:
+        bound, texts = bind_parameters(function, given)
+    except BadParameters as error:
+        raise request.refusal(
+            f"{name} in {request.written}: {error}",
+            f"For instance: {request.command(parameters=error.example)}",
+        ) from error
+    with _user_code(request, f"{name} in {request.written} failed"):
+        result = function(*bound.args, **bound.kwargs)
+    if not isinstance(result, kind):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise request.refusal(
+            f"{name} in {request.written} gave {_a(result)}, not a pipeline.",
+            "End it with return batten.from_files(…).map(…).write_parquet(…)",
+        )
+    return result, texts
+
+
+def _a(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+@contextmanager
+def _user_code(request: _Request, what: str) -> Iterator[None]:
+    """Tells whatever the user's code raises as one `UsageError` with its places."""
+    try:
+        yield
+    except UsageError as error:
+        places = _places(error.__traceback__)
+        raise UsageError(
+            f"{places}: {error.what}" if places else error.what, safe=error.safe, next=error.next
+        ) from error
+    except BattenError:
+        raise
+    except SystemExit as error:
+        places = _places(error.__traceback__)
+        raise request.refusal(
+            f"{what}: it ends the process with status {error.code!r} ({places}).",
+            'Put what is only for a script under if __name__ == "__main__":',
+        ) from error
+    except SyntaxError as error:
+        raise request.refusal(f"{what}: {_describe_syntax_error(error)}") from error
+    except Exception as error:
+        places = _places(error.__traceback__)
+        last = _last_line(error)
+        raise request.refusal(
+            f"{what}: {last} ({places})" if places else f"{what}: {last}"
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def _describe_syntax_error(error: SyntaxError) -> str:
+    place = f"{Path(error.filename).name}:{error.lineno}: " if error.filename else ""
+    return f"{place}{_last_line(error)}"
+
+
+def _places(trace: TracebackType | None) -> str:
+    """Where in the user's own code an error came from, outermost first."""
+    return ", ".join(
+        f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(trace)
+        if is_own_namespace(frame.f_globals)
+    )

@@ -1,0 +1,129 @@
+"""Where the job file lies, while it is loaded: relative paths in it are relative to its folder.
+And where an output can't lie."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from batten.errors import RefusedError, StorageError
+from batten.model.disk.names import CONTROL_SUFFIX, Layout, TreeLayout
+from batten.model.telling.commands import as_path, command
+from batten.storage.failures import reading_failure
+
+job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
+
+
+def current_folder() -> Path:
+    """The folder of the job file that is being loaded, else the process's own."""
+    return job_folder.get() or Path.cwd()
+
+
+def show_path(path: Path) -> str:
+    """The path as one would name it from the current folder."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("../..") else as_path(relative)
+
+
+def refuse_place(output: Path) -> None:
+    """Raises `RefusedError` for an output that lies within another dataset."""
+    for folder in Path(os.path.abspath(output)).parents:
+        with _looking_at(folder):
+            is_dataset = _holds_dataset(folder)
+        if is_dataset:
+            raise RefusedError(
+                f"{show_path(output)} lies within another dataset: {show_path(folder)}.",
+                safe="Nothing was read or written.",
+                next="Write to a place of its own.",
+            )
+
+
+def refuse_tree(output: Path, own: Collection[Path]) -> None:
+    """Raises `RefusedError` for a folder that transactions change, unless the pipeline puts its
+    items into it: `own` are the trees of its sinks. A dataset of whose folder somebody took a
+    tree's lock is still a dataset."""
+    absolute = os.path.abspath(output)
+    layout, dataset = TreeLayout(root=absolute), Layout(absolute)
+    with _looking_at(output):
+        is_tree = os.path.lexists(layout.control)
+        is_dataset = Path(dataset.config).exists() and not Path(layout.journal).exists()
+    if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
+        raise RefusedError(
+            f"{show_path(output)} is a tree of files that transactions change.",
+            safe="Nothing was read or written.",
+            next="Write to a place of its own. What is there: "
+            + command("diagnose", show_path(output)),
+        )
+
+
+def refuse_folder(output: Path) -> None:
+    """Raises what forbids to keep parts there: `RefusedError` for a symbolic link, which can't be
+    exchanged for the dataset that replaces it; `StorageError` for a mount point, into which nothing
+    can be renamed from beside it."""
+    absolute = Path(os.path.abspath(output))
+    with _looking_at(output):
+        is_link = absolute.is_symlink()
+        is_mount = not is_link and _is_mount(absolute)
+    if is_link:
+        raise RefusedError(
+            f"{show_path(output)} is a symbolic link.",
+            safe="Nothing was read or written.",
+            next=f"Name the folder itself: {_show_target(absolute)}; what batten keeps beside it "
+            "must lie there, too.",
+        )
+    if is_mount:
+        raise StorageError(
+            f"{show_path(output)} and its folder are on different filesystems.",
+            safe="Nothing was read or written.",
+            next="Put the output and its .batten folder on one filesystem: name a folder in "
+            f"{show_path(output)}.",
+            errno=errno.EXDEV,
+        )
+
+
+def refuse_file(path: Path, parts: Path | None) -> None:
+    """Raises `RefusedError` for a file of all rows that would take the place of a symbolic link, or
+    lie in the folder of the `parts`, where readers would take it for one."""
+    absolute = Path(os.path.abspath(path))
+    with _looking_at(path):
+        is_link = absolute.is_symlink()
+    if is_link:
+        raise RefusedError(
+            f"{show_path(path)} is a symbolic link, which a file would replace.",
+            safe="Nothing was read or written.",
+            next=f"Name the file itself: {_show_target(absolute)}; or remove the link.",
+        )
+    if parts is not None and Path(os.path.abspath(parts)) in absolute.parents:
+        raise RefusedError(
+            f"{show_path(path)} lies in {show_path(parts)}, the folder of the parts.",
+            safe="Nothing was read or written.",
+            next="Write the file to another folder.",
+        )
+
+
+def _is_mount(path: Path) -> bool:
+    return path.is_dir() and path.stat().st_dev != path.parent.stat().st_dev
+
+
+def _show_target(link: Path) -> str:
+    return show_path(Path(os.path.realpath(link)))
+
+
+@contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise reading_failure(error, "Looking at", show_path(path)) from error
+
+
+def _holds_dataset(folder: Path) -> bool:
+    """Whether it is a folder of parts, or a control folder."""
+    other = Layout(folder.name)
+    has_parts_inside = (folder.parent / Layout(folder.name, is_inside=True).data).exists()
+    is_control = folder.name.endswith(CONTROL_SUFFIX) and (folder / "dataset.json").exists()
+    return is_control or ((folder.parent / other.config).exists() and not has_parts_inside)

@@ -1,0 +1,119 @@
+"""One function of a pipeline and how it is called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal
+
+from batten.errors import UsageError
+from batten.jobs.retry import Retry, RetryOn, read_retry_on
+from batten.model.value_class import value_class
+
+if TYPE_CHECKING:
+    from batten.cache.cache import Cache
+    from batten.executors.limits import Limits
+
+StepKind = Literal["map", "flat_map", "filter", "map_batches", "apply"]
+
+DEFAULT_CONCURRENCY = 100
+"""Calls of a function that awaits at a time, where the job does not say."""
+
+
+@value_class
+class Step:
+    """`concurrency` and `limits` are for functions that await. A `cache` changes no result, so it
+    is no part of the fingerprint."""
+
+    kind: StepKind
+    function: Callable[..., Any] = field(repr=False)
+    retries: int = 0
+    retry_on: tuple[RetryOn, ...] | None = None
+    timeout_seconds: float | None = None
+    concurrency: int | None = None
+    limits: Limits | None = None
+    items: int | None = None
+    version: str | None = None
+    cache: Cache | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is to be awaited: `async def`, or an object that is called so."""
+        function: Any = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return _awaits(function) or _awaits(getattr(function, "__call__", None))  # noqa: B004
+
+    @property
+    def retry(self) -> Retry:
+        """When a call that failed is made again."""
+        return Retry(tries=self.retries + 1, wanted=self.retry_on)
+
+    @property
+    def calls_max(self) -> int:
+        return self.concurrency or DEFAULT_CONCURRENCY
+
+
+def _awaits(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> Step:
+    """The step; raises `UsageError` for what can't be."""
+    if not callable(function):
+        raise _refuse(
+            f".{kind}() takes a function, not {type(function).__name__}.",
+            f"Give the function itself, without calling it: .{kind}(measure).",
+        )
+    check_count("retries", options.get("retries", 0), at_least=0)
+    options["retry_on"] = read_retry_on(options.get("retry_on"), options.get("retries", 0))
+    step = Step(kind=kind, function=function, **options)
+    if step.items is not None:
+        check_count("items", step.items, at_least=1)
+    if step.concurrency is not None:
+        check_count("concurrency", step.concurrency, at_least=1)
+    timeout: Any = step.timeout_seconds
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise _refuse(f"timeout_seconds is {timeout!r}.", "Give a number of seconds above zero.")
+    if step.is_async and kind == "map_batches":
+        raise _refuse(
+            ".map_batches() can't await a function.",
+            "Take the items one at a time: .map() with an async function.",
+        )
+    if not step.is_async and (step.concurrency is not None or step.limits is not None):
+        raise _refuse(
+            "concurrency= and limits= are for `async def` functions.",
+            "For others say how many items run at a time when you run it: jobs.",
+        )
+    return step
+
+
+def check_steps(steps: tuple[Step, ...]) -> None:
+    """Raises `UsageError` for steps that can't be run together."""
+    if not any(step.is_async for step in steps):
+        return
+    for step in steps:
+        if step.kind == "map_batches":
+            raise _refuse(
+                ".map_batches() can't stand in a pipeline with an async function.",
+                "Make a dataset with the one, and from it another with the other.",
+            )
+        if step.timeout_seconds is not None and not step.is_async:
+            raise _refuse(
+                "timeout_seconds= can't be kept for a plain function beside an async one.",
+                "Make it `async def`, or leave the time limit out.",
+            )
+
+
+def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> None:
+    """Raises `UsageError` where the value is not such a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise _refuse(f"{name} is {value!r}.", f"Give a whole number of at least {at_least}.")
+    if at_most is not None and value > at_most:
+        raise _refuse(f"{name} is {value!r}.", f"Give a whole number of at most {at_most}.")
+
+
+def _refuse(what: str, next: str) -> UsageError:
+    return UsageError(what, safe="Nothing was read or written.", next=next)

@@ -1,0 +1,78 @@
+"""What destinations are known to have, held against the dataset that says it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.ledger.facts.observation import Observation, list_expected
+from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code, Finding
+from batten.model.words import FILE_KINDS
+from batten.sinks.located import digest_file, locate_read
+from batten.storage.base import Storage
+
+
+def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding]:
+    """Only once a dataset is complete must its files be in their places; a table is known by what
+    was recorded."""
+    if observation.completion is None:
+        return
+    yield from _tell_unrecorded(observation)
+    for delivery in observation.deliveries:
+        target = delivery.target
+        size = observation.placed.get(target)
+        if delivery.batches < batches:
+            evidence = f"{delivery.batches} of {batches} batches were delivered"
+            if delivery.is_file:
+                evidence = "it is of an earlier dataset, and not made of this one yet"
+            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
+        elif delivery.is_file and size is None:
+            yield Finding(code=Code.LOST_FILE, path=target, evidence="the file is gone")
+        elif delivery.is_file and size != delivery.size:
+            evidence = f"it has {size} bytes; {delivery.size} were written"
+            yield Finding(code=Code.CHANGED_FILE, path=target, evidence=evidence)
+
+
+def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
+    """Of what a complete dataset had given. The record of a file comes before the file, and both
+    before the dataset is complete."""
+    told = {finding.code for finding in observation.findings}
+    known = {delivery.target for delivery in observation.deliveries}
+    completion = observation.completion
+    if completion is None or told & _UNREAD:
+        return
+    folder = f"{observation.layout.deliveries}/"
+    for target, kind in list_expected(observation.layout, observation.config, completion).items():
+        if target in known:
+            continue
+        if target in observation.placed:
+            evidence = f"its record in {folder} is gone, so it may be any file"
+            yield Finding(code=Code.LOST_DELIVERY, path=target, evidence=evidence)
+        elif kind in FILE_KINDS:
+            evidence = "the file is gone, and what was recorded of it"
+            yield Finding(code=Code.LOST_FILE, path=target, evidence=evidence)
+        elif completion.rows:
+            evidence = f"what it was given is recorded no more: its record in {folder} is gone"
+            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
+
+
+_UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNREADABLE_FILE})
+"""Where one of these was found, a record that was not read may be there."""
+
+
+def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:
+    """The files whose bytes are not those that were written; each is read."""
+    for delivery in list_in_place(observation):
+        found, name = locate_read(storage, delivery.target)
+        digest = digest_file(found, name)
+        if digest != delivery.digest:
+            evidence = f"its SHA-256 is {digest}, not {delivery.digest}"
+            yield Finding(code=Code.CHANGED_FILE, path=delivery.target, evidence=evidence)
+
+
+def list_in_place(observation: Observation) -> Iterator[Delivery]:
+    """The files of a complete dataset that are there, and as large as they were written."""
+    for delivery in observation.deliveries:
+        is_whole = observation.placed.get(delivery.target) == delivery.size
+        if observation.completion is not None and delivery.is_file and is_whole:
+            yield delivery

@@ -1,0 +1,1 @@
+"""What lies on disk of one output, as it was found: a value."""

@@ -1,0 +1,419 @@
+"""Reads the control folder of an output once, and the names of its parts. What can't be read, or is
+not what it should be, becomes a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from batten.errors import StorageError
+from batten.ledger.facts.observation import Observation, find_own_file, list_expected
+from batten.ledger.facts.part_footers import (
+    PublishedBatches,
+    find_early,
+    is_vouched,
+    published_by_footer_of,
+)
+from batten.ledger.facts.reasons import name_reason
+from batten.ledger.facts.secrecy import conceal_config, find_clear
+from batten.ledger.facts.strays import find_stray, is_hidden
+from batten.lookup.destinations import look_at_destination
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.names import (
+    FILE_NAMES,
+    FOLDER_NAMES,
+    Layout,
+    find_number,
+    find_part,
+    find_staged,
+    is_delivery,
+    is_throwaway,
+)
+from batten.model.disk.published import Published, decode_published
+from batten.model.disk.records import (
+    Completion,
+    Config,
+    Delivery,
+    Holder,
+    NewerFormat,
+    Segment,
+    Unreadable,
+    decode_record,
+)
+from batten.model.rules.findings import Code, Finding, Severity, find_worst
+from batten.model.rules.states import Ground
+from batten.model.words import FILE_KINDS
+from batten.sinks.located import locate_read
+from batten.storage.base import Entry, Storage, describe_kind
+from batten.storage.failures import is_of_wrong_kind
+from batten.storage.relative import last_piece
+
+Value = TypeVar("Value")
+
+
+class Reading:
+    """One pass over an output that is batten's, collecting findings as it goes."""
+
+    def __init__(self, storage: Storage, layout: Layout) -> None:
+        self.storage = storage
+        self.layout = layout
+        self.findings: list[Finding] = []
+        self.failure: StorageError | None = None
+        self._misplaced: tuple[str, ...] = ()
+
+    def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
+        layout = self.layout
+        self._misplaced = tuple(self._find_misplaced())
+        holder = None if is_mine else self._observe_lock()
+        config = self._read_config()
+        segments, has_whole_plan = self._read_plan()
+        parts = self._list_parts()
+        completion = self._decode(
+            layout.complete,
+            Code.UNREADABLE_COMPLETE,
+            partial(decode_record, Completion),
+            is_required=False,
+        )
+        quarantine = self._list_quarantine()
+        given_up = self._list_numbers(layout.recompute)
+        planned = sum(segment.batches for segment in segments)
+        published = self._read_published(parts, given_up, completion, planned, is_thorough)
+        staged = self._list_known(layout.staged, find_staged)
+        if parts or published.recorded or completion or staged:
+            self._note_what_is_gone(config, completion, len(segments))
+        lacks_schema = bool(parts) and not self._is_there(layout.schema)
+        if lacks_schema:
+            evidence = "it is gone; each part says itself which columns it has"
+            self._note(Code.MISSING_SCHEMA, layout.schema, evidence)
+        deliveries = self._read_deliveries()
+        placed = self._find_placed(deliveries, config, completion)
+        if holder is None:
+            self._look_at_destinations(deliveries, is_thorough=is_thorough)
+        own_files = {last_piece(target) for target in (layout.output, *placed)}
+        worst = find_worst(self.findings)
+        return Observation(
+            layout=layout,
+            ground=Ground.NEWER if worst is Severity.UNKNOWN else Ground.OURS,
+            holder=holder,
+            config=config,
+            segments=segments,
+            has_whole_plan=has_whole_plan,
+            parts={batch: size for batch, size in parts.items() if batch not in published.early},
+            early=published.early,
+            recorded=published.recorded,
+            claims=published.claims,
+            is_vouched=published.is_vouched,
+            given_up=given_up,
+            quarantine=quarantine,
+            staged=staged,
+            staging=self._list_known(layout.staging, partial(is_throwaway, also=own_files)),
+            completion=completion,
+            deliveries=deliveries,
+            placed=placed,
+            has_complete=completion is not None or self._is_there(layout.complete),
+            lacks_schema=lacks_schema,
+            findings=tuple(self.findings),
+            failure=self.failure,
+        )
+
+    def _read_config(self) -> Config | None:
+        name = self.layout.config
+        config = self._decode(
+            name, Code.UNREADABLE_CONFIG, partial(decode_record, Config), is_required=False
+        )
+        if config is None:
+            return None
+        if clear := find_clear(config):
+            evidence = f"it holds what looks like a secret in clear: {', '.join(clear)}"
+            self._note(Code.CLEAR_SECRET, name, evidence)
+        return conceal_config(config)
+
+    def _read_published(
+        self,
+        parts: dict[int, int],
+        given_up: frozenset[int],
+        completion: Completion | None,
+        planned: int,
+        is_thorough: bool,
+    ) -> PublishedBatches:
+        """What records or parts say of themselves, unless `COMPLETE` vouches for them."""
+        if not is_thorough and completion is not None and is_vouched(completion, parts):
+            return PublishedBatches(
+                recorded=frozenset(), claims={}, early=frozenset(), is_vouched=True
+            )
+        recorded = self._list_numbers(self.layout.commits)
+        early = find_early(parts, recorded | given_up, planned)
+        claims = self._read_claims(recorded, parts.keys() - early)
+        return PublishedBatches(recorded=recorded, claims=claims, early=early, is_vouched=False)
+
+    def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
+        for delivery in deliveries:
+            try:
+                self.findings += look_at_destination(
+                    self.storage, delivery, is_thorough=is_thorough
+                )
+            except StorageError as error:
+                self._note_error(Code.UNREADABLE_DESTINATION, delivery.target, error)
+
+    def _find_misplaced(self) -> list[str]:
+        """What in the control folder is not of the kind that its name says, each a finding."""
+        places = []
+        listed = list(self._list(self.layout.control))
+        if any(entry.name == self.layout.fresh_folder and entry.is_folder for entry in listed):
+            listed += self._list(self.layout.fresh_folder)
+        for entry in listed:
+            name = last_piece(entry.name)
+            is_in_fresh = entry.name.startswith(self.layout.fresh_folder + "/")
+            if is_in_fresh or name in FOLDER_NAMES:
+                expected, code = "folder", Code.UNREADABLE_FOLDER
+            elif name in FILE_NAMES:
+                expected, code = "file", _UNREADABLE.get(name, Code.UNREADABLE_FILE)
+            else:
+                continue
+            evidence = ""
+            if entry.kind != expected:
+                evidence = f"{describe_kind(entry)}, where a {expected} should be"
+            elif name in _RECORDS and entry.size > RECORD_BYTES_MAX[_RECORDS[name]]:
+                evidence = f"it has {entry.size} bytes, more than any file of its kind"
+            if evidence:
+                self._note(code, entry.name, evidence)
+                places.append(entry.name)
+        return places
+
+    def _observe_lock(self) -> Holder | None:
+        try:
+            return self.storage.observe_lock(self.layout.lock)
+        except StorageError as error:
+            self._note_error(Code.UNREADABLE_FILE, self.layout.lock, error)
+            return None
+
+    def _read_plan(self) -> tuple[tuple[Segment, ...], bool]:
+        """The segments up to the first that can't be read, and whether those are all."""
+        entries = list(self._list(self.layout.plan))
+        numbers = sorted(_number(entries, "json"))
+        key_files = _number(entries, "arrow")
+        segments: list[Segment] = []
+        for number in range(numbers[-1] + 1 if numbers else 0):
+            name = self.layout.segment(number)
+            if number not in numbers:
+                self._note(Code.PLAN_GAP, name, "it is gone, and later ones are there")
+                return tuple(segments), False
+            segment = self._decode(name, Code.UNREADABLE_PLAN, partial(decode_record, Segment))
+            if segment is None:
+                return tuple(segments), False
+            size = key_files.get(number)
+            if segment.keys_size and size != segment.keys_size:
+                found = "no file is there" if size is None else f"it has {size} bytes"
+                evidence = f"{found}; {segment.keys_size} bytes were written"
+                self._note(Code.UNREADABLE_PLAN, self.layout.segment_keys(number), evidence)
+            segments.append(segment)
+        return tuple(segments), True
+
+    def _list_parts(self) -> dict[int, int]:
+        parts = {}
+        start = len(self.layout.data) + 1
+        for entry in self._list(self.layout.data):
+            batch = find_part(entry.name[start:])
+            if batch is None:
+                self._tell_foreign(entry)
+            elif not entry.is_file:
+                evidence = f"{describe_kind(entry)}, not a file"
+                self._note(Code.UNREADABLE_PART, entry.name, evidence, batch)
+            else:
+                parts[batch] = entry.size
+        return parts
+
+    def _tell_foreign(self, entry: Entry) -> None:
+        """The parts of a control folder are nobody's but batten's to read."""
+        stray = "" if self.layout.is_inside else find_stray(self.storage, entry)
+        if stray:
+            evidence = "it is not a part, and readers of the folder take it for one: rows twice"
+            self._note(Code.STRAY_FILE, stray, evidence)
+        elif not is_hidden(entry.name):
+            self._note(Code.FOREIGN_FILE, entry.name, "not a part")
+
+    def _list_quarantine(self) -> dict[int, int]:
+        entries = list(self._list(self.layout.quarantine))
+        for entry in entries:
+            batch = find_number(last_piece(entry.name), "parquet")
+            if batch is not None and not entry.is_file:
+                evidence = f"{describe_kind(entry)}, not a file"
+                self._note(Code.UNREADABLE_QUARANTINE, entry.name, evidence, batch)
+        return _number(entries, "parquet")
+
+    def _list_numbers(self, folder: str) -> frozenset[int]:
+        """The numbers of the records `000042.json` in the folder."""
+        try:
+            names = list(self.storage.list_names(folder))
+        except StorageError as error:
+            self._note_error(Code.UNREADABLE_FOLDER, folder, error)
+            return frozenset()
+        numbers = (find_number(name, "json") for name in names)
+        return frozenset(number for number in numbers if number is not None)
+
+    def _read_deliveries(self) -> tuple[Delivery, ...]:
+        names = []
+        for name in sorted(entry.name for entry in self._list(self.layout.deliveries)):
+            if is_delivery(last_piece(name)):
+                names.append(name)
+            else:
+                self._note(Code.FOREIGN_FILE, name, _ODD_NAME)
+        found = (
+            self._decode(name, Code.UNREADABLE_DELIVERY, partial(decode_record, Delivery))
+            for name in names
+        )
+        return tuple(delivery for delivery in found if delivery is not None)
+
+    def _find_placed(
+        self,
+        deliveries: Iterable[Delivery],
+        config: Config | None,
+        completion: Completion | None,
+    ) -> dict[str, int]:
+        placed = {}
+        targets = {delivery.target for delivery in deliveries if delivery.is_file}
+        if (own := find_own_file(self.layout, config)) is not None:
+            targets.add(own)
+        if completion is not None:
+            expected = list_expected(self.layout, config, completion)
+            targets.update(target for target, kind in expected.items() if kind in FILE_KINDS)
+        for target in sorted(targets):
+            try:
+                storage, name = locate_read(self.storage, target)
+                entry = storage.find(name)
+            except StorageError as error:
+                self._note_error(Code.UNREADABLE_FILE, target, error)
+                continue
+            if entry is not None and not entry.is_file:
+                evidence = f"{describe_kind(entry)} lies where the file should be"
+                self._note(Code.UNREADABLE_FILE, name, evidence)
+            elif entry is not None:
+                placed[target] = entry.size
+        return placed
+
+    def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
+        known = []
+        for entry in self._list(folder):
+            if not entry.is_file or not find(entry.name[len(folder) + 1 :]):
+                self._note(Code.FOREIGN_FILE, entry.name, _ODD_NAME)
+            else:
+                known.append(entry)
+        return tuple(sorted(known, key=lambda entry: entry.name))
+
+    def _read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
+        claims = {}
+        folder, batches = self.layout.commits, sorted(recorded)
+        names = [last_piece(self.layout.commit(batch)) for batch in batches]
+        for batch, data in zip(batches, self.storage.read_each(folder, names), strict=True):
+            try:
+                claim = decode_published(data) if data is not None else self._read_record(batch)
+            except Unreadable:
+                claim = self._read_record(batch)
+            if claim is not None:
+                claims[batch] = claim
+        for batch in sorted(set(parts).difference(claims)):
+            claim = self._read_footer(batch)
+            if claim is not None:
+                claims[batch] = claim
+        return claims
+
+    def _read_record(self, batch: int) -> Published | None:
+        name = self.layout.commit(batch)
+        return self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
+
+    def _read_footer(self, batch: int) -> Published | None:
+        name = self.layout.part(batch)
+        try:
+            return published_by_footer_of(self.storage, name)
+        except NewerFormat as error:
+            self._note(Code.NEWER_FORMAT, name, str(error), batch)
+        except (Unreadable, StorageError, FileNotFoundError) as error:
+            self._note_error(Code.UNREADABLE_PART, name, error, batch)
+        return None
+
+    def _decode(
+        self,
+        name: str,
+        code: Code,
+        decode: Callable[[bytes], Value],
+        batch: int | None = None,
+        *,
+        is_required: bool = True,
+    ) -> Value | None:
+        try:
+            return decode(self.storage.read(name))
+        except NewerFormat as error:
+            self._note(Code.NEWER_FORMAT, name, str(error), batch)
+        except FileNotFoundError as error:
+            if is_required:
+                self._note_error(code, name, error, batch)
+        except (Unreadable, StorageError) as error:
+            self._note_error(code, name, error, batch)
+        return None
+
+    def _is_there(self, name: str) -> bool:
+        """Also of what can't be looked up."""
+        try:
+            return self.storage.find(name) is not None
+        except StorageError as error:
+            self.failure = self.failure or error
+            return True
+
+    def _list(self, folder: str) -> Iterable[Entry]:
+        try:
+            yield from self.storage.list(folder)
+        except StorageError as error:
+            self._note_error(Code.UNREADABLE_FOLDER, folder, error)
+
+    def _note_what_is_gone(
+        self, config: Config | None, completion: Completion | None, segments: int
+    ) -> None:
+        """Results without what says what they are results of."""
+        told = {finding.path for finding in self.findings}
+        if config is None and self.layout.config not in told:
+            self._note(Code.MISSING_CONFIG, self.layout.config, "it is gone, and results are there")
+        expected = max(1, completion.segments if completion else 0)
+        name = self.layout.segment(segments)
+        if segments < expected and name not in told:
+            self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
+
+    def _note_error(
+        self, code: Code, path: str, error: Exception, batch: int | None = None
+    ) -> None:
+        if isinstance(error, StorageError) and not is_of_wrong_kind(error):
+            self.failure = self.failure or error
+        self._note(code, path, name_reason(error), batch)
+
+    def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
+        if any(path == each or path.startswith(each + "/") for each in self._misplaced):
+            return  # All that is wrong there was told.
+        self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
+
+
+_ODD_NAME = "its name is not one that batten gives"
+
+_UNREADABLE = {
+    "dataset.json": Code.UNREADABLE_CONFIG,
+    "schema.json": Code.UNREADABLE_SCHEMA,
+    "COMPLETE": Code.UNREADABLE_COMPLETE,
+}
+
+
+_RECORDS = {
+    "dataset.json": "config",
+    "schema.json": "schema",
+    "COMPLETE": "completion",
+    "REPLACING": "replacing",
+}
+"""Those whose content counts; the text of a lock may be anything."""
+
+
+def _number(entries: Iterable[Entry], suffix: str) -> dict[int, int]:
+    """Sizes of the files `000042.suffix` among them, by number."""
+    sizes = {}
+    for entry in entries:
+        number = find_number(entry.name.rpartition("/")[2], suffix)
+        if number is not None and entry.is_file:
+            sizes[number] = entry.size
+    return sizes

@@ -1,0 +1,41 @@
+"""Where the parts of an output lie, seen from the disk alone."""
+
+from __future__ import annotations
+
+from batten.errors import StorageError
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Config, Unreadable, decode_record
+from batten.storage.base import Storage
+
+_FILE_SUFFIX = ".parquet"
+"""By it a job's Parquet output is one file, and not a folder."""
+
+
+def find_layout(storage: Storage, output: str) -> Layout:
+    """The layout of the output: its parts lie in its control folder where there is a place for
+    them; or where the output is a file, and that is what was to be made, or is not known."""
+    layout = Layout(output)
+    inside = Layout(output, is_inside=True)
+    try:
+        control, found = storage.find(layout.control), storage.find(output)
+    except StorageError:
+        return layout
+    if control is None or not control.is_folder:
+        return layout
+    is_file = found is not None and not found.is_folder
+    try:
+        has_place = storage.find(inside.data) is not None
+        return inside if has_place or (is_file and _may_be_file(storage, layout)) else layout
+    except StorageError:
+        return inside if is_file else layout
+
+
+def _may_be_file(storage: Storage, layout: Layout) -> bool:
+    """Whether the job's output may be a file, by what is recorded of it."""
+    try:
+        kind = decode_record(Config, storage.read(layout.config)).sink
+    except FileNotFoundError:
+        return True
+    except Unreadable:
+        return False
+    return kind != "parquet" or layout.output.endswith(_FILE_SUFFIX)

@@ -1,0 +1,90 @@
+"""What was found of one output: a value, which nothing is asked of any more."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from batten.errors import StorageError
+from batten.model.disk.names import Layout
+from batten.model.disk.published import Published
+from batten.model.disk.records import Completion, Config, Delivery, Holder, Segment
+from batten.model.rules.findings import Code, Finding
+from batten.model.rules.states import Ground
+from batten.model.value_class import value_class
+from batten.model.words import FILE_KINDS
+from batten.storage.base import Entry
+
+
+@value_class
+class Observation:
+    """What was found of one output. Files are by batch where they are of one.
+
+    `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
+    and the sizes of all parts agree, and records were not read. `findings` are those of reading
+    alone; `failure` is the first error of the system among them, which may pass. `early` are parts
+    without a record that appeared before one that comes before them: a power cut can leave so what
+    was published together. With `has_journal` a replacement was begun, or, `is_unsynced`, names
+    that could not be made durable must be made anew; then nothing else was read.
+    `lacks_schema`: there are parts, and what pinned their columns is gone.
+    `placed` are the sizes in bytes of the output and of files that `deliveries` name, where they
+    are files and are there.
+    """
+
+    layout: Layout
+    ground: Ground
+    holder: Holder | None = None
+    config: Config | None = None
+    segments: tuple[Segment, ...] = ()
+    has_whole_plan: bool = True
+    parts: dict[int, int] = field(default_factory=dict)
+    early: frozenset[int] = frozenset()
+    recorded: frozenset[int] = frozenset()
+    claims: dict[int, Published] = field(default_factory=dict)
+    is_vouched: bool = False
+    given_up: frozenset[int] = frozenset()
+    quarantine: dict[int, int] = field(default_factory=dict)
+    staged: tuple[Entry, ...] = ()
+    staging: tuple[Entry, ...] = ()
+    completion: Completion | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    placed: dict[str, int] = field(default_factory=dict)
+    has_journal: bool = False
+    is_unsynced: bool = False
+    has_complete: bool = False
+    lacks_schema: bool = False
+    findings: tuple[Finding, ...] = ()
+    failure: StorageError | None = None
+
+    @property
+    def reopened(self) -> frozenset[int]:
+        """Batches whose part is there and is about to be replaced, its quarantined items retried:
+        their record was given up on purpose."""
+        return self.given_up.intersection(self.parts) - self.recorded
+
+    @property
+    def holds_clear_secrets(self) -> bool:
+        """Whether an older batten kept secrets in clear there."""
+        return any(finding.code is Code.CLEAR_SECRET for finding in self.findings)
+
+    @property
+    def unrecorded(self) -> list[int]:
+        """Batches whose part was published by a run that was killed before it wrote the record."""
+        without = set(self.claims).intersection(self.parts) - self.recorded
+        return sorted(without - self.reopened)
+
+
+def find_own_file(layout: Layout, config: Config | None) -> str | None:
+    """The output itself, where it is one file that is made of the parts."""
+    is_file = layout.is_inside and config is not None and config.sink in FILE_KINDS
+    return layout.output if is_file else None
+
+
+def list_expected(layout: Layout, config: Config | None, completion: Completion) -> dict[str, str]:
+    """The kinds of the destinations of a complete dataset, by their target. An earlier batten
+    recorded the first at most."""
+    expected = dict(completion.destinations)
+    if (own := find_own_file(layout, config)) is not None and config is not None:
+        expected[own] = config.sink
+    elif not expected and config is not None and config.target:
+        expected[config.target] = config.sink
+    return expected

@@ -1,0 +1,48 @@
+"""What parts say of themselves, and what is known of their place by that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import count
+
+from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
+from batten.model.disk.published import Published, published_by_footer
+from batten.model.disk.records import Completion, Unreadable
+from batten.model.value_class import value_class
+from batten.storage.base import READ_BYTES_MAX, Storage
+
+
+@value_class
+class PublishedBatches:
+    """What is known of the batches whose parts are there: see `Observation`."""
+
+    recorded: frozenset[int]
+    claims: dict[int, Published]
+    early: frozenset[int]
+    is_vouched: bool
+
+
+def published_by_footer_of(storage: Storage, name: str) -> Published:
+    """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
+    size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
+    if size > READ_BYTES_MAX:
+        raise Unreadable(f"it says that its footer has {size:,} bytes")
+    footer = storage.read(name, offset=-(size + TAIL_SIZE), length=size)
+    return published_by_footer(decode_footer(footer))
+
+
+def is_vouched(completion: Completion, parts: dict[int, int]) -> bool:
+    """Quarantine files are recorded batch by batch, so where there are any the records are read."""
+    sizes = completion.part_sizes
+    return (
+        completion.quarantined == 0
+        and len(parts) == len(sizes)
+        and all(parts.get(batch) == size for batch, size in enumerate(sizes))
+    )
+
+
+def find_early(parts: Collection[int], settled: Collection[int], planned: int) -> frozenset[int]:
+    """Parts are recorded once all before them are durable, so beyond the first batch of which
+    nothing is known, those without a record are not proven to be in their place."""
+    gap = next(batch for batch in count() if batch not in parts and batch not in settled)
+    return frozenset(batch for batch in parts if gap < batch < planned and batch not in settled)

@@ -1,0 +1,108 @@
+"""Looks at destinations that lie on this machine: whether they are there, and hold what they were
+given. Reads only, changes nothing beside them, waits for nobody.
+
+What is found is a lack, or damage: rows and files of others are no business of batten's. What can't
+be looked at is no lack: that is told, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from batten.errors import StorageError
+from batten.lookup.kept import CannotLookError, Found
+from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code, Finding
+from batten.storage.base import Storage
+from batten.storage.failures import reading_failure
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
+    """What the destination lacks of what it was given. Only a thorough look reads much.
+
+    What is damaged so that it can't be looked at is a finding, too. Raises `StorageError` where the
+    system forbids the look."""
+    if given.is_file or not given.batches or not os.path.isdir(storage.place):
+        return []
+    try:
+        try:
+            found = list(_look(storage.place, given, is_thorough))
+        except Exception:  # noqa: BLE001
+            # Somebody may have changed it just now, so it is looked at once more.
+            found = list(_look(storage.place, given, is_thorough))
+    except CannotLookError as error:
+        found = [(Code.NOT_LOOKED_AT, f"can't be looked at: {error}")]
+    except OSError as error:
+        raise reading_failure(error, "Looking at", given.target) from error
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001  Damaged files make libraries raise anything.
+        what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
+        lines = what.splitlines() or [type(error).__name__]
+        found = [(Code.UNREADABLE_DESTINATION, f"it can't be read: {lines[0].removesuffix('.')}")]
+    return [Finding(code=code, path=given.target, evidence=evidence) for code, evidence in found]
+
+
+def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
+    # Each is imported where it is needed: a command that starts looks at few or none.
+    match given.kind:
+        case "sqlite":
+            from batten.lookup.kept_sqlite import look_at_sqlite
+
+            yield from look_at_sqlite(place, given, is_thorough=is_thorough)
+        case "delta":
+            from batten.lookup.kept_delta import look_at_delta
+
+            yield from look_at_delta(place, given, is_thorough=is_thorough)
+        case "iceberg":
+            yield from _look_at_iceberg(given, is_thorough)
+        case "tree":
+            from batten.lookup.kept_trees import look_at_tree
+
+            yield from look_at_tree(place, given, is_thorough=is_thorough)
+
+
+def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
+    from batten.lookup.kept_iceberg import look_at_iceberg
+
+    locations: list[str] = []
+    yield from _ask_catalogue(given, locations, is_thorough)
+    for location in locations:
+        yield from look_at_iceberg(location, given, is_thorough=is_thorough)
+
+
+def find_iceberg(given: Delivery) -> str:
+    """Where the metadata of the table lies. Raises `LookupError` where no catalogue says."""
+    locations: list[str] = []
+    list(_ask_catalogue(given, locations, is_thorough=True))
+    if not locations:
+        raise LookupError(given.target)
+    return locations[0]
+
+
+def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> Found:
+    """Where it is a database of SQLite on this machine; adds to the locations."""
+    from batten.lookup.kept_sqlite import look_at_database
+
+    told, _, path = given.target.rpartition(" at ")
+    table = told.removeprefix("table ").partition(" of catalogue ")[0]
+    if not path.startswith("/"):
+        return
+
+    def look(base: sqlite3.Connection, is_counted: bool) -> Found:
+        space, _, name = table.rpartition(".")
+        query = (
+            "SELECT metadata_location FROM iceberg_tables "
+            "WHERE table_namespace = ? AND table_name = ?"
+        )
+        row = base.execute(query, (space, name)).fetchone()
+        if row is None:
+            yield Code.LOST_TABLE, "the table is gone from the catalogue"
+        else:
+            locations.append(str(row[0]))
+
+    yield from look_at_database("/" + path.lstrip("/"), look, is_thorough=is_thorough)

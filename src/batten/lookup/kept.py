@@ -1,0 +1,54 @@
+"""What the looks at destinations have in common: what they tell, and when they can't look."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator
+
+from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code
+from batten.model.telling.counts import count_of
+
+BATCHES_SHOWN = 5
+
+Found = Iterator[tuple[Code, str]]
+
+
+class CannotLookError(Exception):
+    """Why a destination can't be looked at. That is no fault of it, and no proof of it either."""
+
+
+def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | None:
+    """The batches that it was given and has no token of, by number; None where it has all."""
+    lacking = [batch for batch in range(given.batches) if batch not in held]
+    if not lacking:
+        return None
+    shown = ", ".join(map(str, lacking[:BATCHES_SHOWN]))
+    more = ", …" if len(lacking) > BATCHES_SHOWN else ""
+    count = count_of(len(lacking), "batch", "batches")
+    return Code.LACKING_ROWS, f"it has no token of {count} that it was given: {shown}{more}"
+
+
+def tell_rows(found: int, given: Delivery) -> tuple[Code, str]:
+    """It has so many rows, fewer than it was given."""
+    was = count_of(given.rows, "row")
+    return Code.LACKING_ROWS, f"it has {count_of(found, 'row')}, and was given {was}"
+
+
+def tell_lost(files: Iterable[tuple[str, str, int | None]]) -> str:
+    """Which of the files, by name, path and size, are gone or of another size; empty for none."""
+    gone, changed = [], []
+    for name, path, size in files:
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            gone.append(name)
+        else:
+            if not stat.S_ISREG(found.st_mode):
+                changed.append(f"{name} is no file")
+            elif size is not None and found.st_size != size:
+                changed.append(f"{name} has {found.st_size} bytes, and {size} were written")
+    if gone:
+        return f"{count_of(len(gone), 'file')} of it is gone, {gone[0]} first"
+    return changed[0] if changed else ""

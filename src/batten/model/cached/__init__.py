@@ -1,0 +1,1 @@
+"""What lies in a cache, as values: names, keys, manifests."""

@@ -1,0 +1,82 @@
+"""What is known of a published batch, from its commit record or from its own footer."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
+from batten.model.words import FORMAT_VERSION
+
+
+class Published(NamedTuple):
+    """A published batch. What only a record knows (`size`, `digest`, `quarantine_digest`) is None
+    where there is none."""
+
+    batch: int
+    items: int
+    rows: int
+    outcomes: str
+    keys: str
+    fingerprint: str
+    size: int | None
+    digest: str | None
+    quarantine_digest: str | None
+
+
+_NUMBER = r"(\d{1,15})"
+_BATCH = r"(\d{1,7})"
+_DIGEST = r'"([0-9a-f]{64})"'
+_MAYBE_DIGEST = r'"([0-9a-f]{64}|)"'
+_KEYS = r'"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16}|)"'
+_OUTCOMES = r'"((?:\d{1,16}[cfq])*)"'
+_TEXT = r'"([^"\\]*)"'
+_UNUSED_TEXT = r'"[^"\\]*"'
+_CANONICAL = re.compile(
+    rf'\{{"batch": {_BATCH}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_OUTCOMES}, '
+    rf'"keys": {_KEYS}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_DIGEST}, '
+    rf'"quarantine_digest": {_MAYBE_DIGEST}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
+    rf'"format_version": {FORMAT_VERSION}\}}',
+    re.ASCII,
+)
+
+
+def decode_published(data: bytes) -> Published:
+    """The same as decoding a `CommitRecord`, and several times faster for one that batten wrote:
+    an inspection reads ten thousand. Raises `Unreadable` or `NewerFormat`."""
+    body = open_record(data)
+    found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
+    if found is None:
+        return published_by_record(decode_record(CommitRecord, data))
+    batch, items, rows, outcomes, keys, fingerprint, size, *digests = found.groups()
+    return Published(
+        int(batch), int(items), int(rows), outcomes, keys, fingerprint, int(size), *digests
+    )
+
+
+def published_by_record(record: CommitRecord) -> Published:
+    return Published(
+        batch=record.batch,
+        items=record.items,
+        rows=record.rows,
+        outcomes=record.outcomes,
+        keys=record.keys,
+        fingerprint=record.fingerprint,
+        size=record.size,
+        digest=record.digest,
+        quarantine_digest=record.quarantine_digest,
+    )
+
+
+def published_by_footer(description: PartDescription) -> Published:
+    return Published(
+        batch=description.batch,
+        items=description.items,
+        rows=description.rows,
+        outcomes=description.outcomes,
+        keys=description.keys,
+        fingerprint=description.fingerprint,
+        size=None,
+        digest=None,
+        quarantine_digest=None,
+    )

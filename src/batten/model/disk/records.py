@@ -1,0 +1,373 @@
+"""What batten writes about a dataset, as values, and their JSON.
+
+Every record ends with a checksum, and so says of any flipped bit that it is damaged. Every record
+carries `format_version`; one that is newer than this batten is refused
+(`NewerFormat`), one that is torn, lacks a field or has another type is `Unreadable`. Neither is
+ever taken for a missing record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+
+from batten.model.disk.bounds import (
+    BATCHES_MAX,
+    MEBIBYTE,
+    Bytes,
+    Count,
+    Damaged,
+    Hexadecimal,
+    KeysDescription,
+    Many,
+    MaybeHexadecimal,
+    Name,
+    Number,
+    Outcomes,
+    PathWithin,
+    Piece,
+    Position,
+    Prose,
+    Text,
+    Version,
+    build,
+    show,
+)
+from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
+from batten.model.value_class import value_class
+from batten.model.words import FORMAT_VERSION
+
+
+class Unreadable(ValueError):
+    """A record that cannot be understood; the text says why."""
+
+
+class NewerFormat(Unreadable):
+    """A record that a newer batten wrote."""
+
+
+@value_class
+class Fingerprint:
+    """What changes results: a digest of all, and of each part by its name for people
+    ("function measure", "parameter window", "batch size"), so that a refusal can say what differs.
+
+    `parts` maps such a name to a digest or a short value. `places` maps names of functions to
+    where they are ("features.py:12"); it is for messages and not part of the digest.
+    """
+
+    digest: Name
+    parts: Annotated[dict[str, Prose], Many(100_000)]
+    places: Annotated[dict[str, Prose], Many(100_000)] = field(default_factory=dict)
+
+
+@value_class
+class Config:
+    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `target`
+    where that lies, empty for a folder of parts and in records of 0.1; `job` is how
+    its job was started last, and `key_column` is empty where the items are the rows themselves.
+    `next` is for batten 0.1, which shows it; here it stands for `job` where that is missing."""
+
+    fingerprint: Fingerprint
+    batch_size: Annotated[int, Number(1, BATCHES_MAX)]
+    key_column: Name
+    source: Prose
+    sink: Name
+    parameters: Annotated[dict[str, Prose], Many(10_000)]
+    next: Prose
+    created: Name
+    earlier_fingerprints: Annotated[list[Name], Many(100_000)]
+    job: JobCall = field(default=UNKNOWN_CALL)
+    target: Prose = ""
+    format_version: Version = FORMAT_VERSION
+
+    @property
+    def call(self) -> JobCall:
+        """How the job was started, as far as the record tells."""
+        return read_old_command(self.next) if self.job == UNKNOWN_CALL else self.job
+
+
+@value_class
+class Segment:
+    """`plan/000000.json`: the items that one look at the source added to the plan.
+
+    Its batches are numbered from `first_batch`; all hold `batch_size` items but the last. Items
+    of a source without keys are the ordinals from `first_ordinal`, and there is no keys file.
+    Otherwise `keys` holds `model.keys.describe_keys` of each batch, and `plan/000000.arrow` (of
+    `keys_size` bytes and SHA-256 `keys_digest`) the keys themselves, a record batch a batch.
+    `duplicates` counts all items of the source, over all segments so far, whose key came
+    before. `is_limited` says that the source held more items than were planned.
+    """
+
+    number: Position
+    first_batch: Position
+    first_ordinal: Count
+    items: Count
+    batch_size: Annotated[int, Number(1, BATCHES_MAX)]
+    is_keyed: bool
+    duplicates: Count
+    duplicate_examples: Annotated[list[Prose], Many(1000)]
+    is_limited: bool
+    keys: Annotated[list[KeysDescription], Many(BATCHES_MAX)]
+    keys_size: Bytes
+    keys_digest: MaybeHexadecimal
+    format_version: Version = FORMAT_VERSION
+
+    @property
+    def batches(self) -> int:
+        return -(-self.items // self.batch_size)
+
+    def find_fault(self) -> str:
+        """In which way its fields don't fit each other."""
+        if self.batches > BATCHES_MAX:
+            return f"it says that it has {self.batches} batches"
+        if bool(self.keys_size) is not bool(self.keys_digest):
+            return "the size and the digest of its keys don't fit each other"
+        if len(self.keys) != (self.batches if self.is_keyed else 0):
+            return f"it describes the keys of {len(self.keys)} of {self.batches} batches"
+        if self.is_keyed and self.items and not self.keys_size:
+            return "it has no file of its keys"
+        return ""
+
+
+@value_class
+class PartDescription:
+    """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
+    no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
+
+    batch: Position
+    items: Count
+    rows: Count
+    outcomes: Outcomes
+    keys: KeysDescription
+    fingerprint: Name
+    format_version: Version = FORMAT_VERSION
+
+
+PART_KEY = "batten.part"
+
+
+@value_class
+class PinnedSchema:
+    """`schema.json`: the columns without the key: the Arrow IPC schema message in base64, and its
+    fields for people."""
+
+    ipc: Annotated[str, Text(48 * MEBIBYTE)]
+    fields: Annotated[list[Prose], Many(100_000)]
+    format_version: Version = FORMAT_VERSION
+
+
+@value_class
+class CommitRecord:
+    """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
+    (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
+
+    batch: Position
+    items: Count
+    rows: Count
+    outcomes: Outcomes
+    keys: KeysDescription
+    fingerprint: Name
+    size: Bytes
+    digest: Hexadecimal
+    quarantine_digest: MaybeHexadecimal
+    run: Name
+    time: Name
+    format_version: Version = FORMAT_VERSION
+
+
+@value_class
+class Completion:
+    """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes.
+    `destinations` are the kinds of those that had all of it, by their target; records of 0.1 name
+    none."""
+
+    source: Count
+    committed: Count
+    filtered: Count
+    quarantined: Count
+    duplicate: Count
+    rows: Count
+    segments: Position
+    part_sizes: Annotated[list[Bytes], Many(BATCHES_MAX)]
+    run: Name
+    time: Name
+    destinations: Annotated[dict[str, Name], Many(1000)] = field(default_factory=dict)
+    format_version: Version = FORMAT_VERSION
+
+
+@value_class
+class Delivery:
+    """`deliveries/<kind>-<digest>.json`: what a destination has been given: the first `batches`
+    batches, their `rows`; `content` stands for all of it. `target` names the destination, without
+    secrets. Of a file it is written before the file takes its place: `size` in bytes and `digest`
+    (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
+    empty. Of what is no file, these are 0 and empty. `dataset` names the rows in tokens; with
+    `adds_rows` each of them is a row of its own. Records of 0.1 say neither."""
+
+    kind: Name
+    target: Prose
+    batches: Position
+    rows: Count
+    content: Name
+    size: Bytes
+    digest: MaybeHexadecimal
+    replaces: MaybeHexadecimal
+    run: Name
+    time: Name
+    dataset: Prose = ""
+    adds_rows: bool = False
+    format_version: Version = FORMAT_VERSION
+
+    @property
+    def is_file(self) -> bool:
+        return bool(self.digest)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it lies on this machine, where it can be looked at; else a server has it."""
+        is_catalogue = self.kind == "iceberg" and " at /" not in self.target
+        return self.kind != "postgres" and not is_catalogue
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether it has rows that can't be told from others and taken out: a dataset that is
+        computed anew can't be given to it."""
+        return not self.is_file and self.batches > 0 and self.rows > 0
+
+
+def find_kept(deliveries: Iterable[Delivery]) -> str:
+    """The first destination that keeps its rows, for messages; empty where none does."""
+    return next((delivery.target for delivery in deliveries if delivery.keeps_rows), "")
+
+
+Entry = Annotated[
+    str,
+    Text(255, r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries)\Z)[^/\0]+"),
+]
+"""A name in the control folder that is the dataset's, and not of the place."""
+
+
+@value_class
+class Replacing:
+    """`REPLACING`: the journal of a replacement. The dataset in `fresh/` is complete, and what
+    must be done is decided: the data folders are exchanged, then these `entries` of the control
+    folder."""
+
+    entries: Annotated[list[Entry], Many(1000)]
+    run: Piece
+    time: Name
+    format_version: Version = FORMAT_VERSION
+
+
+@value_class
+class Unsynced:
+    """`UNSYNCED`: names, relative to the storage, of which a sync failed. They are made anew before
+    anything else is done."""
+
+    names: Annotated[list[PathWithin], Many(1_000_000)]
+    format_version: Version = FORMAT_VERSION
+
+
+PID_MAX = 1 << 22
+"""The kernel gives no larger number to a process."""
+
+
+@value_class
+class Holder:
+    """The text of a lock: who holds it. `since` is UTC, `boot` the kernel's boot id, and
+    `pid_namespace` that in which `pid` counts (containers have their own). `memory_group` and
+    `memory_kills` are what the kernel counted when the lock was taken: in that control group and on
+    the machine, where it tells; no numbers in a record of 0.1."""
+
+    pid: Annotated[int, Number(0, PID_MAX)]
+    host: Name
+    since: Name
+    boot: Name
+    pid_namespace: Name = ""
+    memory_group: Name = ""
+    memory_kills: Annotated[dict[str, Count], Many(2)] = field(default_factory=dict)
+
+
+class AnyRecord(Protocol):
+    """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Record = TypeVar("Record", bound=AnyRecord)
+
+
+def encode_record(record: Record) -> bytes:
+    """One JSON object, keys in the order of the fields: the same value gives the same bytes. Last
+    comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it."""
+    # Names of files need not be UTF-8; `json.loads` takes them back in the same way.
+    text = json.dumps(vars(record), ensure_ascii=False, default=vars)
+    return seal_record(text.encode(errors="surrogatepass"))
+
+
+def seal_record(body: bytes) -> bytes:
+    """An object in JSON with its checksum, the inverse of `open_record`."""
+    return body[:-1] + _end_of(body)
+
+
+def decode_record(kind: type[Record], data: bytes) -> Record:
+    """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
+    found = _parse(open_record(data))
+    _refuse_newer(found)
+    try:
+        record: Record = build(kind, found)
+    except Damaged as error:
+        raise Unreadable(str(error)) from error
+    return record
+
+
+_BEFORE_CHECKSUM = b', "checksum": "'
+_CHECKSUM_CHARACTERS = 16
+_AFTER_CHECKSUM = b'"}\n'
+_END_SIZE = len(_BEFORE_CHECKSUM) + _CHECKSUM_CHARACTERS + len(_AFTER_CHECKSUM)
+
+
+def open_record(data: bytes) -> bytes:
+    """The object without its checksum, which was right; raises `Unreadable`, or `NewerFormat`."""
+    body = data[:-_END_SIZE] + b"}"
+    end = data[-_END_SIZE:]
+    if end == _end_of(body):
+        return body
+    # A newer version may have another checksum, or none.
+    _refuse_newer(_parse(data))
+    is_there = end.startswith(_BEFORE_CHECKSUM) and end.endswith(_AFTER_CHECKSUM)
+    raise Unreadable(
+        "its checksum does not fit: it was damaged, or changed by hand"
+        if is_there
+        else "its checksum is missing"
+    )
+
+
+def _end_of(body: bytes) -> bytes:
+    checksum = hashlib.sha256(body).hexdigest()[:_CHECKSUM_CHARACTERS]
+    return b"%b%b%b" % (_BEFORE_CHECKSUM, checksum.encode(), _AFTER_CHECKSUM)
+
+
+def _parse(data: bytes) -> object:
+    try:
+        # Left to itself, it would first find out which UTF these are.
+        return json.loads(data.decode(errors="surrogatepass"))
+    except ValueError as error:
+        raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
+    except RecursionError as error:
+        raise Unreadable("not a record: it is nested too deeply") from error
+
+
+def _refuse_newer(value: object) -> None:
+    version = _as_object(value).get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"not an object but {show(value)}")
+    return value

@@ -1,0 +1,1 @@
+"""What is decided from facts, as tables: states, resuming, recovery, accounts, findings."""

@@ -1,0 +1,63 @@
+"""Which items of a batch staged chunks hold, and which of the chunks to take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from batten.model.disk.names import StagedChunk
+
+
+def choose_cover(
+    chunks: Iterable[StagedChunk], items: int
+) -> tuple[list[StagedChunk], list[tuple[int, int]]]:
+    """Chunks that share no item, chosen from the first item on, those with most items first; and
+    the ranges of items that none of them holds."""
+    cover: list[StagedChunk] = []
+    held = bytearray(items)
+    for chunk in sorted(chunks, key=lambda c: (c.start, -c.items)):
+        ranges = list(chunk.ranges())
+        if chunk.start < chunk.stop <= items and not any(1 in held[a:b] for a, b in ranges):
+            cover.append(chunk)
+            for start, stop in ranges:
+                held[start:stop] = b"\1" * (stop - start)
+    return cover, _find_gaps(held)
+
+
+def find_within(
+    chunks: Iterable[StagedChunk], ranges: Sequence[tuple[int, int]]
+) -> list[StagedChunk]:
+    """The chunks all of whose items lie in these ranges."""
+    return [
+        chunk
+        for chunk in chunks
+        if all(any(a <= start and stop <= b for a, b in ranges) for start, stop in chunk.ranges())
+    ]
+
+
+def count_items(chunks: Iterable[StagedChunk], items: int) -> int:
+    """How many items of a batch any of the chunks holds."""
+    held = bytearray(items)
+    for start, stop in (each for chunk in chunks for each in chunk.ranges()):
+        held[start:stop] = b"\1" * len(held[start:stop])
+    return held.count(1)
+
+
+def mark_items(items: Sequence[int]) -> tuple[int, int, int | None]:
+    """The `start`, `stop` and `some` of a chunk that holds these items, which are in order."""
+    start, stop = items[0], items[-1] + 1
+    if len(items) == stop - start:
+        return start, stop, None
+    some = 0
+    for item in items:
+        some |= 1 << (item - start)
+    return start, stop, some
+
+
+def _find_gaps(held: bytearray) -> list[tuple[int, int]]:
+    gaps = []
+    start = held.find(0)
+    while start >= 0:
+        end = held.find(1, start)
+        gaps.append((start, end if end >= 0 else len(held)))
+        start = held.find(0, end) if end >= 0 else -1
+    return gaps

@@ -1,0 +1,1 @@
+"""How people are told: commands, numbers, sizes, and what is hidden of secrets."""

@@ -1,0 +1,1 @@
+"""What users build: sources, steps, outputs, and `run`."""

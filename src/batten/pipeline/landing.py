@@ -1,0 +1,182 @@
+"""Landing: what can't be read twice is first written down, in files that never change.
+
+    batten.land(read_from, into="landed/", acknowledge=commit)
+    pipeline = batten.from_landed("landed/").map(handle).write_parquet("handled/")
+
+A file appears whole, under the offsets that it holds; the names are the progress. So a landing that
+was killed goes on where its last file ends, and nothing is landed twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
+from batten.jobs.job_folder import current_folder, show_path
+from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_line
+from batten.model.disk.names import Layout, is_throwaway
+from batten.pipeline.pipeline import Pipeline
+from batten.run.signals import StopSignals
+from batten.sources.landed import LandedSource, list_landed
+from batten.storage.addresses import local_path
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.upkeep import delete_orphans, find_throwaway, take_lock
+from batten.storage.publishing import create
+
+Stream = Iterable[Any] | Callable[[int], Iterable[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landed:
+    """What one call landed: `items` in `files`; `next_offset` is where the next one goes on."""
+
+    items: int
+    files: int
+    next_offset: int
+
+
+def land(
+    stream: Stream,
+    *,
+    into: str | os.PathLike[str],
+    offset: Callable[[Any], int] | None = None,
+    acknowledge: Callable[[int], object] | None = None,
+    items_max: int = 10_000,
+    seconds_max: float = 5.0,
+) -> Landed:
+    """Write what a stream gives to the folder `into`, as files of at most `items_max` items or
+    what came in about `seconds_max`; returns when the stream ends.
+
+    Items are what JSON can hold. `stream` is an iterable, or a function that is given the offset to
+    go on at. An item's place is `offset(item)`, a whole number that grows, or, where the stream has
+    none, counted. What has been landed before and is given again is left out. After each file, when
+    it is durable, `acknowledge` is called with the next offset: only then may the stream forget.
+    A stream that has nothing at the moment should give None now and then, so that what is held is
+    written in time and signals are heard.
+
+    However it ends, short of a kill, what was taken is written. Raises what the stream raises;
+    `InterruptedRunError` after a signal; `BusyError` where another process lands there;
+    `InconsistentError` where offsets do not grow."""
+    folder = current_folder() / local_path(into)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    storage, layout = LocalStorage(folder.parent), Layout(folder.name)
+    storage.ensure_folder(layout.control)
+    with StopSignals() as signals, take_lock(storage, layout, show_path(folder)):
+        for made in (layout.staging, layout.output):
+            storage.ensure_folder(made)
+        throwaway = find_throwaway(storage, layout.staging, is_throwaway)
+        delete_orphans(storage, [entry.name for entry in throwaway])
+        landing = _Landing(storage, layout, folder, acknowledge)
+        given = stream(landing.next_offset) if callable(stream) else stream
+        try:
+            for item in given:
+                if item is not None:
+                    landing.take(item, offset)
+                if signals.received is not None:
+                    break
+                if landing.is_due(items_max, seconds_max):
+                    landing.flush()
+        except StorageError:
+            raise
+        except Exception:
+            landing.flush()
+            raise
+        landing.flush()
+        if signals.received is not None:
+            raise InterruptedRunError(
+                f"Stopped by {signals.received}.",
+                safe=f"All that was taken is landed, up to offset {landing.next_offset - 1}.",
+                next="Run it again: it goes on there.",
+            )
+    return Landed(items=landing.items, files=landing.files, next_offset=landing.next_offset)
+
+
+class _Landing:
+    """What is held of the stream, and what is landed. Under the lock."""
+
+    def __init__(
+        self,
+        storage: LocalStorage,
+        layout: Layout,
+        folder: Path,
+        acknowledge: Callable[[int], object] | None,
+    ) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._acknowledge = acknowledge
+        self._lines: list[bytes] = []
+        self._first = 0
+        self._since = time.monotonic()
+        before = list_landed(folder)
+        _refuse_overlaps(before)
+        # A crash may have come between a file's appearance and its name being durable.
+        storage.sync_names(layout.output)
+        self.landed_offset = before[-1].last + 1 if before else 0
+        self.next_offset = self.landed_offset
+        self.items = 0
+        self.files = 0
+
+    def take(self, item: Any, offset: Callable[[Any], int] | None) -> None:
+        """Hold the item, unless it was landed before."""
+        place = self.next_offset if offset is None else offset(item)
+        if place < self.landed_offset:
+            return
+        if place < self.next_offset or place > OFFSET_MAX:
+            raise InconsistentError(
+                f"The stream gives offset {place} after {self.next_offset - 1}.",
+                safe=f"What came before it is landed, up to offset {self.landed_offset - 1}.",
+                next="Give items in the order of their offsets, which must grow.",
+            )
+        try:
+            line = encode_line(place, item)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"The item of offset {place} can't be landed: {error}.",
+                safe=f"What came before it is landed, up to offset {self.landed_offset - 1}.",
+                next="Make of it what JSON can hold: texts, numbers, lists, dicts.",
+            ) from error
+        if not self._lines:
+            self._first, self._since = place, time.monotonic()
+        self._lines.append(line)
+        self.next_offset = place + 1
+
+    def is_due(self, items_max: int, seconds_max: float) -> bool:
+        """Whether what is held has become much or old."""
+        if not self._lines:
+            return False
+        return len(self._lines) >= items_max or time.monotonic() - self._since >= seconds_max
+
+    def flush(self) -> None:
+        """Land what is held; durable on return."""
+        if not self._lines:
+            return
+        name = f"{self._layout.output}/{LandedFile(self._first, self.next_offset - 1).name}"
+        create(self._storage, self._layout.staging, name, b"".join(self._lines))
+        self.items += len(self._lines)
+        self.files += 1
+        self._lines.clear()
+        self.landed_offset = self.next_offset
+        if self._acknowledge is not None:
+            self._acknowledge(self.next_offset)
+
+
+def _refuse_overlaps(files: list[LandedFile]) -> None:
+    for before, after in pairwise(files):
+        if after.first <= before.last:
+            raise InconsistentError(
+                f"{before.name} and {after.name} hold the same offsets.",
+                safe="Nothing was changed.",
+                next="Move away the one that batten did not land there.",
+            )
+
+
+def from_landed(path: str | os.PathLike[str]) -> Pipeline:
+    """The items of a folder that `land` fills, in order; the key is the offset."""
+    folder = current_folder()
+    return Pipeline(source=LandedSource(path, folder=folder), folder=folder)

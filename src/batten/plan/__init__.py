@@ -1,0 +1,1 @@
+"""The plan: what there is to do, made, extended, and held against the source."""

@@ -1,0 +1,31 @@
+"""What a run is refused for that the next one would be refused for again, with the ways on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from batten.errors import RefusedError
+from batten.model.disk.refusals import Cause, Way
+
+
+class DiffersError(RefusedError):
+    """The job or its source is not what the dataset was made of. `ways` are the options by which a
+    run would be let begin."""
+
+    cause: ClassVar[Cause]
+
+    def __init__(self, what: str, *, safe: str, next: str, ways: tuple[Way, ...]) -> None:
+        super().__init__(what, safe=safe, next=next)
+        self.ways = ways
+
+
+class ChangedJobError(DiffersError):
+    """The dataset was made by other code or settings."""
+
+    cause = Cause.JOB
+
+
+class SourceDiffersError(DiffersError):
+    """The source is not one that only grew since it was planned."""
+
+    cause = Cause.SOURCE

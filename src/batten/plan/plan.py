@@ -1,0 +1,263 @@
+"""The plan: what there is to do, durable before anything is done, read a batch at a time.
+
+A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals
+say all, an Arrow file with a record batch for every batch: keys, positions, items. The Arrow
+file is published first, so a record never names keys that are not there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import CorruptError, RefusedError
+from batten.ledger.plan_file import PICKLE, VALUE, PlanFile
+from batten.model.disk.key_digests import describe_ordinals
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Segment, Unreadable
+from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
+from batten.model.telling.commands import command, quote
+from batten.model.value_class import value_class
+from batten.sources.base import ItemsWanted
+from batten.storage.base import Storage
+from batten.storage.failures import reading_failure
+from batten.storage.local.owner_rule import NotOwned, read_owned
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OPEN_SEGMENTS = 2
+
+
+@value_class
+class PlanBatch:
+    """One batch of the plan. `first_item` is the number of its first item within the whole plan;
+    `keys_description` stands for its keys (see `model.keys`)."""
+
+    number: int
+    first_item: int
+    items: int
+    keys_description: str
+    segment: int
+    index: int
+
+
+class Plan:
+    """The segments of a plan, and the batches in them. May be used in several processes."""
+
+    def __init__(self, storage: Storage, layout: Layout, segments: list[Segment]) -> None:
+        self._storage = storage
+        self._layout = layout
+        self.segments = segments
+        self.moved_positions: array[int] | None = None
+        """Where the source has the items now, by their number in the plan, if no longer there
+        where it had them when they were planned."""
+        self._first_batches = [segment.first_batch for segment in segments]
+        self._owned: set[int] = set()
+        self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
+        self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
+
+    @property
+    def batches(self) -> int:
+        return sum(segment.batches for segment in self.segments)
+
+    @property
+    def batch_size(self) -> int:
+        return self.segments[-1].batch_size if self.segments else 1
+
+    @property
+    def items(self) -> int:
+        return sum(segment.items for segment in self.segments)
+
+    @property
+    def duplicates(self) -> int:
+        return self.segments[-1].duplicates if self.segments else 0
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.segments) and self.segments[-1].is_limited
+
+    def batch(self, number: int) -> PlanBatch:
+        place = self._place_of(number)
+        segment = self.segments[place]
+        index = number - segment.first_batch
+        first = segment.first_ordinal + index * segment.batch_size
+        items = min(segment.batch_size, segment.items - index * segment.batch_size)
+        described = segment.keys[index] if segment.is_keyed else ""
+        return PlanBatch(
+            number=number,
+            first_item=first,
+            items=items,
+            keys_description=described or describe_ordinals(first, first + items),
+            segment=place,
+            index=index,
+        )
+
+    def batch_of_item(self, item: int) -> int | None:
+        """The batch that holds the item of this number, or None where the plan does not."""
+        for segment in self.segments:
+            if segment.first_ordinal <= item < segment.first_ordinal + segment.items:
+                return segment.first_batch + (item - segment.first_ordinal) // segment.batch_size
+        return None
+
+    def wanted(self, batch: PlanBatch, start: int, stop: int) -> ItemsWanted:
+        """What to ask the source for, to have items `start` to `stop` of the batch."""
+        table = self.columns(batch)
+        return ItemsWanted(
+            first_ordinal=batch.first_item + start,
+            count=stop - start,
+            keys=_slice(table, "key", start, stop),
+            positions=self._positions(batch, table, start, stop),
+            payloads=_slice(table, VALUE, start, stop),
+            pickles=self._find_pickles(batch, table, start, stop),
+            digests=self._digests_of(batch, start, stop),
+        )
+
+    def _find_pickles(
+        self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
+    ) -> Callable[[], list[bytes]] | None:
+        """What batten 0.1 put into a plan is given out only under the owner rule."""
+        if table is None or table.schema.get_field_index(PICKLE) < 0:
+            return None
+
+        def give() -> list[bytes]:
+            self._require_owned(self.segments[batch.segment])
+            return _slice(table, PICKLE, start, stop) or []
+
+        return give
+
+    def _require_owned(self, segment: Segment) -> None:
+        """Raises `RefusedError`, unless only oneself or root can have written the keys file."""
+        if segment.number in self._owned:
+            return
+        storage, layout = self._storage, self._layout
+        name = layout.segment_keys(segment.number)
+        try:
+            data = read_owned(storage.place, name, above=layout.control)
+            if hashlib.sha256(data).hexdigest() != segment.keys_digest:
+                raise NotOwned(f"{name} is not what it was a moment ago")
+        except NotOwned as error:
+            control = quote(f"{storage.place}/{layout.control}")
+            raise RefusedError(
+                f"{name} holds items as batten 0.1 kept them, which can run code: {error}.",
+                safe="Nothing was changed, and none of these items was read.",
+                next="Give from_items a list of the items, which is read in the place of these. Or "
+                "if you trust all who could write there, make it yours: "
+                f"chown -R $(id -u) {control} && chmod -R go-w {control}",
+            ) from error
+        except OSError as error:
+            raise reading_failure(error, "Reading", name) from error
+        self._owned.add(segment.number)
+
+    def _digests_of(self, batch: PlanBatch, start: int, stop: int) -> bytes | None:
+        segment = self.segments[batch.segment]
+        digests = None if segment.is_keyed else self.digests(segment)
+        first = batch.first_item - segment.first_ordinal
+        begin, end = (first + start) * DIGEST_BYTES, (first + stop) * DIGEST_BYTES
+        return None if digests is None else digests[begin:end]
+
+    def digests(self, segment: Segment) -> bytes | None:
+        """Those of all its items, one after another, or None where none were kept."""
+        return self._digests(segment.number)
+
+    def _load_digests(self, number: int) -> bytes | None:
+        name = self._layout.segment_digests(number)
+        try:
+            data = self._storage.read(name)
+        except FileNotFoundError:
+            return None
+        digests = open_digests(data)
+        if digests is None or len(digests) != self.segments[number].items * DIGEST_BYTES:
+            raise CorruptError(
+                f"The plan can't be read: {name} was damaged.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; or delete it: then the rows of now are taken "
+                "for those that were planned.",
+            )
+        return digests
+
+    def _positions(
+        self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
+    ) -> Sequence[int] | None:
+        if self.moved_positions is not None:
+            return self.moved_positions[batch.first_item + start : batch.first_item + stop]
+        return _slice(table, "position", start, stop)
+
+    def positions(self, start: int, stop: int) -> array[int] | None:
+        """Where items `start` to `stop` of the plan were when they were planned; None where their
+        number tells it."""
+        found = array("q")
+        for segment in self.segments:
+            for number in range(segment.first_batch, segment.first_batch + segment.batches):
+                batch = self.batch(number)
+                first, last = (
+                    max(start - batch.first_item, 0),
+                    min(stop - batch.first_item, batch.items),
+                )
+                if first >= last:
+                    continue
+                table = self.columns(batch)
+                if table is None or table.schema.get_field_index("position") < 0:
+                    return None
+                column = table.column("position").slice(first, last - first)
+                found.frombytes(column.buffers()[1].slice(column.offset * 8, len(column) * 8))
+        return found
+
+    def key_column(self, batch: PlanBatch) -> pa.Array:
+        """The keys of a batch, as they stand in the output: texts, or ordinals."""
+        if self.segments[batch.segment].is_keyed:
+            table = self.columns(batch)
+            if table is not None:
+                return table.column("key")
+        from batten.rows.arrays import integers
+
+        return integers(range(batch.first_item, batch.first_item + batch.items))
+
+    def key_texts(self, batch: PlanBatch) -> list[str]:
+        return [str(key) for key in self.key_column(batch).to_pylist()]
+
+    def _place_of(self, number: int) -> int:
+        place = bisect_right(self._first_batches, number) - 1
+        while (
+            place >= 0 and number >= self.segments[place].first_batch + self.segments[place].batches
+        ):
+            place -= 1
+        if place < 0:
+            raise IndexError(f"the plan has no batch {number}")
+        return place
+
+    def columns(self, batch: PlanBatch) -> pa.RecordBatch | None:
+        """The `key`, `position` and `value` of each item, as far as the source needs them; None
+        where ordinals tell all."""
+        segment = self.segments[batch.segment]
+        if not segment.keys_size:
+            return None
+        try:
+            return self._open(segment.number).read(batch.index)
+        except (Unreadable, OSError) as error:
+            name = self._layout.segment_keys(segment.number)
+            if isinstance(error, OSError) and error.errno != errno.ENOENT:
+                raise reading_failure(error, "Reading", name) from error
+            raise CorruptError(
+                f"The plan can't be read: {name}: {error}.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; to see what else is damaged: "
+                + command("verify", f"{self._storage.place}/{self._layout.output}"),
+            ) from error
+
+    def _open_segment(self, number: int) -> PlanFile:
+        segment = self.segments[number]
+        name = self._layout.segment_keys(number)
+        return PlanFile(self._storage.read(name, bytes_max=segment.keys_size), segment)
+
+
+def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[Any] | None:
+    if table is None or table.schema.get_field_index(name) < 0:
+        return None
+    values: list[Any] = table.column(name).slice(start, stop - start).to_pylist()
+    return values

@@ -1,0 +1,307 @@
+"""From rows, as functions return them, to Arrow tables.
+
+Every table carries the column `ITEM`: the number, within the batch, of the item that a row is of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+
+from batten.rows.arrays import integers, plain_array
+from batten.rows.schema import Unfit, conform
+
+ITEM = "batten.item"
+
+_PLAIN = frozenset({bool, int, float, str, bytes})
+_STORED = _PLAIN | {type(None)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unfitting:
+    """An item whose rows are not rows of the dataset, and why."""
+
+    item: int
+    reason: str
+
+
+def as_row(value: Any) -> dict[str, Any]:
+    """The row that a function returned: a dict, a dataclass or a pydantic model; raises `Unfit`."""
+    if type(value) is dict:
+        return value
+    try:
+        if isinstance(value, dict):
+            return dict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        dump = getattr(type(value), "model_dump", None)
+        if dump is not None:
+            return dict(dump(value))
+    except Exception as error:
+        kind = type(value).__name__
+        raise Unfit(f"a {kind} can't be made a row: {type(error).__name__}: {error}") from error
+    kind = "None" if value is None else f"of type {type(value).__name__}"
+    raise Unfit(f"the row is {kind}; a row is a dict, a dataclass or a pydantic model")
+
+
+def build_tables(
+    rows: Sequence[dict[str, Any]], items: Sequence[int], schema: pa.Schema | None
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    """Consecutive tables of these rows, and the items that do not fit.
+
+    With a schema, one table of exactly that. Without one yet, a table for each stretch of rows
+    of the very same types, so that what is pinned later does not depend on how the rows were cut.
+    """
+    if not rows:
+        return [], []
+    if schema is not None:
+        try:
+            return [_with_items(conform(infer_table(rows), schema), items)], []
+        except Unfit:
+            return _build_by_item(rows, items, schema)
+    if _is_uniform(rows):
+        try:
+            return [_with_items(infer_table(rows), items)], []
+        except Unfit:
+            pass
+    return _build_stretches(rows, items)
+
+
+def build_tables_alike(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    """Without a schema yet, tables of rows that ended in any order: one for all items whose rows
+    have the very same types, so that what is pinned later does not depend on which ended together.
+    """
+    if rows and _are_alike(rows):
+        with suppress(Unfit):
+            return [_with_items(infer_table(rows), items)], []
+    alike: dict[pa.Schema, list[pa.Table]] = {}
+    unfitting = []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            table = _with_items(infer_table(own), [item] * len(own))
+            alike.setdefault(table.schema, []).append(table)
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+    return [pa.concat_tables(tables).combine_chunks() for tables in alike.values()], unfitting
+
+
+def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], list[Unfitting]]:
+    """The same for rows that are a table already."""
+    if not table.num_rows:
+        return [], []
+    items = table.column(ITEM)
+    data = table.drop_columns([ITEM])
+    try:
+        return [conform(data, schema).append_column(ITEM, items)], []
+    except Unfit:
+        tables, unfitting = [], []
+        for item, start, count in _stretches(items.to_pylist()):
+            try:
+                fitted = conform(data.slice(start, count), schema)
+                tables.append(_with_items(fitted, [item] * count))
+            except Unfit as error:
+                unfitting.append(Unfitting(item=item, reason=str(error)))
+        return tables, unfitting
+
+
+def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """The rows as columns with the types of their values; raises `Unfit` where they have none."""
+    if not all(rows):
+        raise Unfit("a row without columns")
+    arrays = []
+    columns = _columns(rows)
+    for name, values in columns.items():
+        try:
+            kinds = set(map(type, values))
+            if not kinds <= _STORED:
+                values = [as_plain(value) for value in values]
+                kinds = set(map(type, values))
+            arrays.append(_as_array(values, _require_one_kind(name, values, kinds)))
+        except Unfit:
+            raise
+        except OverflowError as error:
+            raise Unfit(f"the column {name!r}: an integer beyond 64 bits") from error
+        except Exception as error:
+            raise Unfit(f"the column {name!r}: {error}") from error
+    return pa.table(arrays, names=list(columns))
+
+
+def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
+    if not kinds:
+        return pa.nulls(len(values))
+    if len(kinds) == 1 and kinds <= _PLAIN:
+        return plain_array(values, next(iter(kinds)), has_nulls=None in values)
+    return pa.array(values)
+
+
+def as_plain(value: Any) -> Any:
+    """What stands for a value that is no column's: an Enum by its value, a path or a UUID by its
+    text, a tuple or an array of several dimensions as a list, a dataclass or a pydantic model as a
+    dict; also within lists and dicts."""
+    kind = type(value)
+    if kind in _STORED:
+        return value
+    if kind in (list, tuple, set, frozenset):
+        return value if kind is list and set(map(type, value)) <= _STORED else _each(value)
+    if kind is dict:
+        return {name: as_plain(each) for name, each in value.items()}
+    if isinstance(value, Enum):
+        return as_plain(value.value)
+    if isinstance(value, PurePath | UUID):
+        return str(value)
+    if isinstance(value, tuple):
+        names = getattr(value, "_fields", None)
+        return _each(value) if names is None else as_plain(dict(zip(names, value, strict=True)))
+    if getattr(value, "ndim", 0) > 1:
+        return value.tolist()
+    if dataclasses.is_dataclass(value) or hasattr(kind, "model_dump"):
+        return as_plain(as_row(value))
+    return value
+
+
+def _each(values: Iterable[Any]) -> list[Any]:
+    return [as_plain(value) for value in values]
+
+
+def _require_one_kind(
+    name: str, values: Sequence[Any], kinds: set[type] | None = None
+) -> set[type]:
+    """The types of the values. Raises `Unfit` where values at the same place are of types that
+    Arrow would convert into one another: texts and bytes, times with a zone and without. Ints and
+    floats may mix."""
+    kinds = set(map(type, values)) if kinds is None else kinds
+    found = {list if kind is tuple else kind for kind in kinds} - {type(None)}
+    if len(found) > 1 and not all(issubclass(k, int | float) and k is not bool for k in found):
+        listed = ", ".join(sorted(kind.__name__ for kind in found))
+        raise Unfit(f"the column {name!r} holds several types: {listed}")
+    kind = next(iter(found), bool)
+    if kind in _PLAIN:
+        return found
+    present = [value for value in values if value is not None]
+    if kind in (list, set, frozenset):
+        _require_one_kind(name, list(chain.from_iterable(present)))
+    elif issubclass(kind, dict):
+        for inner in dict.fromkeys(chain.from_iterable(present)):
+            _require_one_kind(f"{name}.{inner}", [value.get(inner) for value in present])
+    elif issubclass(kind, datetime) and len({value.tzinfo is None for value in present}) > 1:
+        raise Unfit(f"the column {name!r} holds times with a zone and without one")
+    elif hasattr(kind, "dtype") and len({value.dtype for value in present}) > 1:
+        raise Unfit(f"the column {name!r} holds arrays of several types")
+    return found
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The values of each column, by its name, in the order in which the names first occur."""
+    names = list(rows[0])
+    try:
+        if set(map(len, rows)) == {len(names)}:
+            _check_names(names)
+            return {name: list(map(itemgetter(name), rows)) for name in names}
+    except KeyError:
+        pass  # as many columns, but not the same
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
+    _check_names(names)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _check_names(names: Sequence[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise Unfit(f"a column is named {name!r}; names are texts")
+        if name == ITEM:
+            raise Unfit(f"a column is named {ITEM!r}, which batten uses itself")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit(f"a column is named {name!r}, which is not valid Unicode") from error
+
+
+def _with_items(table: pa.Table, items: Sequence[int]) -> pa.Table:
+    return table.append_column(ITEM, integers(items))
+
+
+def _is_uniform(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether each column holds values of one plain type, or None."""
+    first = rows[0]
+    return all(row.keys() == first.keys() for row in rows) and all(
+        len(kinds := set(map(type, map(itemgetter(name), rows))) - {type(None)}) <= 1
+        and kinds <= _PLAIN
+        for name in first
+    )
+
+
+def _are_alike(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether any of the rows by itself would make the same columns as all of them."""
+    names = list(rows[0])
+    return all(list(row) == names for row in rows) and all(
+        len(kinds := set(map(type, map(itemgetter(name), rows)))) == 1 and kinds <= _PLAIN
+        for name in names
+    )
+
+
+def _build_by_item(
+    rows: Sequence[dict[str, Any]], items: Sequence[int], schema: pa.Schema
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    tables, unfitting = [], []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            tables.append(_with_items(conform(infer_table(own), schema), [item] * len(own)))
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+    return ([pa.concat_tables(tables).combine_chunks()] if tables else []), unfitting
+
+
+def _build_stretches(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    tables: list[pa.Table] = []
+    unfitting = []
+    for item, own in _rows_by_item(rows, items):
+        try:
+            table = _with_items(infer_table(own), [item] * len(own))
+        except Unfit as error:
+            unfitting.append(Unfitting(item=item, reason=str(error)))
+            continue
+        if tables and (both := _join_equals(tables[-1], table)) is not None:
+            tables[-1] = both
+        else:
+            tables.append(table)
+    return [table.combine_chunks() for table in tables], unfitting
+
+
+def _join_equals(first: pa.Table, second: pa.Table) -> pa.Table | None:
+    """Both tables as one where they differ only in columns that hold nothing, else None."""
+    types = {field.name: field.type for field in first.schema}
+    for field in second.schema:
+        kinds = {types.get(field.name, field.type), field.type}
+        if len(kinds) > 1 and pa.null() not in kinds:
+            return None
+    return pa.concat_tables([first, second], promote_options="default")
+
+
+def _rows_by_item(
+    rows: Sequence[dict[str, Any]], items: Sequence[int]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    remaining = iter(rows)
+    for item, _, count in _stretches(items):
+        yield item, list(islice(remaining, count))
+
+
+def _stretches(items: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    start = 0
+    for item, run in groupby(items):
+        count = sum(1 for _ in run)
+        yield item, start, count
+        start += count

@@ -1,0 +1,1 @@
+"""What all stages of one run share: options, checks, the output as it was found, log, report."""

@@ -1,0 +1,160 @@
+"""A job that is not the one that made the dataset: what differs, the ways on, and their costs."""
+
+from __future__ import annotations
+
+from batten.ledger.facts.observation import Observation
+from batten.ledger.judge import Judgement
+from batten.model.disk.records import Fingerprint, find_kept
+from batten.model.disk.refusals import Way, order_ways
+from batten.model.rules.accounting import Accounts
+from batten.model.rules.findings import ELSEWHERE
+from batten.model.telling.counts import count_of
+from batten.plan.differing import ChangedJobError
+from batten.run.context import Context
+from batten.run.identity import ONE_PER_DATASET, is_of_code
+
+
+def refuse_changed(
+    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
+) -> None:
+    """Raise where the job is another than the one that made what is there, unless that was
+    accepted, or it was mended and only what failed is to be done again."""
+    fixed = _list_fixed(context, observation, fingerprint)
+    is_mended = _is_mended(context, observation, judgement, fingerprint)
+    if fixed or not (context.options.accepts_change or is_mended):
+        raise _changed(context, observation, judgement, fingerprint, fixed)
+
+
+def _changed(
+    context: Context,
+    observation: Observation,
+    judgement: Judgement,
+    fingerprint: Fingerprint,
+    fixed: list[str],
+) -> ChangedJobError:
+    """`fixed` names what differs and can't within one dataset: then accepting is no way on."""
+    config = observation.config
+    lines = context.tell_difference(config.fingerprint, fingerprint) if config is not None else []
+    what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
+    parts, accounts = len(observation.parts), judgement.accounts
+    staged = accounts.staged
+    keeps = bool(find_kept(observation.deliveries))
+    anew = () if keeps else (Way.FRESH,)
+    if fixed:
+        return ChangedJobError(
+            f"{what[:-1]}. The {' and the '.join(fixed)} can't change within one dataset.",
+            safe="Nothing was changed.",
+            next=f"Undo the change; or {name_fresh_way(context, observation)}.",
+            ways=anew,
+        )
+    accept, fresh = context.wish("accept_change"), context.wish("fresh")
+    if context.pipeline.whole is not None:
+        return ChangedJobError(
+            what,
+            safe="Nothing was changed; readers see what they saw before.",
+            next=f"Undo the change; or make it anew, the old file staying until then ({fresh}).",
+            ways=(Way.FRESH,),
+        )
+    if not parts:
+        return ChangedJobError(
+            what,
+            safe=f"Nothing was changed. Nothing is published; {_count(staged, 'finished item')} "
+            "staged, of use only to the code that made them.",
+            next=f"Undo the change to use them; or compute {_all_items(observation)} with the "
+            f"current code: {accept} drops them at once, {fresh} when the new dataset is complete.",
+            ways=(*anew, Way.ACCEPT),
+        )
+    retry = _find_retry(observation, accounts, fingerprint)
+    return ChangedJobError(
+        what,
+        safe=f"Nothing was changed; {_count(parts, 'published part')} as before. "
+        "Going on would mix old rows with new ones.",
+        next=_name_ways(context, observation, accounts, retry),
+        ways=order_ways((*anew, Way.ACCEPT, *retry)),
+    )
+
+
+def _find_retry(
+    observation: Observation, accounts: Accounts, fingerprint: Fingerprint
+) -> tuple[Way, ...]:
+    """How what failed is tried again by a mended function; empty where that is not all."""
+    if not accounts.quarantined or not _is_other_code(observation, fingerprint):
+        return ()
+    return (Way.ACCEPT_AND_RETRY if observation.completion is None else Way.RETRY,)
+
+
+def _name_ways(
+    context: Context, observation: Observation, accounts: Accounts, retry: tuple[Way, ...]
+) -> str:
+    """The ways on where there are parts, and what each costs in items."""
+    accept = context.wish("accept_change")
+    rest = accounts.staged + accounts.pending
+    cost = "compute what is new with the current code"
+    if rest:
+        cost = f"compute the other {count_of(rest, 'item')} with the current code"
+    if accounts.staged:
+        cost += f", {accounts.staged} of them again, which are finished and not published"
+    failed = ""
+    if retry:
+        also = f"{accept} " if Way.ACCEPT_AND_RETRY in retry else ""
+        again = f"{also}{context.wish('retry_quarantined')}"
+        count = count_of(accounts.quarantined, "quarantined item")
+        failed = f"try {count} again with the current code ({again}); or "
+    return (
+        f"Undo the change; or {failed}keep the rows there are and {cost} ({accept}); "
+        f"or {name_fresh_way(context, observation)}."
+    )
+
+
+def _is_mended(
+    context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
+) -> bool:
+    """Whether only items that failed are left, they are to be tried again, and nothing but the code
+    has changed: that is what a function is mended for, so it needs no other consent."""
+    return (
+        context.options.should_retry_quarantined
+        and observation.completion is not None
+        and judgement.accounts.quarantined > 0
+        and context.pipeline.whole is None
+        and _is_other_code(observation, fingerprint)
+    )
+
+
+def _is_other_code(observation: Observation, fingerprint: Fingerprint) -> bool:
+    """Whether what differs is of the functions, and neither source nor settings."""
+    old = observation.config.fingerprint.parts if observation.config is not None else {}
+    names = {
+        name for name in {*old, *fingerprint.parts} if old.get(name) != fingerprint.parts.get(name)
+    }
+    return all(map(is_of_code, names))
+
+
+def _all_items(observation: Observation) -> str:
+    """As far as they are known: a plan that is limited does not have all."""
+    segments = observation.segments
+    is_known = segments and not segments[-1].is_limited
+    return f"all {count_of(sum(each.items for each in segments), 'item')}" if is_known else "all"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
+def name_fresh_way(context: Context, observation: Observation) -> str:
+    """How to compute all anew: not every destination can let go of what it has."""
+    fresh = context.wish("fresh")
+    if kept := find_kept(observation.deliveries):
+        return f"to compute all anew {ELSEWHERE}: {kept} keeps its rows, and refuses {fresh}"
+    items = _all_items(observation)
+    return f"compute {items} anew ({fresh}); the old one stays until the new one is complete"
+
+
+def _list_fixed(context: Context, observation: Observation, fingerprint: Fingerprint) -> list[str]:
+    """What differs, and is one for a dataset: rows of before and of now could not stand in it."""
+    config = observation.config
+    old = config.fingerprint.parts if config is not None else {}
+    differing = [name for name in ONE_PER_DATASET if old.get(name) != fingerprint.parts.get(name)]
+    segments = observation.segments
+    if segments and segments[0].is_keyed != context.pipeline.source.is_keyed:
+        differing.append("kind of keys")
+    return differing

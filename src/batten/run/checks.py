@@ -1,0 +1,222 @@
+"""What is looked at before the work begins, so that what can't end well is told at once: inputs,
+output, memory, room on the disk.
+
+A check reads only. What is certain is refused; what is only likely is told as a doubt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from batten.errors import BattenError, RefusedError, StorageError
+from batten.jobs.job_folder import show_path
+from batten.ledger.facts.observation import Observation
+from batten.ledger.room import estimate_room
+from batten.ledger.runs import list_runs, read_run
+from batten.model.disk.names import Layout
+from batten.model.rules.accounting import Accounts
+from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import estimate_bytes, show_bytes
+from batten.model.value_class import value_class
+from batten.plan.plan import Plan
+from batten.run.context import Context
+from batten.run.run_options import RunOptions
+from batten.sinks.files.file import FileSink
+from batten.sources.inputs import Input, look_at_input
+from batten.storage.base import Storage
+from batten.storage.local.folder import LocalStorage
+from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
+
+_SAFE = "Nothing was started; what was committed before is untouched."
+
+
+@value_class
+class Check:
+    """One thing that was looked at: `told` is what was found. With a `refusal` no run starts;
+    what `is_doubtful` may end badly, and may not."""
+
+    name: str
+    told: str
+    is_doubtful: bool = False
+    refusal: BattenError | None = None
+
+    @property
+    def verdict(self) -> str:
+        """ok, doubtful or refused."""
+        if self.refusal is not None:
+            return "refused"
+        return "doubtful" if self.is_doubtful else "ok"
+
+
+def list_checks(context: Context) -> Iterator[Check]:
+    """What can be checked before the dataset is looked at."""
+    for path in context.pipeline.source.inputs:
+        yield check_input(look_at_input(path), context.again)
+    if isinstance(context.storage, LocalStorage):
+        yield _check_place(context)
+    earlier = _find_earlier_memory(context.storage, context.layout)
+    yield check_memory(Machine().observe_memory(), context.options, earlier, context.again)
+
+
+def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
+    """Raise the first refusal, and note what is doubtful; with `skips_checks` all is noted."""
+    for check in checks:
+        if check.refusal is not None and not context.options.skips_checks:
+            raise check.refusal
+        if check.verdict != "ok":
+            context.progress.note(f"{check.name}: {check.told}")
+
+
+def check_input(found: Input, again: str) -> Check:
+    """Whether a source's file or folder can be read."""
+    shown = show_path(Path(found.path))
+    if found.is_readable:
+        size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""
+        return Check(name="input", told=f"{shown}: readable{size}")
+    return Check(
+        name="input",
+        told=f"{shown}: {found.problem}",
+        refusal=StorageError(
+            f"The input {shown} can't be read: {found.problem}.",
+            safe=_SAFE,
+            next=f"When it can be, or its path is put right: {again}",
+        ),
+    )
+
+
+def _check_place(context: Context) -> Check:
+    folder = _find_folder(context)
+    shown = show_path(Path(folder))
+    if os.access(folder, os.W_OK | os.X_OK):
+        return Check(name="output", told=f"{shown} can be written to")
+    reason, remedy = f"this user may not write in {shown!r}", "Give it permission"
+    if is_read_only(folder):
+        reason = f"the filesystem of {shown!r} is read-only"
+        remedy = "Mount it for writing (a disk error can have made it read-only)"
+    return Check(
+        name="output",
+        told=f"{shown} can't be written to",
+        refusal=StorageError(
+            f"{context.path} can't be written: {reason}.",
+            safe=_SAFE,
+            next=f"{remedy}, or write elsewhere; then: {context.again}",
+        ),
+    )
+
+
+def _find_folder(context: Context) -> str:
+    """The folder of the output, or the nearest above it that is there."""
+    folder = os.path.abspath(context.storage.place)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def check_memory(
+    room: MemoryRoom | None, options: RunOptions, earlier_bytes: int | None, again: str
+) -> Check:
+    """Whether as many workers as asked for have room: by `memory_max`, which bounds each, else by
+    what the largest took in an earlier run."""
+    if room is None:
+        return Check(name="memory", told="how much there is can't be found out")
+    bounded = options.memory_bytes_max
+    each = bounded or earlier_bytes
+    whose = "this container's" if room.is_container else "this machine's"
+    there = f"{show_bytes(room.available_bytes)} of {whose} {show_bytes(room.limit_bytes)} are free"
+    if each is None:
+        return Check(name="memory", told=f"{there}; how much a worker takes is not known yet")
+    workers = count_of(options.jobs, "worker")
+    needed = options.jobs * each
+    told = (
+        f"{workers} may use {show_bytes(each)} each"
+        if bounded
+        else f"{workers}, and one took up to {show_bytes(each)} the last time"
+    )
+    refusal = RefusedError(
+        f"{told}, {show_bytes(needed)} in all; {whose} memory is {show_bytes(room.limit_bytes)}.",
+        safe=_SAFE,
+        next=f"With fewer jobs, or a smaller memory_max: {again}",
+    )
+    return Check(
+        name="memory",
+        told=f"{there}; {told}",
+        is_doubtful=needed > room.available_bytes,
+        refusal=refusal if bounded and needed > room.limit_bytes else None,
+    )
+
+
+def _find_earlier_memory(storage: Storage, layout: Layout) -> int | None:
+    """What the largest worker of the last run that told it took, in bytes."""
+    for run in reversed(list_runs(storage, layout)):
+        stop = read_run(storage, layout, run).stop or {}
+        if isinstance(taken := stop.get("worker_memory_bytes"), int) and taken > 0:
+            return taken
+    return None
+
+
+def check_disk(
+    context: Context, observation: Observation, accounts: Accounts, *, is_anew: bool = False
+) -> Check:
+    """Whether what is to be written has room, judged by what was written before. With `is_anew` all
+    is made beside what is there, less what an earlier try has made of it."""
+    if is_anew and context.options.limit is not None:
+        return _check_room(context, None)
+    needed = estimate_room(observation, accounts, _list_files(context), is_anew=is_anew)
+    if needed and is_anew:
+        begun = context.storage.list(context.layout.fresh.data)
+        needed = max(0, needed - sum(each.size for each in begun))
+    return _check_room(context, needed, accounts.pending)
+
+
+class RoomWatch:
+    """For a dataset without parts: looks at the disk again when the first are published. `left`
+    are its accounts before the work."""
+
+    def __init__(self, context: Context, plan: Plan, left: Accounts) -> None:
+        self._context = context
+        self._plan = plan
+        self._left = left
+        self._is_done = bool(left.committed + left.filtered + left.quarantined)
+
+    def take(self, batches: Sequence[int]) -> None:
+        """These have been published. Raises where there is no room for the rest."""
+        if self._is_done or not batches:
+            return
+        self._is_done = True
+        storage, layout = self._context.storage, self._context.layout
+        found = [storage.find(layout.part(batch)) for batch in batches]
+        sizes = [entry.size for entry in found if entry is not None]
+        items = sum(self._plan.batch(batch).items for batch in batches)
+        pending = self._left.pending - items
+        needed = estimate_bytes(sizes, items, pending)
+        # A file of all rows takes about as much again, and where it is text rather more.
+        needed += len(_list_files(self._context)) * estimate_bytes(sizes, items, pending + items)
+        refuse_unfit(self._context, [_check_room(self._context, needed, pending)])
+
+
+def _list_files(context: Context) -> list[str]:
+    """The destinations that are one file, as they are recorded."""
+    folder = Path(context.storage.place)
+    return [sink.describe(folder) for sink in context.pipeline.sinks if isinstance(sink, FileSink)]
+
+
+def _check_room(context: Context, needed: int | None, pending: int = 0) -> Check:
+    free = find_free_bytes(_find_folder(context))
+    if free is None:
+        return Check(name="disk", told="how much is free can't be found out")
+    there = f"{show_bytes(free)} are free"
+    if needed is None:
+        who = "first batches" if context.pipeline.whole is None else "first run"
+        return Check(name="disk", told=f"{there}; how much is needed is told by the {who}")
+    items = f" for {count_of(pending, 'item')}" if pending else ""
+    told = f"{there}; about {show_bytes(needed)} are needed{items}"
+    if needed <= free:
+        return Check(name="disk", told=told)
+    refusal = StorageError(
+        f"The disk has too little room: {told}, by what was written before.",
+        safe="What was committed is untouched, and what was finished is kept.",
+        next=f"Make room, then: {context.again}. To try it as it is: --skip-checks",
+    )
+    return Check(name="disk", told=told, refusal=refusal)

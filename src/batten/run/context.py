@@ -1,0 +1,128 @@
+"""What all stages of one run share."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from batten.errors import InterruptedRunError
+from batten.jobs.definition import Definition
+from batten.jobs.job_folder import show_path
+from batten.model.disk.fingerprints import difference
+from batten.model.disk.job_calls import BATTEN, JobCall
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Fingerprint
+from batten.run.identity import Identity
+from batten.run.progress import Progress
+from batten.run.run_options import RunOptions
+from batten.run.signals import StopSignals
+from batten.storage.base import Storage
+
+
+@dataclass(kw_only=True)
+class Context:
+    """One run: what it runs, where, and how far it is. `is_beside`: what it makes is to take the
+    place of another dataset, and lies beside it until then."""
+
+    pipeline: Definition
+    options: RunOptions
+    storage: Storage
+    layout: Layout
+    path: str
+    run: str
+    progress: Progress
+    identity: Identity | None = None
+    signals: StopSignals = field(default_factory=StopSignals)
+    seconds: dict[str, float] = field(default_factory=dict)
+    executed_items: int = 0
+    adopted_items: int = 0
+    is_beside: bool = False
+
+    def list_fingerprints(self, fingerprint: Fingerprint) -> tuple[str, ...]:
+        """The digests that stand for it: that of now, and that of batten 0.1."""
+        before = [self.identity.before.digest] if self.identity is not None else []
+        return (fingerprint.digest, *before)
+
+    def list_works(self, work: Fingerprint) -> tuple[str, ...]:
+        """The same for the fingerprint of the work alone."""
+        before = [self.identity.work_before.digest] if self.identity is not None else []
+        return (work.digest, *before)
+
+    def is_same(self, recorded: Fingerprint, fingerprint: Fingerprint) -> bool:
+        """Whether a dataset was made by what would go on with it, told as now or as batten 0.1."""
+        return recorded.digest in self.list_fingerprints(fingerprint)
+
+    def tell_difference(self, recorded: Fingerprint, fingerprint: Fingerprint) -> list[str]:
+        """What differs between a dataset and what would go on with it, in lines for people."""
+        lines = difference(recorded, fingerprint)
+        if self.identity is None:
+            return lines
+        # One that batten 0.1 kept is nearer to what that would keep now.
+        before = difference(recorded, self.identity.before, like=fingerprint)
+        return min(lines, before, key=len)
+
+    @property
+    def call(self) -> JobCall:
+        """How the job was started, for the record of the dataset."""
+        # What is made anew lies elsewhere until it is complete, but is of this place.
+        output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
+        is_first = self.pipeline.output is not None and self.path == show_path(self.pipeline.output)
+        is_relative = (
+            is_first
+            and self.options.call.kind == BATTEN
+            and not os.path.isabs(self.pipeline.written_output)
+        )
+        return replace(self.options.call, output=output, is_relative=is_relative)
+
+    @property
+    def again(self) -> str:
+        """What to run to go on. What is made beside another dataset needs its option again: without
+        it the job could be refused, as it was before."""
+        is_fresh = self.is_beside and self.options.is_fresh
+        return self.again_fresh if is_fresh else self._again_with()
+
+    @property
+    def again_fresh(self) -> str:
+        """What to run to compute all anew."""
+        return self._again_with(self.wish("fresh"))
+
+    @property
+    def again_retrying(self) -> str:
+        """What to run to go on, with those that failed for good tried again."""
+        return self._again_with(self.wish("retry_quarantined"))
+
+    def _again_with(self, wish: str = "") -> str:
+        command = self.options.next_command
+        link = " " if command else " with "
+        return (command or "run the pipeline again") + (link + wish if wish else "")
+
+    def wish(self, name: str, value: str = "") -> str:
+        """How to ask for an option of a run, in the words of who started this one."""
+        if not self.options.next_command:
+            return f"{name}={value!r}" if value else f"{name}=True"
+        return f"--{name.replace('_', '-')} {value}".rstrip()
+
+    def refuse_stopped(self) -> None:
+        """Raise where a signal has asked to stop. For when nothing is in hand."""
+        if self.signals.received is not None:
+            raise InterruptedRunError(
+                f"Stopped by {self.signals.received}.",
+                safe="Everything that was finished is kept; it is safe to run again.",
+                next=f"Run the same command again; it resumes: {self.again}",
+            )
+
+    def rounded_seconds(self) -> dict[str, float]:
+        """The time of each stage so far, to the millisecond."""
+        return {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time of a stage, in seconds."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began

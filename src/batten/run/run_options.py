@@ -1,0 +1,68 @@
+"""How one run goes, checked before anything is read; nothing here changes results."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Literal, get_args
+
+from batten.errors import UsageError
+from batten.jobs.bounds import check_choice, check_seconds
+from batten.jobs.definition import WorkersName
+from batten.jobs.in_fresh_workers import JobFile
+from batten.jobs.step import check_count
+from batten.model.disk.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
+from batten.model.value_class import value_class
+
+Resume = Literal["if_possible", "always", "never"]
+ExecutorName = Literal["processes", "threads", "serial"]
+
+JOBS_MAX = 1000
+"""More processes than that are a slip of the finger, and would take all memory."""
+
+_SAFE = "Nothing was read or written."
+
+
+@value_class
+class RunOptions:
+    """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
+    command loaded the pipeline from."""
+
+    jobs: int
+    resume: Resume = "if_possible"
+    should_retry_quarantined: bool = False
+    limit: int | None = None
+    is_dry_run: bool = False
+    is_fresh: bool = False
+    accepts_change: bool = False
+    executor: ExecutorName = "processes"
+    workers: WorkersName | None = None
+    memory_bytes_max: int | None = None
+    drain_seconds: float = 10.0
+    skips_checks: bool = False
+    parameters: dict[str, str] = field(default_factory=dict, repr=False)
+    job_file: JobFile | None = None
+    call: JobCall = UNKNOWN_CALL
+
+    @property
+    def next_command(self) -> str:
+        """What runs the job again from the folder of now; empty where it was not `batten run`."""
+        call = self.call
+        return compose(call, here=call.folder) if call.kind == BATTEN else ""
+
+    def check(self, *, is_async: bool) -> None:
+        """Raises `UsageError` where one of them, or two together, can't be; `is_async` where the
+        functions are awaited."""
+        check_count("jobs", self.jobs, at_least=1, at_most=JOBS_MAX)
+        if self.limit is not None:
+            check_count("limit", self.limit, at_least=0)
+        check_choice("resume", self.resume, get_args(Resume))
+        check_choice("executor", self.executor, get_args(ExecutorName))
+        if self.workers is not None:
+            check_choice("workers", self.workers, get_args(WorkersName))
+        check_seconds("drain_seconds", self.drain_seconds)
+        if self.memory_bytes_max is not None and (is_async or self.executor != "processes"):
+            raise UsageError(
+                "memory_max= can be kept for worker processes only.",
+                safe=_SAFE,
+                next="Use processes, the default, or leave it out.",
+            )

@@ -1,0 +1,273 @@
+"""A table of a PostgreSQL database: each batch by COPY, in one transaction with its token.
+
+A connection that hangs is cut off by a watchdog of this side: a server that is stopped answers
+nothing, not even that a statement took too long. Whether a commit of which no answer came happened
+is then asked on a new connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from batten.fingerprint.secret import Secret
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.value_class import value_class
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.databases.copying import name_type
+from batten.sinks.databases.postgres_address import list_passwords, name_place
+from batten.sinks.databases.postgres_rows import (
+    PostgresTransaction,
+    identify_table,
+    identify_tokens,
+    name_columns,
+)
+from batten.sinks.databases.watchdog import Watchdog
+from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_long, refuse_own_name
+from batten.sinks.optional import ensure_optional
+from batten.sinks.tables import compare_tokens, publish_rows, refuse_missing_columns
+from batten.storage.addresses import refuse_other_database
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from psycopg import sql
+
+_NAME_BYTES_MAX = 63
+
+
+@value_class
+class PostgresSink(BatchSink):
+    """`table` (`schema.table`) of the database that `address` names, a URI or a connection string;
+    what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest
+    that one step may take: connecting, a piece of a batch, a commit."""
+
+    address: str | Secret = field(repr=False)
+    table: str
+    key: tuple[str, ...] = ()
+    timeout_seconds: float = 60.0
+    kind: ClassVar[str] = "postgres"
+
+    def fill(self, fill: Callable[[str], str]) -> PostgresSink:
+        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+
+    def describe(self, folder: Path) -> str:
+        return f"table {self.table} of {name_place(self.read_address())}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        return (self.address.name,) if isinstance(self.address, Secret) else ()
+
+    def read_address(self) -> str:
+        """The address itself, with what is secret in it: to connect, and never to be shown."""
+        address = self.address() if isinstance(self.address, Secret) else self.address
+        refuse_other_database(address)
+        return address
+
+    def identify(self) -> str:
+        return self.describe(Path())
+
+    def check(self) -> None:
+        ensure_optional("psycopg", ".write_postgres()", package="'psycopg[binary]'")
+
+    def open(self, ground: LedgerPlace) -> PostgresDestination:
+        return PostgresDestination(self, ground.book.target)
+
+
+class PostgresDestination:
+    """See `Destination`."""
+
+    def __init__(self, sink: PostgresSink, target: str) -> None:
+        self._sink = sink
+        self._target = target
+        self._connection: psycopg.Connection[Any] | None = None
+        refuse_own_name(target, sink.table)
+        with self._translated("Connecting to"):
+            self._connect()
+            try:
+                names = [*sink.table.split("."), *sink.key]
+                refuse_long(target, names, bytes_max=self._longest_name())
+            except BaseException:
+                self.close()
+                raise
+
+    def _longest_name(self) -> int:
+        """In bytes: servers can be built with another length."""
+        with self._watched() as connection:
+            found = connection.execute("SHOW max_identifier_length").fetchone()
+        return int(found[0]) if found else _NAME_BYTES_MAX
+
+    def prepare(self, schema: pa.Schema) -> None:
+        from psycopg import sql
+
+        with self._translated("Preparing"):
+            refuse_long(self._target, schema.names, bytes_max=self._longest_name())
+
+        columns: list[sql.Composable] = [
+            sql.SQL("{} {}").format(sql.Identifier(each.name), sql.SQL(name_type(each.type)))
+            for each in schema
+        ]
+        if self._sink.key:
+            columns.append(sql.SQL("PRIMARY KEY ({})").format(name_columns(self._sink.key)))
+        with self._translated("Preparing"), self._watched() as connection:
+            if not self._list_columns(connection, self._table):
+                connection.execute(
+                    sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
+                        self._table, sql.SQL(", ").join(columns)
+                    )
+                )
+            if not self._list_columns(connection, self._tokens):
+                connection.execute(
+                    sql.SQL(
+                        "CREATE TABLE IF NOT EXISTS {} (dataset text, target text, batch bigint, "
+                        "digest text NOT NULL, outcomes text NOT NULL, "
+                        "PRIMARY KEY (dataset, target, batch))"
+                    ).format(self._tokens)
+                )
+            found = self._list_columns(connection, self._table)
+        refuse_missing_columns(self._target, schema, found)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        from psycopg import sql
+
+        if not tokens:
+            return []
+        found: dict[int | None, str] = {}
+        with self._translated("Asking"), self._watched() as connection:
+            is_there = bool(self._list_columns(connection, self._table))
+            if self._list_columns(connection, self._tokens):
+                query = sql.SQL(
+                    "SELECT batch, digest FROM {} WHERE dataset = %s AND target = %s"
+                ).format(self._tokens)
+                found = dict(
+                    connection.execute(query, (tokens[0].dataset, self._sink.table)).fetchall()
+                )
+        return compare_tokens(self._target, tokens, found, is_there=is_there)
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: outcomes are kept beside every token."""
+        return []
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        import psycopg
+
+        with self._translated("Publishing to"):
+            outcome = self._do_all_but_end(staged)
+            if outcome is not PublishEnd.COMMITTED:
+                self.close()
+                return outcome
+            try:
+                with self._watched() as connection:
+                    connection.execute("COMMIT")
+            except (psycopg.OperationalError, psycopg.InternalError):
+                self.close()
+                return PublishEnd.UNKNOWN
+            return outcome
+
+    def rehearse(self, staged: Staged) -> None:
+        with self._translated("Publishing to"):
+            self._do_all_but_end(staged)
+            with self._watched() as connection:
+                connection.execute("ROLLBACK")
+
+    def _do_all_but_end(self, staged: Staged) -> PublishEnd:
+        """Leaves a transaction open, or closes the connection and raises."""
+        try:
+            with self._watched() as connection:
+                # Whatever the server's default: who was quicker must be seen in the middle of it.
+                connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            transaction = PostgresTransaction(
+                connection,
+                table=self._sink.table,
+                key=self._sink.key,
+                timeout_seconds=self._sink.timeout_seconds,
+            )
+            return publish_rows(transaction, staged, self._target)
+        except BaseException:
+            # The server rolls back what is not committed when its client is gone.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+    def _passwords(self) -> list[str]:
+        return list_passwords(self._sink.read_address())
+
+    @property
+    def _table(self) -> sql.Identifier:
+        return identify_table(self._sink.table)
+
+    @property
+    def _tokens(self) -> sql.Identifier:
+        return identify_tokens(self._sink.table)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        import psycopg
+
+        if self._connection is None or self._connection.closed:
+            connection = psycopg.connect(
+                self._sink.read_address(),
+                autocommit=True,
+                connect_timeout=max(2, round(self._sink.timeout_seconds)),
+                application_name="batten",
+                client_encoding="UTF8",
+            )
+            self._connection = connection
+            with self._watched():
+                # A server that answers before a commit is durable could lose what it confirmed.
+                connection.execute(
+                    "SELECT set_config('synchronous_commit', 'on', false) "
+                    "WHERE current_setting('synchronous_commit') = 'off'"
+                )
+                # What a client that is gone without a word left open would hold its token.
+                connection.execute(
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false), "
+                    "set_config('tcp_keepalives_idle', %s, false)",
+                    (
+                        str(round(1000 * self._sink.timeout_seconds / 2)),
+                        str(max(1, round(self._sink.timeout_seconds))),
+                    ),
+                )
+        return self._connection
+
+    @contextmanager
+    def _watched(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, cut off if what is done with it takes longer than the timeout."""
+        connection = self._connect()
+        with Watchdog(connection.fileno(), self._sink.timeout_seconds):
+            yield connection
+
+    def _list_columns(
+        self, connection: psycopg.Connection[Any], table: sql.Identifier
+    ) -> list[str]:
+        query = (
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+            "AND attnum > 0 AND NOT attisdropped"
+        )
+        found = connection.execute(query, (table.as_string(connection),)).fetchall()
+        return [name for (name,) in found]
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        import psycopg
+
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InternalError) as error:
+            self.close()
+            remedy = "Wait until the server answers again"
+            raise unreached(
+                action, self._target, error, remedy=remedy, hidden=self._passwords()
+            ) from error
+        except psycopg.Error as error:
+            self.close()
+            raise refused(action, self._target, error, hidden=self._passwords()) from error

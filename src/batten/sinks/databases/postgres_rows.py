@@ -1,0 +1,188 @@
+"""One transaction of PostgreSQL: rows by COPY, and the token. See `tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, LiteralString
+
+from batten.errors import RefusedError
+from batten.model.disk.tokens import Token
+from batten.sinks.base import Staged
+from batten.sinks.databases.copying import encode_copy
+from batten.sinks.databases.watchdog import Watchdog
+from batten.sinks.tables import TOKENS, EarlierPublication
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+    from psycopg import sql
+
+_PIECE_BYTES = 1 << 20
+_ATTEMPT: Final = "batten_attempt"
+_ROW_CLASSES = frozenset({"22", "23", "44"})
+"""A value that its type can't hold, a constraint, the condition of a view."""
+_ROW_STATES = frozenset({"21000", "54000", "P0001"})
+"""Two rows of one key, a value too large for an index, a trigger that raises."""
+
+_PUT_TOKEN = (
+    "INSERT INTO {} (digest, outcomes, dataset, target, batch) "
+    "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+_RENEW_TOKEN = (
+    "UPDATE {} SET digest = %s, outcomes = %s "
+    "WHERE dataset = %s AND target = %s AND batch = %s AND digest = %s"
+)
+
+
+def identify_table(table: str) -> sql.Identifier:
+    """`schema.table`, or a table of the usual schema."""
+    from psycopg import sql
+
+    return sql.Identifier(*table.split("."))
+
+
+def identify_tokens(table: str) -> sql.Identifier:
+    """The table of tokens beside it."""
+    from psycopg import sql
+
+    return sql.Identifier(*table.split(".")[:-1], TOKENS)
+
+
+class PostgresTransaction:
+    """It is begun already, and ended by another. A claim waits for another transaction that has
+    made the same one, until that has ended."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        *,
+        table: str,
+        key: Sequence[str],
+        timeout_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._name = table
+        self._key = key
+        self._timeout_seconds = timeout_seconds
+        self._table = identify_table(table)
+        self._tokens = identify_tokens(table)
+
+    def _watched(self) -> Watchdog:
+        return Watchdog(self._connection.fileno(), self._timeout_seconds)
+
+    def find(self, token: Token) -> EarlierPublication | None:
+        from psycopg import sql
+
+        with self._watched():
+            found = self._connection.execute(
+                sql.SQL(
+                    "SELECT digest, outcomes FROM {} "
+                    "WHERE dataset = %s AND target = %s AND batch = %s"
+                ).format(self._tokens),
+                (token.dataset, self._name, token.batch),
+            ).fetchone()
+        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
+
+    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
+        from psycopg import sql
+
+        token = staged.token
+        content: tuple[object, ...] = (token.digest, staged.outcomes)
+        name = (token.dataset, self._name, token.batch)
+        if had is None:
+            query = _PUT_TOKEN
+            values = (*content, *name)
+        else:
+            query = _RENEW_TOKEN
+            values = (*content, *name, had.digest)
+        with self._watched():
+            made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
+        return bool(made.rowcount)
+
+    def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
+        import psycopg
+
+        self._do(f"SAVEPOINT {_ATTEMPT}")
+        try:
+            self._insert(schema, rows)
+        except psycopg.Error as error:
+            if not _is_of_rows(error):
+                raise
+            self._do(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}; RELEASE SAVEPOINT {_ATTEMPT}")
+            return error
+        self._do(f"RELEASE SAVEPOINT {_ATTEMPT}")
+        return None
+
+    def _do(self, command: LiteralString) -> None:
+        with self._watched():
+            self._connection.execute(command)
+
+    def _insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+        from psycopg import sql
+
+        names = name_columns(schema.names)
+        if not self._key:
+            self._copy(self._table, names, rows)
+            return
+        given = sql.Identifier("batten_given")
+        with self._watched():
+            self._connection.execute(
+                sql.SQL(
+                    "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0"
+                ).format(given, names, self._table)
+            )
+        self._copy(given, names, rows)
+        changed = [name for name in schema.names if name not in self._key]
+        action: sql.Composable = sql.SQL("NOTHING")
+        if changed:
+            action = sql.SQL("UPDATE SET {}").format(
+                sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in changed
+                )
+            )
+        with self._watched():
+            self._connection.execute(
+                sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO {}").format(
+                    self._table, names, names, given, name_columns(self._key), action
+                )
+            )
+            self._connection.execute(sql.SQL("DROP TABLE {}").format(given))
+
+    def _copy(
+        self, table: sql.Identifier, names: sql.Composable, rows: Iterable[pa.RecordBatch]
+    ) -> None:
+        from psycopg import sql
+
+        query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, names)
+        given = 0
+        cursor = self._connection.cursor()
+        with (
+            self._watched() as watchdog,
+            cursor.copy(query) as copy,
+        ):
+            for batch in rows:
+                given += batch.num_rows
+                data = memoryview(encode_copy(batch))
+                for start in range(0, len(data), _PIECE_BYTES):
+                    copy.write(data[start : start + _PIECE_BYTES])
+                    watchdog.touch()
+        # A trigger can drop rows, and older servers take a line of `\.` in a text for the end.
+        if cursor.rowcount != given:
+            raise RefusedError(
+                f"The server took {cursor.rowcount} of {given} rows of a batch.",
+                safe="Nothing of this batch is there; every batch is kept in the ledger.",
+                next="Look for a trigger that drops rows; or write to another table.",
+            )
+
+
+def _is_of_rows(error: psycopg.Error) -> bool:
+    """Whether it comes of the values of rows, and not of the table or the connection."""
+    state = error.sqlstate or ""
+    return state[:2] in _ROW_CLASSES or state in _ROW_STATES
+
+
+def name_columns(names: Sequence[str]) -> sql.Composable:
+    """A list of columns, in quotes."""
+    from psycopg import sql
+
+    return sql.SQL(", ").join(map(sql.Identifier, names))

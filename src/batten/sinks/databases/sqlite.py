@@ -1,0 +1,277 @@
+"""A table of a SQLite database."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.value_class import value_class
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.failures import refused, unreached
+from batten.sinks.named import refuse_alike, refuse_own_name
+from batten.sinks.plain_values import list_values
+from batten.sinks.tables import (
+    TOKENS,
+    EarlierPublication,
+    compare_tokens,
+    publish_rows,
+    refuse_missing_columns,
+)
+from batten.storage.local.folder import LocalStorage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PLAIN = (int, float, str, bytes, bool, type(None))
+_ATTEMPT = "batten_attempt"
+_OF_ROWS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
+"""Errors of values: an integer of more than 64 bits, one that a constraint forbids."""
+
+
+@value_class
+class SqliteSink(BatchSink):
+    """`table` in the database file at `path`. With `key`, a row takes the place of one with the
+    same values in those columns; without it rows are only added."""
+
+    path: Path
+    table: str
+    key: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
+    kind: ClassVar[str] = "sqlite"
+
+    def fill(self, fill: Callable[[str], str]) -> SqliteSink:
+        return replace(
+            self,
+            path=Path(fill(str(self.path))),
+            table=fill(self.table),
+            dataset=fill(self.dataset),
+        )
+
+    def describe(self, folder: Path) -> str:
+        return f"table {self.table} of {os.path.relpath(self.path, folder)}"
+
+    def identify(self) -> str:
+        return f"{os.path.realpath(self.path)}\n{self.table.lower()}"
+
+    def check(self) -> None:
+        """Python brings SQLite with it."""
+
+    def open(self, ground: LedgerPlace) -> SqliteDestination:
+        return SqliteDestination(self, ground.book.target)
+
+
+class SqliteDestination:
+    """See `Destination`. A database that is not there is made by `prepare`."""
+
+    def __init__(self, sink: SqliteSink, target: str) -> None:
+        self._sink = sink
+        self._target = target
+        self._connection: sqlite3.Connection | None = None
+        self._spelling: str | None = None
+        refuse_own_name(target, sink.table)
+        if os.path.exists(sink.path):
+            self._find_columns()
+
+    def prepare(self, schema: pa.Schema) -> None:
+        refuse_alike(self._target, schema.names)
+        if not os.path.exists(self._sink.path):
+            LocalStorage(self._sink.path.parent).ensure_folder("")
+        with self._translated("Preparing"), self._transaction() as connection:
+            columns = ", ".join(f"{_quote(f.name)} {_type_of(f.type)}" for f in schema)
+            key = ", ".join(map(_quote, self._sink.key))
+            primary = f", PRIMARY KEY ({key})" if key else ""
+            table = _quote(self._sink.table)
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}{primary})")
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {TOKENS} (dataset TEXT, target TEXT, batch INTEGER, "
+                "digest TEXT NOT NULL, outcomes TEXT NOT NULL, "
+                "PRIMARY KEY (dataset, target, batch))"
+            )
+        refuse_missing_columns(self._target, schema, self._find_columns())
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        if not os.path.exists(self._sink.path) or not tokens:
+            return [TokenState.ABSENT for _ in tokens]
+        with self._translated("Asking"):
+            connection = self._connect()
+            if not self._has_table(TOKENS):
+                return [TokenState.ABSENT for _ in tokens]
+            found = dict(
+                connection.execute(
+                    f"SELECT batch, digest FROM {TOKENS} WHERE dataset = ? AND target = ?",
+                    (tokens[0].dataset, self._find_spelling(tokens[0].dataset)),
+                ).fetchall()
+            )
+        is_there = bool(self._find_columns())
+        return compare_tokens(self._target, tokens, found, is_there=is_there)
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: outcomes are kept beside every token."""
+        return []
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        with self._translated("Publishing"), self._transaction() as connection:
+            transaction = self._begin(connection, staged)
+            return publish_rows(transaction, staged, self._target)
+
+    def rehearse(self, staged: Staged) -> None:
+        with suppress(_UndoneError), self._translated("Publishing"), self._transaction() as made:
+            publish_rows(self._begin(made, staged), staged, self._target)
+            raise _UndoneError
+
+    def _begin(self, connection: sqlite3.Connection, staged: Staged) -> _SqliteTransaction:
+        return _SqliteTransaction(connection, self._sink, self._find_spelling(staged.token.dataset))
+
+    def _find_spelling(self, dataset: str) -> str:
+        """The name of the table as the tokens of the dataset have it: SQLite folds its case."""
+        if self._spelling is None:
+            found = self._connect().execute(
+                f"SELECT target FROM {TOKENS} WHERE dataset = ? AND target = ? COLLATE NOCASE",
+                (dataset, self._sink.table),
+            )
+            self._spelling = str((found.fetchone() or [self._sink.table])[0])
+        return self._spelling
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                self._sink.path, timeout=self._sink.timeout_seconds, isolation_level=None
+            )
+            # Its name in the folder is to be durable as well, whatever the journal's mode.
+            self._connection.execute("PRAGMA synchronous = EXTRA")
+        return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connect()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            # Closing rolls back, also after a failed commit.
+            self.close()
+            raise
+
+    def _has_table(self, name: str) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self._connect().execute(query, (name,)).fetchone() is not None
+
+    def _find_columns(self) -> list[str]:
+        with self._translated("Looking at"):
+            query = "SELECT name FROM pragma_table_info(?)"
+            found = self._connect().execute(query, (self._sink.table,)).fetchall()
+            return [name for (name,) in found]
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            self.close()
+            remedy = (
+                "Remove the cause (another program that holds it, a full disk, a missing "
+                "permission)"
+            )
+            raise unreached(action, self._target, error, remedy=remedy) from error
+        except (sqlite3.Error, OverflowError) as error:
+            self.close()
+            raise refused(action, self._target, error) from error
+
+
+class _UndoneError(Exception):
+    """Ends a transaction that is not to be committed."""
+
+
+class _SqliteTransaction:
+    """A transaction that has the database's one write lock from its begin: what was found stays."""
+
+    def __init__(self, connection: sqlite3.Connection, sink: SqliteSink, target: str) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._target = target
+
+    def find(self, token: Token) -> EarlierPublication | None:
+        found = self._connection.execute(
+            f"SELECT digest, outcomes FROM {TOKENS} WHERE dataset = ? AND target = ? AND batch = ?",
+            (token.dataset, self._target, token.batch),
+        ).fetchone()
+        return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
+
+    def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
+        token = staged.token
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (token.dataset, self._target, token.batch, token.digest, staged.outcomes),
+        )
+        return True
+
+    def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
+        self._connection.execute(f"SAVEPOINT {_ATTEMPT}")
+        try:
+            self._insert(schema, rows)
+        except _OF_ROWS as error:
+            # A constraint can be one that rolls back the whole transaction.
+            if not self._connection.in_transaction:
+                raise
+            self._connection.execute(f"ROLLBACK TO {_ATTEMPT}")
+            self._connection.execute(f"RELEASE {_ATTEMPT}")
+            return error
+        self._connection.execute(f"RELEASE {_ATTEMPT}")
+        return None
+
+    def _insert(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> None:
+        names = ", ".join(map(_quote, schema.names))
+        places = ", ".join("?" * len(schema.names))
+        query = f"INSERT INTO {_quote(self._sink.table)} ({names}) VALUES ({places})"
+        if self._sink.key:
+            kept = [name for name in schema.names if name not in self._sink.key]
+            changed = ", ".join(f"{_quote(name)} = excluded.{_quote(name)}" for name in kept)
+            action = f"UPDATE SET {changed}" if kept else "NOTHING"
+            query += f" ON CONFLICT ({', '.join(map(_quote, self._sink.key))}) DO {action}"
+        for batch in rows:
+            columns = [list(map(_plain, list_values(column))) for column in batch.columns]
+            self._connection.executemany(query, zip(*columns, strict=True))
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _type_of(kind: pa.DataType) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "INTEGER"
+    if pa.types.is_floating(kind):
+        return "REAL"
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return "BLOB" if is_bytes or pa.types.is_fixed_size_binary(kind) else "TEXT"
+
+
+def _plain(value: Any) -> Any:
+    """What SQLite has no type for: times as ISO 8601, durations as seconds, the rest as JSON."""
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=_plain)

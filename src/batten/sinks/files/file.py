@@ -1,0 +1,197 @@
+"""A single file of all rows: CSV, JSON Lines or Parquet. It appears whole, when the dataset is
+complete; until then readers keep what was there.
+
+The file's digest is recorded before the file takes its place, with the digest of what it replaces.
+So whatever a crash leaves is one of the two, and a third is a file that someone else changed: that
+is never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.model.disk.names import find_staging_owner
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.value_class import value_class
+from batten.sinks.base import LedgerPlace, Staged
+from batten.sinks.files.formats import FORMATS
+from batten.sinks.located import digest_file, locate_file
+from batten.storage.base import Piece
+from batten.storage.publishing import fresh_name
+from batten.storage.relative import folder_of, last_piece
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@value_class
+class FileSink:
+    """A file at `path`; `kind` is its format: csv, jsonl or parquet."""
+
+    path: Path
+    kind: str
+    is_whole: ClassVar[bool] = True
+    takes_items: ClassVar[bool] = False
+    dataset: ClassVar[str] = ""
+
+    def fill(self, fill: Callable[[str], str]) -> FileSink:
+        return replace(self, path=Path(fill(str(self.path))))
+
+    def describe(self, folder: Path) -> str:
+        return os.path.relpath(self.path, folder)
+
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
+
+    def check(self) -> None:
+        """Needs nothing that batten does not."""
+
+    def open(self, ground: LedgerPlace) -> FileDestination:
+        return FileDestination(ground)
+
+
+@value_class
+class MadeFile:
+    """A file that is written and synced under the throwaway `name`: `size` in bytes, `digest`
+    (SHA-256), and that of the file that it is to replace, or nothing."""
+
+    name: str
+    rows: int
+    size: int
+    digest: str
+    replaces: str
+
+
+class FileDestination:
+    """The file of one ledger; see the module."""
+
+    def __init__(self, ground: LedgerPlace) -> None:
+        self._book = ground.book
+        self._storage, self._name = locate_file(ground.storage, ground.book.target)
+        is_beside = self._storage is ground.storage and folder_of(self._name) == folder_of(
+            ground.layout.output
+        )
+        self._staging = ground.layout.staging if is_beside else None
+        found = self._storage.find(self._name)
+        if found is not None and (found.is_folder or self._book.find() is None):
+            what = "a folder is there" if found.is_folder else "batten did not make it"
+            raise RefusedError(
+                f"{self._name} would be replaced, and {what}.",
+                safe="It was not touched.",
+                next="Move it away and run again, or write to another file.",
+            )
+
+    def prepare(self, schema: pa.Schema) -> None:
+        FORMATS[self._book.kind](schema)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        self._delete_throwaways()
+        record = self._book.find()
+        if record is None or not record.is_file:
+            return [TokenState.ABSENT for _ in tokens]
+        is_there = digest_file(self._storage, self._name) == record.digest
+        return [
+            TokenState.SAME if is_there and token.digest == record.content else TokenState.ABSENT
+            for token in tokens
+        ]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        """None: it is made anew."""
+        return []
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        self.place(self.make(staged), staged)
+        return PublishEnd.COMMITTED
+
+    def make(self, staged: Staged) -> MadeFile:
+        """Write the file, synced, under a throwaway name. Another process may do so for the one
+        that holds the lock. Raises `InconsistentError` where what it would replace was changed."""
+        found = self._digest_replaced()
+        throwaway = self._clear_throwaway()
+        digest, size = hashlib.sha256(), 0
+
+        def measured(pieces: Iterator[Piece]) -> Iterator[Piece]:
+            nonlocal size
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+
+        encode = FORMATS[self._book.kind](staged.schema)
+        self._storage.stage(throwaway, measured(encode(staged.read())), is_synced=True)
+        return MadeFile(
+            name=throwaway,
+            rows=staged.rows,
+            size=size,
+            digest=digest.hexdigest(),
+            replaces=found,
+        )
+
+    def place(self, made: MadeFile, staged: Staged) -> None:
+        """Record the file, then put it in its place."""
+        self._save(made, staged, staged.token.digest)
+        self._storage.replace(made.name, self._name)
+        try:
+            self._storage.sync_names(folder_of(self._name))
+        except StorageError:
+            # No other sync would make it durable: the next run makes the file anew.
+            with suppress(StorageError):
+                self._save(made, staged, "")
+            raise
+
+    def _save(self, made: MadeFile, staged: Staged, content: str) -> None:
+        self._book.save(
+            batches=staged.batches,
+            rows=made.rows,
+            content=content,
+            size=made.size,
+            digest=made.digest,
+            replaces=made.replaces,
+        )
+
+    def rehearse(self, staged: Staged) -> None:
+        """A file holds whatever its format can hold, which `prepare` says of the columns."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _digest_replaced(self) -> str:
+        """Raises `InconsistentError` where the file is not one that batten put there."""
+        found = digest_file(self._storage, self._name)
+        record = self._book.find()
+        known = (record.digest, record.replaces) if record is not None else ()
+        if found and found not in known:
+            raise InconsistentError(
+                f"{self._name} was changed by another program since batten wrote it.",
+                safe="It was not touched.",
+                next="Move it away and run again: it is made anew.",
+            )
+        return found
+
+    def _clear_throwaway(self) -> str:
+        """A name for the file while it is written."""
+        base = last_piece(self._name)
+        folder = folder_of(self._name) if self._staging is None else self._staging
+        self._storage.ensure_folder(folder)
+        self._delete_throwaways()
+        if self._staging is not None:
+            return fresh_name(folder, "file")
+        return fresh_name(folder, f".{base}").lstrip("/")
+
+    def _delete_throwaways(self) -> None:
+        """Elsewhere than in `staging/` nobody else would find what a killed run left: the lock says
+        that it is dead."""
+        if self._staging is not None:
+            return
+        start = f".{last_piece(self._name)}."
+        for entry in list(self._storage.list(folder_of(self._name))):
+            name = last_piece(entry.name)
+            if name.startswith(start) and find_staging_owner(name) is not None:
+                self._storage.delete(entry.name)

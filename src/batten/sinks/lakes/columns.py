@@ -1,0 +1,191 @@
+"""Rows as the columns of a table that others made: refused, as they are, or cast."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from batten.errors import RefusedError
+from batten.model.disk.tokens import Token
+from batten.model.telling.type_names import show_type
+from batten.sinks.base import RejectedError, Staged
+from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+Refuse = Callable[["pa.Table"], None]
+"""Raises `UnstorableError` for rows that a table can't hold, whatever its columns are."""
+
+
+def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
+    """Raises `RefusedError` where the table has not all of our columns, has one of another type, or
+    must have one that we lack."""
+    problem = ""
+    for field in ours:
+        place = theirs.get_field_index(field.name)
+        if place < 0:
+            problem = f"has no column {field.name!r}"
+        elif not _is_alike(theirs.field(place).type, field.type):
+            is_there = show_type(theirs.field(place).type)
+            problem = f"has {is_there} in column {field.name!r}, not {show_type(field.type)}"
+        if problem:
+            break
+    needed = [field.name for field in theirs if not field.nullable and field.name not in ours.names]
+    if needed and not problem:
+        problem = f"can't do without column {needed[0]!r}"
+    if problem:
+        raise RefusedError(
+            f"{target} {problem}.",
+            safe="Nothing was changed there.",
+            next="Change its columns or the job's (schema=…), or write to another table.",
+        )
+
+
+def name_file(token: Token, data: bytes) -> str:
+    """The name of a batch's file: other bytes have another. So what a killed attempt left under it
+    is what is to be there."""
+    digest = hashlib.sha256(f"{token.dataset}:{token.batch}:".encode())
+    digest.update(data)
+    return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
+
+
+def encode_as(
+    staged: Staged,
+    lacking: Staged,
+    theirs: pa.Schema,
+    target: str,
+    *,
+    refuse: Refuse | None = None,
+) -> bytes:
+    """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
+    where these are the same, the bytes as they are. Raises `RejectedError` where the columns can't
+    hold some items, or `refuse` raises for them."""
+    from batten.sinks.parquet import encode_rows
+
+    fitted = fit_rows(staged, lacking, theirs, target, refuse=refuse)
+    if fitted is None:
+        return lacking.load()
+    encoded: bytes = encode_rows(fitted).to_pybytes()
+    return encoded
+
+
+def fit_rows(
+    staged: Staged,
+    lacking: Staged,
+    theirs: pa.Schema,
+    target: str,
+    *,
+    refuse: Refuse | None = None,
+) -> pa.Table | None:
+    """The rows with the types of the table's columns, or None where they have them. Raises as
+    `encode_as` does."""
+    import pyarrow as pa
+
+    wanted = pa.schema([theirs.field(name) for name in staged.schema.names])
+    is_same = all(
+        _is_alike(mine.type, yours.type) and (yours.nullable or not mine.nullable)
+        for mine, yours in zip(staged.schema, wanted, strict=True)
+    )
+    if is_same and refuse is None:
+        return None
+
+    def fit(rows: pa.Table) -> pa.Table:
+        if refuse is not None:
+            refuse(rows)
+        return _fit(rows, wanted)
+
+    def attempt(rows: pa.Table) -> Exception | None:
+        try:
+            fit(rows)
+        except UnstorableError as error:
+            return error
+        return None
+
+    try:
+        fitted = fit(pa.Table.from_batches(lacking.read(), schema=staged.schema))
+    except UnstorableError as error:
+        raise RejectedError(find_rejected(staged, lacking, attempt, target)) from error
+    return None if is_same else fitted
+
+
+def find_far_times(schema: pa.Schema) -> Refuse | None:
+    """For libraries that read the least and the greatest value of a file as Python's: refuses times
+    that Python has none for. None where no column can have such."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    names = [each.name for each in schema if _has_times(each.type)]
+
+    def refuse(rows: pa.Table) -> None:
+        for name in names:
+            column = rows.column(name)
+            try:
+                if pa.types.is_nested(column.type):
+                    column.to_pylist()
+                else:
+                    pa.compute.min_max(column).as_py()
+            except (OverflowError, ValueError) as error:
+                told = f"the column {name!r} has a time beyond the years 1 to 9999"
+                raise UnstorableError(told) from error
+
+    return refuse if names else None
+
+
+def _has_times(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_nested(kind):
+        return any(_has_times(kind.field(place).type) for place in range(kind.num_fields))
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def _fit(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Raises `UnstorableError` where a column can't hold a value: nobody else looks."""
+    import pyarrow as pa
+
+    columns = []
+    for place, field in enumerate(wanted):
+        column = table.column(place)
+        if column.null_count and not field.nullable:
+            raise UnstorableError(f"there is a null, which the column {field.name!r} can't hold")
+        try:
+            columns.append(column.cast(field.type))
+        except pa.ArrowException as error:
+            told = tell_reason(error)
+            is_ours = show_type(field.type)
+            raise UnstorableError(f"the column {field.name!r} is {is_ours}: {told}") from error
+    return pa.table(columns, schema=wanted)
+
+
+def _is_alike(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether they hold the same values; names of elements and sizes of offsets don't matter."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        mine, yours = {f.name: f.type for f in one}, {f.name: f.type for f in other}
+        return mine.keys() == yours.keys() and all(_is_alike(mine[n], yours[n]) for n in mine)
+    if _is_list(one) and _is_list(other):
+        return _is_alike(one.value_type, other.value_type)
+    if pa.types.is_map(one) and pa.types.is_map(other):
+        return _is_alike(one.key_type, other.key_type) and _is_alike(one.item_type, other.item_type)
+    return one == other or any(one in kinds and other in kinds for kinds in _same_kinds())
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _same_kinds() -> tuple[tuple[pa.DataType, ...], ...]:
+    import pyarrow as pa
+
+    return (
+        (pa.string(), pa.large_string(), pa.string_view()),
+        (pa.binary(), pa.large_binary(), pa.binary_view()),
+    )

@@ -1,0 +1,334 @@
+"""A table of Delta Lake, in a folder of this machine.
+
+The rows come as files that batten writes and syncs; an entry of the log adds a file and the token,
+as a transaction identifier, in one step. See `delta_log` for that step, and why batten makes it:
+the library that reads and writes such tables syncs nothing, and a power cut could leave an empty
+entry, with which nobody can read the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from batten.errors import InconsistentError, RefusedError
+from batten.model.disk.names import find_staging_owner
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.telling.type_names import show_type
+from batten.model.value_class import value_class
+from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.lakes.columns import encode_as, fit_rows, name_file, refuse_columns
+from batten.sinks.lakes.delta_log import Action, DeltaLog
+from batten.sinks.lakes.statistics import describe_columns
+from batten.sinks.located import locate_file
+from batten.sinks.named import refuse_alike
+from batten.sinks.optional import ensure_optional
+from batten.sinks.revisions import is_open, select_lacking
+from batten.storage.local.upkeep import find_throwaway
+from batten.storage.publishing import create
+from batten.storage.relative import last_piece
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENGINE = "batten"
+
+FEATURES = frozenset(
+    {
+        *("appendOnly", "changeDataFeed", "checkConstraints", "columnMapping", "deletionVectors"),
+        *("domainMetadata", "generatedColumns", "identityColumns", "invariants", "timestampNanos"),
+        *("timestampNtz", "typeWidening", "v2Checkpoint", "vacuumProtocolCheck", "variantType"),
+    }
+)
+"""What a table may ask of its writers that adding a file keeps: some only while not in use."""
+
+CHECKPOINT_ENTRIES = 100
+"""Where a table says nothing of it."""
+
+_NEWEST_WRITER = 7
+_FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identity.")
+
+
+@value_class
+class DeltaSink(BatchSink):
+    """The table in the folder `path`."""
+
+    path: Path
+    kind: ClassVar[str] = "delta"
+
+    def fill(self, fill: Callable[[str], str]) -> DeltaSink:
+        return replace(self, path=Path(fill(str(self.path))), dataset=fill(self.dataset))
+
+    def describe(self, folder: Path) -> str:
+        return os.path.relpath(self.path, folder)
+
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
+
+    def check(self) -> None:
+        ensure_optional("deltalake", ".write_delta()")
+
+    def open(self, ground: LedgerPlace) -> DeltaDestination:
+        return DeltaDestination(ground)
+
+
+class DeltaDestination:
+    """See `Destination`."""
+
+    def __init__(self, ground: LedgerPlace) -> None:
+        self._storage, self._name = locate_file(ground.storage, ground.book.target)
+        owner = f"{ground.storage.place}\n{ground.layout.output}"
+        ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
+        self._staging = f"{self._name}/_batten/{ours}"
+        self._log = DeltaLog(storage=self._storage, folder=f"{self._name}/_delta_log")
+        self._checked_changes = -1
+        self._refuse_other_folder()
+
+    def prepare(self, schema: pa.Schema) -> None:
+        self._log.read_on()
+        for entry in list(find_throwaway(self._storage, self._staging, find_staging_owner)):
+            # The ledger's lock says that who wrote it is dead.
+            self._storage.delete(entry.name)
+        if self._log.version < 0:
+            refuse_alike(self._name, schema.names)
+            first = _make_table(schema)
+            self._storage.ensure_folder(self._staging)
+            self._storage.ensure_folder(self._log.folder)
+            self._log.append(self._staging, first)
+            self._log.read_on()
+        self._check(schema)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        self._log.read_on()
+        found = [self._look_at(token) for token in tokens]
+        if TokenState.SAME in found:
+            # Who put it there may have been killed before it was durable.
+            self._storage.sync_names(self._name)
+            self._storage.sync_names(self._log.folder)
+        return found
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        self._log.read_on()
+        kept = self._list_outcomes()
+        return [
+            token
+            for token in tokens
+            if self._look_at(token) is not TokenState.ABSENT and not kept.get(_name_of(token))
+        ]
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        self._log.read_on()
+        if self._log.version < 0:
+            raise InconsistentError(
+                f"{self._name} is gone.",
+                safe="Every batch is kept in the ledger.",
+                next="Run the same command again, which says what is lacking.",
+            )
+        held = self._look_at(staged.token)
+        if held is TokenState.SAME:
+            return PublishEnd.LOST_RACE
+        lacking = staged
+        if held is TokenState.OTHER:
+            outcomes = self._list_outcomes().get(_name_of(staged.token), "")
+            lacking = select_lacking(staged, outcomes, self._name)
+        if self._checked_changes != self._log.changes:
+            self._check(staged.schema)
+        actions = [_tell(lacking), *_identify(staged)]
+        if lacking.rows:
+            actions.append({"add": self._put(staged, lacking)})
+        if not self._log.append(self._staging, actions):
+            return PublishEnd.LOST_RACE
+        self._log.read_on()
+        if self._log.version % self._find_interval() == 0:
+            self._spare_readers()
+        return PublishEnd.COMMITTED
+
+    def rehearse(self, staged: Staged) -> None:
+        if self._look_at(staged.token) is TokenState.ABSENT:
+            fit_rows(staged, staged, self._columns(), self._name)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _spare_readers(self) -> None:
+        from deltalake.exceptions import DeltaError
+
+        # Where the library can't, nothing is lost: the next is tried after as many entries.
+        with suppress(DeltaError, FileNotFoundError):
+            self._log.write_checkpoint(self._staging)
+
+    def _find_interval(self) -> int:
+        """After how many entries a checkpoint is made."""
+        settings = self._log.metadata.get("configuration") or {}
+        return max(1, int(settings.get("delta.checkpointInterval", CHECKPOINT_ENTRIES)))
+
+    def _look_at(self, token: Token) -> TokenState:
+        found = self._log.versions.get(_name_of(token))
+        if found is None:
+            return TokenState.ABSENT
+        return TokenState.SAME if found == _number(token) else TokenState.OTHER
+
+    def _list_outcomes(self) -> dict[str, str]:
+        """Those that are kept of batches as they are there, by the names of these."""
+        versions = self._log.versions
+        named = (application.rpartition(":") for application in versions)
+        return {
+            name: outcomes
+            for name, _, outcomes in named
+            if name in versions and versions[name] == versions[f"{name}:{outcomes}"]
+        }
+
+    def _put(self, staged: Staged, lacking: Staged) -> Action:
+        """The file of a batch, durable in the folder of the table."""
+        data = encode_as(staged, lacking, self._columns(), self._name)
+        name = name_file(staged.token, data)
+        create(self._storage, self._staging, f"{self._name}/{name}", data)
+        return {
+            "path": name,
+            "partitionValues": {},
+            "size": len(data),
+            "modificationTime": _now_milliseconds(),
+            "dataChange": True,
+            "stats": json.dumps(describe_columns(data), separators=(",", ":")),
+        }
+
+    def _columns(self) -> pa.Schema:
+        import deltalake
+        import pyarrow as pa
+
+        return pa.schema(deltalake.Schema.from_json(self._log.metadata["schemaString"]).to_arrow())
+
+    def _check(self, schema: pa.Schema) -> None:
+        """Make ready to add files of this schema. Raises `RefusedError` where that is not all that
+        the table asks for."""
+        problem = _find_obstacle(self._log.protocol, self._log.metadata)
+        if problem:
+            raise RefusedError(
+                f"{self._name} {problem}.",
+                safe="Nothing was changed there.",
+                next="Write to another table, and bring the rows over with a library that knows.",
+            )
+        refuse_columns(self._name, _convert(schema), self._columns())
+        self._storage.ensure_folder(self._staging)
+        self._checked_changes = self._log.changes
+
+    def _refuse_other_folder(self) -> None:
+        entry = self._storage.find(self._name)
+        if entry is None:
+            return
+        if not entry.is_folder:
+            names = ["a file"]
+        elif self._storage.find(self._log.folder) is not None:
+            return
+        else:
+            found = map(last_piece, self._storage.list_names(self._name))
+            names = [name for name in found if name != "_batten"]
+        if names:
+            raise RefusedError(
+                f"{self._name} is no table of Delta Lake: {min(names)} is there, and no log.",
+                safe="It was not touched.",
+                next="Move it away and run again, or write to another folder.",
+            )
+
+
+def _find_obstacle(protocol: Action, metadata: Action) -> str:
+    """What batten can't do for the table; empty where there is nothing."""
+    writer = protocol.get("minWriterVersion", 0)
+    features = set(protocol.get("writerFeatures") or ())
+    settings = metadata.get("configuration") or {}
+    if writer > _NEWEST_WRITER:
+        return f"asks for writers of version {writer}"
+    unknown = sorted(features - FEATURES)
+    if unknown:
+        return f"asks its writers for {unknown[0]!r}"
+    if metadata.get("partitionColumns"):
+        return f"is partitioned by {metadata['partitionColumns'][0]!r}"
+    if settings.get("delta.columnMapping.mode", "none") != "none":
+        return "maps the names of its columns"
+    if any(name.startswith("delta.constraints.") for name in settings):
+        return "has constraints, which batten does not check"
+    marks = [name for name in _FIELD_MARKS if f'"{name}' in metadata.get("schemaString", "")]
+    return f"has columns with {marks[0].rstrip('.')!r}" if marks else ""
+
+
+def _convert(schema: pa.Schema) -> pa.Schema:
+    """As a table of Delta Lake holds it."""
+    import deltalake
+    import pyarrow as pa
+
+    fields = []
+    for each in schema:
+        try:
+            made = deltalake.Schema.from_arrow(pa.schema([each.remove_metadata()]))
+        except Exception as error:  # The library raises nothing more special than this.
+            raise RefusedError(
+                f"Delta Lake has no type for the column {each.name!r}, "
+                f"which is {show_type(each.type)}.",
+                safe="Nothing was changed there.",
+                next="Give it another type (schema=…), or write to another destination.",
+            ) from error
+        fields.append(pa.schema(made.to_arrow()).field(0))
+    return pa.schema(fields)
+
+
+def _make_table(schema: pa.Schema) -> list[Action]:
+    """The first entry of a log: which features the columns need, the library knows."""
+    import deltalake
+
+    made = deltalake.Schema.from_arrow(_convert(schema))
+    with tempfile.TemporaryDirectory() as folder:
+        deltalake.DeltaTable.create(folder, schema=made)
+        entry = Path(folder, "_delta_log", f"{0:020}.json").read_text()
+    actions: list[Action] = [json.loads(line) for line in entry.splitlines()]
+    kept = [action for action in actions if "protocol" in action or "metaData" in action]
+    return [_information("CREATE TABLE", {}), *kept]
+
+
+def _identify(staged: Staged) -> list[Action]:
+    """A transaction identifier is a name and a number, which stands here for the content. A second
+    one, of the same number, has the outcomes in its name, where there may be a later version."""
+    names = [_name_of(staged.token)]
+    if is_open(staged):
+        names.append(f"{names[0]}:{staged.outcomes}")
+    return [{"txn": {"appId": name, "version": _number(staged.token)}} for name in names]
+
+
+def _name_of(token: Token) -> str:
+    return f"batten:{token.dataset}:{token.batch}"
+
+
+def _number(token: Token) -> int:
+    return int.from_bytes(hashlib.sha256(token.digest.encode()).digest()[:8]) >> 1
+
+
+def _tell(staged: Staged) -> Action:
+    token = staged.token
+    information = _information("WRITE", {"mode": "Append"})
+    information["commitInfo"] |= {
+        "batten": {"dataset": token.dataset, "batch": token.batch, "digest": token.digest},
+        "operationMetrics": {"numOutputRows": str(staged.rows)},
+    }
+    return information
+
+
+def _information(operation: str, parameters: Action) -> Action:
+    return {
+        "commitInfo": {
+            "timestamp": _now_milliseconds(),
+            "operation": operation,
+            "operationParameters": parameters,
+            "engineInfo": ENGINE,
+        }
+    }
+
+
+def _now_milliseconds() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,388 @@
+"""A table of Iceberg, in a catalogue.
+
+The rows come as files that batten writes and syncs. One commit adds a file and the token, as a
+property of the table, which outlives the snapshots. It is made on the snapshot on which the token
+was looked for, and never again by itself: then another might have been quicker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
+from batten.fingerprint.secret import Secret
+from batten.model.disk.names import find_staging_owner
+from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.telling.hiding import is_secret
+from batten.model.telling.type_names import show_type
+from batten.model.value_class import value_class
+from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
+from batten.sinks.databases.watchdog import Answer, await_answer
+from batten.sinks.failures import refused, unreached
+from batten.sinks.lakes.columns import (
+    encode_as,
+    find_far_times,
+    fit_rows,
+    name_file,
+    refuse_columns,
+)
+from batten.sinks.named import refuse_alike
+from batten.sinks.optional import ensure_optional
+from batten.sinks.revisions import is_open, select_lacking
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.upkeep import find_throwaway
+from batten.storage.publishing import create
+from batten.storage.relative import folder_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+_FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
+_RETRIES = "commit.retry.num-retries"
+
+
+@value_class
+class IcebergSink(BatchSink):
+    """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
+    `properties` describe. `timeout_seconds` is the longest that one of its answers may take."""
+
+    table: str
+    catalog: str
+    properties: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    timeout_seconds: float = 60.0
+    kind: ClassVar[str] = "iceberg"
+
+    def fill(self, fill: Callable[[str], str]) -> IcebergSink:
+        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+
+    def describe(self, folder: Path) -> str:
+        address = urlsplit(self.read_properties().get("uri", ""))
+        place = f"{address.hostname or ''}{address.path}"
+        return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
+
+    def identify(self) -> str:
+        return self.describe(Path())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        return tuple(each.name for each in self.properties.values() if isinstance(each, Secret))
+
+    def read_properties(self) -> dict[str, str]:
+        """The properties themselves, to connect with and never to be shown."""
+        given = self.properties.items()
+        return {name: each() if isinstance(each, Secret) else each for name, each in given}
+
+    def check(self) -> None:
+        if not self.table.rpartition(".")[0].strip("."):
+            raise UsageError(
+                f"{self.table!r} names no namespace.",
+                safe="Nothing was read or written.",
+                next='Put it before the table: .write_iceberg("namespace.table").',
+            )
+        ensure_optional("pyiceberg", ".write_iceberg()", package="'pyiceberg[sql-sqlite]'")
+
+    def open(self, ground: LedgerPlace) -> IcebergDestination:
+        return IcebergDestination(self, ground)
+
+
+class IcebergDestination:
+    """See `Destination`. A catalogue in a database that is not there is made by `prepare`."""
+
+    def __init__(self, sink: IcebergSink, ground: LedgerPlace) -> None:
+        self._sink = sink
+        self._target = ground.book.target
+        owner = f"{ground.storage.place}\n{ground.layout.output}"
+        self._ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
+        self._storage = LocalStorage("/")
+        self._schema_id: int | None = None
+        self._catalog: Catalog | None = None
+        with self._translated("Opening"):
+            self._catalog = self._await(lambda: _find_catalog(sink))
+
+    def prepare(self, schema: pa.Schema) -> None:
+        with self._translated("Preparing"):
+            converted = _convert(schema)
+            self._catalog = self._await(lambda: self._make(converted))
+            table = self._load()
+            staging = self._staging(table)
+            for entry in list(find_throwaway(self._storage, staging, find_staging_owner)):
+                # The ledger's lock says that who wrote it is dead.
+                self._storage.delete(entry.name)
+            self._check(table, schema)
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        properties = self._ask()
+        return [_look_at(properties, token) for token in tokens]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        properties = self._ask() if tokens else {}
+        return [
+            token
+            for token in tokens
+            if _look_at(properties, token) is not TokenState.ABSENT
+            and not properties.get(_name_of_outcomes(token))
+        ]
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+
+        with self._translated("Publishing to"):
+            table = self._load()
+            held = _look_at(table.properties, staged.token)
+            if held is TokenState.SAME:
+                return PublishEnd.LOST_RACE
+            lacking = staged
+            if held is TokenState.OTHER:
+                outcomes = table.properties.get(_name_of_outcomes(staged.token), "")
+                lacking = select_lacking(staged, outcomes, self._target)
+            self._check(table, staged.schema)
+            location = self._put(table, staged, lacking) if lacking.rows else None
+            try:
+                self._await(lambda: self._commit(table, staged, location))
+            except CommitFailedException:
+                return PublishEnd.LOST_RACE
+            except CommitStateUnknownException:
+                return PublishEnd.UNKNOWN
+            return PublishEnd.COMMITTED
+
+    def rehearse(self, staged: Staged) -> None:
+        with self._translated("Publishing to"):
+            table = self._load()
+            if _look_at(table.properties, staged.token) is TokenState.ABSENT:
+                theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
+                fit_rows(staged, staged, theirs, self._target, refuse=refuse)
+
+    def close(self) -> None:
+        if self._catalog is not None:
+            with suppress(Exception):
+                self._catalog.close()
+
+    def _load(self) -> Table:
+        from pyiceberg.exceptions import NoSuchTableError
+
+        catalog = self._catalog
+        if catalog is None:
+            raise NoSuchTableError(self._sink.table)
+        return self._await(lambda: catalog.load_table(self._sink.table))
+
+    def _make(self, schema: Schema) -> Catalog:
+        """The catalogue, with namespace and table."""
+        catalog = self._catalog or _open_catalog(self._sink)
+        try:
+            self._make_table(catalog, schema)
+        except BaseException:
+            if catalog is not self._catalog:
+                catalog.close()
+            raise
+        return catalog
+
+    def _make_table(self, catalog: Catalog, schema: Schema) -> None:
+        catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
+        if not catalog.table_exists(self._sink.table):
+            refuse_alike(self._target, [field.name for field in schema.fields])
+        catalog.create_table_if_not_exists(self._sink.table, schema)
+
+    def _await(self, ask: Callable[[], Answer]) -> Answer:
+        """A commit that is given up may come yet, while the snapshot that it is made on is the
+        last: so not beside another one of the same batch."""
+        return await_answer(ask, self._sink.timeout_seconds)
+
+    def _ask(self) -> Mapping[str, str]:
+        """The properties of the table; none where it is not there."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        with self._translated("Asking"):
+            try:
+                return self._load().properties
+            except NoSuchTableError:
+                return {}
+
+    def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
+        token = staged.token
+        told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
+        # Of this copy only: what is committed does not say it.
+        table.metadata.properties[_RETRIES] = "0"
+        transaction = table.transaction()
+        transaction.set_properties(_list_properties(table, staged))
+        if location is not None:
+            transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
+        else:
+            # A snapshot all the same: the commit is to fail where another was made meanwhile.
+            with transaction.update_snapshot(snapshot_properties=told).fast_append():
+                pass
+        transaction.commit_transaction()
+
+    def _put(self, table: Table, staged: Staged, lacking: Staged) -> str:
+        """Where the file of a batch lies, durable."""
+        theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
+        data = encode_as(staged, lacking, theirs, self._target, refuse=refuse)
+        location = table.location_provider().new_data_location(name_file(staged.token, data))
+        name = self._name_locally(location)
+        self._storage.ensure_folder(folder_of(name))
+        create(self._storage, self._staging(table), name, data)
+        return location
+
+    def _staging(self, table: Table) -> str:
+        return f"{self._name_locally(table.location())}/_batten/{self._ours}"
+
+    def _check(self, table: Table, schema: pa.Schema) -> None:
+        """Make ready to add files of this schema; raises `RefusedError` where that can't be."""
+        if self._schema_id == table.schema().schema_id:
+            return
+        if not table.spec().is_unpartitioned():
+            raise RefusedError(
+                f"{self._target} is partitioned.",
+                safe="Nothing was changed there.",
+                next="Write to another table, and bring the rows over with a library that knows.",
+            )
+        refuse_columns(self._target, _convert(schema).as_arrow(), table.schema().as_arrow())
+        self._storage.ensure_folder(self._staging(table))
+        self._schema_id = table.schema().schema_id
+
+    def _name_locally(self, location: str) -> str:
+        from batten.sinks.lakes.iceberg_files import find_local_name
+
+        name = find_local_name(location)
+        if name is None:
+            raise RefusedError(
+                f"{self._target} lies at {location}, and batten writes files of this machine only.",
+                safe="Nothing was changed there.",
+                next="Write to a table whose warehouse is a folder of this machine.",
+            )
+        return name
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        from pyiceberg import exceptions
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (BattenError, RejectedError):
+            raise
+        except exceptions.NoSuchTableError as error:
+            raise InconsistentError(
+                f"{self._target} is gone.",
+                safe="Every batch is kept in the ledger.",
+                next="Run the same command again, which says what is lacking.",
+            ) from error
+        except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
+            remedy = "Wait until the catalogue answers again"
+            raise unreached(
+                action, self._target, error, remedy=remedy, hidden=self._hidden()
+            ) from error
+        except _list_errors() as error:
+            raise refused(action, self._target, error, hidden=self._hidden()) from error
+
+    def _hidden(self) -> list[str]:
+        given = self._sink.read_properties()
+        return [value for name, value in given.items() if value and is_secret(name, value)]
+
+
+def _list_errors() -> tuple[type[Exception], ...]:
+    """What the library raises where it refuses, which has nothing in common."""
+    from pyiceberg import exceptions
+
+    found = [each for each in vars(exceptions).values() if isinstance(each, type)]
+    theirs = (each for each in found if issubclass(each, Exception))
+    return (ValueError, TypeError, NotImplementedError, *theirs)
+
+
+def _find_catalog(sink: IcebergSink) -> Catalog | None:
+    """The catalogue, or None where its database is not there, or has no tables of a catalogue."""
+    from sqlalchemy.engine import make_url
+
+    address = sink.read_properties().get("uri", "")
+    path = make_url(address).database if address.startswith("sqlite") else None
+    if path and not os.path.exists(path):
+        return None
+    found = _open_catalog(sink, init_catalog_tables="false")
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None:
+        from sqlalchemy import inspect
+
+        try:
+            is_catalogue = inspect(engine).has_table("iceberg_tables")
+        except BaseException:
+            found.close()
+            raise
+        if not is_catalogue:
+            found.close()
+            return None
+    return found
+
+
+def _open_catalog(sink: IcebergSink, **settings: str) -> Catalog:
+    from pyiceberg.catalog import load_catalog
+
+    given = {**sink.read_properties(), **settings, "py-io-impl": _FILES}
+    found = load_catalog(sink.catalog, **given)
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None and engine.dialect.name == "sqlite":
+        from sqlalchemy import event
+
+        event.listen(engine, "connect", _sync_names)
+        engine.dispose()
+    return found
+
+
+def _sync_names(connection: Any, _: object) -> None:
+    """What SQLite confirmed stays also where the name of its journal would come back."""
+    connection.execute("PRAGMA synchronous = EXTRA")
+
+
+def _convert(schema: pa.Schema) -> Schema:
+    """As Iceberg holds it."""
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+
+    fields = []
+    for each in schema:
+        is_coded = pa.types.is_dictionary(each.type)
+        plain = each.with_type(each.type.value_type) if is_coded else each
+        fields.append(plain.remove_metadata())
+        try:
+            Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
+        except Exception as error:  # What the library raises has nothing more special in common.
+            raise RefusedError(
+                f"Iceberg has no type for the column {each.name!r}, "
+                f"which is {show_type(each.type)}.",
+                safe="Nothing was changed there.",
+                next="Give it another type (schema=…), or write to another destination.",
+            ) from error
+    return Catalog._convert_schema_if_needed(pa.schema(fields))
+
+
+def _name_of(token: Token) -> str:
+    return f"batten.{token.dataset}.{token.batch or 0:06}"
+
+
+def _name_of_outcomes(token: Token) -> str:
+    return f"{_name_of(token)}.outcomes"
+
+
+def _list_properties(table: Table, staged: Staged) -> dict[str, str]:
+    """The token; and the outcomes, where there may be a later version, or was an earlier one."""
+    name, kept = _name_of(staged.token), _name_of_outcomes(staged.token)
+    made = {name: staged.token.digest}
+    if is_open(staged) or kept in table.properties:
+        made[kept] = staged.outcomes
+    return made
+
+
+def _look_at(properties: Mapping[str, str], token: Token) -> TokenState:
+    found = properties.get(_name_of(token))
+    if found is None:
+        return TokenState.ABSENT
+    return TokenState.SAME if found == token.digest else TokenState.OTHER

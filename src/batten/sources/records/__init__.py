@@ -1,0 +1,1 @@
+"""Records of files: CSV, JSON Lines, Parquet."""

@@ -1,0 +1,103 @@
+"""Lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, count
+from pathlib import Path
+from typing import Any
+
+from batten.sources.base import ScanBlock
+from batten.sources.keys import make_keys
+from batten.sources.records.text import RecordFile, Syntax, TextRecord, TextSource, digest_lines
+
+BLOCK_BYTES = 1 << 18
+"""About so many bytes of lines are parsed at once."""
+
+
+class JsonLinesSource(TextSource):
+    """The JSON values of a file in UTF-8, one a line; blank lines are no items.
+
+    A line that cannot be understood is an item too, which is `Unavailable`; with `key`, so is one
+    without that field, and its key is `//line:17`.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, key: str | None = None, folder: Path
+    ) -> None:
+        super().__init__(path, key=key, folder=folder)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return self._describe("jsonl")
+
+    def _begin(self, file: RecordFile) -> tuple[Syntax, int]:
+        return JsonLinesSyntax(), 1
+
+    def _find_blocks(self, file: RecordFile) -> Iterator[ScanBlock]:
+        """Lines are parsed many at a time; one by one where they are not all plain items."""
+        syntax = JsonLinesSyntax()
+        number, end = 1, file.start
+        while lines := file.read_lines(BLOCK_BYTES):
+            *offsets, end = accumulate(map(len, lines), initial=end)
+            keys = find_keys(lines, self._key) if self._key is not None else None
+            if keys is not None:
+                yield ScanBlock(count=len(offsets), keys=keys, positions=offsets)
+            elif self._key is None and all(map(bytes.strip, lines)):
+                digests = digest_lines(lines, syntax)
+                yield ScanBlock(count=len(offsets), positions=offsets, digests=digests)
+            else:
+                found = map(TextRecord, offsets, count(number), lines)
+                records = [record for record in found if record.data.strip(syntax.blank)]
+                if records:
+                    yield self._make_block(records, syntax)
+            number += len(lines)
+
+
+_DIVIDER = f"between lines {os.urandom(12).hex()}"
+"""What no line holds."""
+
+_JOINT = f',"{_DIVIDER}",'.encode()
+
+
+def find_keys(lines: Sequence[bytes], field: str) -> list[str] | None:
+    """The keys of lines that are each an object with the field; None where one is not.
+
+    All are parsed as one list, since to parse a line by itself takes longer than what is in it.
+    Only if every divider is found between two values does each line hold exactly one."""
+    try:
+        values = json.loads((b"[" + _JOINT.join(lines) + b"]").decode())
+        items = values[::2]
+        if len(items) != len(lines) or values[1::2] != [_DIVIDER] * (len(lines) - 1):
+            return None
+        return make_keys([item[field] for item in items])
+    # That a value is no object, or has no such field or one that names nothing, is told by others.
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+
+
+JSON_SPACE = " \t\r\n"
+
+_decoder = json.JSONDecoder()
+
+
+class JsonLinesSyntax:
+    """A record is a line."""
+
+    blank = b" \t\r\n"
+
+    def is_open_after(self, line: bytes, is_open: bool) -> bool:
+        return False
+
+    def parse(self, data: bytes) -> Any:
+        try:
+            text = data.decode().strip(JSON_SPACE)
+            value, end = _decoder.raw_decode(text)
+            # What is wrong with the rest is told by the slower way.
+            return value if end == len(text) else json.loads(text)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the line is not UTF-8: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the line is not JSON: {error}") from error

@@ -1,0 +1,408 @@
+"""Rows of Parquet files."""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import UsageError
+from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.telling.type_names import show_type
+from batten.model.value_class import value_class
+from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
+from batten.sources.blocks import wanted_ordinals
+from batten.sources.digests import (
+    digest_rows,
+    find_difference,
+    refuse_changed,
+)
+from batten.sources.keys import (
+    NoKey,
+    SourceChanged,
+    check_key,
+    escape_key,
+    make_field_key,
+    make_key,
+    require_field_name,
+    stand_in_key,
+)
+from batten.sources.paths import (
+    SAFE,
+    absent_input,
+    require_file,
+    show_path,
+    translated_errors,
+    written_path,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+SCAN_BLOCK_BYTES = 1 << 24
+"""About so many bytes of rows are compared at once."""
+
+ROWS_AT_A_TIME = 256
+"""How many rows become Python objects at once."""
+
+
+@value_class
+class ParquetPart:
+    """One file; its rows are numbered from `start` over all files."""
+
+    path: Path
+    start: int
+    rows: int
+
+
+class ParquetSource:
+    """The rows, as dicts, of a Parquet file, or of the `*.parquet` files of a folder in the order
+    of their names.
+
+    Names that begin with a dot or an underscore are passed over, as are folders within the folder.
+    `columns` are those that items have, all where it is None. Without `key`, a column of text or
+    integers, the number of the row is the key. A row whose key is null is `Unavailable`, and its
+    key is `//row:17`, counted from 0.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | None = None,
+        folder: Path,
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self._written = written_path(path)
+        self._path = Path(folder, self._written).absolute()
+        self._key = require_field_name(key)
+        if columns is not None and (isinstance(columns, str) or not columns):
+            raise UsageError(
+                f"columns={columns!r} is not a list of names.",
+                safe=SAFE,
+                next="Give a list of the names of columns, or leave columns= out for all.",
+            )
+        self._columns = None if columns is None else list(columns)
+        self._parts: list[ParquetPart] | None = None
+        self._left_out: frozenset[str] = frozenset()
+
+    def without(self, places: Sequence[Path]) -> ParquetSource:
+        """The same without the files at these places."""
+        other = copy(self)
+        other._parts = None
+        other._left_out = frozenset(map(os.path.realpath, places))
+        return other
+
+    @property
+    def identity(self) -> dict[str, str]:
+        identity = {"source": f"parquet {escape_key(self._written)}"}
+        if self._key is not None:
+            identity["key"] = self._key
+        if self._columns is not None:
+            identity["columns"] = json.dumps(self._columns)
+        return identity
+
+    is_counted = False
+
+    @property
+    def is_keyed(self) -> bool:
+        return self._key is not None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        return (self._path,)
+
+    def count_items(self) -> int | None:
+        return None if self.is_keyed else _count_rows(self._load_parts())
+
+    def scan(self) -> Iterator[ScanBlock]:
+        self._parts = None
+        parts = self._load_parts()
+        for part in parts:
+            with _translated_damage(part.path):
+                if self._key is None:
+                    yield from _scan_rows(part, self._columns)
+                else:
+                    yield from _scan_keys(part, self._key)
+
+    def open(self) -> ParquetReader:
+        return ParquetReader(self._load_parts(), self._key, self._columns)
+
+    def _load_parts(self) -> list[ParquetPart]:
+        """The files and how many rows each has, looked at once between scans; workers inherit
+        it."""
+        if self._parts is None:
+            parts = []
+            start = 0
+            for path in self._find_paths():
+                with _translated_damage(path):
+                    rows = self._require_columns(path)
+                parts.append(ParquetPart(path=path, start=start, rows=rows))
+                start += rows
+            self._parts = parts
+        return self._parts
+
+    def _find_paths(self) -> list[Path]:
+        with translated_errors(self._path):
+            is_folder = self._path.is_dir()
+        if not is_folder:
+            require_file(self._path)
+            return [self._path]
+        with translated_errors(self._path):
+            names = [
+                name
+                for name in os.listdir(self._path)
+                if name.endswith(".parquet") and not name.startswith((".", "_"))
+            ]
+            paths = [self._path / name for name in sorted(names, key=os.fsencode)]
+            paths = [path for path in paths if not path.is_dir()]
+            paths = [path for path in paths if os.path.realpath(path) not in self._left_out]
+        if not paths:
+            raise absent_input(f"There are no *.parquet files directly in {show_path(self._path)}.")
+        return paths
+
+    def _require_columns(self, path: Path) -> int:
+        """The number of rows of a file that has the columns. Raises `UsageError` for one that has
+        not."""
+        with _opened(path) as file:
+            schema = file.schema_arrow
+            names = schema.names
+            wanted = [*(self._columns or ()), *([] if self._key is None else [self._key])]
+            missing = sorted(set(wanted) - set(names))
+            if missing:
+                problem = f"has no column {', '.join(map(repr, missing))}, but {', '.join(names)}"
+            elif len(set(names)) < len(names):
+                problem = f"has several columns of the same name: {', '.join(names)}"
+            elif self._key is not None and not _is_key_type(schema.field(self._key).type):
+                problem = (
+                    f"has keys of type {show_type(schema.field(self._key).type)} in {self._key!r}"
+                )
+            else:
+                return int(file.metadata.num_rows)
+        raise UsageError(
+            f"{show_path(path)} {problem}.",
+            safe=SAFE,
+            next="Correct the file, or key= and columns=. A key is text or an integer.",
+        )
+
+
+@value_class
+class _RowGroup:
+    """Rows `start` to `stop` (exclusive), numbered over all files, or the error that reading them
+    gave."""
+
+    start: int
+    stop: int
+    rows: pa.Table | Exception
+
+
+class ParquetReader:
+    """Gives rows by number; keeps one file open and one row group in memory."""
+
+    def __init__(
+        self, parts: Sequence[ParquetPart], key: str | None, columns: list[str] | None
+    ) -> None:
+        self._parts = parts
+        self._starts = [part.start for part in parts]
+        self._key = key
+        self._columns = columns
+        self._is_key_extra = columns is not None and key is not None and key not in columns
+        self._part: ParquetPart | None = None
+        self._file: pq.ParquetFile | None = None
+        self._group_starts: list[int] = []
+        self._group = _RowGroup(start=0, stop=0, rows=LookupError())
+
+    def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
+        positions = wanted_ordinals(wanted) if wanted.positions is None else wanted.positions
+        index = 0
+        while index < len(positions):
+            for row in self._read_run(positions, index, wanted.digests):
+                yield row if wanted.keys is None else self._check(row, wanted.keys[index])
+                index += 1
+
+    def _read_run(
+        self, positions: Sequence[int], index: int, digests: bytes | None
+    ) -> Sequence[Any | Unavailable]:
+        """The rows from `index` on that follow each other in one row group; at least one. Raises
+        `RefusedError` for one that the plan knows by its content, and that is another."""
+        first = positions[index]
+        group = self._load_group(first)
+        count = 1
+        count_max = min(len(positions) - index, group.stop - first, ROWS_AT_A_TIME)
+        while count < count_max and positions[index + count] == first + count:
+            count += 1
+        if isinstance(group.rows, Exception):
+            if digests is not None and isinstance(group.rows, SourceChanged):
+                raise refuse_changed(self._show_part(first), first) from group.rows
+            return [Unavailable(group.rows)] * count
+        rows = group.rows.slice(first - group.start, count)
+        if digests is not None:
+            planned = digests[index * DIGEST_BYTES : (index + count) * DIGEST_BYTES]
+            differs = find_difference(planned, digest_rows(rows))
+            if differs is not None:
+                raise refuse_changed(self._show_part(first), first + differs)
+        return _convert(rows)
+
+    def _show_part(self, row: int) -> str:
+        return show_path(self._parts[bisect_right(self._starts, row) - 1].path)
+
+    def _check(self, row: Any, planned: str) -> Any | Unavailable:
+        if self._key is None or isinstance(row, Unavailable):
+            return row
+        try:
+            check_key(make_field_key(row, self._key), planned)
+        except (NoKey, SourceChanged) as error:
+            return Unavailable(error)
+        if self._is_key_extra:
+            del row[self._key]
+        return row
+
+    def _load_group(self, row: int) -> _RowGroup:
+        if not self._group.start <= row < self._group.stop:
+            part = self._parts[bisect_right(self._starts, row) - 1]
+            with translated_errors(part.path):
+                self._group = self._read_group(part, row)
+        return self._group
+
+    def _read_group(self, part: ParquetPart, row: int) -> _RowGroup:
+        import pyarrow as pa
+
+        start, stop = part.start, max(part.start + part.rows, row + 1)
+        try:
+            if row >= part.start + part.rows:
+                gone = f"there is no row {row + 1} any more"
+                raise SourceChanged(f"{gone}: the source has changed since")
+            file = self._switch(part)
+            number = bisect_right(self._group_starts, row) - 1
+            start = self._group_starts[number]
+            stop = start + file.metadata.row_group(number).num_rows
+            columns = self._columns
+            if columns is not None and self._key is not None and self._is_key_extra:
+                columns = [*columns, self._key]
+            table = file.read_row_group(number, columns=columns, use_threads=False)
+            if table.num_rows != stop - start:
+                raise LookupError(f"a row group of {stop - start} rows gave {table.num_rows}")
+            rows = table if columns is None else table.select(columns)
+        except (pa.ArrowException, OSError, LookupError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            return _RowGroup(start=start, stop=stop, rows=error)
+        return _RowGroup(start=start, stop=stop, rows=rows)
+
+    def _switch(self, part: ParquetPart) -> pq.ParquetFile:
+        """The file of the part, opened where it is not yet."""
+        if self._file is None or self._part is not part:
+            file = _open_parquet(part.path)
+            starts = [part.start]
+            for number in range(file.metadata.num_row_groups):
+                starts.append(starts[-1] + file.metadata.row_group(number).num_rows)
+            if starts.pop() != part.start + part.rows:
+                raise SourceChanged(f"{show_path(part.path)} has changed since it was planned")
+            self._part, self._file, self._group_starts = part, file, starts
+        return self._file
+
+
+def _convert(table: pa.Table) -> Sequence[Any | Unavailable]:
+    """The rows as dicts; where some value is beyond Python, row by row."""
+    try:
+        rows: list[Any] = table.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if table.num_rows == 1:
+            return [Unavailable(error)]
+        return [_convert(table.slice(row, 1))[0] for row in range(table.num_rows)]
+    return rows
+
+
+def _count_rows(parts: Sequence[ParquetPart]) -> int:
+    return sum(part.rows for part in parts)
+
+
+def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlock]:
+    with _opened(part.path) as file:
+        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
+        row_bytes = max(
+            (each.total_byte_size // max(each.num_rows, 1) for each in groups), default=0
+        )
+        most = max(1, min(SCAN_BLOCK_ITEMS, SCAN_BLOCK_BYTES // max(row_bytes, 1)))
+        for batch in file.iter_batches(batch_size=most, columns=columns, use_threads=False):
+            # In the order in which items have them.
+            rows = batch if columns is None else batch.select(columns)
+            if rows.num_rows:
+                yield ScanBlock(count=rows.num_rows, digests=digest_rows(rows))
+
+
+def _scan_keys(part: ParquetPart, key: str) -> Iterator[ScanBlock]:
+    row = part.start
+    with _opened(part.path) as file:
+        for batch in file.iter_batches(
+            batch_size=SCAN_BLOCK_ITEMS, columns=[key], use_threads=False
+        ):
+            values = batch.column(key).to_pylist()
+            keys = [_key_of(value, row + index) for index, value in enumerate(values)]
+            yield ScanBlock(count=len(keys), keys=keys, positions=range(row, row + len(keys)))
+            row += len(keys)
+
+
+def _key_of(value: object, row: int) -> str:
+    try:
+        return make_key(value)
+    except NoKey:
+        return stand_in_key("row", row)
+
+
+def _is_key_type(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_integer(kind)
+    )
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file, closed at the end. A close of what was only read may fail, and costs nothing."""
+    file = _open_parquet(path)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _translated_damage(path: Path) -> Iterator[None]:
+    """Raises what pyarrow says of a damaged file on as `UsageError`, and of a failing disk as
+    `StorageError`."""
+    import pyarrow as pa
+
+    try:
+        with translated_errors(path):
+            try:
+                yield
+            except OSError as error:
+                if error.errno is not None:
+                    raise
+                raise pa.ArrowInvalid(str(error)) from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{show_path(path)} cannot be read as Parquet: {error}.",
+            safe=SAFE,
+            next="Make the file anew, or take it out of the source.",
+        ) from error

@@ -1,0 +1,1 @@
+"""A folder of this machine: files, locks, links, whole folders, the live tree."""

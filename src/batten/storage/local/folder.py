@@ -1,0 +1,392 @@
+"""A storage in a folder of this machine: the owner of open, write, fsync, link and rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import BinaryIO
+
+from batten.model.disk.records import Holder
+from batten.storage import steps
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
+from batten.storage.beneath import READ, Beneath, Obstructed, close_read
+from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.local import locks
+from batten.storage.local.modes import Modes
+from batten.storage.local.renaming import exchange_names, rename_without_replacing
+from batten.storage.reading import open_to_read, read_range, read_small
+from batten.storage.relative import check_name, folder_of
+from batten.storage.removing import remove_tree
+from batten.storage.renewal import UnprovenNames
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE_SHARED = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+HURRY_BYTES = 1 << 24
+"""A file that will be synced goes to the disk in pieces of about this size while it is made."""
+
+_NO_HARD_LINKS = frozenset(
+    {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+)
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
+"""What some filesystems answer to fsync of a folder because they have no need of it."""
+
+
+class LocalStorage:
+    """Implements `Storage` under `root`, which need not exist before the first `ensure_folder`, and
+    may be reached by links; no link is followed below it.
+
+    Threads may share it, and forked processes may use it as well."""
+
+    def __init__(self, root: os.PathLike[str] | str) -> None:
+        self._root = os.path.abspath(root)
+        self._beneath = Beneath(self._root)
+        self._modes = Modes()
+        self._durable_folders: set[str] = set()
+        self._unproven = UnprovenNames()
+
+    @property
+    def place(self) -> str:
+        return self._root
+
+    def steady(self) -> AbstractContextManager[None]:
+        return self._beneath.steady()
+
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
+        try:
+            descriptor = steps.do(
+                "stage.create", name, self._beneath.act, name, os.open, _CREATE, 0o666
+            )
+        except OSError as error:
+            raise writing_failure(error, "Creating", self._beneath.path(name)) from error
+        try:
+            try:
+                self._modes.settle(descriptor)
+                _write_pieces(descriptor, name, data, is_hurried=is_synced)
+                if is_synced:
+                    steps.do("stage.sync", name, os.fsync, descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._discard(name)
+            raise writing_failure(error, "Writing", self._beneath.path(name)) from error
+        except Exception:
+            self._discard(name)
+            raise
+
+    def publish(self, staged: str, name: str) -> bool:
+        act = self._beneath.act_on_two
+        try:
+            steps.do("publish.link", name, act, staged, name, os.link, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
+        else:
+            self._unproven.note(name)
+            return True
+        try:
+            steps.do("publish.rename", name, act, staged, name, rename_without_replacing)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise writing_failure(error, "Publishing", self._beneath.path(name)) from error
+        self._unproven.note(name)
+        return True
+
+    def replace(self, staged: str, name: str) -> None:
+        try:
+            steps.do("replace.rename", name, self._beneath.act_on_two, staged, name, os.rename)
+        except OSError as error:
+            raise writing_failure(error, "Replacing", self._beneath.path(name)) from error
+        self._beneath.forget_moved(staged, name)
+        self._unproven.note(staged, name)
+
+    def exchange(self, first: str, second: str) -> None:
+        try:
+            steps.do("exchange", second, self._beneath.act_on_two, first, second, exchange_names)
+        except OSError as error:
+            raise writing_failure(error, "Exchanging", self._beneath.path(second)) from error
+        self._beneath.forget_moved(first, second)
+        self._unproven.note(first, second)
+
+    def sync_names(self, folder: str) -> None:
+        path = self._beneath.path(folder)
+        try:
+            self._sync_folder(path, folder)
+        except OSError as error:
+            raise writing_failure(error, "Syncing the folder", path) from error
+
+    def ensure_folder(self, folder: str) -> None:
+        path = self._beneath.path(folder)
+        try:
+            self._ensure(path, folder)
+        except OSError as error:
+            raise writing_failure(error, "Making the folder", path) from error
+
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
+        try:
+            descriptor = self._beneath.act(name, os.open, READ)
+            try:
+                return read_range(descriptor, offset, length, bytes_max)
+            finally:
+                close_read(descriptor)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise reading_failure(error, "Reading", self._beneath.path(name)) from error
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return open_to_read(self._beneath.open_file(name), self._beneath.path(name))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise reading_failure(error, "Opening", self._beneath.path(name)) from error
+
+    def create_shared(self, name: str, size: int) -> int:
+        """Create the file exclusively, with room for so many bytes, open to be mapped and shared
+        with other processes. Nothing is relied upon that it holds, so it is never synced."""
+        try:
+            descriptor: int = self._beneath.act(name, os.open, _CREATE_SHARED, 0o666)
+            try:
+                # Room on the disk before it is written to: without it the kernel would kill us.
+                os.posix_fallocate(descriptor, 0, size)
+            except OSError:
+                close_read(descriptor)
+                raise
+        except OSError as error:
+            raise writing_failure(error, "Making", self._beneath.path(name)) from error
+        return descriptor
+
+    def find(self, name: str) -> Entry | None:
+        try:
+            status = self._beneath.look(name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise reading_failure(error, "Looking up", self._beneath.path(name)) from error
+        return _describe(name, status)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        prefix = folder + "/" if folder else ""
+        try:
+            descriptor = self._beneath.open_folder(folder)
+            try:
+                with os.scandir(descriptor) as found:
+                    for each in found:
+                        try:
+                            status = each.stat(follow_symlinks=False)
+                        except FileNotFoundError:
+                            continue  # It went away meanwhile.
+                        yield _describe(prefix + each.name, status)
+            finally:
+                close_read(descriptor)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise reading_failure(error, "Listing", self._beneath.path(folder)) from error
+
+    def list_names(self, folder: str) -> Iterator[str]:
+        try:
+            descriptor = self._beneath.open_folder(folder)
+            try:
+                names = os.listdir(descriptor)
+            finally:
+                close_read(descriptor)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise reading_failure(error, "Listing", self._beneath.path(folder)) from error
+        yield from names
+
+    def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+        try:
+            parent = self._beneath.open_folder(folder)
+        except OSError:
+            yield from (None for _ in names)
+            return
+        try:
+            for name in names:
+                yield read_small(check_name(name), parent)
+        finally:
+            close_read(parent)
+
+    def delete(self, name: str) -> None:
+        try:
+            was_folder = steps.do("delete", name, self._beneath.act, name, _delete)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise writing_failure(error, "Deleting", self._beneath.path(name)) from error
+        if was_folder:
+            self._beneath.forget_moved(name)
+        self._unproven.note(name)
+
+    def delete_tree(self, name: str) -> None:
+        path = self._beneath.path(name)
+        try:
+            if not remove_tree(self._beneath, name):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        except OSError as error:
+            raise writing_failure(error, "Deleting", path) from error
+        self._unproven.note(name)
+
+    def append_log(self, name: str, line: bytes) -> None:
+        try:
+            steps.do("append_log", name, self._append, name, line)
+        except OSError:
+            return  # A log holds hints: losing one costs an explanation, never a result.
+
+    def lock(self, name: str, holder: Holder) -> locks.FileLock:
+        return self._take_over(name, locks.acquire(self._reach_lock(name), holder))
+
+    def observe_lock(self, name: str) -> Holder | None:
+        return locks.observe(self._reach_lock(name))
+
+    def _reach_lock(self, name: str) -> locks.LockPlace:
+        return locks.LockPlace(self._beneath, check_name(name))
+
+    def _take_over(self, name: str, lock: locks.FileLock) -> locks.FileLock:
+        try:
+            self._unproven.take_over(self, folder_of(name))
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def _append(self, name: str, line: bytes) -> None:
+        descriptor = self._beneath.act(name, os.open, _APPEND, 0o666)
+        try:
+            status = os.fstat(descriptor)
+            # Where the file has another name as well, it is not only a log.
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                os.write(descriptor, line if line.endswith(b"\n") else line + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def _discard(self, name: str) -> None:
+        """Remove half a file, so that a full disk is not filled further; it is an orphan if not."""
+        with suppress(OSError):
+            steps.do("stage.discard", name, self._beneath.act, name, os.unlink)
+
+    def _sync_folder(self, path: str, name: str) -> None:
+        """`path` is below the root, and `name` is its name there; or `path` is above it."""
+        is_above = not name and path != self._root
+        key = path if is_above else name
+        self._unproven.refuse_distrusted(key)
+        descriptor = Beneath(path).open_folder("") if is_above else self._beneath.open_folder(name)
+        try:
+            steps.do("sync_names", name, os.fsync, descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                self._unproven.fail(self, key)
+                raise
+        else:
+            self._unproven.settle(key)
+        finally:
+            close_read(descriptor)
+
+    def _ensure(self, path: str, name: str) -> None:
+        is_made = False
+        if not self._is_folder(path, name):
+            self._ensure(os.path.dirname(path), folder_of(name))
+            is_made = self._make_folder(path, name)
+        if path in self._durable_folders and not is_made:
+            return
+        # Also for a folder found: who made it may have been killed before this sync. Its own
+        # parents need none, since a folder is only made in one whose name is durable.
+        self._unproven.note(name)
+        try:
+            self._sync_folder(os.path.dirname(path), folder_of(name))
+        except OSError as error:
+            if is_made and name:
+                # The next that makes it makes its name anew, too.
+                with suppress(OSError):
+                    steps.do("delete", name, self._beneath.act, name, os.rmdir)
+            if is_made or name or not isinstance(error, PermissionError):
+                raise
+        self._durable_folders.add(path)
+
+    def _is_folder(self, path: str, name: str) -> bool:
+        """Whether it is there; raises where something else is below the root."""
+        if not name:
+            return os.path.isdir(path)
+        try:
+            mode = self._beneath.look(name).st_mode
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISDIR(mode):
+            code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
+            raise Obstructed(code, os.strerror(code), path)
+        return True
+
+    def _make_folder(self, path: str, name: str) -> bool:
+        """Whether it was made; not when another process was quicker."""
+        make = partial(self._beneath.act, name, os.mkdir) if name else partial(os.mkdir, path)
+        try:
+            with self._modes.restored():
+                steps.do("make_folder", name, make)
+        except FileExistsError:
+            if not self._is_folder(path, name):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+            return False
+        return True
+
+
+def _write_pieces(descriptor: int, name: str, data: Data, *, is_hurried: bool) -> None:
+    """`is_hurried`: the disk begins with what is there while the rest is made, so that a sync at
+    the end finds little left."""
+    written = begun = 0
+    for piece in pieces_of(data):
+        steps.do("stage.write", name, write_all, descriptor, piece)
+        written += len(piece)
+        if is_hurried and written - begun >= HURRY_BYTES:
+            # The kernel begins to write what this would drop from memory. A failure of that is
+            # told by the sync.
+            with suppress(OSError):
+                os.posix_fadvise(descriptor, begun, written - begun, os.POSIX_FADV_DONTNEED)
+            begun = written
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`, however little the kernel takes at a time."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+_KIND_BITS = 0o170000
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+
+
+def kind_of(mode: int) -> Kind:
+    return _KINDS.get(mode & _KIND_BITS, "other")
+
+
+def _describe(name: str, status: os.stat_result) -> Entry:
+    kind = _KINDS.get(status.st_mode & _KIND_BITS, "other")
+    return Entry(name, status.st_size, status.st_mtime, kind)
+
+
+def _delete(name: str, *, dir_fd: int | None = None) -> bool:
+    """Whether it was a folder."""
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=dir_fd)
+        return True
+    return False

@@ -1,0 +1,134 @@
+"""What a run and `batten recover` do alike, under the lock, before anything else: complete what a
+crash left half told, and clear away what nobody will use. Each step may be killed anywhere and
+repeated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from batten.errors import BusyError, CorruptError
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.footer import decode_part
+from batten.model.disk.names import CONTROL_SUFFIX, Layout
+from batten.model.disk.published import decode_published
+from batten.model.disk.records import CommitRecord, Holder, Unreadable, encode_record
+from batten.model.rules.outcomes import count_outcomes
+from batten.model.telling.commands import command
+from batten.model.words import Outcome
+from batten.storage.base import Entry, Lock, Storage
+from batten.storage.digests import digest_file
+from batten.storage.local.locks import busy_error, current_holder
+from batten.storage.machine import Machine
+from batten.storage.publishing import create_many, set_aside
+from batten.storage.relative import last_piece
+
+
+def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
+    """The lock of an output, which a message calls `output`. Raises `BusyError`."""
+    try:
+        return storage.lock(layout.lock, _describe_self())
+    except BusyError:
+        raise busy_error(output + CONTROL_SUFFIX, storage.observe_lock(layout.lock)) from None
+
+
+def _describe_self() -> Holder:
+    """This process, with what the kernel has counted so far: a run that is killed while it plans
+    leaves nothing but this."""
+    kills = Machine().count_memory_kills()
+    counted = {"in_group": kills.in_group, "on_machine": kills.on_machine}
+    return replace(
+        current_holder(),
+        memory_group=kills.group,
+        memory_kills={name: count for name, count in counted.items() if count is not None},
+    )
+
+
+def rebuild_records(
+    storage: Storage, layout: Layout, batches: Iterable[int], *, run: str, time: str
+) -> list[CommitRecord]:
+    """Commit records for parts that have none, from what the parts say of themselves.
+
+    The parts are made durable first: a crash may have come between their appearance and that."""
+    records = [_describe_part(storage, layout, batch, run, time) for batch in batches]
+    if records:
+        storage.sync_names(layout.data)
+        create_many(
+            storage,
+            layout.staging,
+            [(layout.commit(record.batch), encode_record(record)) for record in records],
+        )
+    return records
+
+
+def _describe_part(
+    storage: Storage, layout: Layout, batch: int, run: str, time: str
+) -> CommitRecord:
+    name = layout.part(batch)
+    data = storage.read(name, bytes_max=None)
+    try:
+        described = decode_part(data)
+    except Unreadable as error:
+        raise CorruptError(
+            f"{name} has no commit record, and can't be read: {error}.",
+            safe="Nothing was changed.",
+            next="Restore it from a copy, or have it computed again: "
+            + command("recover", "--recompute-missing", f"{storage.place}/{layout.output}"),
+        ) from error
+    quarantine = ""
+    if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
+        quarantine = hashlib.sha256(
+            storage.read(layout.quarantined(batch), bytes_max=RECORD_BYTES_MAX["quarantine"])
+        ).hexdigest()
+    return CommitRecord(
+        batch=described.batch,
+        items=described.items,
+        rows=described.rows,
+        outcomes=described.outcomes,
+        keys=described.keys,
+        fingerprint=described.fingerprint,
+        size=len(data),
+        digest=hashlib.sha256(data).hexdigest(),
+        quarantine_digest=quarantine,
+        run=run,
+        time=time,
+    )
+
+
+def retire_earlier(storage: Storage, layout: Layout, batches: Iterable[int], *, run: str) -> None:
+    """Keep as evidence what is left of an earlier try at batches that are published and recorded
+    again: the quarantine file, where no item failed this time, and then the marker."""
+    for batch in batches:
+        storage.ensure_folder(layout.set_aside)
+        names = [layout.recomputed(batch)]
+        if not decode_published(storage.read(layout.commit(batch))).quarantine_digest:
+            names.insert(0, layout.quarantined(batch))
+        for name in names:
+            if storage.find(name) is not None:
+                what = name.removeprefix(layout.control + "/").replace("/", "-")
+                set_aside(storage, name, f"{layout.set_aside}/{run}-{what}")
+
+
+def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> None:
+    """Stage parts again that appeared before their turn, to be adopted when it comes."""
+    for batch in batches:
+        name = layout.part(batch)
+        digest = digest_file(storage, name)
+        set_aside(storage, name, layout.staged_file(batch, "sealed", digest))
+
+
+def find_throwaway(
+    storage: Storage, staging: str, is_ours: Callable[[str], object]
+) -> Iterator[Entry]:
+    """The files in a folder for throwaway ones that have names of batten's: no others may be
+    deleted."""
+    for entry in storage.list(staging):
+        if entry.is_file and is_ours(last_piece(entry.name)):
+            yield entry
+
+
+def delete_orphans(storage: Storage, names: Iterable[str]) -> None:
+    """Delete throwaway files that no live run owns."""
+    for name in names:
+        storage.delete(name)

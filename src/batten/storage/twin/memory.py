@@ -1,0 +1,458 @@
+"""A storage in memory that can lose power: the twin of the local one, for tests.
+
+It does the same steps under the same names, and knows what a crash may leave (see `volatile`).
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import BinaryIO, ParamSpec, Self, TypeVar
+
+from batten.errors import StorageError
+from batten.model.disk.records import Holder, encode_record
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.failures import reading_failure, too_large, writing_failure
+from batten.storage.local.locks import busy_error
+from batten.storage.relative import check_folder, check_name, folder_of, last_piece
+from batten.storage.renewal import UnprovenNames
+from batten.storage.steps import Observer, Step
+from batten.storage.twin.volatile import File, Folder, Model, Node, VolatileTree
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class PowerLost(BaseException):
+    """The machine is off. Not an `Exception`: no code of a dead process handles its own death."""
+
+
+class CutPower:
+    """An observer that cuts the power before or after the n-th step, counted from 1."""
+
+    def __init__(self, at: int, moment: str = "before") -> None:
+        self._at = at
+        self._moment = moment
+        self._count = 0
+
+    def __call__(self, moment: str, step: str, name: str) -> None:
+        self._count += moment == "before"
+        if self._count == self._at and moment == self._moment:
+            raise PowerLost(f"{moment} {step} {name}")
+
+
+class FailSync:
+    """An observer that fails the n-th sync of a folder, counted from 1."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self.count = 0
+
+    def __call__(self, moment: str, step: str, name: str) -> None:
+        self.count += (moment, step) == ("before", "sync_names")
+        if self.count == self._at and (moment, step) == ("before", "sync_names"):
+            raise system_error(errno.EIO, name)
+
+
+class MemoryStorage:
+    """Implements `Storage`. Threads may share it.
+
+    `observer` is called at each step as `steps.observer` is for the local storage. If it raises
+    `PowerLost` so does every later call; `crash` and `surviving_states` then give what is found."""
+
+    def __init__(self, tree: VolatileTree | None = None) -> None:
+        self.observer: Observer | None = None
+        self._tree = tree or VolatileTree()
+        self._locks: dict[str, Holder] = {}
+        self._durable_folders: set[str] = set()
+        self._unproven = UnprovenNames()
+        self._has_power = True
+        self._one_at_a_time = threading.RLock()
+
+    @property
+    def place(self) -> str:
+        return "memory"
+
+    def steady(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def crash(self, model: Model, random: Random) -> Self:
+        """What may be found after a crash, by chance; see `volatile` for the models. The locks
+        are gone. This storage stays as it is."""
+        return type(self)(self._tree.crash(model, random))
+
+    def restart(self) -> Self:
+        """The same machine, seen by another process. Locks are gone."""
+        return type(self)(self._tree)
+
+    def surviving_states(self, model: Model) -> Iterator[Self]:
+        """The extreme states that may be found after a crash, each once and apart."""
+        return map(type(self), self._tree.surviving_states(model))
+
+    def snapshot(self) -> dict[str, bytes | None]:
+        """The bytes of each file by its name; None for a folder."""
+        return self._tree.snapshot()
+
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
+        try:
+            file = self._do("stage.create", check_name(name), self._create, name)
+        except OSError as error:
+            raise writing_failure(error, "Creating", name) from error
+        try:
+            for piece in pieces_of(data):
+                self._do("stage.write", name, write_file, file, file.data + bytes(piece))
+            if is_synced:
+                self._do("stage.sync", name, mark_synced, file)
+        except OSError as error:
+            self._discard(name)
+            raise writing_failure(error, "Writing", name) from error
+        except Exception:
+            self._discard(name)
+            raise
+
+    def publish(self, staged: str, name: str) -> bool:
+        try:
+            self._do("publish.link", check_name(name), self._link, check_name(staged), name)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise writing_failure(error, "Publishing", name) from error
+        self._unproven.note(name)
+        return True
+
+    def replace(self, staged: str, name: str) -> None:
+        try:
+            self._do("replace.rename", check_name(name), self._rename, check_name(staged), name)
+        except OSError as error:
+            raise writing_failure(error, "Replacing", name) from error
+        self._unproven.note(staged, name)
+
+    def exchange(self, first: str, second: str) -> None:
+        try:
+            self._do("exchange", check_name(second), self._exchange, check_name(first), second)
+        except OSError as error:
+            raise writing_failure(error, "Exchanging", second) from error
+        self._unproven.note(first, second)
+
+    def sync_names(self, folder: str) -> None:
+        try:
+            self._sync(check_folder(folder))
+        except OSError as error:
+            raise writing_failure(error, "Syncing the folder", folder) from error
+
+    def ensure_folder(self, folder: str) -> None:
+        try:
+            self._ensure(check_folder(folder))
+        except OSError as error:
+            raise writing_failure(error, "Making the folder", folder) from error
+
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
+        data = self._load(name, "Reading")
+        start = max(len(data) + offset, 0) if offset < 0 else offset
+        found = data[start : None if length is None else start + length]
+        if bytes_max is not None and len(found) > bytes_max:
+            raise reading_failure(too_large(name), "Reading", name)
+        return found
+
+    def open(self, name: str) -> BinaryIO:
+        return io.BytesIO(self._load(name, "Opening"))
+
+    def find(self, name: str) -> Entry | None:
+        with self._powered():
+            try:
+                return _describe(name, self._node(check_folder(name)))
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise reading_failure(error, "Looking up", name) from error
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        with self._powered():
+            try:
+                if not isinstance(self._node(check_folder(folder)), Folder):
+                    raise system_error(errno.ENOTDIR, folder)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise reading_failure(error, "Listing", folder) from error
+            found = [
+                _describe(name, node)
+                for name, node in self._tree.visible.items()
+                if folder_of(name) == folder
+            ]
+        yield from found
+
+    def list_names(self, folder: str) -> Iterator[str]:
+        for entry in self.list(folder):
+            yield last_piece(entry.name)
+
+    def read_each(self, folder: str, names: Iterable[str]) -> Iterator[bytes | None]:
+        for name in names:
+            try:
+                yield self.read(f"{folder}/{name}")
+            except (FileNotFoundError, StorageError):
+                yield None
+
+    def delete(self, name: str) -> None:
+        try:
+            self._do("delete", check_name(name), self._remove, name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise writing_failure(error, "Deleting", name) from error
+        self._unproven.note(name)
+
+    def delete_tree(self, name: str) -> None:
+        entry = self.find(name)
+        if entry is not None and entry.is_folder:
+            for each in list(self.list(name)):
+                self.delete_tree(each.name)
+        self.delete(name)
+
+    def append_log(self, name: str, line: bytes) -> None:
+        try:
+            self._do("append_log", check_name(name), self._append, name, line)
+        except OSError:
+            return  # A log holds hints: losing one costs an explanation, never a result.
+
+    def lock(self, name: str, holder: Holder) -> MemoryLock:
+        try:
+            file = self._do("lock", check_name(name), self._take_lock, name, holder)
+        except BlockingIOError:
+            raise busy_error(folder_of(name), self._locks.get(name)) from None
+        except OSError as error:
+            raise writing_failure(error, "Locking", name) from error
+        write = partial(self._write_lock, name, file)
+        write("lock.write", encode_record(holder))
+        lock = MemoryLock(write, partial(self._locks.pop, name, None))
+        try:
+            self._unproven.take_over(self, folder_of(name))
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def observe_lock(self, name: str) -> Holder | None:
+        with self._powered():
+            return self._locks.get(check_name(name))
+
+    def _do(
+        self,
+        step: Step,
+        name: str,
+        action: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **options: Arguments.kwargs,
+    ) -> Result:
+        with self._powered():
+            if self.observer is None:
+                return action(*arguments, **options)
+            try:
+                self.observer("before", step, name)
+                result = action(*arguments, **options)
+                self.observer("after", step, name)
+            except PowerLost:
+                self._has_power = False
+                raise
+            return result
+
+    def _powered(self) -> AbstractContextManager[object]:
+        if not self._has_power:
+            raise PowerLost("the power was lost before")
+        return self._one_at_a_time
+
+    def _node(self, name: str) -> Node:
+        """What the name means. Raises as the kernel does where there is no such thing."""
+        if not name:
+            return Folder(modified_seconds=0.0)
+        self._require_folder(folder_of(name), name)
+        node = self._tree.visible.get(name)
+        if node is None:
+            raise system_error(errno.ENOENT, name)
+        return node
+
+    def _require_folder(self, folder: str, name: str) -> None:
+        if not isinstance(self._node(folder), Folder):
+            raise system_error(errno.ENOTDIR, name)
+
+    def _load(self, name: str, action: str) -> bytes:
+        with self._powered():
+            try:
+                node = self._node(check_name(name))
+                if isinstance(node, Folder):
+                    raise system_error(errno.EISDIR, name)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise reading_failure(error, action, name) from error
+            return node.data
+
+    def _create(self, name: str) -> File:
+        self._require_folder(folder_of(name), name)
+        if name in self._tree.visible:
+            raise system_error(errno.EEXIST, name)
+        file = File(modified_seconds=time.time())
+        self._tree.change({name: file})
+        return file
+
+    def _discard(self, name: str) -> None:
+        with suppress(OSError):
+            self._do("stage.discard", name, self._remove, name)
+
+    def _link(self, staged: str, name: str) -> None:
+        node = self._node(staged)
+        self._require_folder(folder_of(name), name)
+        if name in self._tree.visible:
+            raise system_error(errno.EEXIST, name)
+        if isinstance(node, Folder):
+            raise system_error(errno.EPERM, staged)
+        self._tree.change({name: node})
+
+    def _rename(self, staged: str, name: str) -> None:
+        node = self._node(staged)
+        self._require_folder(folder_of(name), name)
+        replaced = self._tree.visible.get(name)
+        if isinstance(node, Folder):
+            if replaced is not None:
+                raise system_error(errno.ENOTEMPTY, name)
+            self._tree.move_folders({staged: name})
+            return
+        if isinstance(replaced, Folder):
+            raise system_error(errno.EISDIR, name)
+        # Renaming a file to another of its own names does nothing, as POSIX has it.
+        if replaced is not node:
+            self._tree.change({staged: None, name: node})
+
+    def _exchange(self, first: str, second: str) -> None:
+        self._node(first)
+        self._node(second)
+        self._tree.move_folders({second: first, first: second})
+
+    def _remove(self, name: str) -> None:
+        node = self._node(name)
+        if isinstance(node, Folder) and any(
+            folder_of(other) == name for other in self._tree.visible
+        ):
+            raise system_error(errno.ENOTEMPTY, name)
+        self._tree.change({name: None})
+
+    def _sync(self, folder: str) -> None:
+        self._unproven.refuse_distrusted(folder)
+        try:
+            self._do("sync_names", folder, self._sync_folder, folder)
+        except OSError:
+            self._tree.fail_sync(folder)
+            self._unproven.fail(self, folder)
+            raise
+        self._unproven.settle(folder)
+
+    def _sync_folder(self, folder: str) -> None:
+        if not isinstance(self._node(folder), Folder):
+            raise system_error(errno.ENOTDIR, folder)
+        self._tree.sync_names(folder)
+
+    def _ensure(self, folder: str) -> None:
+        if not folder:
+            return
+        node = self._tree.visible.get(folder)
+        if isinstance(node, File):
+            raise system_error(errno.ENOTDIR, folder)
+        if node is None:
+            self._ensure(folder_of(folder))
+            made: dict[str, Node | None] = {folder: Folder(modified_seconds=time.time())}
+            self._do("make_folder", folder, self._tree.change, made)
+        elif folder in self._durable_folders:
+            return
+        self._unproven.note(folder)
+        try:
+            self._sync(folder_of(folder))
+        except OSError:
+            if node is None:
+                with suppress(OSError):
+                    self._do("delete", folder, self._remove, folder)
+            raise
+        self._durable_folders.add(folder)
+
+    def _append(self, name: str, line: bytes) -> None:
+        file = self._open_or_create(name)
+        write_file(file, file.data + (line if line.endswith(b"\n") else line + b"\n"))
+
+    def _open_or_create(self, name: str) -> File:
+        self._require_folder(folder_of(name), name)
+        node = self._tree.visible.get(name)
+        if isinstance(node, Folder):
+            raise system_error(errno.EISDIR, name)
+        return node or self._create(name)
+
+    def _take_lock(self, name: str, holder: Holder) -> File:
+        file = self._open_or_create(name)
+        if name in self._locks:
+            raise system_error(errno.EAGAIN, name)
+        self._locks[name] = holder
+        return file
+
+    def _write_lock(self, name: str, file: File, step: Step, text: bytes) -> None:
+        with suppress(OSError):
+            self._do(step, name, write_file, file, text)
+
+
+class MemoryLock:
+    """A lock of a `MemoryStorage`; it is gone after a crash."""
+
+    def __init__(self, write: Callable[[Step, bytes], None], drop: Callable[[], object]) -> None:
+        self._write = write
+        self._drop = drop
+        self._is_held = True
+
+    def release(self) -> None:
+        """Empty the text, then unlock. May be repeated."""
+        if self._is_held:
+            self._is_held = False
+            self._write("lock.clear", b"")
+            self._drop()
+
+    def __enter__(self) -> MemoryLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def write_file(file: File, data: bytes) -> None:
+    file.data = data
+    file.is_synced = False
+    file.modified_seconds = time.time()
+
+
+def mark_synced(file: File) -> None:
+    file.is_synced = True
+
+
+def _describe(name: str, node: Node) -> Entry:
+    if isinstance(node, Folder):
+        return Entry(name, 0, node.modified_seconds, "folder")
+    return Entry(name, len(node.data), node.modified_seconds)
+
+
+def system_error(code: int, name: str) -> OSError:
+    return OSError(code, os.strerror(code), name)

@@ -1,0 +1,1 @@
+"""Layouts that are not batten's: audited, and told what state they are in."""

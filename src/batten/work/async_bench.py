@@ -1,0 +1,228 @@
+"""The bench for functions that await: thousands of items in hand, staged as they end.
+
+Items are begun in the order of the plan, whenever a place is free, however long some of those
+before them take. What ended is staged about every half second, by another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from batten.executors.asynchronous import AsyncMark
+from batten.executors.marks import SlotMark
+from batten.plan.plan import PlanBatch
+from batten.rows.rows import as_row, build_tables, build_tables_alike
+from batten.rows.schema import Unfit
+from batten.sources.base import ItemsWanted, Unavailable
+from batten.work.async_calls import AsyncChain
+from batten.work.bench import Bench
+from batten.work.calls import Failure, ItemFailedError, describe_error
+from batten.work.chunks import scatter_pieces
+from batten.work.items import fail_unfitting, without_key
+from batten.work.streak import Streak, name_kind, tell_ended
+from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, WorkerJob
+
+STAGE_SECONDS = 0.5
+"""Items that ended wait this long for others, to be staged together."""
+
+Ended = tuple[int, list[dict[str, Any]] | Failure]
+"""An item's number in its batch, and its rows or why it failed."""
+
+
+@dataclass(kw_only=True)
+class _Range:
+    """A range of items: what ended and is not staged yet, and what is in hand.
+
+    `news` is set when something ended; `is_over` when all has, or the run must end for `error`."""
+
+    task: Prepare
+    batch: PlanBatch
+    keys: Sequence[Any]
+    ended: list[Ended] = field(default_factory=list)
+    in_hand: dict[asyncio.Task[None], SlotMark] = field(default_factory=dict)
+    is_begun: bool = False
+    is_told: bool = False
+    error: BaseException | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check_over(self) -> None:
+        if self.error is not None or (self.is_begun and not self.in_hand):
+            self.is_over.set()
+        self.news.set()
+
+
+class AsyncBench:
+    """What a `Bench` does, for functions that await. Lives in the event loop."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        self._job = job
+        self._bench = Bench(job)
+        self._turn = asyncio.Lock()
+        self._chain: AsyncChain | None = None
+        self._ranges: list[_Range] = []
+        self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        """The driver hears of what ended a while later; so it is judged here as well, and no item
+        is begun after those that decide."""
+        self._streak = Streak(is_watched=self._job.is_watched, items=self._job.plan.items)
+        self._told = asyncio.Event()
+
+    async def work(self, task: Task, mark: AsyncMark) -> Answer:
+        if isinstance(task, Prepare) and task.condemned is None:
+            return await self._prepare(task, mark)
+        return await mark.aside(self._bench.work, task, mark)
+
+    async def _prepare(self, task: Prepare, mark: AsyncMark) -> Prepared:
+        batch = self._job.plan.batch(task.batch)
+        wanted = self._job.plan.wanted(batch, task.start, task.stop)
+        own = _Range(task=task, batch=batch, keys=_keys(wanted))
+        self._ranges.append(own)
+        staging = asyncio.create_task(self._stage_regularly(own, mark))
+        try:
+            async with self._turn:
+                stop = await self._begin_items(own, wanted, mark)
+            own.is_begun = True
+            own.check_over()
+            if not self._is_failing:
+                mark.tell(Begun())
+            await staging
+            if self._is_failing:
+                await self._wait_for_others(own)
+        except BaseException:
+            staging.cancel()
+            for each in own.in_hand:
+                each.cancel()
+            # The loop is about to end, so it may be held up.
+            if own.ended:
+                mark.tell(self._stage(own, own.ended))
+            raise
+        finally:
+            self._ranges.remove(own)
+        return Prepared(batch=task.batch, start=task.start, stop=stop)
+
+    async def _begin_items(self, own: _Range, wanted: ItemsWanted, mark: AsyncMark) -> int:
+        """Begin the items of the range as places get free; the number of the first that was not
+        begun, since the run is to end."""
+        if self._chain is None:
+            self._chain = AsyncChain(self._job.steps, mark.draining)
+            mark.at_end(self._chain.close)
+            self._reader = self._job.source.open()
+            self._watching = asyncio.create_task(self._watch(mark.draining))
+        end = partial(self._end, own, mark)
+        for number, item in enumerate(self._reader.read(wanted), own.task.start):
+            place = await mark.take_place()
+            if mark.draining.is_set() or own.error is not None or self._is_failing:
+                mark.leave_place(place)
+                return number
+            doing = asyncio.create_task(self._do(own, number, item, place))
+            own.in_hand[doing] = place
+            doing.add_done_callback(end)
+        return own.task.stop
+
+    @property
+    def _is_failing(self) -> bool:
+        return self._streak.verdict is not None
+
+    async def _wait_for_others(self, own: _Range) -> None:
+        """Until the driver was told of all that ended in any range: before that it must not take
+        this one for done, and hand out another. Should it judge otherwise, things go on."""
+        own.is_told, told = True, self._told
+        if all(each.is_told for each in self._ranges):
+            self._watch_anew()
+            told.set()
+        await told.wait()
+
+    def _take_end(self, own: _Range, number: int, made: list[dict[str, Any]] | Failure) -> None:
+        own.ended.append((number, made))
+        if own.task.is_reopened:
+            return
+        failure = made if isinstance(made, Failure) else None
+        kind = name_kind(failure) if failure is not None else ""
+        self._streak.take(own.task.batch, ((1, kind),), failure)
+
+    async def _do(self, own: _Range, number: int, item: Any, place: SlotMark) -> None:
+        chain = self._chain
+        if chain is None:
+            return
+        try:
+            if isinstance(item, Unavailable):
+                raise ItemFailedError(*describe_error(item.error), 1)
+            made = await chain.run(item, own.batch.first_item + number, place)
+            self._take_end(own, number, [as_row(value) for value in made])
+        except ItemFailedError as failed:
+            self._take_end(own, number, failed.at(number))
+        except Unfit as error:
+            failure = Failure(item=number, error=str(error), trace="", attempts=1)
+            self._take_end(own, number, failure)
+        except Exception as error:  # noqa: BLE001 - raised again by who stages
+            own.error = error
+
+    def _end(self, own: _Range, mark: AsyncMark, done: asyncio.Task[None]) -> None:
+        mark.leave_place(own.in_hand.pop(done))
+        own.check_over()
+
+    async def _watch(self, draining: asyncio.Event) -> None:
+        """When no further call is to be begun, give up what waits to make one."""
+        await draining.wait()
+        for own in self._ranges:
+            for doing, place in own.in_hand.items():
+                if place.is_idle:
+                    doing.cancel()
+
+    async def _stage_regularly(self, own: _Range, mark: AsyncMark) -> None:
+        while not own.is_over.is_set() or own.ended:
+            await own.news.wait()
+            own.news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STAGE_SECONDS):
+                    await own.is_over.wait()
+            if own.error is not None:
+                raise own.error
+            if own.ended:
+                ended, own.ended = own.ended, []
+                mark.tell(await mark.aside(self._stage, own, ended))
+
+    def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
+        """Put aside what ended. While no schema is pinned, items of different types lie apart."""
+        job, schema = self._job, self._bench.read_schema(own.task.schema)
+        in_order = [item for item, _ in ended]
+        ended.sort(key=lambda each: each[0])
+        failures = [made for _, made in ended if isinstance(made, Failure)]
+        rows = [row for _, made in ended if not isinstance(made, Failure) for row in made]
+        owners = [item for item, made in ended if not isinstance(made, Failure) for _ in made]
+        rows, owners, clashing = without_key(rows, owners, own.keys, own.task.start, job.key_column)
+        if schema is None:
+            tables, unfitting = build_tables_alike(rows, owners)
+        else:
+            tables, unfitting = build_tables(rows, owners, schema)
+        failures += fail_unfitting([*clashing, *unfitting])
+        failures.sort(key=lambda failure: failure.item)
+        items = [item for item, _ in ended]
+        kept = failures
+        if not job.keeps_failures:
+            failed = {failure.item for failure in failures}
+            items = [item for item in items if item not in failed]
+            kept = []
+        pieces = scatter_pieces(items, tables, kept) if items else []
+        return Portion(
+            batch=own.task.batch,
+            chunks=tuple(self._bench.staging.store_piece(own.batch, piece) for piece in pieces),
+            executed=len(ended),
+            failures=len(failures),
+            first_failure=failures[0] if failures else None,
+            ended=tell_ended(in_order, failures),
+            is_fitted=schema is not None,
+        )
+
+
+def _keys(wanted: ItemsWanted) -> Sequence[Any]:
+    if wanted.keys is not None:
+        return wanted.keys
+    return range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)

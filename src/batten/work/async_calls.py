@@ -1,0 +1,135 @@
+"""Calling functions that await: tries, pauses, time limits and the patience that hosts ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Sequence
+from typing import Any
+
+from batten.errors import BattenError
+from batten.executors.limits import Limits
+from batten.executors.marks import SlotMark
+from batten.executors.output import losses
+from batten.executors.throttle import Throttle
+from batten.jobs.step import Step
+from batten.work.cached_steps import find_kept
+from batten.work.calls import find_pause, list_rows, prepare_function
+
+
+class AsyncCall:
+    """A step's function, ready to be called in the event loop; a class is constructed here, once.
+
+    A function that does not await is called in between, without a limit."""
+
+    def __init__(self, step: Step, draining: asyncio.Event) -> None:
+        self.kind = step.kind
+        self._function = prepare_function(step)
+        self._kept = find_kept(step)
+        self._retry = step.retry
+        self._timeout_seconds = step.timeout_seconds
+        self._draining = draining
+        self._throttle: Throttle | None = None
+        if step.is_async:
+            self._places = asyncio.Semaphore(step.calls_max)
+            self._throttle = Throttle(step.limits or Limits(), step.calls_max)
+
+    def run(self, value: Any, item: int, place: SlotMark) -> Awaitable[Any]:
+        """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
+        on, item number `item` of the plan is in hand. What was kept needs no place and no limit."""
+        if self._kept is None:
+            return self._run(value, item, place)
+        return self._kept.get_or_await(value, lambda: self._run(value, item, place))
+
+    async def close(self) -> None:
+        """Have the function's object close what it holds, if it has an `aclose`."""
+        aclose = getattr(self._function, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+    async def _run(self, value: Any, item: int, place: SlotMark) -> Any:
+        attempt = 1
+        while True:
+            lost = losses.count
+            try:
+                if self._throttle is None:
+                    return await self._once(value)
+                async with self._places:
+                    return await self._try(value, item, place, self._throttle)
+            except BattenError:
+                raise
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by `find_pause`
+                if losses.look() != lost:
+                    # Who read the log went away meanwhile, which may be why it failed.
+                    continue
+                pause = find_pause(self._retry, error, attempt)
+            if self._draining.is_set():
+                raise asyncio.CancelledError
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _try(self, value: Any, item: int, place: SlotMark, throttle: Throttle) -> Any:
+        passed = await throttle.begin(value)
+        place.begin(item)
+        error: BaseException | None = None
+        try:
+            if self._timeout_seconds is None:
+                return await self._once(value)
+            return await self._within_time(value, self._timeout_seconds)
+        except asyncio.CancelledError as caught:
+            error = caught
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the function cancelled itself") from None
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            place.end()
+            throttle.end(passed, error)
+
+    async def _within_time(self, value: Any, seconds: float) -> Any:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await self._once(value)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
+
+    async def _once(self, value: Any) -> Any:
+        made = self._function(value)
+        if inspect.isawaitable(made):
+            made = await made
+        if self.kind != "flat_map":
+            return made
+        return [row async for row in made] if isinstance(made, AsyncIterable) else list_rows(made)
+
+
+class AsyncChain:
+    """The steps of a pipeline, for one item at a time each."""
+
+    def __init__(self, steps: Sequence[Step], draining: asyncio.Event) -> None:
+        self._calls = [AsyncCall(step, draining) for step in steps]
+
+    async def close(self) -> None:
+        for call in self._calls:
+            await call.close()
+
+    async def run(self, value: Any, item: int, place: SlotMark) -> list[Any]:
+        """What the steps make of the item: any number of values."""
+        values = [value]
+        for call in self._calls:
+            made: list[Any] = []
+            for each in values:
+                result = await call.run(each, item, place)
+                if call.kind == "map":
+                    made.append(result)
+                elif call.kind == "flat_map":
+                    made += result
+                elif result:
+                    made.append(each)
+            values = made
+        return values

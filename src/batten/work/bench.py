@@ -1,0 +1,246 @@
+"""A worker's bench: runs the steps over a chunk, stages the result, seals batches.
+
+The same bench serves in a process, in a thread and in the driver itself. It writes to `staging/`
+and `staged/` only; publishing is the driver's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import local
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+
+from batten.executors.base import Mark
+from batten.model.disk.names import StagedChunk
+from batten.plan.plan import PlanBatch
+from batten.rows.python_types import find_declared
+from batten.rows.rows import ITEM
+from batten.work.calls import Failure
+from batten.work.chunks import Piece, cut_pieces
+from batten.work.items import Done, ItemRunner
+from batten.work.reopening import Reopening
+from batten.work.seal import PinRefusedError, seal_pieces
+from batten.work.staging import Staging
+from batten.work.streak import tell_ended
+from batten.work.tasks import (
+    Answer,
+    Prepare,
+    Prepared,
+    Reopen,
+    Seal,
+    Sealed,
+    Task,
+    Unsealable,
+    WorkerJob,
+)
+
+CHUNK_SECONDS = 0.25
+"""After so much work a worker puts aside what it has, so that no kill costs more."""
+
+
+class MisfitsError(Exception):
+    """Items that are only now found to have failed; never leaves the bench."""
+
+    def __init__(self, misfits: Sequence[Failure]) -> None:
+        super().__init__()
+        self.misfits = list(misfits)
+
+
+class Bench:
+    """One for all workers; each has its own reader, its own constructed classes."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        self._job = job
+        self.staging = Staging(job)
+        self.reopening = Reopening(job, self.staging)
+        self._own = local()
+
+    def work(self, task: Task, mark: Mark) -> Answer:
+        match task:
+            case Prepare():
+                return self._prepare(task, mark)
+            case Seal():
+                return self._seal(task)
+            case Reopen():
+                return self.reopening.reopen(task.batch)
+
+    def _prepare(self, task: Prepare, mark: Mark) -> Prepared:
+        began = perf_counter()
+        if mark.is_draining and task.condemned is None:
+            return Prepared(batch=task.batch, start=task.start, stop=task.start)
+        batch = self._job.plan.batch(task.batch)
+        schema = self.read_schema(task.schema)
+        if task.condemned is not None:
+            done = Done(start=task.start, stop=task.stop, failures=[task.condemned])
+        else:
+            done = self._run(task, batch, mark, schema)
+        executed = 0 if task.condemned is not None else done.stop - done.start
+        failures = done.failures
+        ended = tell_ended(range(done.start, done.stop), failures)
+        if failures and not self._job.keeps_failures:
+            done = _before(done, failures[0].item)
+        sealed: Sealed | None = None
+        if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
+            try:
+                sealed = self._store_sealed(batch, _cut(done), schema, is_reopened=task.is_reopened)
+            except MisfitsError as error:
+                failures = error.misfits
+                done = _before(done, failures[0].item)
+        chunks: tuple[StagedChunk, ...] = ()
+        if sealed is None and done.stop > done.start:
+            chunks = tuple(self.staging.store_piece(batch, piece) for piece in _cut(done))
+        if done.error is not None:
+            # The run ends; the next one adopts what is staged.
+            raise done.error
+        return Prepared(
+            batch=task.batch,
+            start=done.start,
+            stop=done.stop,
+            chunks=chunks,
+            sealed=sealed,
+            executed=executed,
+            failures=len(failures),
+            first_failure=failures[0] if failures else None,
+            ended=ended,
+            is_fitted=schema is not None,
+            seconds=perf_counter() - began,
+        )
+
+    def _run(self, task: Prepare, batch: PlanBatch, mark: Mark, schema: pa.Schema | None) -> Done:
+        own = self._own
+        if not hasattr(own, "runner"):
+            own.reader = self._job.source.open()
+            own.items = 0
+            job = self._job
+            own.runner = ItemRunner(job.steps, job.key_column, job.has_time_limit, job.seed)
+        runner: ItemRunner = own.runner
+        stop, most = task.stop, self._job.worker_items_max
+        if most is not None and not runner.takes_units:
+            stop = min(stop, task.start + most - own.items)
+        wanted = self._job.plan.wanted(batch, task.start, stop)
+        keys: Sequence[Any]
+        if wanted.keys is not None:
+            keys = wanted.keys
+        else:
+            keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
+        done = runner.run(
+            own.reader.read(wanted),
+            keys,
+            task.start,
+            batch.first_item,
+            mark,
+            schema,
+            CHUNK_SECONDS,
+            task.is_apart,
+            task.failures_max,
+        )
+        own.items += done.stop - done.start
+        if most is not None and own.items >= most:
+            mark.retire()
+        return done
+
+    def _seal(self, task: Seal) -> Sealed | Unsealable:
+        job = self._job
+        batch = job.plan.batch(task.batch)
+        pieces: list[Piece] = []
+        damaged = []
+        for chunk in task.chunks:
+            piece = self.staging.load(chunk)
+            if piece is None:
+                damaged.append(chunk)
+            else:
+                pieces.append(piece)
+        if damaged:
+            return Unsealable(batch=task.batch, damaged=tuple(damaged))
+        try:
+            schema = self.read_schema(task.schema)
+            sealed = self._store_sealed(batch, pieces, schema, is_reopened=task.is_reopened)
+        except MisfitsError as error:
+            items = [misfit.item for misfit in error.misfits]
+            spoiled = tuple(
+                chunk
+                for chunk in task.chunks
+                if any(start <= item < stop for start, stop in chunk.ranges() for item in items)
+            )
+            for chunk in spoiled:
+                job.storage.delete(job.layout.staged_chunk(chunk))
+            return Unsealable(batch=task.batch, damaged=spoiled, misfit=error.misfits[0])
+        return sealed or Unsealable(batch=task.batch, is_rowless=True)
+
+    def _store_sealed(
+        self,
+        batch: PlanBatch,
+        pieces: Sequence[Piece],
+        schema: pa.Schema | None,
+        *,
+        is_reopened: bool,
+    ) -> Sealed | None:
+        """The batch, sealed and staged; None where it has no rows that could pin the schema.
+        Raises `MisfitsError` for items that do not fit, where failures are not kept."""
+        job = self._job
+        try:
+            made = seal_pieces(
+                batch,
+                pieces,
+                schema,
+                job.plan,
+                job.key_column,
+                job.fingerprint,
+                find_declared(job.steps) if schema is None else {},
+            )
+        except PinRefusedError:
+            for piece in pieces:
+                self.staging.store_piece(batch, piece)
+            raise
+        if made is None:
+            return None
+        if made.misfits and not job.keeps_failures:
+            raise MisfitsError(made.misfits)
+        quarantine_digest = ""
+        if made.quarantine is not None:
+            quarantine_digest = self.staging.store_file(batch, "quarantine", made.quarantine)
+        part, fingerprint = made.part, made.description.fingerprint
+        if is_reopened and (kept := self.reopening.find_kept(batch, made)) is not None:
+            part, fingerprint = kept
+        digest = self.staging.store_file(batch, "sealed", part)
+        return Sealed(
+            batch=batch.number,
+            items=batch.items,
+            rows=made.description.rows,
+            outcomes=made.description.outcomes,
+            keys=made.description.keys,
+            fingerprint=fingerprint,
+            size=part.size,
+            digest=digest,
+            quarantine_digest=quarantine_digest,
+            schema=made.pinned.serialize().to_pybytes() if made.pinned is not None else None,
+            first_misfit=made.misfits[0] if made.misfits else None,
+            ended=tell_ended(range(batch.items), made.failures) if made.misfits else (),
+        )
+
+    def read_schema(self, serialized: bytes | None) -> pa.Schema | None:
+        if serialized is None:
+            return None
+        if getattr(self._own, "serialized", None) != serialized:
+            self._own.serialized = serialized
+            self._own.schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+        schema: pa.Schema = self._own.schema
+        return schema
+
+
+def _cut(done: Done) -> list[Piece]:
+    return cut_pieces(done.start, done.stop, done.tables, done.failures)
+
+
+def _before(done: Done, stop: int) -> Done:
+    """What comes before an item that failed. It stays to be done, and the run ends on it."""
+    kept = []
+    for table in done.tables:
+        items = table.column(ITEM).to_pylist()
+        rows = sum(1 for item in items if item < stop)
+        if rows:
+            kept.append(table.slice(0, rows))
+    return Done(start=done.start, stop=stop, tables=kept, error=done.error)

@@ -1,0 +1,250 @@
+"""Calling the user's functions: tries, pauses between them, and what became of an item."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from batten.errors import BattenError, FailedRunError, StorageError
+from batten.executors.output import losses
+from batten.executors.randomness import Seeding, StepSeeding
+from batten.fingerprint.secret import blot
+from batten.jobs.retry import Retry
+from batten.jobs.step import Step
+from batten.model.telling.hiding import redact
+from batten.model.value_class import value_class
+from batten.storage.blame import find_machine_failure
+from batten.work.cached_steps import find_kept
+
+ERROR_CHARACTERS_MAX = 1000
+TRACE_CHARACTERS_MAX = 20_000
+_LOOKED_AT_MAX = 10 * TRACE_CHARACTERS_MAX
+"""Of a longer text no more is looked at for secrets, nor kept."""
+
+
+@value_class
+class Failure:
+    """An item that failed for good: its number in the batch, the error, and how often it was
+    tried."""
+
+    item: int
+    error: str
+    trace: str
+    attempts: int
+
+
+class ItemFailedError(Exception):
+    """Carries a failure out of the calls of one item; never leaves the worker."""
+
+    def __init__(self, error: str, trace: str, attempts: int) -> None:
+        super().__init__(error)
+        self.error = error
+        self.trace = trace
+        self.attempts = attempts
+
+    def at(self, item: int) -> Failure:
+        return Failure(item=item, error=self.error, trace=self.trace, attempts=self.attempts)
+
+
+def describe_error(error: BaseException) -> tuple[str, str]:
+    """One line, and the traceback from the user's own code on."""
+    told = "".join(traceback.format_exception_only(error))[:_LOOKED_AT_MAX]
+    text = redact(blot(" ".join(told.split())))
+    text = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}…"
+    trace = error.__traceback__
+    while trace is not None and _is_of_calls(trace):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace)
+    return text, _as_text(redact(blot("".join(lines)[-_LOOKED_AT_MAX:])))[-TRACE_CHARACTERS_MAX:]
+
+
+def _is_of_calls(trace: TracebackType) -> bool:
+    name = str(trace.tb_frame.f_globals.get("__name__"))
+    return name.startswith(("batten.work.", "batten.deliver.", "batten.jobs.", "batten.sinks."))
+
+
+def _as_text(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def construct(kind: type) -> Callable[..., Any]:
+    """The object that a step's class makes, to be called for each item."""
+    try:
+        made: Callable[..., Any] = kind()
+    except BaseException as error:
+        text, trace = describe_error(error)
+        raise FailedRunError(
+            f"{kind.__name__}() could not be constructed in a worker: {_as_text(text)}",
+            safe="Everything that was finished is kept.",
+            next="Mend the class and run the job again.",
+            trace=trace,
+        ) from error
+    if not callable(made):
+        raise FailedRunError(
+            f"{kind.__name__} makes objects that can't be called.",
+            safe="Everything that was finished is kept.",
+            next=f"Give {kind.__name__} a method __call__(self, item).",
+        )
+    return made
+
+
+class _ConstructedLater:
+    """The object that a step's class makes, constructed when it is first called."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._made: Callable[..., Any] | None = None
+
+    def __call__(self, value: Any) -> Any:
+        if self._made is None:
+            self._made = construct(self._kind)
+        return self._made(value)
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._made, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def prepare_function(step: Step) -> Callable[..., Any]:
+    """What is to be called for each item. Where results are kept, a class may never be needed."""
+    if not isinstance(step.function, type):
+        return step.function
+    return construct(step.function) if step.cache is None else _ConstructedLater(step.function)
+
+
+def list_rows(result: Any) -> list[Any]:
+    """What a function of `flat_map` gave. A row by itself would fall into its columns' names."""
+    if result is None or isinstance(result, Mapping | str | bytes):
+        kind = "None" if result is None else f"of type {type(result).__name__}"
+        raise TypeError(f"flat_map takes an iterable of rows, and this is {kind}")
+    return list(result)
+
+
+def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedError:
+    """What to raise when the last try failed. What is the machine's failure ends the run, and
+    nothing is quarantined."""
+    failure = find_machine_failure(error)
+    if failure is not None:
+        return failure
+    text, trace = describe_error(error)
+    return ItemFailedError(_as_text(text), trace, attempts)
+
+
+def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
+    """The seconds until the next try; raises what ends the item or the run where there is none."""
+    try:
+        pause = retry.find_pause(error, attempt)
+    except Exception as of_policy:
+        raise as_final(of_policy, attempt) from of_policy
+    if pause is None:
+        raise as_final(error, attempt) from error
+    return pause
+
+
+def _prepare_seeded(step: Step, seeding: StepSeeding | None) -> Callable[..., Any]:
+    """What is to be called; an object that is constructed for it has its own numbers, too."""
+    if seeding is not None:
+        seeding.take_up(step.function)
+        seeding.begin_try()
+    function = prepare_function(step)
+    if seeding is not None and function is not step.function:
+        seeding.take_up(function)
+    return function
+
+
+BeginTry = Callable[[float], None]
+
+
+class Call:
+    """A step's function, ready to be called in this worker; a class is constructed here, once.
+
+    `number` is that of the step. `begin_try` is called with the time limit of each try before it,
+    where tries have one."""
+
+    def __init__(self, step: Step, number: int = 0, seeding: Seeding | None = None) -> None:
+        self.step = step
+        self.kind = step.kind
+        self.begin_try: BeginTry | None = None
+        self._seeding = None if seeding is None else seeding.of_step(number)
+        self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
+        self._retry = step.retry
+        self.function = _prepare_seeded(step, self._seeding)
+        self._kept = find_kept(step)
+
+    def run(self, value: Any) -> Any:
+        """What the function returns; raises `ItemFailedError` when all tries failed."""
+        if self._seeding is not None:
+            self._seeding.begin_call()
+        if self._kept is None:
+            return self._run(value)
+        return self._kept.get_or_compute(value, lambda: self._run(value))
+
+    def _run(self, value: Any) -> Any:
+        attempt = 1
+        while True:
+            if self.begin_try is not None:
+                self.begin_try(self._limit_seconds)
+            lost = losses.count
+            if self._seeding is not None:
+                self._seeding.begin_try()
+            try:
+                result = self.function(value)
+                made = list_rows(result) if self.kind == "flat_map" else result
+                if self._seeding is None or not self._seeding.has_new():
+                    return made
+                continue
+            except BattenError:
+                raise
+            # Whatever it is: extensions in Rust panic with what is no `Exception`.
+            except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
+                if losses.look() != lost:
+                    # Who read the log went away meanwhile, which may be why it failed.
+                    continue
+                if self._seeding is not None and self._seeding.has_new():
+                    continue
+                pause = find_pause(self._retry, error, attempt)
+            if self.begin_try is not None:
+                # A pause is no part of a try.
+                self.begin_try(math.inf)
+            time.sleep(pause)
+            attempt += 1
+
+
+class Chain:
+    """Consecutive steps that take one item at a time; `first` is the number of the first one."""
+
+    def __init__(
+        self, steps: Sequence[Step], first: int = 0, seeding: Seeding | None = None
+    ) -> None:
+        self._calls = [Call(step, number, seeding) for number, step in enumerate(steps, first)]
+        is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
+        self._map = self._calls[0].run if is_one_map else None
+
+    def watch_tries(self, begin_try: BeginTry) -> None:
+        for call in self._calls:
+            call.begin_try = begin_try
+
+    @property
+    def functions(self) -> list[Any]:
+        return [call.function for call in self._calls]
+
+    def run(self, item: Any) -> list[Any]:
+        """What the steps make of the item: any number of values."""
+        if self._map is not None:
+            return [self._map(item)]
+        values = [item]
+        for call in self._calls:
+            if call.kind == "map":
+                values = [call.run(value) for value in values]
+            elif call.kind == "flat_map":
+                values = [row for value in values for row in call.run(value)]
+            else:
+                values = [value for value in values if call.run(value)]
+            if not values:
+                break
+        return values

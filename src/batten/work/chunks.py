@@ -1,0 +1,190 @@
+"""Finished chunks as files: Arrow tables that say which items they hold and which of them
+failed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from batten.errors import StorageError
+from batten.ledger.facts.unpacked import refuse_unpacked
+from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.rules.coverage import mark_items
+from batten.model.value_class import value_class
+from batten.rows.arrays import integers
+from batten.rows.rows import ITEM
+from batten.storage.base import Storage
+from batten.storage.failures import is_too_large
+from batten.work.calls import Failure
+
+_CHUNK = b"batten.chunk"
+_END = b"ARROW1"
+
+
+@value_class
+class Piece:
+    """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
+    failures. An item with neither was filtered."""
+
+    start: int
+    stop: int
+    table: pa.Table | None
+    failures: tuple[Failure, ...]
+    some: int | None = None
+
+
+def cut_pieces(
+    start: int, stop: int, tables: Sequence[pa.Table], failures: Sequence[Failure]
+) -> list[Piece]:
+    """A piece for each table, or one without rows; together they hold all items from `start` to
+    `stop`."""
+    starts = [start, *(table.column(ITEM)[0].as_py() for table in tables[1:])]
+    stops = [*starts[1:], stop]
+    return [
+        Piece(
+            start=first,
+            stop=last,
+            table=tables[number] if tables else None,
+            failures=tuple(f for f in failures if first <= f.item < last),
+        )
+        for number, (first, last) in enumerate(zip(starts, stops, strict=True))
+    ]
+
+
+def scatter_pieces(
+    items: Sequence[int], tables: Sequence[pa.Table], failures: Sequence[Failure]
+) -> list[Piece]:
+    """A piece for each table, with the items whose rows are in it, and one for those without
+    rows; together they hold all `items`, which are in order."""
+    if len(tables) == 1:
+        return [_piece(items, tables[0], failures)]
+    owned = [sorted(set(table.column(ITEM).to_pylist())) for table in tables]
+    pieces = [_piece(own, table, ()) for own, table in zip(owned, tables, strict=True)]
+    rowless = sorted(set(items).difference(*owned))
+    return [*pieces, _piece(rowless, None, failures)] if rowless else pieces
+
+
+def drop_failures(chunk: StagedChunk, piece: Piece, failed: Collection[int]) -> list[Piece]:
+    """The items of the piece in that chunk that are not among those, in pieces without gaps."""
+    kept = [item for a, b in chunk.ranges() for item in range(a, b) if item not in failed]
+    made = []
+    # Within a run without gaps, items rise as fast as their places do.
+    for _, run in groupby(enumerate(kept), lambda placed: placed[1] - placed[0]):
+        items = [item for _, item in run]
+        made.append(cut_rows(piece.table, items[0], items[-1] + 1))
+    return made
+
+
+def cut_rows(table: pa.Table | None, start: int, stop: int) -> Piece:
+    """Items `start` to `stop` (exclusive) as a piece, with their rows of a table in order."""
+    items = [] if table is None else table.column(ITEM).to_pylist()
+    first, end = bisect_left(items, start), bisect_left(items, stop)
+    own = table.slice(first, end - first) if table is not None and first < end else None
+    return Piece(start=start, stop=stop, table=own, failures=())
+
+
+def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Failure]) -> Piece:
+    start, stop, some = mark_items(items)
+    return Piece(start=start, stop=stop, some=some, table=table, failures=tuple(failures))
+
+
+def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChunk]:
+    """The bytes of a staged chunk, and what its name says. `work` is the fingerprint of what made
+    it."""
+    table = piece.table if piece.table is not None else pa.table({ITEM: integers([])})
+    about = {
+        "batch": batch,
+        "start": piece.start,
+        "stop": piece.stop,
+        "some": piece.some,
+        "work": work,
+        "failures": [asdict(failure) for failure in piece.failures],
+    }
+    metadata = {**(table.schema.metadata or {}), _CHUNK: json.dumps(about).encode()}
+    table = table.replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue()
+    digest = hashlib.sha256(memoryview(data)).hexdigest()[:DIGEST_CHARACTERS]
+    return data, StagedChunk(
+        batch=batch, start=piece.start, stop=piece.stop, some=piece.some, digest=digest
+    )
+
+
+def load_piece(
+    storage: Storage, layout: Layout, chunk: StagedChunk, works: Collection[str]
+) -> Piece | None:
+    """The piece in a staged file, or None where the file is gone, torn, or of other work."""
+    data = _read_chunk(storage, layout.staged_chunk(chunk))
+    if data is None or hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
+        return None
+    try:
+        refuse_unpacked(data)
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        table.validate(full=True)
+        about = json.loads(table.schema.metadata[_CHUNK].decode())
+        failures = tuple(map(_read_failure, about["failures"]))
+        named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
+        if (about["batch"], about["start"], about["stop"], about["some"]) != named:
+            return None
+        if about["work"] not in works:
+            return None
+        _check_items(chunk, table, failures)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
+        return None  # a digest tells damage, not malice
+    return Piece(
+        start=chunk.start,
+        stop=chunk.stop,
+        some=chunk.some,
+        table=_without_chunk(table) if table.num_rows else None,
+        failures=failures,
+    )
+
+
+def _read_chunk(storage: Storage, name: str) -> bytes | None:
+    """None where it is gone, does not end as a chunk does, or has no room in memory."""
+    try:
+        if storage.read(name, offset=-len(_END), length=len(_END)) != _END:
+            return None
+        return storage.read(name, bytes_max=None)
+    except (FileNotFoundError, MemoryError):
+        return None
+    except StorageError as error:
+        if is_too_large(error.__cause__):
+            return None
+        raise
+
+
+def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure]) -> None:
+    """Raises `ValueError` unless rows and failures are of items of the chunk, the rows in order,
+    and no item has both."""
+    column = table.column(ITEM)
+    if column.type != pa.int64() or column.null_count:
+        raise ValueError("the items of its rows are no numbers")
+    # No `to_numpy`: NumPy need not be there, and Arrow imports pandas for it where that is.
+    items = column.to_pylist()
+    owned = {item for start, stop in chunk.ranges() for item in range(start, stop)}
+    found = set(items)
+    failed = {failure.item for failure in failures}
+    if not found | failed <= owned or found & failed or items != sorted(items):
+        raise ValueError("its rows and failures are not of its items")
+
+
+def _read_failure(told: dict[str, Any]) -> Failure:
+    kinds = {"item": int, "error": str, "trace": str, "attempts": int}
+    if any(type(told[name]) is not kind for name, kind in kinds.items()):
+        raise ValueError("a failure that is none")
+    return Failure(**told)
+
+
+def _without_chunk(table: pa.Table) -> pa.Table:
+    kept = {k: v for k, v in (table.schema.metadata or {}).items() if k != _CHUNK}
+    return table.replace_schema_metadata(kept or None)

@@ -1,0 +1,358 @@
+"""Running the steps over consecutive items of a batch, one at a time or, for `map_batches`, by
+units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+
+from batten.errors import BattenError, StorageError
+from batten.executors.base import Mark
+from batten.executors.randomness import Seeding, seed_held
+from batten.jobs.step import Step
+from batten.rows.arrays import integers
+from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
+from batten.rows.schema import Unfit
+from batten.sources.base import Unavailable
+from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
+
+
+@dataclass(kw_only=True)
+class Done:
+    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it. With the
+    next one came an `error` that ends the run."""
+
+    start: int
+    stop: int
+    tables: list[pa.Table] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    error: BattenError | None = None
+
+
+class ItemRunner:
+    """Runs the steps in one worker. Made on the first task, so that classes are constructed
+    there."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        key_column: str,
+        has_time_limit: bool,
+        seed: int | None = None,
+    ) -> None:
+        self._seeding = seeding = Seeding(seed) if seed is not None else None
+        place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
+        self._chain = Chain(steps if place is None else steps[:place], 0, seeding)
+        self._has_time_limit = has_time_limit
+        self._key_column = key_column
+        self._units = None
+        if place is not None:
+            self._units = UnitCalls(steps[place:], key_column, place, seeding)
+        if seeding is None:
+            in_units = [] if self._units is None else self._units.functions
+            seed_held([*self._chain.functions, *in_units])
+
+    @property
+    def takes_units(self) -> bool:
+        """Whether some items must go through the steps together."""
+        return self._units is not None
+
+    def run(
+        self,
+        items: Iterable[Any],
+        keys: Sequence[Any],
+        start: int,
+        first_item: int,
+        mark: Mark,
+        schema: pa.Schema | None,
+        seconds: float | None,
+        is_apart: bool = False,
+        failures_max: int | None = None,
+    ) -> Done:
+        """Run over `items`, which are `start` and on of a batch whose first item is number
+        `first_item` of the plan. Stops early when `seconds` are over, or after an item that failed
+        where so many have or the run drains; at least one item is always run. With `map_batches`,
+        runs all; `is_apart` then calls it for each item alone."""
+        rows, owners, failures, stop, error = self._collect(
+            items, keys, start, first_item, mark, seconds, failures_max
+        )
+        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
+        if self._units is not None:
+            if self._has_time_limit:
+                self._units.watch_tries(partial(mark.begin, first_item + start))
+            mark.begin(first_item + start, inf)
+            made = self._units.run(rows, owners, keys, start, failures, is_apart)
+        mark.end()
+        tables, unfitting = self._tabulate(made, keys, start, schema)
+        failures += fail_unfitting(unfitting)
+        failures.sort(key=lambda failure: failure.item)
+        return Done(start=start, stop=stop, tables=tables, failures=failures, error=error)
+
+    def _collect(
+        self,
+        items: Iterable[Any],
+        keys: Sequence[Any],
+        start: int,
+        first_item: int,
+        mark: Mark,
+        seconds: float | None,
+        failures_max: int | None,
+    ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int, BattenError | None]:
+        rows: list[dict[str, Any]] = []
+        owners: list[int] = []
+        failures: list[Failure] = []
+        until = None if seconds is None or self._units is not None else perf_counter() + seconds
+        most = inf if failures_max is None or self._units is not None else failures_max
+        number, ending = start - 1, None
+        chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
+        iterator, seeding = iter(items), self._seeding
+        for number in range(start, start + len(keys)):
+            in_hand = first_item + number
+            # Before it is read: to read it may be what ends the worker.
+            begin(in_hand, inf)
+            item = next(iterator)
+            if is_timed:
+                chain.watch_tries(partial(begin, in_hand))
+            if seeding is not None:
+                seeding.begin_item(keys[number - start])
+            try:
+                if type(item) is Unavailable:
+                    raise ItemFailedError(*describe_error(item.error), 1)
+                for value in run(item):
+                    rows.append(value if type(value) is dict else as_row(value))
+                    owners.append(number)
+            except (ItemFailedError, Unfit) as error:
+                failures.append(_as_failure(error, number))
+                _drop(rows, owners, number)
+                if len(failures) >= most or (mark.is_draining and self._units is None):
+                    break
+            except BattenError as error:
+                if isinstance(error, StorageError):
+                    error.what += f" The item in hand: {keys[number - start]!r}."
+                if number == start or self._units is not None:
+                    raise
+                _drop(rows, owners, number)
+                number, ending = number - 1, error
+                break
+            if until is not None and perf_counter() > until:
+                break
+        return rows, owners, failures, number + 1, ending
+
+    def _tabulate(
+        self,
+        made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table],
+        keys: Sequence[Any],
+        start: int,
+        schema: pa.Schema | None,
+    ) -> tuple[list[pa.Table], list[Unfitting]]:
+        if isinstance(made, list):
+            return _fit_tables(made, schema)
+        rows, owners, clashing = without_key(*made, keys, start, self._key_column)
+        tables, unfitting = build_tables(rows, owners, schema)
+        return tables, [*clashing, *unfitting]
+
+
+def fail_unfitting(unfitting: Iterable[Unfitting]) -> list[Failure]:
+    return [
+        Failure(item=each.item, error=f"the row does not fit: {each.reason}", trace="", attempts=1)
+        for each in unfitting
+    ]
+
+
+def _drop(rows: list[Any], owners: list[int], item: int) -> None:
+    """Take back the rows of an item that failed in the middle of them."""
+    while owners and owners[-1] == item:
+        owners.pop()
+        rows.pop()
+
+
+def without_key(
+    rows: list[dict[str, Any]],
+    owners: list[int],
+    keys: Sequence[Any],
+    start: int,
+    key_column: str,
+) -> tuple[list[dict[str, Any]], list[int], list[Unfitting]]:
+    """Rows that repeat their key under its own name are as good as rows that don't."""
+    if not any(key_column in row for row in rows):
+        return rows, owners, []
+    clashing = {
+        owner: row[key_column]
+        for row, owner in zip(rows, owners, strict=True)
+        if key_column in row and str(row[key_column]) != str(keys[owner - start])
+    }
+    kept = [
+        ({name: value for name, value in row.items() if name != key_column}, owner)
+        for row, owner in zip(rows, owners, strict=True)
+        if owner not in clashing
+    ]
+    reason = (
+        f"the row has a column {key_column!r} of its own, which is the name of the key's; "
+        'name the key another way: .options(key_column="…")'
+    )
+    return (
+        [row for row, _ in kept],
+        [owner for _, owner in kept],
+        [Unfitting(item=owner, reason=reason) for owner in clashing],
+    )
+
+
+def _fit_tables(
+    tables: list[pa.Table], schema: pa.Schema | None
+) -> tuple[list[pa.Table], list[Unfitting]]:
+    if schema is None:
+        return tables, []
+    fitted: list[pa.Table] = []
+    unfitting: list[Unfitting] = []
+    for table in tables:
+        own, unfit = conform_table(table, schema)
+        fitted += own
+        unfitting += unfit
+    return ([pa.concat_tables(fitted).combine_chunks()] if fitted else []), unfitting
+
+
+Group = tuple[int, list[dict[str, Any]]]
+"""An item's number in its batch, and its rows."""
+
+
+class UnitCalls:
+    """`map_batches` and what follows it, over the rows of a unit of items."""
+
+    def __init__(
+        self, steps: Sequence[Step], key_column: str, first: int, seeding: Seeding | None
+    ) -> None:
+        self._call = Call(steps[0], first, seeding)
+        place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
+        self._chain = Chain(steps[1:place], first + 1, seeding) if place > 1 else None
+        self._next = None
+        if place < len(steps):
+            self._next = UnitCalls(steps[place:], key_column, first + place, seeding)
+        self._key_column = key_column
+        self._seeding = seeding
+
+    @property
+    def functions(self) -> list[Any]:
+        """Those of all its steps."""
+        inner = [] if self._chain is None else self._chain.functions
+        following = [] if self._next is None else self._next.functions
+        return [self._call.function, *inner, *following]
+
+    def watch_tries(self, begin_try: BeginTry) -> None:
+        self._call.begin_try = begin_try
+        if self._chain is not None:
+            self._chain.watch_tries(begin_try)
+        if self._next is not None:
+            self._next.watch_tries(begin_try)
+
+    def run(
+        self,
+        rows: list[dict[str, Any]],
+        owners: list[int],
+        keys: Sequence[Any],
+        start: int,
+        failures: list[Failure],
+        is_apart: bool,
+    ) -> list[pa.Table]:
+        """Tables of the results; adds the items that failed to `failures`."""
+        groups = _by_item(rows, owners)
+        made: list[pa.Table] = []
+        if not is_apart and groups:
+            self._begin_unit(groups, keys, start)
+            try:
+                return self._call_with(groups, keys, start)
+            except (ItemFailedError, Unfit) as error:
+                if len(groups) == 1:
+                    failures.append(_as_failure(error, groups[0][0]))
+                    return []
+        for group in groups:
+            self._begin_unit([group], keys, start)
+            try:
+                made += self._call_with([group], keys, start)
+            except (ItemFailedError, Unfit) as error:
+                failures.append(_as_failure(error, group[0]))
+        return made
+
+    def _begin_unit(self, groups: Sequence[Group], keys: Sequence[Any], start: int) -> None:
+        """A unit has the numbers of its first item and of how many it holds."""
+        if self._seeding is not None:
+            self._seeding.begin_item(f"{len(groups)} from {keys[groups[0][0] - start]}")
+
+    def _call_with(self, groups: list[Group], keys: Sequence[Any], start: int) -> list[pa.Table]:
+        rows = [row for _, own in groups for row in own]
+        owners = [item for item, own in groups for _ in own]
+        tables, unfitting = build_tables(
+            [{k: v for k, v in row.items() if k != self._key_column} for row in rows], owners, None
+        )
+        if unfitting or len(tables) != 1:
+            raise Unfit(
+                unfitting[0].reason if unfitting else "rows of different types in one Arrow table"
+            )
+        table = tables[0].drop_columns([ITEM])
+        key_values = pa.array([keys[owner - start] for owner in owners])
+        table = table.add_column(0, self._key_column, key_values)
+        made = self._accept(self._call.run(table), owners, keys, start)
+        if self._chain is None and self._next is None:
+            return [made] if made.num_rows else []
+        return self._follow(made, keys, start)
+
+    def _accept(self, made: Any, owners: list[int], keys: Sequence[Any], start: int) -> pa.Table:
+        """The result with the item of each row, in the order of the plan."""
+        if isinstance(made, pa.RecordBatch):
+            made = pa.Table.from_batches([made])
+        if not isinstance(made, pa.Table):
+            raise Unfit(f"the function returned a {type(made).__name__}, not an Arrow table")
+        if self._key_column in made.column_names:
+            allowed = {keys[owner - start]: owner for owner in owners}
+            try:
+                items = [allowed[key] for key in made.column(self._key_column).to_pylist()]
+            except KeyError as error:
+                raise Unfit(f"the result has a key that did not go in: {error}") from error
+            made = made.drop_columns([self._key_column])
+        elif made.num_rows == len(owners):
+            items = owners
+        else:
+            raise Unfit(
+                f"the result has {made.num_rows} rows for {len(owners)} and no column "
+                f"{self._key_column!r} that says which are whose"
+            )
+        made = made.combine_chunks().append_column(ITEM, integers(items))
+        return made if items == sorted(items) else made.sort_by(ITEM).combine_chunks()
+
+    def _follow(self, made: pa.Table, keys: Sequence[Any], start: int) -> list[pa.Table]:
+        owners = made.column(ITEM).to_pylist()
+        rows = made.drop_columns([ITEM]).to_pylist()
+        if self._chain is not None:
+            pairs = [
+                (as_row(value), owner)
+                for row, owner in zip(rows, owners, strict=True)
+                for value in self._chain.run(row)
+            ]
+            rows, owners = [row for row, _ in pairs], [owner for _, owner in pairs]
+        if self._next is not None:
+            return self._next._call_with(_by_item(rows, owners), keys, start) if rows else []
+        tables, unfitting = build_tables(rows, owners, None)
+        if unfitting:
+            raise Unfit(unfitting[0].reason)
+        return tables
+
+
+def _by_item(rows: list[dict[str, Any]], owners: list[int]) -> list[Group]:
+    groups: list[Group] = []
+    for row, owner in zip(rows, owners, strict=True):
+        if groups and groups[-1][0] == owner:
+            groups[-1][1].append(row)
+        else:
+            groups.append((owner, [row]))
+    return groups
+
+
+def _as_failure(error: ItemFailedError | Unfit, item: int) -> Failure:
+    if isinstance(error, ItemFailedError):
+        return error.at(item)
+    return Failure(item=item, error=str(error), trace="", attempts=1)

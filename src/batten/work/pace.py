@@ -1,0 +1,72 @@
+"""How much work is handed out at a time, from what items took so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batten.model.value_class import value_class
+from batten.work.bench import CHUNK_SECONDS
+
+TASKS_A_SLOT_MAX = 64
+
+SHARE_SECONDS_MIN = 0.04
+"""Towards the end work is cut finer, so that all workers end together, but not finer than this."""
+
+TELLING_ITEMS = 16
+"""So many items tell their mean time better than what was thought before."""
+
+
+@value_class
+class Allotment:
+    """How much is handed out at a time: to `slots` workers, each with at least `tasks_a_slot_min`
+    tasks at hand. The `unit_items` that a function takes together go together; with `range_items`
+    a task has so many, however long they take. `limit`: no item of the plan from there on."""
+
+    slots: int
+    tasks_a_slot_min: int = 1
+    unit_items: int | None = None
+    range_items: int | None = None
+    limit: int | None = None
+
+
+@dataclass(kw_only=True)
+class Pace:
+    """Knows no clock but what answers tell. `items_left` is how many items there are still to do,
+    for cutting work fine towards the end; `slots`, how many tasks run at a time."""
+
+    slots: int
+    tasks_a_slot_min: int = 1
+    items_left: int = 0
+    seconds_an_item: float | None = None
+
+    def take(self, items: int, *, executed: int, seconds: float) -> None:
+        """So many items are done; `executed` of them took so many seconds together."""
+        self.items_left -= items
+        if not executed:
+            return
+        took, known = seconds / executed, self.seconds_an_item
+        if known is None or executed >= TELLING_ITEMS:
+            self.seconds_an_item = took
+        else:
+            self.seconds_an_item = (known + took) / 2
+
+    @property
+    def items_a_task(self) -> int:
+        """What likely takes a quarter of a second, no more than a fair share of what is left. One,
+        while nothing is known."""
+        seconds = self.seconds_an_item
+        if seconds is None:
+            return 1
+        share = max(self.items_left // (4 * self.slots), int(SHARE_SECONDS_MIN / seconds))
+        return max(1, min(int(CHUNK_SECONDS / seconds), share))
+
+    def tasks_a_slot(self, items: int) -> int:
+        """How many tasks of so many items a worker should have at hand: a quarter of a second's
+        work, so that it does not wait while the driver publishes, or one more where the driver
+        delivers; towards the end, not so many that others wait for it."""
+        seconds = self.seconds_an_item
+        if seconds is None:
+            return 1
+        share = self.items_left // (2 * self.slots * items)
+        wanted = max(self.tasks_a_slot_min, int(CHUNK_SECONDS / (seconds * items)))
+        return max(1, min(TASKS_A_SLOT_MAX, wanted, share))

@@ -1,0 +1,163 @@
+"""From the finished pieces of a batch to the bytes of its part: the same, however it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from batten.errors import UsageError
+from batten.model.disk.records import PartDescription
+from batten.model.rules.outcomes import encode_outcomes
+from batten.model.telling.type_names import show_literal, show_type
+from batten.model.value_class import value_class
+from batten.model.words import Outcome
+from batten.plan.plan import Plan, PlanBatch
+from batten.rows.arrays import integers
+from batten.rows.rows import ITEM, conform_table
+from batten.rows.schema import fill_unknown, find_unknown_columns, join_schemas
+from batten.run.clock import utc_now
+from batten.sinks.parquet import encode_part, encode_quarantine
+from batten.work.calls import Failure
+from batten.work.chunks import Piece
+from batten.work.items import fail_unfitting
+
+
+class PinRefusedError(UsageError):
+    """The first rows leave the type of a column open."""
+
+
+@value_class
+class SealedBytes:
+    """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
+    pinned, without the key; of the `failures`, `misfits` are those of items that do not fit it."""
+
+    part: pa.Buffer
+    quarantine: pa.Buffer | None
+    description: PartDescription
+    pinned: pa.Schema | None
+    failures: tuple[Failure, ...]
+    misfits: tuple[Failure, ...]
+
+
+def seal_pieces(
+    batch: PlanBatch,
+    pieces: Sequence[Piece],
+    schema: pa.Schema | None,
+    plan: Plan,
+    key_column: str,
+    fingerprint: str,
+    declared: Mapping[str, pa.DataType],
+) -> SealedBytes | None:
+    """None where no schema is pinned yet and the batch has no rows to pin one. `declared` are the
+    types of columns that the job says, for those of which no row had a value."""
+    # By their first rows, so that what they pin does not depend on what else a piece holds.
+    tables = sorted(
+        (piece.table for piece in pieces if piece.table is not None),
+        key=lambda table: table.column(ITEM)[0].as_py(),
+    )
+    failures = [failure for piece in pieces for failure in piece.failures]
+    pinned = None
+    if schema is None:
+        schema = pinned = _pin(batch, tables, declared)
+        if schema is None:
+            return None
+    fitted: list[pa.Table] = []
+    misfits: list[Failure] = []
+    for table in tables:
+        own, unfitting = conform_table(table, schema)
+        fitted += own
+        misfits += fail_unfitting(unfitting)
+    misfits.sort(key=lambda failure: failure.item)
+    failures = sorted([*failures, *misfits], key=lambda failure: failure.item)
+    table = _join(fitted, schema)
+    items = table.column(ITEM).to_pylist()
+    if items != (in_order := sorted(items)):
+        table, items = table.sort_by(ITEM), in_order
+    described = _describe(batch, items, failures, fingerprint)
+    keys = _keys_of_rows(plan, batch, items)
+    table = table.drop_columns([ITEM])
+    table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
+    return SealedBytes(
+        part=encode_part(table, described),
+        quarantine=_encode_failures(batch, failures, plan) if failures else None,
+        description=described,
+        pinned=pinned,
+        failures=tuple(failures),
+        misfits=tuple(misfits),
+    )
+
+
+def _pin(
+    batch: PlanBatch, tables: Sequence[pa.Table], declared: Mapping[str, pa.DataType]
+) -> pa.Schema | None:
+    schema = join_schemas(
+        table.schema.remove(table.schema.get_field_index(ITEM)).remove_metadata()
+        for table in tables
+    )
+    if schema is None:
+        return None
+    schema = fill_unknown(schema, declared)
+    unknown = find_unknown_columns(schema)
+    if unknown:
+        listed = ", ".join(repr(name) for name in unknown)
+        known = ", ".join(
+            f"{show_literal(field.name)}: {show_literal(show_type(field.type, is_open=True))}"
+            for field in schema
+        )
+        raise PinRefusedError(
+            f"The type of {listed} can't be known: no value in the first {batch.items} items.",
+            safe="What was finished stays staged and is used again; nothing was published.",
+            next=f"Say the types and run it again: .options(schema={{{known}}})",
+        )
+    return schema
+
+
+def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    if tables:
+        return pa.concat_tables(tables)
+    return schema.append(pa.field(ITEM, pa.int64())).empty_table()
+
+
+def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Array:
+    """The key of each row. Where each item has one row, these are the keys of the plan: taking them
+    one by one would import Arrow's functions, for a good part of the time of a short run."""
+    keys = plan.key_column(batch)
+    return keys if items == list(range(batch.items)) else keys.take(integers(items))
+
+
+def _describe(
+    batch: PlanBatch, items: Sequence[int], failures: Sequence[Failure], fingerprint: str
+) -> PartDescription:
+    outcomes = [Outcome.FILTERED] * batch.items
+    committed = Outcome.COMMITTED
+    for item in items:
+        outcomes[item] = committed
+    for failure in failures:
+        outcomes[failure.item] = Outcome.QUARANTINED
+    return PartDescription(
+        batch=batch.number,
+        items=batch.items,
+        rows=len(items),
+        outcomes=encode_outcomes(outcomes),
+        keys=batch.keys_description,
+        fingerprint=fingerprint,
+    )
+
+
+def _encode_failures(batch: PlanBatch, failures: Sequence[Failure], plan: Plan) -> pa.Buffer:
+    keys = plan.key_texts(batch)
+    now = utc_now()
+    return encode_quarantine(
+        [
+            {
+                "key": keys[failure.item],
+                "item": failure.item,
+                "error": failure.error,
+                "traceback": failure.trace,
+                "attempts": failure.attempts,
+                "time": now,
+            }
+            for failure in failures
+        ]
+    )

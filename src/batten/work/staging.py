@@ -1,0 +1,73 @@
+"""Putting finished work aside in `staged/`, and taking what failed out of it again."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+from batten.model.disk.names import StagedChunk
+from batten.plan.plan import PlanBatch
+from batten.rows.rows import conform_table
+from batten.storage.publishing import fresh_name
+from batten.work.chunks import Piece, drop_failures, encode_piece, load_piece
+from batten.work.items import fail_unfitting
+from batten.work.tasks import WorkerJob
+
+
+class Staging:
+    """What lies in `staged/` of one dataset. Any number of workers may write at a time."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        self._job = job
+
+    def store_file(self, batch: PlanBatch, kind: str, data: pa.Buffer) -> str:
+        """A whole file of a sealed batch, synced; its digest."""
+        digest = hashlib.sha256(memoryview(data)).hexdigest()
+        name = self._job.layout.staged_file(batch.number, kind, digest)
+        self._stage(name, memoryview(data), is_synced=True)
+        return digest
+
+    def store_piece(
+        self, batch: PlanBatch, piece: Piece, *, is_synced: bool = False
+    ) -> StagedChunk:
+        data, chunk = encode_piece(piece, batch.number, self._job.work)
+        self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=is_synced)
+        return chunk
+
+    def load(self, chunk: StagedChunk) -> Piece | None:
+        """None where it is gone, damaged, or of other work."""
+        return load_piece(self._job.storage, self._job.layout, chunk, self._job.works)
+
+    def without_failures(
+        self, batch: PlanBatch, chunk: StagedChunk, schema: pa.Schema | None
+    ) -> list[StagedChunk]:
+        """The chunk, where nothing in it failed and all its rows fit the schema, or chunks of its
+        other items in its place."""
+        storage, layout = self._job.storage, self._job.layout
+        piece = self.load(chunk)
+        if piece is None:
+            return [chunk]
+        failed = {failure.item for failure in piece.failures}
+        if schema is not None and piece.table is not None:
+            _, unfitting = conform_table(piece.table, schema)
+            failed.update(failure.item for failure in fail_unfitting(unfitting))
+        if not failed:
+            return [chunk]
+        kept = [
+            self.store_piece(batch, each, is_synced=True)
+            for each in drop_failures(chunk, piece, failed)
+        ]
+        storage.sync_names(layout.staged)
+        storage.delete(layout.staged_chunk(chunk))
+        return kept
+
+    def _stage(self, name: str, data: memoryview, *, is_synced: bool) -> None:
+        """Put a whole file into `staged/`. One of that name was made from the same bytes."""
+        storage = self._job.storage
+        throwaway = fresh_name(self._job.layout.staging, name.rpartition("/")[2])
+        storage.stage(throwaway, data, is_synced=is_synced)
+        if not storage.publish(throwaway, name):
+            storage.replace(throwaway, name)
+        else:
+            storage.delete(throwaway)

@@ -1,0 +1,163 @@
+"""What the driver asks of workers, and what they answer: small values; rows never travel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batten.jobs.step import Step
+from batten.model.disk.names import Layout, StagedChunk
+from batten.model.value_class import value_class
+from batten.plan.plan import Plan
+from batten.sources.base import Source
+from batten.storage.base import Storage
+from batten.work.calls import Failure
+from batten.work.streak import Ended
+
+
+@value_class
+class WorkerJob:
+    """What all workers share: where things lie, what to do, and the fingerprints. `work` is
+    that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
+    covers how they are laid out. `is_watched`: the run stops where most items fail."""
+
+    storage: Storage
+    layout: Layout
+    plan: Plan
+    source: Source
+    steps: Sequence[Step]
+    key_column: str
+    fingerprint: str
+    work: str
+    works: tuple[str, ...]
+    has_time_limit: bool
+    keeps_failures: bool
+    seed: int | None = None
+    worker_items_max: int | None = None
+    is_watched: bool = False
+
+
+@value_class
+class Prepare:
+    """Run the steps over items `start` to `stop` of a batch, for a quarter of a second or one item.
+
+    `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that
+    this batch may pin it. `condemned` are items not to be run but to be quarantined.
+    `is_apart`: items that are usually taken together are taken one by one. `is_reopened`: the part
+    of the batch is published, and its finished items stay as they are. After `failures_max` items
+    that failed it ends early, so that the driver judges of them."""
+
+    batch: int
+    start: int
+    stop: int
+    schema: bytes | None
+    may_pin: bool
+    condemned: Failure | None = None
+    is_apart: bool = False
+    is_reopened: bool = False
+    failures_max: int | None = None
+
+
+@value_class
+class Seal:
+    """Make the part of a batch from its staged chunks. Without a `schema` it pins one.
+    `is_reopened` as in `Prepare`."""
+
+    batch: int
+    chunks: tuple[StagedChunk, ...]
+    schema: bytes | None
+    is_reopened: bool = False
+
+
+@value_class
+class Reopen:
+    """Stage the finished items of a published batch as chunks again, without its quarantined
+    ones."""
+
+    batch: int
+
+
+@value_class
+class Sealed:
+    """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
+
+    `fingerprint` is what the part says made it, which may be an earlier one. `schema` is what the
+    batch pinned, where it did; `first_misfit` an item that was found to have failed only now, since
+    its rows are not like those that pinned it. Then `ended` tells of all items of the batch anew.
+    """
+
+    batch: int
+    items: int
+    rows: int
+    outcomes: str
+    keys: str
+    fingerprint: str
+    size: int
+    digest: str
+    quarantine_digest: str
+    schema: bytes | None
+    first_misfit: Failure | None = None
+    ended: Ended = ()
+
+
+@value_class
+class Prepared:
+    """Items `start` to `stop` are finished: as `chunks`, within `sealed`, or in portions told
+    before. What was asked for beyond `stop` was not begun. Unless it `is_fitted`, rows may turn
+    out not to fit the schema."""
+
+    batch: int
+    start: int
+    stop: int
+    chunks: tuple[StagedChunk, ...] = ()
+    sealed: Sealed | None = None
+    executed: int = 0
+    failures: int = 0
+    first_failure: Failure | None = None
+    ended: Ended = ()
+    is_fitted: bool = True
+    seconds: float = 0.0
+
+
+@value_class
+class Portion:
+    """Told before `Prepared` by work that has many items in hand: some of its items are staged."""
+
+    batch: int
+    chunks: tuple[StagedChunk, ...]
+    executed: int
+    failures: int
+    first_failure: Failure | None
+    ended: Ended = ()
+    is_fitted: bool = True
+
+
+@value_class
+class Begun:
+    """Told before `Prepared`: all items have been begun, so that those of another task may be."""
+
+
+@value_class
+class Unsealable:
+    """The batch could not be sealed: these staged chunks are gone or damaged, or hold a `misfit`
+    that is not to be quarantined; or, when `is_rowless`, it has no rows that could pin a
+    schema."""
+
+    batch: int
+    damaged: tuple[StagedChunk, ...] = ()
+    is_rowless: bool = False
+    misfit: Failure | None = None
+
+
+@value_class
+class Reopened:
+    """What a published batch's finished items were staged as, and which ranges are to be done
+    again. `ended` tells anew of all its items, where some of them were rejected."""
+
+    batch: int
+    chunks: tuple[StagedChunk, ...]
+    again: tuple[tuple[int, int], ...]
+    ended: Ended = ()
+
+
+Task = Prepare | Seal | Reopen
+Answer = Prepared | Sealed | Unsealable | Reopened

@@ -1,0 +1,148 @@
+"""Who does the work of a run: processes, threads, this process itself, or one event loop."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING
+
+from batten.errors import UsageError
+from batten.executors.base import Executor, Work
+from batten.executors.processes.foreign_threads import find_foreign_threads
+from batten.jobs.in_fresh_workers import CannotLoadError
+from batten.plan.plan import Plan
+from batten.run.context import Context
+from batten.run.found_dataset import FoundDataset
+from batten.run.progress import Silent
+from batten.storage.local.folder import LocalStorage
+from batten.work.bench import Bench
+from batten.work.pace import TASKS_A_SLOT_MAX
+from batten.work.tasks import WorkerJob
+
+if TYPE_CHECKING:
+    from batten.work.fresh import Recipe
+
+NAMES_SHOWN = 3
+
+MODULES = ("batten.work.fresh", "batten.work.items", "batten.jobs.job_file", "pyarrow.parquet")
+"""What workers need that is no job's, for the interpreter that they are forked from."""
+
+
+def find_recipe(context: Context) -> Recipe | None:
+    """How workers in a fresh interpreter get the job; None where they are forked, as they are
+    unless the job wants it otherwise or this process has threads that do not survive it."""
+    pipeline, options = context.pipeline, context.options
+    wanted = options.workers or pipeline.settings.workers
+    has_processes = options.executor == "processes" or pipeline.whole is not None
+    if pipeline.is_async or not has_processes or wanted == "fork":
+        return None
+    threads = find_foreign_threads() if wanted is None else []
+    if wanted is None and not threads:
+        return None
+    shown = ", ".join(threads[:NAMES_SHOWN]) + (", …" if len(threads) > NAMES_SHOWN else "")
+    try:
+        recipe = _make_recipe(context)
+    except CannotLoadError as obstacle:
+        if wanted is not None:
+            raise UsageError(
+                f"Workers can't begin in a fresh interpreter: {obstacle.why}.",
+                safe="Everything that was finished is kept.",
+                next=obstacle.advice,
+            ) from obstacle
+        _warn(
+            context,
+            f"This process has threads that do not survive a fork ({shown}), and workers are "
+            f"forked all the same: in a fresh interpreter {obstacle.why}. If the run hangs, stop "
+            f"it; nothing is lost. {obstacle.advice}",
+        )
+        return None
+    if threads:
+        context.progress.note(
+            f"Workers begin in a fresh interpreter: threads do not survive a fork ({shown})."
+        )
+    return recipe
+
+
+def _make_recipe(context: Context) -> Recipe:
+    if not isinstance(context.storage, LocalStorage):
+        raise CannotLoadError("the output is not on a local disk", "Let workers be forked.")
+    if not sys.executable:
+        raise CannotLoadError("Python does not say where it is", "Let workers be forked.")
+    from batten.work.fresh import make_recipe
+
+    return make_recipe(context)
+
+
+def _warn(context: Context, text: str) -> None:
+    if isinstance(context.progress, Silent):
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    else:
+        context.progress.note(text)
+
+
+def make_executor(context: Context, recipe: Recipe | None) -> Executor:
+    """As the options say, or an event loop where the functions are awaited. What items are in hand
+    is written down in the control folder, where that is one of files."""
+    pipeline, options, storage = context.pipeline, context.options, context.storage
+    in_flight = None
+    if isinstance(storage, LocalStorage):
+        in_flight = partial(storage.create_shared, context.layout.in_flight(context.run))
+    if pipeline.is_async:
+        from batten.executors.asynchronous import AsyncExecutor
+
+        return AsyncExecutor(pipeline.calls_max, in_flight=in_flight)
+    if options.executor == "serial":
+        from batten.executors.serial import SerialExecutor
+
+        return SerialExecutor(in_flight=in_flight)
+    if options.executor == "threads":
+        from batten.executors.threads import ThreadExecutor
+
+        return ThreadExecutor(options.jobs, in_flight=in_flight)
+    from batten.executors.processes.pool import ProcessExecutor
+
+    return ProcessExecutor(
+        options.jobs,
+        timeout_seconds=pipeline.timeout_seconds_min,
+        memory_bytes_max=options.memory_bytes_max,
+        in_flight=in_flight,
+        stdout_to_stderr=True,
+        prefetch=TASKS_A_SLOT_MAX,
+        is_fresh=recipe is not None,
+        modules=MODULES,
+    )
+
+
+def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
+    """What they are told once."""
+    pipeline, settings = context.pipeline, context.pipeline.settings
+    return WorkerJob(
+        storage=context.storage,
+        layout=context.layout,
+        plan=plan,
+        source=pipeline.source,
+        steps=pipeline.steps,
+        key_column=settings.key_column,
+        fingerprint=dataset.fingerprint.digest,
+        work=dataset.work.digest,
+        works=context.list_works(dataset.work),
+        has_time_limit=pipeline.timeout_seconds_min is not None,
+        keeps_failures=settings.on_error == "quarantine",
+        seed=settings.seed,
+        worker_items_max=settings.worker_items_max,
+        is_watched=settings.stop_when is not None,
+    )
+
+
+def make_work(job: WorkerJob, recipe: Recipe | None, *, is_async: bool) -> Work:
+    """What those do who are given tasks."""
+    if recipe is not None:
+        from batten.work.fresh import FreshWork
+
+        return FreshWork(recipe, job)
+    if is_async:
+        from batten.work.async_bench import AsyncBench
+
+        return AsyncBench(job).work
+    return Bench(job).work
