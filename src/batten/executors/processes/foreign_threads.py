@@ -2,7 +2,7 @@
 
 A fork has one thread. What others held or were to do is lost: a lock stays taken, a pool waits for
 ever. Python's own threads are known by name. A library's are told by their names, or
-by the code that they wait in, since few have one: pools of Arrow and of OpenBLAS know of forks, and
+by the code that they began in, since few have one: pools of Arrow and of OpenBLAS know of forks, and
 begin anew.
 """
 
@@ -25,7 +25,6 @@ _NAME_BYTES = 15
 _STACK_BYTES_MAX = 1 << 16
 _WARNS = sys.hexversion >= 0x030C0000
 _LOOKS = 200
-_UNSAFE_LOOKS = 5
 _LOOK_SECONDS = 0.005
 """A thread that runs has no stack to be read. One that has just ended its work rests soon."""
 
@@ -92,22 +91,17 @@ def _list_code() -> Iterator[Mapping]:
 def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
     """Whether its code is of libraries that begin their threads anew after a fork; True for one
     that has ended."""
-    unsafe = 0
     for _ in range(_LOOKS):
         try:
             stack = _read_stack(thread)
         except (OSError, ValueError, IndexError, struct.error):
             return not os.path.exists(f"/proc/self/task/{thread}")
-        if stack:
-            # Who waits is told by the code that called the runtime last. Below it may lie what the
-            # thread did before, such as reading for Arrow from a file of Python.
-            files = _list_callers(stack, mappings)
-            own = next((file for file in files if not file.startswith(_RUNTIME)), "")
-            if any(word in own for word in _SAFE):
-                return True
-            unsafe += bool(own)
-            if unsafe >= _UNSAFE_LOOKS:
-                return False
+        # A thread belongs to the library whose code it began in: the outermost on its stack. What
+        # lies further in may be what it was called for, or left over from earlier calls.
+        files = list(_list_callers(stack, mappings))
+        own = next((file for file in reversed(files) if not file.startswith(_RUNTIME)), "")
+        if own:
+            return any(word in own for word in _SAFE)
         time.sleep(_LOOK_SECONDS)
     return False
 
