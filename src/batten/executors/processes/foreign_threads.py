@@ -1,9 +1,9 @@
 """Threads of this process that a fork would leave behind.
 
 A fork has one thread. What others held or were to do is lost: a lock stays taken, a pool waits for
-ever. Python's own threads are known by name. A library's are told by their names, or
-by the code that they began in, since few have one: pools of Arrow and of OpenBLAS know of forks, and
-begin anew.
+ever. Python's own threads are known by name. A library's are told by their names, or by the code
+that they began in, since few have one: pools of Arrow and of OpenBLAS know of forks, and begin
+anew.
 """
 
 from __future__ import annotations
