@@ -1,5 +1,8 @@
-"""Text for terminals. What comes from names, errors and records may hold anything; no control
-character, no escape sequence and no mark that turns the direction of writing reaches a terminal."""
+"""Text for terminals.
+
+What comes from names, errors and records may hold anything. No control character, no escape
+sequence and no mark that turns the direction of writing reaches a terminal.
+"""
 
 from __future__ import annotations
 

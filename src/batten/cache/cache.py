@@ -1,5 +1,13 @@
 """The cache: results that are kept, shared by any number of processes.
 
+A cache may forget, but it must never lie, and never be in the way. That it never lies rests on the
+key: it holds the function, all arguments and the identity of each input file, so equal keys have
+equal results. That nothing is torn rests on one rename: an entry is filled where no reader looks,
+and appears whole, with a manifest of its files. That nothing goes while it is in use rests on locks
+of the kernel: a reader holds the manifest shared, and whoever removes the entry needs it alone. The
+cache syncs nothing, which would cost more than it saves. Instead an entry from before the machine
+started is read through before its first use (decision 0017).
+
 It never makes a job fail. What the machine refuses it (no space, no permission, no locks) costs
 speed only: the result is made without it, one warning is given, and it is counted.
 """

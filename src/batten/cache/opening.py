@@ -1,5 +1,7 @@
-"""Opening what should be a file of the cache, and reading a manifest: neither hangs, nor takes more
-memory than a manifest can."""
+"""Opens what should be a file of the cache, and reads a manifest.
+
+Neither hangs, and neither takes more memory than a manifest can.
+"""
 
 from __future__ import annotations
 

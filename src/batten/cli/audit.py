@@ -1,4 +1,4 @@
-"""`batten audit`: does a hand-made done file tell the truth about the rows?"""
+"""`batten audit`: whether a hand-made done file tells the truth about the rows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Fits a diagnosis to a terminal: what to do is always there and whole, and what there is no room
-for is left out from the least important on."""
+"""Fits a diagnosis to a terminal.
+
+What to do is always there and whole. What has no room is left out, from the least important on.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The folders that fuzzing begins with: real ones, as jobs, transactions and caches leave them when
-they are done, and when they are killed. And what is called on each."""
+"""The folders that fuzzing begins with, and what is called on each.
+
+They are real ones, as jobs, transactions and caches leave them when they are done or killed.
+"""
 
 from __future__ import annotations
 

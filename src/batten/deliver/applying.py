@@ -1,5 +1,6 @@
-"""Runs the function of a whole-table job in a process of its own, which writes the file; then puts
-the file in its place.
+"""Runs the function of a whole-table job in a process of its own, and publishes its file.
+
+The process writes the file. The run puts the file in its place (decision 0024).
 
 The process may die or be killed with nothing lost: its file is a throwaway until the driver, who
 holds the lock, takes it over.

@@ -1,5 +1,7 @@
-"""Brings a dataset in order before work begins: what must be there is written, and what a crash
-left half done is completed."""
+"""Brings a dataset in order before work begins.
+
+What must be there is written, and what a crash left half done is completed.
+"""
 
 from __future__ import annotations
 

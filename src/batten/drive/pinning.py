@@ -1,5 +1,7 @@
-"""The schema of a dataset: what the job says, or what its first rows pinned. It is durable before
-any part that has it."""
+"""The schema of a dataset: what the job says, or what its first rows pinned.
+
+It is durable before any part that has it (decision 0013).
+"""
 
 from __future__ import annotations
 

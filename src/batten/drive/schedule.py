@@ -1,5 +1,7 @@
-"""Which work comes next: batches in the order of the plan, cut so that a piece takes about a
-quarter of a second, and what was staged before is taken over."""
+"""Which work comes next: batches in the order of the plan, cut into pieces.
+
+A piece takes about a quarter of a second. What was staged before is taken over.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Sealed batches that wait to be published: for others, to share the syncs of folders, or until it
-is known whose failure it is that some of their items failed."""
+"""Sealed batches that wait to be published.
+
+They wait for others, to share the syncs of folders, or until it is known whose failure it is that
+some of their items failed (decision 0056).
+"""
 
 from __future__ import annotations
 

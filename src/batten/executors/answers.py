@@ -1,5 +1,7 @@
-"""What an exception of a client tells of the server's answer. Clients differ, so it is known by
-what they carry, and none of them is imported."""
+"""What an exception of a client tells of the server's answer.
+
+Clients differ, so an answer is known by what the exception carries. No client is imported.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Finds the generators of random numbers that a job can draw from, each with its place: a name that
-is the same in every process and does not depend on what the job file is called.
+"""Finds the generators of random numbers that a job can draw from, each with its place.
+
+A place is a name that is the same in every process, and does not depend on what the job file is
+called (decision 0072).
 
 It looks into what the function of a step holds, into the module that it is of, and into the job's
 other modules. The search is bounded: what it does not reach keeps the numbers that it has.

@@ -1,5 +1,7 @@
-"""Standard output and error that may be lost. Who loses the reader of the log (`| head`, a terminal
-that closed, a full disk behind a redirect) loses the log, and no item: `print` never fails.
+"""Standard output and error that may be lost.
+
+Who loses the reader of the log (`| head`, a terminal that closed, a full disk behind a redirect)
+loses the log, and no item: `print` never fails (decision 0071).
 
 Once a reader is gone, the descriptor leads to `/dev/null`. So whoever else writes there (another
 stream, a logging handler, a program that is started later) can do so without an error, too.

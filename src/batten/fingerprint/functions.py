@@ -1,5 +1,7 @@
-"""The fingerprint of the user's functions: the code that they reach by name in the user's own
-modules, and the values that this code reads. Not its formatting, its place, or what is installed.
+"""The fingerprint of the user's functions.
+
+It covers the code that they reach by name in the user's own modules, and the values that this code
+reads. It does not cover the code's formatting, its place, or what is installed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""The paths that a pattern finds, where it can be known: `glob` takes a folder that may not be read
-for an empty one."""
+"""The paths that a pattern finds, and whether that can be known.
+
+`glob` takes a folder that may not be read for an empty one.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The states of several outputs at once: those that a pattern finds, and those that are expected.
-Reads only, and takes no lock."""
+"""The states of several outputs at once: those that a pattern finds, and those expected.
+
+It only reads, and takes no lock.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What a pipeline is: a plain value, which a run, its workers and the loading of jobs use. What
-builds one, and runs it, lies above: `pipeline/pipeline.py`."""
+"""What a pipeline is: a plain value, which a run, its workers and the loading of jobs use.
+
+What builds one, and runs it, lies above: see `Pipeline` (decision 0078).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Where the job file lies, while it is loaded: relative paths in it are relative to its folder.
-And where an output can't lie."""
+"""Where the job file lies while it is loaded, and where an output can't lie.
+
+Relative paths in a job file are relative to its folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""One dataset takes the place of another, in one step for readers.
+"""One dataset takes the place of another, in one step for readers (decision 0016).
+
+A reader may look at any moment, and must find the old dataset or the new one, whole. But a dataset
+is two folders of many files. So the new one is made whole where nobody looks, and its data folder
+and the old one exchange their names by one system call. What must not happen is that a crash leaves
+new data with old records. That is why a journal comes first.
 
 The new one is made whole in `fresh/` of the old one's control folder. When it is complete, a
 journal says so; from then on the replacement is only ever rolled forward: the data folders exchange

@@ -1,5 +1,6 @@
-"""Looks at destinations that lie on this machine: whether they are there, and hold what they were
-given. Reads only, changes nothing beside them, waits for nobody.
+"""Looks at destinations of this machine: whether they hold what they were given.
+
+It only reads, changes nothing beside them, and waits for nobody (decisions 0053, 0064).
 
 What is found is a lack, or damage: rows and files of others are no business of batten's. What can't
 be looked at is no lack: that is told, with the reason.

@@ -1,5 +1,6 @@
-"""Looks at a Delta table that lies on this machine: by its log, all of it or from a checkpoint on,
-and for the files that this names. Reads only.
+"""Looks at a Delta table of this machine, by its log and by the files that this names.
+
+It reads all of the log, or the log from a checkpoint on. It changes nothing.
 
 In passing no library is needed. A thorough look reads checkpoints, too.
 """

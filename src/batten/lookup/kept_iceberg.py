@@ -1,5 +1,7 @@
-"""Looks at an Iceberg table that lies on this machine: at the metadata that its catalogue names.
-Reads only. In passing no library is needed; a thorough look reads manifests, too."""
+"""Looks at an Iceberg table of this machine, at the metadata that its catalogue names.
+
+It only reads. A look in passing needs no library; a thorough look reads manifests, too.
+"""
 
 from __future__ import annotations
 

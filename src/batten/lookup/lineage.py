@@ -1,5 +1,6 @@
-"""How many of the rows that a job gave to a table are in its files still, by what its log says that
-others did to these.
+"""How many of a job's rows are in the files of a Delta table still, by what its log says.
+
+The log says what others did to these files (decision 0076).
 
 A group of files has between `low` and `high` rows of the job's. A file that the job added has its
 own rows, and one of others has none. Compacting moves rows from files to files; deleting and

@@ -1,5 +1,8 @@
-"""Regular expressions that are compiled when they are first used: a command that starts needs few
-of those that its modules name, and compiling all takes it longer than reading a large dataset."""
+"""Regular expressions that are compiled when they are first used.
+
+A command that starts needs few of those that its modules name. To compile all would take it longer
+than to read a large dataset.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What a pipeline begins with: files, items, numbers, lines, records, rows. Each kind of source is
-imported when it is named; `from_tables` and `from_landed` stand where their runs differ.
+"""What a pipeline begins with: files, items, numbers, lines, records, rows.
+
+Each kind of source is imported when it is named. `from_tables` and `from_landed` stand where their
+runs differ.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What the user writes: a source, steps, a sink. Building a pipeline reads and imports nothing
-heavy.
+"""What the user writes: a source, steps, a sink.
+
+Building a pipeline reads nothing, and imports nothing heavy.
 
     pipeline = (
         batten.from_files("clips/**/*.mp4")

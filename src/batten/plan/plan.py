@@ -1,5 +1,13 @@
 """The plan: what there is to do, durable before anything is done, read a batch at a time.
 
+All that batten promises is said of the plan. It gives each item one place, by its key, so no item
+is done twice and none is forgotten. It cuts the items into batches, and each batch has one part, by
+its number: so the names of the parts are the progress. It is written before the first item is
+worked on. From then on it only grows: a look at the source adds what is new to the end, as a new
+segment, and an old segment never changes. So a batch means the same items in every run. A segment
+is a small record, from which accounts are closed, and an Arrow file of keys, of which a worker
+reads one batch (decision 0004).
+
 A plan is one segment or more; each is a JSON record (`model.records.Segment`) and, unless ordinals
 say all, an Arrow file with a record batch for every batch: keys, positions, items. The Arrow
 file is published first, so a record never names keys that are not there.

@@ -1,5 +1,7 @@
-"""Whether a source still has what was planned, asked a block at a time: the keys of the plan are
-compared where they lie, and never made texts of Python."""
+"""Whether a source still has what was planned, compared a block at a time.
+
+The keys of the plan are compared where they lie, and never made texts of Python.
+"""
 
 from __future__ import annotations
 

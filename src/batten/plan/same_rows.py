@@ -1,5 +1,7 @@
-"""Whether a source without keys still has, in the same places, what was planned: rows may only be
-added at its end."""
+"""Whether a source without keys still has what was planned, in the same places.
+
+Rows may only be added at its end (decision 0046).
+"""
 
 from __future__ import annotations
 

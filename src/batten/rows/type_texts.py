@@ -1,5 +1,8 @@
-"""Arrow types from the texts that batten or Arrow prints of them, so that whatever a message shows
-can be given back: `struct<a: int64, "b: c": list<item: string>>`, `timestamp[us, tz=UTC]`."""
+"""Arrow types from the texts that batten or Arrow prints of them.
+
+So whatever a message shows can be given back: `struct<a: int64, "b: c": list<item: string>>`,
+`timestamp[us, tz=UTC]`.
+"""
 
 from __future__ import annotations
 

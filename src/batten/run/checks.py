@@ -1,5 +1,6 @@
-"""What is looked at before the work begins, so that what can't end well is told at once: inputs,
-output, memory, room on the disk.
+"""Looks before the work begins at inputs, output, memory and room on the disk.
+
+So what can't end well is told at once.
 
 A check reads only. What is certain is refused; what is only likely is told as a doubt.
 """

@@ -1,5 +1,7 @@
-"""Where the file of a delivery lies, and what is in it. Inspections need no more of a destination,
-so this imports nothing that makes files."""
+"""Where the file of a delivery lies, and what is in it.
+
+Inspections need no more of a destination, so this imports nothing that makes files.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Files that a pattern names. The item is a `Path`, the key the path below the pattern's fixed
-folder."""
+"""Files that a pattern names.
+
+The item is a `Path`, the key the path below the pattern's fixed folder.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
-"""Data frames as rows. Iterating over one gives the names of its columns, or its columns, which
-nobody means. With `key=` its rows are meant; without, nothing says so, and nothing tells them apart
-when it is made anew. The libraries are not imported: a frame is known by the names of its classes.
+"""Data frames as rows.
+
+Iterating over a frame gives the names of its columns, or its columns, which nobody means. With
+`key=` its rows are meant. Without, nothing says so, and nothing tells the rows apart when the frame
+is made anew (decision 0048). The libraries are not imported: a frame is known by the names of its
+classes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""Paths that a user named, told from addresses of other storage: a place with a scheme would become
-a local folder of that name, and the job would call it done."""
+"""Paths that a user named, told from addresses of other storage.
+
+A place with a scheme would become a local folder of that name, and the job would call it done
+(decision 0048).
+"""
 
 from __future__ import annotations
 

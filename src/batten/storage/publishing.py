@@ -1,4 +1,15 @@
-"""The one way in which a file comes to be: staged, synced, published in one step, its name synced.
+"""The one way in which a file comes to be: staged, synced, published, its name synced.
+
+A crash may come between any two system calls, and a power cut may keep a name without its bytes or
+bytes without a name. So a file is made in four steps, and each rests on the one before. It is
+written under a throwaway name, which no reader looks at. Its bytes are synced. Then it gets its
+final name in one step: a link, which fails where the name is taken, so that nothing is ever
+replaced by chance. Then the folder is synced, and from then on the name is durable. Only now the
+throwaway name is removed, and only now anybody may rely on the file (decisions 0001, 0002).
+
+A kill before the link leaves throwaway. A kill after it leaves the file, perhaps under two names.
+The publisher who comes next does the same again, and is told that the file is there. After a failed
+sync nothing is tried again: the kernel tells of a lost write only once.
 
     create      exclusive: what is there already stays
     create_many the same for many, which share the syncs of their folders

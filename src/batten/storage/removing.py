@@ -1,5 +1,8 @@
-"""The one removal of a folder with all that is in it: by descriptors, through no link, so that
-nothing is touched that takes the name of a folder meanwhile. Raises `OSError`."""
+"""The one removal of a folder with all that is in it.
+
+It goes by descriptors, through no link, so that nothing is touched that takes the name of a folder
+meanwhile. It raises `OSError`.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Names that could not be made durable are made anew by whoever takes the lock next.
 
+Decision 0062 has the reasons.
+
 The kernel tells only once that it failed to write what changed in a folder. It goes on showing
 these names, and the next sync of the folder succeeds without them: a power cut may still take them.
 So a failed sync leaves a record of them beside the lock. Whoever takes the lock gives each of them

@@ -1,5 +1,8 @@
-"""Reads the files of a hand-made job (a list of keys that are done, rows, JSONL staging) for a
-comparison by key. Rows lie in Parquet, JSON Lines or CSV. Only ever reads."""
+"""Reads the files of a hand-made job for a comparison by key.
+
+These are a list of keys that are done, rows (Parquet, JSON Lines or CSV), and JSONL staging. It
+only ever reads.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Reads rows in JSON Lines or CSV for an audit: their keys, and the lines that hold no row. Parquet
-is read in `audit`."""
+"""Reads rows in JSON Lines or CSV for an audit: their keys, and the lines that hold no row.
+
+Parquet is read in `audit`.
+"""
 
 from __future__ import annotations
 

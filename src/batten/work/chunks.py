@@ -1,5 +1,7 @@
-"""Finished chunks as files: Arrow tables that say which items they hold and which of them
-failed."""
+"""Finished chunks as files: Arrow tables that say which items they hold, and which failed.
+
+A chunk is not synced; its name carries its digest (decision 0003).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Running the steps over consecutive items of a batch, one at a time or, for `map_batches`, by
-units."""
+"""Runs the steps over consecutive items of a batch, one at a time or by units.
+
+`map_batches` takes its items by units.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Taking sealed batches apart again: their finished items stay, the others are to be done again or
-were rejected."""
+"""Takes sealed batches apart again.
+
+Their finished items stay. The others are to be done again, or were rejected.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What is said of an output that was judged: why it is so, what to do next, what not to do, what
-its readers see."""
+"""What is said of an output that was judged.
+
+That is why it is so, what to do next, what not to do, and what its readers see (decision 0039).
+"""
 
 from __future__ import annotations
 

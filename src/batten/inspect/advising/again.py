@@ -1,5 +1,8 @@
-"""How to run the job of an output again: the command, for the folder of now, or in words why there
-is none. An output that is not where its job writes is noticed here."""
+"""How to run the job of an output again.
+
+That is the command, for the current folder, or in words why there is none. An output that is not
+where its job writes is noticed here.
+"""
 
 from __future__ import annotations
 

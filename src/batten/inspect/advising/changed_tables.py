@@ -1,5 +1,7 @@
-"""Whether the tables that an output was made of are others now: by size and time, and only where
-these tell nothing by reading."""
+"""Whether the tables that an output was made of have changed.
+
+It compares size and time, and reads a table only where these tell nothing.
+"""
 
 from __future__ import annotations
 

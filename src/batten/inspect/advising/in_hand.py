@@ -1,5 +1,7 @@
-"""The items that were in hand when the last run was killed: by number for all who ask, and by key
-for who waits until the plan is read."""
+"""The items that were in hand when the last run was killed.
+
+All who ask learn their numbers. Who waits until the plan is read learns their keys.
+"""
 
 from __future__ import annotations
 

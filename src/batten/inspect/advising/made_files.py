@@ -1,5 +1,7 @@
-"""What an inspection says of files that are made of an output's parts, and of outputs that are
-such a file."""
+"""What an inspection says of files that are made of an output's parts.
+
+An output may be such a file itself.
+"""
 
 from __future__ import annotations
 

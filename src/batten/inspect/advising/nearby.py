@@ -1,5 +1,8 @@
-"""What a path is that names no output: a slip of the finger, a run that has not been, something
-within an output, a job file, a cache. Looks at what lies around it; reads only."""
+"""What a path is that names no output (decision 0040).
+
+It may be a slip of the finger, a run that has not been, something within an output, a job file, or
+a cache. It looks at what lies around the path, and only reads.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What ended the last run, and whether the next is likely to end in the same way: by facts that the
-run logged, and by the machine as it is now."""
+"""What ended the last run, and whether the next is likely to end in the same way.
+
+It goes by facts that the run logged, and by the machine as it is now (decision 0030).
+"""
 
 from __future__ import annotations
 

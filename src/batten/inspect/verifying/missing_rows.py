@@ -1,5 +1,7 @@
-"""Names the items whose rows a destination lacks, by the keys that are in its table and those that
-are in the parts. Reads only."""
+"""Names the items whose rows a destination lacks.
+
+It compares the keys that are in its table with those in the parts. It only reads.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Reads the control folder of an output once, and the names of its parts. What can't be read, or is
-not what it should be, becomes a finding."""
+"""Reads the control folder of an output once, and the names of its parts.
+
+What can't be read, or is not what it should be, becomes a finding (decision 0032).
+"""
 
 from __future__ import annotations
 

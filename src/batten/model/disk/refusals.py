@@ -1,5 +1,8 @@
-"""Why a run was not let begin, and the ways on from there: what its log keeps of a refusal, as
-checked fields, so that the advice is made when it is shown."""
+"""Why a run was not let begin, and the ways on from there.
+
+A run log keeps them as checked fields, so that the advice is made when it is shown (decisions 0039,
+0074).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""`plan/000000.digests`: what items without a key were when they were planned. The digests of the
-items, `DIGEST_BYTES` each, in order; then the SHA-256 of all these."""
+"""What items without a key were when they were planned: `plan/000000.digests`.
+
+The digests of the items come in order, `DIGEST_BYTES` each. Then comes the SHA-256 of all these
+(decision 0046).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""What a destination keeps beside the rows it was given, in the same atomic step, so that it can be
-asked later whether it has them."""
+"""What a destination keeps beside the rows it was given: a token.
+
+The token comes in the same atomic step as the rows, so that the destination can be asked later
+whether it has them (decisions 0020, 0023).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""The accounts of a dataset: source = committed + filtered + quarantined + duplicates, by key."""
+"""The accounts of a dataset: source = committed + filtered + quarantined + duplicates, by key.
+
+Counts can agree where keys do not: as many rows as items, but of other items. So the accounts are
+kept by key. The plan says which items a batch has: how many, and a digest of their keys in order. A
+part says the same of itself, with the outcome of each item. A batch is accounted for if number,
+digest and outcomes agree. The accounts close if that is so of every batch of the plan, and if
+nothing is published beyond it. Duplicates are counted when the plan is made, since they never get
+into a batch. Nothing here reads a row: two short texts are compared for each batch (decision 0008).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Which state a layout is in that is not batten's: one final file for each run's key, and staging
-files beside it. A table, as for outputs of batten; it has fewer facts to go by."""
+"""Which state a layout is in that is not batten's.
+
+Such a layout has one final file for each run's key, and staging files beside it. A table decides,
+as for outputs of batten; it has fewer facts to go by.
+"""
 
 from __future__ import annotations
 

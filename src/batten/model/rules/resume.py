@@ -1,4 +1,12 @@
-"""What a run does with what it finds, as a table."""
+"""What a run does with what it finds, as a table.
+
+A run looks before it does anything, and what it finds is one of six things. Either there is
+nothing. Or there is a dataset of this job, which is unfinished, finished, or finished for a source
+that has grown since. Or there is a dataset of another job: its fingerprint differs. Or something is
+damaged. A run goes on only where nothing can be mixed. So work of the same job is taken up, another
+job is refused, and damage is refused in every mode. The user can only ask for less: "never" refuses
+whatever is there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,19 @@
-"""Recovery of a tree, as tables over what is found. A combination that no table lists raises."""
+"""Recovery of a tree, as tables over what is found.
+
+A transaction changes many files, and files change only one by one. So before the first of them
+changes, one small file says what is to be done to all: the journal. It appears in one step, and
+that step decides. A crash before it leaves a change that never happened: backups go back, and the
+tree is as it was. A crash after it leaves a change that has happened: it is completed, never undone
+(decision 0015).
+
+Whoever takes the lock next reads the journal. The first table says what is done about it as a
+whole. Then each operation is looked at alone, since a crash may have come between any two, or
+within recovery itself. Two things are looked at: whether the staged file or backup is still there,
+and what is at the path. The second table says from these what is left to do. What somebody else put
+at the path meanwhile is set aside before it makes way. If what should be put there is lost, nothing
+is done, and nobody gets the lock. Each step may be repeated, so a recovery that is killed is just
+begun again.
+"""
 
 from __future__ import annotations
 

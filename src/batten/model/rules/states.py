@@ -1,5 +1,18 @@
 """Which state an output is in, as a table over what was seen of it.
 
+What does one need to know of an output? Nobody keeps a record of its state: a record could be
+wrong, or older than a crash. Instead a look collects seven facts. Whose is the place? Is it locked?
+What is the worst damage? Is a change half done? Are the accounts closed? Is it made of something
+that has changed since? Are there leftovers of dead runs? These facts name one state, and each state
+has one safe action.
+
+The order of the rows is the argument. First comes what must not be judged at all: an empty or
+foreign place, and a place that a live run holds, since it changes while one looks. Then comes what
+must not be touched: a newer format, and a change that was given up. Then comes damage, the worst
+first; a half-done change stands between what can't be read and what does not add up, since it
+explains the latter. Only an output of which none of this is true is a matter of work: closed
+accounts are STALE, COMPLETE or COMPLETE_WITH_ORPHANS, open ones are INTERRUPTED.
+
 The rows are read from the top; the first that fits names the state. A combination of facts that
 no row lists can't come about, and raises.
 """

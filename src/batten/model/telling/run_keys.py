@@ -1,5 +1,7 @@
-"""Names of outputs that differ by a run's key: `out/refunds_{run_date}.csv`, and the keys that are
-expected: `run_date=2026-04-01..2026-04-30`."""
+"""Names of outputs that differ by a run's key, and the keys that are expected.
+
+Such a name is `out/refunds_{run_date}.csv`; keys are written `run_date=2026-04-01..2026-04-30`.
+"""
 
 from __future__ import annotations
 

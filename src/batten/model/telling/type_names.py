@@ -1,5 +1,7 @@
-"""The texts of Arrow types, from which they are read again. They are those that Arrow prints, but a
-name that is no plain word is written as JSON writes a text: Arrow's own can't be told apart.
+"""The texts of Arrow types, from which the types are read again.
+
+They are those that Arrow prints, but a name that is no plain word is written as JSON writes a text:
+Arrow's own can't be told apart.
 """
 
 from __future__ import annotations

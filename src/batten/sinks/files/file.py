@@ -1,5 +1,6 @@
-"""A single file of all rows: CSV, JSON Lines or Parquet. It appears whole, when the dataset is
-complete; until then readers keep what was there.
+"""A single file of all rows: CSV, JSON Lines or Parquet.
+
+It appears whole, when the dataset is complete. Until then readers keep what was there.
 
 The file's digest is recorded before the file takes its place, with the digest of what it replaces.
 So whatever a crash leaves is one of the two, and a third is a file that someone else changed: that

@@ -1,5 +1,7 @@
-"""A live tree: each item is put into it by the user's function, in a transaction of its own that
-carries the item's token."""
+"""A live tree, into which the user's function puts each item.
+
+Each item has a transaction of its own, which carries the item's token (decision 0022).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""A storage in a folder of this machine: the owner of open, write, fsync, link and rename."""
+"""A storage in a folder of this machine: the owner of open, write, fsync, link and rename.
+
+The protocol of publishing says which steps follow each other; here each becomes a system call, with
+a name by which a test can put a crash before or after it. To publish is a link. Filesystems without
+hard links rename without replacing instead, and where the kernel lacks that, a look and a rename
+under the lock have to do (decision 0002). To sync names is to sync the folder. If that fails, the
+kernel will not tell again, so the names are remembered, and whoever takes the lock next makes them
+anew (decision 0062). Every name is passed piece by piece from the root, and no link is followed
+below it (decision 0031).
+"""
 
 from __future__ import annotations
 

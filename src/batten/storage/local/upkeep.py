@@ -1,6 +1,8 @@
-"""What a run and `batten recover` do alike, under the lock, before anything else: complete what a
-crash left half told, and clear away what nobody will use. Each step may be killed anywhere and
-repeated."""
+"""What a run and `batten recover` do alike, under the lock, before anything else.
+
+They complete what a crash left half told, and clear away what nobody will use. Each step may be
+killed anywhere and repeated.
+"""
 
 from __future__ import annotations
 
