@@ -23,10 +23,15 @@ from batten.printable import escape
 
 
 class BattenError(Exception):
-    """An expected failure, told in three sentences.
+    """An expected failure, told in three sentences: what happened, what is safe, what to do next.
 
-    `what` happened, what is `safe` (the state of the data), and what to run or do `next`. Where it
-    ended a run, `report` is the `Report` of that run.
+    Args:
+        what: What happened.
+        safe: The state of the data after it; empty by default.
+        next: What to run or do next; empty by default.
+
+    Attributes:
+        report: Of an error that ended a run: the `Report` of that run. Otherwise None.
     """
 
     report: Any = None
@@ -53,11 +58,18 @@ def _rebuild(kind: type[BattenError], fields: dict[str, Any]) -> BattenError:
 
 
 class UsageError(BattenError):
-    """Bad arguments, or a job file that cannot be loaded. Nothing was read or written."""
+    """Bad arguments, or a job that can't be loaded; exit code 2. Nothing was read or written."""
 
 
 class InconsistentError(BattenError):
-    """What is recorded and what is there do not add up. Nothing was changed."""
+    """What is recorded and what is there do not add up; exit code 4. Nothing was deleted.
+
+    Args:
+        what: What happened.
+        safe: The state of the data after it; empty by default.
+        next: What to run or do next; empty by default.
+        missing: Keys of items whose rows are gone, or paths that are; by default none.
+    """
 
     def __init__(
         self, what: str, *, safe: str = "", next: str = "", missing: tuple[str, ...] = ()
@@ -67,21 +79,27 @@ class InconsistentError(BattenError):
 
 
 class CorruptError(InconsistentError):
-    """Something cannot be read, or its digest differs. Nothing was changed."""
+    """Something can't be read, or its digest differs; exit code 4. Nothing was deleted."""
 
 
 class RefusedError(BattenError):
-    """Going on could mix, replace or lose results, so nothing was done."""
+    """Going on could mix, replace or lose results, so nothing was done; exit code 5."""
 
 
 class BusyError(BattenError):
-    """A live process holds the lock."""
+    """A live process holds the lock, so nothing was changed; exit code 6."""
 
 
 class StorageError(BattenError):
-    """The disk is full, permission is missing, or reading or writing failed.
+    """The disk is full, a permission is missing, or reading or writing failed; exit code 7.
 
-    `errno` is the operating system's number where there is one.
+    What was committed before stays.
+
+    Args:
+        what: What happened.
+        safe: The state of the data after it; empty by default.
+        next: What to run or do next; empty by default.
+        errno: The operating system's number of the error; None where there is none.
     """
 
     def __init__(
@@ -97,12 +115,21 @@ class MisplacedError(StorageError):
 
 
 class InterruptedRunError(BattenError):
-    """A signal stopped the run after what was finished had been put aside; run it again."""
+    """A signal stopped the run; exit code 75. What was finished is kept: run it again."""
 
 
 class FailedRunError(BattenError):
-    """The user's own code failed in a way that ends the run (`on_error="raise"`, too many
-    quarantined items, a class that cannot be constructed). `trace` is its traceback, if any."""
+    """The job's own code failed in a way that ends the run; exit code 1. What was finished is kept.
+
+    Such failures are an item with `on_error="raise"`, too many quarantined items, most items
+    failing, and a class that can't be constructed.
+
+    Args:
+        what: What happened.
+        safe: The state of the data after it; empty by default.
+        next: What to run or do next; empty by default.
+        trace: The traceback of the job's code, if there is one; empty by default.
+    """
 
     def __init__(self, what: str, *, safe: str = "", next: str = "", trace: str = "") -> None:
         super().__init__(what, safe=safe, next=next)
@@ -110,5 +137,7 @@ class FailedRunError(BattenError):
 
 
 class OutdatedError(BattenError):
-    """For the function of `write_tree` to raise: what was prepared no longer fits its item, a file
-    that was changed since. The item is prepared again."""
+    """Raised by the function of `write_tree`: what was prepared does not fit the item any more.
+
+    Nothing of the item is in the tree, and the item is prepared again.
+    """

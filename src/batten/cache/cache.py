@@ -50,8 +50,14 @@ _log = logging.getLogger("batten.cache")
 
 @value_class
 class Statistics:
-    """What a cache did, by this process and by all that ever used it; and what it holds: entries,
-    and the bytes that they take on disk."""
+    """What a cache did and what it holds.
+
+    Attributes:
+        process: What this process did with it.
+        total: What all processes did with it that ever used it.
+        entries: How many entries it holds.
+        bytes: What they take on disk, in bytes.
+    """
 
     process: Counts
     total: Counts
@@ -60,15 +66,26 @@ class Statistics:
 
 
 class Cache:
-    """Keeps folders of files, and values, by key; in `path`, or the user's own cache folder.
+    """Keeps folders of files, and values, by key; any number of processes share it.
 
-    `max_bytes`: what all entries may take on disk; None for no limit, 0 to keep nothing.
-    `disk_free_min`: bytes that stay free on the disk. Those used longest ago go first, never one in
-    use. `by_content`: files in keys are told by their names and contents, not by their places and
-    times. Threads and forked processes may share it.
+    It never makes a job fail. What the machine refuses (space, permission, locks) costs speed only:
+    the result is made without the cache, with one warning. Threads and forked processes may share
+    an object.
 
     A key is any nesting of tuples, lists, dicts, sets, texts, bytes, numbers, booleans, None,
-    `Path` (the file as it is now) and functions (their code, and what that reads).
+    `Path` (the file as it is now) and functions (their code, and the values that it reads).
+
+    Args:
+        path: The folder of the cache; by default the user's own cache folder.
+        max_bytes: What all entries may take on disk, in bytes; 10 GiB by default. None means no
+            limit, 0 keeps nothing. The entries that were used longest ago go first, but none in
+            use.
+        disk_free_min: What stays free on the disk, in bytes; 1 GiB by default.
+        by_content: Whether a file in a key is told by its name and content, not by its place and
+            times. False by default.
+
+    Raises:
+        UsageError: A size is no number of bytes. Nothing was read or written.
     """
 
     def __init__(
@@ -102,6 +119,7 @@ class Cache:
 
     @property
     def path(self) -> Path:
+        """The folder of the cache."""
         return Path(self._layout.root)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,32 +132,82 @@ class Cache:
     def get_or_create(
         self, key: Any, build: Callable[[Path], object], *, should_check: bool = False
     ) -> CacheEntry:
-        """The entry of this key, to be used in a `with` block; `build(folder)` fills its folder
-        where there is none.
+        """Take the entry of a key; if there is none, have `build` fill its folder.
 
-        One process builds a key at a time, others wait for it. What `build` raises is raised, and
-        nothing is kept; so is nothing of a build that leaves no file, or whose input files change
-        meanwhile. `build` may be called a second time, in another folder, where the cache's disk
-        failed it. `should_check` reads a kept entry through first. Raises `UsageError` for a key
-        that has no identity."""
+        One process builds a key at a time, and others wait for it. A build is not kept if it leaves
+        no file, or if its input files change meanwhile.
+
+        Args:
+            key: What the entry is made of, with all that `build` uses.
+            build: Called with the folder to fill, a `Path`. If the cache's disk fails, it is called
+                once more, with another folder.
+            should_check: Whether to read a kept entry through before it is used. False by default.
+
+        Returns:
+            The entry, to be used in a `with` block.
+
+        Raises:
+            UsageError: The key has no identity, or the build asks for its own entry. Nothing was
+                kept.
+            StorageError: A temporary folder can't be made either. Nothing was kept.
+        """
         return self._obtain(key, FolderMaking(build, self._let_go), should_check)
 
     def get(self, key: Any, *, should_check: bool = False) -> CacheEntry | None:
-        """The entry of this key, to be used in a `with` block, or None where there is none."""
+        """Look for the entry of a key; nothing is built.
+
+        Args:
+            key: What the entry is made of.
+            should_check: Whether to read the entry through first. False by default.
+
+        Returns:
+            The entry, to be used in a `with` block; None if there is none.
+
+        Raises:
+            UsageError: The key has no identity. Nothing was changed.
+        """
         making = FolderMaking(_build_nothing, self._let_go)
         identity = None if self._is_off else self._identify(key, FolderMaking)
         found = self._find(identity, making, should_check) if identity is not None else None
         return None if found is None else found[0]
 
     def get_or_compute(self, key: Any, compute: Callable[[], Result]) -> Result:
-        """The value of this key; `compute()` where there is none. A value that is
-        none of plain types (see the guide) is pickled to be kept, and a pickle is code: it is used
-        only where nobody else can have written it. Raises as `get_or_create`."""
+        """Take the value of a key; if there is none, compute it and keep it.
+
+        A value of other than plain types (see the guide) is kept as a pickle. A pickle is code, so
+        it is used only where nobody else can have written it.
+
+        Args:
+            key: What the value is made of, with all that `compute` uses.
+            compute: Called without arguments; returns the value. What it raises is raised, and
+                nothing is kept.
+
+        Returns:
+            The value.
+
+        Raises:
+            UsageError: The key has no identity, or `compute` asks for its own key. Nothing was
+                kept.
+        """
         value: Result = self._obtain(key, ValueMaking(compute), False)
         return value
 
     async def get_or_await(self, key: Any, compute: Callable[[], Awaitable[Result]]) -> Result:
-        """The same for a function that awaits; of that, several may run for one key at a time."""
+        """Take the value of a key; if there is none, await it and keep it.
+
+        Unlike `get_or_compute`, it may await several values for one key at a time.
+
+        Args:
+            key: What the value is made of, with all that `compute` uses.
+            compute: Called without arguments, and awaited; returns the value. What it raises is
+                raised, and nothing is kept.
+
+        Returns:
+            The value.
+
+        Raises:
+            UsageError: The key has no identity. Nothing was kept.
+        """
         if self._is_off:
             return await compute()
         identity = self._identify(key, ValueMaking)
@@ -153,14 +221,29 @@ class Cache:
         return made
 
     def memo(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        """The function with its results kept, by its code and all its arguments by name; an omitted
-        one equals its default. It may be `async def`. Errors are not kept."""
+        """Keep the results of a function, by its code and all its arguments.
+
+        Arguments count by name; one that is left out counts as its default. Errors are not kept.
+
+        Args:
+            function: The function; it may be `async def`.
+
+        Returns:
+            A function that is called in the same way.
+
+        Raises:
+            UsageError: When it is called: an argument has no identity. Nothing was kept.
+        """
         from batten.cache.memo import remember
 
         return remember(self, function)
 
     def statistics(self) -> Statistics:
-        """What the cache did and holds; looks at every entry. What can't be read is left out."""
+        """Count what the cache did and holds; looks at every entry.
+
+        Returns:
+            The counts. What can't be read is left out.
+        """
         sizes: list[int] = []
         total = Counts()
         with suppress(OSError):

@@ -28,11 +28,22 @@ from batten.storage.publishing import replace as replace_file
 
 @value_class
 class Counts:
-    """`hits` and `misses` are of lookups. `builds` are entries that were made, `waits` lookups that
-    waited for another process to make one. `publish_failures` were made and could not be kept,
-    `failures` are lookups that could not use the cache. `abandoned_builds` were found and
-    removed. `held_over_budget` is by how many bytes entries in use held it over at the last
-    look."""
+    """What was done with a cache.
+
+    Attributes:
+        hits: Lookups that found an entry.
+        misses: Lookups that found none.
+        builds: Entries that were made.
+        waits: Lookups that waited for another process to make the entry.
+        publish_failures: Entries that were made and could not be kept.
+        failures: Lookups that could not use the cache.
+        evictions: Entries that were removed for want of room.
+        evicted_bytes: What these took on disk, in bytes.
+        set_aside: Damaged entries that were set aside.
+        abandoned_builds: Builds of dead processes that were found and removed.
+        held_over_budget: By how many bytes entries in use held the cache over its budget at the
+            last look.
+    """
 
     hits: int = 0
     misses: int = 0
@@ -47,13 +58,24 @@ class Counts:
     held_over_budget: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        """Both together. What is held over the budget, all see; so it is not added up."""
+        """Add the counts of two.
+
+        Args:
+            other: The counts to add.
+
+        Returns:
+            The sums; of `held_over_budget`, which both see, the larger one.
+        """
         both = {each: getattr(self, each) + getattr(other, each) for each in NAMES}
         both["held_over_budget"] = max(self.held_over_budget, other.held_over_budget)
         return Counts(**both)
 
     def at_end(self) -> Counts:
-        """What is left of them when the process has ended: it holds nothing any more."""
+        """Tell what is left of the counts when their process has ended.
+
+        Returns:
+            The same counts without `held_over_budget`: it holds nothing any more.
+        """
         return replace(self, held_over_budget=0)
 
 

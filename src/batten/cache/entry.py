@@ -12,9 +12,14 @@ from batten.storage.local import folders
 
 
 class CacheEntry:
-    """A folder that is not to be written to, and stays until `close`, or the end of `with`.
+    """An entry in use: a folder that stays until `close`, or until the `with` block ends.
 
-    `path` is the folder; `is_hit` says that it was there already. Threads may share it."""
+    Don't write to the folder. Threads may share the entry. `Cache.get_or_create` gives one.
+
+    Attributes:
+        path: The folder.
+        is_hit: Whether the entry was there already.
+    """
 
     __slots__ = ("_close", "_process", "is_hit", "path")
 
@@ -25,8 +30,14 @@ class CacheEntry:
         self._process = os.getpid()
 
     def read_files(self) -> dict[str, bytes]:
-        """The content of every file, by its name relative to `path`, with `/`; in no order. Quicker
-        than opening each by its path. Raises `UsageError` after `close`."""
+        """Read all files at once, which is quicker than to open each.
+
+        Returns:
+            The bytes of every file, by its name relative to `path`, with `/`, in no order.
+
+        Raises:
+            UsageError: The entry was closed. Nothing was read.
+        """
         if self._close is None:
             raise UsageError(
                 f"{self!r} was closed: its files may be gone.",
@@ -36,8 +47,11 @@ class CacheEntry:
         return folders.read_files(str(self.path))
 
     def close(self) -> None:
-        """Say that it is no longer in use. May be repeated. In a forked process it does nothing:
-        the entry is in the hands of the one that took it."""
+        """Let go of the entry, so that it may be removed.
+
+        It may be repeated. In a forked process it does nothing: the entry is held by the process
+        that took it.
+        """
         close, self._close = self._close, None
         if close is not None and os.getpid() == self._process:
             close()

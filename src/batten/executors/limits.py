@@ -28,12 +28,22 @@ TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How fast a step may call. Changes speed only, never results.
+    """How fast a step may call a host. It changes the speed only, never results.
 
-    `requests_per_minute` and `tokens_per_minute` hold for each host; `tokens` estimates those of
-    a call from its item, `host` names the host that an item is for (without it there is one).
-    `adapts`: fewer calls at a time while a host answers 429 or 5xx or breaks connections, more
-    again when it does not. What a host asks for by `Retry-After` is always kept.
+    What a host asks for by `Retry-After` is always kept.
+
+    Attributes:
+        requests_per_minute: The most calls in a minute to each host; by default there is no limit.
+        tokens_per_minute: The most tokens in a minute for each host; by default there is no limit.
+            It needs `tokens`.
+        tokens: Estimates the tokens of a call, from its item.
+        host: Names the host that an item is for; by default all calls go to one.
+        adapts: Whether to call less while a host answers 429 or 5xx or breaks connections, and more
+            again when it does not. True by default.
+
+    Raises:
+        UsageError: A rate is not above zero, or only one of `tokens_per_minute` and `tokens` is
+            given.
     """
 
     requests_per_minute: float | None = None

@@ -20,15 +20,17 @@ _made: dict[str, None] = {}
 class Secret:
     """A secret by the name of the environment variable that holds it: `batten.Secret("API_KEY")`.
 
-    `SECRET()` gives its value as a text, read from the environment at that moment, also in a
-    worker. Only the name is ever stored, shown or compared, so that a run goes on when the value
-    was rotated. A run checks before it writes anything that the variables are set.
+    Only the name is ever stored, shown or compared. So a run goes on when the value was changed.
+    Before it writes anything, a run checks that the variables are set.
 
     As an annotation of a job's parameter (`def pipeline(api_key: batten.Secret)`) the parameter's
     value is the name of the variable: `--param api_key=OPENAI_API_KEY`.
 
-    Raises `UsageError` for what is no name of a variable, and when it is called while the variable
-    is not set or is empty.
+    Args:
+        name: The name of the variable.
+
+    Raises:
+        UsageError: `name` is no name of a variable. Nothing was read or written.
     """
 
     __slots__ = ("__weakref__", "name")
@@ -44,6 +46,14 @@ class Secret:
         _made[name] = None
 
     def __call__(self) -> str:
+        """Read the value from the environment, now; in a worker, too.
+
+        Returns:
+            The value.
+
+        Raises:
+            UsageError: The variable is not set, or is empty. Nothing was read or written.
+        """
         value = os.environ.get(self.name)
         if value:
             return value

@@ -48,7 +48,19 @@ from batten.storage.base import Entry
 
 
 def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
-    """What is at the output now. Raises `UsageError` for a path that can't be an output."""
+    """Look at an output, and name its state and the one safe action.
+
+    It only reads, takes no lock, and runs none of the job's code.
+
+    Args:
+        path: The output: a folder of parts, a file, a database, or the root of a tree.
+
+    Returns:
+        The diagnosis.
+
+    Raises:
+        UsageError: The path can't be an output. Nothing was changed.
+    """
     return diagnose_place(locate_output(path))
 
 

@@ -17,7 +17,14 @@ from batten.sources.inputs import Input
 
 @value_class
 class Orphan:
-    """A file that no live run owns. `owner` is "host-process" where its name tells."""
+    """A file that no live run owns.
+
+    Attributes:
+        path: The file.
+        bytes: Its size, in bytes.
+        age_seconds: How long ago it was changed, in seconds.
+        owner: Who wrote it, as "host-process"; None if its name does not tell.
+    """
 
     path: str
     bytes: int
@@ -32,9 +39,16 @@ NO_ITEMS = Accounts(
 
 @value_class
 class Contents:
-    """What the output of a job holds. `tables` are those that a function of whole tables is given;
-    then `items` and `rows` count these. `unseen` says why it is not known of a destination, by its
-    target, that it has what it was given."""
+    """What the output of a job holds.
+
+    Attributes:
+        items: What became of the items of the plan; of whole tables, the tables.
+        parts: How many parts are published.
+        rows: How many rows the parts hold; of whole tables, how many tables.
+        destinations: What each destination was given.
+        unseen: Why a destination, by its target, could not be looked at.
+        tables: The names of the tables that a function of whole tables is given.
+    """
 
     items: Accounts = NO_ITEMS
     parts: int = 0
@@ -46,8 +60,13 @@ class Contents:
 
 @value_class
 class NextRun:
-    """What is known of the run to come: whether it can read what it needs, whether it is likely to
-    fail `again`, and `refused`: why the last one was, where this one would be too."""
+    """What is known of the run to come.
+
+    Attributes:
+        inputs: What it reads, and whether that can be read.
+        again: Whether it is likely to fail, and why.
+        refused: Why the last run was refused, if this one would be too; otherwise None.
+    """
 
     inputs: tuple[Input, ...] = ()
     again: Outlook = NOTHING_TO_RUN
@@ -60,11 +79,29 @@ NO_RUN = NextRun()
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What `batten diagnose` prints. `state` and `action` are also texts: `state == "COMPLETE"`.
+    """What is at an output, as `batten diagnose` prints it.
 
-    `next` is the command to run, `risky` what not to do, `readers` what those who read the output
-    see now. `missing` are the keys whose rows are gone, or the paths of a tree that are; the run's
-    key is in `parameters`. Of trees and landings, which no job plans, the `contents` are empty."""
+    `state` and `action` are also texts: `state == "COMPLETE"`. No job plans trees and landed
+    folders, so their `contents` are empty.
+
+    Attributes:
+        state: The state of the output.
+        path: The output, as it was named.
+        action: The one safe action.
+        exit_code: The exit code of `batten diagnose`.
+        next: The command to run, or what to do.
+        risky: What not to do.
+        reason: Why it is this state.
+        readers: What a reader of the output sees now.
+        orphans: Files that no live run owns.
+        holder: Who holds the lock, or None.
+        hints: What likely ended the last run, and more to know.
+        missing: The keys of items whose rows are gone; of a tree, the paths that are.
+        findings: All that was seen; the worst decides the state.
+        parameters: The parameters of the job, as recorded.
+        contents: What the output holds.
+        next_run: What is known of the run to come.
+    """
 
     state: State
     path: str
@@ -119,7 +156,11 @@ class Diagnosis:
         return self.next_run.again
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+        """Make the object that `batten diagnose --json` prints.
+
+        Returns:
+            A dict of what JSON can hold.
+        """
         holder, refused = self.holder, self.next_run.refused
         return {
             "state": self.state.value,

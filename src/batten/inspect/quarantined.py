@@ -24,7 +24,17 @@ Long = Annotated[str, Text(64 * MEBIBYTE)]
 
 @value_class
 class Quarantined:
-    """An item that failed for good. `item` is its number within the batch."""
+    """An item that failed for good.
+
+    Attributes:
+        batch: The number of its batch.
+        item: Its number within the batch, from 0.
+        key: Its key.
+        error: The error, in one line.
+        traceback: The traceback of the job's code.
+        attempts: How often it was tried.
+        time: When it failed for good, in UTC.
+    """
 
     batch: Position
     item: Count

@@ -40,11 +40,13 @@ SOUND = (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHA
 
 
 class Dataset:
-    """A published dataset as it was when it was opened: exactly its parts of then, in the order of
-    the plan. What it says covers the whole dataset, whatever run made it.
+    """A published dataset as it was when it was opened; `batten.open` gives one.
 
-    Nothing is held open, so a run may extend the dataset meanwhile. When another one takes its
-    place (`--fresh`), reading on raises `InconsistentError`: open it again."""
+    It has exactly the parts of that moment, in the order of the plan. What it says covers the whole
+    dataset, whatever run made it. Nothing is held open, so a run may extend the dataset meanwhile.
+    If another dataset takes its place (`--fresh`), reading on raises `InconsistentError`: open it
+    again.
+    """
 
     def __init__(self, place: Place, observation: Observation, judgement: Judgement) -> None:
         self._place = place
@@ -63,24 +65,39 @@ class Dataset:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the accounts had closed; otherwise there are only the first items of the plan."""
+        """Whether the accounts were closed; if not, there are only the first items of the plan."""
         return self._observation.completion is not None
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns."""
+        """The columns, as a pyarrow schema."""
         return self._parts.read_schema()
 
     def count_rows(self) -> int:
-        """The rows there are, as recorded; no data is read."""
+        """Count the rows as recorded; no data is read.
+
+        Returns:
+            The number of rows.
+        """
         return self._judgement.rows
 
     def accounts(self) -> Accounts:
-        """What became of every item of the source, over all runs."""
+        """Tell what became of every item of the source, over all runs.
+
+        Returns:
+            The accounts.
+        """
         return self._judgement.accounts
 
     def quarantined(self) -> list[Quarantined]:
-        """The items that failed for good, over all runs, with their errors."""
+        """List the items that failed for good, over all runs, with their errors.
+
+        Returns:
+            The items, in the order of the plan.
+
+        Raises:
+            CorruptError: A file of them can't be read. Nothing was changed.
+        """
         unreadable: list[str] = []
         found = list(read_quarantined(self._place, self._observation, unreadable))
         if unreadable:
@@ -92,60 +109,150 @@ class Dataset:
         return found
 
     def runs(self) -> list[RunSummary]:
-        """What each run did, oldest first, as far as its log tells; not all of them need have
-        worked on what is there now."""
+        """List what each run did, as far as its log tells.
+
+        Returns:
+            The runs, oldest first. Not all of them need have worked on what is there now.
+        """
         storage, layout = self._place.storage, self._place.layout
         return [read_run(storage, layout, run).summarize() for run in list_runs(storage, layout)]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rows one by one, as dicts."""
+        """Read the rows one by one.
+
+        Returns:
+            The rows as dicts, in the order of the plan.
+
+        Raises:
+            InconsistentError: The dataset changed since it was opened. Nothing was changed by this.
+            CorruptError: A part can't be read. Nothing was changed.
+        """
         for batch in self.to_batches():
             yield from batch.to_pylist()
 
     def to_batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow record batches; what is held in memory does not grow with the rows."""
+        """Read the rows piece by piece; what is held in memory does not grow with the rows.
+
+        Args:
+            columns: The columns to read; by default all.
+
+        Returns:
+            The rows as Arrow record batches, in the order of the plan.
+
+        Raises:
+            UsageError: There is no such column.
+            InconsistentError: The dataset changed since it was opened.
+            CorruptError: A part can't be read.
+        """
         return self._parts.read_batches(columns)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows as an Arrow table in memory."""
+        """Read all rows into an Arrow table in memory.
+
+        Args:
+            columns: The columns to read; by default all.
+
+        Returns:
+            The table, in the order of the plan.
+
+        Raises:
+            UsageError: There is no such column.
+            InconsistentError: The dataset changed since it was opened.
+            CorruptError: A part can't be read.
+        """
         return self._parts.read_table(columns)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """All rows as a pandas frame in memory."""
+        """Read all rows into a pandas frame in memory.
+
+        Returns:
+            The frame, in the order of the plan.
+
+        Raises:
+            UsageError: pandas is not installed.
+            InconsistentError: The dataset changed since it was opened.
+            CorruptError: A part can't be read.
+        """
         import_optional("pandas", "to_pandas()")
         frame: pandas.DataFrame = self.to_arrow().to_pandas()
         return frame
 
     def to_polars(self) -> polars.DataFrame:
-        """All rows as a Polars frame in memory."""
+        """Read all rows into a Polars frame in memory.
+
+        Returns:
+            The frame, in the order of the plan.
+
+        Raises:
+            UsageError: Polars is not installed.
+            InconsistentError: Another dataset took its place since it was opened.
+        """
         import_optional("polars", "to_polars()")
         return self._parts.scan_polars().collect()
 
     def scan_polars(self) -> polars.LazyFrame:
-        """A Polars frame that reads the parts when it is collected, and only what is asked for."""
+        """Make a Polars frame that reads what is asked for when it is collected.
+
+        Returns:
+            The lazy frame.
+
+        Raises:
+            UsageError: Polars is not installed.
+            InconsistentError: Another dataset took its place since it was opened.
+        """
         return self._parts.scan_polars()
 
     def to_duckdb(
         self, connection: duckdb.DuckDBPyConnection | None = None
     ) -> duckdb.DuckDBPyRelation:
-        """A DuckDB relation, of the connection or of a new one, that reads the parts when it is
-        executed, and only what is asked for."""
+        """Make a DuckDB relation that reads what is asked for when it is executed.
+
+        Args:
+            connection: The connection that it belongs to; by default a new one.
+
+        Returns:
+            The relation.
+
+        Raises:
+            UsageError: DuckDB is not installed.
+            InconsistentError: Another dataset took its place since it was opened.
+        """
         return self._parts.relate_duckdb(connection)
 
     def to_hugging_face(self) -> datasets.Dataset:
-        """All rows as a dataset of Hugging Face's `datasets`, in memory."""
+        """Read all rows into a dataset of Hugging Face's `datasets`, in memory.
+
+        Returns:
+            The dataset, in the order of the plan.
+
+        Raises:
+            UsageError: `datasets` is not installed.
+            InconsistentError: The dataset changed since it was opened.
+            CorruptError: A part can't be read.
+        """
         library = import_optional("datasets", "to_hugging_face()")
         made: datasets.Dataset = library.Dataset(self.to_arrow())
         return made
 
     def export(self, to: str | os.PathLike[str], format: str | None = None) -> int:
-        """Write all rows to one file, which appears whole or not at all; gives their number.
+        """Write all rows to one file, which appears whole or not at all.
 
-        The file's ending says the format: .jsonl, .csv or .parquet; or `format` does. A file that
-        is there is replaced. What is held in memory does not grow with the rows.
+        A file that is there is replaced. What is held in memory does not grow with the rows.
 
-        Raises `RefusedError` for an output of whole tables: what is kept beside it tells of its
-        tables, and the rows are in the file alone."""
+        Args:
+            to: The file to write.
+            format: "jsonl", "csv" or "parquet"; by default the ending of `to` decides.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UsageError: The format is not known, or `to` lies in the dataset. Nothing was written.
+            RefusedError: The output is one file of whole tables already. Nothing was written.
+            InconsistentError: The dataset changed since it was opened. A file that was there stays.
+            CorruptError: A part can't be read. A file that was there stays.
+            StorageError: The file can't be written. A file that was there stays.
+        """
         from batten.inspect.export import export_rows
 
         if list_tables(self._observation):
@@ -159,10 +266,22 @@ class Dataset:
 
 
 def open(path: str | os.PathLike[str], *, allow_incomplete: bool = False) -> Dataset:
-    """Open the published dataset at `path`, to read it; nothing is changed, and no lock is taken.
+    """Open a published dataset to read it; nothing is changed, and no lock is taken.
 
-    Raises `UsageError` where there is none, `RefusedError` where it is not batten's, or not
-    complete (unless `allow_incomplete`), and `InconsistentError` where it is damaged."""
+    Args:
+        path: The output of the job, or of a finalize step.
+        allow_incomplete: Whether a dataset that is not complete may be opened, with the parts there
+            are. False by default.
+
+    Returns:
+        The dataset as it is now.
+
+    Raises:
+        UsageError: There is no dataset. Nothing was changed.
+        RefusedError: It is not batten's, or not complete. Nothing was changed.
+        InconsistentError: It is damaged. Nothing was changed.
+        BusyError: A run changed it while it was looked at. Nothing was changed.
+    """
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout)

@@ -88,12 +88,23 @@ class Definition:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def find_unit_items(self, batch_size: int) -> int | None:
-        """How many items must go through the steps together; None where each may go alone."""
+        """Tell how many items must go through the steps together.
+
+        Args:
+            batch_size: Items in a batch.
+
+        Returns:
+            The number of items, or None where each may go alone.
+        """
         sizes = [step.items or batch_size for step in self.steps if step.kind == "map_batches"]
         return max(sizes, default=None)
 
     def refuse_double(self) -> None:
-        """Raises `UsageError` where two sinks write to one place."""
+        """Refuse two sinks that write to one place.
+
+        Raises:
+            UsageError: Two do. Nothing was read or written.
+        """
         seen = set()
         if self.output is not None and not self.is_ledger_inside:
             seen.add(os.path.realpath(self.output))
@@ -108,7 +119,18 @@ class Definition:
             seen.add(place)
 
     def fill(self, parameters: Mapping[str, str]) -> Self:
-        """The same with values in the place of `{name}` in the paths of its sinks."""
+        """Put values in the place of `{name}` in the paths of the sinks.
+
+        Args:
+            parameters: The values, as texts, by name.
+
+        Returns:
+            A new pipeline with these paths.
+
+        Raises:
+            UsageError: A name has no value, an output lies where the pipeline reads, or two sinks
+                write to one place. Nothing was read or written.
+        """
         if self.output is None:
             return self
         fill = make_filler(parameters)
@@ -121,8 +143,12 @@ class Definition:
         return replace(filled, source=keep_apart(self.source, filled.list_made()))
 
     def list_made(self) -> list[Path]:
-        """The files and folders that a run makes. A live tree is none: its items may be read where
-        they are changed."""
+        """List the files and folders that a run makes.
+
+        Returns:
+            Their paths. A live tree is not among them: its items may be read where they are
+            changed.
+        """
         made = [] if self.output is None else [self.output]
         made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
         trees = {os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes_items}

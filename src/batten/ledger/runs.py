@@ -114,8 +114,20 @@ class RunLog:
 
 @value_class
 class RunSummary:
-    """What one run did, and not the whole dataset: `executed_items`, `adopted_items` and `seconds`
-    (by stage) are its own. None is what its log does not say: a killed run has not `stopped`."""
+    """What one run did, and not the whole dataset. None stands for what its log does not say.
+
+    Attributes:
+        run: The name of the run.
+        started: When it began, in UTC.
+        stopped: When it ended, in UTC; None of a killed run.
+        status: How it ended.
+        jobs: How many items it ran at a time.
+        command: How it was started.
+        executed_items: For how many items it called the job's functions.
+        adopted_items: How many items it took over from an earlier run.
+        seconds: How long each stage took, in seconds.
+        error: The first line of what ended it.
+    """
 
     run: str
     started: str | None

@@ -15,8 +15,21 @@ from batten.pipeline.pipeline import Pipeline
 
 
 def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
-    """The files that a pattern names (`clips/**/*.mp4`), each a `Path`; the key is the path
-    relative to the folder before the first wildcard, with `/`. Hidden files are left out."""
+    """Begin with the files that a pattern names; each item is a `Path`.
+
+    The key is the path below the folder before the first wildcard, with `/`. Files come in the
+    order of the bytes of their paths. A hidden file matches only if the pattern has the dot.
+
+    Args:
+        pattern: Such as `clips/**/*.mp4`; relative to the folder of the job file, or to the current
+            one.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The pattern names no files, or a place with a scheme. Nothing was read.
+    """
     from batten.sources.files import FileSource
 
     folder = current_folder()
@@ -24,25 +37,60 @@ def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
 
 
 def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
-    """A list, any iterable, or a function that gives one; with `key`, the rows of a data frame
-    (pandas, Polars, Arrow) as dicts. `key`: a field's name, or a function of the item; without it
-    the ordinal is the key. Raises `UsageError` for what is no list of items: a text, a mapping, a
-    set, a data frame without `key`."""
+    """Begin with the items of a list, an iterable or a data frame.
+
+    A list is read by index in the workers. Of anything else the plan keeps the items themselves, so
+    they have to be plain values.
+
+    Args:
+        items: A list, an iterable, or a function that returns one. With `key`, also a data frame of
+            pandas, Polars or Arrow; each item is then a dict of one row.
+        key: The field that names an item, or a function that returns the key of an item. By default
+            the item's number, from 0, is the key, and items may only be added at the end.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: `items` is no list of items: a text, a mapping, a set, or a data frame without
+            `key`. Nothing was read or written.
+    """
     from batten.sources.items import ItemSource
 
     return Pipeline(source=ItemSource(items, key=key))
 
 
 def from_range(stop: int) -> Pipeline:
-    """The numbers from 0 to `stop` (exclusive), which are their own keys."""
+    """Begin with the numbers from 0 to `stop`, which are their own keys.
+
+    Args:
+        stop: How many numbers there are; `stop` itself is not among them.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: `stop` is not a whole number of 0 or more. Nothing was read or written.
+    """
     from batten.sources.range import RangeSource
 
     return Pipeline(source=RangeSource(stop))
 
 
 def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
-    """The lines of a JSON Lines file, each as a dict; `key` names the field that is the key.
-    Without it the ordinal is, and lines may only be added at the end."""
+    """Begin with the lines of a JSON Lines file; each item is the value of one line.
+
+    Args:
+        path: The file; relative to the folder of the job file, or to the current one.
+        key: The field that names an item. By default the item's number, from 0, is the key, and
+            lines may only be added at the end.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The path or the key can't be used. Nothing was read.
+    """
     from batten.sources.records.jsonl import JsonLinesSource
 
     folder = current_folder()
@@ -52,7 +100,20 @@ def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipel
 def from_csv(
     path: str | os.PathLike[str], *, key: str | None = None, delimiter: str = ","
 ) -> Pipeline:
-    """The records of a CSV file with a header, each a dict of texts; `key` names a column."""
+    """Begin with the records of a CSV file with a header; each item is a dict of texts.
+
+    Args:
+        path: The file; relative to the folder of the job file, or to the current one.
+        key: The column that names an item. By default the item's number, from 0, is the key, and
+            records may only be added at the end.
+        delimiter: The character between two fields; a comma by default.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The path, the key or the delimiter can't be used. Nothing was read.
+    """
     from batten.sources.records.csv import CsvSource
 
     folder = current_folder()
@@ -66,7 +127,21 @@ def from_parquet(
     key: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Pipeline:
-    """The rows of a Parquet file or of a folder of them, each a dict; `key` names a column."""
+    """Begin with the rows of a Parquet file, or of a folder of them; each item is a dict.
+
+    Args:
+        path: The file, or a folder whose files `*.parquet` are read; relative to the folder of the
+            job file, or to the current one.
+        key: The column that names an item, of text or integers. By default the item's number, from
+            0, is the key, and rows may only be added at the end.
+        columns: The columns that an item has; by default all.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The path, the key or the columns can't be used. Nothing was read.
+    """
     from batten.sources.records.parquet import ParquetSource
 
     folder = current_folder()

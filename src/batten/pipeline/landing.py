@@ -34,7 +34,13 @@ Stream = Iterable[Any] | Callable[[int], Iterable[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Landed:
-    """What one call landed: `items` in `files`; `next_offset` is where the next one goes on."""
+    """What one call of `land` landed.
+
+    Attributes:
+        items: How many items it wrote.
+        files: How many files hold them.
+        next_offset: The offset at which the next call goes on.
+    """
 
     items: int
     files: int
@@ -50,19 +56,35 @@ def land(
     items_max: int = 10_000,
     seconds_max: float = 5.0,
 ) -> Landed:
-    """Write what a stream gives to the folder `into`, as files of at most `items_max` items or
-    what came in about `seconds_max`; returns when the stream ends.
+    """Write what a stream gives into files that never change; return when the stream ends.
 
-    Items are what JSON can hold. `stream` is an iterable, or a function that is given the offset to
-    go on at. An item's place is `offset(item)`, a whole number that grows, or, where the stream has
-    none, counted. What has been landed before and is given again is left out. After each file, when
-    it is durable, `acknowledge` is called with the next offset: only then may the stream forget.
-    A stream that has nothing at the moment should give None now and then, so that what is held is
-    written in time and signals are heard.
+    Each file is durable before the next is begun. A landing that was killed goes on where its last
+    file ends, and leaves out what is given again. However it ends, short of a kill, what was taken
+    is written.
 
-    However it ends, short of a kill, what was taken is written. Raises what the stream raises;
-    `InterruptedRunError` after a signal; `BusyError` where another process lands there;
-    `InconsistentError` where offsets do not grow."""
+    Args:
+        stream: An iterable of items, or a function that is called with an offset and gives the
+            items from there on. Items are what JSON can hold. None stands for "nothing now": give
+            it now and then, so that what is held is written in time and signals are heard.
+        into: The folder of the files. It is made if it is missing.
+        offset: Returns the place of an item in the stream, a whole number that grows. By default
+            the items are counted, from 0.
+        acknowledge: Called after each file is durable, with the offset after its last item. Only
+            then may the stream forget. By default nobody is told.
+        items_max: How many items a file holds at most; 10,000 by default.
+        seconds_max: A file holds about what came within so many seconds; 5 by default.
+
+    Returns:
+        What this call landed, and where the next one goes on.
+
+    Raises:
+        UsageError: An item is not what JSON can hold. What came before it in files is landed.
+        InconsistentError: Offsets do not grow, or two files hold the same ones. What was landed
+            stays.
+        BusyError: Another process lands there. Nothing was changed.
+        InterruptedRunError: A signal came. All that was taken is landed.
+        StorageError: The disk is full or failing. Files that were acknowledged stay.
+    """
     folder = current_folder() / local_path(into)
     folder.parent.mkdir(parents=True, exist_ok=True)
     storage, layout = LocalStorage(folder.parent), Layout(folder.name)
@@ -177,6 +199,16 @@ def _refuse_overlaps(files: list[LandedFile]) -> None:
 
 
 def from_landed(path: str | os.PathLike[str]) -> Pipeline:
-    """The items of a folder that `land` fills, in order; the key is the offset."""
+    """Begin with the items of a folder that `land` fills, in their order; the key is the offset.
+
+    Args:
+        path: The folder; relative to the folder of the job file, or to the current one.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The path names a place with a scheme. Nothing was read.
+    """
     folder = current_folder()
     return Pipeline(source=LandedSource(path, folder=folder), folder=folder)

@@ -22,8 +22,21 @@ class Outputs(Definition):
     """A definition, and the methods that give one with a further sink."""
 
     def write_parquet(self, path: str | os.PathLike[str]) -> Self:
-        """Write a folder of Parquet parts, one a batch, in the order of the plan; or, where the
-        path ends with .parquet, one file of all rows, as `write_csv` does."""
+        """Write a folder of Parquet parts, or one file if the path ends with .parquet.
+
+        A part appears whole when its batch is done, in the order of the plan. A single file appears
+        as for `write_csv`.
+
+        Args:
+            path: The folder or the file. It may hold names of parameters, such as `{run_date}`.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: The path can't be used, or a folder stands after another sink. Nothing was
+                read or written.
+        """
         written = local_path(path)
         if written.endswith(".parquet"):
             return self._write_file("parquet", written)
@@ -37,15 +50,37 @@ class Outputs(Definition):
         return replace(self, output=self.folder / written, written_output=written)
 
     def write_csv(self, path: str | os.PathLike[str]) -> Self:
-        """Write one CSV file of all rows, in the order of the plan. It appears when the dataset is
-        complete, whole, in the place of an earlier one; the same rows give the same bytes.
+        """Write one CSV file of all rows, in the order of the plan.
 
-        `path` may hold names of parameters, `out/refunds_{run_date}.csv`. The batches are kept
-        in `<path>.batten/`. A file that batten did not write there is never replaced."""
+        The file appears whole when the dataset is complete, in the place of an earlier one. The
+        same rows give the same bytes. Until then the batches are kept in `<path>.batten/`. A file
+        that batten did not write there is never replaced.
+
+        Args:
+            path: The file. It may hold names of parameters, such as `out/refunds_{run_date}.csv`.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: The path can't be used, or another sink writes there. Nothing was read or
+                written.
+        """
         return self._write_file("csv", local_path(path))
 
     def write_jsonl(self, path: str | os.PathLike[str]) -> Self:
-        """Write one file with a JSON object a row; all else as `write_csv`."""
+        """Write one file with a JSON object for each row; it appears as for `write_csv`.
+
+        Args:
+            path: The file. It may hold names of parameters, such as `{run_date}`.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: The path can't be used, or another sink writes there. Nothing was read or
+                written.
+        """
         return self._write_file("jsonl", local_path(path))
 
     def write_sqlite(
@@ -58,14 +93,28 @@ class Outputs(Definition):
         ledger: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 30.0,
     ) -> Self:
-        """Write the rows into a table of a SQLite database, each batch in one transaction with a
-        token in the table `batten_tokens`, by which a batch that is there is not written again.
+        """Write the rows into a table of a SQLite database.
 
-        Without `key` rows are added; with it, a row takes the place of one with the same values
-        in those columns. A table that is not there is made. `dataset` names these rows in tokens,
-        by default the name of the output. `ledger`: where the first sink is a table, the output
-        that names the job's control folder, by default `path`. `timeout_seconds`: how long
-        to wait for other writers."""
+        Each batch goes in one transaction, with a token in the table `batten_tokens`. By the token
+        a batch that is there is never written again. A table that is missing is made.
+
+        Args:
+            path: The file of the database.
+            table: The name of the table.
+            key: The column or columns by which a row replaces an older one. By default rows are
+                only added.
+            dataset: The name of these rows in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `path`.
+            timeout_seconds: How long to wait for other writers, in seconds; 30 by default.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: A path or a name can't be used, or another sink writes there. Nothing was
+                read or written.
+        """
         from batten.sinks.databases.sqlite import SqliteSink
 
         sink = SqliteSink(
@@ -87,14 +136,30 @@ class Outputs(Definition):
         ledger: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 60.0,
     ) -> Self:
-        """Write the rows into a table of a PostgreSQL database, each batch by COPY and in one
-        transaction with its token; all else as `write_sqlite`.
+        """Write the rows into a table of a PostgreSQL database.
 
-        `address` is a URI (`postgresql://host/base`) or a connection string, or the
-        `batten.Secret` that holds one; what it leaves out (a password, say) comes from the
-        environment, as libpq's variables say. `ledger` is by
-        default the name of the table. `timeout_seconds`: the longest that a step may take; then the
-        connection is cut off, and what became of it is asked on another."""
+        Each batch goes by COPY, in one transaction with its token, as for `write_sqlite`.
+
+        Args:
+            address: A URI (`postgresql://host/base`), a connection string, or the `batten.Secret`
+                that holds one. What it leaves out, such as a password, comes from the environment,
+                as for libpq.
+            table: The name of the table.
+            key: The column or columns by which a row replaces an older one. By default rows are
+                only added.
+            dataset: The name of these rows in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `table`.
+            timeout_seconds: The longest that one step may take, in seconds; 60 by default. Then the
+                connection is cut, and another one is asked what became of the step.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: The address or a name can't be used, or another sink writes there. Nothing
+                was read or written.
+        """
         from batten.sinks.databases.postgres import PostgresSink
 
         if isinstance(address, str):
@@ -115,10 +180,23 @@ class Outputs(Definition):
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Add the rows to the Delta Lake table in the folder `path`, each batch in one entry of its
-        log, with its token as a transaction identifier. A table that is not there is made.
+        """Add the rows to a table of Delta Lake; a table that is missing is made.
 
-        `dataset` and `ledger` as for `write_sqlite`. Retried items can't be added to a batch."""
+        Each batch is one entry of the table's log, with its token as a transaction identifier.
+
+        Args:
+            path: The folder of the table.
+            dataset: The name of these rows in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `path`.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: A path can't be used, or another sink writes there. Nothing was read or
+                written.
+        """
         from batten.sinks.lakes.delta import DeltaSink
 
         sink = DeltaSink(path=self.folder / local_path(path), dataset=dataset)
@@ -133,13 +211,28 @@ class Outputs(Definition):
         ledger: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 60.0,
     ) -> Self:
-        """Add the rows to the Iceberg table `namespace.name`, each batch in one commit, with its
-        token as a property of the table. A table that is not there is made.
+        """Add the rows to an Iceberg table; a table that is missing is made.
 
-        `catalog` names a catalogue that pyiceberg's configuration knows, or gives its properties:
-        `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`, and `"name"` where that
-        is not "default". All else as for `write_delta`; `ledger` is by default the name of the
-        table. `timeout_seconds`: the longest that an answer of the catalogue may take."""
+        Each batch is one commit, with its token as a property of the table.
+
+        Args:
+            table: The table, as `namespace.name`.
+            catalog: The name of a catalogue in pyiceberg's configuration, "default" by default. Or
+                its properties: `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`,
+                and `"name"`.
+            dataset: The name of these rows in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `table`.
+            timeout_seconds: The longest that an answer of the catalogue may take, in seconds; 60 by
+                default.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: `catalog` is an address, a name can't be used, or another sink writes there.
+                Nothing was read or written.
+        """
         from batten.sinks.lakes.iceberg import IcebergSink
 
         if isinstance(catalog, str) and "://" in catalog:

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(Outputs):
-    """A source, the steps its items go through, and where the rows are written."""
+    """A source, the steps that its items go through, and where the rows are written.
+
+    Begin one with `batten.from_files` or another of the sources, not by this class. A pipeline
+    never changes: each method gives a new one. Building one reads and writes nothing.
+    """
 
     def map(
         self,
@@ -56,23 +60,35 @@ class Pipeline(Outputs):
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
-        """Each item (or what the step before gave) becomes one row: a dict, a dataclass or a
-        pydantic model.
+        """Make one row of each item: a dict, a dataclass or a pydantic model.
 
-        `function` may be a class: it is constructed once in each worker, then called. `retries`
-        are further tries after a first that raised, with growing pauses; an item that failed them
-        all is quarantined. A server's refusal (401, 404, 422 and the like) is not tried again. With
-        `retry_on` exactly these are: classes of exceptions, statuses of answers, functions that
-        take the exception; one, or several in a tuple. `timeout_seconds` is the longest a try may
-        take; its worker is then killed. `version` declares the function's identity where its code
-        cannot be compared.
+        A call of an `async def` function never waits for a slower one. Finished calls are put aside
+        about every half second.
 
-        `function` may be `async def`: `concurrency` is how many calls are in flight at a time, by
-        default 100, and `limits` says how fast it may call. It is never waited for the slowest of
-        some calls before the next are begun, and finished ones are put aside every half second.
+        Args:
+            function: Called with each item, or with what the step before gave. It may be `async
+                def`. It may be a class, which each worker constructs once and then calls.
+            retries: Further tries after one that failed, with growing pauses; 0 by default. An item
+                that failed them all is quarantined.
+            retry_on: What is tried again: a class of exceptions, a status of an answer (429), a
+                function that takes the exception, or a tuple of these. By default everything but
+                what a server refuses for good, such as 401, 404 and 422.
+            timeout_seconds: The longest that one try may take, in seconds. Then its worker is
+                killed. By default there is no limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, such as a client. By
+                default there are none.
+            cache: Keeps what the function returned for an item, also for other jobs. True means the
+                user's own cache, a path a cache in that folder. By default nothing is kept.
 
-        `cache` keeps what the function gave for an item, also for other jobs: True keeps it in the
-        user's cache folder, a path there, a `batten.Cache` as that says.
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
         """
         return self._with_step(
             "map",
@@ -98,7 +114,28 @@ class Pipeline(Outputs):
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
-        """Each item becomes any number of rows; all carry its key. Options as for `map`."""
+        """Make any number of rows of each item; all of them carry the item's key.
+
+        Args:
+            function: Called with each item, or with what the step before gave. It returns an
+                iterable of rows, each as for `map`. An item without rows is counted as filtered.
+            retries: Further tries after one that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, as for `map`.
+            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
         return self._with_step(
             "flat_map",
             function,
@@ -123,7 +160,28 @@ class Pipeline(Outputs):
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Pipeline:
-        """Keeps what `function` says yes to. Items without rows are counted as filtered."""
+        """Keep the items to which `function` says yes; the others are counted as filtered.
+
+        Args:
+            function: Called with each item, or with what the step before gave. What it returns is
+                taken as true or false.
+            retries: Further tries after one that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, as for `map`.
+            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
         return self._with_step(
             "filter",
             function,
@@ -146,12 +204,27 @@ class Pipeline(Outputs):
         timeout_seconds: float | None = None,
         version: str | None = None,
     ) -> Pipeline:
-        """An Arrow table in, an Arrow table out.
+        """Make a table of rows of a table of rows: an Arrow table in, an Arrow table out.
 
-        The table holds the rows of `items` consecutive items of the plan, by default a whole
-        batch, always the same ones however often the run was killed. It has the key column;
-        the result must have it too, or as many rows as came in. When the call fails, its items
-        are tried one by one.
+        The table holds the rows of consecutive items of the plan. They are always the same items,
+        however often the run was killed. When a call fails, its items are tried one by one.
+
+        Args:
+            function: Called with a `pyarrow.Table` that has the key column. Its result must have
+                the key column, too, or as many rows as came in.
+            items: How many items one call gets; by default a whole batch.
+            retries: Further tries of a call that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            version: Stands for values of the function that can't be compared, as for `map`.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, the function is `async def`, or the pipeline has a
+                sink already. Nothing was read or written.
         """
         return self._with_step(
             "map_batches",
@@ -171,18 +244,29 @@ class Pipeline(Outputs):
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
     ) -> Pipeline:
-        """Put each item into the live tree `root`: `commit(transaction, item, prepared)`.
+        """Put each item into the live tree `root`, in a transaction of its own.
 
-        The steps prepare items, any number at a time, and never touch the tree. `commit` is called
-        under the tree's lock, in the order of the plan, in a transaction for each item, which
-        carries a token: however often the run is killed, it is committed once. `item` is that of
-        the source, read again; `prepared` what the last step gave, as a dict, or a list of them
-        after `flat_map` and `map_batches`. Items that the steps filtered or that failed are not
-        given to it. Where it raises, nothing of the item is in the tree, the item is quarantined
-        and others go on; where it raises `batten.OutdatedError`, the item is prepared again.
+        The steps prepare items, several at a time, and never touch the tree. Then `commit` puts one
+        item after the other into it, under the tree's lock and in the order of the plan. A token in
+        the tree keeps an item from being put there twice, however often the run is killed.
 
-        `dataset` names these items in tokens, by default the name of the output. `ledger`: where
-        this is the first sink, the output that names the job's control folder, by default `root`.
+        Args:
+            root: The folder that is the tree.
+            commit: Called as `commit(transaction, item, prepared)`, with a `Transaction`, the item
+                of the source, and the dict that the last step gave; after `flat_map` and
+                `map_batches` a list of dicts. It does not get items that were filtered or failed.
+                If it raises `OutdatedError`, the item is prepared again. If it raises anything
+                else, the item is quarantined. After both, nothing of the item is in the tree.
+            dataset: The name of these items in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `root`.
+
+        Returns:
+            A new pipeline with this sink, and with one item in a batch.
+
+        Raises:
+            UsageError: `commit` can't be called so, a path can't be used, or another sink writes
+                there. Nothing was read or written.
         """
         check_commit(commit)
         said = self.settings.batch_size
@@ -203,13 +287,25 @@ class Pipeline(Outputs):
         into: str | os.PathLike[str],
         version: str | None = None,
     ) -> Pipeline:
-        """When the dataset is complete, make a second one of all its rows, at `into`.
+        """Make a second dataset of all rows, at `into`, when the first one is complete.
 
-        `function` takes and returns an Arrow table; where its argument is annotated so, it takes a
-        Polars LazyFrame or a DuckDB relation, which need not fit into memory. The result is put in
-        place in one step; while neither the first dataset nor the function changes, a run has
-        nothing to do. Several may follow each other; each is given the first dataset. `version`
-        declares the function's identity where its code cannot be compared.
+        The second dataset takes its place in one step. While neither the first dataset nor the
+        function changes, a run has nothing to do. Several may follow each other; each is given the
+        first dataset.
+
+        Args:
+            function: Takes and returns a `pyarrow.Table`. If its argument is annotated as a Polars
+                `LazyFrame` or a DuckDB `DuckDBPyRelation`, it gets that, which need not fit into
+                memory.
+            into: The folder of the second dataset.
+            version: Stands for values of the function that can't be compared, as for `map`.
+
+        Returns:
+            A new pipeline that makes the second dataset, too.
+
+        Raises:
+            UsageError: It stands before the sink, the function is not a plain one, or `into` lies
+                in another output. Nothing was read or written.
         """
         if self.output is None:
             raise UsageError(
@@ -236,29 +332,36 @@ class Pipeline(Outputs):
         worker_items_max: int | None = None,
         seed: int | None = None,
     ) -> Pipeline:
-        """Settings of the whole pipeline; what is left out stays as it was.
+        """Change settings of the whole pipeline; what is left out stays as it was.
 
-        `batch_size`: items in a part; where it is not said, 1,000, and more where a source is
-        known to have over 25,000 items, up to 10,000. `on_error`: "quarantine" sets an item
-        that failed for good aside and goes on, "raise" ends the run. `quarantine_max`: more
-        quarantined items than this end the run. `stop_when`: "most_fail", the default, ends the run
-        where its first 20 items all failed, or more than half of its last 100, and has the next
-        run try them again; None does not. `schema`: the columns, as a pyarrow schema, a class of
-        rows (dataclass, pydantic model, TypedDict, named tuple), or a dict of names to types of
-        pyarrow or Python or their texts ("int64", "list<item: string>"); else the first batch that
-        has rows pins it, with what the function's return annotation says. `key_column`: the name of
-        the first column of the output.
+        Args:
+            batch_size: Items in a batch, and so in a part. By default 1,000; for a source that is
+                known to have over 25,000 items more, up to 10,000.
+            on_error: "quarantine", the default, sets an item aside that failed for good, and goes
+                on. "raise" ends the run.
+            quarantine_max: More quarantined items than this end the run; by default there is no
+                limit.
+            stop_when: "most_fail", the default, ends the run when its first 20 items all failed, or
+                more than half of the last 100. The next run tries them again. None never does.
+            schema: The columns without the key: a pyarrow schema, a class of rows (dataclass,
+                pydantic model, TypedDict, named tuple), or a dict of names to types of pyarrow or
+                Python or to texts ("int64", "list<item: string>"). By default the first batch with
+                rows decides, and what the function is annotated to return.
+            key_column: The name of the output's first column; "key" by default.
+            workers: "fork" has workers begin as copies of this process. "spawn" has each load the
+                job in a fresh interpreter. The default is "fork", but "spawn" if this process has
+                threads that do not survive a fork.
+            worker_items_max: After so many items a worker ends and a new one takes its place, for
+                functions that leak; with `map_batches` after the call. By default workers stay.
+            seed: A whole number that fixes the random numbers of each item: those of `random`,
+                NumPy and torch, and of generators that functions and modules of the job hold. By
+                default no two workers draw the same numbers.
 
-        `workers`: how worker processes begin. "fork" copies this process with all that it has
-        loaded; "spawn" loads the job anew in a fresh interpreter. Left out, it is "fork", but
-        "spawn" where this process has threads that do not survive a fork. `worker_items_max`: a
-        worker that has done so many items ends, and a new one takes its place, for functions that
-        leak; with `map_batches` when it has ended its unit.
+        Returns:
+            A new pipeline with these settings.
 
-        `seed`: a whole number; the random numbers of an item then are the same in every run, in
-        whatever worker, and in each try: those of `random`, of NumPy and torch where they are
-        imported, and of generators that functions and modules of the job hold. Without it no two
-        workers draw the same.
+        Raises:
+            UsageError: A value can't be. Nothing was read or written.
         """
         settings = self.settings
         if workers is not None:
@@ -314,24 +417,60 @@ class Pipeline(Outputs):
         call: JobCall | None = None,
         job_file: JobFile | None = None,
     ) -> Report:
-        """Do what is left to do, and give the accounts.
+        """Do what is left to do, and close the accounts.
 
-        `fresh` computes all anew beside what is there, and replaces it in one step when the new
-        dataset is complete. `accept_change` keeps the rows there are, though code or parameters
-        changed, and computes the rest with the new ones; what each part was made by stays known.
+        It returns only when the accounts are closed, or at the `limit`, or after a `dry_run`.
+        However it ends, what was finished stays, and the same call goes on from there. Each error
+        says what is safe, and carries the report of what was reached as `report`.
 
-        Returns only when the accounts closed (or at the `limit`, or after a `dry_run`). Raises
-        a `BattenError` that says what is safe otherwise; whatever was finished stays. `jobs`:
-        how many items at a time, by default the processors. `executor`: "processes" survive a
-        function that crashes, and are the default; "threads" and "serial" do not, and can't
-        enforce time limits. Neither applies where a function is `async def`. `workers`: how
-        processes begin, "fork" or "spawn"; in the place of what `options` says.
+        Args:
+            jobs: How many items run at a time; by default one for each processor. It does not apply
+                to `async def` functions.
+            resume: "if_possible", the default, and "always" go on with a dataset that is there.
+                "never" refuses one.
+            retry_quarantined: Whether to try quarantined items again; False by default.
+            limit: How many items of the source to do at most; by default all.
+            dry_run: Whether only to say what would be done. Then nothing is written. False by
+                default.
+            fresh: Whether to compute all anew beside the old dataset, which stays until the new one
+                is complete and replaces it in one step. False by default.
+            accept_change: Whether to keep the rows there are although code or parameters changed,
+                and to compute the rest with the current ones. False by default.
+            executor: "processes", the default, survive a function that crashes. "threads" and
+                "serial" don't, and can't enforce time limits. It does not apply to `async def`
+                functions.
+            workers: How worker processes begin, "fork" or "spawn"; by default as `options` says.
+            memory_max: The most memory that one worker may use, with what it starts: bytes, or a
+                text such as "2GB". A worker that uses more is killed, and its item counts as one
+                that kills its worker. By default there is no limit.
+            drain_seconds: How long items in hand may take to end after a signal, in seconds; 10 by
+                default.
+            skip_checks: Whether to begin although a check of inputs, output, memory or disk forbids
+                it. False by default.
+            progress: Shows how the run goes; by default nothing is shown.
+            parameters: Values for the names in the paths of sinks and tables, such as `{run_date}`;
+                by default there are none.
+            call: How the job was started, for what is recorded and advised; by default it is
+                observed.
+            job_file: The file that the command loaded the pipeline from, for workers in fresh
+                interpreters; by default there is none.
 
-        `memory_max` (bytes, or a text such as "2GB") is how much memory a worker may use, with what
-        it starts: one that uses more is killed, and its item is dealt with as any that kills its
-        worker. `drain_seconds`: how long items in hand may take to end after a signal. Before the
-        work begins inputs, output, memory and room on the disk are checked; `skip_checks` has it
-        begin although one of them forbids it.
+        Returns:
+            The report of this run, with the accounts of the whole dataset.
+
+        Raises:
+            UsageError: An argument, the pipeline or a path can't be. Nothing was written.
+            RefusedError: Going on could mix or replace results: code, settings or source changed,
+                or the output is not batten's. The dataset is as before.
+            InconsistentError: Records and files do not add up, or the accounts do not close.
+                Nothing was deleted.
+            CorruptError: Something can't be read, or its digest differs. Nothing was deleted.
+            BusyError: Another process holds the lock. Nothing was changed.
+            StorageError: The disk is full or failing, or a permission or an input is missing. What
+                is committed stays.
+            InterruptedRunError: A signal stopped the run. What was finished is kept.
+            FailedRunError: The job's own code failed in a way that ends the run. What was finished
+                is kept.
         """
         from batten.jobs.how_started import observe_caller
 

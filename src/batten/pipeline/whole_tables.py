@@ -30,18 +30,31 @@ if TYPE_CHECKING:
 
 @value_class
 class Tables:
-    """The tables of `from_tables`."""
+    """The tables of `from_tables`, which wait for their function: see `apply`."""
 
     source: TableSource
     folder: Path
 
     def apply(self, function: Callable[..., Any], *, version: str | None = None) -> TablePipeline:
-        """`function` is given each table under its name, as a pyarrow table, and returns one: of
-        pyarrow, or anything that hands over Arrow data (Polars, DuckDB, pandas by
-        `pyarrow.Table.from_pandas`). It runs in a process of its own. `version` declares the
-        function's identity where its code cannot be compared.
+        """Make one table of all of them.
 
-        A single file follows: `.write_csv`, `.write_jsonl` or `.write_parquet("….parquet")`."""
+        One sink follows: `.write_csv`, `.write_jsonl` or `.write_parquet("….parquet")`. The
+        function runs in a process of its own.
+
+        Args:
+            function: Called with a `pyarrow.Table` for each table, by name. It returns a table of
+                pyarrow, or anything that gives Arrow data, such as a Polars frame or a DuckDB
+                relation.
+            version: Stands for values of the function that can't be compared. By default there are
+                none.
+
+        Returns:
+            A pipeline whose items are the tables.
+
+        Raises:
+            UsageError: The function can't be called, or is `async def`. Nothing was read or
+                written.
+        """
         step = make_step("apply", function, version=version)
         if step.is_async:
             raise _refuse(".apply() takes a function that does not await.", "Give it a plain one.")
@@ -50,23 +63,53 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class TablePipeline(Pipeline):
-    """Tables, the function that takes them all, and the file that its result becomes. The items,
-    as accounts count them, are the tables."""
+    """Tables, the function that takes them all, and the file that its result becomes.
+
+    The items, as the accounts count them, are the tables.
+    """
 
     source: TableSource
     whole: Step
 
     def fill(self, parameters: Mapping[str, str]) -> Self:
-        """The same with values in the place of `{name}` in the paths of its tables and its file."""
+        """Put values in the place of `{name}` in the paths of the tables and the file.
+
+        Args:
+            parameters: The values, as texts, by name.
+
+        Returns:
+            A new pipeline with these paths.
+
+        Raises:
+            UsageError: A name has no value. Nothing was read or written.
+        """
         filled = super().fill(parameters)
         return replace(filled, source=self.source.fill(make_filler(parameters)))
 
     def finalize(self, *_: Any, **__: Any) -> Pipeline:
-        """Not to be had: the function sees all rows already."""
+        """Refuse: the function of `apply` sees all rows already.
+
+        Returns:
+            Never.
+
+        Raises:
+            UsageError: Always. Nothing was read or written.
+        """
         raise _refuse(".finalize() follows no .apply().", "Do it in the function.")
 
     def write_parquet(self, path: str | os.PathLike[str]) -> Self:
-        """Write one Parquet file; its path ends with .parquet."""
+        """Write one Parquet file.
+
+        Args:
+            path: The file; it ends with .parquet. It may hold names of parameters, such as
+                `{run_date}`.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: The path is a folder, or can't be used. Nothing was read or written.
+        """
         if not local_path(path).endswith(".parquet"):
             raise _refuse(
                 f"{os.fspath(path)!r} would be a folder, and .apply() gives one file.",
@@ -87,10 +130,21 @@ class TablePipeline(Pipeline):
 
 
 def from_tables(**paths: str | os.PathLike[str]) -> Tables:
-    """Tables by name, each a file that is read whole: .csv, .tsv, .jsonl, .parquet, or with a slash
-    at its end a folder of Parquet files. Paths may hold names of parameters.
+    """Begin with whole tables, which one function takes all at once.
 
-    Each is recorded by digest, so that a run of the same job sees that one has changed."""
+    Each table is recorded by its digest. So a later run of the job sees which one has changed.
+
+    Args:
+        **paths: A path for each table, by the name that the function has for it. It ends with .csv,
+            .tsv, .jsonl or .parquet, or with a slash for a folder of Parquet files. It may hold
+            names of parameters.
+
+    Returns:
+        The tables, for `apply`.
+
+    Raises:
+        UsageError: No table is named, or an ending tells no format. Nothing was read.
+    """
     if not paths:
         raise _refuse("from_tables() names no table.", 'Name one: from_tables(refunds="in.csv").')
     folder = current_folder()

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 @value_class
 class Finalized:
-    """A second dataset after the run. `status`: complete (made anew by this run), nothing-to-do,
-    limited (the first is not complete, so it was left as it is) or planned (a dry run)."""
+    """A second dataset after the run.
+
+    Attributes:
+        path: The dataset.
+        status: "complete" if this run made it anew, "nothing-to-do", "limited" if the first one is
+            not complete and so it was left as it is, or "planned" of a dry run.
+        rows: How many rows it has.
+    """
 
     path: str
     status: RunStatus
@@ -26,7 +32,14 @@ class Finalized:
 
 @value_class
 class Delivered:
-    """What a destination beside the dataset has, as recorded: its first `batches` batches."""
+    """What a destination beside the dataset has, as recorded.
+
+    Attributes:
+        kind: csv, jsonl, parquet, sqlite and so on.
+        target: Names the destination, without secrets.
+        batches: How many batches it has, from the first on.
+        rows: How many rows these hold.
+    """
 
     kind: str
     target: str
@@ -36,13 +49,23 @@ class Delivered:
 
 @value_class
 class Report:
-    """The end of a run; `batten run --json` prints it.
+    """What a run tells when it is over; `batten run --json` prints it.
 
-    `status` is also a text: `report.status == "complete"`. `accounts` are of the whole dataset,
-    all runs together; `executed_items` counts the items for which this run called the user's
-    functions, `adopted_items` those it took over from what an earlier run had staged. `seconds` by
-    stage, of this run. `checks` are of a dry run. `beside` is where a dataset that is made anew
-    waits until it is complete: readers have the old one.
+    Attributes:
+        status: How it ended, also as a text: `report.status == "complete"`.
+        path: The output.
+        accounts: Of the whole dataset, all runs together; None where they are not known.
+        rows: How many rows the dataset has.
+        executed_items: For how many items this run called the job's functions.
+        adopted_items: How many items it took over from what an earlier run had staged.
+        vanished_items: How many planned items are gone from the source.
+        seconds: How long each stage of this run took, in seconds.
+        run: The name of this run.
+        finalized: The datasets that finalize steps made.
+        destinations: What each destination beside the dataset has.
+        checks: What was checked, of a dry run.
+        error: What ended the run, of a run that did not end well; otherwise None.
+        beside: Where a dataset that is made anew waits until it is complete; otherwise empty.
     """
 
     status: RunStatus
@@ -62,10 +85,15 @@ class Report:
 
     @property
     def quarantined(self) -> int:
+        """How many items of the dataset are quarantined."""
         return self.accounts.quarantined if self.accounts is not None else 0
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `batten run --json` prints."""
+        """Make the object that `batten run --json` prints.
+
+        Returns:
+            A dict of what JSON can hold.
+        """
         items = None
         if self.accounts is not None:
             items = {

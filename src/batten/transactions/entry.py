@@ -99,15 +99,29 @@ os.register_at_fork(after_in_child=_forget_holds)
 def transaction(
     root: str | os.PathLike[str], *, token: str = "", wait_seconds: float | None = None
 ) -> Iterator[Transaction]:
-    """Change many files of the folder `root`, all or none: see `Transaction`.
+    """Change many files of the folder `root`, all or none.
 
-    Leaving the block commits; an exception undoes everything and is raised again. It waits for
-    the lock, and raises `BusyError` after `wait_seconds`. `token` names the change: it is there,
-    for `has_token`, from the same step on, and `RefusedError` says that it was there before.
+    The end of the block commits. An exception in the block undoes everything, and is raised again.
+    A block within a block of the same thread is part of the outer one.
 
-    A block within a block of the same thread is part of the outer one. Raises `UsageError` within
-    `read_lock`, `RefusedError` where an earlier change can't be recovered, and `StorageError` where
-    the disk fails: the change is then whole or absent as soon as the tree is used again."""
+    Args:
+        root: The folder that is the tree.
+        token: Names the change. The tree has the token from the same step on, for `has_token`. By
+            default there is none.
+        wait_seconds: How long to wait for the lock, in seconds; by default as long as it takes.
+
+    Yields:
+        The transaction, by which files are changed.
+
+    Raises:
+        UsageError: `root` can't be a tree, the thread is within `read_lock`, or an inner block has
+            a token. Nothing was changed.
+        BusyError: Others held the lock for `wait_seconds`. Nothing was changed.
+        RefusedError: The token was there before, or an earlier change can't be recovered. Nothing
+            was changed.
+        StorageError: The disk fails. The change is whole or absent as soon as the tree is used
+            again.
+    """
     place = locate_tree(root)
     hold = _holds.by_path.get(place.lock_path)
     if hold is None:
@@ -135,9 +149,24 @@ def transaction(
 
 @contextmanager
 def read_lock(root: str | os.PathLike[str], *, wait_seconds: float | None = None) -> Iterator[None]:
-    """While the block runs nobody changes the tree by a transaction, and none is half done. Any
-    number of readers can be in it at a time; a thread that is may enter again, also in its
-    own transaction. Raises as `transaction` does, and `UsageError` where there is no such folder.
+    """Read the folder `root` while no transaction changes it and none is half done.
+
+    Any number of readers can be in such a block at the same time. A thread that is in one may enter
+    again, also within its own transaction.
+
+    Args:
+        root: The folder that is the tree.
+        wait_seconds: How long to wait for the lock, in seconds; by default as long as it takes.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UsageError: There is no such folder. Nothing was changed.
+        BusyError: A writer held the lock for `wait_seconds`. Nothing was changed.
+        RefusedError: An earlier change can't be recovered. Nothing was changed.
+        StorageError: The disk fails while an earlier change is recovered. The next use goes on with
+            it.
     """
     place = locate_tree(root)
     if not place.is_there:
@@ -150,8 +179,22 @@ def read_lock(root: str | os.PathLike[str], *, wait_seconds: float | None = None
 
 
 def has_token(root: str | os.PathLike[str], token: str) -> bool:
-    """Whether a transaction with that token was committed. Asks the tree itself, having recovered
-    it if need be. Raises as `read_lock` does."""
+    """Tell whether a transaction with that token was committed.
+
+    The tree itself is asked. A change that a crash cut off is first completed or undone.
+
+    Args:
+        root: The folder that is the tree.
+        token: The token.
+
+    Returns:
+        Whether the tree has it.
+
+    Raises:
+        UsageError: `root` can't be a tree. Nothing was changed.
+        RefusedError: An earlier change can't be recovered. Nothing was changed.
+        StorageError: The disk fails. The next use of the tree goes on.
+    """
     place = locate_tree(root)
     if not place.has_control:
         return False

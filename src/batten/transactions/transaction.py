@@ -29,12 +29,15 @@ from batten.transactions.rolling import complete, delete_staged
 
 
 class Transaction:
-    """What `batten.transaction` gives. All paths are relative to the root, with `/`.
+    """Changes the files of a tree; `batten.transaction` gives one.
 
-    Whatever is called here, the tree stays as it is until the block ends; `read` shows it as it
-    will be. Not for several threads at a time. Raises `UsageError` for a path out of the tree,
-    `RefusedError` where something is in the way or a folder above a path is a symbolic link, and
-    `StorageError` where the disk fails; in any case nothing has changed."""
+    All paths are relative to the root, with `/`. Until the block ends the tree stays as it is;
+    `read` shows it as it will be. One thread uses it at a time.
+
+    Every method raises `UsageError` for a path out of the tree or after the block, `RefusedError`
+    if something is in the way or a folder above the path is a symbolic link, and `StorageError` if
+    the disk fails. In each case nothing has changed in the tree.
+    """
 
     def __init__(self, tree: Tree, layout: TreeLayout, *, token: str = "") -> None:
         self._tree = tree
@@ -57,8 +60,17 @@ class Transaction:
         return Path(self._tree.place) / self._layout.root
 
     def write(self, path: str | os.PathLike[str], data: bytes | str) -> None:
-        """The file holds `data` (text as UTF-8); its folders are made. A file that is there keeps
-        its permissions; a new one gets the usual ones."""
+        """Have a file hold these bytes; its folders are made.
+
+        Args:
+            path: The file. One that is there keeps its permissions; a new one gets the usual ones.
+            data: The bytes, or a text, which is written as UTF-8.
+
+        Raises:
+            UsageError: The path leads out of the tree, or is protected. Nothing was changed.
+            RefusedError: Something is in the way. Nothing was changed.
+            StorageError: The disk fails. Nothing was changed in the tree.
+        """
         content = data.encode() if isinstance(data, str) else data
         with self._tree.steady():
             checked = self._check_unprotected(path)
@@ -69,8 +81,18 @@ class Transaction:
             self._put(checked, number)
 
     def replace(self, path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-        """The file holds a copy of the file `source`, which may lie anywhere. Otherwise as `write`.
-        Raises `FileNotFoundError`."""
+        """Have a file hold a copy of another file; otherwise as `write`.
+
+        Args:
+            path: The file in the tree.
+            source: The file to copy, which may lie anywhere.
+
+        Raises:
+            FileNotFoundError: `source` is not there. Nothing was changed.
+            UsageError: The path leads out of the tree, or is protected. Nothing was changed.
+            RefusedError: Something is in the way. Nothing was changed.
+            StorageError: The disk fails. Nothing was changed in the tree.
+        """
         checked = self._check_unprotected(path)
         number = self._next_number()
         with _open_source(source) as file:
@@ -81,18 +103,35 @@ class Transaction:
         self._put(checked, number)
 
     def delete(self, path: str | os.PathLike[str]) -> None:
-        """The file, the symbolic link, or the folder with all that is in it, is gone. Raises
-        `FileNotFoundError`. The folder that it lay in stays."""
+        """Remove a file, a symbolic link, or a folder with all that is in it.
+
+        Args:
+            path: What to remove. The folder that it lies in stays.
+
+        Raises:
+            FileNotFoundError: There is nothing. Nothing was changed.
+            UsageError: The path leads out of the tree, or is protected. Nothing was changed.
+            StorageError: The disk fails. Nothing was changed in the tree.
+        """
         checked = self._check_unprotected(path)
         self._require(checked)
         with self._whole():
             self._overlay.delete(checked)
 
     def move(self, path: str | os.PathLike[str], to: str | os.PathLike[str]) -> None:
-        """The file or folder has another path; a file that is there is replaced, a folder is not.
+        """Give a file or folder another path; it keeps its bytes, permissions and time.
 
-        What is moved keeps its bytes, permissions and time: nothing is copied on one filesystem.
-        Raises `FileNotFoundError`."""
+        Args:
+            path: The file or folder.
+            to: Its new path. A file that is there is replaced; a folder is not.
+
+        Raises:
+            FileNotFoundError: There is nothing at `path`. Nothing was changed.
+            UsageError: A path leads out of the tree, or is protected. Nothing was changed.
+            RefusedError: A folder would go into itself, or to a path that is taken. Nothing was
+                changed.
+            StorageError: The disk fails. Nothing was changed in the tree.
+        """
         source, target = self._check_unprotected(path), self._check_unprotected(to)
         kind, there = self._require(source), self._overlay.find_kind(target)
         if source == target:
@@ -108,12 +147,32 @@ class Transaction:
             self._overlay.delete(source)
 
     def make_folder(self, path: str | os.PathLike[str]) -> None:
-        """The folder is there, with those above it. May be repeated."""
+        """Have a folder there, with those above it. It may be repeated.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            UsageError: The path leads out of the tree. Nothing was changed.
+            RefusedError: Something is in the way. Nothing was changed.
+        """
         self._overlay.make_folder(self._check(path))
 
     def read(self, path: str | os.PathLike[str]) -> bytes:
-        """What the file will hold: what this transaction has written, else what is there. Raises
-        `FileNotFoundError`."""
+        """Read a file as it will be after the block.
+
+        Args:
+            path: The file.
+
+        Returns:
+            What this transaction wrote there; otherwise what is there now.
+
+        Raises:
+            FileNotFoundError: There will be nothing. Nothing was changed.
+            UsageError: The path leads out of the tree. Nothing was changed.
+            RefusedError: It is a symbolic link. Nothing was read.
+            StorageError: The disk fails. Nothing was changed.
+        """
         checked = self._check(path)
         number = self._overlay.find_staged(checked)
         if number is not None:
@@ -128,16 +187,38 @@ class Transaction:
         return self._tree.read(self._layout.target(checked), bytes_max=None)
 
     def exists(self, path: str | os.PathLike[str]) -> bool:
-        """Whether there will be anything at the path."""
+        """Tell whether there will be anything at a path after the block.
+
+        Args:
+            path: The path.
+
+        Returns:
+            Whether there will be.
+
+        Raises:
+            UsageError: The path leads out of the tree. Nothing was changed.
+        """
         return self._overlay.find_kind(self._check(path)) is not None
 
     def protect(self, path: str | os.PathLike[str]) -> Path:
-        """A path for code that changes files in place: a SQLite database, a folder of an index.
+        """Let other code change a file or folder in place: a SQLite database, an index.
 
-        What is there (of a file also the -wal, -shm and -journal files of SQLite beside it) is
-        copied first, and put back if the transaction does not commit: also after a kill or a power
-        cut. Nothing else may have it open, and all that opens it must have closed it when the
-        block ends. May be repeated."""
+        A copy is made first. If the transaction does not commit, the copy is put back, also after a
+        kill or a power cut. With a file, SQLite's -wal, -shm and -journal files beside it are
+        copied, too. Nothing else may have it open, and whatever opens it must have closed it when
+        the block ends. It may be repeated.
+
+        Args:
+            path: The file or folder; it need not be there.
+
+        Returns:
+            Its path on this machine.
+
+        Raises:
+            UsageError: The path leads out of the tree, or this transaction has changed it. Nothing
+                was changed.
+            StorageError: The copy can't be made. Nothing was changed in the tree.
+        """
         checked = self._check(path)
         kind = self._overlay.find_kind(checked)
         live = self._overlay.look_live(checked)
@@ -155,11 +236,15 @@ class Transaction:
         return self.root / checked
 
     def doom(self) -> None:
-        """A part of it failed, so it can't commit, whoever catches the error."""
+        """Say that a part of it failed, so that it can't commit, whoever catches the error."""
         self._is_doomed = True
 
     def refuse_doomed(self) -> None:
-        """Raise `RefusedError` where it can't commit any more."""
+        """Refuse to go on after `doom`.
+
+        Raises:
+            RefusedError: It can't commit any more. Nothing was changed in the tree.
+        """
         if self._is_doomed:
             raise RefusedError(
                 "The transaction can't commit: a part of it failed, and the error was caught.",
@@ -168,8 +253,16 @@ class Transaction:
             )
 
     def commit(self) -> None:
-        """All or nothing; on return it is durable and in place. Under the lock. Where it raises,
-        what is on disk says whether the change is to be completed or undone: see `recovery`."""
+        """Commit the change; on return it is durable and in place.
+
+        The end of the block calls it, under the lock.
+
+        Raises:
+            UsageError: The block has ended. Nothing was changed.
+            RefusedError: A part of it failed. Nothing was changed in the tree.
+            StorageError: The disk fails. What is on disk says whether the change is completed or
+                undone by the next use of the tree.
+        """
         if not self._is_open:
             raise _ended()
         self.refuse_doomed()
@@ -205,7 +298,7 @@ class Transaction:
             self._token = f"change {self._change}"
 
     def close(self) -> None:
-        """The block has ended: nothing more can be changed through this."""
+        """Say that the block has ended: nothing more can be changed through this."""
         self._is_open = False
 
     def _check(self, path: str | os.PathLike[str]) -> str:

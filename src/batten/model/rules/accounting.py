@@ -29,7 +29,15 @@ from batten.model.words import Outcome
 class Accounts:
     """How many items there are of each sort; all but `source` add up to `source`.
 
-    `staged` items are finished but not published, `pending` ones are neither."""
+    Attributes:
+        source: Items of the source, duplicates included.
+        committed: Items whose rows are published and durable.
+        filtered: Items that gave no row.
+        quarantined: Items that failed for good.
+        duplicate: Items whose key came before.
+        staged: Items that are finished and not published yet.
+        pending: Items that are neither.
+    """
 
     source: int
     committed: int

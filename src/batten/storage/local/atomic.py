@@ -48,12 +48,25 @@ def publish_file(
     encoding: str = "utf-8",
     newline: str | None = None,
 ) -> AbstractContextManager[Any]:
-    """A file to write, which takes its place at `path` in one step when the block ends well.
+    """Give a file to write, which takes its place in one step when the block ends well.
 
-    A file that is there stays until then, and is replaced; its permissions are kept. After an
-    exception nothing has changed. Until the end the data lies beside `path` in a hidden file;
-    one that a killed process left is removed by the next that publishes to `path`. Raises
-    `StorageError` where the folder is missing, full or read-only."""
+    Until then the data lies beside `path`, in a hidden file. If a process is killed, the next one
+    that publishes to `path` removes what it left.
+
+    Args:
+        path: The file. One that is there is replaced; its permissions are kept.
+        mode: "wb" for bytes, the default, or "w" for text.
+        encoding: Of text; "utf-8" by default.
+        newline: Of text, as for the built-in `open`; None by default.
+
+    Returns:
+        A context manager that gives the open file.
+
+    Raises:
+        ValueError: `mode` is another one. Nothing was changed.
+        StorageError: The folder is missing, full or read-only, or the disk fails. A file that was
+            there stays; if only the last sync failed, it may be replaced already.
+    """
     if mode not in ("wb", "w"):
         raise ValueError(f"the mode is {mode!r}; it can be 'wb' or 'w'")
     text = {"encoding": encoding, "newline": newline} if mode == "w" else {}
@@ -62,10 +75,22 @@ def publish_file(
 
 @contextmanager
 def publish_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill, which takes its place at `path` in one step when the block ends well.
+    """Give a folder to fill, which takes its place in one step when the block ends well.
 
-    Every file and folder in it is durable by then. Raises `RefusedError` where there is something
-    at `path` already, unless it is an empty folder. After an exception nothing has changed."""
+    Every file and folder in it is durable by then. After an exception in the block nothing has
+    changed.
+
+    Args:
+        path: The folder. It must not be there, or be empty.
+
+    Yields:
+        The folder to fill, under a hidden name beside `path`.
+
+    Raises:
+        RefusedError: There is something at `path` already. It was not touched.
+        StorageError: The disk fails, or a permission is missing. If only the last sync failed, the
+            folder may be at its place already.
+    """
     target = os.path.realpath(local_path(path))
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise _refused(target)
