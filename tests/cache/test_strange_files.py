@@ -21,6 +21,7 @@ import pytest
 from batten.cache import sweep
 from batten.cache.cache import Cache
 from batten.cli.main import main
+from batten.errors import StorageError
 from batten.model.cached.cache_names import MANIFEST, CacheLayout
 from batten.model.cached.manifests import encode_value
 
@@ -249,3 +250,19 @@ def test_a_value_that_batten_0_1_pickled_is_still_found(tmp_path: Path) -> None:
     (manifest,) = Path(CacheLayout(str(cache.path)).entries).glob("*/*/manifest")
     manifest.write_bytes(encode_value(pickle.dumps([2], 5), boot=""))
     assert cache.get_or_compute("key", lambda: [1]) == [2]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge", "link"])
+def test_files_of_an_entry_that_became_something_else(tmp_path: Path, kind: str) -> None:
+    cache = Cache(tmp_path / "cache", disk_free_min=0)
+    with cache.get_or_create("key", lambda folder: (folder / "data").write_bytes(b"data")) as entry:
+        (entry.path / "data").unlink()
+        if kind == "pipe":
+            os.mkfifo(entry.path / "data")
+        elif kind == "huge":
+            (entry.path / "data").touch()
+            os.truncate(entry.path / "data", 1 << 50)
+        else:
+            (entry.path / "data").symlink_to("/dev/zero")
+        with pytest.raises(StorageError, match="can't be read"):
+            entry.read_files()

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from batten.crashlab.fuzz import Tally, fuzz
+from batten.crashlab.fuzz import fuzz
+from batten.crashlab.fuzz_place import Tally
 
 SEED = int(os.environ.get("BATTEN_SEED", "1"))
 

@@ -253,3 +253,20 @@ def test_disturbed_at_any_call(
     )
     report.raise_on_failures()
     assert report.hit
+
+
+@pytest.mark.parametrize("odd", ["huge", "link", "pipe"])
+def test_an_odd_file_among_the_landed_is_told_and_fills_no_memory(tmp_path: Path, odd: str) -> None:
+    into = tmp_path / "landed"
+    batten.land(iter(ITEMS), into=into)
+    name = LandedFile(25, 30).name
+    if odd == "huge":
+        (into / name).touch()
+        os.truncate(into / name, 1 << 40)
+    elif odd == "link":
+        (into / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(into / name)
+    job = batten.from_landed(into).map(dict).write_parquet(tmp_path / "out")
+    with pytest.raises(batten.BattenError, match="landed"):
+        job.run(executor="serial")

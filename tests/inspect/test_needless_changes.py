@@ -138,3 +138,12 @@ def test_the_command_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "would remove 1 journal of changes" in capsys.readouterr().out
     assert main(["clean", str(root)]) == 0
     assert "removed 1 journal of changes that later ones have covered" in capsys.readouterr().out
+
+
+def test_beside_a_journal_that_can_not_be_read_none_is_needless(root: Path) -> None:
+    for text in ("one", "two", "three"):
+        write(root, "3/square", text)
+    token = next(Path(f"{root}.batten/tree/tokens").iterdir())
+    token.write_bytes(b"no journal")
+    assert not clean(root).needless
+    assert token.read_bytes() == b"no journal"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -353,3 +354,16 @@ def test_a_file_is_added_later_and_gets_everything_without_a_call(tmp_path: Path
     assert (done["status"], done["executed_items"]) == ("complete", 0)
     assert len((tmp_path / "deep" / "down" / "rows.csv").read_text().splitlines()) == 11
     assert batten.diagnose(tmp_path / "parts").to_json()["destinations"][0]["rows"] == 10
+
+
+def test_a_file_of_another_size_in_the_place_of_ours_is_not_read(tmp_path: Path) -> None:
+    """Whatever size it has: this one would take hours."""
+    job = batten.from_items([1, 2]).map(_row).write_csv(tmp_path / "out.csv")
+    job.run(executor="serial")
+    os.truncate(tmp_path / "out.csv", 1 << 42)
+    with pytest.raises(batten.InconsistentError, match="changed by another program"):
+        job.run(executor="serial", fresh=True)
+
+
+def _row(n: int) -> dict[str, int]:
+    return {"n": n}

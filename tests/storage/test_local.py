@@ -23,7 +23,7 @@ from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import HURRY_BYTES, LocalStorage, write_all
 from batten.storage.local.locks import current_holder
-from batten.storage.publishing import fresh_name
+from batten.storage.publishing import fresh_name, is_same
 
 
 def test_names_that_are_not_utf8_are_listed_read_and_deleted(tmp_path: Path) -> None:
@@ -332,3 +332,11 @@ def test_of_a_tree_that_is_deleted_no_link_is_followed(tmp_path: Path) -> None:
     storage.delete_tree("link")
     assert os.listdir(tmp_path / "root") == []
     assert os.listdir(outside) == ["precious"]
+
+
+def test_two_names_of_a_file_are_the_same_without_reading_it(tmp_path: Path) -> None:
+    """A file of this size would be read for hours."""
+    (tmp_path / "one").touch()
+    os.truncate(tmp_path / "one", 1 << 42)
+    os.link(tmp_path / "one", tmp_path / "two")
+    assert is_same(LocalStorage(tmp_path), "one", "two")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from batten.errors import UsageError
+from batten.errors import StorageError, UsageError
 from batten.storage.local import folders
 
 
@@ -30,21 +30,25 @@ class CacheEntry:
         self._process = os.getpid()
 
     def read_files(self) -> dict[str, bytes]:
-        """Read all files at once, which is quicker than to open each.
-
-        Returns:
-            The bytes of every file, by its name relative to `path`, with `/`, in no order.
-
-        Raises:
-            UsageError: The entry was closed. Nothing was read.
-        """
+        """The content of every file, by its name relative to `path`, with `/`; in no order. Quicker
+        than opening each by its path. Raises `UsageError` after `close`, and `StorageError` where
+        something is no file, or has no room in memory."""
         if self._close is None:
             raise UsageError(
                 f"{self!r} was closed: its files may be gone.",
                 safe="Nothing was read.",
                 next="Read within the `with` block.",
             )
-        return folders.read_files(str(self.path))
+        try:
+            return folders.read_files(str(self.path))
+        except (OSError, MemoryError) as error:
+            why = getattr(error, "strerror", None) or str(error) or "there is no memory for them"
+            raise StorageError(
+                f"The files of {self!r} can't be read: {why}.",
+                safe="Nothing was changed.",
+                next="See what is damaged: batten cache verify, with the folder of the cache.",
+                errno=getattr(error, "errno", None),
+            ) from error
 
     def close(self) -> None:
         """Let go of the entry, so that it may be removed.

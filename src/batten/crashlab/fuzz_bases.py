@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import os
 import pickle
 import pkgutil
@@ -17,14 +18,24 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from batten.crashlab.mutations import Folder, bytes_of
+import pyarrow as pa
+
+from batten.crashlab.fuzz_functions import (
+    change_tree,
+    land_more,
+    lock_tree,
+    read_landed,
+    read_output,
+    use_cache,
+)
+from batten.crashlab.odd_records import Folder, bytes_of
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
-from batten.model.disk.names import DIGEST_CHARACTERS
-from batten.model.disk.records import Holder, Replacing, encode_record
+from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.records import Holder, Replacing, Unsynced, encode_record
 
 JOB = textwrap.dedent("""
     import os
@@ -47,6 +58,14 @@ JOB = textwrap.dedent("""
     values = lazy.write_parquet("out")
     plain = batten.from_items(numbers).map(double).options(batch_size=3).write_parquet("out")
     table = lazy.write_csv("out")
+    database = lazy.write_sqlite("out", "rows", key="key")
+
+    def put(change, item, prepared):
+        change.write(f"{item}.md", prepared["text"])
+
+    pages = batten.from_items(own, key=str).map(double).write_tree("out", commit=put)
+    both = keyed.write_jsonl("out-too").finalize(lambda rows: rows.slice(0, 2), into="out-few")
+    whole = batten.from_tables(rows="job.csv").apply(lambda rows: rows).write_csv("out")
 """)
 
 LOOKS = (
@@ -59,11 +78,15 @@ CHANGES = (
     *("run", "run --dry-run", "run --fresh", "run --retry-quarantined", "run --accept-change"),
     *("export --allow-incomplete out", "verify out", "diagnose out"),
 )
+STILL_CHANGES = tuple(each for each in CHANGES if not each.startswith("run"))
+PIPELINES = ("keyed", "values", "plain", "table", "database", "pages", "both", "whole")
 TREE_LOOKS = (*LOOKS[:-1], "read lock")
 TREE_CHANGES = (
     *("recover out", "recover --set-aside-journal out", "recover --json out", "clean out"),
     *("transaction", "read lock", "diagnose out"),
 )
+LANDED_LOOKS = ("diagnose out", "diagnose --json out", "verify out", "read landed")
+LANDED_CHANGES = ("clean out", "recover out", "land more", "land more", "read landed")
 CACHE_LOOKS = (
     "cache show out",
     "cache show --json out",
@@ -76,6 +99,9 @@ CACHE_CHANGES = (
 )
 
 
+Function = Callable[[Path], int | None]
+
+
 @dataclass
 class Base:
     """A folder to begin with, as often as `weight` says. `pipeline` is the one of the job that made
@@ -86,9 +112,8 @@ class Base:
     looks: Sequence[str] = LOOKS
     changes: Sequence[str] = CHANGES
     pipeline: str = "keyed"
-    job: str = JOB
     weight: int = 1
-    functions: dict[str, Callable[[Path], int | None]] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
 
     def choose_calls(self, dice: random.Random) -> list[str]:
         """Most of the calls look; a change is looked at afterwards."""
@@ -111,57 +136,31 @@ def make_canary(path: Path) -> bytes:
     return pickle.dumps(_Canary(str(path)))
 
 
-def read_output(root: Path) -> None:
-    import batten
-
-    dataset = batten.open(root / "out")
-    for _ in dataset.to_arrow().to_batches():
-        pass
-
-
-def use_cache(root: Path) -> None:
-    from batten.cache.cache import Cache
-
-    cache = Cache(root / "out", disk_free_min=0)
-    with cache.get_or_create("files", _fill) as entry:
-        os.listdir(entry.path)
-    cache.get_or_compute("value", lambda: [1, "a"])
-    cache.get_or_compute("odd", lambda: _Odd())
-    cache.statistics()
-
-
-class _Odd:
-    """A value that is pickled."""
-
-
-def _fill(folder: Path) -> None:
-    (folder / "deep").mkdir()
-    (folder / "deep" / "data").write_bytes(b"data")
-    (folder / "more").write_bytes(b"more")
-
-
-def change_tree(root: Path) -> None:
-    import batten
-
-    with batten.transaction(root / "out") as change:
-        change.write("fuzzed.md", "fuzzed")
-
-
-def lock_tree(root: Path) -> None:
-    import batten
-
-    with batten.read_lock(root / "out"):
-        pass
-
-
 def build_bases(root: Path) -> list[Base]:
     """All of them, made in `root`, which is emptied again."""
     bases = []
-    for pipeline in ("keyed", "values", "plain", "table"):
+    for pipeline in PIPELINES:
         for stop in (False, True):
-            files = _make(root, _run_job(pipeline, stop=stop))
+            files = _make_staged(root, pipeline) if stop else _make(root, _run_job(pipeline))
             name = f"{pipeline} {'stopped' if stop else 'complete'}"
-            bases.append(Base(name, files, pipeline=pipeline, functions={"read": read_output}))
+            functions: dict[str, Function] = {"read": read_output}
+            # Its function runs in a process, which answers with a pickle.
+            changes = STILL_CHANGES if pipeline == "whole" else CHANGES
+            bases.append(Base(name, files, changes=changes, pipeline=pipeline, functions=functions))
+    landed: dict[str, Function] = {"land more": land_more, "read landed": read_landed}
+    bases.append(
+        Base(
+            "landed",
+            _make(root, land_more),
+            looks=LANDED_LOOKS,
+            changes=LANDED_CHANGES,
+            functions=landed,
+        )
+    )
+    for each in bases:
+        if each.pipeline in ("values", "plain") and _list_staged(each.folder):
+            bases.append(replace(each, name="scattered", folder=_scatter(each.folder)))
+            break
     complete = bases[0]
     bases.append(
         Base("keyed with all kinds", _add_kinds(bases[1].folder), functions=complete.functions)
@@ -189,8 +188,6 @@ def build_bases(root: Path) -> list[Base]:
 def import_all() -> None:
     """What the calls import, once for all processes that are forked: another user, as which some
     calls are made, may not read it. pyarrow imports pandas where it is installed."""
-    import pyarrow as pa
-
     import batten
 
     for module in pkgutil.walk_packages(batten.__path__, "batten."):
@@ -200,11 +197,17 @@ def import_all() -> None:
     pa.array([1, None]).to_numpy(zero_copy_only=False)
 
 
+def lay_job(root: Path) -> None:
+    """The job, and the table that one of its pipelines reads."""
+    (root / "job.py").write_text(JOB)
+    (root / "job.csv").write_text("n,text\n1,a\n2,b\n")
+
+
 def _make(root: Path, action: Callable[[Path], object]) -> Folder:
     """What a process leaves that does it."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    (root / "job.py").write_text(JOB)
+    lay_job(root)
     pid = os.fork()
     if not pid:
         try:
@@ -219,11 +222,26 @@ def _make(root: Path, action: Callable[[Path], object]) -> Folder:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "job.py" and "__pycache__" not in path.parts
+        if path.is_file() and path.stem != "job" and "__pycache__" not in path.parts
     }
 
 
-def _run_job(pipeline: str, *, stop: bool) -> Callable[[Path], None]:
+def _make_staged(root: Path, pipeline: str) -> Folder:
+    """What a run leaves that is killed, if possible with chunks staged: as quick items are handed
+    out in whole batches, there may be none."""
+    files: Folder = {}
+    for _ in range(3):
+        files = _make(root, _run_job(pipeline, stop=True))
+        if _list_staged(files):
+            break
+    return files
+
+
+def _list_staged(files: Folder) -> list[str]:
+    return [name for name in files if name.endswith(".arrow") and "/staged/" in name]
+
+
+def _run_job(pipeline: str, *, stop: bool = False) -> Callable[[Path], None]:
     def run(root: Path) -> None:
         from batten.errors import BattenError
         from batten.jobs.job_file import load_job
@@ -270,6 +288,7 @@ def _add_journal(folder: Folder, phase: Phase) -> Folder:
         **folder,
         f"{control}/JOURNAL": encode_record(journal),
         f"{control}/tokens/{digest}.json": encode_record(journal),
+        f"{control}/UNSYNCED": encode_record(Unsynced(names=["out/old.md"])),
         f"{control}/staging/0a.000001": b"new old",
         f"{control}/staging/0a.000002": b"three",
         f"{control}/set-aside/old.md": b"evidence",
@@ -288,12 +307,27 @@ def _add_kinds(folder: Folder) -> Folder:
         f"{control}/recompute/000001.json": folder.get(f"{control}/commits/000001.json", b"{}"),
         f"{control}/set-aside/evidence": b"evidence",
         f"{control}/lock": encode_record(holder),
+        f"{control}/UNSYNCED": encode_record(Unsynced(names=["out/part-000000.parquet"])),
     }
     logs = [name for name in folder if name.endswith(".jsonl")]
     for name in logs:
         added[name.replace(".jsonl", ".inflight")] = _make_marks()
         added[name] = bytes_of(folder, name).splitlines()[0] + b"\n"
     return {**folder, **added}
+
+
+def _scatter(folder: Folder) -> Folder:
+    """With a chunk that lacks an item between others, as workers leave that are given items out of
+    order."""
+    from batten.work.chunks import cut_rows, encode_piece
+
+    staged = _list_staged(folder)
+    table = pa.ipc.open_file(pa.py_buffer(bytes_of(folder, staged[0]))).read_all()
+    about = json.loads(table.schema.metadata[b"batten.chunk"])
+    piece = replace(cut_rows(None, 0, 3), some=0b101)
+    data, chunk = encode_piece(piece, about["batch"], about["work"])
+    kept: Folder = {name: node for name, node in folder.items() if name not in staged}
+    return {**kept, Layout("out").staged_chunk(chunk): bytes(data)}
 
 
 def _make_marks() -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from batten.errors import StorageError
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
+from batten.ledger.part_rows import PartRows
 from batten.model.disk.bounds import (
     MEBIBYTE,
     RECORD_BYTES_MAX,
@@ -54,13 +55,12 @@ def read_quarantined(
     if not batches:
         return
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for batch in batches:
         name = place.layout.quarantined(batch)
         try:
             data = place.storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
-            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
+            rows = PartRows(data).read_table().to_pylist()
             found = [_read_row(batch, row) for row in rows]
         except (StorageError, OSError, ValueError, TypeError, KeyError, pa.ArrowException):
             unreadable.append(place.show(name))

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from batten.errors import StorageError
 from batten.lookup.kept_trees import (
     Left,
     find_last,
@@ -21,6 +22,7 @@ from batten.lookup.kept_trees import (
 )
 from batten.model.disk.journal import Journal
 from batten.model.disk.names import TreeLayout
+from batten.model.disk.records import Unreadable
 from batten.storage.base import Entry
 from batten.storage.local.tree import Tree
 
@@ -28,11 +30,18 @@ from batten.storage.local.tree import Tree
 def list_needless(tree: Tree, layout: TreeLayout, *, before_seconds: float) -> list[Entry]:
     """Those of plain changes that are at least so old, and can go without a loss, all together.
     Those with a token of a job or a program stay: they say that something was done. Under the lock.
+    None is where a journal can't be read: it may be the one that says less without them.
     """
     known = _Known()
     plain: list[tuple[Entry, Journal]] = []
     for entry in tree.list(layout.tokens):
-        if entry.is_file and (journal := read_kept(tree, entry.name)) is not None:
+        if not entry.is_file:
+            continue
+        try:
+            journal = read_kept(tree, entry.name)
+        except (Unreadable, StorageError):
+            return []
+        if journal is not None:
             known.journals.append(journal)
             if journal.token == f"change {journal.change}":
                 plain.append((entry, journal))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batten.errors import CorruptError, InconsistentError, UsageError
 from batten.ledger.facts.observation import Observation
+from batten.ledger.part_rows import BATCH_ROWS, PartRows, refuse_much
 from batten.ledger.schema_file import load_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PART_KEY, Config, Unreadable, decode_record
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     import duckdb
     import polars
     import pyarrow as pa
-    import pyarrow.parquet as pq
-
-BATCH_ROWS = 1 << 14
-"""Rows that are held at a time where rows are streamed."""
 
 _GLOB = str.maketrans({"[": "[[]", "*": "[*]", "?": "[?]"})
 
@@ -55,7 +52,7 @@ class Parts:
 
         for batch in sorted(self.sizes)[:1]:
             with self._open(batch) as file, self._translated(batch):
-                return _own_schema(self._parquet(file).schema_arrow)
+                return _own_schema(PartRows(file).schema)
         fields: list[Any] = []
         if self.config.key_column:
             key = pa.string() if self.is_keyed else pa.int64()
@@ -78,25 +75,35 @@ class Parts:
         first: pa.Schema | None = None
         for batch in sorted(self.sizes):
             with self._open(batch) as file, self._translated(batch):
-                reader = self._parquet(file)
-                schema = _own_schema(reader.schema_arrow)
+                reader = PartRows(file)
+                schema = _own_schema(reader.schema)
                 first = first if first is not None else schema
                 if not schema.equals(first):
                     raise self._corrupt(batch, "its columns are not those of the first part")
                 if columns is not None:
                     schema = _select(schema, columns)
-                for each in reader.iter_batches(rows, columns=schema.names, use_threads=False):
-                    yield each.select(schema.names).replace_schema_metadata(schema.metadata)
+                for each in reader.read_batches(schema.names, rows=rows):
+                    yield each.replace_schema_metadata(schema.metadata)
 
     def read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows, in memory."""
+        """All rows, in memory; of files that stand for absurdly more, an error."""
         import pyarrow as pa
 
         schema = self.read_schema()
         if columns is not None:
             schema = _select(schema, columns)
-        batches = list(self.read_batches(columns))
+        batches = self._gather(self.read_batches(columns))
         return pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()
+
+    def _gather(self, batches: Iterator[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        try:
+            return list(refuse_much(batches, sum(self.sizes.values())))
+        except Unreadable as error:
+            raise CorruptError(
+                f"{self.path} can't be read into memory: {error} of memory.",
+                safe="Nothing was changed.",
+                next="If these are your rows, read some at a time: to_batches(), or batten export.",
+            ) from error
 
     def scan_polars(self) -> polars.LazyFrame:
         """A frame that reads when it is collected, and only what is asked for."""
@@ -155,12 +162,6 @@ class Parts:
             safe="Nothing was changed by reading.",
             next=f"Open it again; if this remains: {command('verify', self.path)}",
         )
-
-    def _parquet(self, file: BinaryIO) -> pq.ParquetFile:
-        import pyarrow.parquet as pq
-
-        # Arrow's threads are not needed here, and could abort a process that ends at once.
-        return pq.ParquetFile(file, pre_buffer=False)
 
     @contextmanager
     def _translated(self, batch: int) -> Iterator[None]:

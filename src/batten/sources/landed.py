@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from batten.errors import UsageError
-from batten.model.disk.landed import LandedFile, decode_item, find_landed, read_offset
+from batten.model.disk.landed import (
+    LINE_BYTES_MAX,
+    LandedFile,
+    decode_item,
+    find_landed,
+    read_offset,
+)
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.keys import SourceChanged
 from batten.sources.paths import SAFE, require_folder, translated_errors
 from batten.storage.addresses import local_path
+from batten.storage.beneath import Beneath
 
 
 class LandedSource:
@@ -44,8 +51,8 @@ class LandedSource:
             keys: list[str] = []
             positions: list[int] = []
             place = 0
-            with translated_errors(self._path), open(self._path / file.name, "rb") as lines:
-                for line in lines:
+            with translated_errors(self._path), open_landed(self._path, file) as lines:
+                while line := read_line(lines):
                     keys.append(str(self._read_offset(line, file)))
                     positions.append(place)
                     place += len(line)
@@ -89,7 +96,7 @@ class LandedReader:
     def _read(self, offset: int, place: int) -> Any:
         lines = self._seek(offset)
         lines.seek(place)
-        line = lines.readline()
+        line = read_line(lines)
         if not line or read_offset(line) != offset:
             raise SourceChanged(f"the item of offset {offset} is not where it was landed")
         return decode_item(line)
@@ -102,10 +109,21 @@ class LandedReader:
             if self._open is not None:
                 self._open.close()
             self._file = self._files[place]
-            self._open = open(self._path / self._file.name, "rb")  # noqa: SIM115 - kept for the next
+            self._open = open_landed(self._path, self._file)
         if self._open is None:
             raise LookupError(f"no file is open for offset {offset}")
         return self._open
+
+
+def open_landed(path: Path, file: LandedFile) -> BinaryIO:
+    """Raises `OSError` for a link, a pipe, a device: `land` makes none."""
+    return os.fdopen(Beneath(str(path)).open_file(file.name), "rb")
+
+
+def read_line(lines: BinaryIO) -> bytes:
+    """The next, empty at the end. What is longer than `land` writes is read no further, and is no
+    line of a landed item."""
+    return lines.readline(LINE_BYTES_MAX + 1)
 
 
 def list_landed(path: Path) -> list[LandedFile]:

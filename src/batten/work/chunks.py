@@ -133,7 +133,7 @@ def load_piece(
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         table.validate(full=True)
         about = json.loads(table.schema.metadata[_CHUNK].decode())
-        failures = tuple(map(_read_failure, about["failures"]))
+        failures = tuple(map(read_failure, about["failures"]))
         named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:
             return None
@@ -180,11 +180,12 @@ def _check_items(chunk: StagedChunk, table: pa.Table, failures: Sequence[Failure
         raise ValueError("its rows and failures are not of its items")
 
 
-def _read_failure(told: dict[str, Any]) -> Failure:
+def read_failure(told: dict[str, Any]) -> Failure:
+    """Raises `KeyError` or `ValueError` for what is none."""
     kinds = {"item": int, "error": str, "trace": str, "attempts": int}
     if any(type(told[name]) is not kind for name, kind in kinds.items()):
         raise ValueError("a failure that is none")
-    return Failure(**told)
+    return Failure(**{name: told[name] for name in kinds})
 
 
 def _without_chunk(table: pa.Table) -> pa.Table:

@@ -10,21 +10,18 @@ from dataclasses import replace
 from itertools import groupby
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from batten.errors import CorruptError
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import StagedChunk
-from batten.model.disk.records import PartDescription, Unreadable
+from batten.model.disk.records import Unreadable
 from batten.model.rules.outcomes import decode_outcomes
-from batten.model.telling.commands import command
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
-from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.work.calls import Failure
 from batten.work.chunks import cut_rows
 from batten.work.seal import SealedBytes
+from batten.work.sealed_rows import SealedRows, load_failures, load_sealed
 from batten.work.staging import Staging
 from batten.work.streak import tell_ended
 from batten.work.tasks import Reopened, Sealed, WorkerJob
@@ -54,11 +51,13 @@ class Reopening:
     def reject(self, number: int, rejected: Sequence[Failure]) -> Reopened:
         """Stage a published batch again, with these items quarantined besides those that are."""
         batch = self._job.plan.batch(number)
-        _, data = self._load_part(number, self._job.layout.part(number))
+        job = self._job
+        data = self._load_part(number, job.layout.part(number)).rows
         failed = {failure.item for failure in rejected}
         items = data.column(ITEM).to_pylist()
         kept = data.filter(pa.array([item not in failed for item in items], pa.bool_()))
-        known = [each for each in self._load_failures(number) if each.item not in failed]
+        before = load_failures(job.storage, job.layout, batch)
+        known = [each for each in before if each.item not in failed]
         failures = sorted([*known, *rejected], key=lambda failure: failure.item)
         piece = replace(cut_rows(kept, 0, batch.items), failures=tuple(failures))
         return Reopened(
@@ -82,64 +81,26 @@ class Reopening:
     def _take_apart(
         self, number: int, part: str, but: Collection[int] = (), *, is_synced: bool = False
     ) -> Reopened:
-        described, data = self._load_part(number, part)
+        sealed = self._load_part(number, part)
         batch = self._job.plan.batch(number)
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
         start = 0
         failed = [
             outcome is Outcome.QUARANTINED or item in but
-            for item, outcome in enumerate(decode_outcomes(described.outcomes))
+            for item, outcome in enumerate(decode_outcomes(sealed.outcomes))
         ]
         for has_failed, run in groupby(failed):
             stop = start + sum(1 for _ in run)
             if has_failed:
                 again.append((start, stop))
             else:
-                piece = cut_rows(data, start, stop)
+                piece = cut_rows(sealed.rows, start, stop)
                 chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
             start = stop
         return Reopened(batch=number, chunks=tuple(chunks), again=tuple(again))
 
-    def _load_part(self, number: int, name: str) -> tuple[PartDescription, pa.Table]:
-        """What the part of a batch says of itself, and its rows with the numbers of their items."""
+    def _load_part(self, number: int, name: str) -> SealedRows:
         job = self._job
         batch = job.plan.batch(number)
-        try:
-            data = job.storage.read(name, bytes_max=None)
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-            described = decode_part(data)
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise self._unreadable(name, error) from error
-        rows = table.drop_columns([job.key_column]).replace_schema_metadata(None)
-        numbers = {key: n for n, key in enumerate(job.plan.key_column(batch).to_pylist())}
-        items = [numbers[key] for key in table.column(job.key_column).to_pylist()]
-        return described, rows.append_column(ITEM, integers(items))
-
-    def _load_failures(self, number: int) -> list[Failure]:
-        """Those that are quarantined of a published batch."""
-        name = self._job.layout.quarantined(number)
-        try:
-            data = self._job.storage.read(name, bytes_max=None)
-            rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
-            return [
-                Failure(
-                    item=row["item"],
-                    error=row["error"],
-                    trace=row["traceback"],
-                    attempts=row["attempts"],
-                )
-                for row in rows
-            ]
-        except FileNotFoundError:
-            return []
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: str, error: Exception) -> CorruptError:
-        place = f"{self._job.storage.place}/{self._job.layout.output}"
-        return CorruptError(
-            f"{name} can't be read: {error}.",
-            safe="Nothing was changed.",
-            next=f"See what else is damaged: {command('verify', place)}",
-        )
+        return load_sealed(job.storage, job.layout, name, job.plan, batch, job.key_column)

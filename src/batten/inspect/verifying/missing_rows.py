@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batten.ledger.facts.observation import Observation
+from batten.ledger.part_rows import PartRows
 from batten.lookup.destinations import find_iceberg
 from batten.lookup.kept import Found
 from batten.lookup.kept_sqlite import look_at_database, split_target
@@ -79,11 +80,9 @@ def _list_keys(
     storage: Storage, observation: Observation, column: str
 ) -> Iterator[tuple[int, Any]]:
     """Each key that has rows, once, with its batch."""
-    import pyarrow.parquet as pq
-
     for batch in sorted(observation.parts):
         with storage.open(observation.layout.part(batch)) as file:
-            read = pq.ParquetFile(file, pre_buffer=False).read([column], use_threads=False)
+            read = PartRows(file).read_table([column])
         yield from ((batch, key) for key in dict.fromkeys(read.column(0).to_pylist()))
 
 

@@ -12,7 +12,7 @@ from batten.inspect.plan_keys import PlanKeys, select_keys
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.part_footers import published_by_footer_of
 from batten.ledger.facts.reasons import name_reason
-from batten.ledger.parts import BATCH_ROWS
+from batten.ledger.part_rows import PartRows
 from batten.ledger.schema_file import load_schema
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.published import Published
@@ -89,12 +89,10 @@ class PartVerifier:
         self, file: BinaryIO, claim: Published, planned: PlannedBatch
     ) -> Iterator[tuple[Code, str]]:
         """Rows are read some thousands at a time: a few kilobytes can stand for gigabytes."""
-        import pyarrow.parquet as pq
-
-        reader = pq.ParquetFile(file, pre_buffer=False)
-        schema = reader.schema_arrow
-        if reader.metadata.num_rows != claim.rows:
-            found = count_of(reader.metadata.num_rows, "row")
+        reader = PartRows(file)
+        schema = reader.schema
+        if reader.rows != claim.rows:
+            found = count_of(reader.rows, "row")
             yield Code.ROWS_DIFFER, f"it has {found}; {claim.rows} were recorded"
             return
         config = self._observation.config
@@ -110,7 +108,7 @@ class PartVerifier:
         keys = self._keys.find(planned)
         wanted = select_keys(keys, claim, Outcome.COMMITTED) if keys is not None else []
         given: list[Any] = []
-        for batch in _read_batches(file, reader):
+        for batch in reader.read_shared():
             if keys is not None and column and len(given) <= 2 * len(wanted):
                 given += islice(_list_runs(batch.column(column)), 2 * len(wanted) + 1)
         given = [key for key, _ in groupby(given)]
@@ -119,7 +117,6 @@ class PartVerifier:
 
     def _read_quarantine(self, claim: Published, planned: PlannedBatch) -> Iterator[Finding]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         batch = claim.batch
         keys = self._keys.find(planned)
@@ -135,11 +132,11 @@ class PartVerifier:
                 evidence = f"its digest is {digest}; its commit record says {said!r}"
                 yield _found(Code.DIGEST_DIFFERS, name, evidence, batch)
                 return
-            reader = pq.ParquetFile(pa.BufferReader(data))
-            if wanted is not None and reader.metadata.num_rows != len(wanted):
+            reader = PartRows(data)
+            if wanted is not None and reader.rows != len(wanted):
                 yield _found(Code.KEYS_DIFFER, name, "its keys are not those recorded", batch)
                 return
-            found = reader.read(["key"], use_threads=False)
+            found = reader.read_table(["key"])
         except FileNotFoundError:
             yield _found(Code.LOST_QUARANTINE, name, "it is gone", batch)
             return
@@ -157,19 +154,6 @@ def _find_schema(storage: Storage, name: str) -> Any:
         return load_schema(storage, name)
     except Unreadable:
         return None
-
-
-def _read_batches(file: BinaryIO, reader: Any) -> Iterator[Any]:
-    """Texts as places in dictionaries, so that one that is there once is held once: where there are
-    any the file is opened once more for that, which takes as long as reading a small one."""
-    import pyarrow.parquet as pq
-
-    metadata = reader.metadata
-    texts = [leaf.path for leaf in metadata.schema if leaf.physical_type == "BYTE_ARRAY"]
-    if texts:
-        reader = pq.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=texts)
-    batches: Iterator[Any] = reader.iter_batches(BATCH_ROWS, use_threads=False)
-    return batches
 
 
 def _list_runs(column: Any) -> list[Any]:

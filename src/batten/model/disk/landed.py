@@ -15,6 +15,8 @@ from batten.model.patterns import pattern
 
 DIGITS = 18
 OFFSET_MAX = 10**DIGITS - 1
+LINE_BYTES_MAX = 1 << 28
+"""Of one item: a line is held in memory, whoever wrote it."""
 _NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.jsonl")
 _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
 
@@ -38,9 +40,12 @@ def find_landed(name: str) -> LandedFile | None:
 
 
 def encode_line(offset: int, item: Any) -> bytes:
-    """Raises `TypeError` or `ValueError` for what JSON can't hold."""
+    """Raises `TypeError` or `ValueError` for what JSON can't hold, and for what is too large."""
     text = json.dumps(item, ensure_ascii=False, allow_nan=False)
-    return f'{{"offset": {offset}, "item": {text}}}\n'.encode()
+    line = f'{{"offset": {offset}, "item": {text}}}\n'.encode()
+    if len(line) > LINE_BYTES_MAX:
+        raise ValueError(f"it has {len(line):,} bytes, more than {LINE_BYTES_MAX:,}")
+    return line
 
 
 def read_offset(line: bytes) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.model.disk.names import find_staging_owner
+from batten.model.disk.records import Delivery
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import LedgerPlace, Staged
@@ -97,7 +98,7 @@ class FileDestination:
         record = self._book.find()
         if record is None or not record.is_file:
             return [TokenState.ABSENT for _ in tokens]
-        is_there = digest_file(self._storage, self._name) == record.digest
+        is_there = self._digest_one_of(record) == record.digest
         return [
             TokenState.SAME if is_there and token.digest == record.content else TokenState.ABSENT
             for token in tokens
@@ -165,16 +166,29 @@ class FileDestination:
 
     def _digest_replaced(self) -> str:
         """Raises `InconsistentError` where the file is not one that batten put there."""
-        found = digest_file(self._storage, self._name)
         record = self._book.find()
-        known = (record.digest, record.replaces) if record is not None else ()
-        if found and found not in known:
+        found = self._digest_one_of(record)
+        if found is None:
             raise InconsistentError(
                 f"{self._name} was changed by another program since batten wrote it.",
                 safe="It was not touched.",
                 next="Move it away and run again: it is made anew.",
             )
         return found
+
+    def _digest_one_of(self, record: Delivery | None) -> str | None:
+        """The digest of the file, empty where there is none; None where it is neither the recorded
+        one nor the one that this replaces."""
+        entry = self._storage.find(self._name)
+        if entry is None:
+            return ""
+        known = set() if record is None else {record.digest, record.replaces} - {""}
+        if record is not None and entry.is_file and entry.size != record.size:
+            known.discard(record.digest)
+        if entry.is_file and not known:
+            return None  # it need not be read, and may have any size
+        found = digest_file(self._storage, self._name)
+        return found if found in known else None
 
     def _clear_throwaway(self) -> str:
         """A name for the file while it is written."""

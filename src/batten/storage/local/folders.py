@@ -20,6 +20,7 @@ from batten.storage import removing, steps
 from batten.storage.beneath import Beneath, close_read
 from batten.storage.local.folder import write_all
 from batten.storage.local.held import Held, hold_reached, lock_reached
+from batten.storage.reading import read_range
 from batten.storage.removing import OCCUPIED
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -169,7 +170,7 @@ def _read_files(folder: int, prefix: str, found: dict[str, bytes]) -> None:
             if stat.S_ISDIR(status.st_mode):
                 _read_files(descriptor, f"{prefix}{name}/", found)
             else:
-                found[prefix + name] = read_open(descriptor, status.st_size)
+                found[prefix + name] = read_range(descriptor, 0, None, None)
         finally:
             close_read(descriptor)
 

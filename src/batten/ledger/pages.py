@@ -1,0 +1,174 @@
+"""How much memory the pages of a Parquet file will take, before they take it.
+
+A page is compressed, and repeats are counted instead of written: a few bytes can stand for
+gigabytes. Each page begins with a header (Thrift, compact protocol) that says how large it is
+without compression and how many values it holds. Arrow believes it, and so it is read first.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from batten.model.disk.records import Unreadable
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+SMALL_BYTES = 1 << 28
+"""What takes no more than this is read, however small the file is."""
+RATIO_MAX = 1000
+"""What takes more is read if it takes at most so many times what lies on the disk."""
+
+_HEADER_BYTES, _HEADER_BYTES_MAX = 1 << 12, 1 << 24
+_DATA, _DATA_V2 = 5, 8
+_UNPACKED, _PACKED, _VALUES = 2, 3, 1
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_PLACE_BYTES = 8
+"""Of a value that is repeated: where it belongs, or where its text begins."""
+
+
+def refuse_inflated(unpacked: int, packed: int) -> None:
+    """Raises `Unreadable` for what stands for absurdly more than lies there."""
+    if unpacked > SMALL_BYTES and unpacked > RATIO_MAX * packed:
+        raise Unreadable(f"{packed:,} bytes of it stand for {unpacked:,}")
+
+
+class Pages:
+    """What the pages of a file say. `row_bytes` is about what its longest rows take; `texts` names
+    the columns of text, with the bytes that they may have in so many `rows`: a text that lies in a
+    dictionary once may stand in each."""
+
+    def __init__(self, file: BinaryIO, metadata: pq.FileMetaData, rows: int) -> None:
+        """Raises `Unreadable` where pages would take absurdly much. The file is left where it
+        stands."""
+        self.texts: dict[str, int] = {}
+        self.row_bytes = 0
+        position, end = file.tell(), file.seek(0, os.SEEK_END)
+        held = 0
+        for number in range(metadata.num_columns):
+            column = metadata.schema.column(number)
+            own = _Column(column.physical_type, column.length, column.max_repetition_level > 0)
+            for group in range(metadata.num_row_groups):
+                own.walk(file, metadata.row_group(group).column(number), end, rows)
+            held += own.page_bytes + own.width
+            # While a batch is read, there is a page of each column.
+            refuse_inflated(held, end)
+            self.row_bytes += own.row_bytes
+            if column.physical_type == "BYTE_ARRAY":
+                self.texts[column.path] = own.text_bytes
+        file.seek(position)
+
+
+class _Column:
+    """What was seen of the pages of one column."""
+
+    def __init__(self, kind: str, length: int, is_repeated: bool) -> None:
+        self.width = _WIDTHS.get(kind, max(int(length), 0))
+        self.row_bytes = self.width
+        self.page_bytes = self.text_bytes = 0
+        self._is_repeated = is_repeated
+
+    def walk(self, file: BinaryIO, chunk: Any, end: int, rows: int) -> None:
+        """Through the pages, as far as Arrow would go."""
+        values, start = chunk.num_values, chunk.data_page_offset
+        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+            start = chunk.dictionary_page_offset
+        stop = min(start + max(chunk.total_compressed_size, 0), end)
+        seen = dictionary = 0
+        while seen < values and start < stop:
+            size, header = _read_header(file, start, stop)
+            unpacked, packed = _number(header, _UNPACKED), _number(header, _PACKED)
+            if packed < 0 or unpacked < 0:
+                raise Unreadable("a page of it says that it has less than nothing")
+            about = next((header[each] for each in (_DATA, _DATA_V2) if each in header), None)
+            own = _number(about, _VALUES) if isinstance(about, dict) else 0
+            if about is None:
+                dictionary = max(dictionary, unpacked)
+            elif self._is_repeated:
+                unpacked = max(unpacked, own * (self.width + _PLACE_BYTES))
+            else:
+                self.row_bytes = max(self.row_bytes, unpacked // max(own, 1))
+            refuse_inflated(unpacked, size + packed)
+            self.page_bytes = max(self.page_bytes, unpacked)
+            seen += max(own, 0)
+            start += size + packed
+        repeats = values if self._is_repeated else min(rows, values)
+        self.text_bytes = max(self.text_bytes, dictionary * repeats)
+
+
+def _number(found: dict[int, object], field: int) -> int:
+    value = found.get(field, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _read_header(file: BinaryIO, start: int, stop: int) -> tuple[int, dict[int, object]]:
+    """The bytes of a page's header, and its fields that are numbers or have such."""
+    size = _HEADER_BYTES
+    while True:
+        file.seek(start)
+        data = file.read(min(size, stop - start))
+        try:
+            header, end = _read_struct(data, 0, 0)
+        except IndexError as error:
+            if size >= min(_HEADER_BYTES_MAX, stop - start):
+                raise Unreadable("a page of it has no whole header") from error
+            size *= 16
+        else:
+            return end, header
+
+
+# --- Thrift, compact protocol -------------------------------------------------------------------
+
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _FLOAT, _TEXT, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_DEPTH_MAX = 8
+
+
+def _read_struct(data: bytes, at: int, depth: int) -> tuple[dict[int, object], int]:
+    """Its numbers and structs by the numbers of their fields, and where it ends. Raises
+    `IndexError` where the data does."""
+    found: dict[int, object] = {}
+    field = 0
+    while head := data[at]:
+        at += 1
+        kind, step = head & 0x0F, head >> 4
+        if step:
+            field += step
+        else:
+            number, at = _read_varint(data, at)
+            field = _signed(number)
+        if kind in (_I16, _I32, _I64):
+            number, at = _read_varint(data, at)
+            found[field] = _signed(number)
+        elif kind == _STRUCT and depth < _DEPTH_MAX:
+            found[field], at = _read_struct(data, at, depth + 1)
+        elif kind in (_TRUE, _FALSE):
+            pass
+        elif kind == _BYTE:
+            at += 1
+        elif kind == _FLOAT:
+            at += 8
+        elif kind == _TEXT:
+            size, at = _read_varint(data, at)
+            at += size
+        else:
+            # No page has lists or maps in its header.
+            raise Unreadable("a page of it has an odd header")
+    return found, at + 1
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise Unreadable("a page of it has an odd header")
+
+
+def _signed(number: int) -> int:
+    return (number >> 1) ^ -(number & 1)

@@ -1,0 +1,79 @@
+"""What is sealed of a batch, read again when some of its items are tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from batten.errors import CorruptError
+from batten.ledger.part_rows import PartRows
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.footer import decode_part
+from batten.model.disk.names import Layout
+from batten.model.rules.outcomes import count_outcomes
+from batten.model.telling.commands import command
+from batten.model.value_class import value_class
+from batten.plan.plan import Plan, PlanBatch
+from batten.rows.arrays import integers
+from batten.rows.rows import ITEM
+from batten.storage.base import Storage
+from batten.work.calls import Failure
+from batten.work.chunks import read_failure
+
+
+@value_class
+class SealedRows:
+    """Of one batch: `outcomes` is the text of its footer; `rows` have the numbers of their items,
+    and no key."""
+
+    outcomes: str
+    rows: pa.Table
+
+
+def load_sealed(
+    storage: Storage, layout: Layout, name: str, plan: Plan, batch: PlanBatch, key_column: str
+) -> SealedRows:
+    """`name` is that of the part, which need not be published yet. Raises `CorruptError` where it
+    is not one of this batch."""
+    with _translated(storage, layout, name):
+        data = storage.read(name, bytes_max=None)
+        described = decode_part(data)
+        if sum(count_outcomes(described.outcomes).values()) != batch.items:
+            raise ValueError(f"its outcomes are not those of {batch.items} items")
+        table = PartRows(data).read_table()
+        rows = table.drop_columns([key_column]).replace_schema_metadata(None)
+        numbers = {key: n for n, key in enumerate(plan.key_column(batch).to_pylist())}
+        items = [numbers[key] for key in table.column(key_column).to_pylist()]
+        rows = rows.append_column(ITEM, integers(items))
+    return SealedRows(outcomes=described.outcomes, rows=rows)
+
+
+def load_failures(storage: Storage, layout: Layout, batch: PlanBatch) -> list[Failure]:
+    """Those that are quarantined of the batch. Raises `CorruptError`."""
+    name = layout.quarantined(batch.number)
+    with _translated(storage, layout, name):
+        try:
+            data = storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
+        except FileNotFoundError:
+            return []
+        rows = PartRows(data).read_table().to_pylist()
+        found = [read_failure({**row, "trace": row["traceback"]}) for row in rows]
+        if not all(0 <= failure.item < batch.items for failure in found):
+            raise ValueError("its items are not those of the batch")
+    return found
+
+
+@contextmanager
+def _translated(storage: Storage, layout: Layout, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        why = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise CorruptError(
+            f"{name} can't be read: {why}.",
+            safe="Nothing was changed.",
+            next=f"See what else is damaged: "
+            f"{command('verify', f'{storage.place}/{layout.output}')}",
+        ) from error
