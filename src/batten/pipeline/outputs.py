@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
 from batten.sinks.files.file import FileSink
+from batten.sinks.files.tree import TreeSink, check_commit
 from batten.storage.addresses import local_path, refuse_address, refuse_other_database
 
 if TYPE_CHECKING:
     from batten.fingerprint.secret import Secret
     from batten.sinks.base import Sink
+    from batten.transactions.transaction import Transaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +252,50 @@ class Outputs(Definition):
             dataset=dataset,
         )
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
+
+    def write_tree(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        commit: Callable[[Transaction, Any, Any], object],
+        dataset: str = "",
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Put each item into the live tree `root`, in a transaction of its own.
+
+        The steps prepare items, several at a time, and never touch the tree. Then `commit` puts one
+        item after the other into it, under the tree's lock and in the order of the plan. A token in
+        the tree keeps an item from being put there twice, however often the run is killed.
+
+        Args:
+            root: The folder that is the tree.
+            commit: Called as `commit(transaction, item, prepared)`, with a `Transaction`, the item
+                of the source, and the dict that the last step gave; after `flat_map` and
+                `map_batches` a list of dicts. It does not get items that were filtered or failed.
+                If it raises `OutdatedError`, the item is prepared again. If it raises anything
+                else, the item is quarantined. After both, nothing of the item is in the tree.
+            dataset: The name of these items in tokens; by default the name of the output.
+            ledger: If this is the first sink: the output that names the control folder; by default
+                `root`.
+
+        Returns:
+            A new pipeline with this sink, and with one item in a batch.
+
+        Raises:
+            UsageError: `commit` can't be called so, a path can't be used, or another sink writes
+                there. Nothing was read or written.
+        """
+        check_commit(commit)
+        said = self.settings.batch_size
+        sink = TreeSink(
+            path=self.folder / local_path(root),
+            commit=commit,
+            dataset=dataset,
+            is_many=any(step.kind in ("flat_map", "map_batches") for step in self.steps),
+        )
+        written = os.fspath(ledger if ledger is not None else root)
+        made = self._with_sink(sink, written)
+        return replace(made, settings=replace(self.settings, batch_size=said or 1))
 
     def _write_file(self, kind: str, written: str) -> Self:
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)

@@ -15,7 +15,7 @@ folder where there is none.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,262 +23,25 @@ from batten.errors import UsageError
 from batten.jobs.bounds import check_choice, read_memory_max
 from batten.jobs.finalizer import make_finalizer
 from batten.jobs.in_fresh_workers import JobFile, refuse_while_loading
-from batten.jobs.step import StepKind, check_count, make_step
-from batten.pipeline.outputs import Outputs
-from batten.sinks.files.tree import TreeSink, check_commit
+from batten.jobs.step import check_count
+from batten.pipeline.steps import Steps
 from batten.storage.addresses import local_path
-from batten.work.cached_steps import choose_cache
 
 if TYPE_CHECKING:
-    from batten.cache.cache import Cache
-    from batten.executors.limits import Limits
     from batten.jobs.definition import WorkersName
     from batten.model.disk.job_calls import JobCall
     from batten.run.progress import Progress
     from batten.run.report import Report
     from batten.run.run_options import ExecutorName, Resume
-    from batten.transactions.transaction import Transaction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pipeline(Outputs):
+class Pipeline(Steps):
     """A source, the steps that its items go through, and where the rows are written.
 
     Begin one with `batten.from_files` or another of the sources, not by this class. A pipeline
     never changes: each method gives a new one. Building one reads and writes nothing.
     """
-
-    def map(
-        self,
-        function: Callable[..., Any],
-        *,
-        retries: int = 0,
-        retry_on: Any = None,
-        timeout_seconds: float | None = None,
-        concurrency: int | None = None,
-        limits: Limits | None = None,
-        version: str | None = None,
-        cache: Cache | str | os.PathLike[str] | bool | None = None,
-    ) -> Pipeline:
-        """Make one row of each item: a dict, a dataclass or a pydantic model.
-
-        A call of an `async def` function never waits for a slower one. Finished calls are put aside
-        about every half second.
-
-        Args:
-            function: Called with each item, or with what the step before gave. It may be `async
-                def`. It may be a class, which each worker constructs once and then calls.
-            retries: Further tries after one that failed, with growing pauses; 0 by default. An item
-                that failed them all is quarantined.
-            retry_on: What is tried again: a class of exceptions, a status of an answer (429), a
-                function that takes the exception, or a tuple of these. By default everything but
-                what a server refuses for good, such as 401, 404 and 422.
-            timeout_seconds: The longest that one try may take, in seconds. Then its worker is
-                killed. By default there is no limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
-            limits: How fast an `async def` function may call; by default as fast as it can.
-            version: Stands for values of the function that can't be compared, such as a client. By
-                default there are none.
-            cache: Keeps what the function returned for an item, also for other jobs. True means the
-                user's own cache, a path a cache in that folder. By default nothing is kept.
-
-        Returns:
-            A new pipeline with this step at its end.
-
-        Raises:
-            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
-                or written.
-        """
-        return self._with_step(
-            "map",
-            function,
-            retries=retries,
-            retry_on=retry_on,
-            timeout_seconds=timeout_seconds,
-            concurrency=concurrency,
-            limits=limits,
-            version=version,
-            cache=cache,
-        )
-
-    def flat_map(
-        self,
-        function: Callable[..., Iterable[Any]],
-        *,
-        retries: int = 0,
-        retry_on: Any = None,
-        timeout_seconds: float | None = None,
-        concurrency: int | None = None,
-        limits: Limits | None = None,
-        version: str | None = None,
-        cache: Cache | str | os.PathLike[str] | bool | None = None,
-    ) -> Pipeline:
-        """Make any number of rows of each item; all of them carry the item's key.
-
-        Args:
-            function: Called with each item, or with what the step before gave. It returns an
-                iterable of rows, each as for `map`. An item without rows is counted as filtered.
-            retries: Further tries after one that failed; 0 by default.
-            retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
-            limits: How fast an `async def` function may call; by default as fast as it can.
-            version: Stands for values of the function that can't be compared, as for `map`.
-            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
-
-        Returns:
-            A new pipeline with this step at its end.
-
-        Raises:
-            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
-                or written.
-        """
-        return self._with_step(
-            "flat_map",
-            function,
-            retries=retries,
-            retry_on=retry_on,
-            timeout_seconds=timeout_seconds,
-            concurrency=concurrency,
-            limits=limits,
-            version=version,
-            cache=cache,
-        )
-
-    def filter(
-        self,
-        function: Callable[..., Any],
-        *,
-        retries: int = 0,
-        retry_on: Any = None,
-        timeout_seconds: float | None = None,
-        concurrency: int | None = None,
-        limits: Limits | None = None,
-        version: str | None = None,
-        cache: Cache | str | os.PathLike[str] | bool | None = None,
-    ) -> Pipeline:
-        """Keep the items to which `function` says yes; the others are counted as filtered.
-
-        Args:
-            function: Called with each item, or with what the step before gave. What it returns is
-                taken as true or false.
-            retries: Further tries after one that failed; 0 by default.
-            retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
-            limits: How fast an `async def` function may call; by default as fast as it can.
-            version: Stands for values of the function that can't be compared, as for `map`.
-            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
-
-        Returns:
-            A new pipeline with this step at its end.
-
-        Raises:
-            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
-                or written.
-        """
-        return self._with_step(
-            "filter",
-            function,
-            retries=retries,
-            retry_on=retry_on,
-            timeout_seconds=timeout_seconds,
-            concurrency=concurrency,
-            limits=limits,
-            version=version,
-            cache=cache,
-        )
-
-    def map_batches(
-        self,
-        function: Callable[..., Any],
-        *,
-        items: int | None = None,
-        retries: int = 0,
-        retry_on: Any = None,
-        timeout_seconds: float | None = None,
-        version: str | None = None,
-    ) -> Pipeline:
-        """Make a table of rows of a table of rows: an Arrow table in, an Arrow table out.
-
-        The table holds the rows of consecutive items of the plan. They are always the same items,
-        however often the run was killed. When a call fails, its items are tried one by one.
-
-        Args:
-            function: Called with a `pyarrow.Table` that has the key column. Its result must have
-                the key column, too, or as many rows as came in.
-            items: How many items one call gets; by default a whole batch.
-            retries: Further tries of a call that failed; 0 by default.
-            retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
-            version: Stands for values of the function that can't be compared, as for `map`.
-
-        Returns:
-            A new pipeline with this step at its end.
-
-        Raises:
-            UsageError: An argument can't be, the function is `async def`, or the pipeline has a
-                sink already. Nothing was read or written.
-        """
-        return self._with_step(
-            "map_batches",
-            function,
-            items=items,
-            retries=retries,
-            retry_on=retry_on,
-            timeout_seconds=timeout_seconds,
-            version=version,
-        )
-
-    def write_tree(
-        self,
-        root: str | os.PathLike[str],
-        *,
-        commit: Callable[[Transaction, Any, Any], object],
-        dataset: str = "",
-        ledger: str | os.PathLike[str] | None = None,
-    ) -> Pipeline:
-        """Put each item into the live tree `root`, in a transaction of its own.
-
-        The steps prepare items, several at a time, and never touch the tree. Then `commit` puts one
-        item after the other into it, under the tree's lock and in the order of the plan. A token in
-        the tree keeps an item from being put there twice, however often the run is killed.
-
-        Args:
-            root: The folder that is the tree.
-            commit: Called as `commit(transaction, item, prepared)`, with a `Transaction`, the item
-                of the source, and the dict that the last step gave; after `flat_map` and
-                `map_batches` a list of dicts. It does not get items that were filtered or failed.
-                If it raises `OutdatedError`, the item is prepared again. If it raises anything
-                else, the item is quarantined. After both, nothing of the item is in the tree.
-            dataset: The name of these items in tokens; by default the name of the output.
-            ledger: If this is the first sink: the output that names the control folder; by default
-                `root`.
-
-        Returns:
-            A new pipeline with this sink, and with one item in a batch.
-
-        Raises:
-            UsageError: `commit` can't be called so, a path can't be used, or another sink writes
-                there. Nothing was read or written.
-        """
-        check_commit(commit)
-        said = self.settings.batch_size
-        sink = TreeSink(
-            path=self.folder / local_path(root),
-            commit=commit,
-            dataset=dataset,
-            is_many=any(step.kind in ("flat_map", "map_batches") for step in self.steps),
-        )
-        written = os.fspath(ledger if ledger is not None else root)
-        made = self._with_sink(sink, written)
-        return replace(made, settings=replace(self.settings, batch_size=said or 1))
 
     def finalize(
         self,
@@ -499,13 +262,3 @@ class Pipeline(Outputs):
         )
         options.check(is_async=self.is_async)
         return run_pipeline(self.fill(options.parameters), options, progress)
-
-    def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Pipeline:
-        if self.output is not None:
-            raise UsageError(
-                f".{kind}() stands after the sink.",
-                safe="Nothing was read or written.",
-                next=f"Put .{kind}() before .write_parquet().",
-            )
-        options["cache"] = choose_cache(options.get("cache"), self.folder)
-        return replace(self, steps=(*self.steps, make_step(kind, function, **options)))

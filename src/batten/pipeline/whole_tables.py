@@ -125,7 +125,7 @@ class TablePipeline(Pipeline):
             )
         return super()._with_sink(sink, written)
 
-    def _with_step(self, kind: Any, function: Any, **options: Any) -> Pipeline:
+    def _with_step(self, kind: Any, function: Any, **options: Any) -> Self:
         raise _refuse(f".{kind}() follows no .apply().", "Do it in the function.")
 
 

@@ -1,0 +1,220 @@
+"""What is done to the items of a pipeline: the methods that add a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from batten.errors import UsageError
+from batten.jobs.step import StepKind, make_step
+from batten.pipeline.outputs import Outputs
+from batten.work.cached_steps import choose_cache
+
+if TYPE_CHECKING:
+    from batten.cache.cache import Cache
+    from batten.executors.limits import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Outputs):
+    """A definition, and the methods that give one with a further step."""
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        *,
+        retries: int = 0,
+        retry_on: Any = None,
+        timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
+        version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
+    ) -> Self:
+        """Make one row of each item: a dict, a dataclass or a pydantic model.
+
+        A call of an `async def` function never waits for a slower one. Finished calls are put aside
+        about every half second.
+
+        Args:
+            function: Called with each item, or with what the step before gave. It may be `async
+                def`. It may be a class, which each worker constructs once and then calls.
+            retries: Further tries after one that failed, with growing pauses; 0 by default. An item
+                that failed them all is quarantined.
+            retry_on: What is tried again: a class of exceptions, a status of an answer (429), a
+                function that takes the exception, or a tuple of these. By default everything but
+                what a server refuses for good, such as 401, 404 and 422.
+            timeout_seconds: The longest that one try may take, in seconds. Then its worker is
+                killed. By default there is no limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, such as a client. By
+                default there are none.
+            cache: Keeps what the function returned for an item, also for other jobs. True means the
+                user's own cache, a path a cache in that folder. By default nothing is kept.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
+        return self._with_step(
+            "map",
+            function,
+            retries=retries,
+            retry_on=retry_on,
+            timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
+            version=version,
+            cache=cache,
+        )
+
+    def flat_map(
+        self,
+        function: Callable[..., Iterable[Any]],
+        *,
+        retries: int = 0,
+        retry_on: Any = None,
+        timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
+        version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
+    ) -> Self:
+        """Make any number of rows of each item; all of them carry the item's key.
+
+        Args:
+            function: Called with each item, or with what the step before gave. It returns an
+                iterable of rows, each as for `map`. An item without rows is counted as filtered.
+            retries: Further tries after one that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, as for `map`.
+            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
+        return self._with_step(
+            "flat_map",
+            function,
+            retries=retries,
+            retry_on=retry_on,
+            timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
+            version=version,
+            cache=cache,
+        )
+
+    def filter(
+        self,
+        function: Callable[..., Any],
+        *,
+        retries: int = 0,
+        retry_on: Any = None,
+        timeout_seconds: float | None = None,
+        concurrency: int | None = None,
+        limits: Limits | None = None,
+        version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
+    ) -> Self:
+        """Keep the items to which `function` says yes; the others are counted as filtered.
+
+        Args:
+            function: Called with each item, or with what the step before gave. What it returns is
+                taken as true or false.
+            retries: Further tries after one that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            concurrency: How many calls of an `async def` function are in flight at most; 100 by
+                default.
+            limits: How fast an `async def` function may call; by default as fast as it can.
+            version: Stands for values of the function that can't be compared, as for `map`.
+            cache: Keeps what the function returned, as for `map`. By default nothing is kept.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
+        return self._with_step(
+            "filter",
+            function,
+            retries=retries,
+            retry_on=retry_on,
+            timeout_seconds=timeout_seconds,
+            concurrency=concurrency,
+            limits=limits,
+            version=version,
+            cache=cache,
+        )
+
+    def map_batches(
+        self,
+        function: Callable[..., Any],
+        *,
+        items: int | None = None,
+        retries: int = 0,
+        retry_on: Any = None,
+        timeout_seconds: float | None = None,
+        version: str | None = None,
+    ) -> Self:
+        """Make a table of rows of a table of rows: an Arrow table in, an Arrow table out.
+
+        The table holds the rows of consecutive items of the plan. They are always the same items,
+        however often the run was killed. When a call fails, its items are tried one by one.
+
+        Args:
+            function: Called with a `pyarrow.Table` that has the key column. Its result must have
+                the key column, too, or as many rows as came in.
+            items: How many items one call gets; by default a whole batch.
+            retries: Further tries of a call that failed; 0 by default.
+            retry_on: What is tried again, as for `map`.
+            timeout_seconds: The longest that one try may take, in seconds; by default there is no
+                limit.
+            version: Stands for values of the function that can't be compared, as for `map`.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, the function is `async def`, or the pipeline has a
+                sink already. Nothing was read or written.
+        """
+        return self._with_step(
+            "map_batches",
+            function,
+            items=items,
+            retries=retries,
+            retry_on=retry_on,
+            timeout_seconds=timeout_seconds,
+            version=version,
+        )
+
+    def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Self:
+        if self.output is not None:
+            raise UsageError(
+                f".{kind}() stands after the sink.",
+                safe="Nothing was read or written.",
+                next=f"Put .{kind}() before .write_parquet().",
+            )
+        options["cache"] = choose_cache(options.get("cache"), self.folder)
+        return replace(self, steps=(*self.steps, make_step(kind, function, **options)))
