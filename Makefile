@@ -63,6 +63,7 @@ test-quick: $(VENV)/.installed-test
 	$(PYTEST) -n 2 -m "not crash and not by_chance" --ignore=tests/crash --ignore=tests/crashlab \
 		--ignore=tests/docs --ignore=tests/examples
 
+# Decision 0045.
 test-all:
 	@for each in $$(tools/interpreters.sh); do $(MAKE) test PYTHON=$$each || exit 1; done
 

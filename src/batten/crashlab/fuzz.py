@@ -7,7 +7,7 @@ alone.
 
 A call fails when it raises what is no error of batten, ends with the code 1 (which is for what was
 not expected), takes too long or too much memory, shows a control character, changes anything
-outside the folder, or runs code that lay in it.
+outside the folder, or runs code that lay in it (decision 0037).
 """
 
 from __future__ import annotations

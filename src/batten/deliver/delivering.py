@@ -2,7 +2,8 @@
 
 The ledger is the dataset of sealed batches. What a destination lacks is asked of the destination
 itself when a run starts, so a crash between two destinations is rolled forward, and one that was
-added to the job later gets everything. A record of what was delivered only proves losses.
+added to the job later gets everything. A record of what was delivered only proves losses (decision
+0020).
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ def record_call(context: Context, dataset: FoundDataset) -> None:
 
 
 def choose_batch_size(context: Context, config: Config | None) -> int:
-    """What the job says, else what the dataset has, else by how many items there are."""
+    """What the job says, else what the dataset has, else by how many items there are (decision
+    0014)."""
     said = context.pipeline.settings.batch_size
     if said is not None:
         return said

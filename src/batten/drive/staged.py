@@ -1,4 +1,7 @@
-"""What lies in `staged/`: chunks, and sealed batches that a run did not come to publish."""
+"""What lies in `staged/`: chunks, and sealed batches that a run did not come to publish.
+
+All lie in one folder, and their names say everything (decision 0005).
+"""
 
 from __future__ import annotations
 

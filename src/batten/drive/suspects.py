@@ -1,4 +1,7 @@
-"""Items that may have ended a worker or a run: tried with nothing else in hand, and few at once."""
+"""Items that may have ended a worker or a run: tried with nothing else in hand, and few at once.
+
+Each gets a new process (decision 0059).
+"""
 
 from __future__ import annotations
 

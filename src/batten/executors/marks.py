@@ -3,7 +3,7 @@
 A table of 64-bit words: a header, then a record of eight words for each worker. A worker writes its
 own record by plain stores, and the driver reads it when the worker has died or may be overdue.
 Backed by a file, the table is still there after everything was killed, so that the next run learns
-which items were in hand (`read_in_flight`).
+which items were in hand (`read_in_flight`, decision 0006).
 """
 
 from __future__ import annotations

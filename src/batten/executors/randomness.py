@@ -1,7 +1,8 @@
 """Workers do not share a state of random numbers.
 
 A fork has its parent's state, and what a job seeds when it is loaded is the same in each fresh
-interpreter. So each worker seeds, when it begins, the generators that the job can draw from.
+interpreter. So each worker seeds, when it begins, the generators that the job can draw from
+(decision 0060).
 """
 
 from __future__ import annotations

@@ -369,7 +369,7 @@ class _Walk:
         self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
     ) -> None:
         self.reads.add_value(value)
-        has_version = self._version is not None and not is_lenient
+        has_version = self._version is not None and not is_lenient  # decision 0044
         teller = ValueText(self._refer, self._own_within, namespace.folder, has_version=has_version)
         try:
             text = teller.describe(value)

@@ -2,7 +2,7 @@
 
 Killed anywhere and run again, it does what is left. Nothing is deleted but throwaway files: damaged
 parts and their records are moved to `set-aside/`, and where a part has to be computed again, a file
-in `recompute/` says so.
+in `recompute/` says so (decision 0009).
 """
 
 from __future__ import annotations

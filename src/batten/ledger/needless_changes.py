@@ -2,7 +2,8 @@
 
 A tree that a job fills keeps the journal of each change that touched what was there: it says that a
 file of the job was replaced or deleted on purpose. It is needless once a later change has touched
-the same files, or none of them is a job's: without it, the same is said of each file of a job.
+the same files, or none of them is a job's: without it, the same is said of each file of a job
+(decision 0077).
 """
 
 from __future__ import annotations

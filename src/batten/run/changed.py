@@ -110,7 +110,8 @@ def _is_mended(
     context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
 ) -> bool:
     """Whether only items that failed are left, they are to be tried again, and nothing but the code
-    has changed: that is what a function is mended for, so it needs no other consent."""
+    has changed: that is what a function is mended for, so it needs no other consent (decision
+    0047)."""
     return (
         context.options.should_retry_quarantined
         and observation.completion is not None

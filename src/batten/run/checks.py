@@ -71,7 +71,8 @@ def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
 
 
 def check_input(found: Input, again: str) -> Check:
-    """Whether a source's file or folder can be read."""
+    """Whether a source's file or folder can be read; if not, it is the environment's (decision
+    0028)."""
     shown = show_path(Path(found.path))
     if found.is_readable:
         size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""

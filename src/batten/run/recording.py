@@ -128,8 +128,8 @@ def recorded(context: Context) -> Iterator[RunRecord]:
 @contextmanager
 def refusals_logged(context: Context) -> Iterator[None]:
     """For the time that the lock is held: what keeps a run from beginning is logged too, where
-    there is a folder for it. What is damaged or of a newer batten tells of itself, and is left as
-    it is."""
+    there is a folder for it (decision 0030). What is damaged or of a newer batten tells of itself,
+    and is left as it is."""
     try:
         yield
     except BattenError as error:

@@ -1,7 +1,8 @@
 """Signals that ask a run to stop: the first has it drain, a second ends the process at once.
 
 A warning (SIGUSR1, SIGUSR2, SIGXCPU) has it drain as well. However many come, they end nothing at
-once: schedulers send one to each process of a job, and the kernel repeats SIGXCPU each second.
+once: schedulers send one to each process of a job, and the kernel repeats SIGXCPU each second
+(decision 0055).
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class Beneath:
     def steady(self) -> Steady:
         """A block for looks and acts that belong together: this thread passes a folder once in it,
         and what takes its name later is not touched either: what others move away meanwhile might
-        as well be moved at its end. What is moved in it here is told by `forget_moved`."""
+        as well be moved at its end. What is moved in it here is told by `forget_moved` (decision
+        0068)."""
         return self._steady
 
     def forget_moved(self, *names: str) -> None:

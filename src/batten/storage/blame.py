@@ -7,7 +7,7 @@
 | the item's | everything else | the item is quarantined |
 
 What the machine lacks, it lacks for each item: to go on would quarantine them all. `MemoryError` is
-not among it: it may well be the one item that is too large.
+not among it: it may well be the one item that is too large (decision 0054).
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Bench:
             job = self._job
             own.runner = ItemRunner(job.steps, job.key_column, job.has_time_limit, job.seed)
         runner: ItemRunner = own.runner
-        stop, most = task.stop, self._job.worker_items_max
+        stop, most = task.stop, self._job.worker_items_max  # decision 0061
         if most is not None and not runner.takes_units:
             stop = min(stop, task.start + most - own.items)
         wanted = self._job.plan.wanted(batch, task.start, stop)

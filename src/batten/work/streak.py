@@ -3,7 +3,8 @@
 Items count in the order in which they end. One that was finished before there was a schema is
 settled only when its batch is sealed: until then its rows may turn out not to fit. While one that
 failed is among those that decide, its batch is not published: should the run be stopped, the item
-is no quarantined one but is tried again by the next run. Nothing here knows a clock or a disk.
+is no quarantined one but is tried again by the next run (decision 0056). Nothing here knows a clock
+or a disk.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It has one thread of its own and no open files but its socket, so that a fork is what a new Python
 would be after these imports. (Libraries may have threads: allocators and BLAS prepare theirs for a
 fork.) A fork that is to be a program comes back to the bottom of the stack, `main`, and ends there
-as every Python does.
+as every Python does (decision 0027).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A nursery that is a fresh interpreter, so that workers have nothing of the driver's threads.
 
 It imports what all workers need and nothing of the job's; each worker then unpickles its work, and
-with it loads the job.
+with it loads the job (decision 0058).
 """
 
 from __future__ import annotations

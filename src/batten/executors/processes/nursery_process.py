@@ -2,7 +2,7 @@
 
 It holds nothing of what the driver opens later, so neither do workers that are forked later. It is
 a session of its own: what kills the driver's process group leaves it alive, and when the driver has
-ended it kills every worker with all that the worker started.
+ended it kills every worker with all that the worker started (decision 0007).
 """
 
 from __future__ import annotations

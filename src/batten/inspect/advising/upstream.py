@@ -1,4 +1,7 @@
-"""Whether a finalized dataset is behind the one that it was made of."""
+"""Whether a finalized dataset is behind the one that it was made of: then it is STALE.
+
+Decision 0042 says why.
+"""
 
 from __future__ import annotations
 

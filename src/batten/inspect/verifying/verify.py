@@ -63,9 +63,9 @@ def verify(
     `should_ask`: servers are asked which batches they have; raises `StorageError` where one does
     not answer.
 
-    While a run is at work, what is published so far is verified. Raises `UsageError` where there is
-    none, `RefusedError` where it is not batten's, `BusyError` while a dataset takes the place of
-    another one."""
+    While a run is at work, what is published so far is verified (decision 0041). Raises
+    `UsageError` where there is none, `RefusedError` where it is not batten's, `BusyError` while a
+    dataset takes the place of another one."""
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout, is_thorough=True)

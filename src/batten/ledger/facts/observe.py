@@ -1,7 +1,7 @@
 """Reads what is there, and writes nothing: no lock is taken, no Parquet library is needed.
 
-Whatever can't be read becomes a finding, also the place as a whole; `failure` then says that it may
-pass.
+Runs and inspections use the same look (decision 0010). Whatever can't be read becomes a finding,
+also the place as a whole; `failure` then says that it may pass.
 """
 
 from __future__ import annotations

@@ -302,7 +302,8 @@ Record = TypeVar("Record", bound=AnyRecord)
 
 def encode_record(record: Record) -> bytes:
     """One JSON object, keys in the order of the fields: the same value gives the same bytes. Last
-    comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it."""
+    comes `checksum`: the start of the SHA-256, in hexadecimal, of the object without it (decision
+    0012)."""
     # Names of files need not be UTF-8; `json.loads` takes them back in the same way.
     text = json.dumps(vars(record), ensure_ascii=False, default=vars)
     return seal_record(text.encode(errors="surrogatepass"))

@@ -1,4 +1,7 @@
-"""Which items of a batch staged chunks hold, and which of the chunks to take."""
+"""Which items of a batch staged chunks hold, and which of the chunks to take.
+
+The names of chunks tell it, also where calls ended in any order (decision 0011).
+"""
 
 from __future__ import annotations
 

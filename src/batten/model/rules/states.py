@@ -32,7 +32,7 @@ class Ground(Enum):
     NOTHING = "no output, no control folder"
     FOREIGN = "something that is not batten's"
     NEWER = "of a newer batten"
-    GIVEN_UP = "a tree of which a change was given up, that may be half done"
+    GIVEN_UP = "a tree of which a change was given up, that may be half done"  # decision 0029
     OURS = "batten's"
 
 

@@ -1,7 +1,8 @@
 """What looks like a secret, and what is kept of it: a short digest, from which nobody can tell it.
 
 By its name (`API_KEY`, `openaiToken`, `X-Api-Key`), or by its form (`sk-…`, a JWT, an address with
-a password). Where it is not sure, it is taken for one: then a message says only that it changed.
+a password). Where it is not sure, it is taken for one: then a message says only that it changed
+(decision 0043).
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class DeltaDestination:
         return TokenState.SAME if found == _number(token) else TokenState.OTHER
 
     def _list_outcomes(self) -> dict[str, str]:
-        """Those that are kept of batches as they are there, by the names of these."""
+        """Those that are kept of batches as they are there, by their names (decision 0026)."""
         versions = self._log.versions
         named = (application.rpartition(":") for application in versions)
         return {

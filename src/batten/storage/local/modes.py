@@ -1,6 +1,7 @@
 """Who may use what batten makes: as the umask says that held when a run began.
 
-A function of the user may change the umask, which is the whole process's, for files of its own.
+A function of the user may change the umask, which is the whole process's, for files of its own
+(decision 0033).
 """
 
 from __future__ import annotations
