@@ -30,9 +30,15 @@ class CacheEntry:
         self._process = os.getpid()
 
     def read_files(self) -> dict[str, bytes]:
-        """The content of every file, by its name relative to `path`, with `/`; in no order. Quicker
-        than opening each by its path. Raises `UsageError` after `close`, and `StorageError` where
-        something is no file, or has no room in memory."""
+        """Read all files at once, which is quicker than to open each.
+
+        Returns:
+            The bytes of every file, by its name relative to `path`, with `/`, in no order.
+
+        Raises:
+            UsageError: The entry was closed. Nothing was read.
+            StorageError: Something in it is no file, can't be read, or has no room in memory.
+        """
         if self._close is None:
             raise UsageError(
                 f"{self!r} was closed: its files may be gone.",
