@@ -407,7 +407,7 @@ class Cache:
 
 
 def _build_nothing(folder: Path) -> None:
-    """For who only looks."""
+    """The build of a lookup that builds nothing."""
 
 
 def _check_count(name: str, value: object, *, may_be_none: bool = False) -> None:

@@ -80,7 +80,8 @@ class Counts:
 
 
 NAMES = tuple(each.name for each in fields(Counts))
-"""In the order of a process's file. New ones come last: who knows fewer reads only those."""
+"""In the order of a process's file. New ones come last, so a batten that knows fewer reads only
+those that it knows."""
 
 _BEGINNING_SECONDS = 3600.0
 _PLACES = {name: place for place, name in enumerate(NAMES)}

@@ -5,9 +5,9 @@ and the seed tell all of it, so one that failed is repeated with `--only`. Calls
 which is quick; a process does a block of cases and ends, and one that dies or hangs costs that case
 alone.
 
-A call fails when it raises what is no error of batten, ends with the code 1 (which is for what was
-not expected), takes too long or too much memory, shows a control character, changes anything
-outside the folder, or runs code that lay in it (decision 0037).
+A call fails in any of these cases (decision 0037). It raises something that is no error of batten.
+It ends with the code 1, which is for what was not expected. It takes too long or too much memory.
+It shows a control character. It changes anything outside the folder, or runs code that lay in it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Folders that are odd in one way or a few: every kind of record and file, changed where it hurts.
 
-A folder is a dict from relative names to what lies there: bytes, or a `Special`. What is changed is
-made to fit what describes it again (checksums, digests, sizes), so that the change is seen by what
-looks at the content, and not stopped at the first check.
+A folder is a dict from relative names to what lies there: bytes, or a `Special`. After a change,
+whatever describes the file is made to fit again: checksums, digests, sizes. So the change gets past
+the first check, to what looks at the content.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Gives what the ledger holds to every destination, each batch once, in the order of the plan.
 
-The ledger is the dataset of sealed batches. What a destination lacks is asked of the destination
-itself when a run starts, so a crash between two destinations is rolled forward, and one that was
-added to the job later gets everything. A record of what was delivered only proves losses (decision
-0020).
+The ledger is the dataset of sealed batches. When a run starts, it asks each destination itself what
+it lacks. So a crash between two destinations is rolled forward, and a destination that was added
+later gets everything. A record of what was delivered only proves losses (decision 0020).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was staged before, and what of it is taken over."""
+"""What was staged before, and which of it the run takes over."""
 
 from __future__ import annotations
 

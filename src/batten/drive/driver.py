@@ -51,7 +51,7 @@ from batten.work.workforce import find_recipe, make_executor, make_job, make_wor
 DELIVER_SECONDS = 0.1
 POLL_SECONDS = 0.2
 SIGNAL_SECONDS = 1.0
-"""What failed so shortly before a signal, or after it, is in doubt: schedulers send it to all
+"""What failed shortly before a signal, or after it, is in doubt. Schedulers send the signal to all
 processes of a job, and a program that a function had started may have died of it."""
 
 PREPARE_TRIES = 5

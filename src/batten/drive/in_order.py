@@ -93,8 +93,9 @@ def choose_batch_size(context: Context, config: Config | None) -> int:
 
 
 def _write_config(context: Context, dataset: FoundDataset) -> None:
-    """Where there was another one, or it is gone, and nothing was published under it, its plan and
-    schema go first, from the end, so that what a crash leaves is a shorter plan of the earlier one.
+    """There may have been another record, or it is gone, and nothing was published under it. Then
+    its plan and schema go first, from the end. So what a crash leaves is a shorter plan of the
+    earlier one.
     """
     storage, layout = context.storage, context.layout
     settings = context.pipeline.settings

@@ -95,8 +95,8 @@ class Schedule:
     def reopen(
         self, answer: Reopened, staged: Sequence[StagedChunk], *, keeps_rows: bool = True
     ) -> None:
-        """Take a published batch up again, with what of it was staged since. `keeps_rows`: those of
-        its finished items stay."""
+        """Take a published batch up again, with what was staged for it since. `keeps_rows`: those
+        of its finished items stay."""
         items = self._plan.batch(answer.batch).items
         chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
         batch = OpenBatch(
@@ -247,8 +247,8 @@ class Schedule:
         return batch
 
     def _cut(self, batch: OpenBatch) -> Range:
-        """The next range of the batch: what likely takes a quarter of a second, no more than a fair
-        share of what is left; whole units where the steps take several items at a time."""
+        """The next range of the batch. It likely takes a quarter of a second, and is no more than a
+        fair share of what is left. If the steps take several items at a time, it is whole units."""
         work = batch.todo.popleft()
         if work.condemned is not None or work.is_apart or work.deaths or work.timeouts:
             return work

@@ -177,8 +177,8 @@ def _pace(per_minute: float | None) -> CallRate | None:
 
 
 def find_overload(error: BaseException, wall_clock: datetime) -> Overload | None:
-    """What an exception of a client says of the host, or None where it is no overload: known by the
-    status of the answer, or as a connection that broke or took too long."""
+    """What an exception of a client says of the host, or None if it is no overload. The status of
+    the answer tells, or that a connection broke or took too long."""
     status = find_status(error)
     if status is None:
         return Overload() if is_of_connection(error) else None

@@ -46,8 +46,9 @@ def _is_among(state: object, states: Iterable[object]) -> bool:
 
 
 class Seeding:
-    """Gives the generators of this process the numbers that `seed` has for an item, a step, a call
-    of its function for the item, and a generator's place; for each try of that call the same."""
+    """Gives the generators of this process their numbers. These depend on `seed`, the item, the
+    step, the call of its function for the item, and the generator's place. Each try of a call gets
+    the same numbers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -1,8 +1,8 @@
 """The code of functions and classes without its formatting, and the names that it reads.
 
 Code is described by the syntax tree of its source, which is the same for any layout, comment,
-docstring and line number; without source by its bytecode, which holds for one minor version of
-Python.
+docstring and line number. Without source it is described by its bytecode, which holds for one minor
+version of Python.
 """
 
 from __future__ import annotations

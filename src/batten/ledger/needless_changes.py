@@ -1,9 +1,9 @@
 """Journals of plain changes of a tree that nothing needs any more.
 
 A tree that a job fills keeps the journal of each change that touched what was there: it says that a
-file of the job was replaced or deleted on purpose. It is needless once a later change has touched
-the same files, or none of them is a job's: without it, the same is said of each file of a job
-(decision 0077).
+file of the job was replaced or deleted on purpose. A journal is needless once a later change has
+touched the same files, or if none of its files is a job's. Without it the other journals say the
+same of each file of a job (decision 0077).
 """
 
 from __future__ import annotations

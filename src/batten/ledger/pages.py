@@ -35,9 +35,9 @@ def refuse_inflated(unpacked: int, packed: int) -> None:
 
 
 class Pages:
-    """What the pages of a file say. `row_bytes` is about what its longest rows take; `texts` names
-    the columns of text, with the bytes that they may have in so many `rows`: a text that lies in a
-    dictionary once may stand in each."""
+    """What the pages of a file say. `row_bytes` is about what its longest rows take. `texts` names
+    the columns of text, with the bytes that they may have in so many `rows`: a text that lies once
+    in a dictionary may stand in each row."""
 
     def __init__(self, file: BinaryIO, metadata: pq.FileMetaData, rows: int) -> None:
         """Raises `Unreadable` where pages would take absurdly much. The file is left where it

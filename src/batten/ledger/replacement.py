@@ -6,10 +6,10 @@ and the old one exchange their names by one system call. What must not happen is
 new data with old records. That is why a journal comes first.
 
 The new one is made whole in `fresh/` of the old one's control folder. When it is complete, a
-journal says so; from then on the replacement is only ever rolled forward: the data folders exchange
-their names, the files about the new data take the place of those about the old, and the old goes.
-What is not batten's goes to `set-aside/`; what was there before stays. Each step can be repeated,
-so it may be killed anywhere.
+journal says so. From then on the replacement is only rolled forward. The data folders exchange
+their names. The files about the new data take the place of those about the old. Then the old
+dataset goes. What is not batten's goes to `set-aside/`; what was there before stays. Each step can
+be repeated, so it may be killed anywhere.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ from batten.model.telling.sizes import estimate_bytes
 def estimate_room(
     observation: Observation, accounts: Accounts, files: Iterable[str], *, is_anew: bool = False
 ) -> int | None:
-    """About how many bytes: the parts of what is pending, with `is_anew` of all, and each of the
-    `files` that is not up to date, whole, since the old one stays until then. None where nothing
-    tells: no item is published, or the function of a whole table has not made its file yet."""
+    """About how many bytes the run will write: the parts of all pending items, with `is_anew` of
+    all items; and each of the `files` that is not up to date, whole, since the old file stays until
+    then. None where nothing tells: no item is published, or the function of a whole table has not
+    made its file yet."""
     done = accounts.committed + accounts.filtered + accounts.quarantined
     every = done + accounts.pending
     to_do = every if is_anew else accounts.pending

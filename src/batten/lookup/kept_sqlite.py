@@ -1,8 +1,8 @@
 """Looks at databases of SQLite. Takes no lock, makes no file beside one, and changes nothing.
 
-A database that nobody writes to is read as it lies. One with a write-ahead log, or a journal of a
-transaction that was cut off, is copied with it, and SQLite brings the copy in order: reading the
-original would do that there. What changes meanwhile is looked at again.
+A database that nobody writes to is read as it lies. A database may have a write-ahead log, or a
+journal of a transaction that was cut off. It is copied with that, and SQLite brings the copy in
+order. To read the original would change it. What changes meanwhile is looked at again.
 """
 
 from __future__ import annotations

@@ -80,8 +80,9 @@ def build_tables(
 def build_tables_alike(
     rows: Sequence[dict[str, Any]], items: Sequence[int]
 ) -> tuple[list[pa.Table], list[Unfitting]]:
-    """Without a schema yet, tables of rows that ended in any order: one for all items whose rows
-    have the very same types, so that what is pinned later does not depend on which ended together.
+    """Tables of rows that ended in any order, while there is no schema. Each holds all items whose
+    rows have the very same types. So what is pinned later does not depend on which items ended
+    together.
     """
     if rows and _are_alike(rows):
         with suppress(Unfit):
@@ -147,9 +148,9 @@ def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
 
 
 def as_plain(value: Any) -> Any:
-    """What stands for a value that is no column's: an Enum by its value, a path or a UUID by its
-    text, a tuple or an array of several dimensions as a list, a dataclass or a pydantic model as a
-    dict; also within lists and dicts."""
+    """What stands for a value that no column can hold, also within lists and dicts. For an Enum it
+    is its value, for a path or a UUID its text, for a tuple or an array of several dimensions a
+    list, for a dataclass or a pydantic model a dict."""
     kind = type(value)
     if kind in _STORED:
         return value

@@ -1,7 +1,7 @@
 """The columns of a dataset: pinned once, then every row must fit.
 
-Types are compared before values are converted, so that a row fits or does not however its
-neighbours look: a chunk's rows give the same result together, apart, and in any other cut.
+Types are compared before values are converted. So whether a row fits does not depend on its
+neighbours: a chunk's rows give the same result together, apart, and in any other cut.
 """
 
 from __future__ import annotations

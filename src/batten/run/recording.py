@@ -55,8 +55,8 @@ class RunRecord:
             self._log.write("signal", signal=name)
 
     def inherit_doubt(self) -> bool:
-        """Whether the run before was stopped since it was the job that failed, or had taken that
-        over and was ended early: then what failed is staged, and is to be tried again."""
+        """Whether the run before was stopped because the job failed, or had taken over from such a
+        run and was ended early. Then what failed is staged, and is to be tried again."""
         context = self._context
         last = find_last_log(context.storage, context.layout, but=context.run)
         if last is None or not last.has_doubt or last.was_completed:

@@ -33,9 +33,9 @@ def _no_item() -> Any:
 class Staged:
     """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
     ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
-    `read` streams the rows, in order; `load` gives those of a batch as Parquet: its part, where
-    they are all; `load_item` its only item, as the source gives it, and raises whatever the source
-    does."""
+    `read` streams the rows, in order. `load` gives the rows of the batch as Parquet; if they are
+    all its rows, that is its part. `load_item` gives its only item, as the source gives it, and
+    raises whatever the source does."""
 
     token: Token
     schema: pa.Schema
@@ -102,8 +102,7 @@ class Destination(Protocol):
         ...
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
-        """Those of what it has that it could not add the rows of retried items to. Raises as
-        `lookup` does."""
+        """The batches that it has and can't add rows of retried items to. Raises as `lookup` does."""
         ...
 
     def publish(self, staged: Staged) -> PublishEnd:

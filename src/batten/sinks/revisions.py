@@ -1,8 +1,8 @@
 """A batch of which a destination has an earlier version: what is to be added to that.
 
 Items that had failed can be tried again, and then the batch is another one. What was committed
-stays as it is, so what a destination lacks are the rows of items that were not committed before:
-it must have kept the outcomes that its rows belong to.
+stays as it is. So a destination lacks the rows of items that were not committed before. To tell
+which, it must have kept the outcomes that its rows belong to.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Publishing a batch into a table of a database: rows and token in one transaction.
 
 The tokens lie in the table `batten_tokens` of the same database, one for each dataset, table and
-batch. It is claimed last, when the rows are there, and only in the place of what was found at the
-beginning: a second claim waits for the first where that is not decided yet, and then fails. So of
+batch. A token is claimed last, when the rows are there, and only in the place of what was found at
+the beginning. A second claim waits for the first, if that is not decided yet, and then fails. So of
 two that publish a batch, after a lost reply or side by side, one is undone. Were it claimed first,
 a client that is gone without a word while it sends rows would hold it, for hours maybe (decision
 0023).

@@ -1,8 +1,9 @@
 """What a source is: it lists its items once for the plan, and gives any of them again later.
 
-The plan keeps for each item its key, a `position` (a number that the source understands: an
-ordinal, a byte offset) and perhaps a `payload` (the item itself as plain bytes, for sources that
-cannot be read twice). Workers, in other processes, then ask for items by those.
+The plan keeps three things for each item: its key, a `position`, and perhaps a `payload`. A
+position is a number that the source understands: an ordinal, a byte offset. A payload is the item
+itself as plain bytes, for sources that can't be read twice. Workers, in other processes, then ask
+for items by those.
 """
 
 from __future__ import annotations

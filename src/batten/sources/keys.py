@@ -1,9 +1,10 @@
 """Keys made from values, so that different values give different keys, all of them valid Unicode.
 
-A text is its own key. One that no file in UTF-8 can hold (a file name of other bytes), or that
-begins with `//`, is written `//` and then itself, with a backslash doubled, an undecodable byte as
-`\\xNN` and any other lone surrogate as `\\uNNNN`. Such a key holds a backslash or begins with
-`////`, so none is ever `//line:17`, which stands for the key of an item that has none.
+A text is its own key. Some texts can't be held by UTF-8, such as a file name of other bytes, and
+others begin with `//`. Both are written as `//` and then the text itself. In it a backslash is
+doubled, an undecodable byte becomes `\\xNN`, and any other lone surrogate `\\uNNNN`. Such a key
+holds a backslash or begins with `////`. So none is ever `//line:17`, which stands for the key of an
+item that has none.
 """
 
 from __future__ import annotations

@@ -93,10 +93,10 @@ class Beneath:
         self._open.clear()
 
     def steady(self) -> Steady:
-        """A block for looks and acts that belong together: this thread passes a folder once in it,
-        and what takes its name later is not touched either: what others move away meanwhile might
-        as well be moved at its end. What is moved in it here is told by `forget_moved` (decision
-        0068)."""
+        """A block for looks and acts that belong together (decision 0068). In it this thread passes
+        each folder once. What takes the folder's name later in the block is not touched: others
+        might as well have moved the folder at the end of the block. `forget_moved` tells what this
+        thread itself moves in it."""
         return self._steady
 
     def forget_moved(self, *names: str) -> None:

@@ -73,8 +73,9 @@ def publishing_failure(error: OSError, path: str) -> StorageError:
 
 
 def is_of_wrong_kind(error: StorageError) -> bool:
-    """Whether a folder, a link or a pipe lies where a file should be, or the reverse, or a file is
-    larger than it can be: that is damage, and looking again another time would find the same."""
+    """Whether something of another kind lies there: a folder, a link or a pipe where a file should
+    be, or the reverse, or a file that is larger than it can be. That is damage: another look would
+    find the same."""
     return error.errno in _IS_WRONG_KIND
 
 

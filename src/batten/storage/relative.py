@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def check_name(name: str) -> str:
-    """The name itself; raises `ValueError` for one that is absolute, or that holds an empty
-    piece, `.` or `..`, so that no name leads out of the storage and no file has two names."""
+    """The name itself. Raises `ValueError` for a name that is absolute, or that holds an empty
+    piece, `.` or `..`. So no name leads out of the storage, and no file has two names."""
     guarded = f"/{name}/"
     if "//" in guarded or "/../" in guarded or "/./" in guarded or "\0" in name:
         raise ValueError(f"not a name within a storage: {name!r}")

@@ -232,8 +232,8 @@ def recover_locked(place: TreePlace) -> Recovered:
 
 @contextmanager
 def hold_unrecovered(place: TreePlace) -> Iterator[None]:
-    """The lock of a tree, whatever an earlier change left, for who looks after that. Raises
-    `BusyError`."""
+    """The lock of a tree, for the code that recovers it: an earlier change is not recovered first.
+    Raises `BusyError`."""
     with place.tree.lock(place.layout.lock, locks.current_holder()):
         yield
 

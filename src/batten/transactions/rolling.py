@@ -49,9 +49,9 @@ def decide(tree: Tree, layout: TreeLayout, journal: Journal) -> list[DecidedOper
 def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     """Do all that the journal says, durably, and remove it. Under the lock.
 
-    Raises `RefusedError`, having changed nothing, where something that it needs is lost or a path
-    leads out of the tree, and `StorageError` where the disk fails; the journal stays then, with
-    all that it names, and the next call goes on."""
+    Raises `RefusedError`, having changed nothing, if something that it needs is lost or a path
+    leads out of the tree. Raises `StorageError` if the disk fails; then the journal stays, with all
+    that it names, and the next call goes on."""
     with tree.steady():
         _refuse(tree, layout, journal, decide(tree, layout, journal))
         named = {operation.path for operation in journal.operations if _makes(operation)}
@@ -83,8 +83,8 @@ def _refuse(
 
 def delete_staged(tree: Tree, layout: TreeLayout) -> None:
     """Throwaway is all that is staged while there is no journal. Under the lock. What can't be
-    deleted is tried once more, as there may be no next change; what even then can't be deleted can
-    when the lock is taken next, and no change fails by it."""
+    deleted is tried once more, as there may be no next change. If that fails too, whoever takes the
+    lock next deletes it. No change fails by it."""
     with suppress(StorageError):
         found = find_throwaway(tree, layout.staging, is_change_throwaway)
         names = [entry.name for entry in found]

@@ -61,9 +61,10 @@ class Pace:
         return max(1, min(int(CHUNK_SECONDS / seconds), share))
 
     def tasks_a_slot(self, items: int) -> int:
-        """How many tasks of so many items a worker should have at hand: a quarter of a second's
-        work, so that it does not wait while the driver publishes, or one more where the driver
-        delivers; towards the end, not so many that others wait for it."""
+        """How many tasks of so many items a worker should have at hand. They are a quarter of a
+        second's work, so that the worker does not wait while the driver publishes. If the driver
+        delivers, it is one more. Towards the end there are fewer, so that nobody waits for one
+        worker."""
         seconds = self.seconds_an_item
         if seconds is None:
             return 1

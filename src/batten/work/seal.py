@@ -29,8 +29,8 @@ class PinRefusedError(UsageError):
 
 @value_class
 class SealedBytes:
-    """A batch's part and, where items failed, its quarantine file; `pinned` is the schema that it
-    pinned, without the key; of the `failures`, `misfits` are those of items that do not fit it."""
+    """A batch's part and, if items failed, its quarantine file. `pinned` is the schema that it
+    pinned, without the key. `misfits` are those `failures` of items that do not fit the schema."""
 
     part: pa.Buffer
     quarantine: pa.Buffer | None
@@ -120,8 +120,8 @@ def _join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
 
 def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Array:
-    """The key of each row. Where each item has one row, these are the keys of the plan: taking them
-    one by one would import Arrow's functions, for a good part of the time of a short run."""
+    """The key of each row. If each item has one row, these are the keys of the plan. To take them
+    one by one would import Arrow's functions, which is a good part of the time of a short run."""
     keys = plan.key_column(batch)
     return keys if items == list(range(batch.items)) else keys.take(integers(items))
 

@@ -1,9 +1,9 @@
 """Whether failures are the job's: where all fail at first, or most of late, no item is to blame.
 
 Items count in the order in which they end. One that was finished before there was a schema is
-settled only when its batch is sealed: until then its rows may turn out not to fit. While one that
-failed is among those that decide, its batch is not published: should the run be stopped, the item
-is no quarantined one but is tried again by the next run (decision 0056). Nothing here knows a clock
+settled only when its batch is sealed: until then its rows may turn out not to fit. While an item
+that failed is among those that decide, its batch is not published. So if the run is stopped, the
+item is not quarantined, and the next run tries it again (decision 0056). Nothing here knows a clock
 or a disk.
 """
 

@@ -138,8 +138,8 @@ class Begun:
 
 @value_class
 class Unsealable:
-    """The batch could not be sealed: these staged chunks are gone or damaged, or hold a `misfit`
-    that is not to be quarantined; or, when `is_rowless`, it has no rows that could pin a
+    """The batch could not be sealed. These staged chunks are gone or damaged, or hold a `misfit`
+    that is not to be quarantined. Or, with `is_rowless`, the batch has no rows that could pin a
     schema."""
 
     batch: int

@@ -30,8 +30,8 @@ MODULES = ("batten.work.fresh", "batten.work.items", "batten.jobs.job_file", "py
 
 
 def find_recipe(context: Context) -> Recipe | None:
-    """How workers in a fresh interpreter get the job; None where they are forked, as they are
-    unless the job wants it otherwise or this process has threads that do not survive it."""
+    """How workers in a fresh interpreter get the job, or None if they are forked. They are forked
+    unless the job wants it otherwise, or this process has threads that do not survive a fork."""
     pipeline, options = context.pipeline, context.options
     wanted = options.workers or pipeline.settings.workers
     has_processes = options.executor == "processes" or pipeline.whole is not None

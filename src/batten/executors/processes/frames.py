@@ -1,7 +1,7 @@
 """Messages on the pipes between the driver and a worker: a header, then bytes.
 
-The driver never blocks on a pipe, so a worker that is stopped, stuck or killed in the middle of a
-message holds up nobody; a worker has nothing else to do and blocks.
+The driver never blocks on a pipe. So a worker that is stopped, stuck or killed in the middle of a
+message holds up nobody. A worker has nothing else to do, and blocks.
 """
 
 from __future__ import annotations

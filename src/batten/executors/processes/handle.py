@@ -26,9 +26,8 @@ class QueuedTask(NamedTuple):
 
 
 class WorkerHandle:
-    """`assigned` holds the tasks that the worker was given and has not answered, in order; `pid`
-    is None until the nursery has told it; `excess` says why it was killed for the memory that it
-    took."""
+    """`assigned` holds the tasks that the worker has not answered yet, in order. `pid` is None
+    until the nursery has told it. `excess` says why the worker was killed for its memory."""
 
     def __init__(self, slot: int, tasks: int, results: int, record: memoryview) -> None:
         os.set_blocking(tasks, False)

@@ -1,8 +1,8 @@
 """The nursery: a process between the driver and its workers.
 
 It holds nothing of what the driver opens later, so neither do workers that are forked later. It is
-a session of its own: what kills the driver's process group leaves it alive, and when the driver has
-ended it kills every worker with all that the worker started (decision 0007).
+a session of its own, so what kills the driver's process group leaves it alive. When the driver has
+ended, it kills every worker with all that the worker started (decision 0007).
 """
 
 from __future__ import annotations

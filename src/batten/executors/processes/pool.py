@@ -1,7 +1,8 @@
 """Runs tasks in processes, and survives their deaths.
 
-A pipe pair for each worker and one socket to the nursery, all watched by one thread: the death of a
-worker costs the task that it had in hand and nothing else. What it had not begun goes to another.
+Each worker has a pair of pipes, and the nursery a socket. One thread watches them all. The death of
+a worker costs the task that it had in hand, and nothing else. What it had not begun goes to
+another.
 """
 
 from __future__ import annotations

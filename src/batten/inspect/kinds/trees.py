@@ -54,8 +54,8 @@ class TreeObservation:
 
 
 def find_tree(place: Place) -> TreePlace | None:
-    """The tree at the place, unless there is none, or there is also the output of a job and
-    nothing is to be done about the tree, or nothing that the job's next run does not do."""
+    """The tree at the place, or None. None is also for a tree that holds the output of a job, if
+    nothing is to be done about the tree, or if the job's next run does it."""
     if not has_tree(place):
         return None
     tree = locate_tree(f"{place.storage.place}/{place.layout.output}")

@@ -12,8 +12,8 @@ _FILE_SUFFIX = ".parquet"
 
 
 def find_layout(storage: Storage, output: str) -> Layout:
-    """The layout of the output: its parts lie in its control folder where there is a place for
-    them; or where the output is a file, and that is what was to be made, or is not known."""
+    """The layout of the output. Its parts lie in its control folder in two cases: there is a place
+    for them, or the output is a file and no record says that it should be a folder."""
     layout = Layout(output)
     inside = Layout(output, is_inside=True)
     try:

@@ -23,10 +23,10 @@ def find_tables(fingerprint: Fingerprint) -> dict[str, str]:
 
 
 def difference(old: Fingerprint, new: Fingerprint, *, like: Fingerprint | None = None) -> list[str]:
-    """A line for each part that differs, with its two values where they are short and no secrets,
-    in the order of the parts: "function measure changed (features.py:12)", "parameter window: 5 →
-    7". `like` is the new one as it is kept, where `new` is in the form of an older batten: it says
-    what is to be hidden."""
+    """A line for each part that differs, in the order of the parts. It has both values, if they are
+    short and no secrets: "function measure changed (features.py:12)", "parameter window: 5 → 7".
+    `like` is the new one as it is kept, where `new` is in the form of an older batten: it says what
+    is to be hidden."""
     lines = []
     kept = like if like is not None else new
     for name, value in new.parts.items():

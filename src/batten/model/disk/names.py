@@ -84,8 +84,9 @@ FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", 
 
 @value_class
 class StagedChunk:
-    """Finished items of `batch`, from `start` to `stop` (exclusive), counted in the batch: all of
-    them, or those whose bits are set in `some`, the lowest for `start`, the highest for the last.
+    """Finished items of `batch`, from `start` to `stop` (exclusive), counted in the batch. They are
+    all of these, or those whose bits are set in `some`: the lowest bit stands for `start`, the
+    highest for the last item.
     """
 
     batch: int

@@ -65,10 +65,10 @@ class Fingerprint:
 
 @value_class
 class Config:
-    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination, `target`
-    where that lies, empty for a folder of parts and in records of 0.1; `job` is how
-    its job was started last, and `key_column` is empty where the items are the rows themselves.
-    `next` is for batten 0.1, which shows it; here it stands for `job` where that is missing."""
+    """`dataset.json`: what this dataset is. `sink` is the kind of its first destination. `target`
+    is where that lies; it is empty for a folder of parts, and in records of 0.1. `job` is how its
+    job was started last. `key_column` is empty if the items are the rows themselves. `next` is for
+    batten 0.1, which shows it; here it stands for `job` where that is missing."""
 
     fingerprint: Fingerprint
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]

@@ -1,8 +1,8 @@
 """A table of Delta Lake, in a folder of this machine.
 
 The rows come as files that batten writes and syncs; an entry of the log adds a file and the token,
-as a transaction identifier, in one step. See `delta_log` for that step, and why batten makes it:
-the library that reads and writes such tables syncs nothing, and a power cut could leave an empty
+as a transaction identifier, in one step. See `delta_log` for that step. batten makes it itself,
+since the library that reads and writes such tables syncs nothing: a power cut could leave an empty
 entry, with which nobody can read the table.
 """
 

@@ -1,9 +1,9 @@
 """The log of a Delta table: what batten reads of it, and the one step that adds an entry.
 
-An entry is a file of its own, numbered without holes. It is made as every file of batten's is,
-synced and put in place without replacing, so of two writers who read the same log one gets the
-number, and what is there after a power cut is whole. The next number is asked for only by who has
-read all before it: so a token is checked on the very version that is added to.
+An entry is a file of its own, numbered without holes. It is made as every file of batten's is:
+synced, and put in place without replacing. So of two writers who read the same log only one gets
+the number, and what is there after a power cut is whole. The next number is asked for only by who
+has read all before it: so a token is checked on the very version that is added to.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from batten.sources.records.text import RecordFile, Syntax, TextSource
 class CsvSource(TextSource):
     """The records of a file in UTF-8 as RFC 4180 describes it, as dicts by the names in its header.
 
-    All values are strings: no types are guessed. Empty lines are no items. A record that cannot be
-    understood, or that has more or fewer fields than the header, is an item that is `Unavailable`;
-    with `key`, so is one whose key is empty, and its key is `//line:17`.
+    All values are strings: no types are guessed. Empty lines are no items. A record that can't be
+    understood, or that has more or fewer fields than the header, is an item that is `Unavailable`.
+    With `key`, a record with an empty key is one, too; its key is `//line:17`.
     """
 
     def __init__(

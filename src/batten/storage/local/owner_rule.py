@@ -1,8 +1,9 @@
 """The owner rule: what only oneself or root can have written. Decision 0036.
 
-A pickle is code, so one that lies in a file is used only if the file, and every folder from it up
-to the one that batten made, belongs to oneself or root, and nobody else may write to it. The file
-is read through the very descriptors that were asked, so nothing can be swapped meanwhile.
+A pickle is code. So a pickle in a file is used only under a condition: the file, and every folder
+from it up to the one that batten made, belong to oneself or root, and nobody else may write to
+them. The file is read through the very descriptors that were asked, so nothing can be swapped
+meanwhile.
 """
 
 from __future__ import annotations
