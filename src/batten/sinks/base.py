@@ -102,7 +102,7 @@ class Destination(Protocol):
         ...
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
-        """The batches that it has and can't add rows of retried items to. Raises as `lookup` does."""
+        """The batches that it can't add rows of retried items to. Raises as `lookup` does."""
         ...
 
     def publish(self, staged: Staged) -> PublishEnd:
