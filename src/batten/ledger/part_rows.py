@@ -2,7 +2,7 @@
 
 A digest tells damage, not malice: whoever may write to a folder can make a few kilobytes stand for
 gigabytes. So pages are held against bounds before they are read, texts are held once however often
-they stand there, and batches end by their bytes as well as by their rows.
+they stand there, and batches end by their bytes as well as by their rows (decision 0070).
 """
 
 from __future__ import annotations
