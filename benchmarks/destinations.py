@@ -22,7 +22,7 @@ from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Destination, LedgerPlace, Sink, Staged
 from batten.sinks.databases.postgres import PostgresSink
-from batten.sinks.deliveries import DeliveryBook
+from batten.sinks.deliveries import DeliveryBook, Receiver
 from batten.sinks.lakes.delta import DeltaSink
 from batten.sinks.lakes.iceberg import IcebergSink
 from batten.sinks.parquet import encode_part
@@ -107,8 +107,7 @@ def open_sink(folder: Path, sink: Sink) -> Destination:
     book = DeliveryBook(
         storage,
         layout,
-        kind=sink.kind,
-        target=sink.describe(folder),
+        Receiver(kind=sink.kind, target=sink.describe(folder)),
         run="",
         now=lambda: "",
     )

@@ -25,7 +25,7 @@ from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import Destination, LedgerPlace, Sink
 from batten.sinks.databases.postgres import PostgresSink
 from batten.sinks.databases.sqlite import SqliteSink
-from batten.sinks.deliveries import DeliveryBook
+from batten.sinks.deliveries import DeliveryBook, Receiver
 from batten.sinks.lakes.delta import DeltaSink
 from batten.sinks.lakes.iceberg import IcebergSink
 from batten.storage.local.folder import LocalStorage
@@ -82,8 +82,7 @@ class Lab:
         book = DeliveryBook(
             storage,
             LAYOUT,
-            kind=self.kind,
-            target=self.sink.describe(self.folder),
+            Receiver(kind=self.kind, target=self.sink.describe(self.folder)),
             run="run",
             now=lambda: "2026-11-21T08:00:00Z",
         )

@@ -11,21 +11,25 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from batten.deliver.batches import BatchRoute
+from batten.deliver.items import ItemRoute
 from batten.deliver.route import Route
+from batten.deliver.whole_file import WholeFileRoute
 from batten.errors import RefusedError
 from batten.model.rules.findings import ELSEWHERE
+from batten.model.words import Takes
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.run.report import Delivered
-from batten.sinks.base import (
-    RejectedError,
-    Sink,
-)
+from batten.sinks.base import RejectedError, Sink
 
-if TYPE_CHECKING:
-    pass
+ROUTES: dict[Takes, type[Route]] = {
+    Takes.DATASET: WholeFileRoute,
+    Takes.BATCHES: BatchRoute,
+    Takes.ITEMS: ItemRoute,
+}
 
 
 class Deliverer:
@@ -34,14 +38,14 @@ class Deliverer:
     def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
         self._context = context
         # Who may reject an item is asked first, before others have rows of it.
-        self._sinks = sorted(sinks, key=lambda sink: not sink.takes_items)
+        self._sinks = sorted(sinks, key=lambda sink: sink.takes is not Takes.ITEMS)
         self._routes: list[Route] = []
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             for sink in self._sinks:
-                route = Route(self._context, sink)
+                route = ROUTES[sink.takes](self._context, sink)
                 self._open.callback(route.destination.close)
                 self._routes.append(route)
         except BaseException:
@@ -84,7 +88,7 @@ class Deliverer:
 
     def list_kinds(self) -> dict[str, str]:
         """The kinds of the destinations, by their target."""
-        return {route.target: route.sink.kind for route in self._routes}
+        return {route.target: route.kind for route in self._routes}
 
     def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
         """Deliver batches that have just been published, and what was lacking: all, or no more than
@@ -103,8 +107,7 @@ class Deliverer:
                 self._refuse_split(route, batch, rejection)
             self.withdraw(found)
             rejected.update(found)
-            if route.sink.takes_items:
-                before = route.first_lacking
+            before = before if route.gate is None else route.gate
         return rejected
 
     def _rehearse(self, batch: int) -> None:

@@ -32,7 +32,7 @@ from batten.model.disk.records import Fingerprint
 from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.rules.findings import Severity, find_worst
 from batten.model.telling.counts import count_of
-from batten.model.words import RunStatus, State
+from batten.model.words import RunStatus, State, Takes
 from batten.plan.differing import SourceDiffersError
 from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
@@ -133,7 +133,9 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
         sink.check()
         if isinstance(sink, FileSink):
             refuse_file(sink.path, None if pipeline.is_ledger_inside else Path(pipeline.output))
-    if any(sink.takes_items for sink in pipeline.sinks) and pipeline.settings.batch_size != 1:
+    if pipeline.settings.batch_size != 1 and any(
+        sink.takes is Takes.ITEMS for sink in pipeline.sinks
+    ):
         raise UsageError(
             f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "
             "a time.",

@@ -15,6 +15,7 @@ from batten.errors import UsageError
 from batten.jobs.job_folder import current_folder, show_path
 from batten.jobs.path_parameters import make_filler
 from batten.model.value_class import value_class
+from batten.model.words import Takes
 
 if TYPE_CHECKING:
     from batten.jobs.finalizer import Finalizer
@@ -151,7 +152,9 @@ class Definition:
         """
         made = [] if self.output is None else [self.output]
         made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
-        trees = {os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes_items}
+        trees = {
+            os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes is Takes.ITEMS
+        }
         others = [path for path in made if os.path.realpath(path) not in trees]
         return [*others, *(each.output for each in self.finalizers)]
 

@@ -61,3 +61,11 @@ class Action(StrEnum):
     RECOVER = "recover"
     STOP = "stop"
     LOOK = "look"
+
+
+class Takes(Enum):
+    """What a destination takes at a time."""
+
+    DATASET = "the dataset as one thing, when that is complete"
+    BATCHES = "batches, of any number of rows"
+    ITEMS = "items: its batches have one, and it gets those that have rows"

@@ -20,6 +20,7 @@ from batten.jobs.job_folder import current_folder
 from batten.jobs.path_parameters import make_filler
 from batten.jobs.step import Step, make_step
 from batten.model.value_class import value_class
+from batten.model.words import Takes
 from batten.pipeline.pipeline import Pipeline
 from batten.sources.whole_tables import TableSource
 from batten.storage.addresses import local_path
@@ -118,7 +119,7 @@ class TablePipeline(Pipeline):
         return super().write_parquet(path)
 
     def _with_sink(self, sink: Sink, written: str) -> Self:
-        if self.sinks or not sink.is_whole:
+        if self.sinks or sink.takes is not Takes.DATASET:
             raise _refuse(
                 ".apply() is followed by one file.",
                 "Write a file, and load it elsewhere by another pipeline: batten.from_csv(…).",

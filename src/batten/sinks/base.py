@@ -18,6 +18,7 @@ from batten.errors import InconsistentError
 from batten.model.disk.names import Layout
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
+from batten.model.words import Takes
 from batten.sinks.deliveries import DeliveryBook
 from batten.storage.base import Storage
 
@@ -65,8 +66,7 @@ class BatchSink:
     the destination; empty, it is the name of the output."""
 
     dataset: str = ""
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = False
+    takes: ClassVar[Takes] = Takes.BATCHES
 
 
 def other_content(target: str, token: Token) -> InconsistentError:
@@ -124,17 +124,13 @@ class Destination(Protocol):
 
 
 class Sink(Protocol):
-    """A destination as a job declares it. `is_whole`: it takes the dataset as one thing, when that
-    is complete. `takes_items`: its batches have one item, and it gets those that have rows."""
+    """A destination as a job declares it."""
 
     @property
     def kind(self) -> str: ...
 
     @property
-    def is_whole(self) -> bool: ...
-
-    @property
-    def takes_items(self) -> bool: ...
+    def takes(self) -> Takes: ...
 
     @property
     def dataset(self) -> str: ...

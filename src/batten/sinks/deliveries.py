@@ -8,10 +8,22 @@ from collections.abc import Callable
 from batten.errors import CorruptError
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Delivery, Unreadable, decode_record, encode_record
+from batten.model.value_class import value_class
 from batten.storage.base import Storage
 from batten.storage.publishing import replace
 
 NAME_DIGEST_CHARACTERS = 12
+
+
+@value_class
+class Receiver:
+    """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
+    tokens; with `adds_rows` each of them is a row of its own."""
+
+    kind: str
+    target: str
+    dataset: str = ""
+    adds_rows: bool = False
 
 
 class DeliveryBook:
@@ -21,24 +33,26 @@ class DeliveryBook:
         self,
         storage: Storage,
         layout: Layout,
+        receiver: Receiver,
         *,
-        kind: str,
-        target: str,
         run: str,
         now: Callable[[], str],
-        dataset: str = "",
-        adds_rows: bool = False,
     ) -> None:
         self._storage = storage
         self._layout = layout
-        self.kind = kind
-        self.target = target
+        self._receiver = receiver
         self._run = run
         self._now = now
-        self._dataset = dataset
-        self._adds_rows = adds_rows
-        digest = hashlib.sha256(target.encode()).hexdigest()[:NAME_DIGEST_CHARACTERS]
-        self.name = layout.delivery(f"{kind}-{digest}")
+        digest = hashlib.sha256(self.target.encode()).hexdigest()[:NAME_DIGEST_CHARACTERS]
+        self.name = layout.delivery(f"{self.kind}-{digest}")
+
+    @property
+    def kind(self) -> str:
+        return self._receiver.kind
+
+    @property
+    def target(self) -> str:
+        return self._receiver.target
 
     def find(self) -> Delivery | None:
         """What was recorded last. Raises `CorruptError` where that can't be read."""
@@ -66,8 +80,7 @@ class DeliveryBook:
     ) -> None:
         """Record it in the place of what was recorded before; see `Delivery`."""
         record = Delivery(
-            kind=self.kind,
-            target=self.target,
+            **vars(self._receiver),
             batches=batches,
             rows=rows,
             content=content,
@@ -76,8 +89,18 @@ class DeliveryBook:
             replaces=replaces,
             run=self._run,
             time=self._now(),
-            dataset=self._dataset,
-            adds_rows=self._adds_rows,
         )
         self._storage.ensure_folder(self._layout.deliveries)
         replace(self._storage, self._layout.staging, self.name, encode_record(record))
+
+    def forget(self) -> None:
+        """Record that what was given is out of date. Where nothing was recorded, nothing is."""
+        if (record := self.find()) is not None:
+            self.save(
+                batches=0,
+                rows=record.rows,
+                content=record.content,
+                size=record.size,
+                digest=record.digest,
+                replaces=record.replaces,
+            )

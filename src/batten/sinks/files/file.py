@@ -22,6 +22,7 @@ from batten.model.disk.names import find_staging_owner
 from batten.model.disk.records import Delivery
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
+from batten.model.words import Takes
 from batten.sinks.base import LedgerPlace, Staged
 from batten.sinks.files.formats import FORMATS
 from batten.sinks.located import digest_file, locate_file
@@ -39,8 +40,7 @@ class FileSink:
 
     path: Path
     kind: str
-    is_whole: ClassVar[bool] = True
-    takes_items: ClassVar[bool] = False
+    takes: ClassVar[Takes] = Takes.DATASET
     dataset: ClassVar[str] = ""
 
     def fill(self, fill: Callable[[str], str]) -> FileSink:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
+from batten.model.words import Takes
 from batten.sinks.base import LedgerPlace, RejectedError, Staged
 from batten.sinks.plain_values import list_rows
 from batten.storage.blame import find_machine_failure
@@ -55,8 +56,7 @@ class TreeSink:
     dataset: str
     is_many: bool
     kind: ClassVar[str] = "tree"
-    is_whole: ClassVar[bool] = False
-    takes_items: ClassVar[bool] = True
+    takes: ClassVar[Takes] = Takes.ITEMS
 
     def fill(self, fill: Callable[[str], str]) -> TreeSink:
         return replace(self, path=Path(fill(str(self.path))))

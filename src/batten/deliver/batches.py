@@ -1,0 +1,179 @@
+"""A destination that takes batches, each in one step, in the order of the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from math import inf
+
+from batten.deliver.route import Route
+from batten.errors import InconsistentError, InterruptedRunError, RefusedError
+from batten.model.disk.published import Published
+from batten.model.disk.tokens import Token, TokenState
+from batten.plan.planned_items import PlannedItems
+from batten.run.context import Context
+from batten.sinks.base import RejectedError, Sink, Staged, other_content
+
+SAVE_SECONDS = 1.0
+"""What was delivered is recorded this often. The record may lag: destinations are asked."""
+
+
+class BatchRoute(Route):
+    """A destination of rows: a table, mostly."""
+
+    adds_rows = True
+
+    def __init__(self, context: Context, sink: Sink) -> None:
+        super().__init__(context, sink)
+        self._published: set[int] = set()
+        self._reach = 0
+        self._saved_at = 0.0
+        self._lacking: set[int] = set()
+        self._rehearsed: set[int] = set()
+        self._rows: dict[int, int] = {}
+
+    def look(self, published: Collection[int], items: PlannedItems) -> None:
+        super().look(published, items)
+        self._published, self._reach = set(published), 0
+        commits = map(self._supply.load_commit, sorted(published))
+        tokens = {self._token(commit): commit for commit in commits if self._is_given(commit)}
+        found = dict(zip(tokens, self.destination.lookup(list(tokens)), strict=True))
+        record = self._book.find()
+        delivered = record.batches if record is not None else 0
+        for token, commit in tokens.items():
+            if found[token] is TokenState.ABSENT and commit.batch < delivered:
+                raise self._lost(commit.batch)
+            self._rows[commit.batch] = commit.rows
+        others = [token for token, held in found.items() if held is TokenState.OTHER]
+        for token in self.destination.list_closed(others):
+            raise other_content(self.target, token)
+        self._lacking = {
+            tokens[token].batch for token, held in found.items() if held is not TokenState.SAME
+        }
+
+    def refuse_retry(self, batches: Collection[int]) -> None:
+        tokens = [self._token(self._supply.load_commit(batch)) for batch in sorted(batches)]
+        for token in self.destination.list_closed(tokens):
+            raise RefusedError(
+                f"{self.target} has batch {token.batch}, and keeps no outcomes of it that would "
+                "tell which items' rows these are.",
+                safe="Nothing was changed.",
+                next="Compute the quarantined items in a job of their own.",
+            )
+
+    def holds(self, batch: int) -> bool:
+        is_given = batch in self._published and batch not in self._lacking
+        return is_given and self._rows.get(batch, 0) > 0
+
+    @property
+    def first_lacking(self) -> int:
+        """Everything before this batch was delivered."""
+        return min(self._lacking, default=self._reached())
+
+    @property
+    def is_lacking(self) -> bool:
+        return self.first_lacking < self._reached()
+
+    def expect(self, batches: Sequence[int]) -> None:
+        self._published.update(batches)
+        self._lacking.update(batches)
+
+    def rehearse(self, batch: int) -> None:
+        if batch not in self._lacking or batch in self._rehearsed:
+            return
+        commit = self._supply.load_commit(batch)
+        if self._is_given(commit):
+            staged = self._stage(commit)
+            self._begin(staged)
+            self.destination.rehearse(staged)
+        self._rehearsed.add(batch)
+
+    def take(
+        self,
+        until: float = inf,
+        before: int | None = None,
+        rehearse: Callable[[int], None] = lambda batch: None,
+    ) -> dict[int, RejectedError]:
+        rejected: dict[int, RejectedError] = {}
+        reached = self._reached() if before is None else min(before, self._reached())
+        ready = sorted(batch for batch in self._lacking if batch < reached)
+        for batch in ready:
+            if self._context.signals.received is not None:
+                break
+            commit = self._supply.load_commit(batch)
+            if self._is_given(commit):
+                try:
+                    rehearse(batch)
+                    staged = self._stage(commit)
+                    self._begin(staged)
+                    self._publish(staged)
+                except RejectedError as error:
+                    rejected[batch] = error
+                    break
+            self._rows[batch] = commit.rows
+            self._lacking.discard(batch)
+            if time.monotonic() >= until:
+                break
+        if ready and (not self.is_lacking or time.monotonic() >= self._saved_at + SAVE_SECONDS):
+            self._save()
+        return rejected
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        self._published.difference_update(batches)
+        self._lacking.difference_update(batches)
+        self._rehearsed.difference_update(batches)
+        self._reach = min([self._reach, *batches])
+
+    def is_behind(self, batches: int) -> bool:
+        record = self._book.find()
+        return record is None or record.batches != batches or bool(self._lacking)
+
+    def finish(self, batches: int) -> None:
+        self.take()
+        if self._lacking:
+            raise InterruptedRunError(
+                f"Stopped by {self._context.signals.received}, before {self.target} had "
+                "everything.",
+                safe="Every batch is kept; it is safe to run again.",
+                next=f"Run the same command again; it resumes: {self._context.again}",
+            )
+        if self.is_behind(batches):
+            self._save()
+
+    def can_start_anew(self) -> bool:
+        record = self._book.find()
+        return record is None or not record.keeps_rows
+
+    def _is_given(self, commit: Published) -> bool:
+        """Whether the destination gets the batch."""
+        return True
+
+    def _token(self, commit: Published) -> Token:
+        return self._supply.token(commit)
+
+    def _stage(self, commit: Published) -> Staged:
+        return self._supply.stage(commit, self._token(commit))
+
+    def _begin(self, staged: Staged) -> None:
+        if self._prepare(staged.schema) and self._book.find() is None:
+            self._save()
+
+    def _save(self) -> None:
+        first = self.first_lacking
+        rows = sum(rows for batch, rows in self._rows.items() if batch < first)
+        self._book.save(batches=first, rows=rows, content="")
+        self._saved_at = time.monotonic()
+
+    def _reached(self) -> int:
+        """The first batch that the ledger lacks."""
+        while self._reach in self._published:
+            self._reach += 1
+        return self._reach
+
+    def _lost(self, batch: int) -> InconsistentError:
+        return InconsistentError(
+            f"{self.target} was given batch {batch}, and has it no more.",
+            safe="Nothing was changed; every batch is kept in the ledger.",
+            next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
+            f"away, then: {self._context.again}",
+        )

@@ -1,0 +1,110 @@
+"""What the ledger of a run has to give: its sealed batches, and all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batten.ledger.contents import load_commit
+from batten.ledger.parts import Parts
+from batten.model.disk.published import Published
+from batten.model.disk.records import Config, decode_record
+from batten.model.disk.tokens import Token, digest_of_all
+from batten.plan.planned_items import PlannedItems
+from batten.run.context import Context
+from batten.sinks.base import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Supply:
+    """The batches of one ledger, under the name that its rows have at a destination."""
+
+    def __init__(self, context: Context, dataset: str) -> None:
+        self._context = context
+        self.dataset = dataset or context.layout.output
+        self.items: PlannedItems | None = None
+        self._parts: Parts | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the output: targets are written relative to it."""
+        output = self._context.pipeline.output
+        return output.parent if output is not None else Path()
+
+    def load_commit(self, batch: int) -> Published:
+        context = self._context
+        return load_commit(context.storage, context.layout, batch, context.path)
+
+    def key_of(self, batch: int, item: int = 0) -> str:
+        """That of an item, by its number in the batch; empty before the plan is known."""
+        return self.items.key(batch, item) if self.items else ""
+
+    def token(self, commit: Published, *, key: str = "") -> Token:
+        return Token(
+            dataset=self.dataset,
+            batch=commit.batch,
+            digest=str(commit.digest),
+            fingerprint=commit.fingerprint,
+            key=key,
+        )
+
+    def token_of_all(self, batches: int) -> Token:
+        digests = [str(self.load_commit(batch).digest) for batch in range(batches)]
+        return Token(dataset=self.dataset, batch=None, digest=digest_of_all(digests))
+
+    def read_schema(self, batch: int) -> pa.Schema:
+        return self._select([self.load_commit(batch)]).read_schema()
+
+    def stage(self, commit: Published, token: Token) -> Staged:
+        parts = self._select([commit])
+        layout, storage = self._context.layout, self._context.storage
+        return Staged(
+            token=token,
+            schema=parts.read_schema(),
+            batches=commit.batch + 1,
+            rows=commit.rows,
+            outcomes=commit.outcomes,
+            read=parts.read_batches,
+            load=lambda: storage.read(layout.part(commit.batch), bytes_max=None),
+            load_item=partial(self._load_item, commit.batch),
+        )
+
+    def stage_all(self, batches: int) -> Staged:
+        commits = [self.load_commit(batch) for batch in range(batches)]
+        parts = self._select(commits)
+        return Staged(
+            token=self.token_of_all(batches),
+            schema=parts.read_schema(),
+            batches=batches,
+            rows=sum(commit.rows for commit in commits),
+            outcomes="",
+            read=parts.read_batches,
+            load=_load_no_part,
+        )
+
+    def _load_item(self, batch: int) -> Any:
+        if self.items is None:
+            raise LookupError("the plan is not known yet")
+        return self.items.load(batch)
+
+    def _select(self, commits: Iterable[Published]) -> Parts:
+        if self._parts is None:
+            context = self._context
+            self._parts = Parts(
+                storage=context.storage,
+                layout=context.layout,
+                path=context.path,
+                config=decode_record(Config, context.storage.read(context.layout.config)),
+                sizes={},
+                is_keyed=context.pipeline.source.is_keyed,
+            )
+        return replace(self._parts, sizes={each.batch: each.size or 0 for each in commits})
+
+
+def _load_no_part() -> bytes:
+    raise LookupError("the whole dataset is no single part")

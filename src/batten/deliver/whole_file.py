@@ -1,0 +1,49 @@
+"""A destination that takes the whole dataset as one file, when that is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from batten.deliver.route import Route
+from batten.jobs.job_folder import show_path
+from batten.model.disk.tokens import TokenState
+
+
+class WholeFileRoute(Route):
+    """A file of all rows. It is made anew, so nothing is lost with what it has."""
+
+    @property
+    def shown(self) -> str:
+        return show_path(self._supply.folder / self.target)
+
+    def expect(self, batches: Sequence[int]) -> None:
+        if batches and not self._is_prepared:
+            # What the file's format can't hold is told with the first batch, not with the last.
+            self._prepare(self._supply.read_schema(batches[0]))
+
+    def refuse_retry(self, batches: Collection[int]) -> None:
+        """It takes whatever there is at the end."""
+
+    def rehearse(self, batch: int) -> None:
+        """Its format holds a row or not by the columns, which `expect` sees to."""
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        """It has none of them."""
+
+    def is_behind(self, batches: int) -> bool:
+        record = self._book.find()
+        if record is None or record.batches != batches:
+            return True
+        token = self._supply.token_of_all(batches)
+        return self.destination.lookup([token]) != [TokenState.SAME]
+
+    def finish(self, batches: int) -> None:
+        if not self.is_behind(batches):
+            return
+        staged = self._supply.stage_all(batches)
+        if self._context.pipeline.whole is None:
+            self._publish(staged)
+        else:
+            from batten.deliver.applying import publish_applied
+
+            publish_applied(self._context, self.destination, staged)
