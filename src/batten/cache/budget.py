@@ -253,7 +253,7 @@ def scan_sizes(layout: CacheLayout) -> Iterator[tuple[Used, int]]:
 
 
 def read_size(layout: CacheLayout, key: str) -> int:
-    """What the manifest says that the entry takes; nothing where it is damaged."""
+    """The bytes that the entry takes, as its manifest says; 0 if that is damaged."""
     opened = open_file(f"{layout.entry(key)}/{MANIFEST}")
     if opened is None:
         return 0

@@ -1,7 +1,8 @@
 """An entry while it is made, in a folder that no reader looks at.
 
-From its beginning its manifest is held, shared. That tells a sweep that it is not abandoned, and
-holds the entry for whoever made it, without a gap, when it takes its place.
+From its beginning its manifest is held, shared. The lock tells a sweep that the build is not
+abandoned. When the entry takes its place, the lock holds it, without a gap, for the process that
+made it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TRIES = 20
 
 
 class Draft:
-    """`path` is the folder, `files` the one within that is to be filled."""
+    """`path` is the folder; `files` is the folder within it that is to be filled."""
 
     def __init__(self, layout: CacheLayout, key: str, *, has_files: bool) -> None:
         self.key = key
@@ -35,7 +36,7 @@ class Draft:
         raise BlockingIOError(f"{layout.building} is cleared all the time")
 
     def _begin(self, has_files: bool) -> bool:
-        """Whether it is there: until it is held, who clears the cache may take it away."""
+        """Whether it is there: until it is held, a sweep of the cache may take it away."""
         folders.make_folder(self.path, below=self._root)
         self.held: Held = folders.create_held(f"{self.path}/{MANIFEST}", below=self._root)
         self.held.wait_lock(is_shared=True)

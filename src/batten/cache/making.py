@@ -48,9 +48,9 @@ _OF_THE_MACHINE = frozenset(
 
 
 class Making(Protocol[Made]):
-    """One entry on its way. `find` takes what is there. Where that is nothing: first `fill`, then
-    `seal`; then `kept` when it was published, or `private` when that was not possible. `apart` does
-    without the cache."""
+    """One entry on its way. `find` takes what is there. If there is nothing, `fill` comes first,
+    then `seal`. Then comes `kept` if the entry was published, or `private` if that was not
+    possible. `apart` does without the cache."""
 
     has_files: bool
 

@@ -52,7 +52,7 @@ def open_file(path: str) -> tuple[int, os.stat_result] | None:
 
 
 def read_file(path: str, bytes_max: int) -> bytes | None:
-    """What is in the file; None for what is no file, or is larger."""
+    """The content of the file. None if it is no file, or is larger."""
     opened = open_file(path)
     if opened is None:
         return None

@@ -98,8 +98,8 @@ class Store:
         return Opened(held, files)
 
     def find_value(self, key: str) -> bytes | None:
-        """The value, None where there is none that can be used. It need not be held: it is read
-        whole, from a file that nobody changes, and its digest is always checked."""
+        """The value, None where there is none that can be used. A value need not be held. It is
+        read whole, from a file that nobody changes, and its digest is always checked."""
         opened = open_file(f"{self.layout.entry(key)}/{MANIFEST}")
         if opened is None:
             return None
@@ -159,9 +159,8 @@ class Store:
         return os.path.lexists(f"{self.layout.entry(key)}/{MANIFEST}")
 
     def set_aside(self, key: str) -> int | None:
-        """Move away what is there under this key and can't be used; gives the size that it was
-        counted with, or None where there was nothing, or it is in use. Only while the key's lock
-        is held."""
+        """Move an entry away that can't be used. Gives the size that it was counted with. None if
+        there was no entry, or if it is in use. Only while the key's lock is held."""
         folder = self.layout.entry(key)
         if not os.path.lexists(folder):
             return None
@@ -194,7 +193,7 @@ def key_held(layout: CacheLayout, key: str) -> Iterator[bool]:
 
 
 def _tell_time(descriptor: int, status: os.stat_result) -> None:
-    """Of this use, where the last that was told is a while ago."""
+    """Tell the disk of this use, if it was last told some time ago."""
     now = time.time_ns()
     if not 0 <= now - status.st_mtime_ns < CLOCK_NANOSECONDS:
         with suppress(OSError):

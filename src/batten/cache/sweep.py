@@ -175,7 +175,7 @@ def _may_begin(kind: LeftoverKind, path: str) -> bool:
 
 
 def _remove_build(layout: CacheLayout, path: str) -> bool:
-    """While it is held, so that nobody goes on with it. Whether it was removed."""
+    """Remove it while it is held, so that nobody goes on with it. Whether it was removed."""
     held = hold_file(f"{path}/{MANIFEST}")
     if held is None:
         folders.remove_tree(path, below=layout.root)

@@ -50,15 +50,16 @@ class Adoption:
         return chunks, sealed
 
     def clear_failures(self, schema: bytes | None) -> None:
-        """Take what failed out of all that is staged now, since it is to be tried again. Whoever
-        counts what lies there counts finished items."""
+        """Take failed items out of all that is staged now, since they are to be tried again.
+        Whoever counts what lies there counts finished items."""
         self._schema, self.leaves_failures_out = schema, True
         self._staged = sort_staged(self._layout, self._storage.list(self._layout.staged))
         for batch in self._staged:
             self.find(batch)
 
     def take_leftovers(self, batch: int) -> list[str]:
-        """The names of what was staged of it, which is of no use once it is published."""
+        """The names of all that was staged for the batch. It is of no use once the batch is
+        published."""
         return [
             self._layout.staged_chunk(file)
             if isinstance(file, StagedChunk)

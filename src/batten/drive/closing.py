@@ -21,8 +21,8 @@ from batten.storage.publishing import create
 
 
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
-    """Read from disk what is there, hold it against the plan by key, bring every destination up to
-    it, and say that it is complete."""
+    """Read from disk what is there, and compare it with the plan by key. Give every destination
+    what it lacks, and record that the dataset is complete."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
     accounts = judgement.accounts

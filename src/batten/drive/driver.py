@@ -197,8 +197,8 @@ class Driver:
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
-        with the error. They are prepared again where an earlier run made them and what failed is
-        tried again; so is the only item, if it is outdated."""
+        with the error. If an earlier run made them and failed items are tried again, they are
+        prepared again. So is the only item, if it is outdated."""
         for batch, rejection in rejected.items():
             planned = self._plan.batch(batch)
             self._outdated[batch] += rejection.is_outdated
@@ -277,7 +277,8 @@ class Driver:
         self._context.refuse_stopped()
 
     def _stop_failing(self, executor: Executor, verdict: StreakVerdict) -> NoReturn:
-        """It is the job that fails: what failed is to be tried again, so it is finished no more."""
+        """The job fails, not its items. What failed is to be tried again, so it does not count as
+        finished."""
         self._record.note_doubt()
         self._schedule.close()
         self._dispatch(executor)

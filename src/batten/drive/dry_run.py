@@ -48,7 +48,7 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
 
 
 def _count_new(context: Context, dataset: FoundDataset, plan: Plan, *, is_anew: bool) -> int:
-    """What is computed anew need not be what was planned."""
+    """A dataset that is computed anew need not have the items that were planned."""
     source, limit = context.pipeline.source, context.options.limit
     ways_on = name_fresh_way(context, dataset.observation)
     if not is_anew:

@@ -49,7 +49,7 @@ class Failures:
         self._add(batch, count, first)
 
     def settle(self, sealed: Sealed) -> None:
-        """A batch is sealed, so it is known what became of each item."""
+        """A batch is sealed, so the outcome of each item is known."""
         count = tally_outcomes(sealed.outcomes)[2] - self._told.pop(sealed.batch, 0)
         self._add(sealed.batch, count, sealed.first_misfit)
 
@@ -149,8 +149,8 @@ class Failures:
 
 
 def as_failure(why: Died | TimedOut | Exception, item: int, attempts: int) -> Failure:
-    """What is kept of an item, by its number in the batch, that no function failed for: its worker
-    died, it took too long, or a destination rejects it."""
+    """What is kept, by its number in the batch, of an item that failed outside of the functions:
+    its worker died, it took too long, or a destination rejects it."""
     trace = ""
     match why:
         case Died():
@@ -165,7 +165,7 @@ def as_failure(why: Died | TimedOut | Exception, item: int, attempts: int) -> Fa
 
 
 def answer_of(event: Event) -> object:
-    """What a worker answered or told. Raises what it raised, which is no item's failure."""
+    """What a worker answered or told. Raises what the look raised: that is no item's failure."""
     if isinstance(event, Raised):
         if not isinstance(event.error, BattenError):
             event.error.add_note(f"In a worker:\n{event.trace}")

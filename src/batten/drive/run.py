@@ -106,7 +106,7 @@ def run_on(
 
 
 def _tell_folder(context: Context, error: BattenError) -> None:
-    """Who said that nothing was changed did not know that this run is the first."""
+    """The code that said "nothing was changed" did not know that this run is the first."""
     with suppress(BattenError):
         control = context.layout.control
         if error.safe.startswith("Nothing") and context.storage.find(control) is not None:
@@ -328,8 +328,8 @@ def _do_what_is_left(
 
 
 def _refuse_lost_destinations(context: Context) -> None:
-    """Raises `InconsistentError` where a destination that can be looked at is gone or lacks what it
-    was given: then nothing is to be done, and yet it is not complete."""
+    """Raises `InconsistentError` if a destination that can be looked at is gone, or lacks what it
+    was given. Then nothing is left to do, and yet the dataset is not complete."""
     if context.pipeline.sinks:
         observation = observe_output(context.storage, context.layout, is_mine=True)
         if observation.failure is None:

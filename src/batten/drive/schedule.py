@@ -127,8 +127,8 @@ class Schedule:
         return self._hand_out(found or self._next_suspect())
 
     def close(self) -> None:
-        """The run has decided to stop: no item is handed out any more. What is still sealed are
-        batches that were published and rejected, so that what failed of them is quarantined."""
+        """The run has decided to stop: no item is handed out any more. Batches that are still
+        sealed were published and rejected. What failed in them is to be quarantined."""
         self._is_closing = True
 
     def _hand_out(

@@ -37,8 +37,8 @@ class Waiting:
         self._ready.append((sealed, leftovers))
 
     def publish(self, *, is_last: bool, in_doubt: bool) -> list[Sealed]:
-        """The batches that were published now: those before the first that is in doubt, or all.
-        One that is taken up again has its part, so it waits for none before it."""
+        """The batches that were published now: those before the first that is in doubt, or all. A
+        batch that is taken up again has its part, so it waits for no batch before it."""
         ready, rest = (self._ready, []) if in_doubt else self._split()
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS

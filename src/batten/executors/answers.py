@@ -17,8 +17,8 @@ _CONNECTION_ERRORS = frozenset({"TransportError", "ClientConnectionError", "APIC
 
 
 def find_status(error: BaseException) -> int | None:
-    """The status of the answer that the exception, or what it was raised `from`, stands for; None
-    where there was no answer, or one that is no failure (400 to 599)."""
+    """The status of the answer that the exception stands for, or the exception that it was raised
+    `from`. None if there was no answer, or if its status is no failure (400 to 599)."""
     for each in _causes(error):
         status = _own_status(each)
         if status is not None:

@@ -1,8 +1,9 @@
 """What an executor is: it runs `work(task, mark)` somewhere and tells what became of it.
 
-A task is any small value that pickles; so is what `work` returns. While `work` handles an item
-it says so through `mark`, so that the item that was in hand when a worker died, or that takes too
-long, is known by number. Work functions stage their results themselves: no result crosses a pipe.
+A task is any small value that pickles, and so is the value that `work` returns. While `work`
+handles an item, it says so through `mark`. So if a worker dies, or an item takes too long, the
+number of the item is known. Work functions stage their results themselves: no result crosses a
+pipe.
 """
 
 from __future__ import annotations

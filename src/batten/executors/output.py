@@ -116,7 +116,7 @@ def _wrap(stream: io.TextIOWrapper, descriptor: int) -> io.TextIOWrapper:
 
 
 class _Lossy(io.RawIOBase):
-    """Writes to a descriptor, which is not its own; what can't be written is gone."""
+    """Writes to a descriptor that belongs to somebody else. What can't be written is lost."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor = descriptor

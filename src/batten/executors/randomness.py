@@ -16,7 +16,8 @@ from typing import Any
 from batten.executors.generators import SEED_BITS, FoundGenerator, find_generators
 
 _afresh: list[object] = []
-"""The states that this process has given numbers of its own; none where it is no worker."""
+"""The states to which this process has given numbers of its own. There are none if it is no worker.
+"""
 
 
 def seed_afresh() -> None:

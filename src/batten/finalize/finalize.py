@@ -122,7 +122,7 @@ def _count_part_rows(completion: Completion) -> int:
 
 
 def _look(target: FinalDataset) -> tuple[Observation, Judgement]:
-    """What is there; raises where it is damaged or another's."""
+    """What is there. Raises if it is damaged, or belongs to another."""
     context = target.context
     observation, judgement = observe_free(context)
     if not context.options.is_fresh:
@@ -142,7 +142,7 @@ def _look(target: FinalDataset) -> tuple[Observation, Judgement]:
 def _find_up_to_date(
     target: FinalDataset, observation: Observation, judgement: Judgement
 ) -> int | None:
-    """The rows of what is there, if that is what would be made now."""
+    """The number of rows of what is there, if the same would be made now."""
     config = observation.config
     digests = (target.fingerprint.digest, target.before)
     is_same = config is not None and config.fingerprint.digest in digests

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def make_second(first: Context, target: FinalDataset) -> int:
-    """Make it in `fresh/` of where it will be; gives its rows."""
+    """Make it in `fresh/` of the place where it will be; gives the number of its rows."""
     return _DatasetMaking(first, target).make()
 
 

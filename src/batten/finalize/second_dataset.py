@@ -11,8 +11,8 @@ from batten.run.context import Context
 
 @value_class
 class FinalDataset:
-    """The second dataset: where, by what, and what it will be. `before` is the digest that batten
-    0.1 gave to the same."""
+    """The second dataset: where it will be, what makes it, and what it will be. `before` is the
+    digest that batten 0.1 gave to the same."""
 
     finalizer: Finalizer
     context: Context

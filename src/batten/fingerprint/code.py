@@ -67,8 +67,8 @@ def find_function(code: CodeType, names: dict[str, Any]) -> FunctionNode | None:
 def find_class(
     qualified_name: str, filename: str, names: dict[str, Any], lines: Iterable[int]
 ) -> ast.ClassDef | None:
-    """The definition of the class, or None. Of several with one name it is the one that its
-    methods' first `lines` lie in, or else the last."""
+    """The definition of the class, or None. If several have one name, it is the one that has the
+    first `lines` of its methods; if none has, the last."""
     file = _find_file(filename, names)
     candidates = file.classes.get(qualified_name, []) if file else []
     wanted = list(lines)

@@ -101,7 +101,8 @@ def merge_descriptions(descriptions: Iterable[FunctionDescription]) -> FunctionD
 def _merge(
     described: Sequence[Mapping[str, str]],
 ) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
-    """All parts; and of each its name there, which description it is of, and its name in that."""
+    """All parts. For each also its name there, the description that it is from, and its name in
+    that description."""
     parts: dict[str, str] = {}
     placed = []
     for number, each in enumerate(described):

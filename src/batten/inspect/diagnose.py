@@ -101,7 +101,7 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
 def _describe_stale(
     place: Place, observation: Observation, found: Diagnosis, reason: str
 ) -> Diagnosis:
-    """What is complete, and behind what it was made of."""
+    """The diagnosis of a complete output, whose origin has changed since."""
     verdict, job = VERDICTS[State.STALE], find_again(place, observation)
     _, inputs, again = _look_ahead(place, observation, State.STALE, 0)
     return replace(

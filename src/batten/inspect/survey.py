@@ -37,7 +37,7 @@ _URGENCY = (
 
 @value_class
 class Survey:
-    """Several outputs in the order of their paths. One that is expected and not there is NEW."""
+    """Several outputs in the order of their paths. One that is expected and is not there is NEW."""
 
     diagnoses: tuple[Diagnosis, ...]
 
@@ -69,8 +69,8 @@ class Survey:
 def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
     """Diagnose all that the patterns find, and all that is expected (`run_date=FIRST..LAST`).
 
-    Raises `UsageError` where it is not clear what is expected, or nothing is found, and
-    `StorageError` where it can't be known what is there."""
+    Raises `UsageError` if it is not clear what is expected, or if nothing is found. Raises
+    `StorageError` if nobody can know what is there."""
     paths: set[str] = set()
     for pattern in patterns:
         found, expected = _find_outputs(pattern), list_expected(pattern, expectations)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAIN = "__main__"
 MAIN_OF_WORKER = "__mp_main__"
-"""What the main module is called where it is not run but loaded; `multiprocessing` says so, too."""
+"""The name of the main module when it is loaded and not run; `multiprocessing` uses it, too."""
 
 GUARD = 'if __name__ == "__main__":'
 

@@ -57,7 +57,7 @@ def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
 
 
 _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNREADABLE_FILE})
-"""Where one of these was found, a record that was not read may be there."""
+"""If one of these was found, there may be a record that was not read."""
 
 
 def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:

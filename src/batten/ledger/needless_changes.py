@@ -31,7 +31,7 @@ from batten.storage.local.tree import Tree
 def list_needless(tree: Tree, layout: TreeLayout, *, before_seconds: float) -> list[Entry]:
     """Those of plain changes that are at least so old, and can go without a loss, all together.
     Those with a token of a job or a program stay: they say that something was done. Under the lock.
-    None is where a journal can't be read: it may be the one that says less without them.
+    If a journal can't be read, the answer is none: without them that journal might say less.
     """
     known = _Known()
     plain: list[tuple[Entry, Journal]] = []

@@ -25,7 +25,7 @@ _DATA, _DATA_V2 = 5, 8
 _UNPACKED, _PACKED, _VALUES = 2, 3, 1
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _PLACE_BYTES = 8
-"""Of a value that is repeated: where it belongs, or where its text begins."""
+"""Where a repeated value belongs, or where its text begins."""
 
 
 def refuse_inflated(unpacked: int, packed: int) -> None:

@@ -81,8 +81,9 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
 
 
 def load_journal(storage: Storage, layout: Layout) -> Replacing:
-    """The journal, held against what is there. Reads only. Raises `Unreadable` where it can't be
-    the one that batten wrote: it would move what is about the dataset, and put nothing there."""
+    """The journal, held against what is there. Reads only. Raises `Unreadable` if batten can't have
+    written it: such a journal would move the files about the dataset away, and put nothing there.
+    """
     journal = decode_record(Replacing, storage.read(layout.replacing))
     entries = set(journal.entries)
     if missing := sorted(_NEEDED - entries):

@@ -181,8 +181,8 @@ def find_last_log(storage: Storage, layout: Layout, *, but: str = "") -> RunLog 
 def find_last_run(storage: Storage, layout: Layout) -> RunLog | None:
     """The last run that began to work. Where nobody holds the lock.
 
-    Whoever holds the lock takes its name out of it when it ends, so a name that is there is of
-    one that was killed. Where that left no log, all that is known of it is what the lock says."""
+    A process that ends takes its name out of the lock. So a name that is there belongs to a process
+    that was killed. If that run left no log, only the text of the lock tells of it."""
     last = find_last_log(storage, layout)
     holder = _find_dead_holder(storage, layout)
     if holder is not None and (last is None or not _is_of(last, holder)):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
     """What the destination lacks of what it was given. Only a thorough look reads much.
 
-    What is damaged so that it can't be looked at is a finding, too. Raises `StorageError` where the
+    Damage that keeps a look from being made is a finding, too. Raises `StorageError` where the
     system forbids the look."""
     if given.is_file or not given.batches or not os.path.isdir(storage.place):
         return []

@@ -31,7 +31,7 @@ def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | N
 
 
 def tell_rows(found: int, given: Delivery) -> tuple[Code, str]:
-    """It has so many rows, fewer than it was given."""
+    """The destination has so many rows, which are fewer than it was given."""
     was = count_of(given.rows, "row")
     return Code.LACKING_ROWS, f"it has {count_of(found, 'row')}, and was given {was}"
 

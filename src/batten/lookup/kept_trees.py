@@ -1,7 +1,7 @@
 """Looks at trees: by the journals that they keep of changes with a token. Reads only.
 
-Of each file the last change that names it says what is to be there: its size, and its digest, which
-a thorough look holds it against. Other files of the tree are no business of batten's."""
+For each file the last change that names it says what should be there: its size and its digest. A
+thorough look compares the digest. Other files of the tree are no business of batten's."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def find_last(changes: list[Left]) -> Left:
 
 
 def find_digests(changes: Iterable[Left]) -> dict[str, str]:
-    """Of what was moved, by kind, size and time, which it keeps; empty where two differ."""
+    """The digest of a file that was moved. It is known by kind, size and time, which the file
+    keeps. Empty if two digests differ."""
     known: dict[str, str] = {}
     for each in changes:
         if each.digest:

@@ -75,7 +75,7 @@ class Lineage:
         what: str,
     ) -> None:
         """An entry of the log, named by `what`. `added` are files with their rows; `is_own`: by the
-        job. One that was there before is as it was then."""
+        job. A file that was there before is as it was then."""
         had = sum(self._rows_of(name) for name in removed)
         low, high = self._take(removed)
         new = {}

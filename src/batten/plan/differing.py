@@ -26,6 +26,6 @@ class ChangedJobError(DiffersError):
 
 
 class SourceDiffersError(DiffersError):
-    """The source is not one that only grew since it was planned."""
+    """The source has changed in other ways than by growing since it was planned."""
 
     cause = Cause.SOURCE

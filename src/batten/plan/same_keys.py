@@ -24,8 +24,8 @@ class PlannedKeys:
         self._table: pa.Table | None = None
 
     def match(self, block: ScanBlock) -> bool:
-        """Whether the block is what the plan holds next. Where it is not, where the next one would
-        begin is undefined."""
+        """Whether the block is what the plan holds next. If it is not, it is undefined where the
+        next one would begin."""
         import pyarrow as pa
 
         from batten.rows.arrays import integers, texts

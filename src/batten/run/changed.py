@@ -17,8 +17,8 @@ from batten.run.identity import ONE_PER_DATASET, is_of_code
 def refuse_changed(
     context: Context, observation: Observation, judgement: Judgement, fingerprint: Fingerprint
 ) -> None:
-    """Raise where the job is another than the one that made what is there, unless that was
-    accepted, or it was mended and only what failed is to be done again."""
+    """Raise if another job made what is there. It is no reason to raise if the user accepted that,
+    or mended the code and only wants failed items to be tried again."""
     fixed = _list_fixed(context, observation, fingerprint)
     is_mended = _is_mended(context, observation, judgement, fingerprint)
     if fixed or not (context.options.accepts_change or is_mended):

@@ -2,7 +2,8 @@
 
 So what can't end well is told at once.
 
-A check reads only. What is certain is refused; what is only likely is told as a doubt.
+A check reads only. If a bad end is certain, the run is refused. If it is only likely, a doubt is
+told.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class Context:
 
     @property
     def again(self) -> str:
-        """What to run to go on. What is made beside another dataset needs its option again: without
-        it the job could be refused, as it was before."""
+        """What to run to go on. A dataset that is made beside another one needs its option again.
+        Without it the job could be refused, as before."""
         is_fresh = self.is_beside and self.options.is_fresh
         return self.again_fresh if is_fresh else self._again_with()
 

@@ -81,7 +81,8 @@ class FirstRowsError(Exception):
 
 
 def look(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> FoundDataset:
-    """What is there and what to do about it. Writes nothing; raises what forbids to go on."""
+    """The dataset that was found, and what to do about it. Writes nothing; raises what forbids to
+    go on."""
     observation, judgement = observe_free(context)
     refuse_damaged(context, observation, judgement)
     refuse_other_job(context, observation, fingerprint)
@@ -128,8 +129,8 @@ def look_again(context: Context, dataset: FoundDataset) -> FoundDataset:
 
 
 def observe_free(context: Context) -> tuple[Observation, Judgement]:
-    """What is on disk, as seen by the one who holds the lock. Raises `StorageError` where something
-    could not be read this time: what it holds is not known, so it is not called damaged."""
+    """What is on disk, as seen by the one who holds the lock. Raises `StorageError` if something
+    could not be read this time. Nobody knows what it holds, so it is not called damaged."""
     observation = replace(observe_output(context.storage, context.layout), holder=None)
     if observation.failure is not None:
         raise observation.failure

@@ -66,7 +66,7 @@ def _as_name(table: str) -> str:
 
 
 def _is_of_other_table(storage: LocalStorage, output: Path, sink: SqliteSink) -> bool:
-    """A record of 0.1 does not say which table is its first, so what was given tells."""
+    """A record of 0.1 does not say which table was the first. What was given tells it."""
     layout = Layout(output.name, is_inside=True)
     ours = sink.describe(output.parent).lower()
     try:

@@ -23,7 +23,7 @@ from batten.storage.local.upkeep import delete_orphans, find_throwaway
 
 class RunRecord:
     """The log of one run. It begins with the work; a run that finds nothing to do leaves none.
-    `status` is how it ends, where it ends well."""
+    `status` is how the run ends, if it ends well."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

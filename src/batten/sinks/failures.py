@@ -26,7 +26,7 @@ def unreached(
 def refused(
     action: str, target: str, error: Exception, *, hidden: Iterable[str] = ()
 ) -> RefusedError:
-    """It will not take it, however often it is asked."""
+    """The destination will never take it, however often it is asked."""
     return RefusedError(
         f"{action} {target} failed: {_tell(error, hidden)}.",
         safe="Nothing of this batch is there; every batch is kept in the ledger.",

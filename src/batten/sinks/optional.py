@@ -19,8 +19,8 @@ def import_optional(module: str, what_for: str) -> Any:
 
 
 def ensure_optional(module: str, what_for: str, *, package: str = "") -> None:
-    """Raises the same where the module is not installed; imports nothing. `package` is what has
-    it, where that has another name."""
+    """Raises the same where the module is not installed; imports nothing. `package` is the name of
+    the package that has it, if it is another name."""
     if module not in sys.modules and importlib.util.find_spec(module) is None:
         raise _missing(module, what_for, "it is not installed", package)
 

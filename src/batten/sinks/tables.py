@@ -84,8 +84,9 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
 
 
 def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> PublishEnd:
-    """Do in the transaction all but ending it: it is to be undone where this is not `COMMITTED`.
-    Raises `InconsistentError` where the rows that are there are others, and `RejectedError`."""
+    """Do all of the transaction but its end. If this does not give `COMMITTED`, the transaction is
+    to be undone. Raises `InconsistentError` where the rows that are there are others, and
+    `RejectedError`."""
     had = transaction.find(staged.token)
     lacking = staged
     if had is not None:

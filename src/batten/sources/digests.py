@@ -1,8 +1,9 @@
 """Digests of items that have no key: whether row 2 is still what it was when it was planned.
 
-A record of a text file is what it is by its bytes, without the space around it; any other item by
-its value, the order of a dict's fields included. Digests of many items are one text of bytes, eight
-for each. Eight zeros stand for an item of which nothing is known: such a one is never compared.
+A record of a text file is known by its bytes, without the space around it. Any other item is known
+by its value; the order of a dict's fields counts. Digests of many items are one text of bytes,
+eight for each. Eight zeros stand for an item of which nothing is known: such a one is never
+compared.
 """
 
 from __future__ import annotations

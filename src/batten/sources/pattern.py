@@ -91,8 +91,8 @@ def find_files(base: str, pattern: Pattern, left_out: Sequence[Path] = ()) -> It
     the files and folders `left_out`.
 
     Links are followed, but not into a folder that they lie in. A link to nothing is a file that has
-    vanished, and is given, so that it is not passed over in silence. Raises `StorageError` for a
-    folder that cannot be listed.
+    vanished. It is given like others, so that it is not passed over in silence. Raises
+    `StorageError` for a folder that cannot be listed.
     """
     others = frozenset(_identify(left_out))
     stack = [_WalkedFolder(os.fsencode(base), b"", pattern.begin(), frozenset(), pattern, others)]

@@ -1,7 +1,7 @@
 """Whole tables as a source: each is one item, which tells what the table's file holds by digest.
 
-The function that takes the tables is given them all at once; see `deliver/applying.py`. What is
-recorded of them is what it took: a file that has changed since has another digest.
+The function that takes the tables is given them all at once; see `deliver/applying.py`. The record
+tells what the job took. A file that has changed since has another digest.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class TableSource:
         }
 
     def load(self) -> dict[str, pa.Table]:
-        """All tables, as pyarrow reads them. Raises `InterruptedRunError` where a file is not what
-        it was when its digest was taken."""
+        """All tables, as pyarrow reads them. Raises `InterruptedRunError` if a file has changed
+        since its digest was taken."""
         tables = {}
         for name, path in self._written.items():
             seen = self._see(name)

@@ -169,8 +169,8 @@ class Storage(Protocol):
         ...
 
     def delete_tree(self, name: str) -> None:
-        """The file, or the folder with all that is in it, is gone, also when it was not there. Of a
-        link, the link. It may be killed with half of it done, and repeated."""
+        """The file is gone, or the folder with all that is in it. It is no error if it was not
+        there. Of a link, the link. It may be killed with half of it done, and repeated."""
         ...
 
     def append_log(self, name: str, line: bytes) -> None:

@@ -44,7 +44,7 @@ class _PassedFolder:
         self._status: os.stat_result | None = None
 
     def is_found(self, found: os.stat_result) -> bool:
-        """Whether it is the one that was found under its name."""
+        """Whether the open folder is the one that was found under its name."""
         own = self._status
         if own is None:
             own = self._status = os.fstat(self.descriptor)
@@ -100,8 +100,8 @@ class Beneath:
         return self._steady
 
     def forget_moved(self, *names: str) -> None:
-        """What had these names was moved or removed, and may be folders: they, and what is below,
-        are passed anew."""
+        """Whatever had these names was moved or removed. It may have been folders, so they and all
+        below them are passed anew."""
         passed = self._steady.passed
         if passed:
             moved = tuple([f"{name}/" for name in names])

@@ -6,8 +6,8 @@
 | the job's | most items fail (`drive/failures.py`) | the run ends with 1, and tries them again |
 | the item's | everything else | the item is quarantined |
 
-What the machine lacks, it lacks for each item: to go on would quarantine them all. `MemoryError` is
-not among it: it may well be the one item that is too large (decision 0054).
+What the machine lacks, it lacks for each item: to go on would quarantine them all. A `MemoryError`
+counts as the item's: that one item may well be too large (decision 0054).
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def fresh_name(staging: str, what: str) -> str:
 
 
 def create(storage: Storage, staging: str, name: str, data: bytes | memoryview) -> bool:
-    """Whether the file was made now. False where there was one of that name, which is untouched.
-    Whichever it is, it is durable under that name."""
+    """Whether the file was made now. False if there was one of that name, which is untouched. In
+    both cases the file is durable under that name."""
     return create_many(storage, staging, [(name, data)])[0]
 
 

@@ -1,7 +1,7 @@
 """Files that are open for reading.
 
-Whatever fails in one that others read in (Arrow, a digest, a comparison) says which file it was,
-and what is safe."""
+Others read in such a file: Arrow, a digest, a comparison. Whatever fails then says which file it
+was, and what is safe."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def read_range(descriptor: int, offset: int, length: int | None, bytes_max: int 
 
 
 def _room_bytes(wanted: int) -> int:
-    """How much can be read at once where it is not known what to expect: what memory there is."""
+    """How much can be read at once if nobody knows what to expect: as much as there is memory."""
     if wanted <= MUCH_BYTES:
         return wanted
     room = Machine().observe_memory()

@@ -34,9 +34,9 @@ _CLOCK_SECONDS = 2.0
 
 @value_class
 class ForeignLayout:
-    """Paths with names in braces: `out/refunds_{run_date}.csv`, `_staging/{run_date}.*.csv`. A
-    final file that is replaced under one name is of this run only if it is younger than
-    `fresh_for_seconds`, if that is said. Where its name tells, its age does not count."""
+    """Paths with names in braces: `out/refunds_{run_date}.csv`, `_staging/{run_date}.*.csv`. If
+    every run replaces the same final file, the file is of this run only if it is younger than
+    `fresh_for_seconds`, if that is given. Where its name tells, its age does not count."""
 
     final: str
     staging: str | None

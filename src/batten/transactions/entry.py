@@ -239,8 +239,8 @@ def hold_unrecovered(place: TreePlace) -> Iterator[None]:
 
 
 def prepare_control(place: TreePlace) -> None:
-    """The folders of a tree are there and durable. The lock file is made after them, so where it
-    is they are."""
+    """The folders of a tree are there and durable. The lock file is made after the folders. So if
+    it is there, they are there."""
     layout = place.layout
     if not place.is_there:
         place.tree.ensure_folder(layout.root)
@@ -271,8 +271,8 @@ def _change(place: TreePlace, token: str) -> Iterator[Transaction]:
 
 
 def _is_done_after(place: TreePlace, error: BaseException) -> bool:
-    """What is on disk decides: complete it or undo it. Whether the error came so late that it did
-    not matter."""
+    """Complete or undo the change, as what is on disk says. Whether the error came so late that it
+    did not matter."""
     try:
         recovered = recover_locked(place)
     except BattenError as blocked:

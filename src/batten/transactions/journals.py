@@ -17,8 +17,8 @@ from batten.storage.relative import folder_of
 
 @value_class
 class FoundJournal:
-    """What is there of a journal. `journal` where it can be read, else `problem` says why not, and
-    `digest` is of its bytes."""
+    """What is there of a journal. `journal` is the journal, if it can be read. Otherwise `problem`
+    says why not. `digest` is of its bytes."""
 
     state: JournalState
     journal: Journal | None = None
@@ -58,8 +58,8 @@ def publish_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
 def remove_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
     """The change is done, and durably so. Its journal goes, or becomes what tells of its token.
 
-    Where the removal of a journal whose token is there is lost, recovery sees that it is done, so
-    that needs no sync of its own."""
+    A power cut may undo the removal of a journal whose token is there. Recovery then sees that the
+    change is done. So the removal needs no sync of its own."""
     if journal.phase == Phase.COMMITTED and journal.token:
         name = token_name(layout, journal.token)
         tree.publish(layout.journal, name)

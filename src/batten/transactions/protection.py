@@ -38,8 +38,8 @@ class Protection:
         )
 
     def back_up(self, path: str, next_number: Callable[[], int]) -> bool:
-        """Copy what is there, durably; whether that was not done before. The journal has to follow
-        before anything is changed in place."""
+        """Copy what is there, durably. Whether the copy was made now, and not before. The journal
+        has to follow before anything is changed in place."""
         refuse_linked(self._tree, self._layout, path)
         paths = [path]
         look = self._tree.look(self._layout.target(path))

@@ -22,8 +22,8 @@ from batten.transactions.rolling import complete, delete_staged
 
 @value_class
 class Recovered:
-    """What was done about the journal that was `found`. `evidence` is where one that was set aside
-    is."""
+    """What was done about the journal that was `found`. `evidence` is where a journal lies that was
+    set aside."""
 
     found: FoundJournal
     remedy: Remedy

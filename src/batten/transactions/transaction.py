@@ -291,8 +291,9 @@ class Transaction:
         return journal
 
     def _name_kept(self, operations: list[Operation]) -> None:
-        """A change of what was there is kept where others are: a job that put it there would else
-        call it damaged. Its journal stays by the way of those with a token (decision 0063)."""
+        """A change of existing files is kept, if other changes are kept: otherwise a job that put
+        such a file there would call it damaged. Its journal stays by the way of those with a token
+        (decision 0063)."""
         is_change = self._protection.paths or any(each.before for each in operations)
         if self._is_recorded and is_change and not self._token:
             self._token = f"change {self._change}"

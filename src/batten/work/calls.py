@@ -147,7 +147,8 @@ def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
 
 
 def _prepare_seeded(step: Step, seeding: StepSeeding | None) -> Callable[..., Any]:
-    """What is to be called; an object that is constructed for it has its own numbers, too."""
+    """What is to be called. An object that is constructed for it has random numbers of its own,
+    too."""
     if seeding is not None:
         seeding.take_up(step.function)
         seeding.begin_try()

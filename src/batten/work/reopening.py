@@ -68,8 +68,8 @@ class Reopening:
         )
 
     def find_kept(self, batch: PlanBatch, made: SealedBytes) -> tuple[pa.Buffer, str] | None:
-        """The part that is published and its fingerprint, where no outcome is another: then its
-        rows are the same, and those of destinations, which know it by its digest, stay theirs."""
+        """The published part and its fingerprint, if no outcome has changed. Then its rows are the
+        same. Destinations know the part by its digest, so they keep their rows."""
         try:
             data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
             described = decode_part(data)

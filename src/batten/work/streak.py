@@ -119,7 +119,7 @@ class Streak:
         self.take(batch, ended, first)
 
     def settle(self, batch: int) -> None:
-        """What became of its items is known for good, as it was told."""
+        """The outcomes of its items are final, as they were told."""
         self._told.pop(batch, None)
         if count := self._open.pop(batch, 0):
             self._last = deque(

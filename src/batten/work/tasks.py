@@ -40,11 +40,11 @@ class WorkerJob:
 class Prepare:
     """Run the steps over items `start` to `stop` of a batch, for a quarter of a second or one item.
 
-    `schema` is the dataset's, serialized, or None while it is not pinned; `may_pin` says that
-    this batch may pin it. `condemned` are items not to be run but to be quarantined.
-    `is_apart`: items that are usually taken together are taken one by one. `is_reopened`: the part
-    of the batch is published, and its finished items stay as they are. After `failures_max` items
-    that failed it ends early, so that the driver judges of them."""
+    `schema` is that of the dataset, serialized, or None while there is none. `may_pin` says that
+    this batch may pin it. `condemned` are items not to be run but to be quarantined. `is_apart`:
+    items that are usually taken together are taken one by one. `is_reopened`: the part of the batch
+    is published, and its finished items stay as they are. After `failures_max` items that failed it
+    ends early, so that the driver judges of them."""
 
     batch: int
     start: int
@@ -80,9 +80,9 @@ class Reopen:
 class Sealed:
     """A batch whose part, and quarantine file if any, lie in `staged/`, synced.
 
-    `fingerprint` is what the part says made it, which may be an earlier one. `schema` is what the
-    batch pinned, where it did; `first_misfit` an item that was found to have failed only now, since
-    its rows are not like those that pinned it. Then `ended` tells of all items of the batch anew.
+    `fingerprint` is the one that the part names, which may be an earlier one. `schema` is what the
+    batch pinned, if it did. `first_misfit` is an item that failed only now, since its rows are not
+    like those that pinned the schema. Then `ended` tells of all items of the batch anew.
     """
 
     batch: int

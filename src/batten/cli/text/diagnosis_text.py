@@ -73,7 +73,7 @@ def _name_action(diagnosis: Diagnosis) -> str:
 
 
 def _list_choices(refused: Refused | None) -> Iterator[str]:
-    """What `next` does, where there are other ways; and these."""
+    """What `next` does, if there are other ways; and these ways."""
     for number, choice in enumerate(refused.choices if refused else ()):
         if number:
             yield labelled("or", choice.next)
@@ -127,7 +127,7 @@ def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
-    """What each has; of one that was not looked at, what it was given, and why that is all."""
+    """What each destination has. If it was not looked at: what it was given, and why it was not."""
     for given in diagnosis.destinations:
         held, why = _show_held(diagnosis, given), diagnosis.unseen.get(given.target)
         if why is None:

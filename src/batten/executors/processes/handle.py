@@ -64,7 +64,7 @@ class WorkerHandle:
         self.writer.write(encode_frame(task.task_id, 0, task.payload))
 
     def exceeds(self, memory_bytes_max: int) -> bool:
-        """Whether it uses more memory than that; what is then told of it is in `excess`."""
+        """Whether the worker uses more memory than that. If so, `excess` says how much."""
         if self.pid is not None and not self.is_ending:
             self.excess = tell_excess(self.pid, memory_bytes_max)
         return bool(self.excess) and not self.is_ending

@@ -55,13 +55,12 @@ class ProcessExecutor:
 
     `work` and all that it refers to is inherited by fork at `start`; only tasks and results are
     pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`. Where
-    items have limits of their own, it is the shortest.
-    `memory_bytes_max` is how much a worker may use, with all that it starts; one that uses more is
-    killed, which is a death like any other.
-    With `is_fresh` workers begin in a fresh interpreter, for which `work` is pickled, too; it
-    imports `modules` before there are workers.
-    `in_flight` makes a file for the marks (see `marks`). With `stdout_to_stderr` what
-    workers print goes to standard error. `prefetch` is how many quick tasks may queue at a worker.
+    items have limits of their own, it is the shortest. `memory_bytes_max` is how much a worker may
+    use, with all that it starts. A worker that uses more is killed, which is a death like any
+    other. With `is_fresh` workers begin in a fresh interpreter, for which `work` is pickled, too;
+    it imports `modules` before there are workers. `in_flight` makes a file for the marks (see
+    `marks`). With `stdout_to_stderr` what workers print goes to standard error. `prefetch` is how
+    many quick tasks may queue at a worker.
     """
 
     can_kill = True

@@ -112,7 +112,7 @@ def _find_status(request: SystemExit) -> int:
 
 
 def flush_output() -> None:
-    """Write out what is buffered, where that can be done."""
+    """Write out what is buffered, if that is possible."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,6 +1,7 @@
 """What is said of an output that was judged.
 
-That is why it is so, what to do next, what not to do, and what its readers see (decision 0039).
+It says why the output is in this state, what to do next, what not to do, and what its readers see
+(decision 0039).
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ UNKNOWN_JOB = "batten run JOB.py, the job that writes here"
 @value_class
 class Again:
     """`line` is the command, empty where none is right here; `words` say what to do then. `warning`
-    is what to know before it is run. `elsewhere` is the place in which the job writes, where that
-    is another than the one that was looked at."""
+    is what to know before it is run. `elsewhere` is where the job writes, if that is another place
+    than the one that was looked at."""
 
     line: str = ""
     words: str = ""
@@ -176,7 +176,7 @@ def _tell_unknown_caller(call: JobCall) -> str:
 
 
 def _tell_owner(call: JobCall) -> str:
-    """Code of somebody else is read before it is run."""
+    """A person should read somebody else's code before it is run."""
     if call.kind not in (BATTEN, SCRIPT):
         return ""
     try:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) -> Iterator[str]:
-    """A sentence for each table that is another than the one of the fingerprint, is gone, or, with
-    `is_brief`, for which nothing is read, may be another."""
+    """A sentence for each table that has changed since the fingerprint, or is gone. With `is_brief`
+    nothing is read, so there is one for each table that may have changed."""
     config = observation.config
     recorded = find_tables(config.fingerprint) if config is not None else {}
     last = find_last_log(storage, observation.layout) if recorded else None

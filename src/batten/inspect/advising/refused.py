@@ -27,7 +27,7 @@ class Choice:
 @value_class
 class Refused:
     """`told` is why, `undo` what makes the same command right again; `choices` are the other ways
-    on, the safest first. `warning` is what to know before one is taken."""
+    on, the safest first. `warning` is what to know before a way is taken."""
 
     told: str
     undo: str
@@ -80,7 +80,7 @@ def _list_ways(
 
 
 def _is_same_job(one: JobCall, other: JobCall) -> bool:
-    """Whether both are one job with the same parameters, be it that its code was changed."""
+    """Whether both are one job with the same parameters. Its code may have changed."""
     told = [
         replace(call, folder="", digest="", output="", is_relative=False, options={})
         for call in (one, other)

@@ -23,9 +23,9 @@ def is_finalized(config: Config | None) -> bool:
 
 
 def tell_behind(place: Place, observation: Observation) -> str:
-    """Why a finalized dataset is not that of the first one as it is now; empty where it is, or
-    where that can't be known. The digests of all parts are read only where the accounts of the
-    first were closed no earlier than its own."""
+    """Why a finalized dataset is not made of the first one as it is now. Empty if it is, or if
+    nobody can know. The digests of all parts are read only where the accounts of the first were
+    closed no earlier than its own."""
     config, own = observation.config, observation.completion
     if config is None or own is None or not is_finalized(config):
         return ""

@@ -30,8 +30,8 @@ from batten.transactions.rolling import DecidedOperation, decide
 class TreeObservation:
     """What is there of a tree's transactions. `decisions` are what recovery would do; `given_up`
     are the folders of journals that were set aside, whose changes may be half done. `is_unsynced`:
-    a sync failed, and names must be made anew. Where anything is `misplaced`, nothing else was
-    looked at."""
+    a sync failed, and names must be made anew. If anything is `misplaced`, nothing else was looked
+    at."""
 
     holder: Holder | None
     found: FoundJournal
@@ -225,7 +225,7 @@ def _find_damage(seen: TreeObservation) -> Damage:
 
 
 def _find_ground(seen: TreeObservation) -> Ground:
-    """What was given up is asked about when nothing else is left to be done."""
+    """A change that was given up is asked about when nothing else is left to do."""
     if seen.found.state is JournalState.NEWER:
         return Ground.NEWER
     is_at_rest = (

@@ -94,7 +94,7 @@ _STAGED_BYTES_MAX = 1 << 32
 
 
 def _digest(storage: Storage, name: str) -> str:
-    """Empty where it is gone, or not what batten stages."""
+    """Empty if it is gone, or is not what batten stages."""
     try:
         entry = storage.find(name)
         if entry is None or entry.size > _STAGED_BYTES_MAX:

@@ -149,7 +149,7 @@ class PartVerifier:
 
 
 def _find_schema(storage: Storage, name: str) -> Any:
-    """None where it can't be read, which is a finding of its own."""
+    """None if it can't be read; that is another finding."""
     try:
         return load_schema(storage, name)
     except Unreadable:

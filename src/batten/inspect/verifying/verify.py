@@ -126,8 +126,9 @@ def _tell_unseen(unseen: Mapping[str, str], asked: Mapping[str, list[Finding]]) 
 def _find_lasting_faults(
     place: Place, observation: Observation, judgement: Judgement, *, is_quick: bool
 ) -> list[Finding]:
-    """The faults of what is published while a run goes on. It changes files between two looks of
-    ours, so a fault is one that is seen again by a second look; what it has yet to do is none."""
+    """The faults of what is published while a run goes on. The run changes files between two looks
+    of ours. So only what a second look sees again is a fault. What the run has yet to do is no
+    fault."""
     found = _list_faults(place.storage, observation, judgement, is_quick=is_quick)
     if not found:
         return []
@@ -164,7 +165,7 @@ def _add_faults_of_parts(
     *,
     is_quick: bool,
 ) -> list[Finding]:
-    """Those that are known, and those of all other parts."""
+    """The known faults, and the faults of all other parts."""
     if judgement.plan is not None:
         told = {finding.batch for finding in findings if finding.severity in DAMAGE}
         verifier = PartVerifier(storage, observation, judgement.plan, is_quick=is_quick)
@@ -174,8 +175,8 @@ def _add_faults_of_parts(
 
 
 def _tell_lost_record(observation: Observation, finding: Finding) -> Finding:
-    """`COMPLETE` comes after all records, so beside it one that is missing was lost. The schema
-    comes before all parts."""
+    """`COMPLETE` comes after all records. So if a record is missing beside it, it was lost. The
+    schema comes before all parts."""
     is_lost = finding.code is Code.MISSING_RECORD and observation.has_complete
     if is_lost or finding.code is Code.MISSING_SCHEMA:
         return replace(finding, code=Code.LOST_RECORD)

@@ -14,8 +14,8 @@ from batten.model.value_class import value_class
 
 @value_class
 class DoneKeys:
-    """The keys of the done file, line by line. `torn_key` is the last one, where no newline ends
-    it, so that it may be cut short."""
+    """The keys of the done file, line by line. `torn_key` is the last key, if no newline ends it:
+    it may be cut short."""
 
     keys: Sequence[str]
     torn_key: str | None = None

@@ -3,8 +3,8 @@
     number: Annotated[int, Number(0, 10)]      a field
     keys: Annotated[list[Digest], Many(100)]    a list of so many at most
 
-Nothing that is found on disk is believed: a checksum tells damage, not malice. What is within these
-bounds can still be untrue, but no sum of it, no loop over it and no name made of it is absurd.
+Nothing that is found on disk is believed: a checksum tells damage, not malice. A field within these
+bounds can still be untrue. But no sum, loop or name that is made of it is absurd.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The journal of a change to a tree: what is to be done, so that whoever comes next can do it.
 
-One file, made anew in one step whenever it changes. While its change is open its operations are
-those that undo it; from the step in which it is committed, those that complete it. Either way
-recovery is the same: do all of them, in order. Each can be done any number of times.
+One file, made anew in one step whenever it changes. While its change is open, its operations undo
+the change. From the step on in which it is committed, they complete it. Either way recovery is the
+same: do all of them, in order. Each can be done any number of times.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Config:
     """`dataset.json`: what this dataset is. `sink` is the kind of its first destination. `target`
     is where that lies; it is empty for a folder of parts, and in records of 0.1. `job` is how its
     job was started last. `key_column` is empty if the items are the rows themselves. `next` is for
-    batten 0.1, which shows it; here it stands for `job` where that is missing."""
+    batten 0.1, which shows it. Here it is used if `job` is missing."""
 
     fingerprint: Fingerprint
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]
@@ -227,7 +227,7 @@ class Delivery:
 
     @property
     def is_here(self) -> bool:
-        """Whether it lies on this machine, where it can be looked at; else a server has it."""
+        """Whether it lies on this machine, so that it can be looked at. If not, a server has it."""
         is_catalogue = self.kind == "iceberg" and " at /" not in self.target
         return self.kind != "postgres" and not is_catalogue
 

@@ -192,7 +192,8 @@ MEANINGS: dict[Code, Meaning] = {
 
 @value_class
 class Finding:
-    """One thing that was seen. `path` is relative to the storage; `batch` where it is of one."""
+    """One thing that was seen. `path` is relative to the storage. `batch` is its batch, if it is of
+    one."""
 
     code: Code
     path: str

@@ -6,8 +6,8 @@ import shlex
 
 
 def quote(word: str) -> str:
-    """The word as a shell reads it, in characters that can be printed. Where one can't be, it is
-    written as bash, zsh and ksh know it: $'…'."""
+    """The word as a shell reads it, in characters that can be printed. A word that can't be quoted
+    so is written as bash, zsh and ksh know it: $'…'."""
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + "".join(map(_escape, word)) + "'"

@@ -58,7 +58,7 @@ _TRAILING = _words(
     """1 2 3 4 a b bytes current default dev e2e live local main new old prod production qa raw real
     sandbox stage staging str string test text v1 v2 value values var"""
 )
-"""Words at the end that say which secret it is, not that it is something else."""
+"""Words at the end of a name that say which secret it is. They don't make it anything else."""
 
 _DESCRIPTIONS = _words(
     """arn column columns count dir enabled endpoint env environment expiry field fields file

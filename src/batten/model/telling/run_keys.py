@@ -77,8 +77,9 @@ def list_expected(pattern: str, expectations: Sequence[str]) -> list[str]:
 
 
 def list_runs_of(pattern: str, runs: Sequence[str]) -> list[dict[str, str]]:
-    """The values of the pattern's names for each run: `VALUES` where it has one name, else
-    `NAME=VALUES`, all combined. Raises `UsageError` for a name without value, or without place."""
+    """The values of the pattern's names for each run: `VALUES` if it has one name, otherwise
+    `NAME=VALUES`. Several are combined. Raises `UsageError` for a name without value, or without
+    place."""
     names = find_fields(pattern)
     parsed = dict(
         _parse_expectation(f"{names[0]}={run}" if len(names) == 1 and "=" not in run else run)

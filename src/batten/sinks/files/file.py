@@ -3,8 +3,7 @@
 It appears whole, when the dataset is complete. Until then readers keep what was there.
 
 The file's digest is recorded before the file takes its place, with the digest of what it replaces.
-So whatever a crash leaves is one of the two, and a third is a file that someone else changed: that
-is never replaced.
+So a crash leaves one of the two. Any other file was changed by someone else, and is never replaced.
 """
 
 from __future__ import annotations
@@ -177,8 +176,8 @@ class FileDestination:
         return found
 
     def _digest_one_of(self, record: Delivery | None) -> str | None:
-        """The digest of the file, empty where there is none; None where it is neither the recorded
-        one nor the one that this replaces."""
+        """The digest of the file; empty if there is no file. None if it is neither the recorded
+        file nor the one that this replaces."""
         entry = self._storage.find(self._name)
         if entry is None:
             return ""

@@ -141,6 +141,6 @@ def _load(staged: Staged) -> Any:
 
 
 def _spell(token: Token) -> str:
-    """The content is not in it: an item that was put into the tree stays there, also where its
-    ledger was lost and it was prepared anew."""
+    """The token does not hold the content. So an item that was put into the tree stays there, also
+    when its ledger was lost and it was prepared anew."""
     return f"{token.dataset}\n{token.key}"

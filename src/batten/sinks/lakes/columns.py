@@ -45,8 +45,8 @@ def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
 
 
 def name_file(token: Token, data: bytes) -> str:
-    """The name of a batch's file: other bytes have another. So what a killed attempt left under it
-    is what is to be there."""
+    """The name of a batch's file: other bytes have another. So a file that a killed attempt left
+    under this name is the right one."""
     digest = hashlib.sha256(f"{token.dataset}:{token.batch}:".encode())
     digest.update(data)
     return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"

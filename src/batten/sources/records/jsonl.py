@@ -20,8 +20,8 @@ BLOCK_BYTES = 1 << 18
 class JsonLinesSource(TextSource):
     """The JSON values of a file in UTF-8, one a line; blank lines are no items.
 
-    A line that cannot be understood is an item too, which is `Unavailable`; with `key`, so is one
-    without that field, and its key is `//line:17`.
+    A line that can't be understood is an item that is `Unavailable`. With `key`, a line without
+    that field is one, too; its key is `//line:17`.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class ParquetSource:
     of their names.
 
     Names that begin with a dot or an underscore are passed over, as are folders within the folder.
-    `columns` are those that items have, all where it is None. Without `key`, a column of text or
+    `columns` are the columns that items have; None means all. Without `key`, a column of text or
     integers, the number of the row is the key. A row whose key is null is `Unavailable`, and its
     key is `//row:17`, counted from 0.
     """

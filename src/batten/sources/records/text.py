@@ -214,8 +214,8 @@ class TextSource(ABC):
 
 
 def digest_lines(records: Sequence[bytes], syntax: Syntax) -> bytes:
-    """Of records that are not blank. A last one that has no line end and can't be understood is
-    one that is still being written: what it will be is not known yet."""
+    """Of records that are not blank. A last record without a line end that can't be understood is
+    still being written. Nobody knows yet what it will be."""
     digests = digest_records([each.strip(syntax.blank) for each in records])
     if records and not records[-1].endswith(b"\n"):
         try:

@@ -168,7 +168,7 @@ class LocalStorage:
 
     def create_shared(self, name: str, size: int) -> int:
         """Create the file exclusively, with room for so many bytes, open to be mapped and shared
-        with other processes. Nothing is relied upon that it holds, so it is never synced."""
+        with other processes. Nothing relies on what it holds, so it is never synced."""
         try:
             descriptor: int = self._beneath.act(name, os.open, _CREATE_SHARED, 0o666)
             try:
@@ -331,7 +331,7 @@ class LocalStorage:
         self._durable_folders.add(path)
 
     def _is_folder(self, path: str, name: str) -> bool:
-        """Whether it is there; raises where something else is below the root."""
+        """Whether it is there. Raises if something else lies there."""
         if not name:
             return os.path.isdir(path)
         try:

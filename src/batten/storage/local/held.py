@@ -1,7 +1,7 @@
 """Open files that hold a lock of the kernel, and processes that are forked meanwhile.
 
 A forked child gets a copy of every descriptor, and a flock lasts until the last copy is closed. So
-what is held is known here, and a child closes its copies at once: it holds none of them.
+this module knows what is held, and a child closes its copies at once: it holds none of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Held:
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
         self.status = os.fstat(descriptor)
-        """As it was when it was opened; its kind, device and number never change."""
+        """The file as it was when it was opened. Its kind, device and number never change."""
 
     @property
     def descriptor(self) -> int:
@@ -76,7 +76,7 @@ class Held:
         fcntl.flock(self.descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
 
     def find_status(self, path: str) -> os.stat_result | None:
-        """What the file is like, if it is the one that has this name now; else None."""
+        """What the file is like, if it still has this name; otherwise None."""
         try:
             named = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +84,7 @@ class Held:
         return named if os.path.samestat(named, self.status) else None
 
     def is_reached(self, reach: Reach) -> bool:
-        """Whether it is the file that is reached so now."""
+        """Whether the path still leads to this file."""
         try:
             named = reach(os.lstat)
         except (FileNotFoundError, NotADirectoryError):
@@ -129,8 +129,8 @@ class Reach(Protocol):
 
 
 def lock_file(path: str, *, should_wait: bool, is_shared: bool = False) -> Held | None:
-    """Lock the file of that name, made where there is none; None where another keeps it from that
-    and it is not to be waited for. The holder may delete the file before letting it go."""
+    """Lock the file of that name; it is made if there is none. None if another process holds it,
+    and the caller does not want to wait. The holder may delete the file before letting it go."""
     return lock_reached(partial(_act, path), should_wait=should_wait, is_shared=is_shared)
 
 

@@ -1,8 +1,8 @@
 """The lock of a dataset: the kernel's flock, so it ends with its process and can't go stale.
 
-The file's text names the holder, for people. It is the one text that is changed in place, it
-may be empty or torn, and nothing is decided by it but whether the kernel must be asked again.
-The file is never deleted: two processes could then hold two locks of one name.
+The file's text names the holder, for people. It is the only text that is changed in place, and it
+may be empty or torn. It decides only one thing: whether the kernel must be asked again. The file is
+never deleted: two processes could then hold two locks of one name.
 """
 
 from __future__ import annotations

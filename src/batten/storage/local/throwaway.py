@@ -1,7 +1,7 @@
 """What is being made beside its target, under a hidden name of its own.
 
-Its maker holds the kernel's lock on it until it has the target's name. So what nobody holds was
-left by a process that was killed, and the next one that publishes to the same target removes it.
+Its maker holds the kernel's lock on it until it has the target's name. If nobody holds it, a killed
+process left it. The next process that publishes to the same target removes it.
 """
 
 from __future__ import annotations
