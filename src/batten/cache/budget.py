@@ -186,7 +186,7 @@ class Budget:
         return room.f_bavail * room.f_frsize < self._disk_free_min
 
     def _evict(self, ledger: Ledger, used: Used) -> int:
-        """The bytes that this freed: none where the entry is in use, or was used since."""
+        """The bytes that this freed; 0 if the entry is in use, or was used since."""
         if ledger.is_told:
             self._withdraw(ledger)
         size = evict(self._layout, used)

@@ -71,8 +71,8 @@ class Draft:
         return decode_manifest(manifest)[0].size
 
     def discard(self) -> None:
-        """Remove it, as far as that is possible; what is left a sweep will find. In a process
-        that was forked meanwhile it does nothing."""
+        """Remove it, as far as possible. A sweep will find what is left. In a process that was
+        forked meanwhile it does nothing."""
         if hasattr(self, "held"):
             if not self.held.is_open:
                 return

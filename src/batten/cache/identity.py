@@ -1,7 +1,7 @@
 """What the key of an entry is made of: plain values, files by their identity, functions by theirs.
 
 A file is told by its place, size, inode, and times of change, or by its name and content. A folder
-is told by all that is in it.
+is known by all that is in it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _TRIES = 20
 
 @dataclass(slots=True)
 class Opened:
-    """An entry that is held; `files` is its folder of files, if it is none of a value."""
+    """An entry that is held. `files` is its folder of files, if it is no entry of a value."""
 
     held: Held
     files: str
@@ -98,7 +98,7 @@ class Store:
         return Opened(held, files)
 
     def find_value(self, key: str) -> bytes | None:
-        """The value, None where there is none that can be used. A value need not be held. It is
+        """The value, or None if there is none that can be used. A value need not be held. It is
         read whole, from a file that nobody changes, and its digest is always checked."""
         opened = open_file(f"{self.layout.entry(key)}/{MANIFEST}")
         if opened is None:

@@ -69,7 +69,7 @@ class Leftover:
 
 
 def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:
-    """Remove what is left over, if nobody did so within the last hour, or is about it now."""
+    """Remove what is left over, unless somebody did so within the last hour, or does so now."""
     with suppress(FileNotFoundError):
         if 0 <= time.time() - os.stat(layout.swept).st_mtime < _SWEEP_SECONDS:
             return
@@ -198,7 +198,7 @@ def _remove_half(layout: CacheLayout, path: str) -> None:
 
 
 def _remove_lock(layout: CacheLayout, path: str) -> None:
-    """While it is held, so that nobody is left with a lock that has no name."""
+    """Remove it while it is held, so that nobody is left with a lock that has no name."""
     held = hold_file(path)
     if held is None:
         folders.remove_tree(path, below=layout.root)

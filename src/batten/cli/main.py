@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives its exit code. Without `argv` it is what the process was made for."""
+    """Run one command; gives its exit code. Without `argv`, the words are those of the process."""
     if argv is not None:
         return _run(list(argv))
     status = 1

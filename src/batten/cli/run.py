@@ -236,7 +236,7 @@ def describe_report(report: Report) -> list[str]:
 
 
 def _tell_beside(report: Report) -> str:
-    """Of a limited run that began a new dataset: what counts is of that one."""
+    """For a limited run that began a new dataset: the numbers are of that dataset."""
     if not report.beside:
         return ""
     return (

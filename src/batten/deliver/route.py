@@ -30,8 +30,8 @@ TRIES = 5
 
 
 class Route(ABC):
-    """One destination, open, and what it lacks. What is not abstract is right for one that has
-    nothing before all is there."""
+    """One destination, open, and what it lacks. The methods that are not abstract are right for a
+    destination that has nothing before all is there."""
 
     adds_rows = False
     """Whether each batch adds rows of its own, that can't be told from others and taken out."""

@@ -80,7 +80,7 @@ class Failures:
         self._deaths_between = 0
 
     def explain(self, verdict: StreakVerdict) -> FailedRunError:
-        """The error of a run that is stopped since it is the job that fails."""
+        """The error of a run that is stopped because the job fails."""
         failure = verdict.failure
         key = self._plan.key_texts(self._plan.batch(verdict.batch))[failure.item]
         which = "first" if verdict.is_first else "last"

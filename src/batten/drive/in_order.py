@@ -69,8 +69,7 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
 
 
 def record_call(context: Context, dataset: FoundDataset) -> None:
-    """Where the job was started in another way or elsewhere than before, keep that: what is advised
-    is made of it."""
+    """Keep how the job was started, if that was another way or place: advice is made of it."""
     config = dataset.observation.config
     if config is not None and config.job != context.call:
         now = replace(config, job=context.call, next=context.options.next_command)

@@ -371,7 +371,7 @@ def _items_of(context: Context, plan: Plan) -> PlannedItems:
 
 
 def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
-    """The dataset is about to grow or change, so it says first that it is not complete."""
+    """The dataset is about to grow or change. So first the record that it is complete goes."""
     if dataset.is_complete:
         context.storage.delete(context.layout.complete)
         context.storage.sync_names(context.layout.control)

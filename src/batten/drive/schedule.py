@@ -25,8 +25,8 @@ OPEN_BATCHES_MAX = 1024
 class Schedule:
     """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage.
 
-    `is_exhausted`: all batches have been opened. Until then there is more to do, even where
-    nothing could be handed out: what is open must be published first."""
+    `is_exhausted`: all batches have been opened. Until then there is more to do, even if nothing
+    can be handed out: open batches must be published first."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class Schedule:
 
     @property
     def _tasks_a_slot(self) -> int:
-        """While there is no schema, one: what begins without it must be sealed again. So it is
-        while all items fail, and the run may be about to stop."""
+        """It is one while there is no schema, since a batch that begins without a schema must be
+        sealed again. So it is while all items fail, and the run may be about to stop."""
         if self.schema is None or self.is_failing:
             return 1
         return self.pace.tasks_a_slot(self._plan.batch_size)

@@ -78,7 +78,7 @@ def find_sealed(
 
 
 def _digest_whole(storage: Storage, layout: Layout, file: StagedFile) -> str | None:
-    """The digest, or None where it is not the one that the name promises."""
+    """The digest, or None if the name promises another."""
     name = layout.staged_file(file.batch, file.kind, file.digest)
     entry = storage.find(name)
     if entry is None:

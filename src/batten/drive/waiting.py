@@ -33,7 +33,7 @@ class Waiting:
         self._published_at = 0.0
 
     def add(self, sealed: Sealed, leftovers: list[str]) -> None:
-        """A batch before which none is open, and the names of what was staged for it."""
+        """Take a batch before which none is open, and the names of what was staged for it."""
         self._ready.append((sealed, leftovers))
 
     def publish(self, *, is_last: bool, in_doubt: bool) -> list[Sealed]:

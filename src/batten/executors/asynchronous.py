@@ -194,8 +194,8 @@ class AsyncMark:
         self._run.at_end.append(function)
 
     async def aside(self, function: Callable[..., Value], *arguments: Any) -> Value:
-        """Run a function that does not await, in another thread. Once asked for it is done, even if
-        who waits for it is cancelled."""
+        """Run a function that does not await, in another thread. Once it was asked for, it is done,
+        even if the waiting task is cancelled."""
         loop = asyncio.get_running_loop()
         doing = loop.run_in_executor(self._run.side, function, *arguments)
         # Where nobody waits any more its error is of no interest, and asyncio is not to tell of it.

@@ -52,7 +52,7 @@ class Finished:
 class Raised:
     """`work` raised: never an item's fault (those are handled inside `work`), so the run ends.
 
-    `error` is the exception where it pickles, else a `FailedRunError` with its text."""
+    `error` is the exception if it pickles, otherwise a `FailedRunError` with its text."""
 
     task_id: int
     error: BaseException
@@ -61,7 +61,7 @@ class Raised:
 
 @value_class
 class Died:
-    """The worker ended without an answer. `item` was in hand, or None where it was between items.
+    """The worker ended without an answer. `item` was in hand; None if the worker was between items.
     `cause` for people: "was killed by signal SIGSEGV", "exited with status 3"."""
 
     task_id: int

@@ -4,7 +4,7 @@ A place is a name that is the same in every process, and does not depend on what
 called (decision 0072).
 
 It looks into what the function of a step holds, into the module that it is of, and into the job's
-other modules. The search is bounded: what it does not reach keeps the numbers that it has.
+other modules. The search is bounded. A generator that it does not reach keeps its numbers.
 """
 
 from __future__ import annotations

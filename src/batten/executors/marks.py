@@ -94,10 +94,11 @@ class TimedMark(SlotMark):
 
 
 class MarkTable:
-    """The marks of all workers; shared with every process that is forked after it was made, or that
-    is given its `handle`.
+    """The marks of all workers. It is shared with every process that is forked after it was made,
+    or that gets its `handle`.
 
-    `make_file` gives a new file of so many bytes, open to be mapped; who named it deletes it.
+    `make_file` gives a new file of so many bytes, open to be mapped. The caller that named it
+    deletes it.
     """
 
     def __init__(self, slots: int, make_file: MakeFile | None = None) -> None:

@@ -29,7 +29,7 @@ _NAMES = ("stdout", "stderr")
 _DESCRIPTORS = (1, 2)
 
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""These may be over at the next line; the descriptor stays what it is."""
+"""These failures may be over at the next line, so the descriptor stays."""
 
 
 class Losses:
@@ -203,7 +203,7 @@ class OutputRelay:
         os.close(self.sink)
 
     def _cut(self) -> bytes:
-        """Whole lines, where they are short, so that those of others do not come between."""
+        """Short lines are passed on whole, so that others' lines do not come between."""
         piece = self._held[:_PIECE_BYTES]
         return piece[: piece.rfind(b"\n") + 1] or piece
 

@@ -44,8 +44,8 @@ class Cleaning:
 def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -> Cleaning:
     """Remove orphans of at least that age, under the lock, so that none is of a live run.
 
-    Raises `BusyError`, or `RefusedError` for what is not batten's. Where there is damage nothing
-    is removed: what is staged may be the only good copy."""
+    Raises `BusyError`, or `RefusedError` for what is not batten's. If there is damage, nothing is
+    removed: a staged file may be the only good copy."""
     if (tree := find_tree(place)) is not None:
         return _clean_tree(place, tree, older_than_seconds, is_dry_run=is_dry_run)
     observation = observe_output(place.storage, place.layout)

@@ -117,7 +117,8 @@ def _describe_stale(
 
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
-    """What is sound by the records of a job is not, where a change of its tree was given up."""
+    """A job's records may call an output sound, although a change of its tree was given up. Then it
+    is not."""
     from batten.inspect.kinds.trees import diagnose_tree, find_given_up
 
     tree = find_given_up(place)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def describe_call(
     job: Job[Any], parameters: Mapping[str, str], options: Mapping[str, object]
 ) -> JobCall:
-    """That of `batten run` in the folder of now; `parameters` and `options` are those that were
-    given, an option None where it was not."""
+    """The call of `batten run` in the current folder. `parameters` and `options` are the given
+    ones; an option that was not given is None."""
     file = os.path.abspath(job.path)
     # The name of the variable that holds a secret may be told.
     withheld = [

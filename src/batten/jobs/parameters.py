@@ -107,7 +107,7 @@ def bind_parameters(
 
 
 def canonical_text(value: object) -> str | None:
-    """The one text of a value, from which it is read again; None for what no text gives."""
+    """The one text of a value, from which it is read again. None if there is no such text."""
     if value is None:
         return _NONE
     if isinstance(value, Enum):

@@ -13,8 +13,8 @@ from batten.storage.base import Storage
 
 
 def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding]:
-    """Only once a dataset is complete must its files be in their places; a table is known by what
-    was recorded."""
+    """The files of a dataset must be in their places only once it is complete. A table is known by
+    its record."""
     if observation.completion is None:
         return
     yield from _tell_unrecorded(observation)

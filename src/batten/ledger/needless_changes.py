@@ -78,7 +78,7 @@ class _Known:
         self.last = {path: self._find(path) for path in mine}
 
     def forget(self, journal: Journal) -> bool:
-        """Whether the same is known without it; then it is forgotten."""
+        """Whether the other journals say the same without it. If so, it is forgotten."""
         touched = {path for path, _ in _list_all(journal, self.last)}
         if any(self._find(path, without=journal) != self.last[path] for path in touched):
             return False
@@ -99,7 +99,7 @@ class _Known:
 
 
 def _list_all(journal: Journal, mine: Collection[str]) -> Iterator[tuple[str, Left]]:
-    """What it says of those paths: of what it changed in place, only when."""
+    """What it says of those paths. Of files that were changed in place it says only when."""
     yield from ((path, found) for path, found in list_left(journal) if path in mine)
     for folder in journal.protected:
         for path in mine:

@@ -1,7 +1,7 @@
 """A keys file of the plan, held against the record that describes it.
 
-Arrow trusts what it reads, so the digest comes first; and since a digest tells damage and not
-malice, what is then read is checked as well.
+Arrow trusts what it reads, so the digest comes first. A digest tells damage and not malice, so what
+is read then is checked as well.
 """
 
 from __future__ import annotations

@@ -142,8 +142,7 @@ def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
 
 
 def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
-    """Of what is about to be deleted, keep what is not batten's, and what either dataset had set
-    aside."""
+    """Before the rest goes, keep what is not batten's, and what either dataset had set aside."""
     kept = [(entry, "") for entry in storage.list(layout.fresh.set_aside)]
     kept += [
         (entry, f"{journal.run}-")

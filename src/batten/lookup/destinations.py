@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
-    """What the destination lacks of what it was given. Only a thorough look reads much.
+    """What the destination lacks, of all that it was given. Only a thorough look reads much.
 
     Damage that keeps a look from being made is a finding, too. Raises `StorageError` where the
     system forbids the look."""

@@ -20,7 +20,7 @@ class CannotLookError(Exception):
 
 
 def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | None:
-    """The batches that it was given and has no token of, by number; None where it has all."""
+    """The batches that it was given and has no token of, by number. None if it has all tokens."""
     lacking = [batch for batch in range(given.batches) if batch not in held]
     if not lacking:
         return None

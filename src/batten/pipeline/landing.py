@@ -120,7 +120,7 @@ def land(
 
 
 class _Landing:
-    """What is held of the stream, and what is landed. Under the lock."""
+    """The items of the stream that are held, and how far it is landed. Under the lock."""
 
     def __init__(
         self,

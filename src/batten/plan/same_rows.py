@@ -29,7 +29,7 @@ class PlannedRows:
         self.unproven: dict[int, bytearray] = {}
 
     def take(self, block: ScanBlock) -> int:
-        """How many of the block's items are planned. Raises `SourceDiffersError` where one is not
+        """How many of the block's items are planned. Raises `SourceDiffersError` if an item is not
         the planned one."""
         count = min(block.count, self._plan.items - self._seen)
         if block.digests is not None:

@@ -73,10 +73,9 @@ def fill_unknown(schema: pa.Schema, declared: Mapping[str, pa.DataType]) -> pa.S
 
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:
-    """What the first rows of a dataset pin: the union of their columns in order of appearance,
-    with numbers widened. A type that contradicts those before it is left out: its rows will not
-    fit. Each column is joined on its own, so that it does not matter which rows lie in one
-    table."""
+    """What the first rows of a dataset pin: the union of their columns in order of appearance, with
+    numbers widened. A type that contradicts an earlier one is left out: its rows will not fit. Each
+    column is joined on its own, so that it does not matter which rows lie in one table."""
     joined: dict[str, pa.DataType] | None = None
     for schema in schemas:
         joined = {} if joined is None else joined

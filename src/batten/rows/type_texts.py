@@ -51,7 +51,7 @@ def _as_text(quoted: str) -> str:
 
 
 def read_type_text(text: str) -> pa.DataType:
-    """The type that Arrow prints so, or that it knows by that alias. Raises `ValueError`."""
+    """The type that Arrow prints as this text, or knows by this alias. Raises `ValueError`."""
     reader = _Reader(text.strip())
     kind = reader.read_type()
     if not reader.is_at_end:

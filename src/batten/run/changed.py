@@ -77,7 +77,7 @@ def _changed(
 def _find_retry(
     observation: Observation, accounts: Accounts, fingerprint: Fingerprint
 ) -> tuple[Way, ...]:
-    """How what failed is tried again by a mended function; empty where that is not all."""
+    """The ways to try failed items again with mended code. Empty if more than code has changed."""
     if not accounts.quarantined or not _is_other_code(observation, fingerprint):
         return ()
     return (Way.ACCEPT_AND_RETRY if observation.completion is None else Way.RETRY,)

@@ -162,8 +162,8 @@ def _find_earlier_memory(storage: Storage, layout: Layout) -> int | None:
 def check_disk(
     context: Context, observation: Observation, accounts: Accounts, *, is_anew: bool = False
 ) -> Check:
-    """Whether what is to be written has room, judged by what was written before. With `is_anew` all
-    is made beside what is there, less what an earlier try has made of it."""
+    """Whether there is room for what will be written, judged by what was written before. With
+    `is_anew` all is made beside what is there, less what an earlier try has made of it."""
     if is_anew and context.options.limit is not None:
         return _check_room(context, None)
     needed = estimate_room(observation, accounts, _list_files(context), is_anew=is_anew)

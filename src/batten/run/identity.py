@@ -35,9 +35,9 @@ def is_of_code(part: str) -> bool:
 
 @value_class
 class Identity:
-    """The fingerprint, and that of the work alone, which staged chunks carry; both again as batten
-    0.1 made them, for comparing with what it wrote and never to be written. `secrets` names the
-    environment variables that a run needs."""
+    """The fingerprint, and that of the work alone, which staged chunks carry. Both come again as
+    batten 0.1 made them: they are compared with what it wrote, and never written. `secrets` names
+    the environment variables that a run needs."""
 
     fingerprint: Fingerprint
     work: Fingerprint

@@ -26,8 +26,9 @@ def is_open(staged: Staged) -> bool:
 
 
 def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
-    """The batch with the rows alone that are lacking where it was given with these outcomes; empty
-    where none were kept. Raises `InconsistentError` if it is no later version of that batch."""
+    """The batch with only those rows that are lacking, if it was given with these outcomes. They
+    are empty if none were kept. Raises `InconsistentError` if it is no later version of that batch.
+    """
     if not outcomes or not _is_later(outcomes, staged.outcomes):
         raise other_content(target, staged.token)
 

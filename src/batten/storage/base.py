@@ -81,8 +81,8 @@ class Lock(Protocol):
 
 
 class Storage(Protocol):
-    """See the module. Every method raises `StorageError` when the machine fails it; after that,
-    what it was to do may have happened or not, and the caller looks it up."""
+    """See the module. Every method raises `StorageError` when the machine fails. After that the act
+    may have happened or not, and the caller looks it up."""
 
     @property
     def place(self) -> str:
@@ -137,7 +137,7 @@ class Storage(Protocol):
         """The bytes, fewer than `length` at the file's end. A negative `offset` counts from the
         end. Raises `FileNotFoundError` when there is no such file.
 
-        What is no file, and more than `bytes_max` bytes where that is not None, is not read:
+        It reads only a file, and, if `bytes_max` is not None, only one of at most so many bytes:
         `StorageError` says so, and `is_of_wrong_kind` holds for it."""
         ...
 

@@ -226,8 +226,8 @@ class Beneath:
 
 
 def close_read(descriptor: int) -> None:
-    """Close what was only read or locked, or holds hints. It is closed also where the system
-    reports a failure, and that says nothing of what was read."""
+    """Close what was only read or locked, or holds hints. It is closed even if the system reports a
+    failure. The failure says nothing of what was read."""
     try:
         os.close(descriptor)
     except OSError:

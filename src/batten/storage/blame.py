@@ -81,7 +81,7 @@ def _find_errno(error: BaseException) -> int | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that led to it; of a group, those in it."""
+    """The error, and the errors that led to it. Of a group, also the errors in it."""
     left, seen = [error], set[int]()
     while left and len(seen) < _CAUSES_MAX:
         each = left.pop(0)

@@ -138,7 +138,7 @@ def _is_within(name: str, control: str) -> bool:
 
 
 def _find_record(storage: Storage, control: str) -> list[str] | None:
-    """The names, or None where there is no record. One that was torn is of before a power cut, and
+    """The names, or None where there is no record. A torn record is from before a power cut, and
     nothing is left to do for it."""
     try:
         data = storage.read(_record_of(control), bytes_max=RECORD_BYTES_MAX["unsynced"])

@@ -121,8 +121,8 @@ def _load_staging(name: str, column: str) -> StagedKeys:
 
 
 def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The files of rows, and the other files of the folder, which are not read. Where there is
-    Parquet, other forms are likely staging."""
+    """The files of rows, and the other files of the folder, which are not read. If there is
+    Parquet, files of other forms are likely staging."""
     root = Path(rows)
     try:
         if not root.is_dir():

@@ -36,7 +36,7 @@ _CLOCK_SECONDS = 2.0
 class ForeignLayout:
     """Paths with names in braces: `out/refunds_{run_date}.csv`, `_staging/{run_date}.*.csv`. If
     every run replaces the same final file, the file is of this run only if it is younger than
-    `fresh_for_seconds`, if that is given. Where its name tells, its age does not count."""
+    `fresh_for_seconds`, if that is given. If its name tells the run, its age does not count."""
 
     final: str
     staging: str | None

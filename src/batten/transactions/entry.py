@@ -1,8 +1,8 @@
 """The lock of a tree, and what users enter by it: `transaction`, `read_lock`, `has_token`.
 
 The kernel's flock is the one lock, between processes and, since each block opens the file anew,
-between threads. Who gets it recovers what a crash left before going on; while that can't be done
-the lock is not granted.
+between threads. Whoever gets it first recovers what a crash left. While that can't be done, the
+lock is not granted.
 """
 
 from __future__ import annotations

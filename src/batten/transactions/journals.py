@@ -51,7 +51,7 @@ def _find_state(tree: Tree, layout: TreeLayout, journal: Journal) -> JournalStat
 
 
 def publish_journal(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
-    """The journal is this one, in the place of any that was; durable on return."""
+    """Write the journal, in the place of any other. It is durable on return."""
     publishing.replace(tree, layout.staging, layout.journal, encode_record(journal))
 
 

@@ -102,7 +102,7 @@ class Overlay:
             self._deleted[path] = None
 
     def list_operations(self, change: str, digests: Mapping[int, str]) -> list[Operation]:
-        """What is to be done, in an order in which everything has its place free when it comes.
+        """What is to be done, in an order in which each place is free when its turn comes.
         `digests` are those of staged files, by their numbers, where they are known."""
         deletes = [
             Operation(action=OperationKind.DELETE, path=path, before=self._describe_live(path))

@@ -102,8 +102,8 @@ def _is_deleted(tree: Tree, name: str) -> bool:
 
 
 def _list_changed(layout: TreeLayout, journal: Journal) -> Iterator[str]:
-    """Names in the folders that are to be synced: what was changed, and what is in folders that
-    were made or restored."""
+    """Names in the folders that are to be synced: changed names, and all names in folders that were
+    made or restored."""
     for operation in journal.operations:
         yield layout.target(operation.path)
         if operation.action == OperationKind.MAKE_FOLDER:

@@ -275,8 +275,8 @@ class Transaction:
                 complete(self._tree, self._layout, journal)
 
     def _record(self) -> Journal | None:
-        """The journal of the change, which is durable, and committed by that; None where there is
-        nothing to do."""
+        """The journal of the change. It is durable, and the change is committed by that. None if
+        there is nothing to do."""
         operations = self._overlay.list_operations(self._change, self._digests)
         self._name_kept(operations)
         journal = self._make_journal(Phase.COMMITTED, operations)

@@ -36,14 +36,14 @@ class Staging:
         return chunk
 
     def load(self, chunk: StagedChunk) -> Piece | None:
-        """None where it is gone, damaged, or of other work."""
+        """None if it is gone, damaged, or belongs to other work."""
         return load_piece(self._job.storage, self._job.layout, chunk, self._job.works)
 
     def without_failures(
         self, batch: PlanBatch, chunk: StagedChunk, schema: pa.Schema | None
     ) -> list[StagedChunk]:
-        """The chunk, where nothing in it failed and all its rows fit the schema, or chunks of its
-        other items in its place."""
+        """The chunk, if nothing in it failed and all its rows fit the schema. Otherwise chunks of
+        its other items."""
         storage, layout = self._job.storage, self._job.layout
         piece = self.load(chunk)
         if piece is None:

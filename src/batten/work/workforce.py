@@ -82,8 +82,8 @@ def _warn(context: Context, text: str) -> None:
 
 
 def make_executor(context: Context, recipe: Recipe | None) -> Executor:
-    """As the options say, or an event loop where the functions are awaited. What items are in hand
-    is written down in the control folder, where that is one of files."""
+    """As the options say, or an event loop where the functions are awaited. Items in hand are
+    marked in the control folder, if that is a folder on disk."""
     pipeline, options, storage = context.pipeline, context.options, context.storage
     in_flight = None
     if isinstance(storage, LocalStorage):

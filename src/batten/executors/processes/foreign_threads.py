@@ -107,7 +107,7 @@ def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
 
 
 def _read_stack(thread: int) -> bytes:
-    """What is on the stack of a thread that waits; nothing where it runs."""
+    """The stack of a thread that waits; nothing if it runs."""
     with open(f"/proc/self/task/{thread}/syscall") as file:
         call = file.read().split()
     if len(call) < 3:

@@ -61,7 +61,7 @@ class FrameReader:
         self._data = bytearray()
 
     def read_available(self) -> bool:
-        """Take in what is there; False when the other end is closed and all was taken."""
+        """Take in what is there. False when the other end is closed and all was taken."""
         while True:
             try:
                 data = os.read(self._pipe, _READ_BYTES)

@@ -101,7 +101,8 @@ def main(control: int, marks: int, told: int) -> NoReturn:
 
 
 class _UnpickledWork:
-    """Unpickled in the worker, with its first task, so that what it raises is told as an answer."""
+    """The work. It is unpickled in the worker with its first task, so that an error there becomes
+    an answer."""
 
     def __init__(self, pickled: bytes) -> None:
         self._pickled = pickled

@@ -40,7 +40,7 @@ the second that of the nursery."""
 
 
 class Nursery:
-    """The driver's end. Flush what is buffered before a forked one is made."""
+    """The driver's end. Flush what is buffered before a nursery is forked."""
 
     def __init__(self, begin: Begin) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

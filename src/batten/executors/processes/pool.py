@@ -210,7 +210,7 @@ class ProcessExecutor:
         return min(queueable, key=lambda worker: len(worker.assigned), default=None)
 
     def _find_new(self) -> WorkerHandle | None:
-        """A worker that has begun no task; one that has, and is idle, ends to make room for it."""
+        """A worker that has begun no task. If there is none, an idle one ends to make room."""
         idle = [w for w in self._workers.values() if not w.assigned and not w.is_ending]
         for worker in idle:
             if worker.is_new:

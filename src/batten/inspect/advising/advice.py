@@ -188,7 +188,7 @@ def _reason_of_interruption(
 
 
 def tell_readers(place: Place, observation: Observation, judgement: Judgement) -> str:
-    """What is at the output for those who read it and know nothing of batten."""
+    """What a reader who knows nothing of batten finds at the output."""
     try:
         output = place.storage.find(observation.layout.output)
     except StorageError as error:

@@ -52,8 +52,8 @@ def list_unseen(observation: Observation) -> Iterator[tuple[str, str]]:
 
 
 def tell_unmade(place: Place, observation: Observation) -> str:
-    """That the file which the output is has not been made of this dataset; empty where it has, or
-    the output is no file."""
+    """Says that the output, a file, has not been made of this dataset. Empty if it has, or if the
+    output is no file."""
     own = find_own_file(observation.layout, observation.config)
     if own is None or any(
         each.target == own and each.batches and _is_in_place(observation, each)

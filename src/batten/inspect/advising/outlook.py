@@ -76,7 +76,7 @@ def gather_evidence(
     in_hand: str = "",
 ) -> Evidence:
     """Of the last run. For a place that no live run holds. `needed_bytes` is about what the next
-    run will write; `refusal` is a run after it that was not let begin; `in_hand` tells of items."""
+    run will write. `refusal` is a later run that was not let begin. `in_hand` tells of items."""
     machine = machine or Machine()
     boot, host = _text(run.start, "boot"), _text(run.start, "host")
     here, boot_now = os.uname().nodename, machine.observe_boot()

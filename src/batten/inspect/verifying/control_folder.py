@@ -55,7 +55,7 @@ def find_control_faults(
 
 
 def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str | None:
-    """Which of the keys file and the record that describes it is the damaged one can't be told, so
+    """Either the keys file or the record that describes it is damaged. Nobody can tell which, so
     both are named."""
     if not segment.keys_size:
         return None

@@ -48,8 +48,8 @@ def name_missing(
 
 
 def tell_missing(storage: Storage, observation: Observation, read: ReadKeys) -> str:
-    """The first keys that are lacking, with their batches; empty where none is, or where the table
-    can't be read."""
+    """The first lacking keys, with their batches. Empty if none is lacking, or if the table can't
+    be read."""
     if observation.config is None:
         return ""
     column = observation.config.key_column

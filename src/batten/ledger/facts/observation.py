@@ -22,12 +22,11 @@ class Observation:
     `claims` are what records say, or footers of parts without one; with `is_vouched`, `COMPLETE`
     and the sizes of all parts agree, and records were not read. `findings` are those of reading
     alone; `failure` is the first error of the system among them, which may pass. `early` are parts
-    without a record that appeared before one that comes before them: a power cut can leave so what
-    was published together. With `has_journal` a replacement was begun, or, `is_unsynced`, names
-    that could not be made durable must be made anew; then nothing else was read.
-    `lacks_schema`: there are parts, and what pinned their columns is gone.
-    `placed` are the sizes in bytes of the output and of files that `deliveries` name, where they
-    are files and are there.
+    without a record that are there while an earlier part is not. A power cut can leave them so, if
+    they were published together. With `has_journal` a replacement was begun. With `is_unsynced`,
+    names that could not be made durable must be made anew. In both cases nothing else was read.
+    `lacks_schema`: there are parts, and what pinned their columns is gone. `placed` are the sizes
+    in bytes of the output and of files that `deliveries` name, where they are files and are there.
     """
 
     layout: Layout

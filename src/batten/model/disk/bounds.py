@@ -44,7 +44,7 @@ RECORD_BYTES_MAX = {
     "cache total": 16 * MEBIBYTE,
     "cache sum": 4096,
 }
-"""How large a file of each kind can be, in bytes. One that is larger was not written by batten."""
+"""How large a file of each kind can be, in bytes. batten writes no larger record."""
 
 
 class Damaged(ValueError):

@@ -58,7 +58,7 @@ class Operation:
     """One step. `path` is relative to the root. `staged` is the number of the staged file that is
     put there, or `NOT_STAGED`. `before` and `after` say what is at the path as `describe_file`
     does, when the change was committed and when this operation was done. `digest` is the SHA-256 of
-    a file that is put, where a job uses the tree; empty where it is not known."""
+    a file that is put, if a job uses the tree. It is empty if it is not known."""
 
     action: Annotated[str, Text(16, "|".join(OperationKind))]
     path: PathWithin

@@ -233,8 +233,8 @@ class Delivery:
 
     @property
     def keeps_rows(self) -> bool:
-        """Whether it has rows that can't be told from others and taken out: a dataset that is
-        computed anew can't be given to it."""
+        """Whether its rows can't be told from rows of others and taken out. Then it can't be given
+        a dataset that is computed anew."""
         return not self.is_file and self.batches > 0 and self.rows > 0
 
 

@@ -16,7 +16,7 @@ from batten.model.value_class import value_class
 
 
 class Cause(StrEnum):
-    """What kept the run from beginning, where the next one would be refused for it again."""
+    """What kept the run from beginning, if the next run would be refused for it, too."""
 
     JOB = "changed"
     SOURCE = "source"
@@ -66,7 +66,7 @@ COSTS: dict[Way, str] = {
 
 
 def read_cause(value: object) -> Cause | None:
-    """The cause that a log names; None where it names none that is known."""
+    """The cause that a log names. None if it names none, or one that is not known."""
     return next((each for each in Cause if each.value == value), None)
 
 

@@ -16,8 +16,8 @@ from batten.model.value_class import value_class
 @value_class
 class Token:
     """Names one thing to publish: of a dataset a batch, or with `batch` None all of its rows.
-    `digest` stands for the content, `fingerprint` for what made it, and `key` is that of the only
-    item, where a destination takes them one at a time."""
+    `digest` stands for the content, and `fingerprint` for what made it. `key` is the key of the
+    only item, if the destination takes items one at a time."""
 
     dataset: str
     batch: int | None

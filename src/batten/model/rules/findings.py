@@ -210,7 +210,7 @@ class Finding:
 
     def advise(self, output: str, deliveries: Iterable[Delivery] = ()) -> str:
         """What is safe, with the output in its command, to be pasted. `deliveries` are what its
-        destinations have: one that keeps its rows refuses `--fresh`."""
+        destinations have. A destination that keeps its rows refuses `--fresh`."""
         action, kept = self.safe_action, find_kept(deliveries)
         if action is _RESTORE_OR_FRESH and kept:
             return f"{_RESTORE}; {kept} keeps its rows, so to compute all anew {ELSEWHERE}"

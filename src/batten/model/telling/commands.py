@@ -36,8 +36,8 @@ def join_words(*words: str) -> str:
 
 
 def command(*words: str) -> str:
-    """`batten` with these words, quoted where a shell needs it; a path may hold anything, and one
-    that could begin with a dash is given by `as_path`."""
+    """`batten` with these words, quoted where a shell needs it. A path may hold anything; give one
+    that could begin with a dash by `as_path`."""
     return join_words("batten", *words)
 
 

@@ -96,8 +96,9 @@ def _list_writings(parts: frozenset[str]) -> tuple[str, ...]:
 
 
 def _list_parts(value: str) -> Iterator[str]:
-    """What of a value is secret by itself: of an address the password, of a list of settings those
-    that are named so, of other values what stands between separators."""
+    """The pieces of a value that are secret by themselves. Of an address that is the password. Of
+    settings it is what has the name of a secret. Of other values it is what stands between
+    separators."""
     if "://" in value:
         found = list(_parts_of_address(value))
     elif value.lstrip()[:1] in ("{", "["):

@@ -1,4 +1,4 @@
-"""Ends the waiting for a server that hangs: one that is stopped tells nobody so."""
+"""Ends the waiting for a server that hangs: a stopped server does not say that it is stopped."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ Encode = Callable[[Batches], Iterator[Piece]]
 
 
 class _Pieces:
-    """A file that is taken away as it is written."""
+    """A buffer that looks like a file; what is written to it is taken away piece by piece."""
 
     closed = False
 

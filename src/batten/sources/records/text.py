@@ -255,8 +255,8 @@ class TextReader:
                     yield item
 
     def _find_planned(self, wanted: ItemsWanted, index: int, offset: int) -> bytes:
-        """The record of an item. Raises `RefusedError` where the plan knows it by its content, and
-        it is another."""
+        """The record of an item. Raises `RefusedError` if the plan knows the record by its content,
+        and the content has changed."""
         row = wanted.first_ordinal + index
         try:
             record = self._file.record_at(offset, self._syntax)

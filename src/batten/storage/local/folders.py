@@ -68,7 +68,7 @@ def make_folder(path: str, *, below: str) -> None:
 
 
 def lock_within(path: str, *, should_wait: bool, below: str) -> Held | None:
-    """As `lock_file`, and the folder that the file is in is made where it is missing."""
+    """As `lock_file`, but makes the folder of the file if it is missing."""
     way, name = _way(path, below)
     try:
         return lock_reached(partial(way.act, name), should_wait=should_wait, is_shared=False)
@@ -95,7 +95,7 @@ def move_folder(source: str, target: str, *, below: str) -> bool:
 
 
 def write_new(path: str, data: bytes, *, below: str) -> None:
-    """Create the file exclusively, with its folder where that is missing."""
+    """Create the file exclusively. Its folder is made if it is missing."""
     way, name = _way(path, below)
     try:
         descriptor = steps.do("file.create", path, way.act, name, os.open, _CREATE, 0o666)

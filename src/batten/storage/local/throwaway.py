@@ -48,7 +48,7 @@ def _make(target: str, make: Callable[[str], Held]) -> tuple[str, Held]:
 
 
 def _remove_abandoned(target: str) -> None:
-    """Others' machines may not share locks with this one, so what they made is left alone."""
+    """Other machines may not share locks with this one, so their files are left alone."""
     folder = os.path.dirname(target)
     name_made = re.compile(re.escape(f"{_prefix(target)}.{HOST}") + r"-\d+-[0-9a-f]{16}")
     with suppress(OSError):

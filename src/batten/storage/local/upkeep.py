@@ -36,8 +36,8 @@ def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
 
 
 def _describe_self() -> Holder:
-    """This process, with what the kernel has counted so far: a run that is killed while it plans
-    leaves nothing but this."""
+    """This process, with what the kernel has counted so far. A run that is killed while it plans
+    leaves nothing else."""
     kills = Machine().count_memory_kills()
     counted = {"in_group": kills.in_group, "on_machine": kills.on_machine}
     return replace(
