@@ -15,7 +15,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batten.model.disk.records import Segment, decode_record, encode_record
+from batten.model.disk.records import (
+    Completion,
+    NewerFormat,
+    Segment,
+    Unreadable,
+    decode_record,
+    encode_record,
+    seal_record,
+)
 
 # As batten 0.1 wrote it: the items 1, 2, 3 of an iterable, without keys.
 GOLDEN = base64.b64decode(
@@ -73,7 +81,7 @@ class Old:
         record = self.control / "plan" / "000000.json"
         segment = decode_record(Segment, record.read_bytes())
         digest = hashlib.sha256(data).hexdigest()
-        changed = replace(segment, keys_size=len(data), keys_digest=digest)
+        changed = replace(segment, keys_size=len(data), keys_digest=digest, format_version=1)
         record.write_bytes(encode_record(changed))
         self.keys.write_bytes(data)
 
@@ -148,3 +156,43 @@ def test_a_list_is_read_in_the_place_of_what_is_not_trusted(old: Old) -> None:
     assert ended.code == 0, ended.err
     assert [row["double"] for row in old.job.rows()] == [2, 4, 6]
     assert not canary.exists()
+
+
+def test_a_plan_of_0_1_stays_as_it_is(old: Old) -> None:
+    record = old.control / "plan" / "000000.json"
+    before = record.read_bytes(), old.keys.read_bytes()
+    assert old.job.run().code == 0
+    assert (record.read_bytes(), old.keys.read_bytes()) == before
+    assert old.job.batten("verify", "out").code == 0
+
+
+SOURCES = {
+    "items of an iterable": ("from_items(iter([1, 2, 3]))", 2),
+    "items of an iterable, with keys": ("from_items(iter([1, 2, 3]), key=str)", 2),
+    "items of a list": ("from_items([1, 2, 3])", 1),
+    "items of a list, with keys": ("from_items([1, 2, 3], key=str)", 1),
+    "numbers": ("from_range(3)", 1),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_0_1_is_told_of_a_plan_that_it_cannot_read(job: Folder, case: str) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Which it refuses as one of a newer batten."""
+    source, version = SOURCES[case]
+    job.write(f"""
+        pipeline = batten.{source}.map(lambda n: {{"n": n}}, version="1").write_parquet("out")
+    """)
+    assert job.run().code == 0
+    data = (job.path / "out.batten" / "plan" / "000000.json").read_bytes()
+    assert decode_record(Segment, data).format_version == version
+    assert job.run("--json").json["status"] == "nothing-to-do"
+
+
+def test_each_kind_of_record_has_its_newest_version() -> None:
+    for data in (b'{"format_version": %d}', seal_record(b'{"format_version": %d}')):
+        for kind, newest in ((Segment, 2), (Completion, 1)):
+            with pytest.raises(NewerFormat, match=f"this batten reads up to {newest}"):
+                decode_record(kind, data.replace(b"%d", b"%d" % (newest + 1)))
+            with pytest.raises(Unreadable, match=r"checksum|missing") as told:
+                decode_record(kind, data.replace(b"%d", b"%d" % newest))
+            assert told.type is Unreadable

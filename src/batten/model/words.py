@@ -5,8 +5,12 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 
 FORMAT_VERSION = 1
-"""Version of everything on disk that this batten writes, and the newest that it reads."""
+"""Version of everything on disk that this batten writes, and the newest that it reads, but for
+what is named here."""
 
+FORMAT_OF_VALUES = 2
+"""That of a segment of the plan whose items are kept as plain bytes, which batten 0.1 can't
+read."""
 
 FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
 """The kinds of destinations that are one file."""

@@ -16,6 +16,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, encode_record
 from batten.model.disk.row_digests import seal_digests
 from batten.model.telling.commands import command
+from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 from batten.plan.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.same_keys import PlannedKeys
@@ -256,6 +257,7 @@ def _make_segment(
     is_keyed: bool,
     keys: list[str] | None = None,
     data: bytes | memoryview = b"",
+    has_values: bool = False,
 ) -> Segment:
     return Segment(
         number=len(before),
@@ -270,6 +272,7 @@ def _make_segment(
         keys=keys or [],
         keys_size=len(data),
         keys_digest=hashlib.sha256(data).hexdigest() if len(data) else "",
+        format_version=FORMAT_OF_VALUES if has_values else FORMAT_VERSION,
     )
 
 
@@ -305,7 +308,14 @@ def _encode_segment(
                 keys.append(describe_keys(row[0] or "" for row in batch))
     data = memoryview(sink.getvalue())
     segment = _make_segment(
-        before, len(rows), batch_size, look, is_keyed=is_keyed, keys=keys, data=data
+        before,
+        len(rows),
+        batch_size,
+        look,
+        is_keyed=is_keyed,
+        keys=keys,
+        data=data,
+        has_values=VALUE in schema.names,
     )
     return segment, data
 

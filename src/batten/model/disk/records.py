@@ -38,7 +38,7 @@ from batten.model.disk.bounds import (
 )
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.value_class import value_class
-from batten.model.words import FORMAT_VERSION
+from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 
 
 class Unreadable(ValueError):
@@ -93,6 +93,8 @@ class Config:
 class Segment:
     """`plan/000000.json`: the items that one look at the source added to the plan.
 
+    `format_version` is `FORMAT_OF_VALUES` where the keys file has a column of items as plain bytes.
+
     Its batches are numbered from `first_batch`; all hold `batch_size` items but the last. Items
     of a source without keys are the ordinals from `first_ordinal`, and there is no keys file.
     Otherwise `keys` holds `model.keys.describe_keys` of each batch, and `plan/000000.arrow` (of
@@ -114,6 +116,8 @@ class Segment:
     keys_size: Bytes
     keys_digest: MaybeHexadecimal
     format_version: Version = FORMAT_VERSION
+
+    newest_format: ClassVar[int] = FORMAT_OF_VALUES
 
     @property
     def batches(self) -> int:
@@ -292,7 +296,8 @@ class Holder:
 
 
 class AnyRecord(Protocol):
-    """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these."""
+    """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these. A kind
+    of which there is more than one version names the newest as `newest_format`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -316,8 +321,9 @@ def seal_record(body: bytes) -> bytes:
 
 def decode_record(kind: type[Record], data: bytes) -> Record:
     """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
-    found = _parse(open_record(data))
-    _refuse_newer(found)
+    newest = getattr(kind, "newest_format", FORMAT_VERSION)
+    found = _parse(open_record(data, newest))
+    _refuse_newer(found, newest)
     try:
         record: Record = build(kind, found)
     except Damaged as error:
@@ -331,14 +337,14 @@ _AFTER_CHECKSUM = b'"}\n'
 _END_SIZE = len(_BEFORE_CHECKSUM) + _CHECKSUM_CHARACTERS + len(_AFTER_CHECKSUM)
 
 
-def open_record(data: bytes) -> bytes:
+def open_record(data: bytes, newest: int = FORMAT_VERSION) -> bytes:
     """The object without its checksum, which was right; raises `Unreadable`, or `NewerFormat`."""
     body = data[:-_END_SIZE] + b"}"
     end = data[-_END_SIZE:]
     if end == _end_of(body):
         return body
     # A newer version may have another checksum, or none.
-    _refuse_newer(_parse(data))
+    _refuse_newer(_parse(data), newest)
     is_there = end.startswith(_BEFORE_CHECKSUM) and end.endswith(_AFTER_CHECKSUM)
     raise Unreadable(
         "its checksum does not fit: it was damaged, or changed by hand"
@@ -362,10 +368,10 @@ def _parse(data: bytes) -> object:
         raise Unreadable("not a record: it is nested too deeply") from error
 
 
-def _refuse_newer(value: object) -> None:
+def _refuse_newer(value: object, newest: int) -> None:
     version = _as_object(value).get("format_version", FORMAT_VERSION)
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise NewerFormat(f"format version {version}; this batten reads up to {FORMAT_VERSION}")
+    if isinstance(version, int) and version > newest:
+        raise NewerFormat(f"format version {version}; this batten reads up to {newest}")
 
 
 def _as_object(value: object) -> dict[str, Any]:
