@@ -289,8 +289,53 @@ def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "stat", fail)
     found = batten.diagnose(tmp_path / "out")
-    assert found.exit_code != 0
-    assert "read or write error" in found.reason
+    (why,) = found.unseen.values()
+    assert why == "can't be looked at: the disk reported a read or write error"
+    assert (found.state, found.exit_code) == ("COMPLETE", 0)
+
+
+FORBIDDEN: list[tuple[str, str, bool]] = [
+    ("sqlite", "there/out", True),
+    ("sqlite", "there", True),
+    ("delta", "there/out", True),
+    ("delta", "there", True),
+    ("delta", "there/out/_delta_log", True),
+    ("delta", f"there/out/_delta_log/{1:020}.json", True),
+    ("iceberg", "catalogue.db", True),
+    ("iceberg", "warehouse", True),
+    ("iceberg", "warehouse/lab/rows/metadata", True),
+    ("tree", "there/out", True),
+    ("csv", "there", True),
+    ("csv", "there/out", False),
+]
+
+
+@pytest.mark.parametrize(("kind", "forbidden", "in_passing"), FORBIDDEN)
+def test_what_this_user_may_not_read_is_told_and_the_state_stays(
+    kind: str, forbidden: str, in_passing: bool, tmp_path: Path, without_permission: Any
+) -> None:
+    (tmp_path / "there").mkdir()
+    made = batten.from_range(9).map(square, version="1").options(batch_size=3)
+    made = {
+        "sqlite": lambda: made.write_parquet(tmp_path / "out").write_sqlite(
+            tmp_path / "there/out", "rows"
+        ),
+        "delta": lambda: made.write_parquet(tmp_path / "out").write_delta(tmp_path / "there/out"),
+        "csv": lambda: made.write_parquet(tmp_path / "out").write_csv(tmp_path / "there/out"),
+        "tree": lambda: made.options(batch_size=1).write_tree(tmp_path / "there/out", commit=put),
+        "iceberg": lambda: MADE["iceberg"](tmp_path, made),
+    }[kind]()
+    made.run(executor="serial")
+    output = tmp_path / ("there/out" if kind == "tree" else "out")
+    assert verify(output).diagnosis.unseen == {}
+    with without_permission(tmp_path / forbidden):
+        found = batten.diagnose(output)
+        looked = verify(output)
+    assert (found.state, found.exit_code) == ("COMPLETE", 0), found
+    told = "can't be looked at: permission is missing"
+    assert list(found.unseen.values()) == ([told] if in_passing else [])
+    assert looked.is_sound, looked.damage
+    assert list(looked.diagnosis.unseen.values()) == [told]
 
 
 CHANGES: list[tuple[Callable[[Path], object], str, bool]] = [

@@ -181,7 +181,7 @@ def describe(
             parts=len(observation.parts),
             rows=judgement.rows,
             destinations=tuple(list_held(place, observation)),
-            unseen=dict(list_unseen(observation)),
+            unseen=dict(list_unseen(place, observation)),
             tables=list_tables(observation),
         ),
         next_run=NextRun(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation, list_expected
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import digest_file, locate_read
 from batten.storage.base import Storage
+from batten.storage.failures import find_obstacle
 
 
 def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding]:
@@ -18,6 +20,7 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
     if observation.completion is None:
         return
     yield from _tell_unrecorded(observation)
+    unseen = observation.unseen
     for delivery in observation.deliveries:
         target = delivery.target
         size = observation.placed.get(target)
@@ -26,6 +29,8 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
             if delivery.is_file:
                 evidence = "it is of an earlier dataset, and not made of this one yet"
             yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
+        elif target in unseen:
+            continue
         elif delivery.is_file and size is None:
             yield Finding(code=Code.LOST_FILE, path=target, evidence="the file is gone")
         elif delivery.is_file and size != delivery.size:
@@ -42,8 +47,9 @@ def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
     if completion is None or told & _UNREAD:
         return
     folder = f"{observation.layout.deliveries}/"
+    unseen = observation.unseen
     for target, kind in list_expected(observation.layout, observation.config, completion).items():
-        if target in known:
+        if target in known or target in unseen:
             continue
         if target in observation.placed:
             evidence = f"its record in {folder} is gone, so it may be any file"
@@ -63,8 +69,14 @@ _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNRE
 def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:
     """The files whose bytes are not those that were written; each is read."""
     for delivery in list_in_place(observation):
-        found, name = locate_read(storage, delivery.target)
-        digest = digest_file(found, name)
+        try:
+            digest = digest_file(*locate_read(storage, delivery.target))
+        except StorageError as error:
+            if not (obstacle := find_obstacle(error)):
+                raise
+            evidence = f"can't be looked at: {obstacle}"
+            yield Finding(code=Code.NOT_LOOKED_AT, path=delivery.target, evidence=evidence)
+            continue
         if digest != delivery.digest:
             evidence = f"its SHA-256 is {digest}, not {delivery.digest}"
             yield Finding(code=Code.CHANGED_FILE, path=delivery.target, evidence=evidence)

@@ -16,7 +16,7 @@ from batten.lookup.kept import CannotLookError, Found
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Storage
-from batten.storage.failures import reading_failure
+from batten.storage.failures import find_obstacle
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
     """What the destination lacks, of all that it was given. Only a thorough look reads much.
 
-    Damage that keeps a look from being made is a finding, too. Raises `StorageError` where the
-    system forbids the look."""
+    Damage that keeps a look from being made is a finding, too, and so is that the system forbids
+    the look (decision 0087)."""
     if given.is_file or not given.batches or not os.path.isdir(storage.place):
         return []
     try:
@@ -37,15 +37,22 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
             found = list(_look(storage.place, given, is_thorough))
     except CannotLookError as error:
         found = [(Code.NOT_LOOKED_AT, f"can't be looked at: {error}")]
-    except OSError as error:
-        raise reading_failure(error, "Looking at", given.target) from error
-    except StorageError:
-        raise
+    except (OSError, StorageError) as error:
+        found = [_tell_failure(error)]
     except Exception as error:  # noqa: BLE001  Damaged files make libraries raise anything.
-        what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
-        lines = what.splitlines() or [type(error).__name__]
-        found = [(Code.UNREADABLE_DESTINATION, f"it can't be read: {lines[0].removesuffix('.')}")]
+        found = [_tell_damage(getattr(error, "what", "") or f"{type(error).__name__}: {error}")]
     return [Finding(code=code, path=given.target, evidence=evidence) for code, evidence in found]
+
+
+def _tell_failure(error: OSError | StorageError) -> tuple[Code, str]:
+    if obstacle := find_obstacle(error):
+        return Code.NOT_LOOKED_AT, f"can't be looked at: {obstacle}"
+    return _tell_damage(getattr(error, "what", "") or str(error))
+
+
+def _tell_damage(what: str) -> tuple[Code, str]:
+    (line, *_) = what.splitlines() or ["an unknown failure"]
+    return Code.UNREADABLE_DESTINATION, f"it can't be read: {line.removesuffix('.')}"
 
 
 def _look(place: str, given: Delivery, is_thorough: bool) -> Found:

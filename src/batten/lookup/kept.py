@@ -19,6 +19,15 @@ class CannotLookError(Exception):
     """Why a destination can't be looked at. That is no fault of it, and no proof of it either."""
 
 
+def find_mode(path: str) -> int:
+    """What lies there, as of `stat`; 0 for nothing. Raises `OSError` where it can't be looked up:
+    `os.path` would say that there is nothing."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | None:
     """The batches that it was given and has no token of, by number. None if it has all tokens."""
     lacking = [batch for batch in range(given.batches) if batch not in held]

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from batten.lookup.kept import CannotLookError, Found, tell_batches, tell_lost
+from batten.lookup.kept import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.lookup.lineage import MANY, Change, Lineage
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
@@ -187,11 +187,11 @@ def _find_vector(add: Action) -> tuple[str, int] | None:
 def look_at_delta(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """By its log. All of the log is read if it is short, or if the look is thorough."""
     root = os.path.normpath(os.path.join(place, given.target))
-    if not os.path.isdir(root):
+    if not stat.S_ISDIR(find_mode(root)):
         yield Code.LOST_TABLE, "the folder of the table is gone"
         return
     log = os.path.join(root, "_delta_log")
-    names = sorted(os.listdir(log)) if os.path.isdir(log) else []
+    names = sorted(os.listdir(log)) if stat.S_ISDIR(find_mode(log)) else []
     entries = [int(match[1]) for name in names if (match := _ENTRY.fullmatch(name))]
     version, files = _find_checkpoint(names)
     if not entries and version < 0:
@@ -272,7 +272,7 @@ def _list_local(root: str, table: _Table) -> Iterator[tuple[str, str, int | None
     for path, bytes_min in table.vectors.values():
         if _is_local(path):
             local = _find_local(root, path)
-            is_short = os.path.isfile(local) and os.stat(local).st_size < bytes_min
+            is_short = stat.S_ISREG(find_mode(local)) and os.stat(local).st_size < bytes_min
             yield path, local, bytes_min if is_short else None
 
 

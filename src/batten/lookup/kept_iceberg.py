@@ -8,10 +8,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
-from batten.lookup.kept import CannotLookError, Found, tell_batches, tell_lost
+from batten.lookup.kept import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
@@ -25,7 +26,7 @@ def look_at_iceberg(location: str, given: Delivery, *, is_thorough: bool) -> Fou
     path = _find_local(location)
     if not path:
         raise CannotLookError("its files are on no disk of this machine")
-    if not os.path.isfile(path):
+    if not stat.S_ISREG(find_mode(path)):
         yield Code.LOST_TABLE, "the metadata of the table is gone"
         return
     if os.stat(path).st_size > METADATA_BYTES_MAX and not is_thorough:
@@ -48,7 +49,7 @@ def look_at_iceberg(location: str, given: Delivery, *, is_thorough: bool) -> Fou
         return
     if current is not None:
         listed = str(snapshots[current].get("manifest-list") or "")
-        if (local := _find_local(listed)) and not os.path.isfile(local):
+        if (local := _find_local(listed)) and not stat.S_ISREG(find_mode(local)):
             yield Code.LACKING_ROWS, f"the list of its files is gone: {listed}"
             return
         if is_thorough and (lost := tell_lost(_list_files(location))):

@@ -197,7 +197,8 @@ def _open(path: str, how: str, look: Look, is_counted: bool, is_thorough: bool) 
             return
         with open(path, "rb") as file:  # Where the system forbids it, that is the reason.
             file.read(1)
-        if code == sqlite3.SQLITE_CORRUPT or (code == sqlite3.SQLITE_IOERR and how == _AS_IT_LIES):
+        is_short = error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ
+        if code == sqlite3.SQLITE_CORRUPT or (is_short and how == _AS_IT_LIES):
             raise
         raise CannotLookError(str(error).removesuffix(".")) from error
 

@@ -6,11 +6,12 @@ thorough look compares the digest. Other files of the tree are no business of ba
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from batten.lookup.kept import Found
+from batten.lookup.kept import Found, find_mode
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.journal import ABSENT, Journal, OperationKind, Phase
 from batten.model.disk.names import TreeLayout
@@ -37,7 +38,7 @@ class Left(NamedTuple):
 def look_at_tree(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """Whether the files that the job's items put there are there as they were left."""
     root = os.path.normpath(os.path.join(place, given.target))
-    if given.rows and not os.path.isdir(root):
+    if given.rows and not stat.S_ISDIR(find_mode(root)):
         yield Code.LOST_TABLE, "the folder is gone"
         return
     root = os.path.realpath(root)

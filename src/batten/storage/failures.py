@@ -79,6 +79,17 @@ def is_of_wrong_kind(error: StorageError) -> bool:
     return error.errno in _IS_WRONG_KIND
 
 
+def find_obstacle(error: OSError | StorageError) -> str:
+    """Why the system does not let this user look, as a part of a sentence. Empty where that is no
+    matter of the machine: what should be there is gone, or is something else."""
+    code = error.errno
+    if code is None and isinstance(error, PermissionError):
+        code = errno.EACCES  # A library has told it in words of its own.
+    if code is None or code == errno.ENOENT or code in _IS_WRONG_KIND:
+        return ""
+    return _KNOWN[code][0] if code in _KNOWN else os.strerror(code)
+
+
 def too_large(name: str | None = None) -> OSError:
     """For a file that has more bytes than what should be there can have."""
     return OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), name)

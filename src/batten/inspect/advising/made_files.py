@@ -13,7 +13,6 @@ from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.model.disk.fingerprints import find_tables
 from batten.model.disk.records import Delivery
-from batten.model.rules.findings import Code
 
 
 def list_tables(observation: Observation) -> tuple[str, ...]:
@@ -33,20 +32,23 @@ def list_held(place: Place, observation: Observation) -> Iterator[Delivery]:
             yield replace(each, target=place.show(each.target), batches=0, rows=0)
 
 
-def list_unseen(observation: Observation) -> Iterator[tuple[str, str]]:
-    """Destinations that are no files of which nobody knows now that they have what they were given,
-    by target, and why."""
+def list_unseen(place: Place, observation: Observation) -> Iterator[tuple[str, str]]:
+    """Destinations of which nobody knows now that they have what they were given, by target, and
+    why. Files are there or not, unless they can't be looked at."""
+    unseen = observation.unseen
     findings = {each.path: each for each in observation.findings}
     for each in observation.deliveries:
         finding = findings.get(each.target)
-        if each.is_file or not each.batches:
+        if not each.batches:
             continue
-        if not each.is_here:
+        if each.target in unseen:
+            yield place.show(each.target) if each.is_file else each.target, unseen[each.target]
+        elif each.is_file:
+            continue
+        elif not each.is_here:
             yield each.target, "not asked"
         elif observation.holder is not None:
             yield each.target, "not looked at while a run is at work"
-        elif finding is not None and finding.code is Code.NOT_LOOKED_AT:
-            yield each.target, finding.evidence
         elif finding is not None:
             yield each.target, "it does not have all of it"
 
@@ -86,4 +88,5 @@ def find_linked_file(place: Place, observation: Observation) -> str:
 
 
 def _is_in_place(observation: Observation, delivery: Delivery) -> bool:
-    return observation.placed.get(delivery.target) == delivery.size
+    target = delivery.target
+    return observation.placed.get(target) == delivery.size or target in observation.unseen

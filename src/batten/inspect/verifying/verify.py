@@ -85,12 +85,18 @@ def verify(
     asked = dict(_ask_servers(place, observation)) if should_ask else {}
     findings += [finding for told in asked.values() for finding in told]
     files = [] if is_quick else [each.size for each in list_in_place(observation)]
+    unread = {
+        place.show(each.target): finding.evidence
+        for each in list_in_place(observation)
+        for finding in findings
+        if finding.code is Code.NOT_LOOKED_AT and finding.path == each.target
+    }
     diagnosis = describe(place, observation, judgement, now_seconds=time.time())
     return Verification(
         diagnosis=replace(
             diagnosis,
             contents=replace(
-                diagnosis.contents, unseen=_tell_unseen(diagnosis.contents.unseen, asked)
+                diagnosis.contents, unseen=_tell_unseen(diagnosis.contents.unseen | unread, asked)
             ),
         ),
         findings=tuple(replace(each, path=place.show(each.path)) for each in findings),

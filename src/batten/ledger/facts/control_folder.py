@@ -48,7 +48,7 @@ from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read
 from batten.storage.base import Entry, Storage, describe_kind
-from batten.storage.failures import is_of_wrong_kind
+from batten.storage.failures import find_obstacle, is_of_wrong_kind
 from batten.storage.relative import last_piece
 
 Value = TypeVar("Value")
@@ -151,12 +151,7 @@ class Reading:
 
     def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
         for delivery in deliveries:
-            try:
-                self.findings += look_at_destination(
-                    self.storage, delivery, is_thorough=is_thorough
-                )
-            except StorageError as error:
-                self._note_error(Code.UNREADABLE_DESTINATION, delivery.target, error)
+            self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
 
     def _find_misplaced(self) -> list[str]:
         """What in the control folder is not of the kind that its name says, each a finding."""
@@ -285,7 +280,10 @@ class Reading:
                 storage, name = locate_read(self.storage, target)
                 entry = storage.find(name)
             except StorageError as error:
-                self._note_error(Code.UNREADABLE_FILE, target, error)
+                if obstacle := find_obstacle(error):
+                    self._note(Code.NOT_LOOKED_AT, target, f"can't be looked at: {obstacle}")
+                else:
+                    self._note_error(Code.UNREADABLE_FILE, target, error)
                 continue
             if entry is not None and not entry.is_file:
                 evidence = f"{describe_kind(entry)} lies where the file should be"

@@ -66,6 +66,13 @@ class Observation:
         return any(finding.code is Code.CLEAR_SECRET for finding in self.findings)
 
     @property
+    def unseen(self) -> dict[str, str]:
+        """Destinations that could not be looked at, by target, and why: all may be there."""
+        return {
+            each.path: each.evidence for each in self.findings if each.code is Code.NOT_LOOKED_AT
+        }
+
+    @property
     def unrecorded(self) -> list[int]:
         """Batches whose part was published by a run that was killed before it wrote the record."""
         without = set(self.claims).intersection(self.parts) - self.recorded
