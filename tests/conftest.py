@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.storage.beneath import Beneath
+from batten.storage.removing import remove_tree
 
 SEED = "BATTEN_SEED"
 USUAL_SEED = "1"
@@ -206,6 +208,27 @@ def nobody() -> list[str]:
     if tried.returncode:
         pytest.skip(f"another user may not run {sys.executable}")
     return words
+
+
+@pytest.fixture
+def make_deep(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Makes a folder that is deeper than any path can name, which pytest itself could not remove,
+    and in each of its folders a file."""
+
+    def make(folder: Path, depth: int = 3000) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        inner = os.open(folder, os.O_RDONLY)
+        for _ in range(depth):
+            os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=inner))
+            os.mkdir("d", dir_fd=inner)
+            below = os.open("d", os.O_RDONLY, dir_fd=inner)
+            os.close(inner)
+            inner = below
+        os.close(inner)
+
+    yield make
+    for each in tmp_path.iterdir():
+        remove_tree(Beneath(str(tmp_path)), each.name)
 
 
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]

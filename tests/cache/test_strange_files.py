@@ -173,6 +173,17 @@ def test_strange_files(tmp_path: Path, place: str, kind: str) -> None:
     assert snapshot(victim) == before
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_deep_folders(tmp_path: Path, place: str, make_deep: Callable[..., None]) -> None:
+    layout = make_cache(tmp_path)
+    for path in dict.fromkeys(find_place(layout, place)):
+        clear(path)
+        make_deep(path)
+    status, told = run_apart(exercise, tmp_path)
+    assert status == 0, told
+    assert "Traceback" not in told
+
+
 @dataclass
 class Odd:
     """Not plain: it is pickled."""

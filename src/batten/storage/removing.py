@@ -1,7 +1,7 @@
 """The one removal of a folder with all that is in it.
 
 It goes by descriptors, through no link, so that nothing is touched that takes the name of a folder
-meanwhile. It raises `OSError`.
+meanwhile. However deep the folder is, few descriptors are open at a time. It raises `OSError`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 
 from batten.storage import steps
@@ -17,6 +18,10 @@ from batten.storage.beneath import Beneath, close_read
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})
 """What the system answers where a folder has something in it, or is none."""
+
+OPEN_MAX = 16
+_PATH_CHARACTERS_MAX = 4096
+"""A path that is longer is told by its beginning."""
 
 
 def remove_tree(way: Beneath, name: str, first: str | None = None) -> bool:
@@ -35,9 +40,10 @@ def remove_tree(way: Beneath, name: str, first: str | None = None) -> bool:
                     _remove_name(path, first, folder)
                 if _remove_empty(way, name):
                     return True
-            _empty(path, folder)
-        finally:
+        except BaseException:
             close_read(folder)
+            raise
+        _empty(path, folder)
         return _remove_empty(way, name)
     return True
 
@@ -53,28 +59,85 @@ def _remove_empty(way: Beneath, name: str) -> bool:
     return True
 
 
+class _Level:
+    """A folder that the removal is in, open or not."""
+
+    def __init__(self, path: str, name: str, folder: int) -> None:
+        """Takes over the descriptor."""
+        self.path = path
+        self.name = name
+        self.folder = folder
+        try:
+            status = os.fstat(folder)
+            self._identity = status.st_dev, status.st_ino
+            if not status.st_mode & stat.S_IWUSR:
+                mode = stat.S_IMODE(status.st_mode) | stat.S_IRWXU
+                steps.do("folder.unprotect", path, os.fchmod, folder, mode)
+            self.within = self._list()
+        except BaseException:
+            self.close()
+            raise
+
+    def _list(self) -> Iterator[tuple[str, bool]]:
+        with os.scandir(self.folder) as entries:
+            return iter([(each.name, each.is_dir(follow_symlinks=False)) for each in entries])
+
+    def enter(self, name: str) -> _Level:
+        is_long = len(self.path) > _PATH_CHARACTERS_MAX
+        path = self.path if is_long else f"{self.path}/{name}"
+        return _Level(path, name, os.open(name, _READ_FOLDER, dir_fd=self.folder))
+
+    def open_from(self, inner: _Level) -> None:
+        """Open it again, if it was closed. Raises `OSError` where the inner one was moved away:
+        then what lies above that is another folder, which is not touched."""
+        if self.folder >= 0:
+            return
+        self.folder = os.open("..", _READ_FOLDER, dir_fd=inner.folder)
+        status = os.fstat(self.folder)
+        if (status.st_dev, status.st_ino) != self._identity:
+            self.close()
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), self.path)
+
+    def close(self) -> None:
+        if self.folder >= 0:
+            close_read(self.folder)
+            self.folder = -1
+
+
 def _empty(path: str, folder: int) -> None:
-    """Remove what is in an open folder, wherever that is moved meanwhile."""
-    mode = os.fstat(folder).st_mode
-    if not mode & stat.S_IWUSR:
-        steps.do("folder.unprotect", path, os.fchmod, folder, stat.S_IMODE(mode) | stat.S_IRWXU)
-    with os.scandir(folder) as entries:
-        within = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in within:
-        with suppress(FileNotFoundError):
-            if is_folder:
-                _remove_inner(f"{path}/{name}", name, folder)
-            else:
-                _remove_name(path, name, folder)
-
-
-def _remove_inner(path: str, name: str, folder: int) -> None:
-    inner = os.open(name, _READ_FOLDER, dir_fd=folder)
+    """Remove what is in an open folder, wherever that is moved meanwhile; it is closed then."""
+    levels = [_Level(path, "", folder)]
     try:
-        _empty(path, inner)
+        while levels:
+            level = levels[-1]
+            name, is_folder = next(level.within, ("", False))
+            if not name:
+                _leave(levels)
+                continue
+            with suppress(FileNotFoundError):
+                if not is_folder:
+                    _remove_name(level.path, name, level.folder)
+                    continue
+                levels.append(level.enter(name))
+                if len(levels) > OPEN_MAX:
+                    levels[-1 - OPEN_MAX].close()
     finally:
-        close_read(inner)
-    steps.do("folder.remove", path, os.rmdir, name, dir_fd=folder)
+        for level in levels:
+            level.close()
+
+
+def _leave(levels: list[_Level]) -> None:
+    """The last of them is empty: it goes."""
+    inner = levels.pop()
+    try:
+        if levels:
+            levels[-1].open_from(inner)
+    finally:
+        inner.close()
+    if levels:
+        with suppress(FileNotFoundError):
+            above = levels[-1].folder
+            steps.do("folder.remove", inner.path, os.rmdir, inner.name, dir_fd=above)
 
 
 def _remove_name(path: str, name: str, folder: int) -> None:

@@ -183,26 +183,35 @@ def set_time(target: str | int, nanoseconds: int) -> None:
 def seal_contents(folder: str) -> list[Content]:
     """Read all that is in the folder, and take the right to write to it away. In the order of
     names. Raises `Strange` for links and what is neither file nor folder."""
+    buffer = bytearray(_READ_BYTES)
     found: list[Content] = []
-    _seal(folder, "", found)
+    folders = [folder]
+    for name, entry in _walk(folder):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.path)
+            found.append(Content(name, True))
+        elif entry.is_file(follow_symlinks=False):
+            found.append(_seal_file(entry.path, name, buffer))
+        else:
+            raise Strange(f"{name} is a symbolic link, or neither a file nor a folder")
+    for path in reversed(folders):
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        steps.do("folder.protect", path, os.chmod, path, mode & ~_WRITABLE_BITS)
     found.sort(key=lambda content: content.name)
     return found
 
 
-def _seal(folder: str, prefix: str, found: list[Content]) -> None:
-    buffer = bytearray(_READ_BYTES)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                _seal(entry.path, f"{name}/", found)
-                found.append(Content(name, True))
-            elif entry.is_file(follow_symlinks=False):
-                found.append(_seal_file(entry.path, name, buffer))
-            else:
-                raise Strange(f"{name} is a symbolic link, or neither a file nor a folder")
-    mode = stat.S_IMODE(os.stat(folder).st_mode)
-    steps.do("folder.protect", folder, os.chmod, folder, mode & ~_WRITABLE_BITS)
+def _walk(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What is in the folder and its folders, by name below it: a folder before what is in it.
+    However deep, one is open at a time."""
+    waiting = [(folder, "")]
+    while waiting:
+        path, prefix = waiting.pop()
+        with os.scandir(path) as entries:
+            for entry in entries:
+                yield prefix + entry.name, entry
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
 
 
 def _seal_file(path: str, name: str, buffer: bytearray) -> Content:
@@ -243,30 +252,22 @@ def digest_file(path: str) -> tuple[int, str]:
 def list_contents(folder: str, sizes: Mapping[str, int]) -> Iterator[Content]:
     """What is in the folder and its folders, each file read through that has the size it should;
     in no order."""
-    yield from _list(folder, "", bytearray(_READ_BYTES), sizes)
-
-
-def _list(
-    folder: str, prefix: str, buffer: bytearray, sizes: Mapping[str, int]
-) -> Iterator[Content]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield Content(name, True)
-                yield from _list(entry.path, f"{name}/", buffer, sizes)
-            elif entry.is_file(follow_symlinks=False):
-                descriptor = os.open(entry.path, _READ)
-                try:
-                    size = os.fstat(descriptor).st_size
-                    if size != sizes.get(name):
-                        yield Content(name, False, size)
-                    else:
-                        yield Content(name, False, *digest_open(descriptor, buffer))
-                finally:
-                    close_read(descriptor)
-            else:
-                yield Content(name, False, -1)
+    buffer = bytearray(_READ_BYTES)
+    for name, entry in _walk(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield Content(name, True)
+        elif entry.is_file(follow_symlinks=False):
+            descriptor = os.open(entry.path, _READ)
+            try:
+                size = os.fstat(descriptor).st_size
+                if size != sizes.get(name):
+                    yield Content(name, False, size)
+                else:
+                    yield Content(name, False, *digest_open(descriptor, buffer))
+            finally:
+                close_read(descriptor)
+        else:
+            yield Content(name, False, -1)
 
 
 def remove_file(path: str, *, below: str) -> bool:
