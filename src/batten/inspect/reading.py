@@ -158,7 +158,7 @@ class Dataset:
         Raises:
             UsageError: There is no such column.
             InconsistentError: The dataset changed since it was opened.
-            CorruptError: A part can't be read.
+            CorruptError: A part can't be read, or stands for a thousand times its bytes.
         """
         return self._parts.read_table(columns)
 
@@ -171,7 +171,7 @@ class Dataset:
         Raises:
             UsageError: pandas is not installed.
             InconsistentError: The dataset changed since it was opened.
-            CorruptError: A part can't be read.
+            CorruptError: A part can't be read, or stands for a thousand times its bytes.
         """
         import_optional("pandas", "to_pandas()")
         frame: pandas.DataFrame = self.to_arrow().to_pandas()
@@ -228,7 +228,7 @@ class Dataset:
         Raises:
             UsageError: `datasets` is not installed.
             InconsistentError: The dataset changed since it was opened.
-            CorruptError: A part can't be read.
+            CorruptError: A part can't be read, or stands for a thousand times its bytes.
         """
         library = import_optional("datasets", "to_hugging_face()")
         made: datasets.Dataset = library.Dataset(self.to_arrow())

@@ -148,7 +148,7 @@ class Definition:
 
         Returns:
             Their paths. A live tree is not among them: its items may be read where they are
-            changed.
+                changed.
         """
         made = [] if self.output is None else [self.output]
         made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
