@@ -236,6 +236,7 @@ def test_a_damaged_copy_of_a_folder_is_called_one(
     shell: Shell, elsewhere: Path, tmp_path: Path, damage: str
 ) -> None:
     interrupt(shell, tmp_path / "p")
+    finish(shell, "batten run job.py --quiet", tmp_path / "p", tmp_path / "p/out")
     for name in ("out", "out.batten"):
         shutil.copytree(tmp_path / "p" / name, elsewhere / name)
     next(elsewhere.rglob(damage)).write_bytes(b"damaged")

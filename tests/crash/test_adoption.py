@@ -14,8 +14,7 @@ import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.sweeping import run_trail
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
-from batten.drive import driver as drive
-from batten.drive import schedule
+from batten.drive import schedule, waiting
 from batten.storage import steps
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def test_more_sealed_batches_than_may_be_open(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", float("inf"))
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", float("inf"))
     pipeline = batten.from_range(20).map(as_row).write_parquet("out").options(batch_size=2)
     with monkeypatch.context() as failing:
         failing.setattr(steps, "observer", fail_to_publish)

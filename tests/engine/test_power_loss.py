@@ -35,7 +35,7 @@ from batten.crashlab.promises import (
     find_undone,
     read_parts,
 )
-from batten.drive import driver as drive
+from batten.drive import waiting
 from batten.drive.run import run_on
 from batten.errors import StorageError
 from batten.ledger.facts.observe import observe_output
@@ -315,7 +315,7 @@ def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     chunk_seconds = 0.0 if found.is_chunked else 60.0
     monkeypatch.setattr(bench, "CHUNK_SECONDS", chunk_seconds)
     monkeypatch.setattr(pace, "CHUNK_SECONDS", chunk_seconds)
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9 if found.is_shared else 0.0)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 1e9 if found.is_shared else 0.0)
     return found
 
 

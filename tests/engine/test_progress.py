@@ -9,6 +9,7 @@ import pytest
 import batten
 from batten.cli.progress import finished_share
 from batten.drive import driver as drive
+from batten.drive import waiting
 from batten.run.progress import Status
 
 
@@ -28,7 +29,7 @@ class Seen:
 
 def test_it_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
     seen = Seen()
     pipeline = batten.from_range(40).map(lambda n: {"n": n}).options(batch_size=4)
     pipeline.write_parquet(tmp_path / "out").run(executor="serial", progress=seen)

@@ -18,7 +18,7 @@ import batten
 from batten.crashlab.power import record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.drive import driver as drive
+from batten.drive import waiting
 from batten.drive.run import run_on
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.ledger.facts.observe import observe_output
@@ -369,7 +369,7 @@ def read_table(storage: MemoryStorage) -> list[int]:
 def test_power_is_lost(
     before: int, sample: int, seeded: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
     monkeypatch.setattr(delta_sink, "CHECKPOINT_ENTRIES", 2)
     storage = MemoryStorage()
     if before:

@@ -14,7 +14,7 @@ import pytest
 import batten
 from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
-from batten.drive import driver as drive
+from batten.drive import waiting
 from batten.drive.run import run_on
 from batten.inspect.verifying.verify import find_faults
 from batten.ledger.facts.observe import observe_output
@@ -110,7 +110,7 @@ SCENARIOS = [
 
 @pytest.fixture(params=SCENARIOS, ids=lambda each: each.name.replace(" ", "-"))
 def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 1e9)
     found: Scenario = request.param
     return found
 

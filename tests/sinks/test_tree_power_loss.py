@@ -14,7 +14,7 @@ import pytest
 import batten
 from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
-from batten.drive import driver as drive
+from batten.drive import waiting
 from batten.drive.run import run_on
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
@@ -97,7 +97,7 @@ class Disk:
 
 @pytest.fixture(params=SCENARIOS, ids=lambda each: each.name)
 def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scenario:
-    monkeypatch.setattr(drive, "PUBLISH_SECONDS", 1e9)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 1e9)
     monkeypatch.setattr(entry, "open_tree", lambda folder: Disk.tree)
     found: Scenario = request.param
     return found

@@ -24,9 +24,11 @@ _RUNTIME = ("libc.", "libc-", "libstdc++", "libgcc", "libm.", "libpthread", "ld-
 _NAME_BYTES = 15
 _STACK_BYTES_MAX = 1 << 16
 _WARNS = sys.hexversion >= 0x030C0000
-_LOOKS = 200
 _LOOK_SECONDS = 0.005
-"""A thread that runs has no stack to be read. One that has just ended its work rests soon."""
+_LOOKS = 6000
+_RUN_NANOSECONDS_MAX = 500_000_000
+"""A thread that runs has no stack to be read. One that has just ended its work rests soon, when it
+has had a processor for so long: on a busy machine that may take a while."""
 
 
 def fork() -> int:
@@ -91,6 +93,7 @@ def _list_code() -> Iterator[Mapping]:
 def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
     """Whether its code is of libraries that begin their threads anew after a fork; True for one
     that has ended."""
+    begun = _run_nanoseconds(thread)
     for _ in range(_LOOKS):
         try:
             stack = _read_stack(thread)
@@ -102,8 +105,19 @@ def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
         own = next((file for file in reversed(files) if not file.startswith(_RUNTIME)), "")
         if own:
             return any(word in own for word in _SAFE)
+        if _run_nanoseconds(thread) - begun > _RUN_NANOSECONDS_MAX:
+            return False
         time.sleep(_LOOK_SECONDS)
     return False
+
+
+def _run_nanoseconds(thread: int) -> int:
+    """For how long it has had a processor; 0 where the kernel does not tell."""
+    try:
+        with open(f"/proc/self/task/{thread}/schedstat") as file:
+            return int(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _read_stack(thread: int) -> bytes:
