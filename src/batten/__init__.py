@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         from_jsonl,
         from_parquet,
         from_range,
+        from_source,
     )
     from batten.pipeline.landing import Landed, from_landed, land
     from batten.pipeline.pipeline import Pipeline
@@ -68,6 +69,7 @@ __all__ = [
     "from_landed",
     "from_parquet",
     "from_range",
+    "from_source",
     "from_tables",
     "has_token",
     "land",
@@ -88,6 +90,7 @@ _MODULES = {
         "from_jsonl",
         "from_parquet",
         "from_range",
+        "from_source",
     ),
     "batten.pipeline.landing": ("Landed", "from_landed", "land"),
     "batten.pipeline.pipeline": ("Pipeline",),

@@ -15,8 +15,7 @@ from batten.executors.base import Event, Executor, Work
 from batten.executors.marks import MakeFile
 from batten.executors.processes.pool import ProcessExecutor
 from batten.storage.local.folder import LocalStorage
-
-DEADLINE_SECONDS = 60.0
+from batten.testing.executors import DEADLINE_SECONDS, Gate, collect_events
 
 
 class Ends:
@@ -45,19 +44,6 @@ def watch_ends() -> Callable[[list[int]], Ends]:
     return Ends
 
 
-class Gate:
-    """Where work waits until the test lets it through, one call each."""
-
-    def __init__(self) -> None:
-        self.read, self.write = os.pipe()
-
-    def pass_through(self) -> None:
-        os.read(self.read, 1)
-
-    def open(self, times: int = 1) -> None:
-        os.write(self.write, b"x" * times)
-
-
 @pytest.fixture
 def make_gate() -> Iterator[Callable[[], Gate]]:
     gates: list[Gate] = []
@@ -74,14 +60,6 @@ def make_gate() -> Iterator[Callable[[], Gate]]:
 
 @pytest.fixture
 def collect() -> Callable[[Executor, int], list[Event]]:
-    def collect_events(executor: Executor, count: int) -> list[Event]:
-        events: list[Event] = []
-        while len(events) < count:
-            more = executor.wait(DEADLINE_SECONDS)
-            assert more, f"{len(events)} events of {count} came before the deadline"
-            events += more
-        return events
-
     return collect_events
 
 

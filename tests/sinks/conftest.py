@@ -20,18 +20,15 @@ from pyiceberg.catalog import Catalog, load_catalog
 from batten.crashlab.relay import Relay
 from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
-from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline
-from batten.sinks.base import Destination, LedgerPlace, Sink
+from batten.sinks.base import Destination, Sink
 from batten.sinks.databases.postgres import PostgresSink
 from batten.sinks.databases.sqlite import SqliteSink
-from batten.sinks.deliveries import DeliveryBook, Receiver
 from batten.sinks.lakes.delta import DeltaSink
 from batten.sinks.lakes.iceberg import IcebergSink
-from batten.storage.local.folder import LocalStorage
+from batten.testing import open_sink
 
 Row = dict[str, Any]
-LAYOUT = Layout("rows", is_inside=True)
 
 
 _opened: list[Any] = []
@@ -78,16 +75,7 @@ class Lab:
         return replace(written, output=self.folder / str(written.written_output))
 
     def open(self) -> Destination:
-        storage = LocalStorage(self.folder)
-        book = DeliveryBook(
-            storage,
-            LAYOUT,
-            Receiver(kind=self.kind, target=self.sink.describe(self.folder)),
-            run="run",
-            now=lambda: "2026-11-21T08:00:00Z",
-        )
-        ground = LedgerPlace(storage=storage, layout=LAYOUT, folder=self.folder, book=book)
-        destination: Destination = self.keep(self.sink.open(ground))
+        destination: Destination = self.keep(open_sink(self.sink, self.folder))
         return destination
 
     def keep(self, opened: Any) -> Any:

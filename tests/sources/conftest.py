@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from batten.sources.base import ItemsWanted, Reader, Source, Unavailable
-
-
-@dataclass
-class Plan:
-    """All that a scan gave, in one piece."""
-
-    count: int = 0
-    keys: list[str] | None = None
-    positions: list[int] | None = None
-    payloads: list[bytes] | None = None
-    block_counts: list[int] = field(default_factory=list)
-
-    def wanted(self, start: int = 0, stop: int | None = None) -> ItemsWanted:
-        stop = self.count if stop is None else stop
-        return ItemsWanted(
-            first_ordinal=start,
-            count=stop - start,
-            keys=None if self.keys is None else self.keys[start:stop],
-            positions=None if self.positions is None else self.positions[start:stop],
-            payloads=None if self.payloads is None else self.payloads[start:stop],
-        )
-
-
-def make_plan(source: Source) -> Plan:
-    plan = Plan(keys=[] if source.is_keyed else None)
-    for block in source.scan():
-        for name in ("keys", "positions", "payloads"):
-            values = getattr(block, name)
-            if values is None:
-                assert getattr(plan, name) is None
-                continue
-            assert name != "keys" or source.is_keyed
-            assert len(values) == block.count
-            setattr(plan, name, [*(getattr(plan, name) or []), *values])
-        plan.count += block.count
-        plan.block_counts.append(block.count)
-    return plan
-
-
-def show(items: Any) -> list[Any]:
-    """Items that can be compared: an unavailable one as the kind and text of its error."""
-    return [
-        ("unavailable", type(item.error).__name__, str(item.error))
-        if isinstance(item, Unavailable)
-        else item
-        for item in items
-    ]
+from batten.sources.base import Reader, Source
+from batten.testing.planning import SourcePlan, plan_source, read_range, show_items
 
 
 @dataclass(frozen=True)
 class Sources:
     """The functions above, for tests to call."""
 
-    plan: Callable[[Source], Plan]
+    plan: Callable[[Source], SourcePlan]
     show: Callable[[Any], list[Any]]
 
     def read(self, source: Source) -> list[Any]:
@@ -70,10 +24,9 @@ class Sources:
         return self.read_range(source.open(), self.plan(source))
 
     def read_range(
-        self, reader: Reader, plan: Plan, start: int = 0, stop: int | None = None
+        self, reader: Reader, plan: SourcePlan, start: int = 0, stop: int | None = None
     ) -> list[Any]:
-        wanted = plan.wanted(start, stop)
-        return self.show(reader.read(wanted)) if wanted.count else []
+        return read_range(reader, plan, start, stop)
 
     def pairs(self, source: Source) -> list[tuple[Any, Any]]:
         """Each key and its item."""
@@ -84,4 +37,4 @@ class Sources:
 
 @pytest.fixture(scope="session")
 def sources() -> Sources:
-    return Sources(plan=make_plan, show=show)
+    return Sources(plan=plan_source, show=show_items)

@@ -49,6 +49,8 @@ class Route(ABC):
                 target=self.target,
                 dataset=self._supply.dataset,
                 adds_rows=self.adds_rows and not getattr(sink, "key", ()),
+                package=getattr(sink, "package", ""),
+                is_remote=getattr(sink, "is_remote", False),
             ),
             run=context.run,
             now=utc_now,

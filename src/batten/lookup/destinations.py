@@ -27,7 +27,7 @@ def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool)
 
     Damage that keeps a look from being made is a finding, too, and so is that the system forbids
     the look (decision 0087)."""
-    if given.is_file or not given.batches or not os.path.isdir(storage.place):
+    if given.is_file or not given.batches or not given.is_here or not os.path.isdir(storage.place):
         return []
     try:
         try:
@@ -56,6 +56,11 @@ def _tell_damage(what: str) -> tuple[Code, str]:
 
 
 def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
+    if given.package:
+        from batten.lookup.kept_plugins import look_at_plugin
+
+        yield from look_at_plugin(place, given)
+        return
     # Each is imported where it is needed: a command that starts looks at few or none.
     match given.kind:
         case "sqlite":

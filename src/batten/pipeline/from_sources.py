@@ -147,3 +147,29 @@ def from_parquet(
     folder = current_folder()
     source = ParquetSource(path, key=key, folder=folder, columns=columns)
     return Pipeline(source=source, folder=folder)
+
+
+def from_source(name: str, /, *arguments: Any, **options: Any) -> Pipeline:
+    """Items of a source that another package brings.
+
+    The package names its source by an entry point of the group `batten.sources`.
+
+    Args:
+        name: What the package calls its source.
+        *arguments: What the source takes; see the package.
+        **options: What the source takes by name.
+
+    Returns:
+        A pipeline that begins with them.
+
+    Raises:
+        UsageError: No installed package brings the source, the package is broken, or the source
+            can't be made of what it was given. Nothing was read or written.
+    """
+    from batten.plugins import PluginGroup, declare, load_plugin
+    from batten.sources.plugin import OWN_SOURCES, PluginSource
+
+    folder = current_folder()
+    plugin = load_plugin(PluginGroup.SOURCE, name, needs=["declare"], own=OWN_SOURCES)
+    made = declare(PluginGroup.SOURCE, plugin, folder, arguments, options)
+    return Pipeline(source=PluginSource(name=name, source=made), folder=folder)

@@ -297,6 +297,45 @@ class Outputs(Definition):
         made = self._with_sink(sink, written)
         return replace(made, settings=replace(self.settings, batch_size=said or 1))
 
+    def write_to(
+        self,
+        name: str,
+        /,
+        *arguments: Any,
+        ledger: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Write the rows to a destination that another package brings.
+
+        The package names its sink by an entry point of the group `batten.sinks`. A batch gets there
+        once, as into a table of `write_sqlite`.
+
+        Args:
+            name: What the package calls its sink.
+            *arguments: What the sink takes; see the package.
+            ledger: The output that names the job's control folder, where this is the first sink.
+                It is by default the first argument, if that is a path.
+            **options: What the sink takes by name.
+
+        Returns:
+            A new pipeline with this sink.
+
+        Raises:
+            UsageError: No installed package brings the sink, the package is broken, or the sink
+                can't be made of what it was given. Nothing was read or written.
+        """
+        from batten.sinks.plugin import declare_sink
+
+        sink = declare_sink(name, self.folder, arguments, options)
+        written = ledger if ledger is not None else next(iter(arguments), None)
+        if not isinstance(written, str | os.PathLike):
+            raise UsageError(
+                f".write_to({name!r}) does not say which output names the job's control folder.",
+                safe="Nothing was read or written.",
+                next='Name one: ledger="features".',
+            )
+        return self._with_sink(sink, os.fspath(written))
+
     def _write_file(self, kind: str, written: str) -> Self:
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
 

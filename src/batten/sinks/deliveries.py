@@ -18,12 +18,15 @@ NAME_DIGEST_CHARACTERS = 12
 @value_class
 class Receiver:
     """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
-    tokens; with `adds_rows` each of them is a row of its own."""
+    tokens; with `adds_rows` each of them is a row of its own. `package` brings the kind, where
+    batten does not; with `is_remote` a server has it."""
 
     kind: str
     target: str
     dataset: str = ""
     adds_rows: bool = False
+    package: str = ""
+    is_remote: bool = False
 
 
 class DeliveryBook:

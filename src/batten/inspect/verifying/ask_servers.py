@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from batten.errors import StorageError
-from batten.lookup.kept import tell_batches, tell_rows
+from batten.lookup.kept import CannotLookError, tell_batches, tell_rows
+from batten.lookup.kept_plugins import look_at_plugin
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
@@ -24,10 +25,15 @@ TellMissing = Callable[[Callable[[str], list[Any]]], str]
 """Names the keys that are lacking, where the values of a column can be read."""
 
 
-def ask_server(given: Delivery, *, path: str, tell_missing: TellMissing) -> list[Finding]:
-    """What the server of a table of PostgreSQL lacks; of another, that batten can't ask it. Raises
-    `StorageError` where it does not answer, and `UsageError` where its library is missing. `path`
-    is shown in messages."""
+def ask_server(
+    given: Delivery, *, place: str, path: str, tell_missing: TellMissing
+) -> list[Finding]:
+    """What the server of a table of PostgreSQL lacks, or one that a package knows to ask; of
+    another, that batten can't ask it. Raises `StorageError` where it does not answer, and
+    `UsageError` where its library is missing. `place` is the folder of the output; `path` is shown
+    in messages."""
+    if given.package:
+        return _ask_by_package(given, place)
     if given.kind != "postgres":
         evidence = "can't be asked: batten asks PostgreSQL only; a run of the job asks it"
         return [_found(Code.NOT_LOOKED_AT, given, evidence)]
@@ -53,6 +59,14 @@ def ask_server(given: Delivery, *, path: str, tell_missing: TellMissing) -> list
             next="See that the server answers, and that PGUSER and PGPASSWORD (or a password file) "
             f"are right; all else is verified without it: {command('verify', path)}",
         ) from error
+
+
+def _ask_by_package(given: Delivery, place: str) -> list[Finding]:
+    try:
+        found = list(look_at_plugin(place, given))
+    except CannotLookError as error:
+        found = [(Code.NOT_LOOKED_AT, f"can't be asked: {error}")]
+    return [_found(code, given, evidence) for code, evidence in found]
 
 
 def _address(base: str, hosts: str) -> dict[str, Any]:

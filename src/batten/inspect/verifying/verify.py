@@ -114,7 +114,10 @@ def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, 
     for given in observation.deliveries:
         if not given.is_here and given.batches:
             tell = partial(tell_missing, place.storage, observation)
-            yield given.target, ask_server(given, path=place.path, tell_missing=tell)
+            yield (
+                given.target,
+                ask_server(given, place=place.storage.place, path=place.path, tell_missing=tell),
+            )
 
 
 def _tell_unseen(unseen: Mapping[str, str], asked: Mapping[str, list[Finding]]) -> dict[str, str]:

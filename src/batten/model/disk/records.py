@@ -209,7 +209,8 @@ class Delivery:
     secrets. Of a file it is written before the file takes its place: `size` in bytes and `digest`
     (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
     empty. Of what is no file, these are 0 and empty. `dataset` names the rows in tokens; with
-    `adds_rows` each of them is a row of its own. Records of 0.1 say neither."""
+    `adds_rows` each of them is a row of its own. Records of 0.1 say neither. `package` brings the
+    kind of destination, where batten does not; with `is_remote` a server has it (decision 0085)."""
 
     kind: Name
     target: Prose
@@ -223,6 +224,8 @@ class Delivery:
     time: Name
     dataset: Prose = ""
     adds_rows: bool = False
+    package: Name = ""
+    is_remote: bool = False
     format_version: Version = FORMAT_VERSION
 
     @property
@@ -232,6 +235,8 @@ class Delivery:
     @property
     def is_here(self) -> bool:
         """Whether it lies on this machine, so that it can be looked at. If not, a server has it."""
+        if self.package:
+            return not self.is_remote
         is_catalogue = self.kind == "iceberg" and " at /" not in self.target
         return self.kind != "postgres" and not is_catalogue
 
