@@ -99,7 +99,7 @@ class StorageError(BattenError):
         what: What happened.
         safe: The state of the data after it; empty by default.
         next: What to run or do next; empty by default.
-        errno: The operating system's number of the error; None where there is none.
+        errno: The operating system's number of the error; None if there is none.
     """
 
     def __init__(

@@ -272,7 +272,7 @@ class Cache:
         return found
 
     def _identify(self, key: Any, kind: type) -> KeyIdentity | None:
-        """None where the machine does not let it be known. The two kinds of entries have keys of
+        """None if the machine does not let it be known. The two kinds of entries have keys of
         their own."""
         try:
             return self._identifier.identify((kind.__name__, key))

@@ -190,7 +190,7 @@ def _as_counts(counts: dict[str, int]) -> Counts:
 
 
 def _load(path: str) -> Counts:
-    """Nothing where a crash came between the file and its first count."""
+    """Nothing if a crash came between the file and its first count."""
     opened = open_file(path)
     if opened is None:
         return Counts()

@@ -23,7 +23,7 @@ def is_disabled() -> bool:
 
 
 def observe_boot() -> str:
-    """The kernel's name for the start of this machine; empty where it has none."""
+    """The kernel's name for the start of this machine; empty if it has none."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()

@@ -100,7 +100,7 @@ def _refuse(value: object) -> bytes:
 
 
 def _observe(place: str) -> Status | None:
-    """Mode, size, inode, and the times of change of content and inode; None where nothing is."""
+    """Mode, size, inode, and the times of change of content and inode; None if nothing is."""
     try:
         status = os.stat(place)
     except (FileNotFoundError, NotADirectoryError):

@@ -65,7 +65,7 @@ class CacheCleaning:
 
 
 def show_cache(path: str | os.PathLike[str]) -> CacheOverview:
-    """Reads only. Raises `RefusedError` where there is no cache."""
+    """Reads only. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
     with _told(layout):
         sizes = list(scan_sizes(layout))
@@ -82,7 +82,7 @@ def show_cache(path: str | os.PathLike[str]) -> CacheOverview:
 def verify_cache(
     path: str | os.PathLike[str], *, should_set_aside: bool = False
 ) -> CacheVerification:
-    """Read every byte of every entry. Raises `RefusedError` where there is no cache."""
+    """Read every byte of every entry. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
     store = Store(layout, observe_boot())
     damaged, aside, entries, size = [], [], 0, 0
@@ -112,7 +112,7 @@ def clean_cache(
     is_dry_run: bool = False,
 ) -> CacheCleaning:
     """Remove what is left over, and what is more than `max_bytes`, those used longest ago first.
-    What is in use stays. Raises `RefusedError` where there is no cache."""
+    What is in use stays. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
     with _told(layout):
         leftovers = list(find_leftovers(layout, is_thorough=True, is_any_age=is_any_age))
@@ -138,7 +138,7 @@ def clean_cache(
 
 
 def find_cache(path: str | os.PathLike[str]) -> CacheLayout:
-    """Raises `RefusedError` where there is no cache."""
+    """Raises `RefusedError` if there is no cache."""
     layout = CacheLayout(os.path.abspath(local_path(path)))
     if not os.path.isdir(layout.home):
         raise RefusedError(

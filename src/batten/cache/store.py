@@ -48,7 +48,7 @@ class Opened:
 
 
 class Store:
-    """`boot` names the start of the machine; empty where it is not known.
+    """`boot` names the start of the machine; empty if it is not known.
 
     Entries with files that were found in order are remembered by their manifest's inode and the
     time in which their folder last got or lost a name. While these are the same, nothing needs to
@@ -60,7 +60,7 @@ class Store:
         self._known: dict[str, tuple[int, int]] = {}
 
     def find(self, key: str, *, should_check: bool = False) -> Opened | None:
-        """The entry, held; None where there is none that can be used. An entry that was written
+        """The entry, held; None if there is none that can be used. An entry that was written
         before the machine started is read through when it is first found, and always with
         `should_check`: nothing is synced, so a power cut may have torn it."""
         folder = self.layout.entry(key)
@@ -127,7 +127,7 @@ class Store:
     def _look_through(
         self, key: str, held: Held, status: os.stat_result, files: str, should_check: bool
     ) -> None:
-        """Raises `Unreadable` where the entry is not in order."""
+        """Raises `Unreadable` if the entry is not in order."""
         manifest, body = read_manifest(held.descriptor, status.st_size)
         if manifest.is_value:
             check_body(manifest, body)
@@ -201,7 +201,7 @@ def _tell_time(descriptor: int, status: os.stat_result) -> None:
 
 
 def _check(manifest: Manifest, body: bytes, files: str) -> None:
-    """Read all files through. Raises `Unreadable` where anything is not as it was written."""
+    """Read all files through. Raises `Unreadable` if anything is not as it was written."""
     listing = decode_listing(manifest, body)
     expected: dict[str, tuple[int, str]] = dict.fromkeys(listing.folders, (-2, ""))
     expected |= {name: (size, digest) for name, size, digest in listing.files()}

@@ -47,7 +47,7 @@ def emit_object(value: dict[str, Any]) -> None:
 
 
 def emit_lines(lines: Iterable[str]) -> None:
-    """Print lines on standard output, each as one whatever it holds. Raises `StorageError` where it
+    """Print lines on standard output, each as one whatever it holds. Raises `StorageError` if it
     can't be written."""
     try:
         for line in lines:

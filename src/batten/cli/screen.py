@@ -32,7 +32,7 @@ _LABEL = re.compile(r"  (\S*) +")
 
 
 def find_size() -> tuple[int, int] | None:
-    """Columns and rows of the terminal that standard output is; None where it is none."""
+    """Columns and rows of the terminal that standard output is; None if it is none."""
     try:
         size = os.get_terminal_size(sys.stdout.fileno())
     except (OSError, ValueError):

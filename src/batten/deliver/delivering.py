@@ -93,7 +93,7 @@ class Deliverer:
     def take(self, batches: Sequence[int], *, seconds: float = inf) -> Mapping[int, RejectedError]:
         """Deliver batches that have just been published, and what was lacking: all, or no more than
         takes about so long. Gives those that a destination rejects: they are withdrawn, and
-        what follows them waits. Raises `RefusedError` where another one holds rows of such a
+        what follows them waits. Raises `RefusedError` if another one holds rows of such a
         batch: before anything is withdrawn."""
         rejected: dict[int, RejectedError] = {}
         until = time.monotonic() + seconds
@@ -111,7 +111,7 @@ class Deliverer:
         return rejected
 
     def _rehearse(self, batch: int) -> None:
-        """Raises `RejectedError` where a destination could not take the batch: asked before the
+        """Raises `RejectedError` if a destination could not take the batch: asked before the
         first of several gets it, which could not let go of it."""
         for route in self._routes if len(self._routes) > 1 else ():
             route.rehearse(batch)

@@ -90,7 +90,7 @@ class Route(ABC):
 
     @property
     def gate(self) -> int | None:
-        """The batch that other destinations wait for it with, and with all that follow; None where
+        """The batch that other destinations wait for it with, and with all that follow; None if
         they don't wait."""
         return None
 
@@ -105,7 +105,7 @@ class Route(ABC):
 
     @abstractmethod
     def rehearse(self, batch: int) -> None:
-        """Raises `RejectedError` where it lacks the batch, and could not take it."""
+        """Raises `RejectedError` if it lacks the batch, and could not take it."""
 
     def take(
         self,

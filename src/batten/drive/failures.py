@@ -33,7 +33,7 @@ NEW_COLUMN = f"{UNFIT}: a new column"
 class Failures:
     """Counts the quarantined items of the whole dataset: as they are told, and again when their
     batch is sealed, since some were staged by an earlier run and others fail only then. Raises
-    `FailedRunError` where the pipeline's options say so."""
+    `FailedRunError` if the pipeline's options say so."""
 
     def __init__(self, context: Context, plan: Plan, quarantined: int) -> None:
         self._context = context

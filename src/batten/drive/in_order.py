@@ -34,7 +34,7 @@ memory."""
 
 def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     """Write what must be there before work begins, complete what a crash left half done, and make
-    names durable that a killed process may have left unsynced. True where what was found before no
+    names durable that a killed process may have left unsynced. True if what was found before no
     longer holds."""
     storage, layout = context.storage, context.layout
     folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)

@@ -94,7 +94,7 @@ def hold_output() -> None:
 
 
 def _find_descriptor(stream: Any) -> int | None:
-    """That of a plain stream of the system; None where it is something else, or wrapped already."""
+    """That of a plain stream of the system; None if it is something else, or wrapped already."""
     if type(stream) is not io.TextIOWrapper or stream.closed:
         return None
     raw = getattr(stream.buffer, "raw", stream.buffer)

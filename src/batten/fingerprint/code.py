@@ -45,7 +45,7 @@ _files: dict[str, _SourceFile] = {}
 
 
 def find_function(code: CodeType, names: dict[str, Any]) -> FunctionNode | None:
-    """The definition that `code` was compiled from, or None where its source cannot be had or two
+    """The definition that `code` was compiled from, or None if its source cannot be had or two
     functions cannot be told apart. `names` are the globals of the function."""
     file = _find_file(code.co_filename, names)
     if file is None:

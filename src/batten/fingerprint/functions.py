@@ -72,7 +72,7 @@ def describe_function(
     """Describe a step's function, class or callable instance. `version` stands for the values that
     have no content to compare, and for nothing else.
 
-    Raises `UsageError` where it depends on such a value and no version is given.
+    Raises `UsageError` if it depends on such a value and no version is given.
     """
     return _Walk(_name_of(function), version=version).describe(function)
 

@@ -19,7 +19,7 @@ _known: weakref.WeakKeyDictionary[Any, tuple[Reads, str]] = weakref.WeakKeyDicti
 
 def digest_loaded(value: Any, *, version: str | None = None) -> str:
     """The SHA-256 of a function, or of any value that has content. It covers its code, the user's
-    code that it reaches, and the values that this reads now. Raises `UsageError` where it depends
+    code that it reaches, and the values that this reads now. Raises `UsageError` if it depends
     on a value that has no content to compare, and no `version` stands for it.
 
     Of functions and classes it is remembered while nothing that they read has changed."""

@@ -126,7 +126,7 @@ class ValueText:
         self._within: list[int] = []
 
     def describe(self, value: Any) -> str:
-        """Raises `Opaque` where there is no content to compare, also deep within."""
+        """Raises `Opaque` if there is no content to compare, also deep within."""
         kind = type(value)
         if kind is str:
             if value in self._secret_values:

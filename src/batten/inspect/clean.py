@@ -119,7 +119,7 @@ def _clean_changes(place: Place, older_than_seconds: float, is_dry_run: bool) ->
 def _find_needless(
     place: Place, tree: TreePlace, older_than_seconds: float
 ) -> list[tuple[str, Orphan]]:
-    """By name in the storage; none where a change may be half done."""
+    """By name in the storage; none if a change may be half done."""
     seen = observe_tree(tree, is_mine=True)
     if seen.misplaced or seen.is_doubtful or seen.found.state is not JournalState.NONE:
         return []

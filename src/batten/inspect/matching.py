@@ -13,7 +13,7 @@ from batten.storage.failures import reading_failure
 
 
 def match_paths(pattern: str) -> Iterator[str]:
-    """Raises `StorageError` where the folder that the pattern begins with can't be read."""
+    """Raises `StorageError` if the folder that the pattern begins with can't be read."""
     _list_names(_find_fixed_folder(pattern))
     return glob.iglob(pattern)
 

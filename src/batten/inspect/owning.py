@@ -18,7 +18,7 @@ def hold_lock(place: Place, observation: Observation) -> Lock:
 
 
 def refuse_absent(place: Place, judgement: Judgement) -> None:
-    """Raises `UsageError` where nothing is: the name is likely a slip."""
+    """Raises `UsageError` if nothing is: the name is likely a slip."""
     if judgement.verdict.state is State.NEW:
         raise UsageError(
             f"There is no output {place.path}.",

@@ -28,7 +28,7 @@ class PlanKeys:
         self._file: PlanFile | None = None
 
     def find(self, planned: PlannedBatch) -> list[str] | list[int] | None:
-        """The keys of a batch, or None where the plan's file of keys is gone or damaged."""
+        """The keys of a batch, or None if the plan's file of keys is gone or damaged."""
         segment = self._plan.segments[planned.segment]
         if not segment.is_keyed:
             return list(range(planned.first_ordinal, planned.first_ordinal + planned.items))

@@ -69,6 +69,6 @@ def read_quarantined(
 
 
 def _read_row(batch: int, row: dict[str, Any]) -> Quarantined:
-    """Raises `Damaged` where a field is not what batten writes there."""
+    """Raises `Damaged` if a field is not what batten writes there."""
     read: Quarantined = build(Quarantined, {**row, "batch": batch})
     return read

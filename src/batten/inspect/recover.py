@@ -73,8 +73,8 @@ class Recovery:
 
 
 def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) -> Recovery:
-    """Recover the output. Raises `BusyError`, `RefusedError` where it is not batten's, and
-    `InconsistentError` or `CorruptError` where only a copy, or computing again, can mend it."""
+    """Recover the output. Raises `BusyError`, `RefusedError` if it is not batten's, and
+    `InconsistentError` or `CorruptError` if only a copy, or computing again, can mend it."""
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:

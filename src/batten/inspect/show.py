@@ -32,8 +32,8 @@ class Overview:
 
 
 def show(path: str | os.PathLike[str]) -> Overview:
-    """An overview of the output. Reads only. Raises `UsageError` where there is no output, and
-    `RefusedError` where it is not batten's."""
+    """An overview of the output. Reads only. Raises `UsageError` if there is no output, and
+    `RefusedError` if it is not batten's."""
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout)

@@ -33,7 +33,7 @@ def _refuse(what: str, next: str) -> UsageError:
 
 
 def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    """Raises `UsageError` where the value is none of them."""
+    """Raises `UsageError` if the value is none of them."""
     if value not in allowed:
         raise UsageError(
             f"{name} is {value!r}.",

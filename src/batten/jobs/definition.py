@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def timeout_seconds_min(self) -> float | None:
-        """The shortest time limit of a step; None where none has one."""
+        """The shortest time limit of a step; None if none has one."""
         limits = [step.timeout_seconds for step in self.steps]
         return min((limit for limit in limits if limit is not None), default=None)
 
@@ -161,7 +161,7 @@ class Definition:
 
 def keep_apart(source: Source, made: Sequence[Path]) -> Source:
     """The source without what the pipeline itself makes in the folder that it looks at: else each
-    run would find more (decision 0073). Raises `UsageError` where one is the other."""
+    run would find more (decision 0073). Raises `UsageError` if one is the other."""
     own = {os.path.realpath(path): path for path in made}
     for path in source.inputs:
         if (same := own.get(os.path.realpath(path))) is not None:

@@ -45,7 +45,7 @@ def make_finalizer(
     version: str | None,
     others: Sequence[Path],
 ) -> Finalizer:
-    """Raises `UsageError` where the function can't be called with a dataset, or the output would
+    """Raises `UsageError` if the function can't be called with a dataset, or the output would
     lie in one of the `others`, the pipeline's other outputs, or around it."""
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise UsageError(

@@ -39,7 +39,7 @@ class Retry:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def find_pause(self, error: BaseException, attempt: int) -> float | None:
-        """The seconds to wait after try number `attempt`, which failed so; None where it was the
+        """The seconds to wait after try number `attempt`, which failed so; None if it was the
         last. Raises what a function of `wanted` raises."""
         if attempt >= self.tries or not self.is_passing(error):
             return None

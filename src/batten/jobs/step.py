@@ -108,7 +108,7 @@ def check_steps(steps: tuple[Step, ...]) -> None:
 
 
 def check_count(name: str, value: object, *, at_least: int, at_most: int | None = None) -> None:
-    """Raises `UsageError` where the value is not such a whole number."""
+    """Raises `UsageError` if the value is not such a whole number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise _refuse(f"{name} is {value!r}.", f"Give a whole number of at least {at_least}.")
     if at_most is not None and value > at_most:

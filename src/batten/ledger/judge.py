@@ -29,7 +29,7 @@ from batten.storage.base import Entry
 
 @value_class
 class Judgement:
-    """`lost` are the batches whose part is gone. `plan` is None where it can't be trusted."""
+    """`lost` are the batches whose part is gone. `plan` is None if it can't be trusted."""
 
     verdict: Verdict
     findings: tuple[Finding, ...]

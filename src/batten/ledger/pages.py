@@ -40,7 +40,7 @@ class Pages:
     in a dictionary may stand in each row."""
 
     def __init__(self, file: BinaryIO, metadata: pq.FileMetaData, rows: int) -> None:
-        """Raises `Unreadable` where pages would take absurdly much. The file is left where it
+        """Raises `Unreadable` if pages would take absurdly much. The file is left where it
         stands."""
         self.texts: dict[str, int] = {}
         self.row_bytes = 0
@@ -126,7 +126,7 @@ _DEPTH_MAX = 8
 
 def _read_struct(data: bytes, at: int, depth: int) -> tuple[dict[int, object], int]:
     """Its numbers and structs by the numbers of their fields, and where it ends. Raises
-    `IndexError` where the data does."""
+    `IndexError` if the data does."""
     found: dict[int, object] = {}
     field = 0
     while head := data[at]:

@@ -25,7 +25,7 @@ PICKLE = "payload"
 
 
 class PlanFile:
-    """The record batches of a segment, each read when it is asked for. Raises `Unreadable` where
+    """The record batches of a segment, each read when it is asked for. Raises `Unreadable` if
     the bytes are not what the record describes."""
 
     def __init__(self, data: bytes, segment: Segment) -> None:

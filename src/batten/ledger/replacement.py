@@ -56,7 +56,7 @@ def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) ->
 
 def roll_forward(storage: Storage, layout: Layout) -> bool:
     """Finish a replacement that a crash interrupted; whether there was one. Under the lock. Raises
-    `CorruptError` where what it needs is gone or can't be read."""
+    `CorruptError` if what it needs is gone or can't be read."""
     if storage.find(layout.replacing) is None:
         return False
     try:

@@ -16,7 +16,7 @@ def estimate_room(
 ) -> int | None:
     """About how many bytes the run will write: the parts of all pending items, with `is_anew` of
     all items; and each of the `files` that is not up to date, whole, since the old file stays until
-    then. None where nothing tells: no item is published, or the function of a whole table has not
+    then. None if nothing tells: no item is published, or the function of a whole table has not
     made its file yet."""
     done = accounts.committed + accounts.filtered + accounts.quarantined
     every = done + accounts.pending

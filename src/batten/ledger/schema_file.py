@@ -51,7 +51,7 @@ def load_schema(storage: Storage, name: str) -> pa.Schema:
 
 def rebuild_schema(storage: Storage, layout: Layout, batches: Iterable[int], key: str) -> None:
     """Make the file anew from the first of the parts: each has the columns that were pinned, and
-    that of the key, if there is one. Raises `CorruptError` where that part can't be read."""
+    that of the key, if there is one. Raises `CorruptError` if that part can't be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

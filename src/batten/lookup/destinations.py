@@ -89,7 +89,7 @@ def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
 
 
 def find_iceberg(given: Delivery) -> str:
-    """Where the metadata of the table lies. Raises `LookupError` where no catalogue says."""
+    """Where the metadata of the table lies. Raises `LookupError` if no catalogue says."""
     locations: list[str] = []
     list(_ask_catalogue(given, locations, is_thorough=True))
     if not locations:

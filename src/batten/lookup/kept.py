@@ -20,7 +20,7 @@ class CannotLookError(Exception):
 
 
 def find_mode(path: str) -> int:
-    """What lies there, as of `stat`; 0 for nothing. Raises `OSError` where it can't be looked up:
+    """What lies there, as of `stat`; 0 for nothing. Raises `OSError` if it can't be looked up:
     `os.path` would say that there is nothing."""
     try:
         return os.stat(path).st_mode

@@ -31,7 +31,7 @@ class KeyIndex:
         return self._count
 
     def add(self, key: str) -> int | None:
-        """The number of the key; None where it was not there, and is now."""
+        """The number of the key; None if it was not there, and is now."""
         digest = hashlib.blake2b(key.encode(), digest_size=14).digest()
         low, high, shelf = _split(digest)
         shelf %= _SHELVES

@@ -107,7 +107,7 @@ class Plan:
         )
 
     def batch_of_item(self, item: int) -> int | None:
-        """The batch that holds the item of this number, or None where the plan does not."""
+        """The batch that holds the item of this number, or None if the plan does not."""
         for segment in self.segments:
             if segment.first_ordinal <= item < segment.first_ordinal + segment.items:
                 return segment.first_batch + (item - segment.first_ordinal) // segment.batch_size
@@ -170,7 +170,7 @@ class Plan:
         return None if digests is None else digests[begin:end]
 
     def digests(self, segment: Segment) -> bytes | None:
-        """Those of all its items, one after another, or None where none were kept."""
+        """Those of all its items, one after another, or None if none were kept."""
         return self._digests(segment.number)
 
     def _load_digests(self, number: int) -> bytes | None:

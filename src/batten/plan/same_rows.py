@@ -40,7 +40,7 @@ class PlannedRows:
         return count
 
     def end(self) -> None:
-        """The scan is over. Raises `SourceDiffersError` where planned items did not come."""
+        """The scan is over. Raises `SourceDiffersError` if planned items did not come."""
         refuse_shrunk(self._plan, self._seen, self._ways_on)
 
     def _compare(self, found: bytes, count: int) -> None:

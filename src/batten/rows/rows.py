@@ -179,7 +179,7 @@ def _each(values: Iterable[Any]) -> list[Any]:
 def _require_one_kind(
     name: str, values: Sequence[Any], kinds: set[type] | None = None
 ) -> set[type]:
-    """The types of the values. Raises `Unfit` where values at the same place are of types that
+    """The types of the values. Raises `Unfit` if values at the same place are of types that
     Arrow would convert into one another: texts and bytes, times with a zone and without. Ints and
     floats may mix."""
     kinds = set(map(type, values)) if kinds is None else kinds

@@ -46,13 +46,13 @@ class Identity:
     secrets: tuple[str, ...]
 
     def check_secrets(self) -> None:
-        """Raises `UsageError` where the environment lacks one."""
+        """Raises `UsageError` if the environment lacks one."""
         for name in self.secrets:
             Secret(name)()
 
 
 def identify_pipeline(pipeline: Definition, parameters: Mapping[str, str]) -> Identity:
-    """Raises `UsageError` where a function depends on what can't be compared."""
+    """Raises `UsageError` if a function depends on what can't be compared."""
     called = pipeline.steps if pipeline.whole is None else (pipeline.whole,)
     steps = [describe_function(step.function, version=step.version) for step in called]
     make_key = getattr(pipeline.source, "key", None)

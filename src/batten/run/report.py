@@ -54,7 +54,7 @@ class Report:
     Attributes:
         status: How it ended, also as a text: `report.status == "complete"`.
         path: The output.
-        accounts: Of the whole dataset, all runs together; None where they are not known.
+        accounts: Of the whole dataset, all runs together; None if they are not known.
         rows: How many rows the dataset has.
         executed_items: For how many items this run called the job's functions.
         adopted_items: How many items it took over from what an earlier run had staged.

@@ -45,12 +45,12 @@ class RunOptions:
 
     @property
     def next_command(self) -> str:
-        """What runs the job again from the folder of now; empty where it was not `batten run`."""
+        """What runs the job again from the folder of now; empty if it was not `batten run`."""
         call = self.call
         return compose(call, here=call.folder) if call.kind == BATTEN else ""
 
     def check(self, *, is_async: bool) -> None:
-        """Raises `UsageError` where one of them, or two together, can't be; `is_async` where the
+        """Raises `UsageError` if one of them, or two together, can't be; `is_async` where the
         functions are awaited."""
         check_count("jobs", self.jobs, at_least=1, at_most=JOBS_MAX)
         if self.limit is not None:

@@ -94,11 +94,11 @@ class Destination(Protocol):
 
     def prepare(self, schema: pa.Schema) -> None:
         """Make ready for rows of this schema: what is missing is made. May be repeated. Raises
-        `RefusedError` where what is there can't take them."""
+        `RefusedError` if what is there can't take them."""
         ...
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
-        """What the destination has of each. Raises `StorageError` where it can't be asked."""
+        """What the destination has of each. Raises `StorageError` if it can't be asked."""
         ...
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
@@ -108,9 +108,9 @@ class Destination(Protocol):
     def publish(self, staged: Staged) -> PublishEnd:
         """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
 
-        Raises `InconsistentError` where the destination has other content under the same name
-        that can't be brought up to this, `StorageError` where nothing was published, and
-        `RejectedError` where it can't take some of the items: nothing was published either."""
+        Raises `InconsistentError` if the destination has other content under the same name
+        that can't be brought up to this, `StorageError` if nothing was published, and
+        `RejectedError` if it can't take some of the items: nothing was published either."""
         ...
 
     def rehearse(self, staged: Staged) -> None:
@@ -149,9 +149,9 @@ class Sink(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises `UsageError` where a library is missing."""
+        """Raises `UsageError` if a library is missing."""
         ...
 
     def open(self, ground: LedgerPlace) -> Destination:
-        """Changes nothing. Raises `StorageError` where it can't be reached."""
+        """Changes nothing. Raises `StorageError` if it can't be reached."""
         ...

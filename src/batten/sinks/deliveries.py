@@ -58,7 +58,7 @@ class DeliveryBook:
         return self._receiver.target
 
     def find(self) -> Delivery | None:
-        """What was recorded last. Raises `CorruptError` where that can't be read."""
+        """What was recorded last. Raises `CorruptError` if that can't be read."""
         try:
             return decode_record(Delivery, self._storage.read(self.name))
         except FileNotFoundError:

@@ -35,7 +35,7 @@ def locate_read(storage: Storage, target: str) -> tuple[Storage, str]:
 
 
 def digest_file(storage: Storage, name: str) -> str:
-    """The SHA-256 of the file in hexadecimal; empty where there is none."""
+    """The SHA-256 of the file in hexadecimal; empty if there is none."""
     try:
         file = storage.open(name)
     except FileNotFoundError:

@@ -36,7 +36,7 @@ def find_rejected(
     staged: Staged, lacking: Staged, attempt: Attempt, target: str
 ) -> dict[int, Exception]:
     """The items whose rows, of those that are lacking, can't be stored, by their numbers in the
-    batch; all others are stored when this returns. Raises `RefusedError` where no item can be."""
+    batch; all others are stored when this returns. Raises `RefusedError` if no item can be."""
     import pyarrow as pa
 
     table = pa.Table.from_batches(lacking.read(), schema=staged.schema)

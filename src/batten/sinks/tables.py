@@ -46,7 +46,7 @@ class TableTransaction(Protocol):
         ...
 
     def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
-        """Put the token in the place of what was found; False where that is not there any more."""
+        """Put the token in the place of what was found; False if that is not there any more."""
         ...
 
 
@@ -54,7 +54,7 @@ def compare_tokens(
     target: str, tokens: Sequence[Token], found: Mapping[int | None, str], *, is_there: bool
 ) -> list[TokenState]:
     """How tokens compare with the digests that were found of a dataset's batches. Raises
-    `InconsistentError` where the table is not there, although its tokens are."""
+    `InconsistentError` if the table is not there, although its tokens are."""
     if found and not is_there:
         raise InconsistentError(
             f"{target} is gone, and batches were published there.",
@@ -73,7 +73,7 @@ def _compare(token: Token, digest: str | None) -> TokenState:
 
 
 def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[str]) -> None:
-    """Raises `RefusedError` where the table of these columns can't take all of a row."""
+    """Raises `RefusedError` if the table of these columns can't take all of a row."""
     missing = [name for name in schema.names if name not in columns]
     if missing:
         raise RefusedError(
@@ -85,7 +85,7 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
 
 def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> PublishEnd:
     """Do all of the transaction but its end. If this does not give `COMMITTED`, the transaction is
-    to be undone. Raises `InconsistentError` where the rows that are there are others, and
+    to be undone. Raises `InconsistentError` if the rows that are there are others, and
     `RejectedError`."""
     had = transaction.find(staged.token)
     lacking = staged

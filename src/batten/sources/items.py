@@ -45,7 +45,7 @@ class ItemSource:
         self._spent: Iterator[Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker needs: items by index, or none where the plan holds them."""
+        """What a worker needs: items by index, or none if the plan holds them."""
         return {"key": self.key, "sequence": self._sequence}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

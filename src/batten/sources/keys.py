@@ -49,7 +49,7 @@ def make_key(value: object) -> str:
 
 
 def make_keys(values: Sequence[object]) -> list[str]:
-    """The key for each value. Raises `NoKey` where one has none."""
+    """The key for each value. Raises `NoKey` if one has none."""
     texts = [value for value in values if type(value) is str and value]
     if len(texts) == len(values):
         joined = "\n".join(texts)
@@ -60,7 +60,7 @@ def make_keys(values: Sequence[object]) -> list[str]:
 
 
 def make_field_key(item: object, field: str) -> str:
-    """The key in a field of a mapping. Raises `NoKey` where there is none."""
+    """The key in a field of a mapping. Raises `NoKey` if there is none."""
     # Asked first, since to ask for a Mapping takes longer than all the rest.
     if not isinstance(item, dict) and not isinstance(item, Mapping):
         raise NoKey(f"not an object with a field {field!r} but of type {type(item).__name__}")

@@ -30,7 +30,7 @@ def show_path(path: str | Path) -> str:
 
 
 def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
-    """Raises `StorageError` where nothing is there, which may pass, and `UsageError` unless it is a
+    """Raises `StorageError` if nothing is there, which may pass, and `UsageError` unless it is a
     file that can be read more than once. `if_folder` says what to do if it is a folder."""
     with translated_errors(path):
         mode = _find_mode(path)
@@ -47,7 +47,7 @@ def require_file(path: Path, *, if_folder: str = CORRECT_PATH) -> None:
 
 
 def require_folder(path: Path) -> None:
-    """Raises `StorageError` where nothing is there, and `UsageError` unless it is a folder."""
+    """Raises `StorageError` if nothing is there, and `UsageError` unless it is a folder."""
     with translated_errors(path):
         mode = _find_mode(path)
     if mode is None:

@@ -35,7 +35,7 @@ class Pattern:
         return self._reach({0})
 
     def enter(self, states: States, name: str) -> States:
-        """What the names in the folder `name` may match; empty where nothing in it can."""
+        """What the names in the folder `name` may match; empty if nothing in it can."""
         entered = set()
         for number in states:
             component = self._components[number]

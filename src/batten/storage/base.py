@@ -150,7 +150,7 @@ class Storage(Protocol):
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:
-        """What lies directly in the folder, in no order; nothing where there is no such folder."""
+        """What lies directly in the folder, in no order; nothing if there is no such folder."""
         ...
 
     def list_names(self, folder: str) -> Iterator[str]:

@@ -53,7 +53,7 @@ _CAUSES_MAX = 20
 
 
 def find_machine_failure(error: BaseException) -> StorageError | None:
-    """What to raise where the user's code failed because the machine lacks something; None where
+    """What to raise where the user's code failed because the machine lacks something; None if
     it is the item's failure. Clients wrap what the system told, so causes are looked at as well."""
     for each in _causes(error):
         number = _find_errno(each)

@@ -80,7 +80,7 @@ def is_of_wrong_kind(error: StorageError) -> bool:
 
 
 def find_obstacle(error: OSError | StorageError) -> str:
-    """Why the system does not let this user look, as a part of a sentence. Empty where that is no
+    """Why the system does not let this user look, as a part of a sentence. Empty if that is no
     matter of the machine: what should be there is gone, or is something else."""
     code = error.errno
     if code is None and isinstance(error, PermissionError):

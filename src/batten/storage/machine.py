@@ -42,7 +42,7 @@ class Machine:
         self._groups = str(groups)
 
     def observe_boot(self) -> str:
-        """The kernel's boot id: another one after each restart; empty where it is not known."""
+        """The kernel's boot id: another one after each restart; empty if it is not known."""
         return next(iter(_lines(f"{self._proc}/sys/kernel/random/boot_id")), "")
 
     def count_memory_kills(self) -> MemoryKills:

@@ -76,7 +76,7 @@ def replace(storage: Storage, staging: str, name: str, data: bytes | memoryview)
 
 def set_aside(storage: Storage, name: str, to: str) -> None:
     """Move the file. Done already, it does nothing; raises `FileNotFoundError` where there is no
-    such file under either name, and `RefusedError` where `to` is another file."""
+    such file under either name, and `RefusedError` if `to` is another file."""
     if storage.find(name) is not None:
         if not storage.publish(name, to) and not is_same(storage, name, to):
             raise RefusedError(

@@ -88,7 +88,7 @@ class _Level:
         return _Level(path, name, os.open(name, _READ_FOLDER, dir_fd=self.folder))
 
     def open_from(self, inner: _Level) -> None:
-        """Open it again, if it was closed. Raises `OSError` where the inner one was moved away:
+        """Open it again, if it was closed. Raises `OSError` if the inner one was moved away:
         then what lies above that is another folder, which is not touched."""
         if self.folder >= 0:
             return

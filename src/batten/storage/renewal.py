@@ -93,7 +93,7 @@ def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
 
 
 def renew(storage: Storage, control: str) -> None:
-    """Make the names of the record durable. Under the lock. Raises `StorageError` where the disk
+    """Make the names of the record durable. Under the lock. Raises `StorageError` if the disk
     fails again; the record stays then."""
     names = _find_record(storage, control) or []
     _save(storage, control, names, is_synced=True)
@@ -138,7 +138,7 @@ def _is_within(name: str, control: str) -> bool:
 
 
 def _find_record(storage: Storage, control: str) -> list[str] | None:
-    """The names, or None where there is no record. A torn record is from before a power cut, and
+    """The names, or None if there is no record. A torn record is from before a power cut, and
     nothing is left to do for it."""
     try:
         data = storage.read(_record_of(control), bytes_max=RECORD_BYTES_MAX["unsynced"])

@@ -49,7 +49,7 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
     """Compare the keys in the file `done` with column `key` of the file or folder `rows`.
 
     Raises `UsageError` for a file or column that is not there, `CorruptError` for rows that can't
-    be read, `StorageError` where the machine fails. An inconsistency is a result.
+    be read, `StorageError` if the machine fails. An inconsistency is a result.
     """
     for path in (done, rows, staging or done):
         refuse_address(path)

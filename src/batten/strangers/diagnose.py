@@ -57,7 +57,7 @@ class _Look:
 
     @property
     def unasked(self) -> str:
-        """The processes that might write, for all that can be known; empty where there are none."""
+        """The processes that might write, for all that can be known; empty if there are none."""
         hidden = self.writers.hidden
         told = count_of(hidden, "process", "processes")
         return f"{told} of other users could not be asked" if hidden else ""
@@ -65,7 +65,7 @@ class _Look:
 
 def survey_foreign(layout: ForeignLayout, runs: Sequence[str]) -> Survey:
     """The states of these runs (`2026-04-24`, `2026-04-01..2026-04-30`, `region=eu`; several names
-    are combined). Raises `UsageError` where a name in braces has no value."""
+    are combined). Raises `UsageError` if a name in braces has no value."""
     names = f"{layout.final} {layout.staging or ''}"
     found = [diagnose_foreign(layout, values) for values in list_runs_of(names, runs)]
     return Survey(diagnoses=tuple(found))

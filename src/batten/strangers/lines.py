@@ -102,7 +102,7 @@ def no_column(name: str, names: list[str], column: str) -> UsageError:
 
 
 def find_record(text: bytes) -> dict[str, Any] | None:
-    """The object of a line; None where it holds none."""
+    """The object of a line; None if it holds none."""
     try:
         record = json.loads(text.decode())
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def find_record(text: bytes) -> dict[str, Any] | None:
 
 
 def find_key(record: dict[str, Any], column: str) -> str | None:
-    """The key of a row as text; None where it has none."""
+    """The key of a row as text; None if it has none."""
     key = record.get(column)
     if isinstance(key, str):
         return key

@@ -27,7 +27,7 @@ class FoundJournal:
 
 
 def find_journal(tree: Tree, layout: TreeLayout) -> FoundJournal:
-    """Reads only. Raises `StorageError` where the disk fails."""
+    """Reads only. Raises `StorageError` if the disk fails."""
     try:
         data = tree.read(layout.journal, bytes_max=RECORD_BYTES_MAX["journal"])
     except FileNotFoundError:

@@ -80,7 +80,7 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def refuse_linked(tree: Tree, layout: TreeLayout, path: str, *, made: Collection[str] = ()) -> None:
-    """Raises `RefusedError` where a folder above the path is a symbolic link: it may lead out.
+    """Raises `RefusedError` if a folder above the path is a symbolic link: it may lead out.
     `made` are folders that will take the place of whatever is there."""
     for folder in ancestors(path):
         look = tree.look(layout.target(folder))

@@ -33,7 +33,7 @@ class Recovered:
 def recover_tree(tree: Tree, layout: TreeLayout) -> Recovered:
     """The tree is whole when this returns; it may be killed anywhere and repeated. Under the lock.
 
-    Raises `RefusedError` where a newer batten, or a person, is needed, and `StorageError` where the
+    Raises `RefusedError` if a newer batten, or a person, is needed, and `StorageError` if the
     disk fails. All that the journal needs is there afterwards as it was before."""
     found = find_journal(tree, layout)
     remedy = REMEDIES[found.state]

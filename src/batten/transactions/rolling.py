@@ -69,7 +69,7 @@ def complete(tree: Tree, layout: TreeLayout, journal: Journal) -> None:
 def _refuse(
     tree: Tree, layout: TreeLayout, journal: Journal, decisions: list[DecidedOperation]
 ) -> None:
-    """Raises `RefusedError` where a path leads out of the tree, or what it needs is lost."""
+    """Raises `RefusedError` if a path leads out of the tree, or what it needs is lost."""
     made: set[str] = set()
     for decision in decisions:
         operation = decision.operation

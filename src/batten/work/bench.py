@@ -178,7 +178,7 @@ class Bench:
         *,
         is_reopened: bool,
     ) -> Sealed | None:
-        """The batch, sealed and staged; None where it has no rows that could pin the schema.
+        """The batch, sealed and staged; None if it has no rows that could pin the schema.
         Raises `MisfitsError` for items that do not fit, where failures are not kept."""
         job = self._job
         try:

@@ -53,5 +53,5 @@ class KeptResults:
 
 
 def find_kept(step: Step) -> KeptResults | None:
-    """None where the step's results are not kept."""
+    """None if the step's results are not kept."""
     return None if step.cache is None else KeptResults(step, step.cache)

@@ -124,7 +124,7 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
 def load_piece(
     storage: Storage, layout: Layout, chunk: StagedChunk, works: Collection[str]
 ) -> Piece | None:
-    """The piece in a staged file, or None where the file is gone, torn, or of other work."""
+    """The piece in a staged file, or None if the file is gone, torn, or of other work."""
     data = _read_chunk(storage, layout.staged_chunk(chunk))
     if data is None or hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
@@ -152,7 +152,7 @@ def load_piece(
 
 
 def _read_chunk(storage: Storage, name: str) -> bytes | None:
-    """None where it is gone, does not end as a chunk does, or has no room in memory."""
+    """None if it is gone, does not end as a chunk does, or has no room in memory."""
     try:
         if storage.read(name, offset=-len(_END), length=len(_END)) != _END:
             return None

@@ -36,7 +36,7 @@ class Recipe:
     again: str
 
     def load(self) -> Definition:
-        """Raises `RefusedError` where it is another job than the driver's."""
+        """Raises `RefusedError` if it is another job than the driver's."""
         with loading():
             pipeline = self.origin.load().fill(self.parameters)
         if isinstance(self.origin, Pickled) and self.origin.with_code:

@@ -49,7 +49,7 @@ def seal_pieces(
     fingerprint: str,
     declared: Mapping[str, pa.DataType],
 ) -> SealedBytes | None:
-    """None where no schema is pinned yet and the batch has no rows to pin one. `declared` are the
+    """None if no schema is pinned yet and the batch has no rows to pin one. `declared` are the
     types of columns that the job says, for those of which no row had a value."""
     # By their first rows, so that what they pin does not depend on what else a piece holds.
     tables = sorted(

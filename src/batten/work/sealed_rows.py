@@ -35,7 +35,7 @@ class SealedRows:
 def load_sealed(
     storage: Storage, layout: Layout, name: str, plan: Plan, batch: PlanBatch, key_column: str
 ) -> SealedRows:
-    """`name` is that of the part, which need not be published yet. Raises `CorruptError` where it
+    """`name` is that of the part, which need not be published yet. Raises `CorruptError` if it
     is not one of this batch."""
     with _translated(storage, layout, name):
         data = storage.read(name, bytes_max=None)

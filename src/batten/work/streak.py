@@ -130,7 +130,7 @@ class Streak:
 
     def allow(self, slots: int) -> int | None:
         """How many items may fail in a piece of work before it is to end, with so many at a time:
-        so that few are begun after those that decide. None where nothing is watched."""
+        so that few are begun after those that decide. None if nothing is watched."""
         if not self._is_watched:
             return None
         return max(1, (FIRST - self._ended) // slots) if self.is_failing else LAST // 2 + 1

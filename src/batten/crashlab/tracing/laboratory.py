@@ -93,7 +93,7 @@ def run_traced(
 
     With a template the command must be one of this Python. Its environment is then the template's,
     or another where the modules that are imported already need not know of that.
-    Raises `TracingError` where tracing is not possible or the command cannot be started.
+    Raises `TracingError` if tracing is not possible or the command cannot be started.
     """
     obstacle = find_platform_obstacle()
     if obstacle is not None:

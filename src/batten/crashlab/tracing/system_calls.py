@@ -66,7 +66,7 @@ class TracedCall:
     `number` counts these calls from 1. `process` is 0 for the driver, else counts processes in
     the order in which they were first seen. `target` is the second path of a link or rename.
     `size` is what was asked for in bytes. `result` is what the caller was told, a negative errno
-    after a failure, and None where it died before it was told anything.
+    after a failure, and None if it died before it was told anything.
     """
 
     number: int

@@ -27,7 +27,7 @@ class Touched:
 def observe(
     thread: int, row: SystemCall, arguments: tuple[int, ...], is_watched: Callable[[str], bool]
 ) -> Touched | None:
-    """What the call touches, or None where none of it is watched."""
+    """What the call touches, or None if none of it is watched."""
     paths = [_path_of(thread, place, arguments) for place in row.places]
     if not any(is_watched(path) for path in paths):
         return None

@@ -95,7 +95,7 @@ class FrameWriter:
         return bool(self._rest)
 
     def write(self, frame: bytes = b"") -> None:
-        """Write what there is room for. Raises nothing where the other end is closed: the end of
+        """Write what there is room for. Raises nothing if the other end is closed: the end of
         that worker is reported elsewhere."""
         self._rest += frame
         try:

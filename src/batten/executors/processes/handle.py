@@ -56,7 +56,7 @@ class WorkerHandle:
         return None if item == IDLE else item
 
     def is_quick(self, nanoseconds: int) -> bool:
-        """Whether its last task took less than that; False where it has ended none."""
+        """Whether its last task took less than that; False if it has ended none."""
         return bool(0 < self.record[TASK_NANOSECONDS] < nanoseconds)
 
     def give(self, task: QueuedTask) -> None:

@@ -14,7 +14,7 @@ LOOK_SECONDS = 0.05
 
 
 def tell_excess(pid: int, bytes_max: int) -> str:
-    """What became of a worker that is killed for using too much; nothing where it does not."""
+    """What became of a worker that is killed for using too much; nothing if it does not."""
     used = measure_memory(pid)
     if used <= bytes_max:
         return ""

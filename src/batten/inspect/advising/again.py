@@ -31,7 +31,7 @@ UNKNOWN_JOB = "batten run JOB.py, the job that writes here"
 
 @value_class
 class Again:
-    """`line` is the command, empty where none is right here; `words` say what to do then. `warning`
+    """`line` is the command, empty if none is right here; `words` say what to do then. `warning`
     is what to know before the command is run. `elsewhere` is where the job writes, if that is
     another place than the one that was looked at."""
 

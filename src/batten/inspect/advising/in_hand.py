@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 def tell_in_hand(place: Place, observation: Observation, run: str) -> str:
-    """A sentence, empty where nothing was. Ordinals are keys themselves. Other keys are in the
+    """A sentence, empty if nothing was. Ordinals are keys themselves. Other keys are in the
     plan, which Arrow reads; loading Arrow takes longer than all the rest of a diagnosis."""
     items = _list_items(place, run)
     if not items:

@@ -30,7 +30,7 @@ def recover_place(
 ) -> TreeRecovery:
     """Complete or undo what a crash left of a change. With `should_set_aside` its journal is moved
     to the evidence instead, with all that belongs to it. Raises `BusyError`, and `RefusedError`
-    where a person has to decide."""
+    if a person has to decide."""
     seen = observe_tree(tree)
     steps = tuple(_list_steps(tree, seen, should_set_aside))
     if seen.misplaced:

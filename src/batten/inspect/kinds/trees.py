@@ -125,7 +125,7 @@ def _has_journal(tree: Tree, evidence: Entry) -> bool:
 
 
 def refuse_tree(place: Place) -> None:
-    """Raises `RefusedError` where a change of the tree was begun and not finished, and where only
+    """Raises `RefusedError` if a change of the tree was begun and not finished, and where only
     transactions change the place: there is nothing that a job recorded."""
     if (tree := find_tree(place)) is None:
         return
@@ -139,7 +139,7 @@ def refuse_tree(place: Place) -> None:
 
 
 def refuse_unfinished(place: Place, tree: TreePlace, *, is_mine: bool = False) -> None:
-    """Raises `RefusedError` where a change of the tree was begun and not finished. `is_mine`: the
+    """Raises `RefusedError` if a change of the tree was begun and not finished. `is_mine`: the
     lock is held by the caller."""
     seen = observe_tree(tree, is_mine=is_mine)
     if seen.holder is None and seen.found.state is not JournalState.NONE:

@@ -64,7 +64,7 @@ def verify(
     not answer.
 
     While a run is at work, what is published so far is verified (decision 0041). Raises
-    `UsageError` where there is none, `RefusedError` where it is not batten's, `BusyError` while a
+    `UsageError` if there is none, `RefusedError` if it is not batten's, `BusyError` while a
     dataset takes the place of another one."""
     place = locate_output(path)
     refuse_tree(place)

@@ -58,7 +58,7 @@ def _is_gone(storage: Storage, name: str) -> bool:
 
 
 def _find_journal_fault(storage: Storage, layout: Layout) -> str:
-    """Why a replacement that was begun can't go on; empty where it can."""
+    """Why a replacement that was begun can't go on; empty if it can."""
     try:
         load_journal(storage, layout)
     except (Unreadable, MisplacedError) as error:

@@ -25,7 +25,7 @@ def is_hidden(name: str) -> bool:
 
 
 def find_stray(storage: Storage, entry: Entry) -> str:
-    """The file that readers would take for a part: the entry itself, or one below it; empty where
+    """The file that readers would take for a part: the entry itself, or one below it; empty if
     there is none."""
     if entry.is_folder:
         return _find_below(storage, entry.name, _DEPTH_MAX)

@@ -21,7 +21,7 @@ _NOT_COMPRESSED = -1
 
 
 def refuse_unpacked(data: bytes) -> None:
-    """Raises `Unreadable` where a record batch of the file would take more than is allowed. If it
+    """Raises `Unreadable` if a record batch of the file would take more than is allowed. If it
     can't be followed, it is left to Arrow, which checks its order."""
     import pyarrow as pa
 

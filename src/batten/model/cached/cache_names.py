@@ -116,6 +116,6 @@ def is_counts(name: str) -> bool:
 
 
 def find_owned_key(name: str) -> str | None:
-    """The key of a folder in `building` or `set-aside`, or None where it is not the cache's."""
+    """The key of a folder in `building` or `set-aside`, or None if it is not the cache's."""
     match = _OWNED.fullmatch(name)
     return match[1] if match else None

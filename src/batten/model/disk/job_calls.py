@@ -38,7 +38,7 @@ class JobCall:
     """How a job was started.
 
     `folder` is where, `file` the job file or the script, `module` the name of one. `name` is of the
-    pipeline in the job file, empty where it need not be said. `digest` is the SHA-256 of the file.
+    pipeline in the job file, empty if it need not be said. `digest` is the SHA-256 of the file.
     `output` is where the dataset was made, without links. Paths are absolute. `is_relative`: the
     job file names its output relative to itself, so that both can be moved together. `parameters`
     and `options` are those that were given. `withheld` names parameters whose values are not kept;
@@ -122,7 +122,7 @@ def read_old_command(text: str) -> JobCall:
 
 
 def compose(call: JobCall, *, here: str, python: str = "python", more: tuple[str, ...] = ()) -> str:
-    """The command that starts the job again, right in the folder `here`; empty where there is none.
+    """The command that starts the job again, right in the folder `here`; empty if there is none.
     `more` are options for this run. Values that are not kept are left for the reader to fill in."""
     line = _compose(call, python, more)
     is_here = not call.folder or call.folder == here

@@ -83,7 +83,7 @@ class Operation:
 @value_class
 class Journal:
     """`JOURNAL`: see the module. `change` names the change, and its staged files begin with it.
-    `token` is empty where the change carries none. `protected` are paths at and below which it was
+    `token` is empty if the change carries none. `protected` are paths at and below which it was
     changed in place."""
 
     phase: Annotated[str, Text(16, "|".join(Phase))]

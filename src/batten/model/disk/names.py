@@ -313,7 +313,7 @@ def find_number(name: str, suffix: str) -> int | None:
 
 
 def find_staged(name: str) -> StagedChunk | StagedFile | None:
-    """What a file in `staged/` says of itself, or None where it says nothing known."""
+    """What a file in `staged/` says of itself, or None if it says nothing known."""
     if match := _CHUNK.fullmatch(name):
         return _read_chunk(match)
     if match := _SEALED.fullmatch(name):

@@ -11,7 +11,7 @@ from batten.model.words import FORMAT_VERSION
 
 class Published(NamedTuple):
     """A published batch. What only a record knows (`size`, `digest`, `quarantine_digest`) is None
-    where there is none."""
+    if there is none."""
 
     batch: int
     items: int

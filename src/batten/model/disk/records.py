@@ -248,7 +248,7 @@ class Delivery:
 
 
 def find_kept(deliveries: Iterable[Delivery]) -> str:
-    """The first destination that keeps its rows, for messages; empty where none does."""
+    """The first destination that keeps its rows, for messages; empty if none does."""
     return next((delivery.target for delivery in deliveries if delivery.keeps_rows), "")
 
 

@@ -18,6 +18,6 @@ def seal_digests(digests: bytes) -> bytes:
 
 
 def open_digests(data: bytes) -> bytes | None:
-    """The digests, or None where the file was damaged."""
+    """The digests, or None if the file was damaged."""
     digests = data[:-_END_BYTES]
     return digests if hashlib.sha256(digests).digest() == data[-_END_BYTES:] else None

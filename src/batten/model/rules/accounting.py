@@ -114,7 +114,7 @@ class PlannedBatches:
         return sum(segment.items for segment in self.segments)
 
     def find(self, batch: int) -> PlannedBatch | None:
-        """The batch of that number, or None where the plan has none."""
+        """The batch of that number, or None if the plan has none."""
         for segment in self.segments:
             position = batch - segment.first_batch
             if 0 <= position < segment.batches:

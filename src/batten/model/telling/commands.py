@@ -47,5 +47,5 @@ def as_path(path: str) -> str:
 
 
 def in_folder(folder: str, line: str) -> str:
-    """The command, to be run in that folder; empty where it is the folder of now."""
+    """The command, to be run in that folder; empty if it is the folder of now."""
     return f"cd {quote(folder)} && {line}" if folder else line

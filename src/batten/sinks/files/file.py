@@ -113,7 +113,7 @@ class FileDestination:
 
     def make(self, staged: Staged) -> MadeFile:
         """Write the file, synced, under a throwaway name. Another process may do so for the one
-        that holds the lock. Raises `InconsistentError` where what it would replace was changed."""
+        that holds the lock. Raises `InconsistentError` if what it would replace was changed."""
         found = self._digest_replaced()
         throwaway = self._clear_throwaway()
         digest, size = hashlib.sha256(), 0
@@ -164,7 +164,7 @@ class FileDestination:
         """Nothing is held open."""
 
     def _digest_replaced(self) -> str:
-        """Raises `InconsistentError` where the file is not one that batten put there."""
+        """Raises `InconsistentError` if the file is not one that batten put there."""
         record = self._book.find()
         found = self._digest_one_of(record)
         if found is None:

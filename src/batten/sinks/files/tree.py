@@ -99,7 +99,7 @@ class TreeDestination:
         return []
 
     def publish(self, staged: Staged) -> PublishEnd:
-        """Raises `RejectedError` where the item can't be had, or the function raises: the tree is
+        """Raises `RejectedError` if the item can't be had, or the function raises: the tree is
         as it was before."""
         sink, token = self._sink, _spell(staged.token)
         if has_token(sink.path, token):

@@ -21,7 +21,7 @@ Refuse = Callable[["pa.Table"], None]
 
 
 def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
-    """Raises `RefusedError` where the table has not all of our columns, has one of another type, or
+    """Raises `RefusedError` if the table has not all of our columns, has one of another type, or
     must have one that we lack."""
     problem = ""
     for field in ours:
@@ -61,7 +61,7 @@ def encode_as(
     refuse: Refuse | None = None,
 ) -> bytes:
     """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
-    where these are the same, the bytes as they are. Raises `RejectedError` where the columns can't
+    where these are the same, the bytes as they are. Raises `RejectedError` if the columns can't
     hold some items, or `refuse` raises for them."""
     from batten.sinks.parquet import encode_rows
 
@@ -80,7 +80,7 @@ def fit_rows(
     *,
     refuse: Refuse | None = None,
 ) -> pa.Table | None:
-    """The rows with the types of the table's columns, or None where they have them. Raises as
+    """The rows with the types of the table's columns, or None if they have them. Raises as
     `encode_as` does."""
     import pyarrow as pa
 
@@ -113,7 +113,7 @@ def fit_rows(
 
 def find_far_times(schema: pa.Schema) -> Refuse | None:
     """For libraries that read the least and the greatest value of a file as Python's: refuses times
-    that Python has none for. None where no column can have such."""
+    that Python has none for. None if no column can have such."""
     import pyarrow as pa
     import pyarrow.compute
 
@@ -143,7 +143,7 @@ def _has_times(kind: pa.DataType) -> bool:
 
 
 def _fit(table: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """Raises `UnstorableError` where a column can't hold a value: nobody else looks."""
+    """Raises `UnstorableError` if a column can't hold a value: nobody else looks."""
     import pyarrow as pa
 
     columns = []

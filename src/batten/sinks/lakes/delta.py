@@ -207,7 +207,7 @@ class DeltaDestination:
         return pa.schema(deltalake.Schema.from_json(self._log.metadata["schemaString"]).to_arrow())
 
     def _check(self, schema: pa.Schema) -> None:
-        """Make ready to add files of this schema. Raises `RefusedError` where that is not all that
+        """Make ready to add files of this schema. Raises `RefusedError` if that is not all that
         the table asks for."""
         problem = _find_obstacle(self._log.protocol, self._log.metadata)
         if problem:
@@ -240,7 +240,7 @@ class DeltaDestination:
 
 
 def _find_obstacle(protocol: Action, metadata: Action) -> str:
-    """What batten can't do for the table; empty where there is nothing."""
+    """What batten can't do for the table; empty if there is nothing."""
     writer = protocol.get("minWriterVersion", 0)
     features = set(protocol.get("writerFeatures") or ())
     settings = metadata.get("configuration") or {}

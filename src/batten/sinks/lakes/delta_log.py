@@ -52,7 +52,7 @@ class DeltaLog:
     def read_on(self) -> None:
         """Take in what was added since; all, where another table has taken the place of this.
 
-        Raises `CorruptError` where an entry can't be read."""
+        Raises `CorruptError` if an entry can't be read."""
         if self.version >= 0 and self.storage.find(self.entry(self.version)) is None:
             self.version, self.protocol, self.metadata, self.versions = -1, {}, {}, {}
         if self.version < 0:

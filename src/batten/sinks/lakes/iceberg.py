@@ -199,7 +199,7 @@ class IcebergDestination:
         return await_answer(ask, self._sink.timeout_seconds)
 
     def _ask(self) -> Mapping[str, str]:
-        """The properties of the table; none where it is not there."""
+        """The properties of the table; none if it is not there."""
         from pyiceberg.exceptions import NoSuchTableError
 
         with self._translated("Asking"):
@@ -300,7 +300,7 @@ def _list_errors() -> tuple[type[Exception], ...]:
 
 
 def _find_catalog(sink: IcebergSink) -> Catalog | None:
-    """The catalogue, or None where its database is not there, or has no tables of a catalogue."""
+    """The catalogue, or None if its database is not there, or has no tables of a catalogue."""
     from sqlalchemy.engine import make_url
 
     address = sink.read_properties().get("uri", "")

@@ -63,7 +63,7 @@ _JOINT = f',"{_DIVIDER}",'.encode()
 
 
 def find_keys(lines: Sequence[bytes], field: str) -> list[str] | None:
-    """The keys of lines that are each an object with the field; None where one is not.
+    """The keys of lines that are each an object with the field; None if one is not.
 
     All are parsed as one list, since to parse a line by itself takes longer than what is in it.
     Only if every divider is found between two values does each line hold exactly one."""

@@ -114,7 +114,7 @@ class RecordFile:
         return self._file.readlines(size)
 
     def record_at(self, offset: int, syntax: Syntax) -> bytes:
-        """The record that begins at the offset. Raises `SourceChanged` where none does."""
+        """The record that begins at the offset. Raises `SourceChanged` if none does."""
         if offset != self._offset:
             self._seek(offset)
         record = next(self.records(syntax), None)

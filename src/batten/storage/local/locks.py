@@ -100,7 +100,7 @@ def current_holder() -> Holder:
 def acquire(
     place: LockPlace, holder: Holder, *, wait_seconds: float | None = _PATIENCE_SECONDS
 ) -> FileLock:
-    """Take the lock, or raise `BusyError`, or `StorageError` where the file can't be had. With
+    """Take the lock, or raise `BusyError`, or `StorageError` if the file can't be had. With
     None for `wait_seconds` it waits for as long as it takes."""
     held = _acquire(place, wait_seconds, is_shared=False)
     # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
@@ -125,7 +125,7 @@ def _acquire(place: LockPlace, wait_seconds: float | None, *, is_shared: bool) -
 
 
 def busy_error(control: str, holder: Holder | None) -> BusyError:
-    """`control` is the folder of the lock. `holder` is None where it was let go meanwhile."""
+    """`control` is the folder of the lock. `holder` is None if it was let go meanwhile."""
     output = control.removesuffix(TREE_FOLDER).removesuffix(CONTROL_SUFFIX)
     return BusyError(
         f"{output!r} is in use by {_describe_holder(holder)}.",

@@ -83,7 +83,7 @@ class Tree(Storage, Protocol):
         ...
 
     def link(self, source: str, name: str) -> bool:
-        """Give the file or symbolic link a second name. False where the filesystem can't."""
+        """Give the file or symbolic link a second name. False if the filesystem can't."""
         ...
 
     def sync_file(self, name: str) -> None:
