@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         StorageError,
         UsageError,
     )
-    from batten.executors.limits import Limits
+    from batten.executors.call_rates import Limits
     from batten.fingerprint.secret import Secret
     from batten.inspect.diagnose import diagnose
     from batten.inspect.diagnosis import Diagnosis
@@ -107,7 +107,7 @@ _MODULES = {
         "StorageError",
         "UsageError",
     ),
-    "batten.executors.limits": ("Limits",),
+    "batten.executors.call_rates": ("Limits",),
     "batten.fingerprint.secret": ("Secret",),
     "batten.inspect.diagnose": ("diagnose",),
     "batten.inspect.diagnosis": ("Diagnosis",),

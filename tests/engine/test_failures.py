@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.drive.failures import DEATHS_BETWEEN_MAX, Failures
+from batten.drive.failure_budget import DEATHS_BETWEEN_MAX, Failures
 from batten.errors import FailedRunError
 from batten.executors.base import Died
 from batten.model.disk.names import Layout

@@ -5,8 +5,8 @@ import datetime
 import pyarrow as pa
 import pytest
 
+from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, build_tables_alike, infer_table
-from batten.rows.schema import Unfit
 
 COLUMNS = {
     "integers": [1, -5, None],

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from batten.ledger.quarantine_file import encode_quarantine
 from batten.ledger.schema_file import encode_schema
 from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.key_digests import describe_keys, describe_ordinals
@@ -28,7 +29,7 @@ from batten.model.disk.records import (
 )
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
-from batten.sinks.parquet import encode_part, encode_quarantine
+from batten.sinks.parquet import encode_part
 
 RUN = "20261121T080000Z-3f9a"
 TIME = "2026-11-21T08:00:00Z"

@@ -15,7 +15,7 @@ import pyarrow as pa
 from batten.deliver.delivering import Deliverer
 from batten.deliver.publisher import Publisher
 from batten.drive.adoption import Adoption
-from batten.drive.failures import Failures, answer_of, as_failure
+from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
 from batten.drive.pinning import load_schema, serialize, store_schema
 from batten.drive.schedule import Schedule
@@ -35,8 +35,8 @@ from batten.run.recording import RunRecord
 from batten.sinks.base import RejectedError
 from batten.storage.publishing import set_aside
 from batten.work.bench import Bench
+from batten.work.most_fail import Streak, StreakVerdict
 from batten.work.pace import Allotment
-from batten.work.streak import Streak, StreakVerdict
 from batten.work.tasks import (
     Begun,
     Portion,

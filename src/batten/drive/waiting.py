@@ -10,7 +10,7 @@ import time
 
 from batten.deliver.publisher import Publisher
 from batten.run.context import Context
-from batten.work.streak import Streak
+from batten.work.most_fail import Streak
 from batten.work.tasks import Sealed
 
 PUBLISH_SECONDS = 0.1

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from batten.executors.limits import Limiter, Limits, Pass, find_overload
+from batten.executors.call_rates import Limiter, Limits, Pass, find_overload
 
 
 class Throttle:

@@ -14,7 +14,7 @@ from batten.model.value_class import value_class
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
-    from batten.executors.limits import Limits
+    from batten.executors.call_rates import Limits
 
 StepKind = Literal["map", "flat_map", "filter", "map_batches", "apply"]
 

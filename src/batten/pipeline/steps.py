@@ -14,7 +14,7 @@ from batten.work.cached_steps import choose_cache
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
-    from batten.executors.limits import Limits
+    from batten.executors.call_rates import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from batten.rows.arrays import integers, plain_array
-from batten.rows.schema import Unfit, conform
+from batten.rows.fitting import Unfit, conform
 
 ITEM = "batten.item"
 

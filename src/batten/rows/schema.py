@@ -1,8 +1,4 @@
-"""The columns of a dataset: pinned once, then every row must fit.
-
-Types are compared before values are converted. So whether a row fits does not depend on its
-neighbours: a chunk's rows give the same result together, apart, and in any other cut.
-"""
+"""The columns of a dataset: what a job says of them, and what its first rows do."""
 
 from __future__ import annotations
 
@@ -14,11 +10,8 @@ import pyarrow as pa
 
 from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
+from batten.rows.fitting import fits
 from batten.rows.python_types import find_fields, read_type
-
-
-class Unfit(ValueError):
-    """Rows that can't be columns, or not those of the dataset; the text says which and why."""
 
 
 def read_schema_option(option: Any, key_column: str) -> pa.Schema:
@@ -68,7 +61,7 @@ def fill_unknown(schema: pa.Schema, declared: Mapping[str, pa.DataType]) -> pa.S
     for field in schema:
         kind = declared.get(field.name)
         is_open = kind is not None and _holds_null(field.type) and not _holds_null(kind)
-        fields.append(field.with_type(kind) if is_open and _fits(field.type, kind) else field)
+        fields.append(field.with_type(kind) if is_open and fits(field.type, kind) else field)
     return pa.schema(fields)
 
 
@@ -94,7 +87,7 @@ def _join(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
         ).field(0)
     except pa.ArrowException:
         return None
-    return both.type if _fits(first, both.type) and _fits(second, both.type) else None
+    return both.type if fits(first, both.type) and fits(second, both.type) else None
 
 
 def find_unknown_columns(schema: pa.Schema) -> list[str]:
@@ -106,94 +99,3 @@ def _holds_null(kind: pa.DataType) -> bool:
     if pa.types.is_null(kind) or (pa.types.is_struct(kind) and not kind.num_fields):
         return True
     return any(_holds_null(kind.field(i).type) for i in range(kind.num_fields))
-
-
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with exactly the schema's columns; raises `Unfit`."""
-    # A column without a value may be there, and have its type, only since rows beside these do.
-    given = {
-        name: column
-        for name, column in zip(table.column_names, table.columns, strict=True)
-        if column.null_count < table.num_rows
-    }
-    for name in given:
-        if schema.get_field_index(name) < 0:
-            raise Unfit(
-                f"a new column {name!r}; the dataset has {', '.join(schema.names) or 'none'}"
-            )
-    columns = []
-    for field in schema:
-        if field.name in given:
-            column = _cast(given[field.name], field)
-        else:
-            column = pa.nulls(table.num_rows, field.type)
-        if not field.nullable and column.null_count:
-            raise Unfit(f"the column {field.name!r} is null, which its schema does not allow")
-        columns.append(column)
-    return pa.table(columns, schema=schema)
-
-
-def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    if column.type.equals(field.type):
-        return column
-    if not _fits(column.type, field.type):
-        raise Unfit(
-            f"the column {field.name!r} is {show_type(column.type)}, "
-            f"the dataset's is {show_type(field.type)}"
-        )
-    try:
-        return column.cast(field.type)
-    except pa.ArrowException as error:
-        raise Unfit(f"the column {field.name!r}: {error}") from error
-
-
-def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether values of one type may go into a column of another without changing their sense."""
-    if found.equals(wanted) or pa.types.is_null(found):
-        return True
-    kinds = pa.types
-    if kinds.is_integer(found):
-        return bool(
-            kinds.is_integer(wanted) or kinds.is_floating(wanted) or kinds.is_decimal(wanted)
-        )
-    if kinds.is_struct(found):
-        return bool(kinds.is_struct(wanted)) and all(
-            wanted.get_field_index(field.name) >= 0
-            and _fits(field.type, wanted.field(field.name).type)
-            for field in found
-        )
-    if _is_list(found):
-        return _is_list(wanted) and _fits(found.value_type, wanted.value_type)
-    if kinds.is_dictionary(wanted) and not kinds.is_dictionary(found):
-        return _fits(found, wanted.value_type)
-    if kinds.is_timestamp(found):
-        return bool(kinds.is_timestamp(wanted)) and (found.tz is None) == (wanted.tz is None)
-    return any(family(found) and family(wanted) for family in _FAMILIES)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    kinds = pa.types
-    return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kinds = pa.types
-    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    kinds = pa.types
-    return bool(
-        kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_fixed_size_binary(kind)
-    )
-
-
-_FAMILIES = (
-    pa.types.is_floating,
-    pa.types.is_decimal,
-    _is_text,
-    _is_bytes,
-    pa.types.is_date,
-    pa.types.is_time,
-    pa.types.is_duration,
-)

@@ -24,23 +24,6 @@ def encode_rows(table: pa.Table) -> pa.Buffer:
     return _encode(table, {})
 
 
-def encode_quarantine(rows: list[dict[str, object]]) -> pa.Buffer:
-    """The bytes of a batch's quarantine file."""
-    return _encode(pa.Table.from_pylist(rows, schema=_QUARANTINE), {})
-
-
-_QUARANTINE = pa.schema(
-    [
-        ("key", pa.string()),
-        ("item", pa.int64()),
-        ("error", pa.string()),
-        ("traceback", pa.string()),
-        ("attempts", pa.int64()),
-        ("time", pa.string()),
-    ]
-)
-
-
 def _encode(table: pa.Table, metadata: dict[str, str]) -> pa.Buffer:
     table = table.combine_chunks()
     kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}

@@ -16,15 +16,15 @@ from typing import Any
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
 from batten.plan.plan import PlanBatch
+from batten.rows.fitting import Unfit
 from batten.rows.rows import as_row, build_tables, build_tables_alike
-from batten.rows.schema import Unfit
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.work.async_calls import AsyncChain
 from batten.work.bench import Bench
 from batten.work.calls import Failure, ItemFailedError, describe_error
 from batten.work.chunks import scatter_pieces
 from batten.work.items import fail_unfitting, without_key
-from batten.work.streak import Streak, name_kind, tell_ended
+from batten.work.most_fail import Streak, name_kind, tell_ended
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, WorkerJob
 
 STAGE_SECONDS = 0.5

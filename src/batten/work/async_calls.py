@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Awaitable, Sequence
 from typing import Any
 
 from batten.errors import BattenError
-from batten.executors.limits import Limits
+from batten.executors.call_rates import Limits
 from batten.executors.marks import SlotMark
 from batten.executors.output import losses
 from batten.executors.throttle import Throttle

@@ -21,10 +21,10 @@ from batten.rows.rows import ITEM
 from batten.work.calls import Failure
 from batten.work.chunks import Piece, cut_pieces
 from batten.work.items import Done, ItemRunner
+from batten.work.most_fail import tell_ended
 from batten.work.reopening import Reopening
 from batten.work.seal import PinRefusedError, seal_pieces
 from batten.work.staging import Staging
-from batten.work.streak import tell_ended
 from batten.work.tasks import (
     Answer,
     Prepare,

@@ -19,8 +19,8 @@ from batten.executors.base import Mark
 from batten.executors.randomness import Seeding, seed_held
 from batten.jobs.step import Step
 from batten.rows.arrays import integers
+from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
-from batten.rows.schema import Unfit
 from batten.sources.base import Unavailable
 from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
 

@@ -20,10 +20,10 @@ from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.work.calls import Failure
 from batten.work.chunks import cut_rows
+from batten.work.most_fail import tell_ended
 from batten.work.seal import SealedBytes
 from batten.work.sealed_rows import SealedRows, load_failures, load_sealed
 from batten.work.staging import Staging
-from batten.work.streak import tell_ended
 from batten.work.tasks import Reopened, Sealed, WorkerJob
 
 

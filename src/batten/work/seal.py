@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from batten.errors import UsageError
+from batten.ledger.quarantine_file import encode_quarantine
 from batten.model.disk.records import PartDescription
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.telling.type_names import show_literal, show_type
@@ -17,7 +18,7 @@ from batten.rows.arrays import integers
 from batten.rows.rows import ITEM, conform_table
 from batten.rows.schema import fill_unknown, find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
-from batten.sinks.parquet import encode_part, encode_quarantine
+from batten.sinks.parquet import encode_part
 from batten.work.calls import Failure
 from batten.work.chunks import Piece
 from batten.work.items import fail_unfitting

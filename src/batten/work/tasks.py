@@ -11,7 +11,7 @@ from batten.plan.plan import Plan
 from batten.sources.base import Source
 from batten.storage.base import Storage
 from batten.work.calls import Failure
-from batten.work.streak import Ended
+from batten.work.most_fail import Ended
 
 
 @value_class

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 from batten.executors.base import Work
 from batten.executors.marks import MarkTable
+from batten.executors.processes.forking import live
 from batten.executors.processes.nursery import Begin
-from batten.executors.processes.nursery_process import live
 from batten.executors.processes.worker import run_worker
 from batten.executors.randomness import seed_afresh
 from batten.model.value_class import value_class

@@ -1,6 +1,6 @@
 """The driver's end of the nursery: the process between the driver and its workers.
 
-The nursery forks workers when asked, kills and reaps them, and tells of it (`nursery_process`). It
+The nursery forks workers when asked, kills and reaps them, and tells of it (`forking`). It
 is either a fork of the driver, so that workers have all that the driver has loaded, or a fresh
 interpreter, so that they have nothing of the driver's threads.
 """
@@ -17,7 +17,7 @@ from typing import NoReturn
 from batten.executors.base import Work
 from batten.executors.marks import MarkTable
 from batten.executors.processes.foreign_threads import fork
-from batten.executors.processes.nursery_process import MESSAGE, Ask, Tell, live
+from batten.executors.processes.forking import MESSAGE, Ask, Tell, live
 from batten.executors.processes.worker import run_worker
 
 

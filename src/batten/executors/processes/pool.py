@@ -26,10 +26,10 @@ from batten.executors.marks import (
     MarkTable,
     clear_record,
 )
+from batten.executors.processes.forking import Tell, kill_group
 from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe_end
 from batten.executors.processes.memory import LOOK_SECONDS
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
-from batten.executors.processes.nursery_process import Tell, kill_group
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.worker import flush_output
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from batten.errors import UsageError
-from batten.executors.limits import (
+from batten.executors.call_rates import (
     BURST_SECONDS,
     Limiter,
     Limits,

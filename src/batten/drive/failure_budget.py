@@ -12,7 +12,7 @@ from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.sinks.rejecting import UnstorableError
 from batten.work.calls import Failure, describe_error
-from batten.work.streak import StreakVerdict
+from batten.work.most_fail import StreakVerdict
 from batten.work.tasks import Sealed
 
 KEPT = "Everything that was finished is kept."
