@@ -115,7 +115,7 @@ class Driver:
         self._known_to_fail = frozenset(to_retry)
         job = make_job(context, self._dataset, self._plan)
         self._bench = Bench(job)
-        schema = load_schema(context)
+        schema = load_schema(context, job.declared)
         self._adoption = Adoption(context, self._dataset, self._plan, self._bench, schema)
         self._adoption.leaves_failures_out = tries_failed_again
         self._make_schedule(pending, executor.slots, schema)

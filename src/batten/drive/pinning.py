@@ -10,19 +10,19 @@ import pyarrow as pa
 from batten.errors import CorruptError, RefusedError
 from batten.ledger.schema_file import decode_schema, encode_schema
 from batten.model.disk.records import NewerFormat, Unreadable
-from batten.rows.schema import read_schema_option
+from batten.rows.declared import Declared
 from batten.run.context import Context
 from batten.storage.publishing import create
 
 
-def load_schema(context: Context) -> bytes | None:
-    """The schema that is pinned, or that the job gives, or None yet. Where all items there were
-    gave no rows, nothing is pinned."""
-    settings, name = context.pipeline.settings, context.layout.schema
+def load_schema(context: Context, declared: Declared) -> bytes | None:
+    """The schema that is pinned, or that the job says without a row, or None yet. Where all items
+    there were gave no rows, nothing is pinned."""
+    name = context.layout.schema
     try:
         schema = decode_schema(context.storage.read(name))
-        if schema.names or settings.schema is not None:
-            return serialize(schema)
+        is_empty = not schema.names and declared.schema != schema
+        return None if is_empty else serialize(schema)
     except FileNotFoundError:
         pass
     except NewerFormat as error:
@@ -37,9 +37,10 @@ def load_schema(context: Context) -> bytes | None:
             safe="Nothing was changed.",
             next="Restore it from a copy.",
         ) from error
-    if settings.schema is None:
+    schema = declared.schema
+    if schema is None or not declared.is_settled:
         return None
-    return store_schema(context, read_schema_option(settings.schema, settings.key_column))
+    return store_schema(context, schema)
 
 
 def store_schema(context: Context, schema: pa.Schema) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from batten.model.telling.type_names import show_type
+from batten.rows.tensors import as_nested_lists, is_tensor, make_tensors
 
 
 class Unfit(ValueError):
@@ -44,14 +45,32 @@ def _cast(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     if column.type.equals(field.type):
         return column
     if not fits(column.type, field.type):
+        name, found, wanted = _find_misfit(field.name, column.type, field.type)
         raise Unfit(
-            f"the column {field.name!r} is {show_type(column.type)}, "
-            f"the dataset's is {show_type(field.type)}"
+            f"the column {name!r} is {show_type(found)}, the dataset's is {show_type(wanted)}"
         )
     try:
+        if is_tensor(field.type):
+            return make_tensors(column, field.type)
         return column.cast(field.type)
     except pa.ArrowException as error:
         raise Unfit(f"the column {field.name!r}: {error}") from error
+
+
+def _find_misfit(
+    name: str, found: pa.DataType, wanted: pa.DataType
+) -> tuple[str, pa.DataType, pa.DataType]:
+    """The innermost place at which one type does not fit the other: `box.sides[]`."""
+    if pa.types.is_struct(found) and pa.types.is_struct(wanted):
+        for field in found:
+            at = wanted.get_field_index(field.name)
+            if at < 0:
+                break
+            if not fits(field.type, wanted.field(at).type):
+                return _find_misfit(f"{name}.{field.name}", field.type, wanted.field(at).type)
+    elif _is_list(found) and _is_list(wanted):
+        return _find_misfit(f"{name}[]", found.value_type, wanted.value_type)
+    return name, found, wanted
 
 
 def fits(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -59,6 +78,8 @@ def fits(found: pa.DataType, wanted: pa.DataType) -> bool:
     if found.equals(wanted) or pa.types.is_null(found):
         return True
     kinds = pa.types
+    if is_tensor(wanted):
+        return fits(found, as_nested_lists(wanted))
     if kinds.is_integer(found):
         return bool(
             kinds.is_integer(wanted) or kinds.is_floating(wanted) or kinds.is_decimal(wanted)

@@ -6,25 +6,21 @@ Every table carries the column `ITEM`: the number, within the batch, of the item
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from enum import Enum
 from itertools import chain, groupby, islice
+from numbers import Real
 from operator import itemgetter
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
 
 from batten.rows.arrays import integers, plain_array
 from batten.rows.fitting import Unfit, conform
+from batten.rows.values import PLAIN, STORED, as_plain, as_record
 
 ITEM = "batten.item"
-
-_PLAIN = frozenset({bool, int, float, str, bytes})
-_STORED = _PLAIN | {type(None)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,17 +32,15 @@ class Unfitting:
 
 
 def as_row(value: Any) -> dict[str, Any]:
-    """The row that a function returned: a dict, a dataclass or a pydantic model; raises `Unfit`."""
+    """The row that a function returned: a dict, a dataclass, a pydantic model or a named tuple;
+    raises `Unfit`."""
     if type(value) is dict:
         return value
     try:
         if isinstance(value, dict):
             return dict(value)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        dump = getattr(type(value), "model_dump", None)
-        if dump is not None:
-            return dict(dump(value))
+        if (record := as_record(value)) is not None:
+            return record
     except Exception as error:
         kind = type(value).__name__
         raise Unfit(f"a {kind} can't be made a row: {type(error).__name__}: {error}") from error
@@ -66,7 +60,7 @@ def build_tables(
         return [], []
     if schema is not None:
         try:
-            return [_with_items(conform(infer_table(rows), schema), items)], []
+            return [_with_items(conform(infer_table(rows, schema), schema), items)], []
         except Unfit:
             return _build_by_item(rows, items, schema)
     if _is_uniform(rows):
@@ -117,16 +111,21 @@ def conform_table(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.Table], l
         return tables, unfitting
 
 
-def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """The rows as columns with the types of their values; raises `Unfit` where they have none."""
+def infer_table(rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None) -> pa.Table:
+    """The rows as columns with the types of their values; raises `Unfit` where they have none. A
+    dict is a record, but for a column that is a map in the `schema`."""
     if not all(rows):
         raise Unfit("a row without columns")
     arrays = []
     columns = _columns(rows)
+    maps = {} if schema is None else {f.name: f.type for f in schema if pa.types.is_map(f.type)}
     for name, values in columns.items():
         try:
+            if name in maps:
+                arrays.append(_as_map(values, maps[name]))
+                continue
             kinds = set(map(type, values))
-            if not kinds <= _STORED:
+            if not kinds <= STORED:
                 values = [as_plain(value) for value in values]
                 kinds = set(map(type, values))
             arrays.append(_as_array(values, _require_one_kind(name, values, kinds)))
@@ -142,53 +141,34 @@ def infer_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
     if not kinds:
         return pa.nulls(len(values))
-    if len(kinds) == 1 and kinds <= _PLAIN:
+    if len(kinds) == 1 and kinds <= PLAIN:
         return plain_array(values, next(iter(kinds)), has_nulls=None in values)
     return pa.array(values)
 
 
-def as_plain(value: Any) -> Any:
-    """What stands for a value that no column can hold, also within lists and dicts. For an Enum it
-    is its value, for a path or a UUID its text, for a tuple or an array of several dimensions a
-    list, for a dataclass or a pydantic model a dict."""
-    kind = type(value)
-    if kind in _STORED:
-        return value
-    if kind in (list, tuple, set, frozenset):
-        return value if kind is list and set(map(type, value)) <= _STORED else _each(value)
-    if kind is dict:
-        return {name: as_plain(each) for name, each in value.items()}
-    if isinstance(value, Enum):
-        return as_plain(value.value)
-    if isinstance(value, PurePath | UUID):
-        return str(value)
-    if isinstance(value, tuple):
-        names = getattr(value, "_fields", None)
-        return _each(value) if names is None else as_plain(dict(zip(names, value, strict=True)))
-    if getattr(value, "ndim", 0) > 1:
-        return value.tolist()
-    if dataclasses.is_dataclass(value) or hasattr(kind, "model_dump"):
-        return as_plain(as_row(value))
-    return value
+def _as_map(values: list[Any], kind: pa.MapType) -> pa.Array:
+    """Of dicts, or of lists of pairs."""
+    return pa.array([None if value is None else _as_pairs(value) for value in values], kind)
 
 
-def _each(values: Iterable[Any]) -> list[Any]:
-    return [as_plain(value) for value in values]
+def _as_pairs(value: Any) -> list[tuple[Any, Any]]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return [(as_plain(key), as_plain(each)) for key, each in pairs]
 
 
 def _require_one_kind(
     name: str, values: Sequence[Any], kinds: set[type] | None = None
 ) -> set[type]:
     """The types of the values. Raises `Unfit` if values at the same place are of types that
-    Arrow would convert into one another: texts and bytes, times with a zone and without. Ints and
-    floats may mix."""
+    Arrow would convert into one another: texts and bytes, times with a zone and without. Numbers
+    may mix."""
     kinds = set(map(type, values)) if kinds is None else kinds
     found = {list if kind is tuple else kind for kind in kinds} - {type(None)}
-    if len(found) > 1 and not all(issubclass(k, int | float) and k is not bool for k in found):
+    if len(found) > 1 and (bool in found or not all(issubclass(k, Real) for k in found)):
         listed = ", ".join(sorted(kind.__name__ for kind in found))
         raise Unfit(f"the column {name!r} holds several types: {listed}")
     kind = next(iter(found), bool)
-    if kind in _PLAIN:
+    if kind in PLAIN:
         return found
     present = [value for value in values if value is not None]
     if kind in (list, set, frozenset):
@@ -238,7 +218,7 @@ def _is_uniform(rows: Sequence[dict[str, Any]]) -> bool:
     first = rows[0]
     return all(row.keys() == first.keys() for row in rows) and all(
         len(kinds := set(map(type, map(itemgetter(name), rows))) - {type(None)}) <= 1
-        and kinds <= _PLAIN
+        and kinds <= PLAIN
         for name in first
     )
 
@@ -247,7 +227,7 @@ def _are_alike(rows: Sequence[dict[str, Any]]) -> bool:
     """Whether any of the rows by itself would make the same columns as all of them."""
     names = list(rows[0])
     return all(list(row) == names for row in rows) and all(
-        len(kinds := set(map(type, map(itemgetter(name), rows)))) == 1 and kinds <= _PLAIN
+        len(kinds := set(map(type, map(itemgetter(name), rows)))) == 1 and kinds <= PLAIN
         for name in names
     )
 
@@ -258,7 +238,7 @@ def _build_by_item(
     tables, unfitting = [], []
     for item, own in _rows_by_item(rows, items):
         try:
-            tables.append(_with_items(conform(infer_table(own), schema), [item] * len(own)))
+            tables.append(_with_items(conform(infer_table(own, schema), schema), [item] * len(own)))
         except Unfit as error:
             unfitting.append(Unfitting(item=item, reason=str(error)))
     return ([pa.concat_tables(tables).combine_chunks()] if tables else []), unfitting

@@ -11,7 +11,8 @@ import pyarrow as pa
 from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
 from batten.rows.fitting import fits
-from batten.rows.python_types import find_fields, read_type
+from batten.rows.python_types import read_type
+from batten.rows.row_classes import find_fields
 
 
 def read_schema_option(option: Any, key_column: str) -> pa.Schema:
@@ -52,17 +53,6 @@ def _read_type(name: Any, kind: Any) -> pa.DataType:
 
 def _show(kind: Any) -> str:
     return show_type(kind) if isinstance(kind, pa.DataType) else repr(kind)
-
-
-def fill_unknown(schema: pa.Schema, declared: Mapping[str, pa.DataType]) -> pa.Schema:
-    """The schema with the declared types of columns of which no row had a value, where these fit
-    the rows that there are."""
-    fields = []
-    for field in schema:
-        kind = declared.get(field.name)
-        is_open = kind is not None and _holds_null(field.type) and not _holds_null(kind)
-        fields.append(field.with_type(kind) if is_open and fits(field.type, kind) else field)
-    return pa.schema(fields)
 
 
 def join_schemas(schemas: Iterable[pa.Schema]) -> pa.Schema | None:

@@ -172,10 +172,33 @@ class _Reader:
     def _read_extension(self, _: str) -> pa.DataType:
         self._expect("<")
         name = self._match(re.compile(r"[^<>\[\]]*"), "a name")
+        if name == "arrow.fixed_shape_tensor":
+            kind = self._read_tensor()
+            self._expect(">")
+            return kind
         if name not in _EXTENSIONS:
             raise ValueError(f"the extension type {name!r} is not known here")
         self._expect(">")
         return _EXTENSIONS[name]()
+
+    def _read_tensor(self) -> pa.DataType:
+        self._expect("[value_type=")
+        value = self.read_type()
+        self._expect(", shape=")
+        shape = [int(size) for size in self._read_list(r"\d+")]
+        order = names = None
+        if self._has(", permutation="):
+            order = [int(place) for place in self._read_list(r"\d+")]
+        if self._has(", dim_names="):
+            names = self._read_list(r"[^,\[\]]*")
+        self._expect("]")
+        return pa.fixed_shape_tensor(value, shape, dim_names=names, permutation=order)
+
+    def _read_list(self, each: str) -> list[str]:
+        self._expect("[")
+        inner = self._match(re.compile(rf"(?:{each}(?:,{each})*)?"), "a list")
+        self._expect("]")
+        return inner.split(",") if inner else []
 
     def _read_field(self) -> pa.Field:
         if quoted := self._take(_QUOTED):

@@ -127,7 +127,7 @@ def _describe_schema(schema: object) -> str:
         return ", ".join(f"{name}: {_name_type(kind)}" for name, kind in schema.items())
     if not isinstance(schema, type):
         return str(schema)
-    from batten.rows.python_types import find_fields
+    from batten.rows.row_classes import find_fields
 
     return ", ".join(f"{name}: {_name_type(kind)}" for name, kind in find_fields(schema) or ())
 

@@ -13,6 +13,7 @@ _ERRORS = (OverflowError, ValueError)
 
 def list_values(column: pa.Array) -> list[Any]:
     """As `to_pylist`, and raises nothing: what has no value of Python is text, as ISO 8601."""
+    column = as_lists(column)
     try:
         values: list[Any] = column.to_pylist()
     except _ERRORS:
@@ -23,12 +24,46 @@ def list_values(column: pa.Array) -> list[Any]:
 def list_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """As `to_pylist` of a batch; see `list_values`."""
     try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
+        rows: list[dict[str, Any]] = _as_lists_each(batch).to_pylist()
     except _ERRORS:
         columns = [list_values(column) for column in batch.columns]
         names = batch.schema.names
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     return rows
+
+
+def is_tensor(kind: pa.DataType) -> bool:
+    """Whether it is of arrays of several dimensions, which Python would get as flat lists."""
+    import pyarrow as pa
+
+    return isinstance(kind, pa.FixedShapeTensorType)
+
+
+def as_lists(column: pa.Array) -> pa.Array:
+    """Arrays of several dimensions as lists of lists, anything else as it is."""
+    import pyarrow as pa
+
+    if not is_tensor(column.type):
+        return column
+    values, sizes = column.storage, column.type.shape
+    for size in reversed(sizes[1:]):
+        inner = values.values.slice(
+            values.offset * values.type.list_size, len(values) * values.type.list_size
+        )
+        inner = pa.FixedSizeListArray.from_arrays(inner, size)
+        nulls = pa.array([not each.is_valid for each in values], pa.bool_())
+        width = values.type.list_size // size
+        values = pa.FixedSizeListArray.from_arrays(inner, width, mask=nulls)
+    return values
+
+
+def _as_lists_each(batch: pa.RecordBatch) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    if not any(is_tensor(field.type) for field in batch.schema):
+        return batch
+    columns = [as_lists(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _find_value(scalar: pa.Scalar) -> Any:

@@ -16,7 +16,6 @@ import pyarrow as pa
 from batten.executors.base import Mark
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
-from batten.rows.python_types import find_declared
 from batten.rows.rows import ITEM
 from batten.work.calls import Failure
 from batten.work.chunks import Piece, cut_pieces
@@ -189,7 +188,7 @@ class Bench:
                 job.plan,
                 job.key_column,
                 job.fingerprint,
-                find_declared(job.steps) if schema is None else {},
+                job.declared,
             )
         except PinRefusedError:
             for piece in pieces:

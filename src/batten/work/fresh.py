@@ -16,6 +16,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint, Segment
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
+from batten.rows.declared import Declared
 from batten.run.context import Context
 from batten.run.identity import identify_pipeline
 from batten.sources.items import ItemSource
@@ -83,6 +84,7 @@ class _Place:
     layout: Layout
     segments: Sequence[Segment]
     moved_positions: Any
+    declared: Declared
     key_column: str
     fingerprint: str
     work: str
@@ -103,6 +105,7 @@ class FreshWork:
             layout=job.layout,
             segments=job.plan.segments,
             moved_positions=job.plan.moved_positions,
+            declared=job.declared,
             key_column=job.key_column,
             fingerprint=job.fingerprint,
             work=job.work,
@@ -134,6 +137,7 @@ class FreshWork:
             plan=plan,
             source=source,
             steps=pipeline.steps,
+            declared=place.declared,
             key_column=place.key_column,
             fingerprint=place.fingerprint,
             work=place.work,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -15,8 +15,9 @@ from batten.model.value_class import value_class
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
+from batten.rows.declared import Declared
 from batten.rows.rows import ITEM, conform_table
-from batten.rows.schema import fill_unknown, find_unknown_columns, join_schemas
+from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part
 from batten.work.calls import Failure
@@ -48,10 +49,10 @@ def seal_pieces(
     plan: Plan,
     key_column: str,
     fingerprint: str,
-    declared: Mapping[str, pa.DataType],
+    declared: Declared,
 ) -> SealedBytes | None:
-    """None if no schema is pinned yet and the batch has no rows to pin one. `declared` are the
-    types of columns that the job says, for those of which no row had a value."""
+    """None if no schema is pinned yet and the batch has no rows to pin one. `declared` is
+    what the job says of its columns."""
     # By their first rows, so that what they pin does not depend on what else a piece holds.
     tables = sorted(
         (piece.table for piece in pieces if piece.table is not None),
@@ -89,16 +90,14 @@ def seal_pieces(
     )
 
 
-def _pin(
-    batch: PlanBatch, tables: Sequence[pa.Table], declared: Mapping[str, pa.DataType]
-) -> pa.Schema | None:
+def _pin(batch: PlanBatch, tables: Sequence[pa.Table], declared: Declared) -> pa.Schema | None:
     schema = join_schemas(
         table.schema.remove(table.schema.get_field_index(ITEM)).remove_metadata()
         for table in tables
     )
     if schema is None:
         return None
-    schema = fill_unknown(schema, declared)
+    schema = declared.settle(schema)
     unknown = find_unknown_columns(schema)
     if unknown:
         listed = ", ".join(repr(name) for name in unknown)

@@ -8,6 +8,7 @@ from batten.jobs.step import Step
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
+from batten.rows.declared import Declared
 from batten.sources.base import Source
 from batten.storage.base import Storage
 from batten.work.calls import Failure
@@ -25,6 +26,7 @@ class WorkerJob:
     plan: Plan
     source: Source
     steps: Sequence[Step]
+    declared: Declared
     key_column: str
     fingerprint: str
     work: str

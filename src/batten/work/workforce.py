@@ -12,6 +12,7 @@ from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.in_fresh_workers import CannotLoadError
 from batten.plan.plan import Plan
+from batten.rows.declared import find_declared
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
 from batten.run.progress import Silent
@@ -123,6 +124,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         plan=plan,
         source=pipeline.source,
         steps=pipeline.steps,
+        declared=find_declared(pipeline.steps, settings.schema, settings.key_column),
         key_column=settings.key_column,
         fingerprint=dataset.fingerprint.digest,
         work=dataset.work.digest,

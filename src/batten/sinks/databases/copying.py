@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from batten.sinks.plain_values import list_values
+from batten.sinks.plain_values import is_tensor, list_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ def _writable(column: pa.Array) -> pa.Array:
         encode = _hexadecimal
     elif pa.types.is_duration(kind):
         column, encode = column.cast(pa.int64()), _DURATIONS[kind.unit]
-    elif pa.types.is_nested(kind):
+    elif pa.types.is_nested(kind) or is_tensor(kind):
         encode = _as_json
     if encode is None:
         return column
@@ -105,6 +105,6 @@ def name_type(kind: pa.DataType) -> str:
         return "interval"
     if pa.types.is_decimal(kind):
         return f"numeric({kind.precision}, {max(0, kind.scale)})"
-    if pa.types.is_nested(kind):
+    if pa.types.is_nested(kind) or is_tensor(kind):
         return "jsonb"
     return _TYPES.get(str(kind), "text")

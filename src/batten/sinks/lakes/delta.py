@@ -267,6 +267,8 @@ def _convert(schema: pa.Schema) -> pa.Schema:
     fields = []
     for each in schema:
         try:
+            if isinstance(each.type, pa.BaseExtensionType):
+                raise TypeError("readers would take its storage for it")
             made = deltalake.Schema.from_arrow(pa.schema([each.remove_metadata()]))
         except Exception as error:  # The library raises nothing more special than this.
             raise RefusedError(
