@@ -1,5 +1,8 @@
-"""Looks at a destination of a kind that another package brings: the package says which batches it
-has. Without the package nobody can look, and that is told, with its name."""
+"""Looks at a destination of a kind that another package brings.
+
+The package says which batches it has. Without the package nobody can look, and that is told, with
+its name.
+"""
 
 from __future__ import annotations
 
