@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 import batten
+import batten.extending
+import batten.testing
 from batten.cache.cache import Statistics
 from batten.cache.counts import Counts
 from batten.inspect.diagnosis import Contents, NextRun, Orphan
@@ -32,8 +34,15 @@ GIVEN = (
 )
 """What public functions give, beside what `batten` itself names."""
 
-CONSTRUCTED = (batten.Cache, batten.Secret)
-"""Classes that users call; of errors and `Limits` it is known by what they are."""
+NAMED = [
+    (name, getattr(module, name))
+    for module in (batten, batten.extending, batten.testing)
+    for name in module.__all__
+]
+"""What is public."""
+
+CONSTRUCTED = (batten.Cache, batten.Secret, batten.testing.Relay, batten.extending.Unavailable)
+"""Classes that users call; of errors and values it is known by what they are."""
 
 SOURCE = Path(__file__).parents[2] / "src"
 SECTION = re.compile(r"^(Args|Returns|Yields|Raises|Attributes):\n((?:    .*\n|\n)+)", re.MULTILINE)
@@ -47,21 +56,24 @@ def sections_of(docstring: str | None) -> dict[str, str]:
 
 
 def classes() -> list[type]:
-    named = [getattr(batten, name) for name in batten.__all__]
-    return [kind for kind in (*named, *GIVEN) if isinstance(kind, type)]
+    kinds = [kind for kind in (*(value for _, value in NAMED), *GIVEN) if isinstance(kind, type)]
+    return list(dict.fromkeys(kinds))
 
 
 def functions() -> Iterator[tuple[str, Any]]:
-    for name in batten.__all__:
-        if not isinstance(value := getattr(batten, name), type):
-            yield name, value
+    yield from ((name, value) for name, value in NAMED if inspect.isfunction(value))
     for kind in classes():
         own = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == "batten"]
         for base in reversed(own):
             for name, value in vars(base).items():
-                is_public = not name.startswith("_") or name in ("__call__", "__iter__")
-                if is_public and inspect.isfunction(value) and vars(kind).get(name, value) is value:
+                if vars(kind).get(name, value) is value and is_public_method(base, name, value):
                     yield f"{kind.__name__}.{name}", value
+
+
+def is_public_method(kind: type, name: str, value: Any) -> bool:
+    is_named = not name.startswith(("_", "test_")) or name in ("__call__", "__iter__")
+    is_field = dataclasses.is_dataclass(kind) and name in kind.__dataclass_fields__
+    return is_named and not is_field and inspect.isfunction(value)
 
 
 def problems_of_parameters(docstring: str | None, parameters: list[str], section: str) -> list[str]:

@@ -38,8 +38,13 @@ class Mishap(Enum):
 
 
 class Relay:
-    """Listens on `port`; `messages` counts what was sent by clients since `fail` or the start.
-    `meet` is called, where it was given, when the chosen message has come."""
+    """Stands between client and server, and fails at a chosen message.
+
+    It listens on `port`. `messages` counts what clients sent since `fail` or the start.
+
+    Args:
+        server_port: The port of the server on this machine.
+    """
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -55,8 +60,14 @@ class Relay:
     def fail(
         self, chosen: int | bytes | None, failure: Mishap, meet: Callable[[], None] = lambda: None
     ) -> None:
-        """Fail at the message of that number, counted from now and from 0, or at the first that
-        holds these bytes; at none with None."""
+        """Choose the message to fail at.
+
+        Args:
+            chosen: The number of the message, from 0 and from now on; or bytes, for the first
+                message that holds them; or None for no message.
+            failure: What becomes of the message and of its connection.
+            meet: Called when the chosen message has come; by default nothing is.
+        """
         with self._guard:
             self.messages = 0
             self._chosen = None if chosen is None else (chosen, failure, meet)

@@ -29,7 +29,21 @@ def stage_batch(
     digest: str = "",
     fingerprint: str = "f",
 ) -> Staged:
-    """A batch of these items, of which some failed; a row each, unless `rows` are given."""
+    """Make a batch as a run stages it.
+
+    Args:
+        batch: The number of the batch.
+        items: The numbers of its items.
+        failed: Which of these failed; by default none.
+        schema: The columns; by default `SCHEMA`.
+        rows: The rows; by default one for each item that did not fail.
+        digest: Stands for the content in the token; by default one that differs with batch and
+            outcomes.
+        fingerprint: Stands for the job in the token; "f" by default.
+
+    Returns:
+        The batch, to be published.
+    """
     kept = [item for item in items if item not in failed]
     values = rows if rows is not None else [{"key": n, "name": f"n{n}"} for n in kept]
     table = pa.Table.from_pylist(list(values), schema=schema)

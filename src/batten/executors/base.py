@@ -20,11 +20,18 @@ class Mark(Protocol):
     """Says which item a worker has in hand. Cheap: it is called for every item."""
 
     def begin(self, item: int, limit_seconds: float | None = None) -> None:
-        """`limit_seconds` in the place of the executor's limit, `inf` for none, where items have
-        one. Begun again, the item has its time anew."""
+        """Say that an item is in hand; begun again, the item has its time anew.
+
+        Args:
+            item: The number of the item in the plan.
+            limit_seconds: The item's time limit in the place of the executor's, in seconds; `inf`
+                for none. By default it is the executor's.
+        """
         ...
 
-    def end(self) -> None: ...
+    def end(self) -> None:
+        """Say that no item is in hand."""
+        ...
 
     @property
     def is_draining(self) -> bool:
@@ -32,7 +39,7 @@ class Mark(Protocol):
         ...
 
     def retire(self) -> None:
-        """This worker has done enough: it ends with the task in hand, and another follows it."""
+        """Say that this worker has done enough: it ends with this task, and another follows."""
         ...
 
 
@@ -42,7 +49,12 @@ Work = Callable[[Any, Any], Any]
 
 @value_class
 class Finished:
-    """`work` returned `value`."""
+    """`work` returned a value.
+
+    Attributes:
+        task_id: The number of the task.
+        value: What `work` returned.
+    """
 
     task_id: int
     value: Any
@@ -52,7 +64,11 @@ class Finished:
 class Raised:
     """`work` raised: never an item's fault (those are handled inside `work`), so the run ends.
 
-    `error` is the exception if it pickles, otherwise a `FailedRunError` with its text."""
+    Attributes:
+        task_id: The number of the task.
+        error: The exception if it pickles, otherwise a `FailedRunError` with its text.
+        trace: Its traceback.
+    """
 
     task_id: int
     error: BaseException
@@ -61,8 +77,13 @@ class Raised:
 
 @value_class
 class Died:
-    """The worker ended without an answer. `item` was in hand; None if the worker was between items.
-    `cause` for people: "was killed by signal SIGSEGV", "exited with status 3"."""
+    """The worker ended without an answer.
+
+    Attributes:
+        task_id: The number of the task.
+        item: The item in hand; None if the worker was between items.
+        cause: How it ended, for people: "was killed by signal SIGSEGV", "exited with status 3".
+    """
 
     task_id: int
     item: int | None
@@ -71,7 +92,13 @@ class Died:
 
 @value_class
 class TimedOut:
-    """The item was in hand for longer than its limit, and its worker was killed for it."""
+    """The item was in hand for longer than its limit, and its worker was killed for it.
+
+    Attributes:
+        task_id: The number of the task.
+        item: The item in hand.
+        limit_seconds: Its time limit, in seconds.
+    """
 
     task_id: int
     item: int
@@ -80,7 +107,12 @@ class TimedOut:
 
 @value_class
 class Told:
-    """`work` tells something while it goes on; only work of the driver's own process can."""
+    """`work` tells something while it goes on; only work of the driver's own process can.
+
+    Attributes:
+        task_id: The number of the task.
+        value: What it tells.
+    """
 
     task_id: int
     value: Any
@@ -90,7 +122,7 @@ Event = Finished | Raised | Died | TimedOut | Told
 
 
 class Executor(Protocol):
-    """Runs tasks. Used from one thread. `start` once, then `submit` and `wait`, then `stop`."""
+    """Runs tasks. Used from one thread: `start` once, then `submit` and `wait`, then `stop`."""
 
     @property
     def slots(self) -> int:
@@ -102,24 +134,44 @@ class Executor(Protocol):
         """Whether a worker's death is survived, and time limits are enforced."""
         ...
 
-    def start(self, work: Work) -> None: ...
+    def start(self, work: Work) -> None:
+        """Make ready to run tasks.
+
+        Args:
+            work: Called with each task, and with the `Mark` of its worker.
+        """
+        ...
 
     def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
-        """Queue a task; it is given to a worker as soon as one is free. Tasks start in order.
-        One that is to run `in_new_process` is given, where there are processes, to a worker that
-        has done nothing before."""
+        """Queue a task; a worker gets it as soon as one is free. Tasks start in order.
+
+        Args:
+            task_id: The number that events name the task by.
+            task: Any small value that pickles.
+            in_new_process: Whether, where there are processes, a worker gets it that has done
+                nothing before. False by default.
+        """
         ...
 
     def wait(self, timeout_seconds: float | None = None) -> list[Event]:
-        """At least one event, unless the time is up or no task is outstanding. Submitted tasks
-        each give exactly one event, besides what they tell before it."""
+        """Wait for events. Each task gives exactly one, besides what it tells before it.
+
+        Args:
+            timeout_seconds: How long to wait, in seconds; by default as long as it takes.
+
+        Returns:
+            At least one event, unless the time is up or no task is outstanding.
+        """
         ...
 
     def drain(self) -> None:
-        """Let the item in hand of each worker end. Marks say from now on that they drain: work
-        that looks begins no further item, and gives back what it has not begun."""
+        """Let the item in hand of each worker end.
+
+        Marks say from now on that they drain. Work that looks begins no further item, and gives
+        back what it has not begun.
+        """
         ...
 
     def stop(self) -> None:
-        """End all workers at once, whatever they do, and leave nothing behind. May be repeated."""
+        """End all workers at once, whatever they do, and leave nothing. It may be repeated."""
         ...

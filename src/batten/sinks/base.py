@@ -32,11 +32,18 @@ def _no_item() -> Any:
 
 @value_class
 class Staged:
-    """A batch, or a whole dataset, that is sealed and durable. `batches` counts those that it is or
-    ends with, from the first; `outcomes` are those of a batch's items, as in its commit record.
-    `read` streams the rows, in order. `load` gives the rows of the batch as Parquet; if they are
-    all its rows, that is its part. `load_item` gives its only item, as the source gives it, and
-    raises whatever the source does."""
+    """A batch, or a whole dataset, that is sealed and durable.
+
+    Attributes:
+        token: Names what is published.
+        schema: The columns of its rows.
+        batches: How many batches the destination has after it, from the first on.
+        rows: How many rows there are.
+        outcomes: What became of the batch's items, as in its commit record.
+        read: Streams the rows, in order.
+        load: Gives the rows of the batch as Parquet. If they are all its rows, that is its part.
+        load_item: Gives its only item, as the source gives it. Raises whatever the source does.
+    """
 
     token: Token
     schema: pa.Schema
@@ -51,8 +58,10 @@ class Staged:
 class RejectedError(Exception):
     """A destination can't take some items of a batch; nothing of the batch is there.
 
-    `errors` says why, by the item's number in the batch: these failed for good. `is_outdated`: the
-    only item is to be prepared again."""
+    Args:
+        errors: Why, by the item's number in the batch. These items failed for good.
+        is_outdated: Whether the only item is to be prepared again. False by default.
+    """
 
     def __init__(self, errors: Mapping[int, Exception], *, is_outdated: bool = False) -> None:
         super().__init__(str(next(iter(errors.values()))))
@@ -81,7 +90,14 @@ def other_content(target: str, token: Token) -> InconsistentError:
 
 @value_class
 class LedgerPlace:
-    """Where the ledger lies: a sink may stage there, and keeps its evidence in `book`."""
+    """Where the ledger lies: a sink may stage there.
+
+    Attributes:
+        storage: The storage that holds the output.
+        layout: The names of the output's files.
+        folder: The folder that holds the output; paths of sinks are told from there.
+        book: Where the sink keeps its evidence.
+    """
 
     storage: Storage
     layout: Layout
@@ -93,33 +109,77 @@ class Destination(Protocol):
     """A sink that is open. Used by one thread, under the ledger's lock."""
 
     def prepare(self, schema: pa.Schema) -> None:
-        """Make ready for rows of this schema: what is missing is made. May be repeated. Raises
-        `RefusedError` if what is there can't take them."""
+        """Make what is missing, so that rows of this schema can be taken. It may be repeated.
+
+        Args:
+            schema: The columns of all rows to come.
+
+        Raises:
+            RefusedError: What is there can't take such rows. Nothing was changed.
+            StorageError: The destination can't be reached or changed.
+        """
         ...
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
-        """What the destination has of each. Raises `StorageError` if it can't be asked."""
+        """Ask the destination which batches it has.
+
+        Args:
+            tokens: The tokens of the batches.
+
+        Returns:
+            What it has of each, in the same order.
+
+        Raises:
+            StorageError: It can't be asked. Nothing was changed.
+        """
         ...
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
-        """The batches that it can't add rows of retried items to. Raises as `lookup` does."""
+        """Tell the batches that it can't add rows of retried items to.
+
+        Args:
+            tokens: The tokens of batches with failed items.
+
+        Returns:
+            Those of the tokens whose batch must stay as it is.
+
+        Raises:
+            StorageError: It can't be asked. Nothing was changed.
+        """
         ...
 
     def publish(self, staged: Staged) -> PublishEnd:
-        """Publish in one step, if it is not there. After `UNKNOWN` it may be there or not.
+        """Put rows and token there in one step, if the token is not there yet.
 
-        Raises `InconsistentError` if the destination has other content under the same name
-        that can't be brought up to this, `StorageError` if nothing was published, and
-        `RejectedError` if it can't take some of the items: nothing was published either."""
+        Args:
+            staged: What is published.
+
+        Returns:
+            How it ended. After `UNKNOWN` it may be there or not, and `lookup` is asked.
+
+        Raises:
+            InconsistentError: It has other content under the same name, that can't be brought up to
+                this. Nothing was changed.
+            RejectedError: It can't take some of the items. Nothing was published.
+            StorageError: Nothing was published.
+        """
         ...
 
     def rehearse(self, staged: Staged) -> None:
-        """Raise as `publish` would, `RejectedError` above all, and leave nothing there. One whose
-        answer can't be had without publishing raises nothing."""
+        """Raise what `publish` would raise, and leave nothing there.
+
+        A destination that can't tell without publishing raises nothing.
+
+        Args:
+            staged: What would be published.
+
+        Raises:
+            RejectedError: It could not take some of the items.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of connections. May be repeated."""
+        """Let go of connections. It may be repeated."""
         ...
 
 
@@ -136,22 +196,53 @@ class Sink(Protocol):
     def dataset(self) -> str: ...
 
     def fill(self, fill: Callable[[str], str]) -> Sink:
-        """The same with parameters in the place of their names: `fill` does it to a text."""
+        """Put parameters in the place of their names.
+
+        Args:
+            fill: Does it to one text.
+
+        Returns:
+            The sink with values in its texts.
+        """
         ...
 
     def describe(self, folder: Path) -> str:
-        """Names the destination for people and records, without secrets; paths are relative to
-        `folder`, that of the ledger."""
+        """Name the destination for people and for records, without secrets.
+
+        Args:
+            folder: That of the ledger; paths are told from there.
+
+        Returns:
+            The name.
+        """
         ...
 
     def identify(self) -> str:
-        """The same text for sinks of one kind that write to one place."""
+        """Name the place that it writes to.
+
+        Returns:
+            A text that is the same for sinks of one kind that write to one place.
+        """
         ...
 
     def check(self) -> None:
-        """Raises `UsageError` if a library is missing."""
+        """Look whether its library is there.
+
+        Raises:
+            UsageError: A library is missing. Nothing was changed.
+        """
         ...
 
     def open(self, ground: LedgerPlace) -> Destination:
-        """Changes nothing. Raises `StorageError` if it can't be reached."""
+        """Open it, under the ledger's lock; nothing is changed.
+
+        Args:
+            ground: Where the ledger lies.
+
+        Returns:
+            The open destination.
+
+        Raises:
+            StorageError: It can't be reached. Nothing was changed.
+        """
         ...

@@ -26,8 +26,19 @@ def is_open(staged: Staged) -> bool:
 
 
 def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
-    """The batch with only those rows that are lacking, if it was given with these outcomes. They
-    are empty if none were kept. Raises `InconsistentError` if it is no later version of that batch.
+    """Choose the rows of a batch that a destination lacks, after items were retried.
+
+    Args:
+        staged: The batch as it is now.
+        outcomes: The outcomes under which the destination has it; empty if it kept none.
+        target: The name of the destination, for messages.
+
+    Returns:
+        The batch with only those rows.
+
+    Raises:
+        InconsistentError: It is no later version of the batch that is there, or no outcomes were
+            kept. Nothing was changed.
     """
     if not outcomes or not _is_later(outcomes, staged.outcomes):
         raise other_content(target, staged.token)

@@ -20,10 +20,17 @@ SCAN_BLOCK_ITEMS = 8192
 
 @value_class
 class ScanBlock:
-    """Consecutive items of the source. The four run in parallel; an absent one is None: `keys` for
-    a source whose keys are ordinals, `positions` where the key tells all (or ordinals are the
-    positions), `payloads` where the source can be read again, `digests` where the key tells which
-    item it is. These are of `sources.digests`, one after another."""
+    """Consecutive items of the source; what is given of each runs in parallel.
+
+    Attributes:
+        count: How many items it holds.
+        keys: Their keys; None if keys are ordinals.
+        positions: Where the source finds them again; None if the key tells it, or ordinals are the
+            positions.
+        payloads: The items themselves, as plain bytes; None if the source can be read again.
+        digests: What the items are now, one digest after another (see `sources.digests`); None if
+            the key tells which item it is.
+    """
 
     count: int
     keys: Sequence[str] | None = None
@@ -34,10 +41,18 @@ class ScanBlock:
 
 @value_class
 class ItemsWanted:
-    """Consecutive items of the plan to read. Without `keys` their keys are the ordinals from
-    `first_ordinal`. `pickles` gives what batten 0.1 planned in the place of `payloads`; it raises
-    `RefusedError` where the owner rule does not hold for the plan (decision 0036). With
-    `digests`, an item that is not the planned one is refused."""
+    """Consecutive items of the plan to read.
+
+    Attributes:
+        first_ordinal: The number of the first item in the plan.
+        count: How many items to read.
+        keys: Their keys; None if keys are the ordinals from `first_ordinal`.
+        positions: Their positions, as `scan` gave them.
+        payloads: Their payloads, as `scan` gave them.
+        pickles: Gives what batten 0.1 planned in the place of `payloads`. Raises `RefusedError` if
+            the owner rule does not hold for the plan (decision 0036).
+        digests: What the items were when they were planned. An item that is another now is refused.
+    """
 
     first_ordinal: int
     count: int
@@ -49,7 +64,11 @@ class ItemsWanted:
 
 
 class Unavailable:
-    """Stands for an item that cannot be had: a vanished file, a line that is not JSON."""
+    """Stands for an item that can't be had: a vanished file, a line that is not JSON.
+
+    Args:
+        error: Why it can't be had.
+    """
 
     __slots__ = ("error",)
 
@@ -61,13 +80,22 @@ class Reader(Protocol):
     """Gives items in one worker; keeps files open between calls."""
 
     def read(self, wanted: ItemsWanted) -> Iterable[Any | Unavailable]:
-        """The items in order, one each. Lazily where they are large."""
+        """Read items in their order. Large items are read one at a time, when they are asked for.
+
+        Args:
+            wanted: Which items.
+
+        Returns:
+            One for each: the item, or `Unavailable`.
+        """
         ...
 
 
 class Source(Protocol):
-    """A description of where items come from; making one reads nothing. Pickles with the job's
-    process by fork, so it may hold anything."""
+    """A description of where items come from; making one reads nothing.
+
+    Workers have it by a fork, so it may hold anything.
+    """
 
     @property
     def identity(self) -> dict[str, str]:
@@ -91,14 +119,30 @@ class Source(Protocol):
         ...
 
     def count_items(self) -> int | None:
-        """How many items there are, where that is known without a scan, else None. Only sources
-        whose keys are ordinals, and which need neither positions nor payloads, may know."""
+        """Tell how many items there are, without a scan.
+
+        Returns:
+            The number; None if it is not known. Only sources whose keys are ordinals, and which
+            need neither positions nor payloads, may know.
+        """
         ...
 
     def scan(self) -> Iterator[ScanBlock]:
-        """All items in the source's own order, which is the same each time. Raises `UsageError` for
-        a source that is not there or cannot be understood as a whole, `StorageError` for one that
-        cannot be read."""
+        """List all items in the source's own order, which is the same each time.
+
+        Returns:
+            Blocks of items.
+
+        Raises:
+            UsageError: The source is not there, or can't be understood as a whole.
+            StorageError: It can't be read.
+        """
         ...
 
-    def open(self) -> Reader: ...
+    def open(self) -> Reader:
+        """Open it in a worker.
+
+        Returns:
+            What reads its items.
+        """
+        ...

@@ -76,7 +76,18 @@ class ExecutorContract:
     can_kill: bool = False
 
     def make_executor(self, jobs: int, *, in_flight: MakeFile | None = None) -> Executor:
-        """One with so many items in hand at a time; `in_flight` makes the file of its marks."""
+        """Make the executor that is tried.
+
+        Args:
+            jobs: How many items it has in hand at a time.
+            in_flight: Makes the file of its marks; by default there is none.
+
+        Returns:
+            The executor, not started.
+
+        Raises:
+            NotImplementedError: The test class does not give this method.
+        """
         raise NotImplementedError
 
     @pytest.fixture

@@ -11,7 +11,15 @@ from batten.sources.base import ItemsWanted, Reader, Source, Unavailable
 
 @dataclass
 class SourcePlan:
-    """All that a scan gave, in one piece; what the source does not give is None."""
+    """All that a scan gave, in one piece.
+
+    Attributes:
+        count: How many items there are.
+        keys: Their keys; None if the source gives none.
+        positions: Their positions; None if the source gives none.
+        payloads: Their payloads; None if the source gives none.
+        block_counts: How many items each block has.
+    """
 
     count: int = 0
     keys: list[str] | None = None
@@ -20,7 +28,15 @@ class SourcePlan:
     block_counts: list[int] = field(default_factory=list)
 
     def wanted(self, start: int = 0, stop: int | None = None) -> ItemsWanted:
-        """What asks a reader for the items from `start` to `stop` (exclusive, by default all)."""
+        """Make what asks a reader for items.
+
+        Args:
+            start: The number of the first item; 0 by default.
+            stop: The number after the last item; by default all are asked for.
+
+        Returns:
+            What to give to `Reader.read`.
+        """
         stop = self.count if stop is None else stop
         return ItemsWanted(
             first_ordinal=start,

@@ -44,27 +44,70 @@ class SinkContract:
     """Of the lines that a publication runs, so many are tried, evenly spread."""
 
     def make_sink(self, folder: Path) -> Sink:
-        """The sink, writing to an empty place, within `folder` where it writes files."""
+        """Make the sink that is tried.
+
+        Args:
+            folder: An empty folder; a sink that writes files writes within it.
+
+        Returns:
+            The sink, writing to an empty place.
+
+        Raises:
+            NotImplementedError: The test class does not give this method.
+        """
         raise NotImplementedError
 
     def read_rows(self, folder: Path) -> list[Row]:
-        """All rows that are there, by `key` and `name`; none where nothing was made yet."""
+        """Read all rows that are there.
+
+        Args:
+            folder: The folder of `make_sink`.
+
+        Returns:
+            A dict for each row, in the order of `key`, with `key` and `name`; none while nothing
+            was made.
+
+        Raises:
+            NotImplementedError: The test class does not give this method.
+        """
         raise NotImplementedError
 
     def list_made(self, folder: Path) -> Collection[object]:
-        """What lies where it writes; empty while nothing is made."""
+        """List what lies where the sink writes.
+
+        Args:
+            folder: The folder of `make_sink`.
+
+        Returns:
+            What lies there; empty while nothing is made. By default it is the folder's content.
+        """
         return list(folder.iterdir())
 
     def drop(self, folder: Path) -> None:
-        """Take away all that it made, as another program would."""
+        """Take away all that the sink made, as another program would.
+
+        Args:
+            folder: The folder of `make_sink`.
+        """
         pytest.skip("drop() is not given")
 
     def make_without_name(self, folder: Path) -> None:
-        """Make the place beforehand, for rows without the column `name`."""
+        """Make the place beforehand, for rows without the column `name`.
+
+        Args:
+            folder: The folder of `make_sink`.
+        """
         pytest.skip("make_without_name() is not given")
 
     def list_code(self, sink: Sink) -> Collection[str]:
-        """The source files of the sink, at whose lines it is killed."""
+        """List the source files of the sink, at whose lines it is killed.
+
+        Args:
+            sink: The sink of `make_sink`.
+
+        Returns:
+            Their paths; by default the file of the sink's class.
+        """
         return [inspect.getfile(type(sink))]
 
     @pytest.fixture

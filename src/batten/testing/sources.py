@@ -26,12 +26,32 @@ class SourceContract:
     seed: int = 1
 
     def make_source(self, folder: Path) -> Source:
-        """The source of a job in `folder`, made anew each time; what it reads is made the first
-        time. `folder` may be relative."""
+        """Make the source that is tried; it is made anew each time.
+
+        Args:
+            folder: The folder of the job; it may be relative. What the source reads is made there
+                the first time.
+
+        Returns:
+            The source.
+
+        Raises:
+            NotImplementedError: The test class does not give this method.
+        """
         raise NotImplementedError
 
     def expected_items(self, folder: Path) -> list[Any]:
-        """What it has, in order."""
+        """Tell which items the source has.
+
+        Args:
+            folder: The folder of `make_source`.
+
+        Returns:
+            The items, in order.
+
+        Raises:
+            NotImplementedError: The test class does not give this method.
+        """
         raise NotImplementedError
 
     @pytest.fixture

@@ -204,13 +204,27 @@ class Completion:
 
 @value_class
 class Delivery:
-    """`deliveries/<kind>-<digest>.json`: what a destination has been given: the first `batches`
-    batches, their `rows`; `content` stands for all of it. `target` names the destination, without
-    secrets. Of a file it is written before the file takes its place: `size` in bytes and `digest`
-    (SHA-256) are of the file that is to be there, `replaces` is the digest of the one before it, or
-    empty. Of what is no file, these are 0 and empty. `dataset` names the rows in tokens; with
-    `adds_rows` each of them is a row of its own. Records of 0.1 say neither. `package` brings the
-    kind of destination, where batten does not; with `is_remote` a server has it (decision 0085)."""
+    """What a destination has been given: a record `deliveries/<kind>-<digest>.json`.
+
+    Attributes:
+        kind: csv, jsonl, parquet, sqlite and so on.
+        target: Names the destination, without secrets.
+        batches: How many batches it has been given, from the first on.
+        rows: How many rows these hold.
+        content: Stands for all of it.
+        size: Of a file, its bytes. The record is written before the file takes its place. Otherwise
+            0.
+        digest: Of a file, its SHA-256; otherwise empty.
+        replaces: Of a file, the digest of the one before it; empty if there was none.
+        run: The run that wrote the record.
+        time: When it was written, in UTC.
+        dataset: The name of the rows in tokens; empty in records of 0.1.
+        adds_rows: Whether each row is a row of its own there. False in records of 0.1.
+        package: The package that brings the kind of destination; empty if batten does (decision
+            0085).
+        is_remote: Whether a server has it.
+        format_version: The version of the record's format.
+    """
 
     kind: Name
     target: Prose

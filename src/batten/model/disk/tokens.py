@@ -15,9 +15,16 @@ from batten.model.value_class import value_class
 
 @value_class
 class Token:
-    """Names one thing to publish: of a dataset a batch, or with `batch` None all of its rows.
-    `digest` stands for the content, and `fingerprint` for what made it. `key` is the key of the
-    only item, if the destination takes items one at a time."""
+    """Names one thing to publish: a batch of a dataset, or all of its rows.
+
+    Attributes:
+        dataset: The name of the rows at the destination.
+        batch: The number of the batch; None for all rows.
+        digest: Stands for the content.
+        fingerprint: Stands for what made it.
+        key: The key of the only item, if the destination takes items one at a time; otherwise
+            empty.
+    """
 
     dataset: str
     batch: int | None
