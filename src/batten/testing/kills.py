@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
@@ -44,7 +45,10 @@ def kill_at_line(action: Callable[[], object], files: Collection[str], number: i
     Raises:
         RuntimeError: `action` raised something; the trace is on standard error.
     """
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python warns of any thread; the process does nothing but `action`.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if not child:
         _die_at_line(action, {os.path.realpath(file) for file in files}, number)
     _, status = os.waitpid(child, 0)
