@@ -1,5 +1,6 @@
-"""What a job says of its columns before a row is there: by `schema=`, or by the annotation of the
-function that makes the rows.
+"""What a job says of its columns before a row is there.
+
+It says so by `schema=`, or by the annotation of the function that makes the rows.
 
 A type of Python may leave something open: a `datetime` does not say whether it has a zone, a
 `Decimal` not how many digits. That is settled by the first rows; all the rest stands (decision

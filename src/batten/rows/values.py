@@ -42,9 +42,10 @@ def as_record(value: Any) -> dict[str, Any] | None:
 
 
 def as_plain(value: Any) -> Any:
-    """An Enum by its value, a path, a UUID, an address by its text, a tuple or a set as a list, an
-    array as lists of its rows, an image as PNG, a record as a dict, NaT and NA as None; also within
-    lists and dicts. Raises what the value raises."""
+    """What is stored for a value, also within lists and dicts. For an Enum it is its value. For a
+    path, a UUID and an address it is their text. For a tuple or a set it is a list, for an array
+    lists of its rows, for an image PNG, for a record a dict. For NaT and NA it is None. Raises what
+    the value raises."""
     kind = type(value)
     if kind in STORED or (isinstance(value, str | bytes) and not isinstance(value, Enum)):
         return value

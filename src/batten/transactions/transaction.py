@@ -34,9 +34,9 @@ class Transaction:
     All paths are relative to the root, with `/`. Until the block ends the tree stays as it is;
     `read` shows it as it will be. One thread uses it at a time.
 
-    Every method raises `UsageError` for a path out of the tree or after the block, `RefusedError`
-    if something is in the way or a folder above the path is a symbolic link, and `StorageError` if
-    the disk fails. In each case nothing has changed in the tree.
+    Every method raises `UsageError` for a path out of the tree, and after the block. It raises
+    `RefusedError` if something is in the way, or if a folder above the path is a symbolic link. It
+    raises `StorageError` if the disk fails. In each case nothing has changed in the tree.
     """
 
     def __init__(self, tree: Tree, layout: TreeLayout, *, token: str = "") -> None:
