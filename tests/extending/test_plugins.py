@@ -72,6 +72,21 @@ def test_rows_that_are_gone_are_told(drawer: Installed) -> None:
     assert "it has no token of 1 batch that it was given: 2" in verified.stdout
 
 
+@pytest.mark.parametrize(
+    ("raised", "state"),
+    [("ValueError('odd')", "COMPLETE"), ("InconsistentError('odd')", "CORRUPT")],
+)
+def test_only_damage_that_a_package_is_sure_of_is_damage(
+    drawer: Installed, raised: str, state: str
+) -> None:
+    drawer.batten("run", "job.py")
+    code = drawer.packages / "batten_drawer.py"
+    text = code.read_text().replace("    PublishEnd,", "    InconsistentError,\n    PublishEnd,", 1)
+    code.write_text(text.replace("        path = folder / given.target", f"        raise {raised}"))
+
+    assert diagnose(drawer)["state"] == state
+
+
 def test_without_its_package_an_output_is_read_and_the_package_named(drawer: Installed) -> None:
     drawer.batten("run", "job.py")
     drawer.uninstall("batten-drawer")

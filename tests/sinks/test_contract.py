@@ -18,7 +18,7 @@ LIBRARIES = {"postgres": ["psycopg"], "delta": ["deltalake"], "iceberg": ["pyice
 
 
 class TestSinks(SinkContract):
-    kills_max = 12
+    kills_max = 6
 
     @pytest.fixture(autouse=True)
     def keep_maker(self, make_lab: Callable[[Path], Lab]) -> None:

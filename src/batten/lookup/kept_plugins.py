@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from batten.errors import InconsistentError
 from batten.lookup.kept import CannotLookError, Found, tell_batches
 from batten.model.disk.records import Delivery
+from batten.model.rules.findings import Code
 from batten.plugins import PluginError, PluginGroup, find_plugin
 
 
@@ -28,6 +30,9 @@ def look_at_plugin(place: str, given: Delivery) -> Found:
         raise CannotLookError(f"the package {given.package} has no way to look at it")
     try:
         held = set(plugin.made.list_held(given, Path(place)))
+    except InconsistentError as error:
+        yield Code.UNREADABLE_DESTINATION, f"it can't be read: {error.what.removesuffix('.')}"
+        return
     except Exception as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise CannotLookError(f"the package {given.package} can't look: {why}") from error
