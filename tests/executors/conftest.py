@@ -14,6 +14,7 @@ import pytest
 from batten.executors.base import Event, Executor, Work
 from batten.executors.marks import MakeFile
 from batten.executors.processes.pool import ProcessExecutor
+from batten.executors.processes.terms import WorkerBirth, WorkerLimits
 from batten.storage.local.folder import LocalStorage
 from batten.testing.executors import DEADLINE_SECONDS, Gate, collect_events
 
@@ -63,13 +64,20 @@ def collect() -> Callable[[Executor, int], list[Event]]:
     return collect_events
 
 
+def _take(kind: type, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that are fields of the value."""
+    return {name: options.pop(name) for name in kind.__annotations__ if name in options}
+
+
 @pytest.fixture
 def run_processes() -> Iterator[Callable[..., ProcessExecutor]]:
     """Makes and starts a pool; it is stopped after the test."""
     pools: list[ProcessExecutor] = []
 
     def run(work: Work, jobs: int = 1, **options: Any) -> ProcessExecutor:
-        pool = ProcessExecutor(jobs, **options)
+        limits = WorkerLimits(**_take(WorkerLimits, options))
+        birth = WorkerBirth(**_take(WorkerBirth, options))
+        pool = ProcessExecutor(jobs, limits=limits, birth=birth, **options)
         pools.append(pool)
         pool.start(work)
         return pool

@@ -28,12 +28,13 @@ DRIVER = """
 import os, signal, sys
 from functools import partial
 from batten.executors.processes.pool import ProcessExecutor
+from batten.executors.processes.terms import WorkerBirth
 from batten.storage.local.folder import LocalStorage
 from held import work
 
 folder, name = os.path.split(sys.argv[1])
 make_marks = partial(LocalStorage(folder).create_shared, name)
-pool = ProcessExecutor(2, in_flight=make_marks, is_fresh=sys.argv[2] == "spawn")
+pool = ProcessExecutor(2, in_flight=make_marks, birth=WorkerBirth(is_fresh=sys.argv[2] == "spawn"))
 pool.start(work)
 if sys.argv[3:] == ["copy"]:
     if os.fork() == 0:
@@ -48,12 +49,13 @@ signal.pause()
 PRINTER = """
 import sys
 from batten.executors.processes.pool import ProcessExecutor
+from batten.executors.processes.terms import WorkerBirth
 
 def work(task, mark):
     print("from a worker", sys.stdin.read() == "")
 
 print("buffered before the fork", end=";")
-pool = ProcessExecutor(2, stdout_to_stderr=sys.argv[1] == "stderr")
+pool = ProcessExecutor(2, birth=WorkerBirth(stdout_to_stderr=sys.argv[1] == "stderr"))
 pool.start(work)
 for number in range(2):
     pool.submit(number, number)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Finished, Mark, Raised
 from batten.executors.processes.pool import ProcessExecutor
+from batten.executors.processes.terms import WorkerBirth, WorkerLimits
 from batten.executors.randomness import Seeding, seed_afresh, seed_held
 from batten.jobs.definition import Definition
 from batten.jobs.step import Step
@@ -42,10 +43,8 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
     recipe = find_recipe(context)
     executor = ProcessExecutor(
         1,
-        memory_bytes_max=context.options.memory_bytes_max,
-        stdout_to_stderr=True,
-        is_fresh=recipe is not None,
-        modules=MODULES,
+        limits=WorkerLimits(memory_bytes_max=context.options.memory_bytes_max),
+        birth=WorkerBirth(is_fresh=recipe is not None, modules=MODULES, stdout_to_stderr=True),
     )
     try:
         executor.start(_FileMaking(None if recipe else pipeline, recipe, destination, staged))

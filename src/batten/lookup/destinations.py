@@ -101,13 +101,12 @@ def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> 
     """Where it is a database of SQLite on this machine; adds to the locations."""
     from batten.lookup.kept_sqlite import look_at_database
 
-    told, _, path = given.target.rpartition(" at ")
-    table = told.removeprefix("table ").partition(" of catalogue ")[0]
-    if not path.startswith("/"):
+    where = given.where
+    if not where.path:
         return
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
-        space, _, name = table.rpartition(".")
+        space, _, name = where.table.rpartition(".")
         query = (
             "SELECT metadata_location FROM iceberg_tables "
             "WHERE table_namespace = ? AND table_name = ?"
@@ -118,4 +117,4 @@ def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> 
         else:
             locations.append(str(row[0]))
 
-    yield from look_at_database("/" + path.lstrip("/"), look, is_thorough=is_thorough)
+    yield from look_at_database(where.path, look, is_thorough=is_thorough)

@@ -186,7 +186,7 @@ def _find_vector(add: Action) -> tuple[str, int] | None:
 
 def look_at_delta(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """By its log. All of the log is read if it is short, or if the look is thorough."""
-    root = os.path.normpath(os.path.join(place, given.target))
+    root = given.where.locate(place)
     if not stat.S_ISDIR(find_mode(root)):
         yield Code.LOST_TABLE, "the folder of the table is gone"
         return

@@ -48,18 +48,12 @@ class _Stamp(NamedTuple):
 
 def look_at_sqlite(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """By the tokens, and by the rows where these can be counted."""
-    table, path = split_target(place, given)
+    where = given.where
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
-        yield from _look_at_table(base, table, given, is_counted, is_thorough)
+        yield from _look_at_table(base, where.table, given, is_counted, is_thorough)
 
-    yield from look_at_database(path, look, is_thorough=is_thorough)
-
-
-def split_target(place: str, given: Delivery) -> tuple[str, str]:
-    """The table, and the path of its database."""
-    table, _, relative = given.target.removeprefix("table ").rpartition(" of ")
-    return table, os.path.normpath(os.path.join(place, relative))
+    yield from look_at_database(where.locate(place), look, is_thorough=is_thorough)
 
 
 def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:

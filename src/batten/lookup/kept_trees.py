@@ -37,7 +37,7 @@ class Left(NamedTuple):
 
 def look_at_tree(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """Whether the files that the job's items put there are there as they were left."""
-    root = os.path.normpath(os.path.join(place, given.target))
+    root = given.where.locate(place)
     if given.rows and not stat.S_ISDIR(find_mode(root)):
         yield Code.LOST_TABLE, "the folder is gone"
         return

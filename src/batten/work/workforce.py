@@ -102,16 +102,17 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
 
         return ThreadExecutor(options.jobs, in_flight=in_flight)
     from batten.executors.processes.pool import ProcessExecutor
+    from batten.executors.processes.terms import WorkerBirth, WorkerLimits
 
     return ProcessExecutor(
         options.jobs,
-        timeout_seconds=pipeline.timeout_seconds_min,
-        memory_bytes_max=options.memory_bytes_max,
+        limits=WorkerLimits(
+            timeout_seconds=pipeline.timeout_seconds_min,
+            memory_bytes_max=options.memory_bytes_max,
+        ),
+        birth=WorkerBirth(is_fresh=recipe is not None, modules=MODULES, stdout_to_stderr=True),
         in_flight=in_flight,
-        stdout_to_stderr=True,
         prefetch=TASKS_A_SLOT_MAX,
-        is_fresh=recipe is not None,
-        modules=MODULES,
     )
 
 

@@ -11,7 +11,6 @@ import os
 import pickle
 import select
 from collections import deque
-from collections.abc import Sequence
 from time import monotonic, monotonic_ns
 from typing import Any
 
@@ -31,6 +30,7 @@ from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe
 from batten.executors.processes.memory import LOOK_SECONDS
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
+from batten.executors.processes.terms import WorkerBirth, WorkerLimits
 from batten.executors.processes.worker import flush_output
 
 _PREFETCH_TASK_NANOSECONDS = 1_000_000_000
@@ -44,6 +44,8 @@ _STILLBORN_MAX = 5
 """So many workers in a row that end before they begin any task, and the run ends. So it does when
 so many nurseries in a row end while no item is in hand."""
 
+NO_LIMITS, FORKED = WorkerLimits(), WorkerBirth()
+
 _LOST = "was killed with the process that keeps the workers"
 
 _SAFE = "What was committed before is untouched, and finished work is kept."
@@ -54,13 +56,8 @@ class ProcessExecutor:
     """`jobs` worker processes, forked when there are tasks for them.
 
     `work` and all that it refers to is inherited by fork at `start`; only tasks and results are
-    pickled. `timeout_seconds` limits the time of each item; it is watched during `wait`. Where
-    items have limits of their own, it is the shortest. `memory_bytes_max` is how much a worker may
-    use, with all that it starts. A worker that uses more is killed, which is a death like any
-    other. With `is_fresh` workers begin in a fresh interpreter, for which `work` is pickled, too;
-    it imports `modules` before there are workers. `in_flight` makes a file for the marks (see
-    `marks`). With `stdout_to_stderr` what workers print goes to standard error. `prefetch` is how
-    many quick tasks may queue at a worker.
+    pickled. `limits` are watched during `wait`. `in_flight` makes a file for the marks (see
+    `marks`). `prefetch` is how many quick tasks may queue at a worker.
     """
 
     can_kill = True
@@ -69,23 +66,17 @@ class ProcessExecutor:
         self,
         jobs: int,
         *,
-        timeout_seconds: float | None = None,
-        memory_bytes_max: int | None = None,
+        limits: WorkerLimits = NO_LIMITS,
+        birth: WorkerBirth = FORKED,
         in_flight: MakeFile | None = None,
-        stdout_to_stderr: bool = False,
         prefetch: int = 1,
-        is_fresh: bool = False,
-        modules: Sequence[str] = (),
     ) -> None:
         self._jobs = jobs
-        self._timeout_seconds = timeout_seconds
-        self._memory_bytes_max = memory_bytes_max
+        self._limits = limits
+        self._birth = birth
         self._memory_due = 0.0
         self._in_flight = in_flight
-        self._stdout_to_stderr = stdout_to_stderr
         self._prefetch = prefetch
-        self._is_fresh = is_fresh
-        self._modules = modules
         self._marks: MarkTable | None = None
         self._nursery: Nursery | None = None
         self._poll: select.epoll | None = None
@@ -112,13 +103,15 @@ class ProcessExecutor:
         where they are forked."""
         try:
             marks = self._marks = MarkTable(self._jobs, self._in_flight)
-            limit, to_stderr = self._timeout_seconds, self._stdout_to_stderr
-            if self._is_fresh:
+            limit, birth = self._limits.timeout_seconds, self._birth
+            if birth.is_fresh:
                 from batten.executors.processes.interpreter import begin_interpreter
 
-                self._begin = begin_interpreter(work, marks, limit, to_stderr, self._modules)
+                self._begin = begin_interpreter(
+                    work, marks, limit, birth.stdout_to_stderr, birth.modules
+                )
             else:
-                self._begin = fork_nursery(work, marks, limit, to_stderr)
+                self._begin = fork_nursery(work, marks, limit, birth.stdout_to_stderr)
             self._start_nursery()
         except OSError as error:
             self.stop()
@@ -351,9 +344,9 @@ class ProcessExecutor:
 
     def _kill_overdue(self) -> float | None:
         """Kill workers whose item is over the limit; in how many seconds the next may be."""
-        if self._timeout_seconds is None:
+        if self._limits.timeout_seconds is None:
             return None
-        next_seconds = self._timeout_seconds
+        next_seconds = self._limits.timeout_seconds
         for worker in self._workers.values():
             record = worker.record
             task_id, item = record[TASK], record[ITEM]
@@ -371,13 +364,13 @@ class ProcessExecutor:
 
     def _kill_overgrown(self) -> float | None:
         """Kill workers that use too much memory; in how many seconds to look again."""
-        if self._memory_bytes_max is None:
+        if self._limits.memory_bytes_max is None:
             return None
         now = monotonic()
         if now >= self._memory_due:
             self._memory_due = now + LOOK_SECONDS
             for worker in self._workers.values():
-                if worker.exceeds(self._memory_bytes_max):
+                if worker.exceeds(self._limits.memory_bytes_max):
                     self._kill(worker)
         return self._memory_due - now
 

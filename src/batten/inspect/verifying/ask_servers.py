@@ -40,17 +40,16 @@ def ask_server(
     ensure_optional("psycopg", "--ask", package="'psycopg[binary]'")
     import psycopg
 
-    table, _, place = given.target.removeprefix("table ").rpartition(" of ")
-    base, _, hosts = place.rpartition(" at ")
+    where = given.where
     try:
         with psycopg.connect(
-            **_address(base, hosts),
+            **_address(where.base, where.server),
             connect_timeout=SECONDS_MAX,
             options=f"-c statement_timeout={1000 * SECONDS_MAX}",
             application_name="batten",
         ) as connection:
             connection.read_only = True
-            return list(_compare(connection, table, given, tell_missing))
+            return list(_compare(connection, where.table, given, tell_missing))
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
         raise StorageError(

@@ -5,7 +5,6 @@ It compares the keys that are in its table with those in the parts. It only read
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.part_rows import PartRows
 from batten.lookup.destinations import find_iceberg
 from batten.lookup.kept import Found
-from batten.lookup.kept_sqlite import look_at_database, split_target
+from batten.lookup.kept_sqlite import look_at_database
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
@@ -87,20 +86,19 @@ def _list_keys(
 
 
 def _find_reader(storage: Storage, given: Delivery) -> ReadKeys | None:
-    root = os.path.normpath(os.path.join(storage.place, given.target))
+    path = given.where.locate(storage.place)
     match given.kind:
         case "sqlite":
-            return lambda column: _read_sqlite(storage.place, given, column)
+            return lambda column: _read_sqlite(path, given.where.table, column)
         case "delta":
-            return lambda column: _read_delta(root, column)
+            return lambda column: _read_delta(path, column)
         case "iceberg":
             return lambda column: _read_iceberg(given, column)
         case _:
             return None
 
 
-def _read_sqlite(place: str, given: Delivery, column: str) -> list[Any]:
-    table, path = split_target(place, given)
+def _read_sqlite(path: str, table: str, column: str) -> list[Any]:
     keys: list[Any] = []
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:

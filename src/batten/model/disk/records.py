@@ -37,6 +37,7 @@ from batten.model.disk.bounds import (
     show,
 )
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
+from batten.model.disk.targets import Target, read_target
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 
@@ -247,12 +248,16 @@ class Delivery:
         return bool(self.digest)
 
     @property
+    def where(self) -> Target:
+        """What `target` says, part by part."""
+        return read_target(self.kind, self.target)
+
+    @property
     def is_here(self) -> bool:
         """Whether it lies on this machine, so that it can be looked at. If not, a server has it."""
         if self.package:
             return not self.is_remote
-        is_catalogue = self.kind == "iceberg" and " at /" not in self.target
-        return self.kind != "postgres" and not is_catalogue
+        return bool(self.where.path)
 
     @property
     def keeps_rows(self) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.fingerprint.secret import Secret
+from batten.model.disk.targets import show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, Staged
@@ -56,7 +57,7 @@ class PostgresSink(BatchSink):
         return replace(self, table=fill(self.table), dataset=fill(self.dataset))
 
     def describe(self, folder: Path) -> str:
-        return f"table {self.table} of {name_place(self.read_address())}"
+        return show_table(self.table, name_place(self.read_address()))
 
     @property
     def secrets(self) -> tuple[str, ...]:

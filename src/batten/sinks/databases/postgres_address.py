@@ -7,6 +7,7 @@ import re
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from batten.errors import UsageError
+from batten.model.disk.targets import show_base
 
 
 def name_place(address: str) -> str:
@@ -34,7 +35,7 @@ def name_place(address: str) -> str:
     if not re.search(r":\d+$", hosts):
         hosts += ":" + (found.get("port") or os.environ.get("PGPORT", "5432"))
     base = found.get("dbname") or os.environ.get("PGDATABASE", "the default database")
-    return f"{base} at {hosts}"
+    return show_base(base, hosts)
 
 
 def list_passwords(address: str) -> list[str]:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from batten.model.disk.targets import show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, Staged
@@ -57,7 +58,7 @@ class SqliteSink(BatchSink):
         )
 
     def describe(self, folder: Path) -> str:
-        return f"table {self.table} of {os.path.relpath(self.path, folder)}"
+        return show_table(self.table, os.path.relpath(self.path, folder))
 
     def identify(self) -> str:
         return f"{os.path.realpath(self.path)}\n{self.table.lower()}"

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
 from batten.fingerprint.secret import Secret
 from batten.model.disk.names import find_staging_owner
+from batten.model.disk.targets import show_base, show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
@@ -68,7 +69,7 @@ class IcebergSink(BatchSink):
     def describe(self, folder: Path) -> str:
         address = urlsplit(self.read_properties().get("uri", ""))
         place = f"{address.hostname or ''}{address.path}"
-        return f"table {self.table} of catalogue {self.catalog}{' at ' if place else ''}{place}"
+        return show_table(self.table, f"catalogue {show_base(self.catalog, place)}")
 
     def identify(self) -> str:
         return self.describe(Path())

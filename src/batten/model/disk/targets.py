@@ -1,0 +1,53 @@
+"""Where a destination lies, and how that is written in one line, for people and records."""
+
+from __future__ import annotations
+
+import os
+
+from batten.model.value_class import value_class
+
+
+@value_class
+class Target:
+    """A file or folder at `path`; or a `table` in the file at `path`, or in the `base` of a
+    `server`. Of Iceberg the base is the catalogue, and `path` its file, where it is one of this
+    machine. A path is relative to the folder of the ledger, or absolute."""
+
+    table: str = ""
+    path: str = ""
+    base: str = ""
+    server: str = ""
+
+    def locate(self, place: str) -> str:
+        """The path, from the folder of the ledger at `place`."""
+        return os.path.normpath(os.path.join(place, self.path))
+
+
+def show_table(table: str, place: str) -> str:
+    """How the table of a database is written: `place` is its file, or what `show_base` gives."""
+    return f"table {table} of {place}"
+
+
+def show_base(base: str, server: str) -> str:
+    """How the base of a server is written, and a catalogue, whose server may be a path."""
+    return f"{base} at {server}" if server else base
+
+
+def read_target(kind: str, text: str) -> Target:
+    """What the line says of a destination of this kind."""
+    told = text.removeprefix("table ")
+    if kind == "sqlite":
+        table, _, path = told.rpartition(" of ")
+        return Target(table=table, path=path)
+    if kind == "postgres":
+        table, _, place = told.rpartition(" of ")
+        base, _, server = place.rpartition(" at ")
+        return Target(table=table, base=base, server=server)
+    if kind == "iceberg":
+        table, _, place = told.partition(" of catalogue ")
+        base, is_here, path = place.partition(" at /")
+        if is_here:
+            return Target(table=table, base=base, path="/" + path.lstrip("/"))
+        base, _, server = place.rpartition(" at ") if " at " in place else (place, "", "")
+        return Target(table=table, base=base, server=server)
+    return Target(path=text)
