@@ -42,6 +42,14 @@ class BattenError(Exception):
         self.safe = safe
         self.next = next
 
+    def to_json(self) -> dict[str, str]:
+        """Make the object that the commands' JSON has under "error".
+
+        Returns:
+            The three sentences by name.
+        """
+        return {"what": self.what, "safe": self.safe, "next": self.next}
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.__dict__.copy()))
 

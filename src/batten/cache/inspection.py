@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
@@ -29,6 +30,17 @@ class CacheOverview:
     counts: Counts
     leftovers: list[Leftover]
 
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "path": self.path,
+            "entries": self.entries,
+            "bytes": self.bytes,
+            "in_use": self.in_use,
+            "counts": dict(vars(self.counts)),
+            "leftovers": [each.to_json() for each in self.leftovers],
+        }
+
 
 @value_class
 class CacheVerification:
@@ -40,6 +52,14 @@ class CacheVerification:
     bytes: int
     damaged: list[str]
     set_aside: list[str]
+
+    @property
+    def is_sound(self) -> bool:
+        return len(self.damaged) == len(self.set_aside)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return dict(vars(self))
 
 
 @value_class
@@ -62,6 +82,23 @@ class CacheCleaning:
     in_use: int
     bytes: int
     held_over_budget: int
+
+    @property
+    def evicted_bytes(self) -> int:
+        return sum(each.bytes for each in self.evicted)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "path": self.path,
+            "dry_run": self.is_dry_run,
+            "leftovers": [each.to_json() for each in self.leftovers],
+            "evicted": [dict(vars(each)) for each in self.evicted],
+            "evicted_bytes": self.evicted_bytes,
+            "in_use": self.in_use,
+            "bytes": self.bytes,
+            "held_over_budget": self.held_over_budget,
+        }
 
 
 def show_cache(path: str | os.PathLike[str]) -> CacheOverview:

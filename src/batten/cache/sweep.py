@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
+from typing import Any
 
 from batten.cache.budget import scan_keys
 from batten.cache.counts import Counter, merge_ended
@@ -66,6 +67,14 @@ class Leftover:
     kind: LeftoverKind
     path: str
     age_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `batten cache --json` shows it."""
+        return {
+            "kind": self.kind.value,
+            "path": self.path,
+            "age_seconds": round(self.age_seconds),
+        }
 
 
 def sweep_if_due(layout: CacheLayout, counter: Counter) -> None:

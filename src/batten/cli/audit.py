@@ -31,18 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
-    from batten.cli.text.audit_report import build_object, list_lines, write_keys
+    from batten.cli.output import emit
+    from batten.cli.text.audit_report import list_lines, write_keys
     from batten.strangers.audit import audit_files
 
     refuse_present(arguments.keys)
     report = audit_files(arguments.done, arguments.rows, arguments.key, arguments.staging)
     if arguments.keys is not None:
         write_keys(report, arguments.keys)
-    if arguments.json:
-        emit_object(build_object(report))
-    else:
-        emit_lines(list_lines(report, arguments.keys))
+    emit(report, list_lines(report, arguments.keys), is_json=arguments.json)
     return EXIT_CONSISTENT if report.audit.is_consistent else EXIT_INCONSISTENT
 
 

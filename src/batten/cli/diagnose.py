@@ -103,25 +103,18 @@ def _diagnose_foreign(arguments: argparse.Namespace) -> int:
 
 
 def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.output import emit
     from batten.cli.screen import find_size, fit
     from batten.cli.text.diagnosis_text import list_lines
 
-    if is_json:
-        emit_object(diagnosis.to_json())
-    else:
-        size = find_size()
-        lines = list_lines(diagnosis)
-        emit_lines(fit(lines, *size) if size is not None else lines)
+    lines, size = list_lines(diagnosis), None if is_json else find_size()
+    emit(diagnosis, fit(lines, *size) if size is not None else lines, is_json=is_json)
     return diagnosis.exit_code
 
 
 def _show_all(found: Survey, *, is_json: bool) -> int:
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.output import emit
     from batten.cli.text.survey_text import list_lines
 
-    if is_json:
-        emit_object(found.to_json())
-    else:
-        emit_lines(list_lines(found))
+    emit(found, list_lines(found), is_json=is_json)
     return found.exit_code

@@ -96,8 +96,7 @@ def _show(error: BattenError, is_json: bool) -> int:
         tell(*blot(error.trace).rstrip("\n").split("\n"))
     tell(*(blot(line) for line in (error.what, error.safe, error.next) if line))
     if is_json:
-        lines = {"what": error.what, "safe": error.safe, "next": error.next}
-        told = {name: blot(line) for name, line in lines.items()}
+        told = {name: blot(line) for name, line in error.to_json().items()}
         missing = {"missing": list(error.missing)} if isinstance(error, InconsistentError) else {}
         reached = error.report.to_json() if error.report is not None else {}
         emit_object({**reached, "status": ending.status, "error": told, **missing})

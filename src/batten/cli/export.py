@@ -25,21 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
+    from batten.cli.output import emit
+    from batten.inspect.export import Exported
     from batten.inspect.reading import open
 
     dataset = open(arguments.path, allow_incomplete=arguments.allow_incomplete)
-    rows = dataset.export(arguments.to, arguments.format)
-    if arguments.json:
-        emit_object(
-            {
-                "path": dataset.path,
-                "to": arguments.to,
-                "rows": rows,
-                "is_complete": dataset.is_complete,
-            }
-        )
-        return 0
-    rest = "" if dataset.is_complete else "; the output is not complete"
-    emit_lines([f"{arguments.to}: {count_of(rows, 'row')} of {dataset.path}{rest}"])
+    made = Exported(
+        path=dataset.path,
+        to=arguments.to,
+        rows=dataset.export(arguments.to, arguments.format),
+        is_complete=dataset.is_complete,
+    )
+    rest = "" if made.is_complete else "; the output is not complete"
+    told = f"{made.to}: {count_of(made.rows, 'row')} of {made.path}{rest}"
+    emit(made, [told], is_json=arguments.json)
     return 0

@@ -12,7 +12,12 @@ from batten.printable import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Told(Protocol):
+        """What a command has to tell. Its JSON is its own; `text` shows it to people."""
+
+        def to_json(self) -> dict[str, Any]: ...
 
 
 def prepare_streams() -> None:
@@ -36,6 +41,15 @@ def _ensure_open(descriptor: int) -> None:
         if null != descriptor:
             os.close(null)
         os.set_inheritable(descriptor, True)
+
+
+def emit(value: Told, lines: Iterable[str], *, is_json: bool) -> None:
+    """Print what a command has to tell: its object, or the lines for people, which are not made
+    where nobody sees them."""
+    if is_json:
+        emit_object(value.to_json())
+    else:
+        emit_lines(lines)
 
 
 def emit_object(value: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from batten.model.words import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from batten.inspect.kinds.tree_recovery import TreeRecovery
     from batten.inspect.output_path import Place
     from batten.inspect.recover import Recovery
 
@@ -37,49 +36,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
-    from batten.cli.text.diagnosis_text import list_lines
+    from batten.cli.output import emit
+    from batten.cli.text.recovery_text import list_lines
     from batten.inspect.output_path import locate_output
 
-    place = locate_output(arguments.path)
-    told, recovery = _recover(place, arguments)
-    steps = [{"do": verb, "path": place.show(path), "why": why} for verb, path, why in told]
-    if arguments.json:
-        extra = {"dry_run": recovery.is_dry_run, "steps": steps}
-        emit_object({**recovery.diagnosis.to_json(), **extra})
-        return _choose_exit(recovery)
-    verb = "would " if recovery.is_dry_run else ""
-    emit_lines(f"{verb}{step['do']} {step['path']}: {step['why']}" for step in steps)
-    if not steps:
-        emit_lines(["There is nothing to recover."])
-    emit_lines(list_lines(recovery.diagnosis))
-    return _choose_exit(recovery)
-
-
-def _choose_exit(recovery: Recovery | TreeRecovery) -> int:
-    """What was set aside may be half done, so whatever waits for the recovery must not go on."""
+    recovery = _recover(locate_output(arguments.path), arguments)
+    emit(recovery, list_lines(recovery), is_json=arguments.json)
+    # What was set aside may be half done, so whatever waits for the recovery must not go on.
     is_doubtful = not recovery.is_dry_run and recovery.diagnosis.state is State.UNKNOWN
     return EXIT_LOOK if is_doubtful else EXIT_DONE
 
 
-def _recover(
-    place: Place, arguments: argparse.Namespace
-) -> tuple[list[tuple[str, str, str]], Recovery | TreeRecovery]:
-    """What was done: verb, path and reason of each step."""
+def _recover(place: Place, arguments: argparse.Namespace) -> Recovery:
     from batten.inspect.kinds.tree_recovery import recover_place
     from batten.inspect.kinds.trees import find_tree
     from batten.inspect.recover import recover_output
 
     tree = find_tree(place)
     if tree is not None:
-        recovered = recover_place(
+        return recover_place(
             place,
             tree,
             is_dry_run=arguments.dry_run,
             should_set_aside=arguments.set_aside_journal,
         )
-        return list(recovered.steps), recovered
-    recovery = recover_output(
+    return recover_output(
         place, should_recompute=arguments.recompute_missing, is_dry_run=arguments.dry_run
     )
-    return [(step.kind.value, step.path, step.why) for step in recovery.steps], recovery

@@ -14,13 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
-    from batten.cli.text.overview_text import build_object, list_lines
+    from batten.cli.output import emit
+    from batten.cli.text.overview_text import list_lines
     from batten.inspect.show import show
 
     overview = show(arguments.path)
-    if arguments.json:
-        emit_object(build_object(overview))
-    else:
-        emit_lines(list_lines(overview))
+    emit(overview, list_lines(overview), is_json=arguments.json)
     return 0

@@ -22,13 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.output import emit_lines, emit_object
-    from batten.cli.text.verification_text import build_object, list_lines
+    from batten.cli.output import emit
+    from batten.cli.text.verification_text import list_lines
     from batten.inspect.verifying.verify import verify
 
     verification = verify(arguments.path, is_quick=arguments.quick, should_ask=arguments.ask)
-    if arguments.json:
-        emit_object(build_object(verification))
-    else:
-        emit_lines(list_lines(verification))
+    emit(verification, list_lines(verification), is_json=arguments.json)
     return EXIT_SOUND if verification.is_sound else EXIT_DAMAGED

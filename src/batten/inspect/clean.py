@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from typing import Any
 
 from batten.errors import BusyError
 from batten.inspect.diagnose import describe
@@ -39,6 +40,23 @@ class Cleaning:
     kept: int
     is_dry_run: bool
     diagnosis: Diagnosis
+
+    @property
+    def bytes(self) -> int:
+        """Of what was removed."""
+        return sum(orphan.bytes for orphan in self.removed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "path": self.diagnosis.path,
+            "dry_run": self.is_dry_run,
+            "removed": [dict(vars(orphan)) for orphan in self.removed],
+            "bytes": self.bytes,
+            "needless": [dict(vars(journal)) for journal in self.needless],
+            "kept": self.kept,
+            "found": self.diagnosis.state.value,
+        }
 
 
 def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -> Cleaning:

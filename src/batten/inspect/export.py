@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from batten.errors import UsageError
 from batten.ledger.parts import Parts
 from batten.model.disk.names import CONTROL_SUFFIX
+from batten.model.value_class import value_class
 from batten.sinks.files.formats import ENDINGS, FORMATS, Batches
 from batten.storage.addresses import local_path
 from batten.storage.failures import publishing_failure
 from batten.storage.local.atomic import publish_file
+
+
+@value_class
+class Exported:
+    """The file that was made of an output, and how many rows are in it."""
+
+    path: str
+    to: str
+    rows: int
+    is_complete: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return dict(vars(self))
 
 
 def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = None) -> int:

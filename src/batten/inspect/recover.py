@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence, Set
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import groupby
+from typing import Any
 
 from batten.errors import CorruptError, InconsistentError
 from batten.inspect.advising.advice import UNRECOVERABLE
@@ -45,12 +46,15 @@ class RecoveryVerb(Enum):
 
     RENEW = "make durable"
     ROLL_FORWARD = "roll forward"
+    ROLL_BACK = "roll back"
+    FORGET = "forget"
     SET_ASIDE = "set aside"
     GIVE_UP = "have computed again"
     REBUILD_RECORD = "rebuild"
     REBUILD_SCHEMA = "rebuild the columns"
     RETIRE_MARKER = "retire"
     DELETE_ORPHAN = "delete"
+    REMOVE_JOURNAL = "remove"
 
 
 @value_class
@@ -65,11 +69,24 @@ class RecoveryStep:
 
 @value_class
 class Recovery:
-    """What was done, or would be, and the diagnosis afterwards (or now)."""
+    """What was done, or would be, at the place, and the diagnosis afterwards (or now)."""
 
+    place: Place
     steps: tuple[RecoveryStep, ...]
     is_dry_run: bool
     diagnosis: Diagnosis
+
+    def list_steps(self) -> list[dict[str, str]]:
+        """The steps as people and the JSON are told them."""
+        return [
+            {"do": each.kind.value, "path": self.place.show(each.path), "why": each.why}
+            for each in self.steps
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        extra = {"dry_run": self.is_dry_run, "steps": self.list_steps()}
+        return {**self.diagnosis.to_json(), **extra}
 
 
 def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) -> Recovery:
@@ -78,14 +95,12 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:
-        return Recovery(steps=(), is_dry_run=is_dry_run, diagnosis=_diagnose(place, observation))
+        return _tell(place, (), observation, is_dry_run=is_dry_run)
     if is_dry_run:
         if observation.holder is not None:
             raise busy_error(place.control, observation.holder)
         steps = _decide(place, observation, should_recompute)
-        return Recovery(
-            steps=tuple(steps), is_dry_run=True, diagnosis=_diagnose(place, observation)
-        )
+        return _tell(place, steps, observation, is_dry_run=True)
     # Whoever takes the lock makes anew what could not be made durable.
     renewed = [_renew_step(place)] if observation.is_unsynced else []
     with hold_lock(place, observation):
@@ -97,9 +112,7 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
         steps = _decide(place, mine, should_recompute)
         apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
         after = _observe_mine(place)
-    return Recovery(
-        steps=(*renewed, *rolled, *steps), is_dry_run=False, diagnosis=_diagnose(place, after)
-    )
+    return _tell(place, (*renewed, *rolled, *steps), after, is_dry_run=False)
 
 
 def _renew_step(place: Place) -> RecoveryStep:
@@ -123,8 +136,11 @@ def _observe_mine(place: Place) -> Observation:
     return observe_output(place.storage, place.layout, is_thorough=True, is_mine=True)
 
 
-def _diagnose(place: Place, observation: Observation) -> Diagnosis:
-    return describe(place, observation, judge(observation), now_seconds=time.time())
+def _tell(
+    place: Place, steps: Sequence[RecoveryStep], seen: Observation, *, is_dry_run: bool
+) -> Recovery:
+    diagnosis = describe(place, seen, judge(seen), now_seconds=time.time())
+    return Recovery(place=place, steps=tuple(steps), is_dry_run=is_dry_run, diagnosis=diagnosis)
 
 
 def _decide(place: Place, observation: Observation, should_recompute: bool) -> list[RecoveryStep]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
@@ -29,6 +30,21 @@ class Overview:
     unreadable: tuple[str, ...]
     runs: tuple[RunLog, ...]
     in_hand: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        diagnosis = self.diagnosis
+        return {
+            "state": diagnosis.state.value,
+            "path": diagnosis.path,
+            "items": dict(vars(diagnosis.items)),
+            "parts": diagnosis.parts,
+            "rows": diagnosis.rows,
+            "quarantined": [dict(vars(item)) for item in self.quarantined],
+            "unreadable": list(self.unreadable),
+            "in_hand": list(self.in_hand),
+            "runs": [dict(vars(run.summarize())) for run in self.runs],
+        }
 
 
 def show(path: str | os.PathLike[str]) -> Overview:

@@ -128,9 +128,5 @@ class Report:
             "beside": self.beside or None,
         }
         if self.error is not None:
-            value["error"] = {
-                "what": self.error.what,
-                "safe": self.error.safe,
-                "next": self.error.next,
-            }
+            value["error"] = self.error.to_json()
         return value

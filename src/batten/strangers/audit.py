@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError, UsageError
 from batten.model.audit.advice import Advice, AuditedFiles, advise
@@ -43,6 +43,39 @@ class AuditReport:
     audit: Audit
     advice: Advice
     files: AuditedFiles
+
+    @property
+    def state(self) -> str:
+        """The word for what was found."""
+        return "CONSISTENT" if self.audit.is_consistent else "INCONSISTENT"
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints, with every key."""
+        audit = self.audit
+        malformed = audit.staged.malformed if audit.staged else ()
+        return {
+            "state": self.state,
+            "done": audit.done,
+            "rows": audit.rows,
+            "missing": audit.missing,
+            "extra": audit.extra,
+            "duplicates": audit.duplicates,
+            "done_duplicates": audit.done_duplicates,
+            "null_keys": audit.null_keys,
+            "recoverable": len(audit.recoverable),
+            "recoverable_keys": audit.recoverable,
+            "unrecoverable_keys": audit.unrecoverable,
+            "staged_only": audit.staged_only,
+            "torn_lines": audit.staged.torn_lines if audit.staged else 0,
+            "malformed_lines": len(malformed),
+            "malformed": [{"line": line.number, "why": line.why} for line in malformed],
+            "broken_lines": [
+                {"file": line.file, "line": line.number, "why": line.why} for line in audit.broken
+            ],
+            "reason": self.advice.reason,
+            "hints": self.advice.hints,
+            "next": " ".join(self.advice.next),
+        }
 
 
 def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> AuditReport:

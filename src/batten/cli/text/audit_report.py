@@ -1,11 +1,10 @@
-"""How an audit is shown: one JSON object, or lines for a screen of 80 columns."""
+"""An audit for people: lines for a screen of 80 columns; and the file of all keys."""
 
 from __future__ import annotations
 
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from batten.model.audit.advice import show_key
 from batten.model.telling.counts import count_of
@@ -14,39 +13,6 @@ from batten.strangers.audit import AuditReport
 
 _WIDTH = 80
 _KEYS_SHOWN = 5
-
-
-def build_object(report: AuditReport) -> dict[str, Any]:
-    """The object of `--json`, with every key."""
-    audit = report.audit
-    malformed = audit.staged.malformed if audit.staged else ()
-    return {
-        "state": _name_state(report),
-        "done": audit.done,
-        "rows": audit.rows,
-        "missing": audit.missing,
-        "extra": audit.extra,
-        "duplicates": audit.duplicates,
-        "done_duplicates": audit.done_duplicates,
-        "null_keys": audit.null_keys,
-        "recoverable": len(audit.recoverable),
-        "recoverable_keys": audit.recoverable,
-        "unrecoverable_keys": audit.unrecoverable,
-        "staged_only": audit.staged_only,
-        "torn_lines": audit.staged.torn_lines if audit.staged else 0,
-        "malformed_lines": len(malformed),
-        "malformed": [{"line": line.number, "why": line.why} for line in malformed],
-        "broken_lines": [
-            {"file": line.file, "line": line.number, "why": line.why} for line in audit.broken
-        ],
-        "reason": report.advice.reason,
-        "hints": report.advice.hints,
-        "next": " ".join(report.advice.next),
-    }
-
-
-def _name_state(report: AuditReport) -> str:
-    return "CONSISTENT" if report.audit.is_consistent else "INCONSISTENT"
 
 
 def write_keys(report: AuditReport, path: str) -> None:
@@ -64,7 +30,7 @@ def write_keys(report: AuditReport, path: str) -> None:
 def list_lines(report: AuditReport, keys_file: str | None = None) -> Iterator[str]:
     """The lines for people, with the first few keys of each kind."""
     audit = report.audit
-    yield _name_state(report)
+    yield report.state
     yield from _wrap(report.advice.reason)
     yield ""
     yield f"done     {audit.done:>10,}  {_describe('line', audit.done_keys, report.files.done)}"

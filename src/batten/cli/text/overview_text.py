@@ -1,9 +1,8 @@
-"""An overview: one JSON object, or one screen."""
+"""An overview for people: one screen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings
 from batten.inspect.show import Overview
@@ -13,22 +12,6 @@ from batten.model.words import State
 
 _QUARANTINED_SHOWN = 10
 _RUNS_SHOWN = 5
-
-
-def build_object(overview: Overview) -> dict[str, Any]:
-    """The object of `--json`."""
-    diagnosis = overview.diagnosis
-    return {
-        "state": diagnosis.state.value,
-        "path": diagnosis.path,
-        "items": dict(vars(diagnosis.items)),
-        "parts": diagnosis.parts,
-        "rows": diagnosis.rows,
-        "quarantined": [dict(vars(item)) for item in overview.quarantined],
-        "unreadable": list(overview.unreadable),
-        "in_hand": list(overview.in_hand),
-        "runs": [dict(vars(run.summarize())) for run in overview.runs],
-    }
 
 
 def list_lines(overview: Overview) -> Iterator[str]:

@@ -1,9 +1,8 @@
-"""A verification: one JSON object, or lines that name all that is damaged."""
+"""A verification for people: lines that name all that is damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from batten.cli.text.diagnosis_text import (
     labelled,
@@ -12,37 +11,12 @@ from batten.cli.text.diagnosis_text import (
     list_findings,
     show_accounts,
 )
-from batten.inspect.advising.advice import find_blocking
-from batten.inspect.diagnosis import list_finding
 from batten.inspect.verifying.verify import Verification
-from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_bytes
 from batten.model.words import State
 
 _FINDINGS_SHOWN = 20
-
-
-def build_object(verification: Verification) -> dict[str, Any]:
-    """The object of `--json`."""
-    diagnosis = verification.diagnosis.to_json()
-    return {
-        "status": "sound" if verification.is_sound else "damaged",
-        "state": diagnosis["state"],
-        "path": diagnosis["path"],
-        "quick": verification.is_quick,
-        "next": _next_step(verification),
-        "items": diagnosis["items"],
-        "parts": verification.parts,
-        "files": verification.files,
-        "rows": diagnosis["rows"],
-        "bytes": verification.bytes,
-        "destinations": diagnosis["destinations"],
-        "missing": diagnosis["missing"],
-        "findings": [
-            list_finding(finding, verification.diagnosis) for finding in verification.findings
-        ],
-    }
 
 
 def list_lines(verification: Verification) -> Iterator[str]:
@@ -63,13 +37,4 @@ def list_lines(verification: Verification) -> Iterator[str]:
         yield labelled("items", show_accounts(diagnosis.items))
     yield from list_destinations(diagnosis)
     yield from list_findings(verification.findings, most=_FINDINGS_SHOWN)
-    yield labelled("next", _next_step(verification))
-
-
-def _next_step(verification: Verification) -> str:
-    """What the diagnosis says holds, unless it knows of no damage and reading has found some."""
-    diagnosis = verification.diagnosis
-    damage = verification.damage
-    if diagnosis.exit_code == 4 or all(each.code is Code.LOST_FILE for each in damage):
-        return diagnosis.next
-    return (find_blocking(damage) or damage[0]).advise(diagnosis.path, diagnosis.destinations)
+    yield labelled("next", verification.next)

@@ -6,28 +6,18 @@ from collections.abc import Iterator
 
 from batten.errors import CorruptError
 from batten.inspect.diagnose import diagnose_place
-from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.kinds.trees import HALF_DONE, TreeObservation, describe_tree, observe_tree
 from batten.inspect.output_path import Place
+from batten.inspect.recover import Recovery, RecoveryStep, RecoveryVerb
 from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep
-from batten.model.value_class import value_class
 from batten.storage.local.locks import busy_error
 from batten.transactions.entry import TreePlace, hold_unrecovered
 from batten.transactions.recovery import recover_tree, set_journal_aside
 
 
-@value_class
-class TreeRecovery:
-    """What was done, or would be: verb, name of the storage and reason of each step."""
-
-    steps: tuple[tuple[str, str, str], ...]
-    is_dry_run: bool
-    diagnosis: Diagnosis
-
-
 def recover_place(
     place: Place, tree: TreePlace, *, is_dry_run: bool, should_set_aside: bool
-) -> TreeRecovery:
+) -> Recovery:
     """Complete or undo what a crash left of a change. With `should_set_aside` its journal is moved
     to the evidence instead, with all that belongs to it. Raises `BusyError`, and `RefusedError`
     if a person has to decide."""
@@ -43,33 +33,42 @@ def recover_place(
     if is_dry_run:
         if seen.holder is not None:
             raise busy_error(tree.tree.place + "/" + tree.layout.control, seen.holder)
-        return TreeRecovery(steps=steps, is_dry_run=True, diagnosis=describe_tree(place, seen))
+        diagnosis = describe_tree(place, seen)
+        return Recovery(place=place, steps=steps, is_dry_run=True, diagnosis=diagnosis)
     with hold_unrecovered(tree):
         seen = observe_tree(tree, is_mine=True)
         steps = tuple(_list_steps(tree, seen, should_set_aside))
         if should_set_aside and seen.found.state is not JournalState.NONE:
             set_journal_aside(tree.tree, tree.layout, seen.found)
         recover_tree(tree.tree, tree.layout)
-    return TreeRecovery(steps=steps, is_dry_run=False, diagnosis=diagnose_place(place))
+    diagnosis = diagnose_place(place)
+    return Recovery(place=place, steps=steps, is_dry_run=False, diagnosis=diagnosis)
 
 
 def _list_steps(
     tree: TreePlace, seen: TreeObservation, should_set_aside: bool
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[RecoveryStep]:
     layout = tree.layout
     remedy = REMEDIES[seen.found.state]
     if seen.is_unsynced:
-        yield "make durable", layout.unsynced, "a sync failed; its names are made anew"
+        why = "a sync failed; its names are made anew"
+        yield RecoveryStep(kind=RecoveryVerb.RENEW, path=layout.unsynced, why=why)
     if remedy is Remedy.SET_ASIDE or (should_set_aside and remedy is not Remedy.NOTHING):
         why = seen.found.problem or "as was asked for"
         told = f"{why}; what belongs to it goes along; {HALF_DONE}"
-        yield Remedy.SET_ASIDE.value, layout.journal, told
+        yield RecoveryStep(kind=RecoveryVerb.SET_ASIDE, path=layout.journal, why=told)
         return
     for decision in seen.decisions:
         if decision.step is not RollStep.NOTHING:
-            yield remedy.value, layout.target(decision.operation.path), decision.step.value
+            yield RecoveryStep(
+                kind=RecoveryVerb(remedy.value),
+                path=layout.target(decision.operation.path),
+                why=decision.step.value,
+            )
     if remedy is Remedy.NOTHING:
         for entry in seen.leftovers:
-            yield "delete", entry.name, "no journal needs it"
+            why = "no journal needs it"
+            yield RecoveryStep(kind=RecoveryVerb.DELETE_ORPHAN, path=entry.name, why=why)
     elif remedy is not Remedy.REFUSE:
-        yield "remove", layout.journal, "the change is done with"
+        why = "the change is done with"
+        yield RecoveryStep(kind=RecoveryVerb.REMOVE_JOURNAL, path=layout.journal, why=why)

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from batten.inspect.advising.advice import find_blocking
 from batten.inspect.diagnose import describe
-from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.diagnosis import Diagnosis, list_finding
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.output_path import Place, locate_output
@@ -54,6 +56,33 @@ class Verification:
     @property
     def is_sound(self) -> bool:
         return not self.damage
+
+    @property
+    def next(self) -> str:
+        """What the diagnosis says, unless it knows of no damage and reading has found some."""
+        diagnosis, damage = self.diagnosis, self.damage
+        if diagnosis.exit_code == 4 or all(each.code is Code.LOST_FILE for each in damage):
+            return diagnosis.next
+        return (find_blocking(damage) or damage[0]).advise(diagnosis.path, diagnosis.destinations)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        diagnosis = self.diagnosis.to_json()
+        return {
+            "status": "sound" if self.is_sound else "damaged",
+            "state": diagnosis["state"],
+            "path": diagnosis["path"],
+            "quick": self.is_quick,
+            "next": self.next,
+            "items": diagnosis["items"],
+            "parts": self.parts,
+            "files": self.files,
+            "rows": diagnosis["rows"],
+            "bytes": self.bytes,
+            "destinations": diagnosis["destinations"],
+            "missing": diagnosis["missing"],
+            "findings": [list_finding(finding, self.diagnosis) for finding in self.findings],
+        }
 
 
 def verify(

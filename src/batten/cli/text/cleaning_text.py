@@ -1,0 +1,29 @@
+"""A cleaning for people: what was removed, and what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batten.inspect.clean import Cleaning
+from batten.model.telling.counts import count_of
+from batten.model.telling.sizes import show_bytes
+from batten.model.words import State
+
+
+def list_lines(cleaning: Cleaning) -> Iterator[str]:
+    """The lines for people."""
+    if cleaning.diagnosis.state is State.NEW:
+        yield f"There is nothing to clean: no output {cleaning.diagnosis.path}."
+        return
+    verb = "would remove" if cleaning.is_dry_run else "removed"
+    for orphan in cleaning.removed:
+        yield f"{verb} {orphan.path}"
+    count = count_of(len(cleaning.removed), "file")
+    yield f"{verb} {count} of dead runs, {show_bytes(cleaning.bytes)}"
+    for journal in cleaning.needless:
+        yield f"{verb} {journal.path}"
+    if cleaning.needless:
+        count = count_of(len(cleaning.needless), "journal")
+        yield f"{verb} {count} of changes that later ones have covered"
+    if cleaning.kept:
+        yield f"kept {cleaning.kept} that are younger, or may be the only copy"

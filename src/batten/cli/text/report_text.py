@@ -1,0 +1,89 @@
+"""The end of a run, for people."""
+
+from __future__ import annotations
+
+from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
+from batten.model.words import RunStatus
+from batten.run.report import Delivered, Finalized, Report
+
+
+def list_lines(report: Report) -> list[str]:
+    """The end of a run, for people."""
+    accounts = report.accounts
+    if accounts is None:
+        return [f"{report.path}: {report.status}."]
+    pending = accounts.pending + accounts.staged
+    counts = f"{accounts.committed:,} committed ({count_of(report.rows, 'row')})"
+    for count, word in (
+        (accounts.filtered, "filtered"),
+        (accounts.quarantined, "quarantined"),
+        (accounts.duplicate, "duplicate"),
+        (pending, "pending"),
+    ):
+        if count:
+            counts += f", {count:,} {word}"
+    lines = [
+        f"{report.path}: {_tell_beside(report) or _TITLES[report.status]}",
+        f"  {count_of(accounts.source, 'item')}: {counts}",
+    ]
+    if report.status in (RunStatus.COMPLETE, RunStatus.LIMITED):
+        seconds = sum(report.seconds.get(stage, 0.0) for stage in ("plan", "prepare", "account"))
+        lines.append(
+            f"  this run: {report.executed_items:,} executed, {report.adopted_items:,} adopted "
+            f"from before, {seconds:.1f} s"
+        )
+    if report.vanished_items:
+        lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    lines.extend(list_checks(report))
+    lines.extend(_describe_delivered(each) for each in report.destinations)
+    lines.extend(_describe_finalized(each) for each in report.finalized)
+    if accounts.source == 0 and report.status != RunStatus.LIMITED:
+        lines.append("  the source has no items: is its path or pattern right?")
+    if accounts.quarantined and report.status == RunStatus.NOTHING_TO_DO:
+        lines.append(
+            f"  to try {count_of(accounts.quarantined, 'quarantined item')} again, by a mended "
+            "function or the same: --retry-quarantined"
+        )
+    if accounts.quarantined:
+        lines.append(f"  see why: {command('show', report.path)}")
+    return lines
+
+
+def _tell_beside(report: Report) -> str:
+    """For a limited run that began a new dataset: the numbers are of that dataset."""
+    if not report.beside:
+        return ""
+    return (
+        f"limited: a new dataset was begun in {report.beside}; until it is complete, readers keep "
+        "the old one. Of the new one:"
+    )
+
+
+def _describe_delivered(delivered: Delivered) -> str:
+    batches = count_of(delivered.batches, "batch", "batches")
+    held = f"{count_of(delivered.rows, 'row')} of {batches} ({delivered.kind})"
+    return f"  {delivered.target}: {held}"
+
+
+def list_checks(report: Report) -> list[str]:
+    """What was looked at before the run."""
+    return [f"  {each.name}: {each.verdict}; {each.told}" for each in report.checks]
+
+
+def _describe_finalized(finalized: Finalized) -> str:
+    told = {
+        RunStatus.COMPLETE: f"finalized, {count_of(finalized.rows, 'row')}",
+        RunStatus.NOTHING_TO_DO: f"up to date, {count_of(finalized.rows, 'row')}",
+        RunStatus.LIMITED: "not finalized: the run was limited",
+        RunStatus.PLANNED: "would be finalized",
+    }
+    return f"  {finalized.path}: {told[finalized.status]}"
+
+
+_TITLES = {
+    RunStatus.COMPLETE: "complete; the accounts are closed.",
+    RunStatus.NOTHING_TO_DO: "complete already; nothing to do.",
+    RunStatus.LIMITED: "limited: not the whole source was asked for, so it is not marked complete.",
+    RunStatus.PLANNED: "dry run; nothing was written.",
+}
