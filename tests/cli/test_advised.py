@@ -23,6 +23,7 @@ import batten
 import batten.sinks
 from batten.cli.main import main
 from batten.crashlab.server import Server
+from batten.inspect.advising.sayings import SAYINGS, Kind
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.names import TREE_FOLDER, Layout
 from batten.model.disk.records import encode_record, open_record, seal_record
@@ -228,10 +229,22 @@ NEVER: dict[tuple[str, State], str] = {
 del NEVER["finalized", State.STALE]
 
 
+def list_said(kind: str) -> set[State]:
+    """The states of which the table says something for outputs of this kind."""
+    own = {"landing": Kind.LANDING, "transactions": Kind.TREE}.get(kind, Kind.JOB)
+    return set(SAYINGS[own])
+
+
 def test_each_state_of_each_kind_has_an_example() -> None:
     kinds = {*JOBS, *PROGRAMS}
     assert {(kind, state) for kind in kinds for state in State} == EXAMPLES.keys() | NEVER.keys()
     assert not EXAMPLES.keys() & NEVER.keys()
+    said = {(kind, state) for kind in kinds for state in list_said(kind)}
+    assert said - EXAMPLES.keys() == {pair for pair in NEVER if pair in said}
+    # Before it is seen that a stream lands there, or a tree, it is judged as the output of a job.
+    beyond = {(kind, state) for kind, state in EXAMPLES.keys() - said if kind in PROGRAMS}
+    assert {state for _, state in beyond} <= {State.NEW, State.RECOVERY_PENDING}
+    assert EXAMPLES.keys() - said == beyond
 
 
 def test_each_kind_of_destination_is_one_of_the_kinds() -> None:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    class Told(Protocol):
+    class CommandResult(Protocol):
         """What a command has to tell. Its JSON is its own; `text` shows it to people."""
 
         def to_json(self) -> dict[str, Any]: ...
@@ -43,7 +43,7 @@ def _ensure_open(descriptor: int) -> None:
         os.set_inheritable(descriptor, True)
 
 
-def emit(value: Told, lines: Iterable[str], *, is_json: bool) -> None:
+def emit(value: CommandResult, lines: Iterable[str], *, is_json: bool) -> None:
     """Print what a command has to tell: its object, or the lines for people, which are not made
     where nobody sees them."""
     if is_json:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.errors import StorageError
-from batten.inspect.advising.advice import name_next, name_reason, name_risk, tell_readers
+from batten.inspect.advising.advice import gather_facts, tell_readers
 from batten.inspect.advising.again import Again, find_again, find_begun
 from batten.inspect.advising.changed_tables import list_changes
 from batten.inspect.advising.in_hand import tell_in_hand
@@ -28,6 +28,7 @@ from batten.inspect.advising.outlook import (
     tell_refusal,
 )
 from batten.inspect.advising.refused import find_refused, tell_refused
+from batten.inspect.advising.sayings import Kind, say
 from batten.inspect.advising.upstream import is_finalized, tell_behind
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
@@ -103,15 +104,17 @@ def _describe_stale(
 ) -> Diagnosis:
     """The diagnosis of a complete output, whose origin has changed since."""
     verdict, job = VERDICTS[State.STALE], find_again(place, observation)
+    facts = gather_facts(place, observation, judge(observation), job)
+    said = say(Kind.JOB, State.STALE, replace(facts, behind=reason))
     _, inputs, again = _look_ahead(place, observation, State.STALE, 0)
     return replace(
         found,
         state=verdict.state,
         action=Action.LOOK if job.elsewhere else verdict.action,
         exit_code=verdict.exit_code,
-        next=job.told,
-        reason=reason,
-        risky="nothing: what is there stays until what replaces it is complete",
+        next=said.next,
+        reason=said.why,
+        risky=said.risky,
         next_run=NextRun(inputs=inputs, again=again, refused=found.next_run.refused),
     )
 
@@ -149,19 +152,19 @@ def describe(
     files = [each.target for each in observation.deliveries if each.is_file]
     needed_bytes = estimate_room(observation, items, files) or 0
     hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
-    findings = tuple(_show_path(place, finding) for finding in judgement.findings)
     is_run = judgement.verdict.action is Action.RUN
     job = find_again(place, observation) if state not in _UNLOGGED or is_run else Again()
     refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
     is_astray = bool(job.elsewhere) and (is_run or judgement.verdict.action is Action.STOP)
     is_other_way = is_run and refused is not None and bool(refused.choices)
+    said = say(Kind.JOB, state, gather_facts(place, observation, judgement, job, refused))
     return Diagnosis(
         state=state,
         path=place.path,
         action=Action.LOOK if is_astray else judgement.verdict.action,
-        next=name_next(place, observation, judgement, job, refused),
-        risky=name_risk(place, observation, judgement),
-        reason=name_reason(place, observation, judgement, findings, refused),
+        next=said.next,
+        risky=said.risky,
+        reason=said.why,
         orphans=tuple(_describe_orphan(place, each, now_seconds) for each in judgement.orphans),
         holder=observation.holder,
         hints=(
@@ -172,7 +175,7 @@ def describe(
             *_list_begun(place, observation, state),
         ),
         missing=find_missing(place, observation, judgement),
-        findings=findings,
+        findings=tuple(_show_path(place, finding) for finding in judgement.findings),
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=tell_readers(place, observation, judgement),

@@ -15,7 +15,6 @@ from itertools import groupby
 from typing import Any
 
 from batten.errors import CorruptError, InconsistentError
-from batten.inspect.advising.advice import UNRECOVERABLE
 from batten.inspect.diagnose import describe, find_missing
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.kinds.landings import refuse_landing
@@ -29,7 +28,7 @@ from batten.ledger.replacement import roll_forward
 from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Config, decode_record
-from batten.model.rules.findings import Code, Finding, Severity
+from batten.model.rules.findings import UNRECOVERABLE, Code, Finding, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Storage

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from batten.errors import StorageError
 from batten.inspect.advising.outlook import Likelihood, Outlook, tell_disk
+from batten.inspect.advising.sayings import Kind, StrangerFacts, say
 from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
 from batten.inspect.matching import list_files, match_paths
 from batten.inspect.survey import Survey
 from batten.model.disk.records import Holder
 from batten.model.rules.foreign_states import Final, ForeignFacts, decide_foreign
-from batten.model.telling.commands import as_path, join_words
 from batten.model.telling.counts import count_of
 from batten.model.telling.run_keys import fill_in, list_runs_of, tells_run
 from batten.model.telling.sizes import show_age, show_bytes
@@ -27,7 +27,6 @@ from batten.model.words import State
 from batten.storage.addresses import local_path, refuse_address
 from batten.storage.local.writers import Writers, find_writers
 
-_PATHS_TOLD_MAX = 3
 _CLOCK_SECONDS = 2.0
 """Clocks of machines and filesystems that agree may differ by this much."""
 
@@ -83,13 +82,23 @@ def diagnose_foreign(layout: ForeignLayout, values: dict[str, str]) -> Diagnosis
     )
     state = judged.verdict.state
     is_running = state is State.RUNNING
+    facts = StrangerFacts(
+        path=look.path,
+        evidence=look.evidence,
+        is_old=look.final is Final.OLD,
+        staged=tuple(orphan.path for orphan in look.staging),
+        key="".join(f" {name}={value}" for name, value in values.items()),
+        unasked=look.unasked,
+        pids=tuple(look.writers.pids),
+    )
+    said = say(Kind.FOREIGN, state, facts)
     return Diagnosis(
         state=state,
         path=look.path,
         action=judged.verdict.action,
-        next=_name_next(state, look, values),
-        risky=_name_risk(state, look),
-        reason=f"{_name_reason(state, look)} ({judged.called})",
+        next=said.next,
+        risky=said.risky,
+        reason=f"{said.why} ({judged.called})",
         orphans=() if is_running else look.staging,
         holder=_name_holder(look.writers),
         hints=tuple(_list_hints(layout, state, look)),
@@ -161,53 +170,6 @@ def _name_holder(writers: Writers) -> Holder | None:
     if not writers.pids:
         return None
     return Holder(pid=writers.pids[0], host=os.uname().nodename, since="", boot="")
-
-
-def _name_next(state: State, look: _Look, values: dict[str, str]) -> str:
-    key = "".join(f" {name}={value}" for name, value in values.items())
-    first = "make sure that no run is at work, then " if look.unasked else ""
-    count = len(look.staging)
-    orphans = join_words(*(as_path(orphan.path) for orphan in look.staging[:_PATHS_TOLD_MAX]))
-    if count > _PATHS_TOLD_MAX:
-        orphans = f"the {count_of(count, 'file')} in staging (--json lists them)"
-    run = f"run the job for{key or ' this output'}"
-    return {
-        State.NEW: run,
-        State.INTERRUPTED: f"{first}move away {orphans}, then {run}",
-        State.RUNNING: "ask again when the process has ended",
-        State.COMPLETE: "nothing",
-        State.COMPLETE_WITH_ORPHANS: f"{first}move away {orphans}",
-        State.UNKNOWN: f"look at {look.path} by hand",
-    }[state]
-
-
-def _name_risk(state: State, look: _Look) -> str:
-    has_old = look.final is Final.OLD
-    return {
-        State.NEW: f"deleting {look.path}: it is all that readers have" if has_old else "nothing",
-        State.INTERRUPTED: (
-            f"deleting {look.path}, which readers have, or publishing what lies in staging"
-            if has_old
-            else "publishing what lies in staging: nothing says that it is whole"
-        ),
-        State.RUNNING: "starting a second run, or touching its files",
-        State.COMPLETE: "running the job again: it would overwrite a good file",
-        State.COMPLETE_WITH_ORPHANS: "running the job again: it would overwrite a good file",
-        State.UNKNOWN: "deleting or overwriting what nobody has looked at",
-    }[state]
-
-
-def _name_reason(state: State, look: _Look) -> str:
-    count = len(look.staging)
-    noun = "file lies" if count == 1 else "files lie"
-    nobody = look.unasked or "no process writes to it"
-    lies = f"{count:,} {noun} in staging, and {nobody}"
-    if state is State.RUNNING:
-        pids = ", ".join(map(str, look.writers.pids))
-        return f"process {pids} has a file of this run open for writing"
-    if state in (State.INTERRUPTED, State.COMPLETE_WITH_ORPHANS):
-        return f"{look.path}: {look.evidence}; {lies}"
-    return f"{look.path}: {look.evidence}"
 
 
 def _list_hints(layout: ForeignLayout, state: State, look: _Look) -> list[str]:

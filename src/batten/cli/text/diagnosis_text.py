@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from batten.inspect.advising.advice import find_blocking
 from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.model.disk.records import Delivery
 from batten.model.rules.accounting import Accounts
-from batten.model.rules.findings import Finding, Severity
+from batten.model.rules.findings import Finding, Severity, find_blocking
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_age, show_bytes

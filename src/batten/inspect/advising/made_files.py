@@ -53,31 +53,15 @@ def list_unseen(place: Place, observation: Observation) -> Iterator[tuple[str, s
             yield each.target, "it does not have all of it"
 
 
-def tell_unmade(place: Place, observation: Observation) -> str:
-    """Says that the output, a file, has not been made of this dataset. Empty if it has, or if the
-    output is no file."""
+def find_unmade(place: Place, observation: Observation) -> str:
+    """The file which the output is, where it has not been made of this dataset; empty where it has,
+    or the output is no file."""
     own = find_own_file(observation.layout, observation.config)
-    if own is None or any(
+    is_made = own is None or any(
         each.target == own and each.batches and _is_in_place(observation, each)
         for each in observation.deliveries
-    ):
-        return ""
-    unmade = f"{place.show(own)} is not made yet"
-    return (
-        f"{unmade}; the file that is there is of an earlier run"
-        if own in observation.placed
-        else unmade
     )
-
-
-def tell_file_risk(place: Place, observation: Observation) -> str:
-    """What deleting the records costs an output that is made at one stroke."""
-    own = find_own_file(observation.layout, observation.config)
-    if own not in observation.placed:
-        return "nothing"
-    return (
-        f"deleting {place.control}: the next run would not know {place.path} as its own, and refuse"
-    )
+    return "" if own is None or is_made else place.show(own)
 
 
 def find_linked_file(place: Place, observation: Observation) -> str:

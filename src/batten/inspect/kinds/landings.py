@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from batten.errors import RefusedError
+from batten.inspect.advising.sayings import Kind, LandingFacts, say
 from batten.inspect.diagnosis import NO_RUN, Diagnosis
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
@@ -14,7 +15,6 @@ from batten.model.disk.landed import LandedFile, find_landed
 from batten.model.rules.findings import Code
 from batten.model.rules.states import Damage, Facts, Ground, decide_state
 from batten.model.telling.counts import count_of
-from batten.model.words import State
 
 
 def list_landed_files(observation: Observation) -> list[LandedFile]:
@@ -53,19 +53,23 @@ def describe_landing(
             has_orphans=bool(observation.staging),
         )
     )
-    count = count_of(len(files), "file")
-    reason = f"{count} of landed items, from offset {files[0].first} to {files[-1].last}"
-    if twice:
-        reason = f"{twice[0][0].name} and {twice[0][1].name} hold the same offsets"
+    facts = LandingFacts(
+        path=place.path,
+        files=len(files),
+        first=files[0].first,
+        last=files[-1].last,
+        twice=tuple(file.name for file in twice[0]) if twice else (),
+    )
+    said = say(Kind.LANDING, verdict.state, facts)
     return replace(
         plain,
         state=verdict.state,
         action=verdict.action,
         exit_code=verdict.exit_code,
-        reason=reason,
-        next=_NEXT.get(verdict.state) or place.command("clean"),
-        risky="deleting files that no job has worked on: a stream can't be read twice",
-        readers=f"{count}, each whole",
+        reason=said.why,
+        next=said.next,
+        risky=said.risky,
+        readers=f"{count_of(len(files), 'file')}, each whole",
         hints=tuple(_tell_gaps(files)),
         next_run=NO_RUN,
         findings=(),
@@ -85,9 +89,3 @@ def _tell_gaps(files: Sequence[LandedFile]) -> Iterator[str]:
 
 
 _GAPS_SHOWN = 3
-
-_NEXT = {
-    State.RUNNING: "leave it alone: it goes on landing",
-    State.COMPLETE: "the program that lands here, to land more",
-    State.INCONSISTENT: "move away the file that batten did not land",
-}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.errors import CorruptError
+from batten.inspect.advising.sayings import HALF_DONE
 from batten.inspect.diagnose import diagnose_place
-from batten.inspect.kinds.trees import HALF_DONE, TreeObservation, describe_tree, observe_tree
+from batten.inspect.kinds.trees import TreeObservation, describe_tree, observe_tree
 from batten.inspect.output_path import Place
 from batten.inspect.recover import Recovery, RecoveryStep, RecoveryVerb
 from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.errors import RefusedError
+from batten.inspect.advising.sayings import Kind, TreeFacts, say
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.output_path import Place, has_tree
 from batten.model.disk.names import TREE_FOLDER, TreeLayout, is_change_throwaway
@@ -14,9 +15,7 @@ from batten.model.disk.records import Holder
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.rules.states import Damage, Facts, Ground, Verdict, decide_state
-from batten.model.telling.commands import as_path, join_words
 from batten.model.value_class import value_class
-from batten.model.words import State
 from batten.storage.base import Entry, describe_kind
 from batten.storage.local.tree import Tree
 from batten.storage.local.upkeep import find_throwaway
@@ -169,20 +168,29 @@ def list_throwaway(place: Place, tree: TreePlace, *, is_mine: bool) -> list[tupl
     return [(entry.name, describe_orphan(place, entry)) for entry in _list_leftovers(seen)]
 
 
-HALF_DONE = "its change may be half done: compare the tree with a backup"
-
-
 def describe_tree(place: Place, seen: TreeObservation) -> Diagnosis:
     """The diagnosis of what was seen."""
     verdict = _judge(seen)
     findings = tuple(_list_findings(place, seen))
+    facts = TreeFacts(
+        path=place.path,
+        control=place.control + TREE_FOLDER,
+        worst=f"{findings[0].path}: {findings[0].evidence}" if findings else "",
+        journal=seen.found.state.value,
+        has_journal=seen.found.state is not JournalState.NONE,
+        is_unreadable=seen.found.state is JournalState.UNREADABLE,
+        operations=len(seen.decisions),
+        given_up=tuple(place.show(name) for name in seen.given_up),
+        is_unsynced=seen.is_unsynced,
+    )
+    said = say(Kind.TREE, verdict.state, facts)
     return Diagnosis(
         state=verdict.state,
         path=place.path,
         action=verdict.action,
-        next=_next_command(place, verdict.state, seen),
-        risky=_name_risk(place, verdict.state, seen),
-        reason=_name_reason(verdict.state, seen, findings),
+        next=said.next,
+        risky=said.risky,
+        reason=said.why,
         orphans=tuple(describe_orphan(place, entry) for entry in _list_leftovers(seen)),
         holder=seen.holder,
         missing=tuple(each.operation.path for each in seen.lost),
@@ -270,53 +278,3 @@ def describe_orphan(place: Place, entry: Entry) -> Orphan:
         age_seconds=max(0, int(time.time() - entry.modified_seconds)),
         owner=None,
     )
-
-
-def _next_command(place: Place, state: State, seen: TreeObservation) -> str:
-    if seen.found.state is JournalState.NONE and seen.given_up and state is State.UNKNOWN:
-        remove = join_words("rm", "-r", *(as_path(place.show(each)) for each in seen.given_up))
-        return f"compare {place.path} with a backup; when it is as it should be: {remove}"
-    return {
-        State.RUNNING: f"when it has ended: {place.command('diagnose')}",
-        State.COMPLETE: "nothing: the tree is whole",
-        State.COMPLETE_WITH_ORPHANS: place.command("clean"),
-        State.RECOVERY_PENDING: place.command("recover"),
-        State.INCONSISTENT: place.command("recover", "--set-aside-journal"),
-        State.CORRUPT: f"put right what is named, then: {place.command('diagnose')}",
-        State.UNKNOWN: f"use the newer batten: {place.command('recover')}",
-    }[state]
-
-
-def _name_risk(place: Place, state: State, seen: TreeObservation) -> str:
-    control = place.control + TREE_FOLDER
-    if state is State.UNKNOWN and seen.given_up:
-        return f"using {place.path} unseen, or deleting {control}, the evidence"
-    return {
-        State.RUNNING: f"changing anything in {place.path} or {control} meanwhile",
-        State.COMPLETE: f"changing {place.path} without a transaction while others read it",
-        State.COMPLETE_WITH_ORPHANS: "nothing",
-        State.RECOVERY_PENDING: f"deleting {control}: the change could not be finished or undone",
-        State.INCONSISTENT: f"deleting {control}, the evidence",
-        State.CORRUPT: f"deleting {control}, or what a link in it leads to",
-        State.UNKNOWN: f"deleting {control}: the change could not be finished or undone",
-    }[state]
-
-
-def _name_reason(state: State, seen: TreeObservation, findings: Sequence[Finding]) -> str:
-    if state is State.UNKNOWN and seen.found.state is JournalState.NONE:
-        return f"a journal was set aside, and {HALF_DONE}"
-    if state is State.RECOVERY_PENDING and seen.is_unsynced:
-        return "a sync of its folders failed; what was made is made durable before anything else"
-    if state in (State.INCONSISTENT, State.CORRUPT, State.UNKNOWN) or (
-        seen.found.state is JournalState.UNREADABLE and state is State.RECOVERY_PENDING
-    ):
-        doubt = f"; {HALF_DONE}" if seen.found.state is JournalState.UNREADABLE else ""
-        return f"{findings[0].path}: {findings[0].evidence}{doubt}"
-    return {
-        State.RUNNING: "a live process changes the tree",
-        State.COMPLETE: "no change is under way; the tree is whole",
-        State.COMPLETE_WITH_ORPHANS: "the tree is whole; a dead process left throwaway files",
-        State.RECOVERY_PENDING: (
-            f"the journal is {seen.found.state.value}; {len(seen.decisions)} operations"
-        ),
-    }[state]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from batten.inspect.advising.advice import find_blocking
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, list_finding
 from batten.inspect.kinds.landings import refuse_landing
@@ -23,7 +22,7 @@ from batten.ledger.delivered import find_changed_files, list_in_place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
-from batten.model.rules.findings import Code, Finding, Severity
+from batten.model.rules.findings import Code, Finding, Severity, find_blocking
 from batten.model.value_class import value_class
 from batten.storage.base import Storage
 from batten.storage.local.locks import busy_error

@@ -223,3 +223,30 @@ _COMMAND = pattern(r"batten recover( --[a-z-]+)?")
 def find_worst(findings: Iterable[Finding]) -> Severity:
     """The worst severity among the findings; `NOTE` where there are none."""
     return max((each.severity for each in findings), key=_RANKS.__getitem__, default=Severity.NOTE)
+
+
+UNRECOVERABLE = frozenset(
+    {
+        Code.MISSING_CONFIG,
+        Code.UNREADABLE_CONFIG,
+        Code.UNREADABLE_SCHEMA,
+        Code.UNREADABLE_PLAN,
+        Code.PLAN_GAP,
+        Code.UNREADABLE_FOLDER,
+        Code.UNREADABLE_REPLACING,
+        Code.BEYOND_PLAN,
+        Code.STRAY_FILE,
+        Code.CHANGED_FILE,
+        Code.LOST_DELIVERY,
+        Code.LOST_TABLE,
+        Code.LACKING_ROWS,
+        Code.UNREADABLE_FILE,
+        Code.UNREADABLE_DELIVERY,
+    }
+)
+"""What `recover` can't mend."""
+
+
+def find_blocking(findings: Iterable[Finding]) -> Finding | None:
+    """The first that has to be mended by hand before `recover` can do anything."""
+    return next((finding for finding in findings if finding.code in UNRECOVERABLE), None)
