@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 
 from batten.model.value_class import value_class
 
@@ -20,7 +20,7 @@ class Target:
 
     def locate(self, place: str) -> str:
         """The path, from the folder of the ledger at `place`."""
-        return os.path.normpath(os.path.join(place, self.path))
+        return posixpath.normpath(posixpath.join(place, self.path))
 
 
 def show_table(table: str, place: str) -> str:
