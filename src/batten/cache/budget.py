@@ -134,7 +134,7 @@ class Budget:
                 if not ledger.is_told:
                     self._tell(ledger)
             except OSError:
-                # What happened is not known, so the next who looks adds it up.
+                # Nobody knows what happened, so the next process that looks adds it up.
                 with suppress(OSError):
                     self._withdraw(ledger)
                 raise

@@ -282,7 +282,7 @@ class Cache:
 
     def _work(self, identity: KeyIdentity, making: Making[Made], should_check: bool) -> Made:
         with self._working(identity.digest):
-            # Before anything is written: what is left over may be what fills the disk.
+            # This comes before anything is written: leftovers may be what fills the disk.
             with suppress(OSError):
                 sweep_if_due(self._layout, self._counter)
             try:
@@ -340,7 +340,7 @@ class Cache:
             self._warn(f"an entry was not kept: {error}")
         except OSError as error:
             self._degrade(error)
-            # Whether it took its place is not known, so it is looked up.
+            # It may have taken its place or not, so it is looked up.
             with suppress(OSError):
                 if draft.held.find_status(f"{final}/{MANIFEST}") is not None:
                     publication = Publication.DONE

@@ -37,7 +37,7 @@ class Deliverer:
 
     def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
         self._context = context
-        # Who may reject an item is asked first, before others have rows of it.
+        # A destination that may reject an item is asked first, before others have its rows.
         self._sinks = sorted(sinks, key=lambda sink: sink.takes is not Takes.ITEMS)
         self._routes: list[Route] = []
         self._open = ExitStack()

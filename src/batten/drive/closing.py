@@ -47,7 +47,7 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
             missing=tuple(missing),
         )
     deliverer.finish(plan.batches)
-    # What workers that died left half done: all others have ended too, and nobody will adopt it.
+    # Dead workers left this half done. All others have ended too, so nobody will adopt it.
     delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     completion = Completion(
         source=closed.source,

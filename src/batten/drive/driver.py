@@ -335,7 +335,7 @@ class Driver:
         if answer.failures:
             self._failed_at = time.monotonic()
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
-        # What failed before, and is tried again, tells nothing of the job.
+        # An item that failed before and is tried again tells nothing of the job.
         if answer.batch not in self._known_to_fail:
             self._streak.take(
                 answer.batch, answer.ended, answer.first_failure, is_settled=answer.is_fitted

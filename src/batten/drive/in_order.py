@@ -117,7 +117,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
     )
     data = encode_record(config)
     if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
-        # Only how it is kept is another; what batten 0.1 staged is of use.
+        # Only the form differs in which it is kept, so what batten 0.1 staged is of use.
         replace_file(storage, layout.staging, layout.config, data)
         return
     if before is not None and not is_blank(context, dataset.observation, dataset.fingerprint):
@@ -132,7 +132,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
                 f"{count_of(staged, 'finished item')} not published yet: made by the code of "
                 "before, and computed again."
             )
-        # The change was accepted. What was staged by other code can't be part of a batch of this.
+        # The change was accepted. Chunks of the old code can't be part of a batch of the new.
         delete_orphans(storage, [entry.name for entry in dataset.observation.staged])
         replace_file(storage, layout.staging, layout.config, data)
         return

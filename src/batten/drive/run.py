@@ -242,7 +242,7 @@ def _run_fresh(
     try:
         report = _work(inner, Deliverer(inner, ()), dataset)
     except SourceDiffersError:
-        # What a killed fresh run has begun is of an earlier source, and nothing is lost with it.
+        # A killed fresh run began this for an earlier source, so nothing is lost with it.
         storage.delete_tree(layout.fresh_folder)
         storage.ensure_folder(inner.layout.control)
         dataset = look(inner, fingerprint, work)
@@ -285,7 +285,7 @@ def _do_what_is_left(
     storage, layout = context.storage, context.layout
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
-    # A retry that was begun is ended, asked for or not: its records are gone already.
+    # A retry that was begun goes on, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
     deliverer.refuse_retry(set(to_retry) - dataset.observation.reopened)

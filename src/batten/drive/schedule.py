@@ -122,7 +122,7 @@ class Schedule:
             if found is None:
                 return None
         elif not (self._suspects or any(w and w.company for _, w in self._running.values())):
-            # A batch that was opened just now may be all staged, and wants nothing but sealing.
+            # A batch that was opened just now may be all staged: then it only has to be sealed.
             found = self._next_seal() or self._next_work() or self._next_seal()
         return self._hand_out(found or self._next_suspect())
 

@@ -198,6 +198,6 @@ class AsyncMark:
         even if the waiting task is cancelled."""
         loop = asyncio.get_running_loop()
         doing = loop.run_in_executor(self._run.side, function, *arguments)
-        # Where nobody waits any more its error is of no interest, and asyncio is not to tell of it.
+        # If nobody waits any more, its error does not matter, and asyncio must not report it.
         doing.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(doing)

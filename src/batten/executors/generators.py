@@ -189,7 +189,7 @@ class _GeneratorSearch:
 def _own_modules() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for module in list(sys.modules.values()):
-        # Without asking the module, which some load themselves upon.
+        # The module itself is not asked: some load themselves when asked.
         if issubclass(type(module), ModuleType):
             names = object.__getattribute__(module, "__dict__")
             if is_own_namespace(names):
@@ -239,7 +239,7 @@ def _held_by_object(value: Any, kind: type[Any]) -> Iterator[Named]:
         items = itertools.islice(kind.__iter__(value), ITEMS_MAX)
         yield from ((f"[{number}]", each) for number, each in enumerate(items))
     elif issubclass(kind, set | frozenset):
-        # They have no order that another process has, so one place is that of all.
+        # Their order differs between processes, so all have one place.
         yield from (("{}", each) for each in itertools.islice(value, ITEMS_MAX))
     elif issubclass(kind, ContextVar):
         yield "()", value.get(None)

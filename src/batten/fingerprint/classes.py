@@ -89,7 +89,7 @@ def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:
     if issubclass(kind, Enum):
         attributes = {name: member.value for name, member in kind.__members__.items()}
     if node is None:
-        # Of a class of C code it may be a descriptor.
+        # In a class of C code this may be a descriptor.
         annotated = members.get("__annotations__", {})
         names = list(annotated) if isinstance(annotated, dict) else []
         text = repr(("without source", names, sorted(attributes)))

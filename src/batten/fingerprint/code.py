@@ -164,7 +164,7 @@ def describe_node(node: ast.AST, without: Iterable[ast.AST] = ()) -> str:
     not, since they are described as values. Definitions in `without` are left out."""
     left_out = set(without)
     pieces: list[str] = []
-    # What is no text yet; and texts, which are part of the description.
+    # Values that are no text yet, and texts, which are part of the description.
     waiting: list[ast.AST | list[Any] | str] = [node]
     while waiting:
         item = waiting.pop()

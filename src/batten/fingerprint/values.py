@@ -329,7 +329,7 @@ def _arrow(value: Any) -> str:
         return f"pyarrow.{name}({_digest(pyarrow.schema([field]).serialize().to_pybytes())})"
     else:
         raise Opaque(value)
-    # Taking all rows leaves behind what a slice hides and how chunks were cut.
+    # Taking all rows drops what a slice hides, and how chunks were cut.
     table = table.take(pyarrow.array(range(len(table)), pyarrow.int64()))
     table = table.combine_chunks()
     sink = pyarrow.BufferOutputStream()

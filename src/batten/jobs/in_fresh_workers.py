@@ -150,7 +150,7 @@ def _told_what_is_missing() -> Iterator[None]:
 def find_origin(pipeline: Definition) -> Origin:
     """How a fresh interpreter gets a pipeline that this process has made. Raises
     `CannotLoadError`."""
-    # What a worker has no use for need not pickle.
+    # A worker needs none of this, so it need not pickle.
     bare = replace(pipeline, output=None, sinks=(), finalizers=())
     try:
         try:

@@ -54,7 +54,7 @@ class Retry:
         status = find_status(error)
         if status is None or status >= 500 or status in PASSING_STATUSES:
             return True
-        # Some refuse for a while with 403; they say for how long.
+        # Some servers refuse for a while with 403, and say for how long.
         return find_retry_after(error, self.clock()) is not None
 
     @property

@@ -221,7 +221,7 @@ def _read(
 ) -> Found:
     """Take the log in, from its beginning or its checkpoint; tells what of it is damaged."""
     if checkpoint and is_thorough:
-        # One that is damaged is told also where it is not needed.
+        # A damaged entry is told, even if it is not needed.
         try:
             actions = [each for name in checkpoint for each in _read_checkpoint(log, name)]
         except FileNotFoundError as error:

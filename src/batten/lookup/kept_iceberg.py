@@ -69,7 +69,7 @@ def _count(snapshots: dict[int, Any], current: int | None, given: Delivery) -> F
         parent = snapshots[parent].get("parent-snapshot-id")
     low = high = 0
     if parent is not None:
-        # Snapshots that expired say nothing any more of who added what.
+        # Expired snapshots no longer say who added what.
         high = _number(chain[-1], "total-records")
     for snapshot in reversed(chain):
         summary = snapshot.get("summary") or {}

@@ -79,7 +79,7 @@ def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:
     try:
         told = list(_ask(path, beside, look, is_thorough))
     finally:
-        # Whatever was read then, was read of two states.
+        # Then the reading mixed two states.
         if _stamp(path) != before:
             raise CannotLookError("somebody is writing to it")
     yield from told

@@ -18,7 +18,7 @@ class Unfit(ValueError):
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the schema's columns; raises `Unfit`."""
-    # A column without a value may be there, and have its type, only since rows beside these do.
+    # A column without a value may be there, with its type, only because of the rows beside.
     given = {
         name: column
         for name, column in zip(table.column_names, table.columns, strict=True)

@@ -95,7 +95,7 @@ def _as_plain_of_numpy(value: Any, kind: type) -> Any:
     if kind.__name__ == "bool":
         return bool(value)
     if kind.__name__ in ("datetime64", "timedelta64"):
-        # What is no time is not equal to itself.
+        # A value that is no time (NaT) is not equal to itself.
         return value if value == value else None
     if not hasattr(value, "__len__"):
         return value  # a number

@@ -60,14 +60,14 @@ class Context:
         lines = difference(recorded, fingerprint)
         if self.identity is None:
             return lines
-        # One that batten 0.1 kept is nearer to what that would keep now.
+        # A record that batten 0.1 kept is nearer to what 0.1 would keep now.
         before = difference(recorded, self.identity.before, like=fingerprint)
         return min(lines, before, key=len)
 
     @property
     def call(self) -> JobCall:
         """How the job was started, for the record of the dataset."""
-        # What is made anew lies elsewhere until it is complete, but is of this place.
+        # A dataset that is made anew lies elsewhere until it is complete, but belongs here.
         output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
         is_first = self.pipeline.output is not None and self.path == show_path(self.pipeline.output)
         is_relative = (

@@ -95,7 +95,7 @@ def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> 
         lacking = select_lacking(staged, had.outcomes, target)
     if transaction.attempt(staged.schema, lacking.read()) is not None:
         rejected = _store_others(transaction, staged, lacking, target)
-        # Rows that are there already are refused too, so who was quicker is looked for first.
+        # Rows that are there already are refused, too. So look first whether another was quicker.
         if transaction.find(staged.token) != had:
             return PublishEnd.LOST_RACE
         if rejected:

@@ -54,7 +54,7 @@ def recover_tree(tree: Tree, layout: TreeLayout) -> Recovered:
         remove_journal(tree, layout, journal)
         delete_staged(tree, layout)
     else:
-        # Who wrote it may have been killed before it was durable.
+        # The writer may have been killed before it was durable.
         tree.sync_names(layout.control)
         complete(tree, layout, journal)
     return Recovered(found=found, remedy=remedy, evidence=evidence)

@@ -60,7 +60,7 @@ class AsyncCall:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by `find_pause`
                 if losses.look() != lost:
-                    # Who read the log went away meanwhile, which may be why it failed.
+                    # The reader of the log went away meanwhile, which may be why it failed.
                     continue
                 pause = find_pause(self._retry, error, attempt)
             if self._draining.is_set():

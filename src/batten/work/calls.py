@@ -201,10 +201,10 @@ class Call:
                 continue
             except BattenError:
                 raise
-            # Whatever it is: extensions in Rust panic with what is no `Exception`.
+            # Catch anything: extensions in Rust panic with what is no `Exception`.
             except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
                 if losses.look() != lost:
-                    # Who read the log went away meanwhile, which may be why it failed.
+                    # The reader of the log went away meanwhile, which may be why it failed.
                     continue
                 if self._seeding is not None and self._seeding.has_new():
                     continue

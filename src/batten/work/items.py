@@ -116,7 +116,7 @@ class ItemRunner:
         iterator, seeding = iter(items), self._seeding
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
-            # Before it is read: to read it may be what ends the worker.
+            # The mark comes before the read: reading may be what ends the worker.
             begin(in_hand, inf)
             item = next(iterator)
             if is_timed:

@@ -114,7 +114,7 @@ class _NurseryProcess:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _only_wake)
-        # Where a copy of the driver's socket lives on, this is how the driver's end is noticed.
+        # If a copy of the driver's socket lives on, this notices that the driver has ended.
         _prctl(_PR_SET_PDEATHSIG, int(signal.SIGCHLD), 0, 0, 0)
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)

@@ -112,6 +112,6 @@ class _UnpickledWork:
         if self._work is None:
             work: Work = pickle.loads(self._pickled)
             self._work = work
-            # What was imported now may have seeded generators as it did in each worker.
+            # The imports of this moment may have seeded generators, alike in each worker.
             seed_afresh()
         return self._work(task, mark)

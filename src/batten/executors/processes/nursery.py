@@ -82,7 +82,7 @@ class Nursery:
 
     def stop(self) -> None:
         """Kill all workers and wait until they and the nursery have ended."""
-        # Not close alone: another process may hold a copy of the socket.
+        # Closing alone is not enough: another process may hold a copy of the socket.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         try:

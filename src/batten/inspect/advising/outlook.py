@@ -219,7 +219,7 @@ def _tell_error(run: RunLog) -> str:
     if run.stop is None or run.was_refused or not error:
         return ""
     if run.was_interrupted and run.signals:
-        # What the signal says already.
+        # The signal says that already.
         return f"the last run: {error}" if error.startswith(AT_ONCE) else ""
     return f"the last run stopped by itself ({_text(run.stop, 'status')}): {error}"
 

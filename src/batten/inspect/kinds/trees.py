@@ -88,7 +88,7 @@ def observe_tree(place: TreePlace, *, is_mine: bool = False) -> TreeObservation:
     holder = None if is_mine else tree.observe_lock(layout.lock)
     found = find_journal(tree, layout)
     if holder is None and not is_mine and found.state is not JournalState.NONE:
-        # Who began the change between the two looks is not dead.
+        # A process that began the change between the two looks is not dead.
         holder = tree.observe_lock(layout.lock)
     journal = found.journal
     evidence = tuple(tree.list(layout.set_aside))

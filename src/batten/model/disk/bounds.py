@@ -177,7 +177,7 @@ def make_reader(hint: Any) -> Reader:
     if hint in (str, int, bool):
         return _bounded(None, (hint,), bounds)
     if hint is float:
-        # JSON has one kind of numbers, which Python writes in two ways.
+        # JSON has one kind of number, and Python writes it in two ways.
         return _bounded(None, (float, int), bounds)
     return lambda value, name: build(hint, value)
 

@@ -384,7 +384,7 @@ def _end_of(body: bytes) -> bytes:
 
 def _parse(data: bytes) -> object:
     try:
-        # Left to itself, it would first find out which UTF these are.
+        # Without this, json would first find out which UTF the bytes are.
         return json.loads(data.decode(errors="surrogatepass"))
     except ValueError as error:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error

@@ -47,7 +47,7 @@ def take_out(text: str, values: Mapping[str, str], label: Callable[[str], str]) 
         return text
     told, end = [], 0
     for start, stop, name in _merge(spans):
-        # A run of characters may begin with the space before a part.
+        # A run of characters may begin with the space before a piece.
         start = stop - len(text[start:stop].lstrip())
         stop = start + len(text[start:stop].rstrip())
         told += [text[end:start], label(name)]

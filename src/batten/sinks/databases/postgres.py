@@ -180,7 +180,7 @@ class PostgresDestination:
         """Leaves a transaction open, or closes the connection and raises."""
         try:
             with self._watched() as connection:
-                # Whatever the server's default: who was quicker must be seen in the middle of it.
+                # Whatever the server's default is, this must see in the middle who was quicker.
                 connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             transaction = PostgresTransaction(
                 connection,
@@ -229,7 +229,7 @@ class PostgresDestination:
                     "SELECT set_config('synchronous_commit', 'on', false) "
                     "WHERE current_setting('synchronous_commit') = 'off'"
                 )
-                # What a client that is gone without a word left open would hold its token.
+                # A client may vanish without a word: its open transaction would hold the token.
                 connection.execute(
                     "SELECT set_config('idle_in_transaction_session_timeout', %s, false), "
                     "set_config('tcp_keepalives_idle', %s, false)",

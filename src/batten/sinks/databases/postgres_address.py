@@ -16,7 +16,7 @@ def name_place(address: str) -> str:
     if "://" in address:
         scheme, _, rest = address.partition("://")
         try:
-            # A password may hold what ends the host elsewhere.
+            # A password may hold a character that elsewhere ends the host.
             parts = urlsplit(f"{scheme}://{rest.rpartition('@')[2]}")
         except ValueError:
             raise UsageError(

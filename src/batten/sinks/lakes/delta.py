@@ -95,7 +95,7 @@ class DeltaDestination:
     def prepare(self, schema: pa.Schema) -> None:
         self._log.read_on()
         for entry in list(find_throwaway(self._storage, self._staging, find_staging_owner)):
-            # The ledger's lock says that who wrote it is dead.
+            # The ledger's lock says that the writer is dead.
             self._storage.delete(entry.name)
         if self._log.version < 0:
             refuse_alike(self._name, schema.names)
@@ -110,7 +110,7 @@ class DeltaDestination:
         self._log.read_on()
         found = [self._look_at(token) for token in tokens]
         if TokenState.SAME in found:
-            # Who put it there may have been killed before it was durable.
+            # The process that put it there may have been killed before it was durable.
             self._storage.sync_names(self._name)
             self._storage.sync_names(self._log.folder)
         return found
@@ -161,7 +161,7 @@ class DeltaDestination:
     def _spare_readers(self) -> None:
         from deltalake.exceptions import DeltaError
 
-        # Where the library can't, nothing is lost: the next is tried after as many entries.
+        # If the library can't, nothing is lost: the next try comes after as many entries.
         with suppress(DeltaError, FileNotFoundError):
             self._log.write_checkpoint(self._staging)
 

@@ -118,7 +118,7 @@ class IcebergDestination:
             table = self._load()
             staging = self._staging(table)
             for entry in list(find_throwaway(self._storage, staging, find_staging_owner)):
-                # The ledger's lock says that who wrote it is dead.
+                # The ledger's lock says that the writer is dead.
                 self._storage.delete(entry.name)
             self._check(table, schema)
 
@@ -212,14 +212,14 @@ class IcebergDestination:
     def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
         token = staged.token
         told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
-        # Of this copy only: what is committed does not say it.
+        # This holds for this copy only: what is committed does not say it.
         table.metadata.properties[_RETRIES] = "0"
         transaction = table.transaction()
         transaction.set_properties(_list_properties(table, staged))
         if location is not None:
             transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
         else:
-            # A snapshot all the same: the commit is to fail where another was made meanwhile.
+            # It makes a snapshot all the same: the commit must fail if another was made meanwhile.
             with transaction.update_snapshot(snapshot_properties=told).fast_append():
                 pass
         transaction.commit_transaction()
@@ -355,7 +355,7 @@ def _convert(schema: pa.Schema) -> Schema:
         fields.append(plain.remove_metadata())
         try:
             Catalog._convert_schema_if_needed(pa.schema([fields[-1]]))
-        except Exception as error:  # What the library raises has nothing more special in common.
+        except Exception as error:  # The library's errors have nothing more special in common.
             raise RefusedError(
                 f"Iceberg has no type for the column {each.name!r}, "
                 f"which is {show_type(each.type)}.",

@@ -73,7 +73,7 @@ def find_keys(lines: Sequence[bytes], field: str) -> list[str] | None:
         if len(items) != len(lines) or values[1::2] != [_DIVIDER] * (len(lines) - 1):
             return None
         return make_keys([item[field] for item in items])
-    # That a value is no object, or has no such field or one that names nothing, is told by others.
+    # Others tell if a value is no object, or has no such field, or one that names nothing.
     except (ValueError, RecursionError, TypeError, KeyError):
         return None
 

@@ -316,14 +316,14 @@ class LocalStorage:
             is_made = self._make_folder(path, name)
         if path in self._durable_folders and not is_made:
             return
-        # Also for a folder found: who made it may have been killed before this sync. Its own
+        # Also for a folder found: its maker may have been killed before this sync. Its own
         # parents need none, since a folder is only made in one whose name is durable.
         self._unproven.note(name)
         try:
             self._sync_folder(os.path.dirname(path), folder_of(name))
         except OSError as error:
             if is_made and name:
-                # The next that makes it makes its name anew, too.
+                # The next process that makes the folder makes its name anew, too.
                 with suppress(OSError):
                     steps.do("delete", name, self._beneath.act, name, os.rmdir)
             if is_made or name or not isinstance(error, PermissionError):

@@ -161,7 +161,7 @@ def _open_lock(reach: Reach, is_shared: bool) -> Held:
     try:
         held = hold_reached(reach, LOCK_FILE)
     except OSError as error:
-        # Who may only read can share the lock, where there is one.
+        # A user who may only read can share the lock, if there is one.
         if not (is_shared and error.errno in (errno.EACCES, errno.EROFS)):
             raise
         held = hold_reached(reach, READ)

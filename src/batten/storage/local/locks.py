@@ -103,7 +103,7 @@ def acquire(
     """Take the lock, or raise `BusyError`, or `StorageError` if the file can't be had. With
     None for `wait_seconds` it waits for as long as it takes."""
     held = _acquire(place, wait_seconds, is_shared=False)
-    # Without its text a lock is as good; and a full disk could not be cleaned if this failed it.
+    # A lock is as good without its text. If this failed it, a full disk could not be cleaned.
     with suppress(OSError):
         steps.do("lock.write", place.name, _write_text, held.descriptor, encode_record(holder))
     return FileLock(held, place, is_shared=False)
@@ -173,7 +173,7 @@ def _take_patiently(place: LockPlace, wait_seconds: float | None, is_shared: boo
 
 
 def _write_text(descriptor: int, text: bytes) -> None:
-    # Where the file has another name as well (a copy made of links), that is not to be changed.
+    # If the file has another name as well (a copy made of links), it must not be changed.
     if os.fstat(descriptor).st_nlink == 1:
         os.ftruncate(descriptor, 0)
         if text:
