@@ -147,3 +147,39 @@ def test_what_rows_cannot_be_had_of_is_refused(name: str) -> None:
 def test_rows_of_a_frame_can_be_sent_to_a_fresh_interpreter(make: Any) -> None:
     source = pickle.loads(pickle.dumps(find_rows(make(), has_key=True)))
     assert list(source)[:2] == ROWS[:2]
+
+
+def _batches() -> list[Any]:
+    return [
+        *pa.table(COLUMNS).to_batches(max_chunksize=100),
+        pa.RecordBatch.from_pydict({"id": []}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _batches,
+        lambda: tuple(_batches()),
+        lambda: iter(_batches()),
+        lambda: _batches,
+        lambda: lambda: iter(_batches()),
+        lambda: [*_batches()[:2], pytest.importorskip("polars").DataFrame(COLUMNS)[200:]],
+    ],
+    ids=["list", "tuple", "iterator", "function of a list", "function of an iterator", "several"],
+)
+def test_pieces_of_a_frame_are_its_rows(make: Any, sources: Any) -> None:
+    assert sources.pairs(ItemSource(make(), key="id")) == [(row["id"], row) for row in ROWS]
+
+
+def test_pieces_are_read_by_a_worker(tmp_path: Path) -> None:
+    pipeline = batten.from_items(_batches(), key="id").map(lambda row: {"n": row["n"]})
+    report = pipeline.options(batch_size=50).write_parquet(tmp_path / "out").run(jobs=2)
+    assert (report.status, report.rows) == ("complete", COUNT)
+
+
+def test_several_splits_are_refused_with_their_names() -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict(COLUMNS)})
+    with pytest.raises(batten.UsageError, match="holds 'train'"):
+        ItemSource(splits, key="id")

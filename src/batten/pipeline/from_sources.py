@@ -77,28 +77,37 @@ def from_range(stop: int) -> Pipeline:
     return Pipeline(source=RangeSource(stop))
 
 
-def from_jsonl(path: str | os.PathLike[str], *, key: str | None = None) -> Pipeline:
+def from_jsonl(
+    path: str | os.PathLike[str], *, key: str | None = None, encoding: str = "utf-8"
+) -> Pipeline:
     """Begin with the lines of a JSON Lines file; each item is the value of one line.
 
     Args:
         path: The file; relative to the folder of the job file, or to the current one.
         key: The field that names an item. By default the item's number, from 0, is the key, and
             lines may only be added at the end.
+        encoding: Of the text; any that Python knows.
 
     Returns:
         A pipeline without steps.
 
     Raises:
-        UsageError: The path or the key can't be used. Nothing was read.
+        UsageError: The path, the key or the encoding can't be used. Nothing was read.
     """
     from batten.sources.records.jsonl import JsonLinesSource
 
     folder = current_folder()
-    return Pipeline(source=JsonLinesSource(path, key=key, folder=folder), folder=folder)
+    return Pipeline(
+        source=JsonLinesSource(path, key=key, folder=folder, encoding=encoding), folder=folder
+    )
 
 
 def from_csv(
-    path: str | os.PathLike[str], *, key: str | None = None, delimiter: str = ","
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
 ) -> Pipeline:
     """Begin with the records of a CSV file with a header; each item is a dict of texts.
 
@@ -107,17 +116,18 @@ def from_csv(
         key: The column that names an item. By default the item's number, from 0, is the key, and
             records may only be added at the end.
         delimiter: The character between two fields; a comma by default.
+        encoding: Of the text; any that Python knows.
 
     Returns:
         A pipeline without steps.
 
     Raises:
-        UsageError: The path, the key or the delimiter can't be used. Nothing was read.
+        UsageError: The path, key, delimiter or encoding can't be used. Nothing was read.
     """
     from batten.sources.records.csv import CsvSource
 
     folder = current_folder()
-    source = CsvSource(path, key=key, folder=folder, delimiter=delimiter)
+    source = CsvSource(path, key=key, folder=folder, delimiter=delimiter, encoding=encoding)
     return Pipeline(source=source, folder=folder)
 
 

@@ -1,4 +1,4 @@
-"""What stands in a column for a value that Arrow has no type for, or not the right one.
+"""What stands in a column for a value that Arrow has no type for.
 
 Libraries of others are told by the names of their classes: none is imported that the job did not
 import itself (decision 0091).

@@ -23,7 +23,17 @@ ONE_PER_DATASET = ("key column", "schema")
 
 
 _OF_SETTINGS = frozenset(
-    {"source", "key", "delimiter", "columns", "batch size", "seed", "key column", "schema"}
+    {
+        "source",
+        "key",
+        "delimiter",
+        "encoding",
+        "columns",
+        "batch size",
+        "seed",
+        "key column",
+        "schema",
+    }
 )
 
 

@@ -8,8 +8,10 @@ classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from batten.errors import UsageError
@@ -42,6 +44,50 @@ class FrameRows(Sequence[Any]):
             # Both at once, as threads may share it.
             self._block = (start, rows)
         return rows[place - start]
+
+
+class ChainedRows(Sequence[Any]):
+    """The rows of several frames, one after another, by number."""
+
+    def __init__(self, frames: Sequence[FrameRows]) -> None:
+        self._frames = frames
+        self._ends = list(accumulate(map(len, frames)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        number = bisect_right(self._ends, place)
+        return self._frames[number][place - (self._ends[number - 1] if number else 0)]
+
+
+def spread(items: Iterable[Any]) -> Iterator[Any]:
+    """The rows of those that are data frames, others as they are."""
+    known: dict[type, bool] = {}
+    for item in items:
+        kind = type(item)
+        if kind not in known:
+            known[kind] = _is_frame(kind)
+        if known[kind]:
+            yield from find_rows(item, has_key=True) or ()
+        else:
+            yield item
+
+
+def find_rows_of_all(items: Sequence[Any]) -> ChainedRows | None:
+    """The rows of a list of data frames, or None if it is another list."""
+    if not items or not _is_frame(type(items[0])):
+        return None
+    if not all(map(_is_frame, set(map(type, items)))):
+        return None
+    found = [find_rows(each, has_key=True) for each in items]
+    return ChainedRows([rows for rows in found if rows is not None])
+
+
+def _is_frame(kind: type) -> bool:
+    return any(f"{k.__module__.partition('.')[0]}.{k.__name__}" in _FRAMES for k in kind.__mro__)
 
 
 def find_rows(items: Any, *, has_key: bool) -> FrameRows | None:
@@ -132,6 +178,11 @@ def _refuse_lazy(frame: Any) -> FrameRows:
     )
 
 
+def _refuse_splits(splits: Any) -> FrameRows:
+    names = ", ".join(map(repr, splits))
+    raise _refuse(f"a DatasetDict, which holds {names}", "Give one of them: splits['train'].")
+
+
 _FRAMES: dict[str, Callable[[Any], FrameRows]] = {
     "pandas.DataFrame": _from_pandas,
     "polars.DataFrame": _from_polars,
@@ -145,6 +196,7 @@ _LISTS: dict[str, Callable[[Any], FrameRows]] = {
     "pyarrow.Array": _from_arrow,
     "pyarrow.ChunkedArray": _from_arrow,
     "datasets.Dataset": _from_hugging_face,
+    "datasets.DatasetDict": _refuse_splits,
 }
 """What is a list of values, or of rows, when it is iterated over."""
 

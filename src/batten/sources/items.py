@@ -11,7 +11,7 @@ from batten.errors import BattenError, FailedRunError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks, wanted_ordinals
 from batten.sources.digests import digest_items
-from batten.sources.frames import find_rows
+from batten.sources.frames import find_rows, find_rows_of_all, spread
 from batten.sources.keys import NoKey, check_key, make_field_key, make_key
 from batten.sources.paths import SAFE
 
@@ -125,7 +125,8 @@ class ItemSource:
         """The items, with what the user's code raises as `FailedRunError`."""
         count = 0
         try:
-            for item in self._begin():
+            items = self._begin()
+            for item in spread(items) if self.is_keyed else items:
                 yield item
                 count += 1
         except BattenError:
@@ -240,9 +241,11 @@ def _require_key(key_of: KeyFunction, number: int, item: Any) -> str:
 
 
 def _as_rows(items: Any, *, has_key: bool) -> Any:
-    """A data frame as its rows, anything else as it is. A list is surely none."""
-    if isinstance(items, list | tuple | range | str):
+    """A data frame as its rows, and with a key a list of such; anything else as it is."""
+    if isinstance(items, range | str):
         return items
+    if isinstance(items, list | tuple):
+        return (find_rows_of_all(items) if has_key else None) or items
     rows = find_rows(items, has_key=has_key)
     return items if rows is None else rows
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from batten.errors import UsageError
 from batten.sources.paths import SAFE
-from batten.sources.records.text import RecordFile, Syntax, TextSource
+from batten.sources.records.decoded import PLAIN
+from batten.sources.records.text import RecordFile, Syntax, TextSource, tell_undecodable
 
 
 class CsvSource(TextSource):
-    """The records of a file in UTF-8 as RFC 4180 describes it, as dicts by the names in its header.
+    """The records of a file as RFC 4180 describes it, as dicts by the names in its header.
 
     All values are strings: no types are guessed. Empty lines are no items. A record that can't be
     understood, or that has more or fewer fields than the header, is an item that is `Unavailable`.
@@ -27,8 +28,9 @@ class CsvSource(TextSource):
         key: str | None = None,
         folder: Path,
         delimiter: str = ",",
+        encoding: str = PLAIN,
     ) -> None:
-        super().__init__(path, key=key, folder=folder)
+        super().__init__(path, key=key, folder=folder, encoding=encoding)
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
             raise UsageError(
                 f"delimiter={delimiter!r} cannot divide fields.",
@@ -42,7 +44,7 @@ class CsvSource(TextSource):
         return self._describe("csv") | {"delimiter": self._delimiter}
 
     def _begin(self, file: RecordFile) -> tuple[Syntax, int]:
-        syntax = CsvSyntax(self._delimiter, [])
+        syntax = CsvSyntax(self._delimiter, [], self._encoding)
         header = next(file.records(syntax), None)
         if header is None:
             raise ValueError("it is empty, without even a header")
@@ -52,7 +54,9 @@ class CsvSource(TextSource):
             raise ValueError(f"its header names {', '.join(map(repr, repeated))} more than once")
         if self._key is not None and self._key not in names:
             raise ValueError(f"its header has no {self._key!r}, but {', '.join(map(repr, names))}")
-        return CsvSyntax(self._delimiter, names), header.line + header.data.count(b"\n")
+        return CsvSyntax(self._delimiter, names, self._encoding), header.line + header.data.count(
+            b"\n"
+        )
 
 
 class CsvSyntax:
@@ -61,7 +65,8 @@ class CsvSyntax:
 
     blank = b"\r\n"
 
-    def __init__(self, delimiter: str, names: list[str]) -> None:
+    def __init__(self, delimiter: str, names: list[str], encoding: str) -> None:
+        self._encoding = encoding
         self._delimiter = delimiter
         self._names = names
         comma = re.escape(delimiter.encode())
@@ -94,7 +99,7 @@ class CsvSyntax:
         try:
             records = self._read(data.decode())
         except UnicodeDecodeError as error:
-            raise ValueError(f"the record is not UTF-8: {error}") from error
+            raise ValueError(tell_undecodable("record", self._encoding, error)) from error
         except csv.Error as error:
             raise ValueError(f"the record is not CSV: {error}") from error
         return records[0] if records else []

@@ -11,34 +11,47 @@ from typing import Any
 
 from batten.sources.base import ScanBlock
 from batten.sources.keys import make_keys
-from batten.sources.records.text import RecordFile, Syntax, TextRecord, TextSource, digest_lines
+from batten.sources.records.decoded import PLAIN
+from batten.sources.records.text import (
+    RecordFile,
+    Syntax,
+    TextRecord,
+    TextSource,
+    digest_lines,
+    tell_undecodable,
+)
 
 BLOCK_BYTES = 1 << 18
 """About so many bytes of lines are parsed at once."""
 
 
 class JsonLinesSource(TextSource):
-    """The JSON values of a file in UTF-8, one a line; blank lines are no items.
+    """The JSON values of a file, one a line; blank lines are no items.
 
     A line that can't be understood is an item that is `Unavailable`. With `key`, a line without
     that field is one, too; its key is `//line:17`.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, key: str | None = None, folder: Path
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | None = None,
+        folder: Path,
+        encoding: str = PLAIN,
     ) -> None:
-        super().__init__(path, key=key, folder=folder)
+        super().__init__(path, key=key, folder=folder, encoding=encoding)
 
     @property
     def identity(self) -> dict[str, str]:
         return self._describe("jsonl")
 
     def _begin(self, file: RecordFile) -> tuple[Syntax, int]:
-        return JsonLinesSyntax(), 1
+        return JsonLinesSyntax(self._encoding), 1
 
     def _find_blocks(self, file: RecordFile) -> Iterator[ScanBlock]:
         """Lines are parsed many at a time; one by one where they are not all plain items."""
-        syntax = JsonLinesSyntax()
+        syntax = JsonLinesSyntax(self._encoding)
         number, end = 1, file.start
         while lines := file.read_lines(BLOCK_BYTES):
             *offsets, end = accumulate(map(len, lines), initial=end)
@@ -88,6 +101,9 @@ class JsonLinesSyntax:
 
     blank = b" \t\r\n"
 
+    def __init__(self, encoding: str = PLAIN) -> None:
+        self._encoding = encoding
+
     def is_open_after(self, line: bytes, is_open: bool) -> bool:
         return False
 
@@ -98,6 +114,6 @@ class JsonLinesSyntax:
             # What is wrong with the rest is told by the slower way.
             return value if end == len(text) else json.loads(text)
         except UnicodeDecodeError as error:
-            raise ValueError(f"the line is not UTF-8: {error}") from error
+            raise ValueError(tell_undecodable("line", self._encoding, error)) from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the line is not JSON: {error}") from error

@@ -10,6 +10,7 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,9 +33,9 @@ from batten.sources.keys import (
     stand_in_key,
 )
 from batten.sources.paths import SAFE, require_file, show_path, translated_errors, written_path
+from batten.sources.records.decoded import PLAIN, open_text, read_encoding
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 """A record of several lines that grows beyond this has a quote that nobody closed."""
@@ -68,8 +69,8 @@ class Syntax(Protocol):
 class RecordFile:
     """A file that is open for reading records; it closes itself when nothing refers to it."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, path: Path, encoding: str = PLAIN) -> None:
+        self._file = open_text(path, encoding)
         self._finalizer = weakref.finalize(self, self._file.close)
         self.start = len(BYTE_ORDER_MARK) if self._file.peek(3)[:3] == BYTE_ORDER_MARK else 0
         self._file.seek(self.start)
@@ -126,26 +127,21 @@ class RecordFile:
         self._finalizer()
 
     def _seek(self, offset: int) -> None:
-        self._file.seek(offset)
-        if offset > self.start:
-            self._file.seek(offset - 1)
-            if self._file.read(1) != b"\n":
-                raise SourceChanged("no record begins there any more: the file has changed since")
+        self._file.seek(max(offset - 1, self.start))
+        if offset > self.start and self._file.read(1) != b"\n":
+            raise SourceChanged("no record begins there any more: the file has changed since")
 
 
 class TextSource(ABC):
     """Records of a file, named by their ordinals or, with `key`, by a field of theirs."""
 
-    def __init__(self, path: str | os.PathLike[str], *, key: str | None, folder: Path) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, key: str | None, folder: Path, encoding: str
+    ) -> None:
         self._written = written_path(path)
         self._path = Path(folder, self._written).absolute()
         self._key = require_field_name(key)
-        if self._written.endswith(COMPRESSED_SUFFIXES):
-            raise UsageError(
-                f"{show_path(self._written)} is compressed, so items have no place in it.",
-                safe=SAFE,
-                next="Decompress it, and name the file that this gives.",
-            )
+        self._encoding = read_encoding(encoding)
 
     is_counted = False
 
@@ -162,29 +158,37 @@ class TextSource(ABC):
 
     def scan(self) -> Iterator[ScanBlock]:
         require_file(self._path)
-        with translated_errors(self._path):
-            file = RecordFile(self._path)
+        with self._understood():
+            file = RecordFile(self._path, self._encoding)
             try:
                 yield from self._find_blocks(file)
+            finally:
+                file.close()
+
+    def open(self) -> TextReader:
+        with self._understood():
+            file = RecordFile(self._path, self._encoding)
+            syntax, _ = self._begin(file)
+            return TextReader(self._path, file, syntax, self._key)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        with translated_errors(self._path):
+            try:
+                yield
             except ValueError as error:
                 raise UsageError(
                     f"{show_path(self._path)} cannot be understood: {error}.",
                     safe=SAFE,
                     next="Correct the file, then run again.",
                 ) from error
-            finally:
-                file.close()
-
-    def open(self) -> TextReader:
-        with translated_errors(self._path):
-            file = RecordFile(self._path)
-            syntax, _ = self._begin(file)
-            return TextReader(self._path, file, syntax, self._key)
 
     def _describe(self, kind: str) -> dict[str, str]:
         identity = {"source": f"{kind} {escape_key(self._written)}"}
         if self._key is not None:
             identity["key"] = self._key
+        if self._encoding != PLAIN:
+            identity["encoding"] = self._encoding
         return identity
 
     @abstractmethod
@@ -211,6 +215,14 @@ class TextSource(ABC):
             return make_field_key(syntax.parse(record.data), key)
         except (ValueError, NoKey):
             return stand_in_key("line", record.line)
+
+
+def tell_undecodable(what: str, encoding: str, error: UnicodeDecodeError) -> str:
+    """That a line or record holds bytes which its encoding has no character for."""
+    if encoding == PLAIN:
+        return f"the {what} is not UTF-8: {error}"
+    byte = error.object[error.start]
+    return f"the {what} is not {encoding}, which has no character for byte {byte:#04x}"
 
 
 def digest_lines(records: Sequence[bytes], syntax: Syntax) -> bytes:
