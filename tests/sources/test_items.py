@@ -73,14 +73,14 @@ def test_identity_names_the_key_and_not_the_items() -> None:
 @pytest.mark.parametrize("is_list", [True, False])
 def test_a_bad_key_is_refused_with_the_number(items: list[Any], is_list: bool) -> None:
     source = ItemSource(items if is_list else iter(items), key="id")
-    with pytest.raises(UsageError, match="Item 1 "):
+    with pytest.raises(UsageError, match="Item 2 "):
         list(source.scan())
 
 
 def test_a_missing_key_is_refused_with_its_name() -> None:
     for items in ([{"id": 1}, {"other": 1}], [Clip("a"), object()]):
         key = "id" if isinstance(items[0], dict) else "name"
-        with pytest.raises(UsageError, match=f"Item 1 .*'{key}'"):
+        with pytest.raises(UsageError, match=f"Item 2 .*'{key}'"):
             list(ItemSource(items, key=key).scan())
 
 
@@ -139,7 +139,7 @@ def test_an_iterable_that_begins_anew_is_scanned_again(sources: Any) -> None:
     "odd", [threading.Lock(), [Exception], {"a": Path}], ids=["lock", "class", "inner"]
 )
 def test_an_item_that_is_not_plain_is_refused_with_its_number(odd: object) -> None:
-    with pytest.raises(UsageError, match=r"Item 1 .*can't be kept in the plan") as caught:
+    with pytest.raises(UsageError, match=r"Item 2 .*can't be kept in the plan") as caught:
         list(ItemSource(iter([1, odd])).scan())
     assert "list" in caught.value.next
 
@@ -153,7 +153,7 @@ def test_what_the_users_code_raises_is_told_with_its_trace() -> None:
     with pytest.raises(FailedRunError, match="after 1 of them: ZeroDivisionError") as caught:
         list(ItemSource(failing_items).scan())
     assert "failing_items" in caught.value.trace
-    with pytest.raises(FailedRunError, match="item 0: KeyError") as caught:
+    with pytest.raises(FailedRunError, match="item 1: KeyError") as caught:
         list(ItemSource([{}], key=lambda row: row["id"]).scan())
     assert "KeyError" in caught.value.trace
 

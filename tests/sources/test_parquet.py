@@ -219,7 +219,8 @@ def test_making_a_source_imports_no_pyarrow(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib\n"
         "from batten.sources.records.parquet import ParquetSource\n"
-        "from batten.sources import csv, files, items, jsonl, range\n"
+        "from batten.sources import files, items, range\n"
+        "from batten.sources.records import csv, jsonl\n"
         "ParquetSource('x', key='id', folder=pathlib.Path('.'))\n"
         "sys.exit('pyarrow' in sys.modules)\n"
     )

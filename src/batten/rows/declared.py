@@ -2,8 +2,9 @@
 
 It says so by `schema=`, or by the annotation of the function that makes the rows.
 
-A type of Python may leave something open: a `datetime` does not say whether it has a zone, a `Decimal` not
-how many digits. That is settled by the first rows; all the rest stands (decision 0091).
+A type of Python may leave something open: a `datetime` does not say whether it has a zone, a
+`Decimal` not how many digits. That is settled by the first rows; all the rest stands (decision
+0091).
 """
 
 from __future__ import annotations
