@@ -11,7 +11,7 @@ import pytest
 
 from batten.errors import BusyError, RefusedError, StorageError
 from batten.storage import publishing, steps
-from batten.storage.base import Storage
+from batten.storage.base import Folder, Put
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder
@@ -21,14 +21,14 @@ STAGING = "out.batten/staging"
 
 
 @pytest.fixture(params=["local", "memory"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    made: Storage = LocalStorage(tmp_path) if request.param == "local" else MemoryStorage()
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    made: Folder = LocalStorage(tmp_path) if request.param == "local" else MemoryStorage()
     for folder in ("out", STAGING):
         made.ensure_folder(folder)
     return made
 
 
-def observe(storage: Storage, observer: steps.Observer, monkeypatch: pytest.MonkeyPatch) -> None:
+def observe(storage: Folder, observer: steps.Observer, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = storage if isinstance(storage, MemoryStorage) else steps
     monkeypatch.setattr(owner, "observer", observer)
 
@@ -37,11 +37,11 @@ def record(seen: list[tuple[str, str]], moment: str, step: str, name: str) -> No
     seen.append((moment, step))
 
 
-def names(storage: Storage, folder: str) -> set[str]:
+def names(storage: Folder, folder: str) -> set[str]:
     return {entry.name for entry in storage.list(folder)}
 
 
-def test_a_staged_file_is_published_once_and_keeps_its_first_content(storage: Storage) -> None:
+def test_a_staged_file_is_published_once_and_keeps_its_first_content(storage: Folder) -> None:
     storage.stage(f"{STAGING}/one", b"first", is_synced=True)
     storage.stage(f"{STAGING}/two", b"second", is_synced=False)
     assert storage.publish(f"{STAGING}/one", "out/part")
@@ -53,7 +53,7 @@ def test_a_staged_file_is_published_once_and_keeps_its_first_content(storage: St
     assert storage.read("out/part") == b"first"
 
 
-def test_staging_is_exclusive(storage: Storage) -> None:
+def test_staging_is_exclusive(storage: Folder) -> None:
     storage.stage("out/x", b"1", is_synced=False)
     with pytest.raises(StorageError) as caught:
         storage.stage("out/x", b"2", is_synced=False)
@@ -61,14 +61,14 @@ def test_staging_is_exclusive(storage: Storage) -> None:
     assert storage.read("out/x") == b"1"
 
 
-def test_staging_takes_any_memory(storage: Storage) -> None:
+def test_staging_takes_any_memory(storage: Folder) -> None:
     storage.stage("out/x", memoryview(b"0123456789")[2:5], is_synced=True)
     storage.stage("out/empty", b"", is_synced=True)
     assert storage.read("out/x") == b"234"
     assert storage.read("out/empty") == b""
 
 
-def test_replace_replaces_and_takes_the_staged_name_away(storage: Storage) -> None:
+def test_replace_replaces_and_takes_the_staged_name_away(storage: Folder) -> None:
     for data in (b"old", b"new"):
         storage.stage(f"{STAGING}/x", data, is_synced=True)
         storage.replace(f"{STAGING}/x", "out/x")
@@ -76,7 +76,7 @@ def test_replace_replaces_and_takes_the_staged_name_away(storage: Storage) -> No
     assert names(storage, STAGING) == set()
 
 
-def test_replacing_a_file_by_itself_does_nothing(storage: Storage) -> None:
+def test_replacing_a_file_by_itself_does_nothing(storage: Folder) -> None:
     storage.stage(f"{STAGING}/x", b"same", is_synced=True)
     storage.publish(f"{STAGING}/x", "out/x")
     storage.replace(f"{STAGING}/x", "out/x")
@@ -87,7 +87,7 @@ def test_replacing_a_file_by_itself_does_nothing(storage: Storage) -> None:
     ("offset", "length"),
     [(0, None), (0, 4), (3, 4), (8, 4), (20, 4), (-4, None), (-4, 2), (-99, 3)],
 )
-def test_reading_a_range(storage: Storage, offset: int, length: int | None) -> None:
+def test_reading_a_range(storage: Folder, offset: int, length: int | None) -> None:
     data = b"0123456789"
     storage.stage("out/x", data, is_synced=False)
     start = max(10 + offset, 0) if offset < 0 else offset
@@ -98,7 +98,7 @@ def test_reading_a_range(storage: Storage, offset: int, length: int | None) -> N
         assert file.read(-1 if length is None else length) == expected
 
 
-def test_more_than_is_expected_is_not_read(storage: Storage) -> None:
+def test_more_than_is_expected_is_not_read(storage: Folder) -> None:
     storage.stage("out/x", b"0123456789", is_synced=False)
     assert storage.read("out/x", bytes_max=10) == b"0123456789"
     assert storage.read("out/x", offset=-4, bytes_max=4) == b"6789"
@@ -110,7 +110,7 @@ def test_more_than_is_expected_is_not_read(storage: Storage) -> None:
     assert "larger than any file of its kind" in str(caught.value)
 
 
-def test_a_missing_file_is_told_apart_from_a_failure(storage: Storage) -> None:
+def test_a_missing_file_is_told_apart_from_a_failure(storage: Folder) -> None:
     for read in (storage.read, storage.open):
         with pytest.raises(FileNotFoundError):
             read("out/none")
@@ -124,7 +124,7 @@ def test_a_missing_file_is_told_apart_from_a_failure(storage: Storage) -> None:
     storage.delete("none/none")
 
 
-def test_many_small_files_are_read_like_each_of_them(storage: Storage) -> None:
+def test_many_small_files_are_read_like_each_of_them(storage: Folder) -> None:
     storage.stage("out/empty", b"", is_synced=False)
     storage.stage("out/x", b"1" * 4095, is_synced=False)
     storage.ensure_folder("out/folder")
@@ -136,7 +136,7 @@ def test_many_small_files_are_read_like_each_of_them(storage: Storage) -> None:
     assert list(storage.read_each("none", ["x", "y"])) == [None, None]
 
 
-def test_finding_and_listing_tell_sizes_and_kinds(storage: Storage) -> None:
+def test_finding_and_listing_tell_sizes_and_kinds(storage: Folder) -> None:
     storage.stage("out/x", b"123", is_synced=False)
     storage.ensure_folder("out/folder")
     listed = {entry.name: entry for entry in storage.list("out")}
@@ -152,7 +152,7 @@ def test_finding_and_listing_tell_sizes_and_kinds(storage: Storage) -> None:
     assert found.is_folder
 
 
-def test_folders_are_made_with_their_parents_and_deleted_when_empty(storage: Storage) -> None:
+def test_folders_are_made_with_their_parents_and_deleted_when_empty(storage: Folder) -> None:
     for _ in range(2):
         storage.ensure_folder("a/b/c")
     storage.ensure_folder("")
@@ -191,7 +191,7 @@ def test_folders_are_made_with_their_parents_and_deleted_when_empty(storage: Sto
     ],
 )
 def test_a_misplaced_name_is_an_error_in_three_sentences(
-    storage: Storage, call: Callable[[Storage], object], code: int
+    storage: Folder, call: Callable[[Folder], object], code: int
 ) -> None:
     storage.stage("out/file", b"kept", is_synced=False)
     storage.ensure_folder("out/folder")
@@ -207,7 +207,7 @@ def test_a_misplaced_name_is_an_error_in_three_sentences(
 @pytest.mark.parametrize(
     "name", ["/etc/x", "../x", "out/../../x", "out/..", ".", "./x", "a//b", "out/", "", "a\0b"]
 )
-def test_names_that_lead_elsewhere_are_refused(storage: Storage, name: str) -> None:
+def test_names_that_lead_elsewhere_are_refused(storage: Folder, name: str) -> None:
     calls: list[Callable[[], object]] = [
         lambda: storage.stage(name, b"", is_synced=False),
         lambda: storage.publish(name, "out/x"),
@@ -234,14 +234,14 @@ def test_names_that_lead_elsewhere_are_refused(storage: Storage, name: str) -> N
             call()
 
 
-def test_logs_grow_by_lines_and_never_fail(storage: Storage) -> None:
+def test_logs_grow_by_lines_and_never_fail(storage: Folder) -> None:
     storage.append_log("out/log", b"one")
     storage.append_log("out/log", b"two\n")
     storage.append_log("none/log", b"lost")
     assert storage.read("out/log") == b"one\ntwo\n"
 
 
-def test_a_lock_is_held_by_one_and_names_it(storage: Storage) -> None:
+def test_a_lock_is_held_by_one_and_names_it(storage: Folder) -> None:
     holder = current_holder()
     name = "out.batten/lock"
     assert storage.observe_lock(name) is None
@@ -260,12 +260,13 @@ def test_a_lock_is_held_by_one_and_names_it(storage: Storage) -> None:
     storage.lock(name, holder).release()
 
 
-def test_create_is_exclusive_and_leaves_nothing_behind(storage: Storage) -> None:
-    assert publishing.create(storage, STAGING, "out/x", b"1")
-    assert not publishing.create(storage, STAGING, "out/x", b"2")
+def test_create_is_exclusive_and_leaves_nothing_behind(storage: Folder) -> None:
+    assert publishing.create(storage, STAGING, "out/x", b"1") is Put.MADE
+    assert publishing.create(storage, STAGING, "out/x", b"2") is Put.OTHER
+    assert publishing.create(storage, STAGING, "out/x", b"1") is Put.SAME
     assert publishing.create_many(
         storage, STAGING, [("out/x", b"3"), ("out/y", b"4"), ("out.batten/z", b"5")]
-    ) == [False, True, True]
+    ) == [Put.OTHER, Put.MADE, Put.MADE]
     assert publishing.create_many(storage, STAGING, []) == []
     assert storage.read("out/x") == b"1"
     assert storage.read("out/y") == b"4"
@@ -273,7 +274,7 @@ def test_create_is_exclusive_and_leaves_nothing_behind(storage: Storage) -> None
 
 
 def test_create_many_shares_the_syncs_of_folders(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, str]] = []
     observe(storage, partial(record, seen), monkeypatch)
@@ -282,7 +283,7 @@ def test_create_many_shares_the_syncs_of_folders(
     assert seen.count(("after", "stage.sync")) == 5
 
 
-def test_set_aside_can_be_repeated_and_never_replaces(storage: Storage) -> None:
+def test_set_aside_can_be_repeated_and_never_replaces(storage: Folder) -> None:
     publishing.create(storage, STAGING, "out/x", b"evidence")
     for number, data in enumerate((b"evidencE", b"evidence and more", b"evid")):
         publishing.create(storage, STAGING, f"out/{number}", data)
@@ -319,7 +320,7 @@ def test_both_storages_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert done[0] == done[1]
 
 
-def test_a_tree_is_deleted_with_all_that_is_in_it(storage: Storage) -> None:
+def test_a_tree_is_deleted_with_all_that_is_in_it(storage: Folder) -> None:
     for folder in ("out", "out/a", "out/a/deep", "out/kept"):
         storage.ensure_folder(folder)
     for name in ("out/a/one", "out/a/deep/two", "out/kept/three"):

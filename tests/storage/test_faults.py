@@ -15,7 +15,7 @@ import pytest
 
 from batten.errors import StorageError, UsageError
 from batten.storage import faults, publishing, steps
-from batten.storage.base import Storage
+from batten.storage.base import Folder, Put
 from batten.storage.failures import writing_failure
 from batten.storage.local import atomic
 from batten.storage.local.folder import LocalStorage
@@ -42,7 +42,7 @@ class FailAt:
                 raise OSError(self.code, os.strerror(self.code), name)
 
 
-def act(storage: Storage) -> None:
+def act(storage: Folder) -> None:
     """Everything that a storage does."""
     for folder in ("out", STAGING):
         storage.ensure_folder(folder)
@@ -55,7 +55,7 @@ def act(storage: Storage) -> None:
         publishing.set_aside(storage, "out/y", "out.batten/y")
 
 
-def failure_of(storage: Storage) -> StorageError | None:
+def failure_of(storage: Folder) -> StorageError | None:
     try:
         act(storage)
     except StorageError as error:
@@ -160,8 +160,8 @@ def test_without_hard_links_a_rename_publishes_and_replaces_nothing(
         monkeypatch.setattr("batten.storage.local.renaming._renameat2", fail_renameat2)
     storage = LocalStorage(tmp_path)
     storage.ensure_folder(STAGING)
-    assert publishing.create(storage, STAGING, "x", b"first")
-    assert not publishing.create(storage, STAGING, "x", b"second")
+    assert publishing.create(storage, STAGING, "x", b"first") is Put.MADE
+    assert publishing.create(storage, STAGING, "x", b"second") is Put.OTHER
     assert storage.read("x") == b"first"
     publishing.set_aside(storage, "x", "y")
     assert {each.name for each in storage.list("")} == {"out.batten", "y"}

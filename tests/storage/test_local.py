@@ -18,7 +18,7 @@ import pytest
 from batten.errors import MisplacedError, StorageError
 from batten.model.disk.names import find_staging_owner
 from batten.storage import publishing, steps
-from batten.storage.base import READ_BYTES_MAX
+from batten.storage.base import READ_BYTES_MAX, Put
 from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import HURRY_BYTES, LocalStorage, write_all
@@ -167,7 +167,7 @@ def test_a_small_filesystem_that_fills_up(tmp_path: Path) -> None:
     )
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no filesystem can be mounted here: {done.stderr.strip()}")
-    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True\nTrue\n", "")
+    assert (done.stdout, done.stderr) == (f"{errno.ENOSPC} True\nPut.MADE\n", "")
 
 
 def test_folders_are_made_once_by_many_processes_at_a_time(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_one_of_many_processes_publishes_a_name(tmp_path: Path) -> None:
             try:
                 for name in range(20):
                     data = bytes([number]) * 1000
-                    status += publishing.create(storage, "staging", f"{name}", data)
+                    status += publishing.create(storage, "staging", f"{name}", data) is Put.MADE
             finally:
                 os._exit(status)
         children.append(pid)

@@ -29,7 +29,7 @@ from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
-from batten.cache.store import Store
+from batten.cache.store import CacheStore
 from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
@@ -105,7 +105,7 @@ class Cache:
         self._counter = Counter(self._layout)
         self._identifier = Identifier(by_content=by_content)
         self._boot = observe_boot()
-        self._store = Store(self._layout, self._boot)
+        self._store = CacheStore(self._layout, self._boot)
         self._budget = Budget(
             self._layout,
             self._counter,

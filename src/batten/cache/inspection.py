@@ -10,7 +10,7 @@ from typing import Any
 from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
 from batten.cache.counts import Counter, Counts, load_total
 from batten.cache.default_folder import observe_boot
-from batten.cache.store import Store, key_held
+from batten.cache.store import CacheStore, key_held
 from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import CacheLayout
@@ -121,7 +121,7 @@ def verify_cache(
 ) -> CacheVerification:
     """Read every byte of every entry. Raises `RefusedError` if there is no cache."""
     layout = find_cache(path)
-    store = Store(layout, observe_boot())
+    store = CacheStore(layout, observe_boot())
     damaged, aside, entries, size = [], [], 0, 0
     with _told(layout):
         for key in sorted(scan_keys(layout)):

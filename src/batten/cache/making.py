@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
-from batten.cache.store import Store
+from batten.cache.store import CacheStore
 from batten.fingerprint.plain import (
     BadValue,
     NotPlain,
@@ -55,7 +55,7 @@ class Making(Protocol[Made]):
     has_files: bool
 
     def find(
-        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[Made] | None:
         """The one that is kept, or None. Raises `Strange` for one that is whole and can't be used
         here."""
@@ -88,7 +88,7 @@ class FolderMaking:
         self._let_go = let_go
 
     def find(
-        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[CacheEntry] | None:
         opened = store.find(key, should_check=should_check)
         if opened is None:
@@ -135,7 +135,7 @@ class ValueMaking:
         self._value: Any = None
 
     def find(
-        self, store: Store, key: str, *, should_check: bool, is_hit: bool = True
+        self, store: CacheStore, key: str, *, should_check: bool, is_hit: bool = True
     ) -> tuple[Any] | None:
         body = store.find_value(key)
         if body is None:
@@ -184,7 +184,7 @@ def _encode(value: Any) -> bytes:
         raise Strange(f"a value can't be pickled: {error}") from error
 
 
-def _find_pickled(store: Store, key: str) -> tuple[Any] | None:
+def _find_pickled(store: CacheStore, key: str) -> tuple[Any] | None:
     """A pickle is code: it is used only where nobody else can have written it (decision 0036)."""
     try:
         body = store.find_owned_value(key)

@@ -47,7 +47,7 @@ class Opened:
     files: str
 
 
-class Store:
+class CacheStore:
     """`boot` names the start of the machine; empty if it is not known.
 
     Entries with files that were found in order are remembered by their manifest's inode and the

@@ -16,7 +16,7 @@ from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.findings import Code, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.relative import last_piece
 
 UNHARMED = frozenset(
@@ -52,14 +52,14 @@ class Expected:
                 yield batch
 
 
-def read_parts(storage: Storage, layout: Layout) -> dict[int, bytes]:
+def read_parts(storage: Store, layout: Layout) -> dict[int, bytes]:
     """The bytes of every part by its batch."""
     names = sorted(entry.name for entry in storage.list(layout.data))
     found = ((find_part(last_piece(name)), name) for name in names)
     return {batch: storage.read(name) for batch, name in found if batch is not None}
 
 
-def find_broken(storage: Storage, expected: Expected, committed: frozenset[int]) -> Iterator[str]:
+def find_broken(storage: Store, expected: Expected, committed: frozenset[int]) -> Iterator[str]:
     """What does not hold, although it must at any moment."""
     layout = expected.layout
     observation = observe_output(storage, layout, is_thorough=True)
@@ -82,7 +82,7 @@ def find_broken(storage: Storage, expected: Expected, committed: frozenset[int])
         yield f"the record of batch {batch} is lost"
 
 
-def find_undone(storage: Storage, expected: Expected, *, may_be_old: bool = False) -> Iterator[str]:
+def find_undone(storage: Store, expected: Expected, *, may_be_old: bool = False) -> Iterator[str]:
     """What does not hold of an output whose run says that it is complete."""
     observation = observe_output(storage, expected.layout, is_thorough=True)
     judgement = judge(observation)
@@ -111,7 +111,7 @@ def _find_remains(observation: Observation) -> Iterator[str]:
 
 
 def find_lost_evidence(
-    before: Mapping[str, bytes | None], after: Storage, layout: Layout
+    before: Mapping[str, bytes | None], after: Store, layout: Layout
 ) -> Iterator[str]:
     """Files that had been set aside and are there no more, given a snapshot of before."""
     for name, data in before.items():

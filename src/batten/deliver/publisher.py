@@ -13,9 +13,9 @@ from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.disk.records import CommitRecord, encode_record
 from batten.model.telling.commands import command
 from batten.run.clock import utc_now
-from batten.storage.base import Storage
+from batten.storage.base import Folder
 from batten.storage.local.upkeep import retire_earlier
-from batten.storage.publishing import create_many
+from batten.storage.publishing import create_many, set_aside
 from batten.work.tasks import Sealed
 
 
@@ -26,7 +26,7 @@ class Publisher:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Folder,
         layout: Layout,
         *,
         run: str,
@@ -38,6 +38,13 @@ class Publisher:
         self._tried = tried
         self._rounds = 0
         self.reopened: set[int] = set()
+
+    def give_up(self, batch: int) -> None:
+        """The part of the batch is to be replaced. Its commit record becomes a marker: until the
+        new part is there, the old one stands."""
+        self._storage.ensure_folder(self._layout.recompute)
+        set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
+        self.reopened.add(batch)
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names."""
@@ -62,7 +69,7 @@ class Publisher:
             self._storage,
             self._layout.staging,
             [
-                (self._layout.commit(each.batch), encode_record(self._record(each)))
+                (self._layout.commit(each.batch), encode_record(make_record(each, run=self._run)))
                 for each in ready
             ],
         )
@@ -70,9 +77,9 @@ class Publisher:
         tried = [each.batch for each in ready if each.batch in self.reopened | self._tried]
         retire_earlier(self._storage, self._layout, tried, run=f"{self._run}-{self._rounds}")
         for sealed in ready:
-            self._storage.delete(self._staged(sealed, "sealed", sealed.digest))
+            self._storage.delete(name_staged(self._layout, sealed, "sealed"))
             if sealed.quarantine_digest:
-                self._storage.delete(self._staged(sealed, "quarantine", sealed.quarantine_digest))
+                self._storage.delete(name_staged(self._layout, sealed, "quarantine"))
         for name in leftovers:
             self._storage.delete(name)
 
@@ -81,7 +88,7 @@ class Publisher:
         comes now may have failed differently."""
         for sealed in ready:
             name = self._layout.quarantined(sealed.batch)
-            staged = self._staged(sealed, "quarantine", sealed.quarantine_digest)
+            staged = name_staged(self._layout, sealed, "quarantine")
             if not self._storage.publish(staged, name):
                 self._storage.replace(staged, name)
         if ready:
@@ -89,7 +96,7 @@ class Publisher:
 
     def _publish_part(self, sealed: Sealed) -> None:
         name = self._layout.part(sealed.batch)
-        staged = self._staged(sealed, "sealed", sealed.digest)
+        staged = name_staged(self._layout, sealed, "sealed")
         if self._storage.publish(staged, name):
             return
         if sealed.batch not in self.reopened:
@@ -101,20 +108,25 @@ class Publisher:
             )
         self._storage.replace(staged, name)
 
-    def _staged(self, sealed: Sealed, kind: str, digest: str) -> str:
-        return self._layout.staged_file(sealed.batch, kind, digest[:DIGEST_CHARACTERS])
 
-    def _record(self, sealed: Sealed) -> CommitRecord:
-        return CommitRecord(
-            batch=sealed.batch,
-            items=sealed.items,
-            rows=sealed.rows,
-            outcomes=sealed.outcomes,
-            keys=sealed.keys,
-            fingerprint=sealed.fingerprint,
-            size=sealed.size,
-            digest=sealed.digest,
-            quarantine_digest=sealed.quarantine_digest,
-            run=self._run,
-            time=utc_now(),
-        )
+def name_staged(layout: Layout, sealed: Sealed, kind: str) -> str:
+    """What a file of the batch is called that lies in `staged/`: "sealed" or "quarantine"."""
+    digest = sealed.digest if kind == "sealed" else sealed.quarantine_digest
+    return layout.staged_file(sealed.batch, kind, digest[:DIGEST_CHARACTERS])
+
+
+def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
+    """The evidence that a batch was published."""
+    return CommitRecord(
+        batch=sealed.batch,
+        items=sealed.items,
+        rows=sealed.rows,
+        outcomes=sealed.outcomes,
+        keys=sealed.keys,
+        fingerprint=sealed.fingerprint,
+        size=sealed.size,
+        digest=sealed.digest,
+        quarantine_digest=sealed.quarantine_digest,
+        run=run,
+        time=utc_now(),
+    )

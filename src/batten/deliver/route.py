@@ -42,7 +42,7 @@ class Route(ABC):
         folder = self._supply.folder
         self.kind, self.target = sink.kind, sink.describe(folder)
         self._book = DeliveryBook(
-            context.storage,
+            context.folder,
             context.layout,
             Receiver(
                 kind=sink.kind,
@@ -57,7 +57,7 @@ class Route(ABC):
         )
         self.destination: Destination = sink.open(
             LedgerPlace(
-                storage=context.storage, layout=context.layout, folder=folder, book=self._book
+                storage=context.folder, layout=context.layout, folder=folder, book=self._book
             )
         )
         self._is_prepared = False

@@ -5,9 +5,12 @@ from __future__ import annotations
 from batten.deliver.delivering import Deliverer
 from batten.drive.flight import forget
 from batten.errors import InconsistentError
+from batten.ledger.facts.observation import Observation
+from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record
 from batten.model.rules.accounting import Accounts, close_accounts
+from batten.model.rules.guards import COMPLETING
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
@@ -23,8 +26,10 @@ from batten.storage.publishing import create
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
     """Read from disk what is there, and compare it with the plan by key. Give every destination
     what it lacks, and record that the dataset is complete."""
-    observation, judgement = observe_free(context)
+    observation, judgement = observe_free(context, is_thorough=context.layout.is_shared)
     refuse_damaged(context, observation, judgement)
+    if context.layout.is_shared:
+        _refuse_overtaken(context, plan, observation)
     accounts = judgement.accounts
     rows = judgement.rows
     if plan.is_limited or (context.options.limit is not None and accounts.pending):
@@ -48,7 +53,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         )
     deliverer.finish(plan.batches)
     # Dead workers left this half done. All others have ended too, so nobody will adopt it.
-    delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
+    if context.storage.folder is not None:
+        delete_orphans(context.storage.folder, [entry.name for entry in judgement.orphans])
     completion = Completion(
         source=closed.source,
         committed=closed.committed,
@@ -62,10 +68,27 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         time=utc_now(),
         destinations=deliverer.list_kinds(),
     )
-    layout = context.layout
-    create(context.storage, layout.staging, layout.complete, encode_record(completion))
+    storage, layout, data = context.storage, context.layout, encode_record(completion)
+    if storage.folder is None:
+        versions = [observation.versions[batch] for batch in range(plan.batches)]
+        name = layout.complete_of(len(plan.segments), versions)
+        for step in COMPLETING:
+            carry_out(storage, step, name, data)
+    else:
+        create(storage, layout.staging, layout.complete, data)
     forget(context.storage, layout)
     return RunStatus.COMPLETE, closed, rows
+
+
+def _refuse_overtaken(context: Context, plan: Plan, observation: Observation) -> None:
+    """Raises `BusyError` where another run has planned or published meanwhile: what this one would
+    complete is not all that there is."""
+    layout, storage = context.layout, context.storage
+    if len(observation.segments) != len(plan.segments):
+        raise taken_over(storage, layout.segment(len(plan.segments)))
+    for batch in observation.parts:
+        if batch not in observation.recorded:
+            raise taken_over(storage, layout.part(batch))
 
 
 def make_report(

@@ -13,11 +13,11 @@ from typing import NoReturn
 import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
-from batten.deliver.publisher import Publisher
 from batten.drive.adoption import Adoption
 from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
 from batten.drive.pinning import load_schema, serialize, store_schema
+from batten.drive.publishers import make_publisher
 from batten.drive.schedule import Schedule
 from batten.drive.waiting import Waiting
 from batten.errors import BattenError, FailedRunError
@@ -33,7 +33,7 @@ from batten.run.found_dataset import FirstRowsError, FoundDataset
 from batten.run.progress import Status
 from batten.run.recording import RunRecord
 from batten.sinks.base import RejectedError
-from batten.storage.publishing import set_aside
+from batten.storage.publishing import delete
 from batten.work.bench import Bench
 from batten.work.most_fail import Streak, StreakVerdict
 from batten.work.pace import Allotment
@@ -79,12 +79,7 @@ class Driver:
         self._record = record
         self._storage = context.storage
         self._layout = context.layout
-        self._publisher = Publisher(
-            self._storage,
-            self._layout,
-            run=context.run,
-            tried=dataset.observation.given_up.union(dataset.observation.quarantine),
-        )
+        self._publisher = make_publisher(context, dataset)
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
         self._streak = Streak(
@@ -136,7 +131,7 @@ class Driver:
                     context.executed_items += event.value.executed
             context.adopted_items = self._schedule.adopted_items
             with suppress(Exception):
-                self._storage.delete(self._layout.in_flight(context.run))
+                delete(self._storage, self._layout.in_flight(context.run))
 
     def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
         context, pipeline = self._context, self._context.pipeline
@@ -169,7 +164,7 @@ class Driver:
             return
         self._deliverer.withdraw(batches)
         for number, batch in enumerate(batches):
-            self._give_up(batch)
+            self._publisher.give_up(batch)
             executor.submit(-number - 1, Reopen(batch=batch))
         left = len(batches)
         while left:
@@ -189,11 +184,6 @@ class Driver:
                 retried = sum(stop - start for start, stop in answer.again)
                 self._failures.take_back(retried)
                 self._schedule.reopen(answer, self._adopt(answer.batch)[0])
-
-    def _give_up(self, batch: int) -> None:
-        self._storage.ensure_folder(self._layout.recompute)
-        set_aside(self._storage, self._layout.commit(batch), self._layout.recomputed(batch))
-        self._publisher.reopened.add(batch)
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
@@ -218,7 +208,7 @@ class Driver:
                 answer, keeps_rows = self._bench.reopening.reject(batch, failures), True
                 if batch not in self._known_to_fail:
                     self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
-            self._give_up(batch)
+            self._publisher.give_up(batch)
             self._schedule.reopen(answer, (), keeps_rows=keeps_rows)
             self._published_items -= planned.items
 

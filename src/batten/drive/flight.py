@@ -12,8 +12,9 @@ from batten.executors.marks import read_in_flight
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Store
 from batten.storage.local.locks import current_holder
+from batten.storage.publishing import delete
 from batten.storage.relative import last_piece
 from batten.work.calls import Failure
 
@@ -38,7 +39,7 @@ class Blame:
         return bool(self.condemned or self.suspects)
 
 
-def find_blame(storage: Storage, layout: Layout, plan: Plan) -> Blame:
+def find_blame(storage: Store, layout: Layout, plan: Plan) -> Blame:
     """What is to blame, by what was in hand when runs were killed.
 
     A run that stopped in any orderly way left no marks. Crashes before the machine last started
@@ -66,7 +67,7 @@ def find_blame(storage: Storage, layout: Layout, plan: Plan) -> Blame:
     return Blame(condemned=condemned, suspects=suspects)
 
 
-def _read_tables(storage: Storage, layout: Layout) -> Iterator[set[int]]:
+def _read_tables(storage: Store, layout: Layout) -> Iterator[set[int]]:
     """The items in hand at each crash."""
     boot = current_holder().boot
     for entry in _list_tables(storage, layout):
@@ -77,19 +78,19 @@ def _read_tables(storage: Storage, layout: Layout) -> Iterator[set[int]]:
             yield set(read_in_flight(storage.read(entry.name)))
 
 
-def forget(storage: Storage, layout: Layout) -> None:
+def forget(storage: Store, layout: Layout) -> None:
     """Every item came to an end, so what was in hand at crashes says nothing about the next."""
     for entry in list(_list_tables(storage, layout)):
-        storage.delete(entry.name)
+        delete(storage, entry.name)
 
 
-def _list_tables(storage: Storage, layout: Layout) -> Iterator[Entry]:
+def _list_tables(storage: Store, layout: Layout) -> Iterator[Entry]:
     for entry in storage.list(layout.runs):
         if entry.is_file and is_in_flight(last_piece(entry.name)):
             yield entry
 
 
-def _find_boot(storage: Storage, log: str) -> str | None:
+def _find_boot(storage: Store, log: str) -> str | None:
     try:
         first = storage.read(log, length=4096).split(b"\n", 1)[0]
         value = json.loads(first.decode())

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from batten.drive.config import make_config, put_config
+from batten.drive.order_of_store import bring_store_in_order
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.schema_file import rebuild_schema
-from batten.model.disk.records import Config, encode_record
+from batten.model.disk.records import encode_record
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset, is_blank
-from batten.run.identity import keep_parameters
-from batten.run.place_of_ledger import describe_target
 from batten.storage.local.upkeep import (
     delete_orphans,
     rebuild_records,
@@ -25,18 +25,14 @@ from batten.storage.local.upkeep import (
 )
 from batten.storage.publishing import replace as replace_file
 
-BATCH_SIZE_MIN = 1000
-BATCH_SIZE_MAX = 10_000
-BATCHES_ABOUT = 25
-"""Where the job does not say how many items make a part: few parts, and none too large for
-memory."""
-
 
 def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     """Write what must be there before work begins, complete what a crash left half done, and make
     names durable that a killed process may have left unsynced. True if what was found before no
     longer holds."""
-    storage, layout = context.storage, context.layout
+    if context.storage.folder is None:
+        return bring_store_in_order(context, dataset)
+    storage, layout = context.folder, context.layout
     folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
     for folder in (*folders, layout.staging, layout.staged, layout.runs):
         storage.ensure_folder(folder)
@@ -73,22 +69,11 @@ def record_call(context: Context, dataset: FoundDataset) -> None:
     config = dataset.observation.config
     if config is not None and config.job != context.call:
         now = replace(config, job=context.call, next=context.options.next_command)
-        layout = context.layout
-        replace_file(context.storage, layout.staging, layout.config, encode_record(now))
-
-
-def choose_batch_size(context: Context, config: Config | None) -> int:
-    """What the job says, else what the dataset has, else by how many items there are (decision
-    0014)."""
-    said = context.pipeline.settings.batch_size
-    if said is not None:
-        return said
-    if config is not None:
-        return config.batch_size
-    batches = BATCHES_ABOUT * BATCH_SIZE_MIN
-    count = context.pipeline.source.count_items() or 0
-    rounded = -(-count // batches) * BATCH_SIZE_MIN
-    return min(max(rounded, BATCH_SIZE_MIN), BATCH_SIZE_MAX)
+        storage, layout, data = context.storage, context.layout, encode_record(now)
+        if storage.folder is None:
+            put_config(storage, layout, data, dataset.observation.config_version)
+        else:
+            replace_file(storage, layout.staging, layout.config, data)
 
 
 def _write_config(context: Context, dataset: FoundDataset) -> None:
@@ -96,25 +81,9 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
     its plan and schema go first, from the end. So what a crash leaves is a shorter plan of the
     earlier one.
     """
-    storage, layout = context.storage, context.layout
-    settings = context.pipeline.settings
+    storage, layout = context.folder, context.layout
     before = dataset.observation.config
-    batch_size = choose_batch_size(context, before)
-    earlier = [*before.earlier_fingerprints, before.fingerprint.digest] if before else []
-    earlier = [each for each in earlier if each != dataset.fingerprint.digest]
-    config = Config(
-        fingerprint=dataset.fingerprint,
-        batch_size=batch_size,
-        key_column=settings.key_column,
-        source=dataset.fingerprint.parts.get("source", ""),
-        sink=context.pipeline.sink_kind,
-        parameters=keep_parameters(context.options.parameters),
-        next=context.options.next_command,
-        created=utc_now(),
-        earlier_fingerprints=earlier,
-        job=context.call,
-        target=describe_target(context.pipeline),
-    )
+    config = make_config(context, dataset)
     data = encode_record(config)
     if before is not None and context.is_same(before.fingerprint, dataset.fingerprint):
         # Only the form differs in which it is kept, so what batten 0.1 staged is of use.

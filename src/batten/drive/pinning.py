@@ -8,8 +8,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 from batten.errors import CorruptError, RefusedError
+from batten.ledger.guarded import carry_out
 from batten.ledger.schema_file import decode_schema, encode_schema
 from batten.model.disk.records import NewerFormat, Unreadable
+from batten.model.rules.guards import PINNING
 from batten.rows.declared import Declared
 from batten.run.context import Context
 from batten.storage.publishing import create
@@ -45,7 +47,12 @@ def load_schema(context: Context, declared: Declared) -> bytes | None:
 
 def store_schema(context: Context, schema: pa.Schema) -> bytes:
     """Make it durable."""
-    create(context.storage, context.layout.staging, context.layout.schema, encode_schema(schema))
+    storage, layout, data = context.storage, context.layout, encode_schema(schema)
+    if storage.folder is None:
+        for step in PINNING:
+            carry_out(storage, step, layout.schema, data)
+    else:
+        create(storage, layout.staging, layout.schema, data)
     return serialize(schema)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.closing import close, make_report
+from batten.drive.config import choose_batch_size
 from batten.drive.dry_run import foresee
-from batten.drive.in_order import bring_in_order, choose_batch_size, record_call
+from batten.drive.in_order import bring_in_order, record_call
 from batten.drive.worker_checks import check_workers
 from batten.errors import BattenError, UsageError
 from batten.executors.output import output_may_be_lost
@@ -59,9 +60,10 @@ from batten.run.report import Report
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.tree import TreeSink
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import delete_orphans, take_lock
+from batten.storage.publishing import make_folders
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
@@ -74,7 +76,7 @@ def run_pipeline(pipeline: Definition, options: RunOptions, progress: Progress |
 
 
 def run_on(
-    storage: Storage,
+    storage: Store,
     pipeline: Definition,
     options: RunOptions,
     progress: Progress | None = None,
@@ -89,11 +91,17 @@ def run_on(
         pipeline=pipeline,
         options=options,
         storage=storage,
-        layout=Layout(output.name, is_inside=pipeline.is_ledger_inside),
+        layout=Layout(
+            output.name,
+            is_inside=pipeline.is_ledger_inside,
+            is_shared=storage.folder is None,
+        ),
         path=show_path(output),
         run=new_run(),
         progress=progress or Silent(),
     )
+    if storage.folder is None:
+        _refuse_beyond_store(storage, pipeline, options)
     has_begun_before = storage.find(context.layout.control) is not None
     try:
         with output_may_be_lost(), open_files_raised():
@@ -105,12 +113,29 @@ def run_on(
         raise
 
 
+def _refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:
+    """Raises `UsageError` for what needs a folder of a file system."""
+    reason = ""
+    if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
+        reason = "only a dataset of parts can lie there"
+    elif options.is_fresh:
+        reason = "a dataset can't take the place of another one there"
+    if reason:
+        raise UsageError(
+            f"{storage.place} is no folder of a file system: {reason}.",
+            safe="Nothing was read or written.",
+            next="Write to another place, or to a folder of this machine.",
+        )
+
+
 def _tell_folder(context: Context, error: BattenError) -> None:
     """The code that said "nothing was changed" did not know that this run is the first."""
     with suppress(BattenError):
         control = context.layout.control
         if error.safe.startswith("Nothing") and context.storage.find(control) is not None:
-            made = show_path(Path(context.storage.place) / control)
+            place = context.storage.place
+            is_path = context.storage.folder is not None
+            made = show_path(Path(place) / control) if is_path else f"{place}/{control}"
             error.safe += f" There is {made} now, where the next run goes on."
 
 
@@ -168,13 +193,14 @@ def _run(context: Context) -> Report:
             look(context, fingerprint, work)
             refuse_strangers(context)
             refuse_unfit(context, list_checks(context))
-            context.storage.ensure_folder(context.layout.control)
+            make_folders(context.storage, [context.layout.control])
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
         stack.enter_context(refusals_logged(context))
         if not is_new:
             refuse_unfit(context, list_checks(context))
-        roll_forward(context.storage, context.layout)
+        if context.storage.folder is not None:
+            roll_forward(context.storage.folder, context.layout)
         deliverer = stack.enter_context(Deliverer(context, context.pipeline.sinks))
         if context.options.is_fresh or _is_of_no_use(context, fingerprint):
             report = _run_fresh(context, deliverer, fingerprint, work)
@@ -218,7 +244,7 @@ def _run_fresh(
 ) -> Report:
     """Make a new dataset beside the old one, which stays as it is until the new one is complete.
     A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
-    storage, layout = context.storage, context.layout
+    storage, layout = context.folder, context.layout
     observation, judgement = observe_free(context)
     refuse_other_job(context, observation, fingerprint)
     is_damaged = find_worst(judgement.findings) in DAMAGE
@@ -312,7 +338,11 @@ def _do_what_is_left(
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))
     completion = dataset.observation.completion
-    is_complete = storage.find(layout.complete) is not None
+    if storage.folder is None:
+        is_as_seen = len(plan.segments) == len(dataset.observation.segments)
+        is_complete = completion is not None and is_as_seen
+    else:
+        is_complete = storage.find(layout.complete) is not None
     told = completion.destinations if completion is not None else {}
     is_behind = is_complete and deliverer.is_behind(plan.batches, told)
     if is_complete and not pending and not to_retry and not is_behind:
@@ -372,6 +402,8 @@ def _items_of(context: Context, plan: Plan) -> PlannedItems:
 
 def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
     """The dataset is about to grow or change. So first the record that it is complete goes."""
-    if dataset.is_complete:
-        context.storage.delete(context.layout.complete)
-        context.storage.sync_names(context.layout.control)
+    folder = context.storage.folder
+    # Elsewhere it bears in its name what it completes, and means nothing of anything else.
+    if dataset.is_complete and folder is not None:
+        folder.delete(context.layout.complete)
+        folder.sync_names(context.layout.control)

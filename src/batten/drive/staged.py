@@ -15,7 +15,7 @@ from batten.model.disk.records import Unreadable
 from batten.model.rules.outcomes import count_outcomes
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Store
 from batten.storage.digests import digest_file
 from batten.work.tasks import Sealed
 
@@ -34,7 +34,7 @@ def sort_staged(layout: Layout, entries: Iterable[Entry]) -> dict[int, list[Stag
 
 
 def find_sealed(
-    storage: Storage,
+    storage: Store,
     layout: Layout,
     batch: PlanBatch,
     files: Sequence[StagedFile],
@@ -77,7 +77,7 @@ def find_sealed(
     return None
 
 
-def _digest_whole(storage: Storage, layout: Layout, file: StagedFile) -> str | None:
+def _digest_whole(storage: Store, layout: Layout, file: StagedFile) -> str | None:
     """The digest, or None if the name promises another."""
     name = layout.staged_file(file.batch, file.kind, file.digest)
     entry = storage.find(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from batten.deliver.publisher import Publisher
+from batten.drive.publishers import AnyPublisher
 from batten.run.context import Context
 from batten.work.most_fail import Streak
 from batten.work.tasks import Sealed
@@ -25,7 +25,7 @@ ReadyBatch = tuple[Sealed, list[str]]
 class Waiting:
     """Knows what was staged for each batch, to be deleted when it is published."""
 
-    def __init__(self, context: Context, publisher: Publisher, streak: Streak) -> None:
+    def __init__(self, context: Context, publisher: AnyPublisher, streak: Streak) -> None:
         self._context = context
         self._publisher = publisher
         self._streak = streak

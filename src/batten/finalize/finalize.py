@@ -152,7 +152,7 @@ def _find_up_to_date(
 
 def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
     inner = target.context
-    storage, layout = inner.storage, inner.layout
+    storage, layout = inner.folder, inner.layout
     if storage.find(layout.control) is None:
         _look(target)
         storage.ensure_folder(layout.control)

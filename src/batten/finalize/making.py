@@ -49,7 +49,7 @@ class _DatasetMaking:
     def __init__(self, first: Context, target: FinalDataset) -> None:
         self._first = first
         self._target = target
-        self._storage = target.context.storage
+        self._storage = target.context.folder
         self._layout = target.context.layout.fresh
         self._sizes: list[int] = []
 

@@ -14,13 +14,13 @@ from batten.model.disk.records import Segment, Unreadable
 from batten.model.rules.accounting import PlannedBatch, PlannedBatches
 from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 
 class PlanKeys:
     """Reads keys as they stand in the output; keeps the last segment open."""
 
-    def __init__(self, storage: Storage, layout: Layout, plan: PlannedBatches) -> None:
+    def __init__(self, storage: Store, layout: Layout, plan: PlannedBatches) -> None:
         self._storage = storage
         self._layout = layout
         self._plan = plan
@@ -44,7 +44,7 @@ class PlanKeys:
         return keys
 
     def _open(self, segment: Segment) -> PlanFile | None:
-        name = self._layout.segment_keys(segment.number)
+        name = self._layout.segment_keys(segment.number, segment.keys_digest)
         try:
             data = self._storage.read(name, bytes_max=segment.keys_size)
             return PlanFile(data, segment)

@@ -31,7 +31,7 @@ from batten.model.disk.records import Config, decode_record
 from batten.model.rules.findings import UNRECOVERABLE, Code, Finding, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Folder, Store
 from batten.storage.local.locks import busy_error
 from batten.storage.local.upkeep import delete_orphans, rebuild_records, retire_earlier
 from batten.storage.publishing import create, set_aside
@@ -277,7 +277,7 @@ def _delete_orphans(
 
 
 def apply_steps(
-    storage: Storage, layout: Layout, steps: Sequence[RecoveryStep], *, now: datetime
+    storage: Folder, layout: Layout, steps: Sequence[RecoveryStep], *, now: datetime
 ) -> None:
     """Do the steps in order; those of a kind that follow each other share their syncs."""
     for folder in (layout.staging, layout.commits, layout.recompute, layout.set_aside):
@@ -300,11 +300,11 @@ def apply_steps(
                 _move(storage, layout, step, stamp)
 
 
-def _find_key_column(storage: Storage, layout: Layout) -> str:
+def _find_key_column(storage: Store, layout: Layout) -> str:
     return decode_record(Config, storage.read(layout.config)).key_column
 
 
-def _move(storage: Storage, layout: Layout, step: RecoveryStep, stamp: str) -> None:
+def _move(storage: Folder, layout: Layout, step: RecoveryStep, stamp: str) -> None:
     place = step.path.removeprefix(layout.data + "/").removeprefix(layout.control + "/")
     evidence = f"{layout.set_aside}/{stamp}-{place.replace('/', '-')}"
     if step.kind is RecoveryVerb.SET_ASIDE:

@@ -8,10 +8,10 @@ from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import Unreadable
 from batten.model.disk.tokens import digest_of_all
 from batten.model.telling.commands import command
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 
-def load_commit(storage: Storage, layout: Layout, batch: int, path: str) -> Published:
+def load_commit(storage: Store, layout: Layout, batch: int, path: str) -> Published:
     """The commit record of a published batch; `path` is the output, for messages."""
     name = layout.commit(batch)
     try:
@@ -24,7 +24,7 @@ def load_commit(storage: Storage, layout: Layout, batch: int, path: str) -> Publ
         ) from error
 
 
-def digest_contents(storage: Storage, layout: Layout, batches: int, path: str) -> str:
+def digest_contents(storage: Store, layout: Layout, batches: int, path: str) -> str:
     """Stands for the bytes of the first so many parts."""
     records = (load_commit(storage, layout, batch, path) for batch in range(batches))
     return digest_of_all(str(record.digest) for record in records)

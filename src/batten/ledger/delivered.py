@@ -10,7 +10,7 @@ from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import digest_file, locate_read
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.failures import find_obstacle
 
 
@@ -66,7 +66,7 @@ _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNRE
 """If one of these was found, there may be a record that was not read."""
 
 
-def find_changed_files(storage: Storage, observation: Observation) -> Iterator[Finding]:
+def find_changed_files(storage: Store, observation: Observation) -> Iterator[Finding]:
     """The files whose bytes are not those that were written; each is read."""
     for delivery in list_in_place(observation):
         try:

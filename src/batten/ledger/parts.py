@@ -16,7 +16,7 @@ from batten.model.disk.records import PART_KEY, Config, Unreadable, decode_recor
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.sinks.optional import import_optional
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,7 @@ class Parts:
     """Exactly the parts that were observed; `sizes` are theirs in bytes by batch, `path` is the
     output for messages. A reader that streams is told when another dataset took their place."""
 
-    storage: Storage
+    storage: Store
     layout: Layout
     path: str
     config: Config
@@ -181,7 +181,7 @@ class Parts:
         )
 
 
-def parts_of(storage: Storage, layout: Layout, path: str, observation: Observation) -> Parts:
+def parts_of(storage: Store, layout: Layout, path: str, observation: Observation) -> Parts:
     """The parts of an observed dataset, which must have its `dataset.json`."""
     if observation.config is None:
         raise LookupError(f"{layout.config} was not there to be observed")

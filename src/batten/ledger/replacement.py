@@ -24,7 +24,7 @@ from batten.model.disk.records import (
     decode_record,
     encode_record,
 )
-from batten.storage.base import Entry, Storage, describe_kind
+from batten.storage.base import Entry, Folder, Store, describe_kind
 from batten.storage.digests import digest_file
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
@@ -42,7 +42,7 @@ _AGAIN = "~"
 """Ends the name of what was moved to a place before."""
 
 
-def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) -> None:
+def replace_dataset(storage: Folder, layout: Layout, *, run: str, time: str) -> None:
     """Put the complete dataset of `layout.fresh` in the place of the one of `layout`. Under the
     lock."""
     fresh = layout.fresh
@@ -54,7 +54,7 @@ def replace_dataset(storage: Storage, layout: Layout, *, run: str, time: str) ->
     roll_forward(storage, layout)
 
 
-def roll_forward(storage: Storage, layout: Layout) -> bool:
+def roll_forward(storage: Folder, layout: Layout) -> bool:
     """Finish a replacement that a crash interrupted; whether there was one. Under the lock. Raises
     `CorruptError` if what it needs is gone or can't be read."""
     if storage.find(layout.replacing) is None:
@@ -80,7 +80,7 @@ def roll_forward(storage: Storage, layout: Layout) -> bool:
     return True
 
 
-def load_journal(storage: Storage, layout: Layout) -> Replacing:
+def load_journal(storage: Store, layout: Layout) -> Replacing:
     """The journal, held against what is there. Reads only. Raises `Unreadable` if batten can't have
     written it: such a journal would move the files about the dataset away, and put nothing there.
     """
@@ -105,7 +105,7 @@ _NEEDED = frozenset({"dataset.json", "plan", "commits", "COMPLETE"})
 """What is about every complete dataset."""
 
 
-def _exchange_data(storage: Storage, layout: Layout, journal: Replacing) -> None:
+def _exchange_data(storage: Folder, layout: Layout, journal: Replacing) -> None:
     """Entries move only when the exchange is durable, so it is done where all are there yet."""
     fresh = layout.fresh
     present = {last_piece(entry.name) for entry in storage.list(fresh.control)}
@@ -119,7 +119,7 @@ def _exchange_data(storage: Storage, layout: Layout, journal: Replacing) -> None
     storage.sync_names(folder_of(layout.data))
 
 
-def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
+def _move_entries(storage: Folder, layout: Layout, journal: Replacing) -> None:
     """First what is about the old data moves out, then what is about the new data moves in."""
     control, fresh, replaced = layout.control, layout.fresh.control, layout.replaced_folder
     storage.ensure_folder(replaced)
@@ -141,7 +141,7 @@ def _move_entries(storage: Storage, layout: Layout, journal: Replacing) -> None:
     storage.sync_names(fresh)
 
 
-def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
+def _keep_foreign(storage: Folder, layout: Layout, journal: Replacing) -> None:
     """Before the rest goes, keep what is not batten's, and what either dataset had set aside."""
     kept = [(entry, "") for entry in storage.list(layout.fresh.set_aside)]
     kept += [
@@ -161,7 +161,7 @@ def _keep_foreign(storage: Storage, layout: Layout, journal: Replacing) -> None:
         storage.sync_names(layout.set_aside)
 
 
-def _move(storage: Storage, entry: Entry, to: str) -> None:
+def _move(storage: Folder, entry: Entry, to: str) -> None:
     """A power cut may have left a folder under both names, or at the new one what was deleted."""
     while _is_taken(storage, entry, to):
         to += _AGAIN
@@ -172,14 +172,14 @@ def _move(storage: Storage, entry: Entry, to: str) -> None:
         storage.replace(entry.name, to)
 
 
-def _is_taken(storage: Storage, entry: Entry, to: str) -> bool:
+def _is_taken(storage: Folder, entry: Entry, to: str) -> bool:
     there = storage.find(to)
     if there is None or storage.find(entry.name) is None:
         return False
     return not (entry.is_file and there.is_file) or not is_same(storage, entry.name, to)
 
 
-def _is_exchanged(storage: Storage, layout: Layout) -> bool:
+def _is_exchanged(storage: Folder, layout: Layout) -> bool:
     """Whether the data folder holds the new parts, by their sizes and digests."""
     fresh = layout.fresh
     sizes = decode_record(Completion, storage.read(fresh.complete)).part_sizes

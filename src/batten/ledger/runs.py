@@ -14,7 +14,7 @@ from batten.model.disk.records import Holder, Unreadable, decode_record
 from batten.model.disk.refusals import Refusal, read_call, read_cause, read_ways
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 LOG_SUFFIX = ".jsonl"
 
@@ -141,7 +141,7 @@ class RunSummary:
     error: str | None
 
 
-def list_runs(storage: Storage, layout: Layout) -> list[str]:
+def list_runs(storage: Store, layout: Layout) -> list[str]:
     """The ids of all runs that left a log, oldest first."""
     start = len(layout.runs) + 1
     try:
@@ -151,7 +151,7 @@ def list_runs(storage: Storage, layout: Layout) -> list[str]:
     return sorted(name.removesuffix(LOG_SUFFIX) for name in names if name.endswith(LOG_SUFFIX))
 
 
-def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
+def read_run(storage: Store, layout: Layout, run: str) -> RunLog:
     """What the log of a run says, as far as it can be read."""
     try:
         lines = storage.read(layout.run_log(run)).splitlines()
@@ -171,14 +171,14 @@ def read_run(storage: Storage, layout: Layout, run: str) -> RunLog:
     )
 
 
-def find_last_log(storage: Storage, layout: Layout, *, but: str = "") -> RunLog | None:
+def find_last_log(storage: Store, layout: Layout, *, but: str = "") -> RunLog | None:
     """That of the last run that began to work and left one; that run is not meant."""
     runs = (run for run in reversed(list_runs(storage, layout)) if run != but)
     logs = (read_run(storage, layout, run) for run in runs)
     return next((log for log in logs if not log.was_refused), None)
 
 
-def find_last_run(storage: Storage, layout: Layout) -> RunLog | None:
+def find_last_run(storage: Store, layout: Layout) -> RunLog | None:
     """The last run that began to work. Where nobody holds the lock.
 
     A process that ends takes its name out of the lock. So a name that is there belongs to a process
@@ -194,14 +194,14 @@ def find_last_run(storage: Storage, layout: Layout) -> RunLog | None:
     return replace(last, was_killed=holder is not None or _has_marks(storage, layout, last.run))
 
 
-def find_refusal(storage: Storage, layout: Layout) -> RunLog | None:
+def find_refusal(storage: Store, layout: Layout) -> RunLog | None:
     """The last run, if it was not let begin."""
     runs = list_runs(storage, layout)
     last = read_run(storage, layout, runs[-1]) if runs else None
     return last if last is not None and last.was_refused else None
 
 
-def _find_dead_holder(storage: Storage, layout: Layout) -> Holder | None:
+def _find_dead_holder(storage: Store, layout: Layout) -> Holder | None:
     try:
         holder = decode_record(Holder, storage.read(layout.lock))
     except (FileNotFoundError, StorageError, Unreadable):
@@ -214,7 +214,7 @@ def _is_of(log: RunLog, holder: Holder) -> bool:
     return all(log.start.get(name, "") == getattr(holder, name) for name in names)
 
 
-def _has_marks(storage: Storage, layout: Layout, run: str) -> bool:
+def _has_marks(storage: Store, layout: Layout, run: str) -> bool:
     """Whether the marks of items in hand are there, which every run deletes that ends by itself."""
     try:
         return storage.find(layout.in_flight(run)) is not None

@@ -10,7 +10,7 @@ from batten.errors import CorruptError, StorageError
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PinnedSchema, Unreadable, decode_record, encode_record
 from batten.model.telling.commands import command
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.publishing import create
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def decode_schema(data: bytes) -> pa.Schema:
     return schema
 
 
-def load_schema(storage: Storage, name: str) -> pa.Schema:
+def load_schema(storage: Store, name: str) -> pa.Schema:
     """The schema in the file; raises `Unreadable`, also where there is none."""
     try:
         return decode_schema(storage.read(name))
@@ -49,7 +49,7 @@ def load_schema(storage: Storage, name: str) -> pa.Schema:
         raise Unreadable(f"it can't be read: {error}") from error
 
 
-def rebuild_schema(storage: Storage, layout: Layout, batches: Iterable[int], key: str) -> None:
+def rebuild_schema(storage: Store, layout: Layout, batches: Iterable[int], key: str) -> None:
     """Make the file anew from the first of the parts: each has the columns that were pinned, and
     that of the key, if there is one. Raises `CorruptError` if that part can't be read."""
     import pyarrow as pa

@@ -15,14 +15,14 @@ from batten.errors import StorageError
 from batten.lookup.kept import CannotLookError, Found
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.failures import find_obstacle
 
 if TYPE_CHECKING:
     import sqlite3
 
 
-def look_at_destination(storage: Storage, given: Delivery, *, is_thorough: bool) -> list[Finding]:
+def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -> list[Finding]:
     """What the destination lacks, of all that it was given. Only a thorough look reads much.
 
     Damage that keeps a look from being made is a finding, too, and so is that the system forbids

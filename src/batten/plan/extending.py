@@ -10,11 +10,13 @@ from itertools import chain, islice, zip_longest
 from typing import Any
 
 from batten.errors import CorruptError
+from batten.ledger.guarded import carry_out
 from batten.ledger.plan_file import VALUE
 from batten.model.disk.key_digests import describe_keys
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, encode_record
 from batten.model.disk.row_digests import seal_digests
+from batten.model.rules.guards import PLANNING, Thing
 from batten.model.telling.commands import command
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 from batten.plan.key_index import KeyIndex
@@ -23,8 +25,8 @@ from batten.plan.same_keys import PlannedKeys
 from batten.plan.same_rows import PlannedRows, refuse_shrunk
 from batten.sources.base import ScanBlock, Source
 from batten.sources.digests import split_digests
-from batten.storage.base import Storage
-from batten.storage.publishing import create, create_many
+from batten.storage.base import Put, Store
+from batten.storage.publishing import create, create_many, put_aside
 
 SEGMENT_ITEMS = 1 << 16
 """At most about so many items go into one segment, since it is made in memory."""
@@ -62,7 +64,7 @@ def count_new_items(source: Source, plan: Plan, limit: int | None, *, ways_on: s
 
 
 def extend_plan(
-    storage: Storage,
+    storage: Store,
     layout: Layout,
     source: Source,
     plan: Plan,
@@ -323,7 +325,7 @@ def _encode_segment(
 class _Storing:
     """Stores segments: the keys first, then the record that names them."""
 
-    def __init__(self, storage: Storage, layout: Layout, before_change: Callable[[], None]) -> None:
+    def __init__(self, storage: Store, layout: Layout, before_change: Callable[[], None]) -> None:
         self._storage = storage
         self._layout = layout
         self._before_change: Callable[[], None] | None = before_change
@@ -335,22 +337,41 @@ class _Storing:
             self._before_change()
             self._before_change = None
         storage, layout = self._storage, self._layout
+        if storage.folder is None:
+            self._store_guarded(segment, data, digests)
+            return
         files: list[tuple[str, bytes | memoryview]] = []
         if len(data):
             files.append((layout.segment_keys(segment.number), data))
         if digests:
             files.append((layout.segment_digests(segment.number), seal_digests(digests)))
         for name, _ in files:
-            storage.delete(name)
+            storage.folder.delete(name)
         create_many(storage, layout.staging, files)
         name = layout.segment(segment.number)
-        if not create(storage, layout.staging, name, encode_record(segment)):
+        if create(storage, layout.staging, name, encode_record(segment)) is not Put.MADE:
             raise CorruptError(
                 f"{name} appeared while the plan was being extended.",
                 safe="Nothing was changed.",
                 next="Something else writes to the control folder. See what is there: "
                 + command("diagnose", f"{storage.place}/{layout.output}"),
             )
+
+    def _store_guarded(
+        self, segment: Segment, data: bytes | memoryview, digests: bytes = b""
+    ) -> None:
+        """Where others may plan at the same time. Digests are of what is there now, whoever took
+        them last; what they prove is looked up when the items are read."""
+        storage, layout = self._storage, self._layout
+        if digests:
+            name = layout.segment_digests(segment.number)
+            put_aside(storage, layout.staging, name, seal_digests(digests), is_synced=True)
+        for step in PLANNING:
+            if step.thing is Thing.SEGMENT:
+                carry_out(storage, step, layout.segment(segment.number), encode_record(segment))
+            elif len(data):
+                name = layout.segment_keys(segment.number, segment.keys_digest)
+                carry_out(storage, step, name, data)
 
     def prove(self, number: int, digests: bytes | bytearray) -> None:
         """From now on it is known what the items of this segment are."""

@@ -32,7 +32,7 @@ from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
 from batten.model.telling.commands import command, quote
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.failures import reading_failure
 from batten.storage.local.owner_rule import NotOwned, read_owned
 
@@ -58,7 +58,7 @@ class PlanBatch:
 class Plan:
     """The segments of a plan, and the batches in them. May be used in several processes."""
 
-    def __init__(self, storage: Storage, layout: Layout, segments: list[Segment]) -> None:
+    def __init__(self, storage: Store, layout: Layout, segments: list[Segment]) -> None:
         self._storage = storage
         self._layout = layout
         self.segments = segments
@@ -144,7 +144,7 @@ class Plan:
         if segment.number in self._owned:
             return
         storage, layout = self._storage, self._layout
-        name = layout.segment_keys(segment.number)
+        name = layout.segment_keys(segment.number, segment.keys_digest)
         try:
             data = read_owned(storage.place, name, above=layout.control)
             if hashlib.sha256(data).hexdigest() != segment.keys_digest:
@@ -248,7 +248,7 @@ class Plan:
         try:
             return self._open(segment.number).read(batch.index)
         except (Unreadable, OSError) as error:
-            name = self._layout.segment_keys(segment.number)
+            name = self._layout.segment_keys(segment.number, segment.keys_digest)
             if isinstance(error, OSError) and error.errno != errno.ENOENT:
                 raise reading_failure(error, "Reading", name) from error
             raise CorruptError(
@@ -260,7 +260,7 @@ class Plan:
 
     def _open_segment(self, number: int) -> PlanFile:
         segment = self.segments[number]
-        name = self._layout.segment_keys(number)
+        name = self._layout.segment_keys(number, segment.keys_digest)
         return PlanFile(self._storage.read(name, bytes_max=segment.keys_size), segment)
 
 

@@ -27,8 +27,7 @@ from batten.run.context import Context
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
 from batten.sources.inputs import Input, look_at_input
-from batten.storage.base import Storage
-from batten.storage.local.folder import LocalStorage
+from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
 
 _SAFE = "Nothing was started; what was committed before is untouched."
@@ -56,7 +55,7 @@ def list_checks(context: Context) -> Iterator[Check]:
     """What can be checked before the dataset is looked at."""
     for path in context.pipeline.source.inputs:
         yield check_input(look_at_input(path), context.again)
-    if isinstance(context.storage, LocalStorage):
+    if context.storage.local is not None:
         yield _check_place(context)
     earlier = _find_earlier_memory(context.storage, context.layout)
     yield check_memory(Machine().observe_memory(), context.options, earlier, context.again)
@@ -150,7 +149,7 @@ def check_memory(
     )
 
 
-def _find_earlier_memory(storage: Storage, layout: Layout) -> int | None:
+def _find_earlier_memory(storage: Store, layout: Layout) -> int | None:
     """What the largest worker of the last run that told it took, in bytes."""
     for run in reversed(list_runs(storage, layout)):
         stop = read_run(storage, layout, run).stop or {}
@@ -206,7 +205,8 @@ def _list_files(context: Context) -> list[str]:
 
 
 def _check_room(context: Context, needed: int | None, pending: int = 0) -> Check:
-    free = find_free_bytes(_find_folder(context))
+    folder = context.storage.folder
+    free = find_free_bytes(_find_folder(context)) if folder is not None else None
     if free is None:
         return Check(name="disk", told="how much is free can't be found out")
     there = f"{show_bytes(free)} are free"

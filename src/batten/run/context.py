@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from batten.errors import InterruptedRunError
+from batten.errors import InterruptedRunError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path
 from batten.model.disk.fingerprints import difference
@@ -19,7 +19,7 @@ from batten.run.identity import Identity
 from batten.run.progress import Progress
 from batten.run.run_options import RunOptions
 from batten.run.signals import StopSignals
-from batten.storage.base import Storage
+from batten.storage.base import Folder, Store
 
 
 @dataclass(kw_only=True)
@@ -29,7 +29,7 @@ class Context:
 
     pipeline: Definition
     options: RunOptions
-    storage: Storage
+    storage: Store
     layout: Layout
     path: str
     run: str
@@ -40,6 +40,17 @@ class Context:
     executed_items: int = 0
     adopted_items: int = 0
     is_beside: bool = False
+
+    @property
+    def folder(self) -> Folder:
+        """The place, for what can be done in a folder only. Raises `UsageError` elsewhere."""
+        if self.storage.folder is None:
+            raise UsageError(
+                f"{self.storage.place} is no folder of a file system, and this needs one.",
+                safe="Nothing was changed.",
+                next="Write to a folder of this machine.",
+            )
+        return self.storage.folder
 
     def list_fingerprints(self, fingerprint: Fingerprint) -> tuple[str, ...]:
         """The digests that stand for it: that of now, and that of batten 0.1."""
@@ -68,7 +79,9 @@ class Context:
     def call(self) -> JobCall:
         """How the job was started, for the record of the dataset."""
         # A dataset that is made anew lies elsewhere until it is complete, but belongs here.
-        output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
+        output = ""
+        if self.storage.folder is not None:
+            output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
         is_first = self.pipeline.output is not None and self.path == show_path(self.pipeline.output)
         is_relative = (
             is_first

@@ -128,10 +128,11 @@ def look_again(context: Context, dataset: FoundDataset) -> FoundDataset:
     return replace(dataset, observation=observation, judgement=judgement)
 
 
-def observe_free(context: Context) -> tuple[Observation, Judgement]:
+def observe_free(context: Context, *, is_thorough: bool = False) -> tuple[Observation, Judgement]:
     """What is on disk, as seen by the one who holds the lock. Raises `StorageError` if something
     could not be read this time. Nobody knows what it holds, so it is not called damaged."""
-    observation = replace(observe_output(context.storage, context.layout), holder=None)
+    found = observe_output(context.storage, context.layout, is_thorough=is_thorough)
+    observation = replace(found, holder=None)
     if observation.failure is not None:
         raise observation.failure
     return observation, judge(observation)

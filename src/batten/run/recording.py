@@ -19,6 +19,7 @@ from batten.run.found_dataset import observe_free
 from batten.run.run_log import RunLogWriter
 from batten.sources.whole_tables import TableSource
 from batten.storage.local.upkeep import delete_orphans, find_throwaway
+from batten.storage.publishing import delete
 
 
 class RunRecord:
@@ -75,7 +76,7 @@ class RunRecord:
             return
         self.begin()
         with suppress(BattenError):
-            context.storage.delete(context.layout.in_flight(context.run))
+            delete(context.storage, context.layout.in_flight(context.run))
         stopped = InterruptedRunError(f"{AT_ONCE}, {name}.", safe="", next="")
         self.end(RunStatus.INTERRUPTED, stopped)
 
@@ -154,9 +155,12 @@ _SOUND = frozenset({State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHA
 
 def _clear_staging(context: Context) -> None:
     """What can't be deleted stays, for the next run to delete."""
+    folder = context.storage.folder
+    if folder is None:
+        return
     with suppress(BattenError):
-        found = find_throwaway(context.storage, context.layout.staging, is_throwaway)
-        delete_orphans(context.storage, [entry.name for entry in found])
+        found = find_throwaway(folder, context.layout.staging, is_throwaway)
+        delete_orphans(folder, [entry.name for entry in found])
 
 
 def _largest_worker() -> int:

@@ -11,15 +11,16 @@ from batten.fingerprint.secret import blot
 from batten.model.disk.names import Layout
 from batten.model.telling.hiding import hide_words, redact
 from batten.run.clock import utc_now
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.local.locks import current_holder
 from batten.storage.machine import Machine
+from batten.storage.publishing import append_line
 
 
 class RunLogWriter:
     """Appends lines to `runs/<run>.jsonl`."""
 
-    def __init__(self, storage: Storage, layout: Layout, run: str) -> None:
+    def __init__(self, storage: Store, layout: Layout, run: str) -> None:
         self._storage = storage
         self._name = layout.run_log(run)
 
@@ -39,7 +40,7 @@ class RunLogWriter:
 
     def write(self, event: str, **details: Any) -> None:
         line = json.dumps(_without_secrets({"event": event, "time": utc_now(), **details}))
-        self._storage.append_log(self._name, line.encode(errors="backslashreplace") + b"\n")
+        append_line(self._storage, self._name, line.encode(errors="backslashreplace") + b"\n")
 
 
 def _without_secrets(value: Any) -> Any:

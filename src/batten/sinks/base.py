@@ -20,7 +20,7 @@ from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.deliveries import DeliveryBook
-from batten.storage.base import Storage
+from batten.storage.base import Folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +99,7 @@ class LedgerPlace:
         book: Where the sink keeps its evidence.
     """
 
-    storage: Storage
+    storage: Folder
     layout: Layout
     folder: Path
     book: DeliveryBook

@@ -9,7 +9,7 @@ from batten.errors import CorruptError
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Delivery, Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
-from batten.storage.base import Storage
+from batten.storage.base import Folder
 from batten.storage.publishing import replace
 
 NAME_DIGEST_CHARACTERS = 12
@@ -34,7 +34,7 @@ class DeliveryBook:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Folder,
         layout: Layout,
         receiver: Receiver,
         *,

@@ -8,25 +8,24 @@ from __future__ import annotations
 import hashlib
 import os
 
-from batten.storage.base import Storage
+from batten.storage.base import Folder, Store
 from batten.storage.local.folder import LocalStorage
 
 _READ_BYTES = 1 << 20
 
 
-def locate_file(storage: Storage, target: str) -> tuple[Storage, str]:
-    """The storage that the file of a delivery lies in, and its name there. The folders above it are
+def locate_file(storage: Folder, target: str) -> tuple[Folder, str]:
+    """The folder that the file of a delivery lies in, and its name there. The folders above it are
     named by the user, and may be links."""
-    if "/" not in target or not isinstance(storage, LocalStorage):
-        return storage, target
-    path = os.path.normpath(os.path.join(storage.place, target))
-    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
+    return _locate(storage.place, target) if _is_elsewhere(storage, target) else (storage, target)
 
 
-def locate_read(storage: Storage, target: str) -> tuple[Storage, str]:
+def locate_read(storage: Store, target: str) -> tuple[Store, str]:
     """As `locate_file`, for reading only: where the user has put a link in its place, what that
     leads to. No run writes through it."""
-    found, name = locate_file(storage, target)
+    found, name = (
+        _locate(storage.place, target) if _is_elsewhere(storage, target) else (storage, target)
+    )
     entry = found.find(name)
     if entry is None or entry.kind != "link":
         return found, name
@@ -34,7 +33,16 @@ def locate_read(storage: Storage, target: str) -> tuple[Storage, str]:
     return LocalStorage(os.path.dirname(path)), os.path.basename(path)
 
 
-def digest_file(storage: Storage, name: str) -> str:
+def _is_elsewhere(storage: Store, target: str) -> bool:
+    return "/" in target and storage.local is not None
+
+
+def _locate(place: str, target: str) -> tuple[Folder, str]:
+    path = os.path.normpath(os.path.join(place, target))
+    return LocalStorage(os.path.dirname(path)), os.path.basename(path)
+
+
+def digest_file(storage: Store, name: str) -> str:
     """The SHA-256 of the file in hexadecimal; empty if there is none."""
     try:
         file = storage.open(name)

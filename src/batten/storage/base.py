@@ -1,21 +1,31 @@
 """What batten asks of a place that holds files: whole files, made once, listed, read and deleted.
 
-Nothing here appends to a file or changes one in place, but for `append_log`, whose files are hints.
-Names are relative to the storage, with `/`. What an object store can't do is not asked.
+There are two protocols. `Store` is what any place can do, an object store too: it has no folders,
+no second names, no lock of a kernel, and its answers may be lost. So each change has a condition,
+which the store itself keeps, whoever asks and however late:
+
+    put_new(name, data)              only where there is nothing of that name
+    put_if(name, data, version)      only in the place of the version that was seen
+    delete_if(name, version)         only the version that was seen
+
+`Folder` is what a folder of a file system can do more, and what makes a run on it quick:
 
     stage(name)            a whole file, unseen by readers for its place (`staging/`); may be synced
     publish(staged, name)  the same file under its final name, by one step that replaces nothing
     sync_names(folder)     the names in a folder are durable from here on
     delete(name)           the name is gone; only ever after what replaces it is durable
+    lock(name)             nobody else is at work, as long as this process lives
 
-A file is durable when it was staged with `is_synced=True`, published, and `sync_names` has
-returned for its folder. `publishing.py` puts these together; the engine uses that.
+Who needs more than a `Store` asks the store for it, by `folder` or by `local`, and says what it
+does where that is None. Nobody asks for the type of a storage. Names are relative to the storage,
+with `/`. `publishing.py` puts these steps together, for both; everybody else uses that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from enum import Enum
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
@@ -41,12 +51,13 @@ Kind = Literal["file", "folder", "link", "other"]
 
 class Entry(NamedTuple):
     """What a listing shows: its full name, size in bytes, time of last change in seconds since
-    1970, and what it is."""
+    1970, what it is, and which version of it: a text that is another one after each change."""
 
     name: str
     size: int
     modified_seconds: float
     kind: Kind = "file"
+    version: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -80,13 +91,51 @@ class Lock(Protocol):
     ) -> None: ...
 
 
-class Storage(Protocol):
-    """See the module. Every method raises `StorageError` when the machine fails. After that the act
-    may have happened or not, and the caller looks it up."""
+class Put(Enum):
+    """What became of a change that has a condition.
+
+    `MADE`: it was done. `SAME`: it need not be done; what is there has just these bytes. `OTHER`:
+    the condition does not hold, so nothing was changed. `UNKNOWN`: the answer was lost, and a look
+    did not settle it: it may be done yet, at any later time, or never."""
+
+    MADE = "made"
+    SAME = "same"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class PutAnswer(NamedTuple):
+    """What became of a change, and the version that is there by that answer; empty where nothing
+    is there, or nothing is known."""
+
+    put: Put
+    version: str = ""
+
+
+class Got(NamedTuple):
+    """All bytes of a file, and of which version they are."""
+
+    data: bytes
+    version: str
+
+
+class Store(Protocol):
+    """What any place can do; see the module. Every method raises `StorageError` when the place
+    fails. After that the act may have happened or not, and the caller looks it up."""
 
     @property
     def place(self) -> str:
-        """The storage for people: a path or an address."""
+        """Where it is: the path of a folder, or an address."""
+        ...
+
+    @property
+    def folder(self) -> Folder | None:
+        """The same, where it is a folder of a file system; else None."""
+        ...
+
+    @property
+    def local(self) -> LocalFolder | None:
+        """The same, where it is a folder of this machine, and `place` its path; else None."""
         ...
 
     def steady(self) -> AbstractContextManager[None]:
@@ -95,35 +144,21 @@ class Storage(Protocol):
         well be moved at its end."""
         ...
 
-    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
-        """Create the file exclusively with all of `data`; its bytes durable with `is_synced`. What
-        `data` itself raises is raised on, and the file is gone."""
+    def put_new(self, name: str, data: Piece) -> PutAnswer:
+        """The file is there with this data, durable, if there was none of that name. With an
+        answer that was lost it looks itself. May be repeated."""
         ...
 
-    def publish(self, staged: str, name: str) -> bool:
-        """Make the staged file appear as `name`, whole, in one step, and replace nothing.
-
-        True when it appeared now; False when `name` was there already, which is then untouched.
-        The staged name stays until `delete`."""
+    def put_if(self, name: str, data: Piece, version: str) -> PutAnswer:
+        """The file is there with this data, durable, if it was of this version."""
         ...
 
-    def replace(self, staged: str, name: str) -> None:
-        """Make the staged file appear as `name` in one step, in the place of what was there.
-
-        A folder can be moved so to a name that is free."""
+    def delete_if(self, name: str, version: str) -> PutAnswer:
+        """The file is gone, if it was of this version. `MADE` also where it was gone before."""
         ...
 
-    def exchange(self, first: str, second: str) -> None:
-        """Two folders exchange their names in one step; both must be there. Durable when the folder
-        of `second` is synced."""
-        ...
-
-    def sync_names(self, folder: str) -> None:
-        """What appeared in and disappeared from `folder` is durable when this returns."""
-        ...
-
-    def ensure_folder(self, folder: str) -> None:
-        """The folder exists and is durable; with all its parents. May be repeated."""
+    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
+        """All of the file and its version, of one moment. Raises as `read` does."""
         ...
 
     def read(
@@ -164,6 +199,50 @@ class Storage(Protocol):
         read, of which `read` says why."""
         ...
 
+    def lease(self, name: str, holder: Holder) -> Lock:
+        """Say that one is at work, if nobody else does: raises `BusyError` then. It saves work and
+        gives clear refusals. It keeps nobody from a change but where the `folder` has a lock."""
+        ...
+
+    def observe_lock(self, name: str) -> Holder | None:
+        """Who holds the lock or the lease, or None where nobody does. Changes nothing."""
+        ...
+
+
+class Folder(Store, Protocol):
+    """What a folder of a file system can do more; see the module."""
+
+    def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
+        """Create the file exclusively with all of `data`; its bytes durable with `is_synced`. What
+        `data` itself raises is raised on, and the file is gone."""
+        ...
+
+    def publish(self, staged: str, name: str) -> bool:
+        """Make the staged file appear as `name`, whole, in one step, and replace nothing.
+
+        True when it appeared now; False when `name` was there already, which is then untouched.
+        The staged name stays until `delete`."""
+        ...
+
+    def replace(self, staged: str, name: str) -> None:
+        """Make the staged file appear as `name` in one step, in the place of what was there.
+
+        A folder can be moved so to a name that is free."""
+        ...
+
+    def exchange(self, first: str, second: str) -> None:
+        """Two folders exchange their names in one step; both must be there. Durable when the folder
+        of `second` is synced."""
+        ...
+
+    def sync_names(self, folder: str) -> None:
+        """What appeared in and disappeared from `folder` is durable when this returns."""
+        ...
+
+    def ensure_folder(self, folder: str) -> None:
+        """The folder exists and is durable; with all its parents. May be repeated."""
+        ...
+
     def delete(self, name: str) -> None:
         """The file is gone, also when it was not there. Empty folders can be deleted too."""
         ...
@@ -182,6 +261,11 @@ class Storage(Protocol):
         `BusyError` when another holds it."""
         ...
 
-    def observe_lock(self, name: str) -> Holder | None:
-        """Who holds the lock, or None when it is free. Takes nothing, changes nothing."""
+
+class LocalFolder(Folder, Protocol):
+    """What a folder of this machine can do more."""
+
+    def create_shared(self, name: str, size: int) -> int:
+        """Create the file exclusively, with room for so many bytes, open to be mapped and shared
+        with other processes. Nothing is relied upon that it holds, so it is never synced."""
         ...

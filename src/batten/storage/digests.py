@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 _PIECE_BYTES = 1 << 20
 
 
-def digest_file(storage: Storage, name: str) -> str:
+def digest_file(storage: Store, name: str) -> str:
     """The SHA-256 of a file. Raises `FileNotFoundError`, or `StorageError`."""
     with storage.open(name) as file:
         return digest_open(file)

@@ -25,7 +25,7 @@ from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, holds_throwaways
 from batten.model.disk.records import Unsynced, decode_record, encode_record
 from batten.model.value_class import value_class
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Folder
 from batten.storage.publishing import is_same
 from batten.storage.relative import check_name, folder_of
 
@@ -42,7 +42,7 @@ class UnprovenNames:
         self._synced: set[str] = set()
         self._distrusted: set[str] = set()
 
-    def take_over(self, storage: Storage, control: str) -> None:
+    def take_over(self, storage: Folder, control: str) -> None:
         """The lock in `control` is held from here on: what others could not make durable is made
         anew. Raises `StorageError`."""
         self._by_folder.clear()
@@ -70,7 +70,7 @@ class UnprovenNames:
         self._by_folder.pop(folder, None)
         self._synced.add(folder)
 
-    def fail(self, storage: Storage, folder: str) -> None:
+    def fail(self, storage: Folder, folder: str) -> None:
         """The folder could not be synced. At the first sync what a killed process had made is in
         doubt as well, which may be anything in the folder."""
         self._distrusted.add(folder)
@@ -84,7 +84,7 @@ class UnprovenNames:
             remember(storage, self._control, names)
 
 
-def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
+def remember(storage: Folder, control: str, names: Iterable[str]) -> None:
     """Leave a record that the sync of these names failed; beside those of an earlier failure. A
     disk that takes not even that takes nothing more of the run either."""
     with suppress(StorageError):
@@ -92,7 +92,7 @@ def remember(storage: Storage, control: str, names: Iterable[str]) -> None:
         _save(storage, control, sorted({*known, *names}), is_synced=False)
 
 
-def renew(storage: Storage, control: str) -> None:
+def renew(storage: Folder, control: str) -> None:
     """Make the names of the record durable. Under the lock. Raises `StorageError` if the disk
     fails again; the record stays then."""
     names = _find_record(storage, control) or []
@@ -121,7 +121,7 @@ def _record_of(control: str) -> str:
     return f"{control}/{UNSYNCED}" if control else UNSYNCED
 
 
-def _save(storage: Storage, control: str, names: list[str], *, is_synced: bool) -> None:
+def _save(storage: Folder, control: str, names: list[str], *, is_synced: bool) -> None:
     made = f"{_record_of(control)}-made"
     with suppress(StorageError):
         storage.delete(made)
@@ -137,7 +137,7 @@ def _is_within(name: str, control: str) -> bool:
     return is_own and not f"{control}/".startswith(f"{name}/")
 
 
-def _find_record(storage: Storage, control: str) -> list[str] | None:
+def _find_record(storage: Folder, control: str) -> list[str] | None:
     """The names, or None if there is no record. A torn record is from before a power cut, and
     nothing is left to do for it."""
     try:
@@ -153,7 +153,7 @@ def _find_record(storage: Storage, control: str) -> list[str] | None:
 class _Renewed:
     """One name, and the second one that holds what it means while it is made anew."""
 
-    storage: Storage
+    storage: Folder
     name: str
     aside: str
 
@@ -203,11 +203,11 @@ class _Renewed:
         self.storage.delete(self._nothing)
 
 
-def _is_same(storage: Storage, kept: Entry, found: Entry) -> bool:
+def _is_same(storage: Folder, kept: Entry, found: Entry) -> bool:
     if kept.kind != "file" or found.kind != "file":
         return kept.kind == found.kind
     return is_same(storage, kept.name, found.name)
 
 
-def _is_there(storage: Storage, name: str) -> bool:
+def _is_there(storage: Folder, name: str) -> bool:
     return not name or storage.find(name) is not None

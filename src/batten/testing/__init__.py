@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from batten.testing.planning import SourcePlan, plan_source, read_source
     from batten.testing.sinks import SinkContract
     from batten.testing.sources import SourceContract
+    from batten.testing.stores import StoreContract
 
 __all__ = [
     "SCHEMA",
@@ -33,6 +34,7 @@ __all__ = [
     "SinkContract",
     "SourceContract",
     "SourcePlan",
+    "StoreContract",
     "kill_at_line",
     "kill_at_step",
     "open_sink",
@@ -50,6 +52,7 @@ _MODULES = {
     "batten.testing.executors": ("ExecutorContract",),
     "batten.testing.sinks": ("SinkContract",),
     "batten.testing.sources": ("SourceContract",),
+    "batten.testing.stores": ("StoreContract",),
 }
 
 pytest.register_assert_rewrite(*(name for name in _MODULES if name.startswith("batten.testing.")))

@@ -17,6 +17,7 @@ from batten.executors.base import Mark
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
+from batten.storage.publishing import delete
 from batten.work.calls import Failure
 from batten.work.chunks import Piece, cut_pieces
 from batten.work.items import Done, ItemRunner
@@ -165,7 +166,7 @@ class Bench:
                 if any(start <= item < stop for start, stop in chunk.ranges() for item in items)
             )
             for chunk in spoiled:
-                job.storage.delete(job.layout.staged_chunk(chunk))
+                delete(job.storage, job.layout.staged_chunk(chunk))
             return Unsealable(batch=task.batch, damaged=spoiled, misfit=error.misfits[0])
         return sealed or Unsealable(batch=task.batch, is_rowless=True)
 

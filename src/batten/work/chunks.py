@@ -22,7 +22,7 @@ from batten.model.rules.coverage import mark_items
 from batten.model.value_class import value_class
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.failures import is_too_large
 from batten.work.calls import Failure
 
@@ -122,7 +122,7 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
 
 
 def load_piece(
-    storage: Storage, layout: Layout, chunk: StagedChunk, works: Collection[str]
+    storage: Store, layout: Layout, chunk: StagedChunk, works: Collection[str]
 ) -> Piece | None:
     """The piece in a staged file, or None if the file is gone, torn, or of other work."""
     data = _read_chunk(storage, layout.staged_chunk(chunk))
@@ -151,7 +151,7 @@ def load_piece(
     )
 
 
-def _read_chunk(storage: Storage, name: str) -> bytes | None:
+def _read_chunk(storage: Store, name: str) -> bytes | None:
     """None if it is gone, does not end as a chunk does, or has no room in memory."""
     try:
         if storage.read(name, offset=-len(_END), length=len(_END)) != _END:

@@ -18,6 +18,7 @@ from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
+from batten.storage.publishing import delete, sync_names
 from batten.work.calls import Failure
 from batten.work.chunks import cut_rows
 from batten.work.most_fail import tell_ended
@@ -43,9 +44,9 @@ class Reopening:
         storage, layout = self._job.storage, self._job.layout
         part = layout.staged_file(sealed.batch, "sealed", sealed.digest)
         chunks = self._take_apart(sealed.batch, part, is_synced=True).chunks
-        storage.sync_names(layout.staged)
-        storage.delete(part)
-        storage.delete(layout.staged_file(sealed.batch, "quarantine", sealed.quarantine_digest))
+        sync_names(storage, [layout.staged])
+        delete(storage, part)
+        delete(storage, layout.staged_file(sealed.batch, "quarantine", sealed.quarantine_digest))
         return list(chunks)
 
     def reject(self, number: int, rejected: Sequence[Failure]) -> Reopened:

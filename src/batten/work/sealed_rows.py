@@ -18,7 +18,7 @@ from batten.model.value_class import value_class
 from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.work.calls import Failure
 from batten.work.chunks import read_failure
 
@@ -33,7 +33,7 @@ class SealedRows:
 
 
 def load_sealed(
-    storage: Storage, layout: Layout, name: str, plan: Plan, batch: PlanBatch, key_column: str
+    storage: Store, layout: Layout, name: str, plan: Plan, batch: PlanBatch, key_column: str
 ) -> SealedRows:
     """`name` is that of the part, which need not be published yet. Raises `CorruptError` if it
     is not one of this batch."""
@@ -50,7 +50,7 @@ def load_sealed(
     return SealedRows(outcomes=described.outcomes, rows=rows)
 
 
-def load_failures(storage: Storage, layout: Layout, batch: PlanBatch) -> list[Failure]:
+def load_failures(storage: Store, layout: Layout, batch: PlanBatch) -> list[Failure]:
     """Those that are quarantined of the batch. Raises `CorruptError`."""
     name = layout.quarantined(batch.number)
     with _translated(storage, layout, name):
@@ -66,7 +66,7 @@ def load_failures(storage: Storage, layout: Layout, batch: PlanBatch) -> list[Fa
 
 
 @contextmanager
-def _translated(storage: Storage, layout: Layout, name: str) -> Iterator[None]:
+def _translated(storage: Store, layout: Layout, name: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import conform_table
-from batten.storage.publishing import fresh_name
+from batten.storage.publishing import delete, put_aside, sync_names
 from batten.work.chunks import Piece, drop_failures, encode_piece, load_piece
 from batten.work.items import fail_unfitting
 from batten.work.tasks import WorkerJob
@@ -58,16 +58,10 @@ class Staging:
             self.store_piece(batch, each, is_synced=True)
             for each in drop_failures(chunk, piece, failed)
         ]
-        storage.sync_names(layout.staged)
-        storage.delete(layout.staged_chunk(chunk))
+        sync_names(storage, [layout.staged])
+        delete(storage, layout.staged_chunk(chunk))
         return kept
 
     def _stage(self, name: str, data: memoryview, *, is_synced: bool) -> None:
-        """Put a whole file into `staged/`. One of that name was made from the same bytes."""
-        storage = self._job.storage
-        throwaway = fresh_name(self._job.layout.staging, name.rpartition("/")[2])
-        storage.stage(throwaway, data, is_synced=is_synced)
-        if not storage.publish(throwaway, name):
-            storage.replace(throwaway, name)
-        else:
-            storage.delete(throwaway)
+        """Put a whole file into `staged/`."""
+        put_aside(self._job.storage, self._job.layout.staging, name, data, is_synced=is_synced)

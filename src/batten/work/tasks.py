@@ -10,7 +10,7 @@ from batten.model.value_class import value_class
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared
 from batten.sources.base import Source
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.work.calls import Failure
 from batten.work.most_fail import Ended
 
@@ -21,7 +21,7 @@ class WorkerJob:
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
     covers how they are laid out. `is_watched`: the run stops where most items fail."""
 
-    storage: Storage
+    storage: Store
     layout: Layout
     plan: Plan
     source: Source

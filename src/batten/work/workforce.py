@@ -16,7 +16,6 @@ from batten.rows.declared import find_declared
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
 from batten.run.progress import Silent
-from batten.storage.local.folder import LocalStorage
 from batten.work.bench import Bench
 from batten.work.pace import TASKS_A_SLOT_MAX
 from batten.work.tasks import WorkerJob
@@ -66,7 +65,7 @@ def find_recipe(context: Context) -> Recipe | None:
 
 
 def _make_recipe(context: Context) -> Recipe:
-    if not isinstance(context.storage, LocalStorage):
+    if context.storage.local is None:
         raise CannotLoadError("the output is not on a local disk", "Let workers be forked.")
     if not sys.executable:
         raise CannotLoadError("Python does not say where it is", "Let workers be forked.")
@@ -85,10 +84,10 @@ def _warn(context: Context, text: str) -> None:
 def make_executor(context: Context, recipe: Recipe | None) -> Executor:
     """As the options say, or an event loop where the functions are awaited. Items in hand are
     marked in the control folder, if that is a folder on disk."""
-    pipeline, options, storage = context.pipeline, context.options, context.storage
+    pipeline, options, local = context.pipeline, context.options, context.storage.local
     in_flight = None
-    if isinstance(storage, LocalStorage):
-        in_flight = partial(storage.create_shared, context.layout.in_flight(context.run))
+    if local is not None:
+        in_flight = partial(local.create_shared, context.layout.in_flight(context.run))
     if pipeline.is_async:
         from batten.executors.asynchronous import AsyncExecutor
 

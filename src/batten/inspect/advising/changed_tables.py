@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from batten.ledger.facts.observation import Observation
 from batten.ledger.runs import LoggedTable, find_last_log
 from batten.model.disk.fingerprints import DIGEST_PREFIX, find_tables
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def list_changes(storage: Storage, observation: Observation, *, is_brief: bool) -> Iterator[str]:
+def list_changes(storage: Store, observation: Observation, *, is_brief: bool) -> Iterator[str]:
     """A sentence for each table that has changed since the fingerprint, or is gone. With `is_brief`
     nothing is read, so there is one for each table that may have changed."""
     config = observation.config

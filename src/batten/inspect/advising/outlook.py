@@ -14,7 +14,7 @@ from batten.model.disk.names import Layout
 from batten.model.telling.sizes import show_bytes
 from batten.model.value_class import value_class
 from batten.sources.inputs import Input
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.machine import Machine
 
 _NEARLY_FULL_BYTES = 1 << 30
@@ -66,7 +66,7 @@ class Evidence:
 
 
 def gather_evidence(
-    storage: Storage,
+    storage: Store,
     layout: Layout,
     run: RunLog,
     machine: Machine | None = None,

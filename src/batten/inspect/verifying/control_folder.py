@@ -15,12 +15,12 @@ from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
 from batten.model.rules.findings import Code, Finding
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.digests import digest_file
 
 
 def find_control_faults(
-    storage: Storage, observation: Observation, *, is_quick: bool
+    storage: Store, observation: Observation, *, is_quick: bool
 ) -> Iterator[Finding]:
     """Findings about the schema, and unless quick, about keys, staged files and run logs."""
     layout = observation.layout
@@ -36,7 +36,7 @@ def find_control_faults(
     for segment in observation.segments:
         evidence = _find_keys_fault(storage, layout, segment)
         if evidence is not None:
-            name = layout.segment_keys(segment.number)
+            name = layout.segment_keys(segment.number, segment.keys_digest)
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
         name = layout.segment_digests(segment.number)
         evidence = _find_digests_fault(storage, name, segment)
@@ -54,14 +54,16 @@ def find_control_faults(
             yield Finding(code=Code.DAMAGED_LOG, path=layout.run_log(run), evidence=evidence)
 
 
-def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str | None:
+def _find_keys_fault(storage: Store, layout: Layout, segment: Segment) -> str | None:
     """Either the keys file or the record that describes it is damaged. Nobody can tell which, so
     both are named."""
     if not segment.keys_size:
         return None
     record = layout.segment(segment.number)
     try:
-        data = storage.read(layout.segment_keys(segment.number), bytes_max=segment.keys_size)
+        data = storage.read(
+            layout.segment_keys(segment.number, segment.keys_digest), bytes_max=segment.keys_size
+        )
     except (FileNotFoundError, StorageError):
         return None  # the observation has told of it
     try:
@@ -77,7 +79,7 @@ def _find_keys_fault(storage: Storage, layout: Layout, segment: Segment) -> str 
     return None
 
 
-def _find_digests_fault(storage: Storage, name: str, segment: Segment) -> str | None:
+def _find_digests_fault(storage: Store, name: str, segment: Segment) -> str | None:
     try:
         digests = open_digests(storage.read(name))
     except (FileNotFoundError, StorageError):
@@ -93,7 +95,7 @@ _STAGED_BYTES_MAX = 1 << 32
 """No batch that is staged comes near; reading what is larger would take for ever."""
 
 
-def _digest(storage: Storage, name: str) -> str:
+def _digest(storage: Store, name: str) -> str:
     """Empty if it is gone, or is not what batten stages."""
     try:
         entry = storage.find(name)

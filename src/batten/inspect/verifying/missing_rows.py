@@ -17,7 +17,7 @@ from batten.lookup.kept_sqlite import look_at_database
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +29,7 @@ ReadKeys = Callable[[str], list[Any]]
 
 
 def name_missing(
-    storage: Storage, observation: Observation, findings: list[Finding]
+    storage: Store, observation: Observation, findings: list[Finding]
 ) -> list[Finding]:
     """The findings; those of tables of this machine that lack rows say which."""
     lacking = {each.path for each in findings if each.code is Code.LACKING_ROWS}
@@ -46,7 +46,7 @@ def name_missing(
     ]
 
 
-def tell_missing(storage: Storage, observation: Observation, read: ReadKeys) -> str:
+def tell_missing(storage: Store, observation: Observation, read: ReadKeys) -> str:
     """The first lacking keys, with their batches. Empty if none is lacking, or if the table can't
     be read."""
     if observation.config is None:
@@ -69,15 +69,13 @@ def tell_missing(storage: Storage, observation: Observation, read: ReadKeys) -> 
 
 
 def _add_keys(
-    finding: Finding, storage: Storage, observation: Observation, read: ReadKeys | None
+    finding: Finding, storage: Store, observation: Observation, read: ReadKeys | None
 ) -> Finding:
     told = tell_missing(storage, observation, read) if read is not None else ""
     return replace(finding, evidence=f"{finding.evidence}; {told}") if told else finding
 
 
-def _list_keys(
-    storage: Storage, observation: Observation, column: str
-) -> Iterator[tuple[int, Any]]:
+def _list_keys(storage: Store, observation: Observation, column: str) -> Iterator[tuple[int, Any]]:
     """Each key that has rows, once, with its batch."""
     for batch in sorted(observation.parts):
         with storage.open(observation.layout.part(batch)) as file:
@@ -85,7 +83,7 @@ def _list_keys(
         yield from ((batch, key) for key in dict.fromkeys(read.column(0).to_pylist()))
 
 
-def _find_reader(storage: Storage, given: Delivery) -> ReadKeys | None:
+def _find_reader(storage: Store, given: Delivery) -> ReadKeys | None:
     path = given.where.locate(storage.place)
     match given.kind:
         case "sqlite":

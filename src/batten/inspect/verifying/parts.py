@@ -21,7 +21,7 @@ from batten.model.rules.accounting import PlannedBatch, PlannedBatches
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
 from batten.model.words import Outcome
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.digests import digest_open
 
 
@@ -29,7 +29,7 @@ class PartVerifier:
     """Verifies the parts of one output, whose records have been held against the plan already."""
 
     def __init__(
-        self, storage: Storage, observation: Observation, plan: PlannedBatches, *, is_quick: bool
+        self, storage: Store, observation: Observation, plan: PlannedBatches, *, is_quick: bool
     ) -> None:
         self._storage = storage
         self._observation = observation
@@ -148,7 +148,7 @@ class PartVerifier:
             yield _found(Code.KEYS_DIFFER, name, "its keys are not those recorded", batch)
 
 
-def _find_schema(storage: Storage, name: str) -> Any:
+def _find_schema(storage: Store, name: str) -> Any:
     """None if it can't be read; that is another finding."""
     try:
         return load_schema(storage, name)

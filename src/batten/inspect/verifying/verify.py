@@ -24,7 +24,7 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.model.rules.findings import Code, Finding, Severity, find_blocking
 from batten.model.value_class import value_class
-from batten.storage.base import Storage
+from batten.storage.base import Store
 from batten.storage.local.locks import busy_error
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
@@ -176,7 +176,7 @@ def _find_lasting_faults(
 
 
 def _list_faults(
-    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool
+    storage: Store, observation: Observation, judgement: Judgement, *, is_quick: bool
 ) -> list[Finding]:
     known = list(judgement.findings)
     faults = _add_faults_of_parts(storage, observation, judgement, known, is_quick=is_quick)
@@ -184,7 +184,7 @@ def _list_faults(
 
 
 def find_faults(
-    storage: Storage, observation: Observation, judgement: Judgement, *, is_quick: bool = False
+    storage: Store, observation: Observation, judgement: Judgement, *, is_quick: bool = False
 ) -> list[Finding]:
     """Everything that a thorough observation and reading all files shows, worst or not."""
     findings = [_tell_lost_record(observation, finding) for finding in judgement.findings]
@@ -195,7 +195,7 @@ def find_faults(
 
 
 def _add_faults_of_parts(
-    storage: Storage,
+    storage: Store,
     observation: Observation,
     judgement: Judgement,
     findings: list[Finding],

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from batten.errors import StorageError
+from batten.ledger.facts.described import find_quarantined, find_recorded
 from batten.ledger.facts.observation import Observation, find_own_file, list_expected
 from batten.ledger.facts.part_footers import (
     PublishedBatches,
@@ -47,7 +48,7 @@ from batten.model.rules.findings import Code, Finding, Severity, find_worst
 from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read
-from batten.storage.base import Entry, Storage, describe_kind
+from batten.storage.base import Entry, Store, describe_kind
 from batten.storage.failures import find_obstacle, is_of_wrong_kind
 from batten.storage.relative import last_piece
 
@@ -57,31 +58,47 @@ Value = TypeVar("Value")
 class Reading:
     """One pass over an output that is batten's, collecting findings as it goes."""
 
-    def __init__(self, storage: Storage, layout: Layout) -> None:
+    def __init__(self, storage: Store, layout: Layout) -> None:
         self.storage = storage
         self.layout = layout
         self.findings: list[Finding] = []
         self.failure: StorageError | None = None
         self._misplaced: tuple[str, ...] = ()
+        self._versions: dict[int, str] = {}
+        self._config_version = ""
 
     def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
         layout = self.layout
         self._misplaced = tuple(self._find_misplaced())
         holder = None if is_mine else self._observe_lock()
-        config = self._read_config()
+        # Where others may write meanwhile, what rests on something else is looked for before it.
+        is_shared = layout.is_shared
+        records = self._list_folder(layout.commits) if is_shared else []
+        staged = self._list_known(layout.staged, find_staged) if is_shared else ()
+        parts = self._list_parts() if is_shared else {}
+        config = None if is_shared else self._read_config()
         segments, has_whole_plan = self._read_plan()
-        parts = self._list_parts()
+        parts = parts if is_shared else self._list_parts()
+        versions = [self._versions[batch] for batch in sorted(parts)]
+        complete = layout.complete_of(len(segments), versions)
         completion = self._decode(
-            layout.complete,
+            complete,
             Code.UNREADABLE_COMPLETE,
             partial(decode_record, Completion),
             is_required=False,
         )
-        quarantine = self._list_quarantine()
+        quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
-        published = self._read_published(parts, given_up, completion, planned, is_thorough)
-        staged = self._list_known(layout.staged, find_staged)
+        recorded = find_recorded(layout, records, self._versions) if is_shared else None
+        published = self._read_published(
+            parts, given_up, completion, planned, is_thorough, recorded
+        )
+        if is_shared:
+            quarantine = find_quarantined(layout, quarantine_names, published.claims, parts)
+            config = self._read_config()
+        else:
+            staged = self._list_known(layout.staged, find_staged)
         if parts or published.recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
         lacks_schema = bool(parts) and not self._is_there(layout.schema)
@@ -113,10 +130,12 @@ class Reading:
             completion=completion,
             deliveries=deliveries,
             placed=placed,
-            has_complete=completion is not None or self._is_there(layout.complete),
+            has_complete=completion is not None or self._is_there(complete),
             lacks_schema=lacks_schema,
             findings=tuple(self.findings),
             failure=self.failure,
+            versions=self._versions,
+            config_version=self._config_version,
         )
 
     def _read_config(self) -> Config | None:
@@ -138,14 +157,17 @@ class Reading:
         completion: Completion | None,
         planned: int,
         is_thorough: bool,
+        recorded: frozenset[int] | None,
     ) -> PublishedBatches:
         """What records or parts say of themselves, unless `COMPLETE` vouches for them."""
         if not is_thorough and completion is not None and is_vouched(completion, parts):
             return PublishedBatches(
                 recorded=frozenset(), claims={}, early=frozenset(), is_vouched=True
             )
-        recorded = self._list_numbers(self.layout.commits)
-        early = find_early(parts, recorded | given_up, planned)
+        early: frozenset[int] = frozenset()
+        if recorded is None:
+            recorded = self._list_numbers(self.layout.commits)
+            early = find_early(parts, recorded | given_up, planned)
         claims = self._read_claims(recorded, parts.keys() - early)
         return PublishedBatches(recorded=recorded, claims=claims, early=early, is_vouched=False)
 
@@ -189,7 +211,7 @@ class Reading:
         """The segments up to the first that can't be read, and whether those are all."""
         entries = list(self._list(self.layout.plan))
         numbers = sorted(_number(entries, "json"))
-        key_files = _number(entries, "arrow")
+        sizes = {entry.name: entry.size for entry in entries if entry.is_file}
         segments: list[Segment] = []
         for number in range(numbers[-1] + 1 if numbers else 0):
             name = self.layout.segment(number)
@@ -199,11 +221,12 @@ class Reading:
             segment = self._decode(name, Code.UNREADABLE_PLAN, partial(decode_record, Segment))
             if segment is None:
                 return tuple(segments), False
-            size = key_files.get(number)
+            keys = self.layout.segment_keys(number, segment.keys_digest)
+            size = sizes.get(keys)
             if segment.keys_size and size != segment.keys_size:
                 found = "no file is there" if size is None else f"it has {size} bytes"
                 evidence = f"{found}; {segment.keys_size} bytes were written"
-                self._note(Code.UNREADABLE_PLAN, self.layout.segment_keys(number), evidence)
+                self._note(Code.UNREADABLE_PLAN, keys, evidence)
             segments.append(segment)
         return tuple(segments), True
 
@@ -219,6 +242,7 @@ class Reading:
                 self._note(Code.UNREADABLE_PART, entry.name, evidence, batch)
             else:
                 parts[batch] = entry.size
+                self._versions[batch] = entry.version
         return parts
 
     def _tell_foreign(self, entry: Entry) -> None:
@@ -230,24 +254,27 @@ class Reading:
         elif not is_hidden(entry.name):
             self._note(Code.FOREIGN_FILE, entry.name, "not a part")
 
-    def _list_quarantine(self) -> dict[int, int]:
+    def _list_quarantine(self) -> tuple[dict[str, int], dict[int, int]]:
+        """Sizes of the files, by their names and by batch."""
         entries = list(self._list(self.layout.quarantine))
         for entry in entries:
             batch = find_number(last_piece(entry.name), "parquet")
             if batch is not None and not entry.is_file:
                 evidence = f"{describe_kind(entry)}, not a file"
                 self._note(Code.UNREADABLE_QUARANTINE, entry.name, evidence, batch)
-        return _number(entries, "parquet")
+        return {entry.name: entry.size for entry in entries}, _number(entries, "parquet")
 
     def _list_numbers(self, folder: str) -> frozenset[int]:
         """The numbers of the records `000042.json` in the folder."""
+        numbers = (find_number(name, "json") for name in self._list_folder(folder))
+        return frozenset(number for number in numbers if number is not None)
+
+    def _list_folder(self, folder: str) -> list[str]:
         try:
-            names = list(self.storage.list_names(folder))
+            return list(self.storage.list_names(folder))
         except StorageError as error:
             self._note_error(Code.UNREADABLE_FOLDER, folder, error)
-            return frozenset()
-        numbers = (find_number(name, "json") for name in names)
-        return frozenset(number for number in numbers if number is not None)
+            return []
 
     def _read_deliveries(self) -> tuple[Delivery, ...]:
         names = []
@@ -304,7 +331,9 @@ class Reading:
     def _read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
         claims = {}
         folder, batches = self.layout.commits, sorted(recorded)
-        names = [last_piece(self.layout.commit(batch)) for batch in batches]
+        if self.layout.is_shared:
+            batches = [batch for batch in batches if batch in self._versions]
+        names = [last_piece(self._commit_of(batch)) for batch in batches]
         for batch, data in zip(batches, self.storage.read_each(folder, names), strict=True):
             try:
                 claim = decode_published(data) if data is not None else self._read_record(batch)
@@ -319,8 +348,11 @@ class Reading:
         return claims
 
     def _read_record(self, batch: int) -> Published | None:
-        name = self.layout.commit(batch)
+        name = self._commit_of(batch)
         return self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
+
+    def _commit_of(self, batch: int) -> str:
+        return self.layout.commit(batch, self._versions.get(batch, ""))
 
     def _read_footer(self, batch: int) -> Published | None:
         name = self.layout.part(batch)
@@ -342,7 +374,7 @@ class Reading:
         is_required: bool = True,
     ) -> Value | None:
         try:
-            return decode(self.storage.read(name))
+            return decode(self._load(name))
         except NewerFormat as error:
             self._note(Code.NEWER_FORMAT, name, str(error), batch)
         except FileNotFoundError as error:
@@ -351,6 +383,12 @@ class Reading:
         except (Unreadable, StorageError) as error:
             self._note_error(code, name, error, batch)
         return None
+
+    def _load(self, name: str) -> bytes:
+        if not (self.layout.is_shared and name == self.layout.config):
+            return self.storage.read(name)
+        data, self._config_version = self.storage.get(name)
+        return data
 
     def _is_there(self, name: str) -> bool:
         """Also of what can't be looked up."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from batten.errors import StorageError
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, Unreadable, decode_record
-from batten.storage.base import Storage
+from batten.storage.base import Store
 
 _FILE_SUFFIX = ".parquet"
 """By it a job's Parquet output is one file, and not a folder."""
 
 
-def find_layout(storage: Storage, output: str) -> Layout:
+def find_layout(storage: Store, output: str) -> Layout:
     """The layout of the output. Its parts lie in its control folder in two cases: there is a place
     for them, or the output is a file and no record says that it should be a folder."""
     layout = Layout(output)
@@ -30,7 +30,7 @@ def find_layout(storage: Storage, output: str) -> Layout:
         return inside if is_file else layout
 
 
-def _may_be_file(storage: Storage, layout: Layout) -> bool:
+def _may_be_file(storage: Store, layout: Layout) -> bool:
     """Whether the job's output may be a file, by what is recorded of it."""
     try:
         kind = decode_record(Config, storage.read(layout.config)).sink

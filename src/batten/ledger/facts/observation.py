@@ -27,6 +27,7 @@ class Observation:
     names that could not be made durable must be made anew. In both cases nothing else was read.
     `lacks_schema`: there are parts, and what pinned their columns is gone. `placed` are the sizes
     in bytes of the output and of files that `deliveries` name, where they are files and are there.
+    `versions` are those of the parts, and `config_version` that of `dataset.json`.
     """
 
     layout: Layout
@@ -53,6 +54,8 @@ class Observation:
     lacks_schema: bool = False
     findings: tuple[Finding, ...] = ()
     failure: StorageError | None = None
+    versions: dict[int, str] = field(default_factory=dict)
+    config_version: str = ""
 
     @property
     def reopened(self) -> frozenset[int]:

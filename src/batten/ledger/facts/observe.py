@@ -17,11 +17,11 @@ from batten.model.disk.names import Layout, find_part
 from batten.model.disk.records import Unreadable
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import Ground
-from batten.storage.base import Storage, describe_kind
+from batten.storage.base import Store, describe_kind
 
 
 def observe_output(
-    storage: Storage, layout: Layout, *, is_thorough: bool = False, is_mine: bool = False
+    storage: Store, layout: Layout, *, is_thorough: bool = False, is_mine: bool = False
 ) -> Observation:
     """What is at the output now. A live run may change it meanwhile: see `holder`. With
     `is_thorough` all records are read, whatever `COMPLETE` says. `is_mine` is said by the holder
@@ -50,14 +50,14 @@ def observe_output(
     return replace(found, is_unsynced=unsynced is not None)
 
 
-def _is_gone(storage: Storage, name: str) -> bool:
+def _is_gone(storage: Store, name: str) -> bool:
     try:
         return storage.find(name) is None
     except StorageError:
         return False
 
 
-def _find_journal_fault(storage: Storage, layout: Layout) -> str:
+def _find_journal_fault(storage: Store, layout: Layout) -> str:
     """Why a replacement that was begun can't go on; empty if it can."""
     try:
         load_journal(storage, layout)
@@ -69,7 +69,7 @@ def _find_journal_fault(storage: Storage, layout: Layout) -> str:
 
 
 def _observe_unfinished(
-    storage: Storage, layout: Layout, journal: str, fault: str, *, is_mine: bool
+    storage: Store, layout: Layout, journal: str, fault: str, *, is_mine: bool
 ) -> Observation:
     findings = []
     try:
@@ -88,7 +88,7 @@ def _observe_unfinished(
     )
 
 
-def _find_ground(storage: Storage, layout: Layout) -> tuple[Ground, list[Finding]]:
+def _find_ground(storage: Store, layout: Layout) -> tuple[Ground, list[Finding]]:
     control, output = storage.find(layout.control), storage.find(layout.output)
     for entry in (control,) if layout.is_inside else (control, output):
         if entry is not None and not entry.is_folder:

@@ -9,7 +9,7 @@ from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
 from batten.model.disk.published import Published, published_by_footer
 from batten.model.disk.records import Completion, Unreadable
 from batten.model.value_class import value_class
-from batten.storage.base import READ_BYTES_MAX, Storage
+from batten.storage.base import READ_BYTES_MAX, Store
 
 
 @value_class
@@ -22,7 +22,7 @@ class PublishedBatches:
     is_vouched: bool
 
 
-def published_by_footer_of(storage: Storage, name: str) -> Published:
+def published_by_footer_of(storage: Store, name: str) -> Published:
     """What a part says of itself. Raises `Unreadable`, or `StorageError`."""
     size = find_footer_size(storage.read(name, offset=-TAIL_SIZE, length=TAIL_SIZE))
     if size > READ_BYTES_MAX:

@@ -19,7 +19,7 @@ from batten.model.telling.hiding import (
     is_secret_part,
     redact,
 )
-from batten.storage.base import Storage
+from batten.storage.base import Folder
 from batten.storage.publishing import replace as replace_file
 
 _DIFFERENCE = pattern(
@@ -73,7 +73,7 @@ def _conceal_difference(found: re.Match[str]) -> str:
     return found[0] if is_told else f"{name} changed"
 
 
-def take_out_of_fresh(storage: Storage, layout: Layout) -> None:
+def take_out_of_fresh(storage: Folder, layout: Layout) -> None:
     """The same for what a fresh run began, where there is such."""
     fresh = layout.fresh
     try:
@@ -85,7 +85,7 @@ def take_out_of_fresh(storage: Storage, layout: Layout) -> None:
         take_out(storage, fresh, config)
 
 
-def take_out(storage: Storage, layout: Layout, config: Config) -> None:
+def take_out(storage: Folder, layout: Layout, config: Config) -> None:
     """Write anew what holds secrets in clear: the logs of runs, then the record that told of it, so
     that a killed one is repeated. What the record says is the same, its digest too."""
     start = len(layout.runs) + 1
@@ -100,7 +100,7 @@ def take_out(storage: Storage, layout: Layout, config: Config) -> None:
     replace_file(storage, layout.staging, layout.config, encode_record(kept))
 
 
-def _take_out_of_log(storage: Storage, layout: Layout, name: str) -> None:
+def _take_out_of_log(storage: Folder, layout: Layout, name: str) -> None:
     data = storage.read(name)
     lines = [_take_out_of_line(line) for line in data.splitlines(keepends=True)]
     if (without := b"".join(lines)) != data:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 
 from batten.errors import StorageError
-from batten.storage.base import Entry, Storage
+from batten.storage.base import Entry, Store
 from batten.storage.relative import last_piece
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
@@ -24,7 +24,7 @@ def is_hidden(name: str) -> bool:
     return last_piece(name).startswith((".", "_"))
 
 
-def find_stray(storage: Storage, entry: Entry) -> str:
+def find_stray(storage: Store, entry: Entry) -> str:
     """The file that readers would take for a part: the entry itself, or one below it; empty if
     there is none."""
     if entry.is_folder:
@@ -32,7 +32,7 @@ def find_stray(storage: Storage, entry: Entry) -> str:
     return entry.name if _is_read(storage, entry) else ""
 
 
-def _find_below(storage: Storage, folder: str, depth: int) -> str:
+def _find_below(storage: Store, folder: str, depth: int) -> str:
     try:
         entries = list(islice(storage.list(folder), _ENTRIES_MAX))
     except StorageError:
@@ -47,7 +47,7 @@ def _find_below(storage: Storage, folder: str, depth: int) -> str:
     return ""
 
 
-def _is_read(storage: Storage, entry: Entry) -> bool:
+def _is_read(storage: Store, entry: Entry) -> bool:
     has_suffix = entry.name.lower().endswith(_SUFFIXES)
     if not entry.is_file:
         return has_suffix

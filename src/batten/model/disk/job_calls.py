@@ -39,10 +39,11 @@ class JobCall:
 
     `folder` is where, `file` the job file or the script, `module` the name of one. `name` is of the
     pipeline in the job file, empty if it need not be said. `digest` is the SHA-256 of the file.
-    `output` is where the dataset was made, without links. Paths are absolute. `is_relative`: the
-    job file names its output relative to itself, so that both can be moved together. `parameters`
-    and `options` are those that were given. `withheld` names parameters whose values are not kept;
-    `has_arguments`: a script was given some, which are not kept either."""
+    `output` is where the dataset was made, without links, empty if that is no folder. Paths are
+    absolute. `is_relative`: the job file names its output relative to itself, so that both can be
+    moved together. `parameters` and `options` are those that were given. `withheld` names
+    parameters whose values are not kept; `has_arguments`: a script was given some, which are not
+    kept either."""
 
     kind: Annotated[str, Text(16, f"{BATTEN}|{SCRIPT}|{MODULE}|{SESSION}")]
     folder: _MaybePath

@@ -34,9 +34,10 @@ notes.batten/tree/set-aside/<name>
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from batten.model.patterns import pattern
@@ -56,6 +57,7 @@ SOME_ITEMS_MAX = 256
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
 _PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
 _NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
+_DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)
 _CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 _SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _THROWAWAY = pattern(
@@ -122,10 +124,12 @@ class StagedFile:
 class Layout:
     """Where everything of one output lies. `output` is its name in the folder that holds it;
     `is_inside` says that the parts lie in the control folder, since the output is something else:
-    a file, a table."""
+    a file, a table. `is_shared`: no lock keeps others from writing there; see `model.rules.guards`.
+    Then what describes something else bears in its name a part of what it is `of`."""
 
     output: str
     is_inside: bool = False
+    is_shared: bool = False
 
     @cached_property
     def control(self) -> str:
@@ -184,11 +188,23 @@ class Layout:
     def complete(self) -> str:
         return f"{self.control}/COMPLETE"
 
+    def complete_of(self, segments: int, versions: Iterable[str]) -> str:
+        """The name of what says that a plan of so many segments and parts of these versions, by
+        batch, are all there is to do."""
+        if not self.is_shared:
+            return self.complete
+        return self.complete + self._tell("\n".join([str(segments), *versions]))
+
+    def _tell(self, of: str) -> str:
+        if not (self.is_shared and of):
+            return ""
+        return "-" + hashlib.sha256(of.encode()).hexdigest()[:DIGEST_CHARACTERS]
+
     @property
     def fresh(self) -> Layout:
         """The dataset that is being made to replace this one."""
         name = self.output.rpartition("/")[2]
-        return Layout(f"{self.control}/fresh/{name}", is_inside=self.is_inside)
+        return replace(self, output=f"{self.control}/fresh/{name}")
 
     @property
     def fresh_folder(self) -> str:
@@ -213,11 +229,13 @@ class Layout:
     def part(self, batch: int) -> str:
         return f"{self.data}/part-{batch:06}.parquet"
 
-    def commit(self, batch: int) -> str:
-        return f"{self.commits}/{batch:06}.json"
+    def commit(self, batch: int, of: str = "") -> str:
+        """`of` is the version of the part."""
+        return f"{self.commits}/{batch:06}{self._tell(of)}.json"
 
-    def quarantined(self, batch: int) -> str:
-        return f"{self.quarantine}/{batch:06}.parquet"
+    def quarantined(self, batch: int, of: str = "") -> str:
+        """`of` is the digest of the part."""
+        return f"{self.quarantine}/{batch:06}{self._tell(of)}.parquet"
 
     def recomputed(self, batch: int) -> str:
         return f"{self.recompute}/{batch:06}.json"
@@ -225,8 +243,9 @@ class Layout:
     def segment(self, number: int) -> str:
         return f"{self.plan}/{number:06}.json"
 
-    def segment_keys(self, number: int) -> str:
-        return f"{self.plan}/{number:06}.arrow"
+    def segment_keys(self, number: int, of: str = "") -> str:
+        """`of` is the digest of its bytes."""
+        return f"{self.plan}/{number:06}{self._tell(of)}.arrow"
 
     def segment_digests(self, number: int) -> str:
         return f"{self.plan}/{number:06}.digests"
@@ -309,6 +328,12 @@ def find_part(name: str) -> int | None:
 def find_number(name: str, suffix: str) -> int | None:
     """The number of `000042.json` and its like, or None."""
     match = _NUMBERED.fullmatch(name)
+    return int(match[1]) if match and match[2] == suffix else None
+
+
+def find_described(name: str, suffix: str) -> int | None:
+    """The number of `000042-<digest>.json` and its like, or None."""
+    match = _DESCRIBED.fullmatch(name)
     return int(match[1]) if match and match[2] == suffix else None
 
 

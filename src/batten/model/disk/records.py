@@ -319,6 +319,18 @@ class Holder:
     memory_kills: Annotated[dict[str, Count], Many(2)] = field(default_factory=dict)
 
 
+@value_class
+class Lease:
+    """Who is at work on a store that has no lock. `epoch` counts those that had it, and `nonce`
+    tells this one from all others. Where it is not `is_held` it was given back."""
+
+    epoch: Count
+    nonce: Name
+    is_held: bool
+    holder: Holder
+    format_version: Version = FORMAT_VERSION
+
+
 class AnyRecord(Protocol):
     """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these. A kind
     of which there is more than one version names the newest as `newest_format`."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
-from batten.storage.base import Storage
+from batten.storage.base import Folder, Put
 from batten.storage.publishing import create, replace
 from batten.storage.relative import last_piece
 
@@ -38,7 +38,7 @@ class DeltaLog:
     and metadata, and the version that each application gave last. `changes` counts the entries
     that set protocol or metadata."""
 
-    storage: Storage
+    storage: Folder
     folder: str
     version: int = -1
     protocol: Action = field(default_factory=dict)
@@ -71,7 +71,7 @@ class DeltaLog:
         number. `staging` is a folder for throwaway files."""
         lines = (json.dumps(each, separators=(",", ":"), ensure_ascii=False) for each in actions)
         data = "".join(line + "\n" for line in lines).encode()
-        return create(self.storage, staging, self.entry(self.version + 1), data)
+        return create(self.storage, staging, self.entry(self.version + 1), data) is Put.MADE
 
     def write_checkpoint(self, staging: str) -> None:
         """Put all that the log says up to this version into one file, so that readers need not read

@@ -20,8 +20,8 @@ from functools import partial
 from typing import BinaryIO
 
 from batten.model.disk.records import Holder
-from batten.storage import steps
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
+from batten.storage import conditions, steps
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Got, Kind, Piece, PutAnswer, pieces_of
 from batten.storage.beneath import READ, Beneath, Obstructed, close_read
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
@@ -47,8 +47,8 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
 
 
 class LocalStorage:
-    """Implements `Storage` under `root`, which need not exist before the first `ensure_folder`, and
-    may be reached by links; no link is followed below it.
+    """Implements `LocalFolder` under `root`, which need not exist before the first `ensure_folder`,
+    and may be reached by links; no link is followed below it.
 
     Threads may share it, and forked processes may use it as well."""
 
@@ -62,6 +62,30 @@ class LocalStorage:
     @property
     def place(self) -> str:
         return self._root
+
+    @property
+    def folder(self) -> LocalStorage:
+        return self
+
+    @property
+    def local(self) -> LocalStorage:
+        return self
+
+    def __reduce__(self) -> tuple[type[LocalStorage], tuple[str]]:
+        """What it knows of folders is of this process."""
+        return LocalStorage, (self._root,)
+
+    def put_new(self, name: str, data: Piece) -> PutAnswer:
+        return conditions.put_new(self, name, data)
+
+    def put_if(self, name: str, data: Piece, version: str) -> PutAnswer:
+        return conditions.put_if(self, name, data, version)
+
+    def delete_if(self, name: str, version: str) -> PutAnswer:
+        return conditions.delete_if(self, name, version)
+
+    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
+        return conditions.get(self, name, bytes_max)
 
     def steady(self) -> AbstractContextManager[None]:
         return self._beneath.steady()
@@ -263,6 +287,9 @@ class LocalStorage:
     def lock(self, name: str, holder: Holder) -> locks.FileLock:
         return self._take_over(name, locks.acquire(self._reach_lock(name), holder))
 
+    def lease(self, name: str, holder: Holder) -> locks.FileLock:
+        return self.lock(name, holder)
+
     def observe_lock(self, name: str) -> Holder | None:
         return locks.observe(self._reach_lock(name))
 
@@ -388,7 +415,8 @@ def kind_of(mode: int) -> Kind:
 
 def _describe(name: str, status: os.stat_result) -> Entry:
     kind = _KINDS.get(status.st_mode & _KIND_BITS, "other")
-    return Entry(name, status.st_size, status.st_mtime, kind)
+    version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+    return Entry(name, status.st_size, status.st_mtime, kind, version)
 
 
 def _delete(name: str, *, dir_fd: int | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""What a transaction asks of the place where a live tree lies, beyond what `Storage` offers.
+"""What a transaction asks of the place where a live tree lies, beyond what `Folder` offers.
 
 The tree is made by others: it may hold symbolic links, which are seen as themselves here, and
 files that are changed in place. The control folder beside it holds only what batten makes.
@@ -16,7 +16,7 @@ from typing import Protocol
 from batten.model.disk.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
 from batten.storage import steps
-from batten.storage.base import Kind, Storage
+from batten.storage.base import Folder, Kind
 from batten.storage.beneath import close_read
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
@@ -66,7 +66,7 @@ TreeLock = AbstractContextManager[object]
 """A lock that is held; leaving the block lets go of it."""
 
 
-class Tree(Storage, Protocol):
+class Tree(Folder, Protocol):
     """See the module. Every method raises `StorageError` when the machine fails it."""
 
     def hold(self, name: str, *, is_shared: bool, wait_seconds: float | None) -> TreeLock:

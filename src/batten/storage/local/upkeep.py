@@ -19,18 +19,18 @@ from batten.model.disk.records import CommitRecord, Holder, Unreadable, encode_r
 from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.commands import command
 from batten.model.words import Outcome
-from batten.storage.base import Entry, Lock, Storage
+from batten.storage.base import Entry, Folder, Lock, Store
 from batten.storage.digests import digest_file
 from batten.storage.local.locks import busy_error, current_holder
 from batten.storage.machine import Machine
-from batten.storage.publishing import create_many, set_aside
+from batten.storage.publishing import create_many, set_aside, sync_names
 from batten.storage.relative import last_piece
 
 
-def take_lock(storage: Storage, layout: Layout, output: str) -> Lock:
+def take_lock(storage: Store, layout: Layout, output: str) -> Lock:
     """The lock of an output, which a message calls `output`. Raises `BusyError`."""
     try:
-        return storage.lock(layout.lock, _describe_self())
+        return storage.lease(layout.lock, _describe_self())
     except BusyError:
         raise busy_error(output + CONTROL_SUFFIX, storage.observe_lock(layout.lock)) from None
 
@@ -48,27 +48,31 @@ def _describe_self() -> Holder:
 
 
 def rebuild_records(
-    storage: Storage, layout: Layout, batches: Iterable[int], *, run: str, time: str
+    storage: Store, layout: Layout, batches: Iterable[int], *, run: str, time: str
 ) -> list[CommitRecord]:
     """Commit records for parts that have none, from what the parts say of themselves.
 
     The parts are made durable first: a crash may have come between their appearance and that."""
-    records = [_describe_part(storage, layout, batch, run, time) for batch in batches]
-    if records:
-        storage.sync_names(layout.data)
+    found = [_describe_part(storage, layout, batch, run, time) for batch in batches]
+    if found:
+        sync_names(storage, [layout.data])
         create_many(
             storage,
             layout.staging,
-            [(layout.commit(record.batch), encode_record(record)) for record in records],
+            [
+                (layout.commit(record.batch, version), encode_record(record))
+                for record, version in found
+            ],
         )
-    return records
+    return [record for record, _ in found]
 
 
 def _describe_part(
-    storage: Storage, layout: Layout, batch: int, run: str, time: str
-) -> CommitRecord:
+    storage: Store, layout: Layout, batch: int, run: str, time: str
+) -> tuple[CommitRecord, str]:
+    """Its record, and the version of the part that it describes."""
     name = layout.part(batch)
-    data = storage.read(name, bytes_max=None)
+    data, version = storage.get(name, bytes_max=None)
     try:
         described = decode_part(data)
     except Unreadable as error:
@@ -78,12 +82,14 @@ def _describe_part(
             next="Restore it from a copy, or have it computed again: "
             + command("recover", "--recompute-missing", f"{storage.place}/{layout.output}"),
         ) from error
-    quarantine = ""
+    digest, quarantine = hashlib.sha256(data).hexdigest(), ""
     if count_outcomes(described.outcomes)[Outcome.QUARANTINED]:
         quarantine = hashlib.sha256(
-            storage.read(layout.quarantined(batch), bytes_max=RECORD_BYTES_MAX["quarantine"])
+            storage.read(
+                layout.quarantined(batch, digest), bytes_max=RECORD_BYTES_MAX["quarantine"]
+            )
         ).hexdigest()
-    return CommitRecord(
+    record = CommitRecord(
         batch=described.batch,
         items=described.items,
         rows=described.rows,
@@ -91,14 +97,15 @@ def _describe_part(
         keys=described.keys,
         fingerprint=described.fingerprint,
         size=len(data),
-        digest=hashlib.sha256(data).hexdigest(),
+        digest=digest,
         quarantine_digest=quarantine,
         run=run,
         time=time,
     )
+    return record, version
 
 
-def retire_earlier(storage: Storage, layout: Layout, batches: Iterable[int], *, run: str) -> None:
+def retire_earlier(storage: Folder, layout: Layout, batches: Iterable[int], *, run: str) -> None:
     """Keep as evidence what is left of an earlier try at batches that are published and recorded
     again: the quarantine file, where no item failed this time, and then the marker."""
     for batch in batches:
@@ -112,7 +119,7 @@ def retire_earlier(storage: Storage, layout: Layout, batches: Iterable[int], *, 
                 set_aside(storage, name, f"{layout.set_aside}/{run}-{what}")
 
 
-def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> None:
+def withdraw_parts(storage: Folder, layout: Layout, batches: Iterable[int]) -> None:
     """Stage parts again that appeared before their turn, to be adopted when it comes."""
     for batch in batches:
         name = layout.part(batch)
@@ -121,7 +128,7 @@ def withdraw_parts(storage: Storage, layout: Layout, batches: Iterable[int]) -> 
 
 
 def find_throwaway(
-    storage: Storage, staging: str, is_ours: Callable[[str], object]
+    storage: Store, staging: str, is_ours: Callable[[str], object]
 ) -> Iterator[Entry]:
     """The files in a folder for throwaway ones that have names of batten's: no others may be
     deleted."""
@@ -130,7 +137,7 @@ def find_throwaway(
             yield entry
 
 
-def delete_orphans(storage: Storage, names: Iterable[str]) -> None:
+def delete_orphans(storage: Folder, names: Iterable[str]) -> None:
     """Delete throwaway files that no live run owns."""
     for name in names:
         storage.delete(name)

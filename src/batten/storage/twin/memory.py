@@ -10,6 +10,7 @@ import io
 import os
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -19,13 +20,14 @@ from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
 from batten.model.disk.records import Holder, encode_record
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage import conditions
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Got, Piece, PutAnswer, pieces_of
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.local.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.renewal import UnprovenNames
 from batten.storage.steps import Observer, Step
-from batten.storage.twin.volatile import File, Folder, Model, Node, VolatileTree
+from batten.storage.twin.volatile import File, FolderNode, Model, Node, VolatileTree
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -63,7 +65,7 @@ class FailSync:
 
 
 class MemoryStorage:
-    """Implements `Storage`. Threads may share it.
+    """Implements `Folder`. Threads may share it.
 
     `observer` is called at each step as `steps.observer` is for the local storage. If it raises
     `PowerLost` so does every later call; `crash` and `surviving_states` then give what is found."""
@@ -77,9 +79,27 @@ class MemoryStorage:
         self._has_power = True
         self._one_at_a_time = threading.RLock()
 
+    local: None = None
+
     @property
     def place(self) -> str:
         return "memory"
+
+    @property
+    def folder(self) -> Self:
+        return self
+
+    def put_new(self, name: str, data: Piece) -> PutAnswer:
+        return conditions.put_new(self, name, data)
+
+    def put_if(self, name: str, data: Piece, version: str) -> PutAnswer:
+        return conditions.put_if(self, name, data, version)
+
+    def delete_if(self, name: str, version: str) -> PutAnswer:
+        return conditions.delete_if(self, name, version)
+
+    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
+        return conditions.get(self, name, bytes_max)
 
     def steady(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -184,7 +204,7 @@ class MemoryStorage:
     def list(self, folder: str) -> Iterator[Entry]:
         with self._powered():
             try:
-                if not isinstance(self._node(check_folder(folder)), Folder):
+                if not isinstance(self._node(check_folder(folder)), FolderNode):
                     raise system_error(errno.ENOTDIR, folder)
             except FileNotFoundError:
                 return
@@ -247,6 +267,9 @@ class MemoryStorage:
             raise
         return lock
 
+    def lease(self, name: str, holder: Holder) -> MemoryLock:
+        return self.lock(name, holder)
+
     def observe_lock(self, name: str) -> Holder | None:
         with self._powered():
             return self._locks.get(check_name(name))
@@ -279,7 +302,7 @@ class MemoryStorage:
     def _node(self, name: str) -> Node:
         """What the name means. Raises as the kernel does where there is no such thing."""
         if not name:
-            return Folder(modified_seconds=0.0)
+            return FolderNode(modified_seconds=0.0)
         self._require_folder(folder_of(name), name)
         node = self._tree.visible.get(name)
         if node is None:
@@ -287,14 +310,14 @@ class MemoryStorage:
         return node
 
     def _require_folder(self, folder: str, name: str) -> None:
-        if not isinstance(self._node(folder), Folder):
+        if not isinstance(self._node(folder), FolderNode):
             raise system_error(errno.ENOTDIR, name)
 
     def _load(self, name: str, action: str) -> bytes:
         with self._powered():
             try:
                 node = self._node(check_name(name))
-                if isinstance(node, Folder):
+                if isinstance(node, FolderNode):
                     raise system_error(errno.EISDIR, name)
             except FileNotFoundError:
                 raise
@@ -319,7 +342,7 @@ class MemoryStorage:
         self._require_folder(folder_of(name), name)
         if name in self._tree.visible:
             raise system_error(errno.EEXIST, name)
-        if isinstance(node, Folder):
+        if isinstance(node, FolderNode):
             raise system_error(errno.EPERM, staged)
         self._tree.change({name: node})
 
@@ -327,12 +350,12 @@ class MemoryStorage:
         node = self._node(staged)
         self._require_folder(folder_of(name), name)
         replaced = self._tree.visible.get(name)
-        if isinstance(node, Folder):
+        if isinstance(node, FolderNode):
             if replaced is not None:
                 raise system_error(errno.ENOTEMPTY, name)
             self._tree.move_folders({staged: name})
             return
-        if isinstance(replaced, Folder):
+        if isinstance(replaced, FolderNode):
             raise system_error(errno.EISDIR, name)
         # Renaming a file to another of its own names does nothing, as POSIX has it.
         if replaced is not node:
@@ -345,7 +368,7 @@ class MemoryStorage:
 
     def _remove(self, name: str) -> None:
         node = self._node(name)
-        if isinstance(node, Folder) and any(
+        if isinstance(node, FolderNode) and any(
             folder_of(other) == name for other in self._tree.visible
         ):
             raise system_error(errno.ENOTEMPTY, name)
@@ -362,7 +385,7 @@ class MemoryStorage:
         self._unproven.settle(folder)
 
     def _sync_folder(self, folder: str) -> None:
-        if not isinstance(self._node(folder), Folder):
+        if not isinstance(self._node(folder), FolderNode):
             raise system_error(errno.ENOTDIR, folder)
         self._tree.sync_names(folder)
 
@@ -374,7 +397,7 @@ class MemoryStorage:
             raise system_error(errno.ENOTDIR, folder)
         if node is None:
             self._ensure(folder_of(folder))
-            made: dict[str, Node | None] = {folder: Folder(modified_seconds=time.time())}
+            made: dict[str, Node | None] = {folder: FolderNode(modified_seconds=time.time())}
             self._do("make_folder", folder, self._tree.change, made)
         elif folder in self._durable_folders:
             return
@@ -395,7 +418,7 @@ class MemoryStorage:
     def _open_or_create(self, name: str) -> File:
         self._require_folder(folder_of(name), name)
         node = self._tree.visible.get(name)
-        if isinstance(node, Folder):
+        if isinstance(node, FolderNode):
             raise system_error(errno.EISDIR, name)
         return node or self._create(name)
 
@@ -449,9 +472,10 @@ def mark_synced(file: File) -> None:
 
 
 def _describe(name: str, node: Node) -> Entry:
-    if isinstance(node, Folder):
+    if isinstance(node, FolderNode):
         return Entry(name, 0, node.modified_seconds, "folder")
-    return Entry(name, len(node.data), node.modified_seconds)
+    version = f"{len(node.data)}-{zlib.crc32(node.data):08x}"
+    return Entry(name, len(node.data), node.modified_seconds, version=version)
 
 
 def system_error(code: int, name: str) -> OSError:

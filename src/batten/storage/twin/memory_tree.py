@@ -10,7 +10,7 @@ from batten.storage.failures import writing_failure
 from batten.storage.local.tree import NameStatus, Readable, TreeLock
 from batten.storage.relative import check_name
 from batten.storage.twin.memory import MemoryStorage, mark_synced, system_error, write_file
-from batten.storage.twin.volatile import File, Folder
+from batten.storage.twin.volatile import File, FolderNode
 
 
 class MemoryTree(MemoryStorage):
@@ -27,7 +27,7 @@ class MemoryTree(MemoryStorage):
             except OSError:
                 return None
         modified_ns = int(node.modified_seconds * 1_000_000_000)
-        if isinstance(node, Folder):
+        if isinstance(node, FolderNode):
             return NameStatus(kind="folder", size=0, modified_ns=modified_ns)
         return NameStatus(kind="file", size=len(node.data), modified_ns=modified_ns)
 
@@ -53,7 +53,7 @@ class MemoryTree(MemoryStorage):
             return
         try:
             self._require_folder(name.rpartition("/")[0], name)
-            made = {name: Folder(modified_seconds=time.time())}
+            made = {name: FolderNode(modified_seconds=time.time())}
             self._do("make_folder", name, self._tree.change, {**made})
         except OSError as error:
             raise writing_failure(error, "Making the folder", name) from error
@@ -76,7 +76,7 @@ class MemoryTree(MemoryStorage):
 
     def _find_file(self, name: str) -> File:
         node = self._node(check_name(name))
-        if isinstance(node, Folder):
+        if isinstance(node, FolderNode):
             raise system_error(errno.EISDIR, name)
         return node
 

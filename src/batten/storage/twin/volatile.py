@@ -34,13 +34,13 @@ class File:
 
 
 @dataclass(eq=False, kw_only=True)
-class Folder:
+class FolderNode:
     """A folder; what lies in it is told by the names."""
 
     modified_seconds: float
 
 
-Node = File | Folder
+Node = File | FolderNode
 Loss = Callable[[bytes], bytes]
 Losses = Callable[[File], bytes]
 
@@ -173,7 +173,7 @@ class VolatileTree:
         for name in sorted(names, key=lambda name: name.count("/")):
             folder = folder_of(name)
             # What lies in a folder is lost with the folder's own name.
-            if not folder or isinstance(found.get(folder), Folder):
+            if not folder or isinstance(found.get(folder), FolderNode):
                 found[name] = names[name]
         return found
 

@@ -1,0 +1,381 @@
+"""Runs on an object store in memory: killed, unanswered, overtaken, at each request.
+
+The function says in each row which run made it, so what two runs make of an item is never the same.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.promises import read_parts
+from batten.drive.run import DAMAGE, run_on
+from batten.errors import BattenError, BusyError, UsageError
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import Judgement, judge
+from batten.model.disk.footer import decode_part
+from batten.model.disk.names import Layout
+from batten.model.rules.accounting import tally_outcomes
+from batten.model.rules.findings import find_worst
+from batten.model.words import RunStatus, State
+from batten.pipeline.pipeline import Pipeline
+from batten.run.run_options import RunOptions
+from batten.storage.twin.objects import (
+    ChangeRequest,
+    Fate,
+    ObjectServer,
+    ObjectStorage,
+    SenderDied,
+)
+from batten.work import bench, pace
+
+LAYOUT = Layout("features", is_shared=True)
+ITEMS, MORE_ITEMS = 5, 8
+FAILING = "BATTEN_TEST_FAILING"
+ROUNDS_MAX = 40
+DEATHS = (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE)
+
+
+def square(number: int) -> dict[str, Any]:
+    who = threading.current_thread().name
+    if str(number) in os.environ.get(FAILING, "").split():
+        raise ValueError(f"{number} fails for {who}")
+    return {"square": number * number, "who": who}
+
+
+def square_of(item: dict[str, Any]) -> dict[str, Any]:
+    return square(item["number"])
+
+
+def written(pipeline: Pipeline) -> Pipeline:
+    return pipeline.options(batch_size=2).write_parquet("/features")
+
+
+def ranged(count: int = ITEMS) -> Pipeline:
+    return written(batten.from_range(count).map(square))
+
+
+def keyed(count: int = ITEMS) -> Pipeline:
+    items = [{"name": f"item {number}", "number": number} for number in range(count)]
+    return written(batten.from_items(items, key="name").map(square_of))
+
+
+Act = Callable[[ObjectStorage], Any]
+
+
+def run(pipeline: Pipeline, **options: Any) -> Act:
+    return lambda storage: run_on(
+        storage, pipeline, RunOptions(jobs=1, executor="serial", **options)
+    )
+
+
+class Scenario:
+    """What was done before, what two runs do now, and what a last one does."""
+
+    def __init__(
+        self, make: Callable[[int], Pipeline], *, was_run: bool, items: int, retries: bool
+    ) -> None:
+        self.make, self.items, self.retries = make, items, retries
+        self.was_run = was_run
+        options = {"should_retry_quarantined": True} if retries else {}
+        self.act = run(make(items), **options)
+        self.last = run(make(items))
+
+    def begin(self) -> ObjectServer:
+        os.environ[FAILING] = "1 3"
+        server = ObjectServer()
+        if self.was_run:
+            run(self.make(ITEMS))(ObjectStorage(server))
+        if self.retries:
+            os.environ[FAILING] = "1"
+        return server
+
+
+SCENARIOS = {
+    "first": Scenario(ranged, was_run=False, items=ITEMS, retries=False),
+    "first, keyed": Scenario(keyed, was_run=False, items=ITEMS, retries=False),
+    "retry": Scenario(ranged, was_run=True, items=ITEMS, retries=True),
+    "extension": Scenario(ranged, was_run=True, items=MORE_ITEMS, retries=False),
+    "extension and retry, keyed": Scenario(keyed, was_run=True, items=MORE_ITEMS, retries=True),
+}
+
+
+@pytest.fixture(params=SCENARIOS, ids=lambda name: name.replace(" ", "-"))
+def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    for module in (bench, pace):
+        monkeypatch.setattr(module, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setenv(FAILING, "")
+    return SCENARIOS[request.param]
+
+
+def look(server: ObjectServer) -> tuple[Observation, Judgement]:
+    observation = observe_output(ObjectStorage(server), LAYOUT)
+    return observation, judge(observation)
+
+
+def refuse_harm(server: ObjectServer, parts: dict[int, bytes]) -> None:
+    """What must hold at any moment. `parts` are those that were there before, which it brings up to
+    date."""
+    observation, judgement = look(server)
+    assert find_worst(judgement.findings) not in DAMAGE, judgement.findings
+    found = read_parts(ObjectStorage(server), LAYOUT)
+    for batch, before in parts.items():
+        if found[batch] != before:
+            rows = rows_of(found[batch])
+            assert all(row in rows for row in rows_of(before)), "a row was made again"
+    parts.update(found)
+    completion = observation.completion
+    if completion is not None:
+        told = [tally_outcomes(decode_part(data).outcomes) for data in found.values()]
+        assert completion.committed == sum(each[0] for each in told)
+        assert completion.quarantined == sum(each[2] for each in told)
+        assert completion.source == sum(sum(each) for each in told)
+
+
+class WatchedServer(ObjectServer):
+    """Looks after each change whether harm was done."""
+
+    def __init__(self, server: ObjectServer, *, keeps_conditions: bool = True) -> None:
+        super().__init__(keeps_conditions=keeps_conditions)
+        self.objects = dict(server.objects)
+        self.parts = read_parts(ObjectStorage(self), LAYOUT)
+
+    def apply(self, change: ChangeRequest) -> Any:
+        answer = super().apply(change)
+        if "/runs/" not in change.name and "/staged/" not in change.name:
+            refuse_harm(self, self.parts)
+        return answer
+
+
+def finish(server: ObjectServer, scenario: Scenario, *, retried: bool = False) -> None:
+    """A last run, undisturbed, after which all is there once."""
+    report = scenario.last(ObjectStorage(server))
+    assert report.status in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO)
+    server.deliver_late()
+    again = scenario.last(ObjectStorage(server))
+    assert again.status in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO)
+    observation, judgement = look(server)
+    assert observation.completion is not None
+    assert judgement.verdict.state in (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
+    rows = [
+        row for data in read_parts(ObjectStorage(server), LAYOUT).values() for row in rows_of(data)
+    ]
+    numbers = Counter(row["square"] for row in rows)
+    failing = {1} if retried else {1, 3}
+    must = {number**2 for number in range(scenario.items)} - {each**2 for each in failing}
+    assert set(numbers) >= must
+    assert set(numbers.values()) == {1}
+    accounts = judgement.accounts
+    assert accounts.source == scenario.items == accounts.committed + accounts.quarantined
+    assert len(rows) == accounts.committed
+
+
+def rows_of(data: bytes) -> Sequence[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+    return rows
+
+
+def count_changes(scenario: Scenario) -> int:
+    """How many changes an undisturbed run asks for."""
+    server = scenario.begin()
+    before = server.changes
+    scenario.act(ObjectStorage(server))
+    return server.changes - before
+
+
+def choose_some(count: int, random: Random, most: int | None) -> Sequence[int]:
+    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
+
+
+EVERY = pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.crash, id="each")])
+
+
+def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
+    server = scenario.begin()
+    report = scenario.act(ObjectStorage(server))
+    assert report.status is RunStatus.COMPLETE
+    finish(server, scenario, retried=scenario.retries)
+    assert [name for name in server.objects if "/staged/" in name] == []
+
+
+@EVERY
+@pytest.mark.parametrize("death", DEATHS)
+def test_killed_at_a_change(
+    scenario: Scenario, death: Fate, most: int | None, seeded: Random
+) -> None:
+    for at in choose_some(count_changes(scenario), seeded, most):
+        server = WatchedServer(scenario.begin())
+        with suppress(SenderDied):
+            scenario.act(ObjectStorage(server, fate=once(at, death)))
+        if seeded.random() < 0.5:
+            server.deliver_late()
+        finish(server, scenario)
+
+
+def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
+    left = iter([*[Fate.DONE] * at, fate])
+    return lambda change: next(left, Fate.DONE)
+
+
+@EVERY
+@pytest.mark.parametrize("fate", [Fate.LOST, Fate.UNHEARD, Fate.LATE])
+def test_an_answer_is_lost(
+    scenario: Scenario, fate: Fate, most: int | None, seeded: Random
+) -> None:
+    for at in choose_some(count_changes(scenario), seeded, most):
+        server = WatchedServer(scenario.begin())
+        report = scenario.act(ObjectStorage(server, fate=once(at, fate)))
+        assert report.status is RunStatus.COMPLETE
+        finish(server, scenario, retried=scenario.retries)
+
+
+@EVERY
+def test_overtaken_between_two_requests(
+    scenario: Scenario, most: int | None, seeded: Random
+) -> None:
+    """While it stands still another does all, whose lease is over when it goes on."""
+    requests = count_requests(scenario)
+    for at in choose_some(requests, seeded, None if most is None else 2 * most):
+        server = WatchedServer(scenario.begin())
+        ended = overtake(scenario, server, at)
+        assert RunStatus.COMPLETE in ended, ended
+        finish(server, scenario, retried=scenario.retries)
+
+
+def overtake(scenario: Scenario, server: ObjectServer, at: int) -> list[Any]:
+    """One run, and all of another before its request of that number; how they ended."""
+    asked: list[str] = []
+    ended: list[Any] = []
+
+    def before(what: str) -> None:
+        asked.append(what)
+        if len(asked) == at + 1:
+            other = threading.Thread(target=do, args=(scenario.act, server, ended), name="other")
+            other.start()
+            other.join()
+
+    do(scenario.act, server, ended, before=before)
+    return ended
+
+
+def count_requests(scenario: Scenario) -> int:
+    asked: list[str] = []
+    scenario.act(ObjectStorage(scenario.begin(), before=asked.append))
+    return len(asked)
+
+
+def do(act: Act, server: ObjectServer, ended: list[Any], **how: Any) -> None:
+    """Do it, and note how it ended: its status, or how another stopped it."""
+    try:
+        ended.append(act(ObjectStorage(server, **how)).status)
+    except (BusyError, SenderDied) as error:
+        ended.append(error)
+    except BaseException as error:
+        ended.append(error)
+        raise
+
+
+class Turns:
+    """Lets one of two threads make one request at a time, by chance."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._changed = threading.Condition()
+        self._at_work = {"one", "two"}
+        self._turn = "one"
+
+    def wait(self, what: str) -> None:
+        me = threading.current_thread().name
+        with self._changed:
+            self._choose()
+            self._changed.wait_for(lambda: self._turn == me)
+
+    def end(self) -> None:
+        with self._changed:
+            self._at_work.discard(threading.current_thread().name)
+            self._choose()
+
+    def _choose(self) -> None:
+        if self._at_work:
+            self._turn = self._random.choice(sorted(self._at_work))
+            self._changed.notify_all()
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(300, marks=pytest.mark.crash)])
+def test_two_runs_at_once(scenario: Scenario, rounds: int, seeded: Random) -> None:
+    for _ in range(rounds):
+        server = WatchedServer(scenario.begin())
+        ended = run_two(scenario, server, seeded)
+        odd = [each for each in ended if not isinstance(each, BusyError | SenderDied | RunStatus)]
+        assert odd == []
+        finish(server, scenario, retried=scenario.retries and RunStatus.COMPLETE in ended)
+
+
+def test_two_runs_on_a_store_that_knows_no_conditions_do_harm(
+    scenario: Scenario, seeded: Random
+) -> None:
+    """So the tests here can fail; and such a store must be refused before it is written to."""
+    for _ in range(ROUNDS_MAX):
+        server = WatchedServer(scenario.begin(), keeps_conditions=False)
+        if any(isinstance(each, AssertionError) for each in run_two(scenario, server, seeded)):
+            return
+    pytest.fail("no harm was seen")
+
+
+def run_two(scenario: Scenario, server: ObjectServer, seeded: Random) -> list[Any]:
+    """Two runs at once; how they ended."""
+    turns, chooser = Turns(seeded), Random(seeded.random())
+    ended: list[Any] = []
+    how = (scenario, server, turns, chooser, ended)
+    threads = [threading.Thread(target=take_part, args=how, name=name) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
+
+
+def take_part(
+    scenario: Scenario, server: ObjectServer, turns: Turns, chooser: Random, ended: list[Any]
+) -> None:
+    """One of the two: answers of it are lost, requests come late, and it may die."""
+
+    def choose(change: ChangeRequest) -> Fate:
+        if chooser.random() < 0.1:
+            server.deliver_late()
+        drawn = chooser.random()
+        if drawn < 0.01:
+            return chooser.choice(DEATHS)
+        if drawn < 0.15:
+            return chooser.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
+        return Fate.DONE
+
+    turns.wait("begin")
+    try:
+        with suppress(BattenError, AssertionError, KeyError):
+            do(scenario.act, server, ended, before=turns.wait, fate=choose)
+    finally:
+        turns.end()
+
+
+def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
+    server = scenario.begin()
+    before = dict(server.objects)
+    for act in (
+        run(scenario.make(ITEMS), is_fresh=True),
+        run(scenario.make(ITEMS).write_jsonl("/features.jsonl")),
+    ):
+        with pytest.raises(UsageError, match="no folder of a file system"):
+            act(ObjectStorage(server))
+    assert server.objects == before
