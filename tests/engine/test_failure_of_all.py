@@ -110,6 +110,15 @@ def test_a_job_that_fails_later(job: JobFolder, kind: str, batch: int) -> None:
     check_mended(job)
 
 
+def test_no_part_is_published_before_one_that_is_in_doubt(job: JobFolder) -> None:
+    """Parts come in the order of the plan, also where those behind the doubtful one are well."""
+    write(job, "number > 150 and number % 3", batch=1)
+    check_stopped(job.run("--jobs", "1"), "last 100 items that ended 51 failed")
+    parts = sorted(path.name for path in (job.path / "out").iterdir())
+    assert parts == [f"part-{number:06}.parquet" for number in range(151)]
+    check_mended(job)
+
+
 def test_what_failed_long_before_stays_quarantined(job: JobFolder) -> None:
     write(job, "number == 3 or number >= 150", batch=1)
     check_stopped(job.run("--jobs", "1"), "last 100")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import fcntl
 import multiprocessing
 import os
 import resource
@@ -613,13 +614,50 @@ def test_no_handles_left_in_the_driver(run_processes: RunProcesses) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_no_worker_to_be_had_by_the_nursery(run_processes: RunProcesses, collect: Collect) -> None:
+@pytest.mark.parametrize("most", [0, 3, 5])
+def test_no_worker_to_be_had_by_the_nursery(
+    run_processes: RunProcesses, collect: Collect, most: int
+) -> None:
+    """Nor may it even wait for its workers, where it may have few files open."""
     pool = run_processes(call, jobs=2)
     pool.submit(0, ("tell_pids",))
     ((pid, nursery),) = values(collect(pool, 1))
-    resource.prlimit(nursery, resource.RLIMIT_NOFILE, (5, 5))
+    resource.prlimit(nursery, resource.RLIMIT_NOFILE, (most, most))
     os.kill(pid, signal.SIGKILL)
     expect_storage_error(pool)
+
+
+def say_much(mark: Mark, size: int) -> int:
+    os.write(1, b"x" * size)
+    return os.getpid()
+
+
+def test_the_end_of_the_nursery_loses_nothing_that_was_printed(watch_ends: WatchEnds) -> None:
+    """A reader that reads nothing until the workers have ended still gets all of it."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    told, tell = os.pipe()
+    wait, go_on = os.pipe()
+    driver = os.fork()
+    if not driver:
+        os.dup2(writer, 1)
+        pool = ProcessExecutor(1)
+        pool.start(call)
+        pool.submit(0, ("say_much", 20_000))
+        (event,) = pool.wait(60)
+        os.write(tell, str(values([event])[0]).encode())
+        os.read(wait, 1)
+        pool.stop()
+        os._exit(0)
+    os.close(writer)
+    ends = watch_ends([int(os.read(told, 100))])
+    os.write(go_on, b"x")
+    assert not ends.wait()
+    with open(reader, "rb") as file:
+        assert len(file.read()) == 20_000
+    os.waitpid(driver, 0)
+    for each in (told, tell, wait, go_on):
+        os.close(each)
 
 
 def test_no_process_to_be_had_for_the_nursery(in_flight: Path) -> None:

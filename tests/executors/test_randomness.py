@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,35 @@ def test_no_two_workers_draw_the_same_nor_do_those_that_follow_them(
         drawn.append(event.value)
     for name in DRAWS:
         assert len({each[name] for each in drawn}) == 5, name
+
+
+class Looked(list[Any]):
+    """Writes down which process looks into it, and then fails."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__([random.Random(1)])
+        self.path = path
+
+    def __iter__(self) -> Any:
+        with self.path.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        raise ValueError("not to be listed")
+
+
+def test_the_search_is_made_once_for_all_workers(
+    run_processes: RunProcesses,
+    collect: Collect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = Looked(tmp_path / "looked")
+    monkeypatch.setitem(DRAWS, "looked", looked)  # type: ignore[arg-type]
+    pool = run_processes(lambda task, mark: (os.getpid(), os.getppid()), jobs=2)
+    for task in range(4):
+        pool.submit(task, task, in_new_process=True)
+        (event,) = collect(pool, 1)
+        assert isinstance(event, Finished)
+    assert looked.path.read_text().splitlines() == [str(event.value[1])]
 
 
 def test_a_state_with_other_bits_is_seeded_as_a_whole() -> None:

@@ -160,9 +160,11 @@ class _GeneratorSearch:
                 if is_own_namespace(names):
                     self._take_names(f"{namespace_of_module(value).label}.", names)
             elif depth < DEPTH_MAX:
-                for name, child in _list_held(value):
-                    if type(child) not in _CLOSED:
-                        waiting.append((depth + 1, f"{place}{name}", child))
+                # An object of the job's may have code of its own to list what is in it.
+                with suppress(Exception):
+                    for name, child in _list_held(value):
+                        if type(child) not in _CLOSED:
+                            waiting.append((depth + 1, f"{place}{name}", child))
         waiting.clear()
 
     def _find_reseed(self, kind: type[Any]) -> _Take | None:

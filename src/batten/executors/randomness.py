@@ -20,6 +20,21 @@ _afresh: list[object] = []
 """
 
 
+_before_fork: list[FoundGenerator] = []
+"""Those of a process that forks workers: each of them has the same ones."""
+
+
+def find_before_fork() -> None:
+    """Look for the generators once for all workers that this process will fork."""
+    _before_fork[:] = find_generators()
+
+
+def seed_forked() -> None:
+    """As `seed_afresh`, in a worker that has loaded nothing since it was forked."""
+    _afresh.clear()
+    _seed_afresh(_before_fork or find_generators())
+
+
 def seed_afresh() -> None:
     """Give each generator numbers that no other process has: a worker does so when it begins."""
     _afresh.clear()

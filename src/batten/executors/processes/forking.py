@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from batten.executors.output import OutputRelay
 from batten.executors.processes.foreign_threads import fork
+from batten.executors.randomness import find_before_fork
 from batten.executors.stopping import outlive_signals
 
 MESSAGE = struct.Struct("=iqq")
@@ -49,6 +50,8 @@ class Tell(IntEnum):
     BORN = 0
     UNBORN = 1
     ENDED = 2
+    FAILED = 3
+    """The nursery itself ends, for want of something of the machine's."""
 
 
 RunWorker = Callable[[int, int, int], NoReturn]
@@ -75,6 +78,7 @@ def live(
         _leave_input()
         # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
         _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        find_before_fork()
         gc.freeze()
         process = _NurseryProcess(control, run_worker, driver, _make_relays(stdout_to_stderr))
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -125,6 +129,10 @@ class _NurseryProcess:
         try:
             while os.getppid() == self._driver and self._serve():
                 pass
+        except OSError as error:
+            # So `poll` says that it may watch no more files than a process may have open.
+            number = errno.EMFILE if error.errno == errno.EINVAL else error.errno
+            self._tell(Tell.FAILED, 0, number or 0)
         finally:
             self._end_all()
 

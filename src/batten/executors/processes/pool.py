@@ -11,6 +11,7 @@ import os
 import pickle
 import select
 from collections import deque
+from contextlib import suppress
 from time import monotonic, monotonic_ns
 from typing import Any
 
@@ -278,6 +279,9 @@ class ProcessExecutor:
             self._lose_nursery()
 
     def _take_news(self, news: News) -> None:
+        if news.kind is Tell.FAILED:
+            self._failure = _cannot_fork(news.value)
+            return
         worker = self._workers[news.slot]
         if news.kind is Tell.BORN:
             worker.pid = news.value
@@ -314,6 +318,9 @@ class ProcessExecutor:
         nursery, self._nursery = self._nursery, None
         if nursery is None or self._poll is None:
             return
+        with suppress(NurseryGoneError):
+            for news in nursery.receive():
+                self._take_news(news)
         nursery.stop()
         lost = list(self._workers.values())
         # The kernel ends workers with the nursery, but not what they started.

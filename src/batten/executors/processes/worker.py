@@ -15,7 +15,7 @@ from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS, SlotMark
 from batten.executors.output import hold_output
 from batten.executors.processes.frames import read_header, read_payload, write_frame
 from batten.executors.processes.replies import encode_error, encode_value
-from batten.executors.randomness import seed_afresh
+from batten.executors.randomness import seed_forked
 from batten.executors.stopping import STOPPING, outlive_signals
 
 _MEMORY_BLAME = 500
@@ -65,7 +65,7 @@ def _prepare(tasks: int, results: int) -> None:
     outlive_signals()
     hold_output()
     _take_memory_blame()
-    seed_afresh()
+    seed_forked()
 
     def leave_pool() -> None:
         """In processes that the user's function forks: they can be ended, and have no pipe."""
