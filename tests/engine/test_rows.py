@@ -1,12 +1,14 @@
 """Rows as columns: saying a type must give what Arrow would have found itself."""
 
 import datetime
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from batten.rows.fitting import Unfit
-from batten.rows.rows import ITEM, build_tables_alike, infer_table
+from batten.rows.rows import ITEM, build_tables, build_tables_alike, infer_table
 
 COLUMNS = {
     "integers": [1, -5, None],
@@ -91,3 +93,46 @@ def test_rows_that_end_together_get_the_types_that_each_has_alone(
     assert sum(len(set(table.column(ITEM).to_pylist())) for table in together) == len(
         {item for _, item in rows}
     ) - len(wrong)
+
+
+BIG = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.uint64(), [BIG, 1, None, 2**63]),
+        (pa.uint64(), [1, 2, 3, 4]),
+        (pa.decimal128(38, 0), [2**70, -(2**70), None, 1]),
+        (pa.date32(), [np.datetime64("2020-01-01"), np.datetime64("20000-01-01"), None]),
+        (pa.date32(), [np.datetime64("2020-01-01"), datetime.date(2020, 1, 2), None]),
+        (pa.date32(), [np.datetime64("-20000-01-01"), np.datetime64("NaT", "D")]),
+        (pa.timestamp("s"), [np.datetime64("20000-01-01", "s"), np.datetime64("2020-01-01", "s")]),
+        (pa.list_(pa.date32()), [[np.datetime64("2020-01-01")], [np.datetime64("20000-01-01")]]),
+        (pa.struct({"a": pa.date32()}), [{"a": np.datetime64("2020-01-01")}, None]),
+    ],
+)
+def test_values_that_only_the_declared_type_can_hold(kind: pa.DataType, values: list[Any]) -> None:
+    """Together and each by itself, they are the same."""
+    schema = pa.schema([("a", kind)])
+    tables, unfitting = build_tables(
+        [{"a": each} for each in values], [*range(len(values))], schema
+    )
+    assert not unfitting
+    apart = []
+    for number, value in enumerate(values):
+        (table,), unfitting = build_tables([{"a": value}], [number], schema)
+        assert not unfitting
+        apart.append(table)
+    assert pa.concat_tables(tables).combine_chunks() == pa.concat_tables(apart).combine_chunks()
+    found = pa.concat_tables(tables).column("a")
+    assert found.type == kind
+    assert found.null_count == sum(each is None or str(each) == "NaT" for each in values)
+
+
+@pytest.mark.parametrize("value", [-1, BIG + 1])
+def test_what_the_declared_type_can_not_hold_is_set_aside_alone(value: int) -> None:
+    schema = pa.schema([("a", pa.uint64())])
+    (table,), (unfitting,) = build_tables([{"a": BIG}, {"a": value}], [0, 1], schema)
+    assert table.column("a").to_pylist() == [BIG]
+    assert unfitting.item == 1

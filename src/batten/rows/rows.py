@@ -125,10 +125,14 @@ def infer_table(rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None)
                 arrays.append(_as_map(values, maps[name]))
                 continue
             kinds = set(map(type, values))
+            if _are_numpy_times(kinds):
+                arrays.append(_as_times(name, values))
+                continue
             if not kinds <= STORED:
                 values = [as_plain(value) for value in values]
                 kinds = set(map(type, values))
-            arrays.append(_as_array(values, _require_one_kind(name, values, kinds)))
+            wide = _find_wide(schema, name)
+            arrays.append(_as_array(values, _require_one_kind(name, values, kinds), wide))
         except Unfit:
             raise
         except OverflowError as error:
@@ -138,12 +142,45 @@ def infer_table(rows: Sequence[dict[str, Any]], schema: pa.Schema | None = None)
     return pa.table(arrays, names=list(columns))
 
 
-def _as_array(values: list[Any], kinds: set[type]) -> pa.Array:
+def _find_wide(schema: pa.Schema | None, name: str) -> pa.DataType | None:
+    """The type of a column that holds integers beyond those of 64 bits with a sign."""
+    place = -1 if schema is None else schema.get_field_index(name)
+    if schema is None or place < 0:
+        return None
+    kind = schema.field(place).type
+    return kind if pa.types.is_uint64(kind) or pa.types.is_decimal(kind) else None
+
+
+def _as_array(values: list[Any], kinds: set[type], wide: pa.DataType | None) -> pa.Array:
     if not kinds:
         return pa.nulls(len(values))
-    if len(kinds) == 1 and kinds <= PLAIN:
-        return plain_array(values, next(iter(kinds)), has_nulls=None in values)
+    kind = next(iter(kinds))
+    if len(kinds) == 1 and kind in PLAIN:
+        try:
+            return plain_array(values, kind, has_nulls=None in values)
+        except OverflowError:
+            if kind is not int or wide is None:
+                raise
+            return pa.array(values, wide)
     return pa.array(values)
+
+
+def _are_numpy_times(kinds: set[type]) -> bool:
+    named = {(kind.__module__, kind.__name__) for kind in kinds - {type(None)}}
+    return named == {("numpy", "datetime64")}
+
+
+def _as_times(name: str, values: list[Any]) -> pa.Array:
+    """One by one, pyarrow takes no day of NumPy's that Python can hold as well."""
+    import numpy as np
+
+    present = [value for value in values if value is not None and not np.isnat(value)]
+    dtypes = {value.dtype for value in present}
+    if len(dtypes) > 1:
+        raise Unfit(f"the column {name!r} holds times of several units")
+    if not present:
+        return pa.nulls(len(values))
+    return pa.array(np.array(["NaT" if each is None else each for each in values], dtypes.pop()))
 
 
 def _as_map(values: list[Any], kind: pa.MapType) -> pa.Array:

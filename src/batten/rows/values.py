@@ -10,6 +10,7 @@ import dataclasses
 import io
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import date
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import PurePath
@@ -96,7 +97,7 @@ def _as_plain_of_numpy(value: Any, kind: type) -> Any:
         return bool(value)
     if kind.__name__ in ("datetime64", "timedelta64"):
         # A value that is no time (NaT) is not equal to itself.
-        return value if value == value else None
+        return _as_day(value) if value == value else None
     if not hasattr(value, "__len__"):
         return value  # a number
     if hasattr(value, "filled"):
@@ -106,6 +107,12 @@ def _as_plain_of_numpy(value: Any, kind: type) -> Any:
     if value.ndim > 1 or value.dtype.kind in "OmM":
         return _each(value)
     return value
+
+
+def _as_day(value: Any) -> Any:
+    """A day of NumPy's that Python can hold is one of Python's: pyarrow takes no other."""
+    held = value.item()
+    return held if type(held) is date else value
 
 
 def _each(values: Iterable[Any]) -> list[Any]:
