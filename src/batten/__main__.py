@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+if sys.path[:1] == [os.getcwd()]:
+    # `-m` puts it there, where any file in it takes the place of one of Python's own modules.
+    sys.path.append(sys.path.pop(0))
 
 from batten.cli.main import main
 

@@ -475,3 +475,28 @@ def test_an_output_on_another_filesystem_is_told_at_once(job: Folder) -> None:
     assert "one filesystem" in told[2]
     assert not (job.path / "out.batten").exists()
     assert job.run("--json").json["status"] == "complete"
+
+
+OF_PYTHON = ("copy", "json", "random", "statistics", "typing")
+
+
+@pytest.mark.parametrize("name", OF_PYTHON)
+def test_a_job_that_is_called_like_a_module_of_python(job: Any, name: str) -> None:
+    """It is refused with the reason; beside other jobs it does no harm."""
+    text = (
+        'pipeline = batten.from_range(3).map(lambda n: {"n": n}, version="1").write_parquet("out")'
+    )
+    job.write(text, f"{name}.py")
+    ended = job.run(job=f"{name}.py")
+    assert ended.code == 2, ended.err
+    what, _, advice = ended.told
+    assert "has the name of a module of Python itself" in what
+    assert f"{name}_job.py" in advice
+    job.write(
+        "def work(n):\n    return {'n': n}\n\npipeline = batten.from_range(3).map(work)"
+        '.write_parquet("out")'
+    )
+    for words in ([], ["--fresh", "--workers", "spawn"]):
+        ended = job.run(*words)
+        assert ended.code == 0, ended.err
+    assert job.batten("diagnose", "out").code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,7 +58,9 @@ def test_a_job_is_a_module_named_after_its_file(load: Load, tmp_path: Path) -> N
     module = sys.modules["features"]
     assert vars(module)["NAME"] == "features"
     assert vars(module)["FILE"] == str(tmp_path / "features.py")
-    assert sys.path[0] == str(tmp_path)
+    before = sys.path[: sys.path.index(str(tmp_path))]
+    assert all(each.startswith(os.path.dirname(os.__file__)) for each in before)
+    assert not any("site-packages" in each for each in before)
     assert job == Job(
         pipeline=vars(module)["pipeline"],
         path=tmp_path / "features.py",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Iterator
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from batten.model import patterns
+from batten.model.telling import disguises, hiding
 from batten.model.telling.disguises import take_out
 from batten.model.telling.hiding import is_secret_part, is_secret_text, redact
 
@@ -316,3 +320,84 @@ def test_the_example_names_a_variable(job: Folder, words: list[str]) -> None:
 def test_forms_of_named_values_are_known(text: str) -> None:
     assert is_secret_text(text)
     assert "abc" not in redact(text).replace("abc def", "abc")
+
+
+NAMES = ["['token', 'label']", "('token', 'label')", "{'columns': ['token', 'label']}"]
+PAIRS = ["[['token', 'letmein']]", "{('token', 'letmein')}", "('password', 'hunter2')"]
+PAIRS += ["[('accept', 'json'), ('token', 'letmein')]", "('pwd', 5)", "['key', b'a b!']"]
+
+
+@pytest.mark.parametrize("text", [*NAMES, *PAIRS])
+def test_two_names_are_no_pair_of_a_name_and_a_value(text: str) -> None:
+    assert is_secret_part("constant job.USED", text) is (text in PAIRS)
+
+
+SIZE = 200_000
+SHAPES = [
+    *(
+        "a.",
+        "aa=",
+        "token=",
+        "token: ",
+        "key=a&",
+        "eyJ-",
+        "eyJaaaaaaaa.",
+        "a://",
+        "a://b:c/",
+        "a+b://c",
+    ),
+    *("SG.aaaaaaaaaa", "Bearer ", "-----BEGIN A", "('token', '", '("token", \'', "('aa', 1", "[("),
+    *("'token': ", "Secret('a", "\\\\", "password=", "aA0", "é", "hunter", " "),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_long_texts_of_any_shape_are_read_in_a_moment(shape: str) -> None:
+    """None of these would end within an hour, were it looked at anew from each of its places."""
+    text = (shape * SIZE)[:SIZE] + "@"
+    is_secret_text(text)
+    is_secret_part("constant job.USED", text)
+    redact(text)
+    take_out(text, {"hunter2 of the shop": "SHOP_LOGIN"}, str)
+
+
+GUARDED = frozenset({"_LONG_WORD"})
+"""It begins only where no character of its own comes before."""
+
+
+def list_patterns() -> Iterator[tuple[str, str, int]]:
+    for module in (hiding, disguises):
+        for name, value in vars(module).items():
+            if isinstance(value, patterns._Pattern) and name not in GUARDED:
+                yield name, value.pattern, value._flags
+
+
+@pytest.mark.parametrize(("name", "text", "flags"), [*list_patterns()])
+def test_nothing_of_any_length_has_to_be_followed(name: str, text: str, flags: int) -> None:
+    """What is repeated without end is the last of a pattern, so no place is looked at twice."""
+    assert find_open(list(parser.parse(text, flags)), is_last=True) == []
+
+
+def find_open(items: list[Any], *, is_last: bool) -> list[Any]:
+    """The repetitions without end after which something must come."""
+    found = []
+    for place, (kind, within) in enumerate(items):
+        is_end = is_last and not any(_is_needed(each) for each in items[place + 1 :])
+        if kind in (parser.MAX_REPEAT, parser.MIN_REPEAT):
+            _, most, inner = within
+            if most is parser.MAXREPEAT and not is_end:
+                found.append(within)
+            found += find_open(list(inner), is_last=is_end)
+        elif kind is parser.SUBPATTERN:
+            found += find_open(list(within[-1]), is_last=is_end)
+        elif kind is parser.BRANCH:
+            for branch in within[1]:
+                found += find_open(list(branch), is_last=is_end)
+        elif kind in (parser.ASSERT, parser.ASSERT_NOT):
+            found += find_open(list(within[1]), is_last=False)
+    return found
+
+
+def _is_needed(item: tuple[Any, Any]) -> bool:
+    kind, within = item
+    return not (kind in (parser.MAX_REPEAT, parser.MIN_REPEAT) and within[0] == 0)

@@ -56,11 +56,11 @@ def everything_shown(job: Folder) -> str:
 
 def test_a_rotated_secret_does_not_refuse_a_run(job: Folder) -> None:
     write(job, 'SECRET = batten.Secret("SHOP_LOGIN")', "SECRET()")
-    assert job.run("--limit", "2", SHOP_LOGIN="first-value").code == 0
-    ended = job.run("--json", SHOP_LOGIN="second-value-is-longer")
+    assert job.run("--limit", "2", SHOP_LOGIN="first-qzvkx").code == 0
+    ended = job.run("--json", SHOP_LOGIN="second-qzvkx-is-longer")
     assert (ended.code, ended.json["executed_items"]) == (0, 1)
     assert [row["length"] for row in job.rows()] == [11, 11, 22]
-    assert b"value" not in stored(job).replace(b"value of", b"")
+    assert b"qzvkx" not in stored(job)
     assert b"batten.Secret('SHOP_LOGIN')" in stored(job)
 
 

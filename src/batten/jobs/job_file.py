@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ Loaded = TypeVar("Loaded", bound=Definition)
 _USUAL_NAME = "pipeline"
 _SAFE = "batten read and wrote nothing."
 _loaded: dict[str, ModuleType] = {}
+_OF_PYTHON = (os.path.dirname(os.__file__), f"{os.path.dirname(os.__file__)}/lib-dynload")
 
 
 @value_class
@@ -71,7 +73,8 @@ def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Jo
     is what is of the `kind`.
 
     Raises `UsageError` that names the file and the line for whatever is wrong with it. The module
-    stays in `sys.modules`, and its folder first on `sys.path`, so that workers find its functions.
+    stays in `sys.modules`, and its folder on `sys.path`, so that workers find its functions: first,
+    but for Python's own modules, which others import by their names.
     """
     try:
         request = _parse(spec)
@@ -137,7 +140,9 @@ def _load_module(request: _Request) -> ModuleType:
         raise request.refusal(f"{request.written} cannot be loaded as a module.")
     module = importlib.util.module_from_spec(spec)
     path_before = list(sys.path)
-    sys.path[:] = [str(path.parent), *(each for each in path_before if each != str(path.parent))]
+    others = [each for each in path_before if each != str(path.parent)]
+    own = [each for each in others if each in _OF_PYTHON]
+    sys.path[:] = [*own, str(path.parent), *(each for each in others if each not in own)]
     sys.modules[name] = _loaded[name] = module
     try:
         with _user_code(request, f"{request.written} cannot be loaded"):

@@ -159,6 +159,25 @@ class Beneath:
             raise
         return descriptor
 
+    def open_file_past(self, name: str, look: Callable[[int, str], None]) -> int:
+        """As `open_file`, past folders that are looked at: `look` is given each from the root on,
+        open, with its name, before what lies in it is opened; and the file itself."""
+        pieces = check_name(name).split("/")
+        descriptor = os.open(self.root, os.O_PATH | _READ_FOLDER)
+        try:
+            for count, piece in enumerate(pieces):
+                look(descriptor, "/".join(pieces[:count]))
+                flags = READ if count == len(pieces) - 1 else _PASS
+                inner = os.open(piece, flags, dir_fd=descriptor)
+                close_read(descriptor)
+                descriptor = inner
+            refuse_irregular(os.fstat(descriptor).st_mode)
+            look(descriptor, name)
+        except BaseException:
+            close_read(descriptor)
+            raise
+        return descriptor
+
     def open_folder(self, name: str) -> int:
         """A folder, opened for listing and syncing."""
         if not name:

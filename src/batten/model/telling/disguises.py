@@ -24,7 +24,7 @@ _RUN = 8
 """So many characters in a row tell a value that was cut short."""
 
 _SCHEMES = ("basic", "bearer", "digest", "token")
-_SETTING = pattern(r"([A-Za-z_][\w.-]*)\s?=\s?('[^']*'|\"[^\"]*\"|[^\s;&]+)")
+_SETTING = pattern(r"([A-Za-z_][\w.-]{0,99})\s?=\s?('[^']{0,9999}'|\"[^\"]{0,9999}\"|[^\s;&]+)")
 _CUT = pattern(r"[\s:;,|@=&/?]+")
 _BASE64 = pattern(r"[A-Za-z0-9+/_-]{6,}={0,2}")
 _BASE32 = pattern(r"[A-Z2-7]{8,}={0,6}")

@@ -25,7 +25,7 @@ _DIGEST_CHARACTERS = 6
 _ROUNDS = 100_000
 """Trying a password takes a thirtieth of a second; and of ten million, one fits by chance."""
 
-_PIECES = pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PIECES = pattern(r"[A-Z]{1,100}(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -76,18 +76,18 @@ _FORMS = pattern(
     r"""
     \b(?:sk|rk|pk)[-_][A-Za-z0-9_-]{12,}            # OpenAI, Anthropic, Stripe
     | \bgh[opusr]_[A-Za-z0-9]{16,} | \bgithub_pat_\w{16,} | \bgl[a-z]{2,4}-[\w-]{16,}
-    | \b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}\b      # Amazon
+    | \b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,99}\b      # Amazon
     | \bAIza[\w-]{20,} | \bya29\.[\w-]{10,}         # Google
     | \bxox[a-z]-[\w-]{8,} | \bxapp-[\w-]{8,} | hooks\.slack\.com/services/\w
     | \bhf_[A-Za-z0-9]{16,} | \br8_[A-Za-z0-9]{16,} | \bgsk_\w{16,} | \bxai-[\w-]{16,}
-    | \bnpm_\w{20,} | \bpypi-[\w-]{16,} | \bSG\.[\w-]{10,}\.[\w-]{10,} | \bdop_v1_\w{16,}
+    | \bnpm_\w{20,} | \bpypi-[\w-]{16,} | \bSG\.[\w-]{10,99}\.[\w-]{10,} | \bdop_v1_\w{16,}
     | \bshp[a-z]{2}_\w{16,} | \bEAAC\w{20,} | \blin_api_\w{16,} | \bntn_\w{20,}
     | \bdapi[0-9a-f]{30,}
-    | \beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*             # a JSON web token
-    | \b(?:Bearer|bearer|BEARER)\s+[^\s'"]{6,} | \b(?:Basic|basic)\s+[A-Za-z0-9+/=]{8,}
-    | \b[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#'"@:]*:(?!\d+[/?#])[^\s'"@]+@
-    | \b[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9_-]{16,}@    # a token in the place of the user
-    | -----BEGIN\ [A-Z ]*(?:PRIVATE\ KEY|CERTIFICATE) | AGE-SECRET-KEY-1
+    | \beyJ[\w-]{8,1000}\.[\w-]{4,10000}\.[\w-]*   # a JSON web token
+    | \b(?:Bearer|bearer|BEARER)\s{1,9}[^\s'"]{6,} | \b(?:Basic|basic)\s{1,9}[A-Za-z0-9+/=]{8,}
+    | \b[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#'"@:]{0,200}:(?!\d{1,9}[/?#])[^\s'"@]{1,1000}@
+    | \b[A-Za-z][A-Za-z0-9+.-]{0,30}://[A-Za-z0-9_-]{16,1000}@    # a token in the place of the user
+    | -----BEGIN\ [A-Z ]{0,40}(?:PRIVATE\ KEY|CERTIFICATE) | AGE-SECRET-KEY-1
     | (?<![A-Za-z0-9])(?:password|passwd|pwd|accountkey|sharedaccesskey|sharedaccesssignature
         |api[-_]?key|access[-_]?token|client[-_]?secret|secret[-_]?key|auth[-_]?token|x-amz-signature
         |PASSWORD|Password|PWD|Pwd|AccountKey|SharedAccessKey|SharedAccessSignature|API[-_]?KEY
@@ -98,27 +98,33 @@ _FORMS = pattern(
 )
 _NAMED = pattern(
     r"""(?:(?<=\\[nrt])|(?<=%3[Ff])|(?<=%26)|(?<![A-Za-z0-9/_.$\[-]))([A-Za-z_][A-Za-z0-9_.-]{1,60})
-        (\\?["']?\s?(?:[=:]|%3[AaDd])\s?\\?["']?)([^\s'"&;,(){}\[\]<>\\]{3,}(?:\ [^\s'"&;,]+)?)""",
+        (\\?["']?\s?(?:[=:]|%3[AaDd])\s?\\?["']?)(?=[^\s'"&;,(){}\[\]<>\\]{3})""",
     re.VERBOSE,
 )
-"""A name and a value in a text: a header, a query of an address, a line of a file of settings."""
+"""A name before a value in a text: a header, a query of an address, a line of settings."""
+_NAMED_VALUE = pattern(r"""([^\s'"&;,(){}\[\]<>\\]{3,})(?:\ [^\s'"&;,]+)?""")
+_LOOKED_AT = 200
+"""So much of a value tells whether it seems to be drawn."""
 
 _HEADER_SCHEMES = ("bearer", "basic", "token", "digest", "apikey", "negotiate")
 _LONG_WORD = pattern(r"(?<![\w+/=.-])[A-Za-z0-9+/_=-]{24,}(?![\w+/=.-])")
 _ENTROPY_MIN = {True: 3.0, False: 3.7}
 """In bits a character: of hexadecimal words, of others."""
 
-_SECRET_TEXT = pattern(r"(?:batten\.)?Secret\('(\w+)'\)")
+_SECRET_TEXT = pattern(r"(?:batten\.)?Secret\('(\w{1,200})'\)")
 _LITERAL = pattern(r"'[^']|\"[^\"]|(?<![\w.'\"])\d")
 _PAIR = pattern(
     r"""(?:'([^'\\\n]{2,60})'|"([^"\\\n]{2,60})"):\s(?=b?['"]\S|\d|\[|\(|\{|frozenset|set)"""
 )
 _PAIR_OF_TWO = pattern(
     r"""[(\[]b?(?:'([^'\\\n]{2,60})'|"([^"\\\n]{2,60})"),\s
-        (?=[\[({]|(?:b?'(?:[^'\\]|\\.)+'|b?"(?:[^"\\]|\\.)+"|\d[^'",()\[\]{}]*)[)\]])""",
+        (?=[\[({]|(?:b?'((?:[^'\\]|\\.){1,9999})'|b?"((?:[^"\\]|\\.){1,9999})"
+            |\d[^'",()\[\]{}]{0,9999})[)\]])""",
     re.VERBOSE | re.DOTALL,
 )
 """`('password', 'value')` as `_PAIR` is `'password': 'value'`."""
+_AMONG_PAIRS = pattern(r"[(\[{]\Z|[)\]],\s\Z")
+_NO_NAME = pattern(r"[^A-Za-z_. -]")
 _NOTHING_FOLLOWS = pattern(r"""b?(?:''|"")|\[\]|\(\)|\{\}""")
 
 
@@ -168,35 +174,36 @@ def _is_random(word: str) -> bool:
 
 
 def _find_named(text: str) -> Iterator[re.Match[str]]:
-    """The names and values in it that are those of secrets. The value of another name may itself
-    have a name: `error: token=…`."""
+    """The values in it that have names of secrets. The value of another name may itself have a
+    name: `error: token=…`."""
     found = _NAMED.search(text)
     while found is not None:
-        is_secret = _tells_secret(found)
-        if is_secret:
-            yield found
-        found = _NAMED.search(text, found.end() if is_secret else found.end(2))
+        end = found.end()
+        if _tells_secret(found) and (value := _NAMED_VALUE.match(text, end)) is not None:
+            yield value
+            end = value.end()
+        found = _NAMED.search(text, end)
 
 
 def _tells_secret(found: re.Match[str]) -> bool:
-    """Whether a name and a value in a text are those of a secret. A word of prose may end with a
-    colon, too: where the name is one common word, the value has to look drawn."""
-    name, _, value = found.groups()
-    name = name.rstrip(".-")
+    """Whether a name in a text is that of a secret. A word of prose may end with a colon, too:
+    where the name is one common word, the value has to look drawn."""
+    name = found[1].rstrip(".-")
     if not is_secret_name(name):
         return False
-    is_common = name.lower() in _LAST
-    return not is_common or (len(value) >= 6 and any(map(str.isdigit, value)))
+    if name.lower() not in _LAST:
+        return True
+    value = _NAMED_VALUE.match(found.string, found.end(), found.end() + _LOOKED_AT)
+    return value is not None and len(value[0]) >= 6 and any(map(str.isdigit, value[0]))
 
 
 def redact(text: str) -> str:
     """The text without what has the form of a secret."""
     told, end = [], 0
     for found in _find_named(text):
-        scheme, _, rest = found[3].partition(" ")
-        is_whole = scheme.lower() in _HEADER_SCHEMES or not rest
-        told += [text[end : found.start(3)], PLACEHOLDER]
-        end = found.end() if is_whole else found.start(3) + len(scheme)
+        is_whole = found[1].lower() in _HEADER_SCHEMES
+        told += [text[end : found.start()], PLACEHOLDER]
+        end = found.end() if is_whole else found.end(1)
     return _FORMS.sub(PLACEHOLDER, "".join([*told, text[end:]]))
 
 
@@ -222,10 +229,20 @@ def is_secret_part(part: str, text: str) -> bool:
     if part.startswith(_VALUES) and is_secret_name(name):
         return bool(_LITERAL.search(text))
     return any(
-        is_secret_name(found[1] or found[2]) and not _NOTHING_FOLLOWS.match(text, found.end())
+        is_secret_name(found[1] or found[2])
+        and not _NOTHING_FOLLOWS.match(text, found.end())
+        and (pairs is _PAIR or _is_of_pairs(found))
         for pairs in (_PAIR, _PAIR_OF_TWO)
         for found in pairs.finditer(text)
     )
+
+
+def _is_of_pairs(found: re.Match[str]) -> bool:
+    """Two texts in brackets may be two names, of columns for instance, unless they lie among
+    others (headers, parameters), or the second is no name."""
+    second = found[3] or found[4]
+    before = found.string[max(0, found.start() - 3) : found.start()]
+    return not second or bool(_AMONG_PAIRS.search(before) or _NO_NAME.search(second))
 
 
 _VALUES = ("constant ", "captured value of ", "default of ", "value of ")

@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
-from batten.storage.beneath import close_read
+from batten.storage.beneath import Beneath, close_read
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -27,22 +25,16 @@ def read_owned(root: str, name: str, *, above: str = "") -> bytes:
     `above`, which is one of them; empty for `root` itself. Raises `NotOwned`, or `OSError`.
 
     `root` may be a link; below it none is followed."""
-    pieces = name.split("/")
     trusted_from = above.count("/") + 1 if above else 0
-    descriptor = os.open(root, _FOLDER)
+
+    def look(descriptor: int, passed: str) -> None:
+        depth = passed.count("/") + 1 if passed else 0
+        if depth >= trusted_from:
+            _require_owned(descriptor, f"{root}/{passed}".rstrip("/"))
+
+    descriptor = Beneath(root).open_file_past(name, look)
     try:
-        for place, piece in enumerate(pieces):
-            if place >= trusted_from:
-                _require_owned(descriptor, "/".join([root, *pieces[:place]]))
-            flags = _FILE if place == len(pieces) - 1 else _FOLDER | os.O_NOFOLLOW
-            inner = os.open(piece, flags, dir_fd=descriptor)
-            close_read(descriptor)
-            descriptor = inner
-        _require_owned(descriptor, f"{root}/{name}")
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotOwned(f"{root}/{name} is no file")
-        return _read(descriptor, status.st_size)
+        return _read(descriptor, os.fstat(descriptor).st_size)
     finally:
         close_read(descriptor)
 
