@@ -9,6 +9,7 @@ import pytest
 Job = Any
 """A `JobFolder` of tests/conftest.py."""
 
+PATTERNS = ("data/**/*", "**/*.*", "data/*")
 SINKS = {
     "parts": '.write_parquet("data/out")',
     "parts deep": '.write_parquet("data/deep/out")',
@@ -16,16 +17,33 @@ SINKS = {
     "file beside": '.write_parquet("out").write_jsonl("data/out.jsonl")',
     "database": '.write_parquet("out").write_sqlite("data/out.db", "items")',
     "parts by a parameter": '.write_parquet("data/{day}/out")',
+    "iceberg": '.write_parquet("out").write_iceberg("lab.rows", catalog={"type": "sql", "uri": '
+    'f"sqlite:///{HERE}/data/catalogue.db", "warehouse": f"file://{HERE}/data/lake"})',
+    "iceberg beside": '.write_parquet("out").write_iceberg("lab.rows", catalog={"type": "sql", '
+    '"uri": f"sqlite:///{HERE}/data/catalogue.db", "warehouse": f"file://{HERE}/data"})',
+    "cache": '.map(add, cache=batten.Cache(f"{HERE}/data/kept")).write_parquet("out")',
     "final": '.write_parquet("out").finalize(whole, into="data/final")',
 }
 
 
-@pytest.mark.parametrize("sink", SINKS)
-@pytest.mark.parametrize("pattern", ["data/**/*", "**/*.*", "data/*"])
+CASES = [
+    (pattern, sink) for pattern in PATTERNS for sink in SINKS if not sink.startswith("iceberg")
+]
+CASES += [("data/**/*", "iceberg"), ("data/**/*", "iceberg beside")]
+
+
+@pytest.mark.parametrize(("pattern", "sink"), CASES)
 def test_the_second_run_finds_nothing_new(job: Job, sink: str, pattern: str) -> None:
     job.write(f"""
+        import os
+
+        HERE = os.path.dirname(os.path.abspath(__file__))
+
         def name(path):
             return {{"name": path.name}}
+
+        def add(row):
+            return {{**row, "length": len(row["name"])}}
 
         def whole(table):
             return table

@@ -141,7 +141,8 @@ class Definition:
             written_output=fill(self.written_output),
             sinks=tuple(sink.fill(fill) for sink in self.sinks),
         )
-        return replace(filled, source=keep_apart(self.source, filled.list_made()))
+        places = [path for sink in filled.sinks for path in getattr(sink, "places", ())]
+        return replace(filled, source=keep_apart(self.source, filled.list_made(), places))
 
     def list_made(self) -> list[Path]:
         """List the files and folders that a run makes.
@@ -159,9 +160,10 @@ class Definition:
         return [*others, *(each.output for each in self.finalizers)]
 
 
-def keep_apart(source: Source, made: Sequence[Path]) -> Source:
+def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()) -> Source:
     """The source without what the pipeline itself makes in the folder that it looks at: else each
-    run would find more (decision 0073). Raises `UsageError` if one is the other."""
+    run would find more (decision 0073). Raises `UsageError` where one is the other. `places` are
+    others that its sinks change, unless the source looks for its items there."""
     own = {os.path.realpath(path): path for path in made}
     for path in source.inputs:
         if (same := own.get(os.path.realpath(path))) is not None:
@@ -171,4 +173,12 @@ def keep_apart(source: Source, made: Sequence[Path]) -> Source:
                 next="Write to a place of its own.",
             )
     leave_out: Callable[[Sequence[Path]], Source] | None = getattr(source, "without", None)
-    return source if leave_out is None else leave_out(made)
+    if leave_out is None:
+        return source
+    inputs = [os.path.realpath(path) for path in source.inputs]
+    apart = [path for path in places if not _holds(os.path.realpath(path), inputs)]
+    return leave_out([*made, *apart])
+
+
+def _holds(folder: str, paths: Sequence[str]) -> bool:
+    return any(os.path.join(each, "").startswith(os.path.join(folder, "")) for each in paths)

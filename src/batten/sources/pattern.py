@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
+from batten.model.cached.cache_names import CACHE_PREFIX, find_generation
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.sources.paths import translated_errors
 
@@ -25,7 +26,8 @@ States = frozenset[int]
 class Pattern:
     """A glob pattern, component by component: `*`, `?` and `[…]` within a name, and `**` for any
     number of folders, none included. As in a shell, a name that begins with a dot matches only
-    where the pattern has that dot; and a folder `*.batten` only where the pattern has that end."""
+    where the pattern has that dot, a folder `*.batten` only where it has that end, and the folder
+    of a cache only where it begins as that does."""
 
     def __init__(self, components: list[str]) -> None:
         self._components = [_Component(text) for text in components]
@@ -64,6 +66,7 @@ class _Component:
         self.is_recursive = text == "**"
         self._is_dot_matched = text.startswith(".")
         self._is_control_matched = text.endswith(CONTROL_SUFFIX)
+        self._is_cache_matched = text.startswith(CACHE_PREFIX)
         self._match = re.compile(fnmatch.translate(text)).match
 
     def match(self, name: str) -> bool:
@@ -72,7 +75,9 @@ class _Component:
         return self._match(name) is not None
 
     def enters(self, name: str) -> bool:
-        return self._is_control_matched or not name.endswith(CONTROL_SUFFIX)
+        if name.endswith(CONTROL_SUFFIX):
+            return self._is_control_matched
+        return self._is_cache_matched or find_generation(name) is None
 
 
 def split_pattern(text: str) -> tuple[str, list[str]]:

@@ -21,7 +21,10 @@ from batten.model.patterns import pattern
 CACHE_FORMAT = 1
 """Version of everything in a cache. Each version is a generation, with a folder of its own."""
 
-_GENERATION = pattern(r"batten-cache-(\d{1,9})")
+CACHE_PREFIX = "batten-cache-"
+"""How the folders begin in which a cache keeps all that it has, one of each format."""
+
+_GENERATION = pattern(rf"{CACHE_PREFIX}(\d{{1,9}})")
 _KEY = pattern(r"[0-9a-f]{64}")
 _SHARD = pattern(r"[0-9a-f]{2}")
 _REST = pattern(r"[0-9a-f]{62}")
@@ -43,7 +46,7 @@ class CacheLayout:
 
     @property
     def home(self) -> str:
-        return f"{self.root}/batten-cache-{self.generation}"
+        return f"{self.root}/{CACHE_PREFIX}{self.generation}"
 
     @property
     def entries(self) -> str:

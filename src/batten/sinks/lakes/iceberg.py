@@ -34,6 +34,7 @@ from batten.sinks.lakes.columns import (
     name_file,
     refuse_columns,
 )
+from batten.sinks.lakes.iceberg_places import find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import is_open, select_lacking
@@ -73,6 +74,11 @@ class IcebergSink(BatchSink):
 
     def identify(self) -> str:
         return self.describe(Path())
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The files and folders of this machine that it changes."""
+        return tuple(find_places(self.properties, self.table))
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -1,0 +1,27 @@
+"""Where on this machine a catalogue of Iceberg keeps its tables, by its properties alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+
+def find_places(properties: Mapping[str, object], table: str) -> Iterator[Path]:
+    """The database of the catalogue, the warehouse, and the folder of the table in it."""
+    address = properties.get("uri")
+    if isinstance(address, str) and address.startswith("sqlite"):
+        path = address.partition(":///")[2].partition("?")[0]
+        if path and path != ":memory:":
+            yield Path(path)
+    warehouse = properties.get("warehouse")
+    if isinstance(warehouse, str) and (path := _find_local(warehouse)):
+        yield Path(path)
+        yield Path(path, *table.split("."))
+
+
+def _find_local(location: str) -> str:
+    """Empty for what is not on this machine."""
+    if location.startswith("file:"):
+        return unquote("/" + location.removeprefix("file:").lstrip("/"))
+    return "" if "://" in location else location
