@@ -26,8 +26,8 @@ States = frozenset[int]
 class Pattern:
     """A glob pattern, component by component: `*`, `?` and `[…]` within a name, and `**` for any
     number of folders, none included. As in a shell, a name that begins with a dot matches only
-    where the pattern has that dot, a folder `*.batten` only where it has that end, and the folder
-    of a cache only where it begins as that does."""
+    where the pattern has that dot. A folder `*.batten` matches only where it has that end, and the
+    folder of a cache only where it begins as that does."""
 
     def __init__(self, components: list[str]) -> None:
         self._components = [_Component(text) for text in components]
