@@ -42,12 +42,13 @@ class Plugin(NamedTuple):
 
 
 class PluginError(Exception):
-    """Why a name can't be had; `next` says what to do."""
+    """Why a name can't be had; `next` says what to do. `is_unknown`: nobody brings it."""
 
-    def __init__(self, what: str, next: str) -> None:
+    def __init__(self, what: str, next: str, *, is_unknown: bool = False) -> None:
         super().__init__(what)
         self.what = what
         self.next = next
+        self.is_unknown = is_unknown
 
 
 def load_plugin(
@@ -145,7 +146,7 @@ def _unknown(
     what = f"There is no {group.noun} {name!r}: no package that is installed brings it."
     if broken:
         what += f" What these bring can't be read: {', '.join(broken)}."
-    return PluginError(what, advice)
+    return PluginError(what, advice, is_unknown=True)
 
 
 def _list_brought(group: PluginGroup) -> tuple[list[tuple[str, EntryPoint]], list[str]]:

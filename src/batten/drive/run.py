@@ -72,7 +72,9 @@ def run_pipeline(pipeline: Definition, options: RunOptions, progress: Progress |
     """Run on local files; see `Pipeline.run`."""
     pipeline = choose_ledger(pipeline)
     output = _check(pipeline, options)
-    return run_on(LocalStorage(output.parent), pipeline, options, progress)
+    local = LocalStorage(output.parent)
+    storage = pipeline.store.open() if pipeline.store is not None else local
+    return run_on(storage, pipeline, options, progress)
 
 
 def run_on(
@@ -96,7 +98,7 @@ def run_on(
             is_inside=pipeline.is_ledger_inside,
             is_shared=storage.folder is None,
         ),
-        path=show_path(output),
+        path=show_path(output) if pipeline.store is None else pipeline.store.shown,
         run=new_run(),
         progress=progress or Silent(),
     )
@@ -149,10 +151,11 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
     pipeline.refuse_double()
     finalized = [each.output for each in pipeline.finalizers]
     trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
-    for output in (pipeline.output, *finalized):
+    own = [pipeline.output] if pipeline.store is None else []
+    for output in (*own, *finalized):
         refuse_place(output)
         refuse_tree(output, trees)
-    for output in finalized if pipeline.is_ledger_inside else (pipeline.output, *finalized):
+    for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):
         refuse_folder(output)
     for sink in pipeline.sinks:
         sink.check()

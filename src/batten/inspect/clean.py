@@ -96,6 +96,7 @@ def _clean_tree(
 
 
 def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:
+    folder = place.own_folder
     observation = observe_output(place.storage, place.layout, is_mine=True)
     judgement = judge(observation)
     refuse_pending(place, judgement)
@@ -108,7 +109,7 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
         if max(0.0, now - entry.modified_seconds) >= older_than_seconds and not is_damaged
     ]
     if not is_dry_run:
-        delete_orphans(place.storage, [entry.name for entry, _ in chosen])
+        delete_orphans(folder, [entry.name for entry, _ in chosen])
     needless = () if is_damaged else _clean_changes(place, older_than_seconds, is_dry_run)
     return Cleaning(
         removed=tuple(orphan for _, orphan in chosen),

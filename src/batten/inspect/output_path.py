@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from batten.errors import StorageError, UsageError
 from batten.ledger.facts.locating import find_layout
@@ -10,6 +11,7 @@ from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
+from batten.storage.base import Folder, Store
 from batten.storage.local.folder import LocalStorage
 
 
@@ -17,7 +19,7 @@ from batten.storage.local.folder import LocalStorage
 class Place:
     """An output: `path` is how to show it, `folder` how the user named what holds it."""
 
-    storage: LocalStorage
+    storage: Store
     layout: Layout
     path: str
     folder: str
@@ -31,6 +33,17 @@ class Place:
     def control(self) -> str:
         """The control folder, for messages."""
         return self.show(self.layout.control)
+
+    @property
+    def own_folder(self) -> Folder:
+        """The folder of a file system that it lies in. Raises `UsageError` elsewhere."""
+        if self.storage.folder is None:
+            raise UsageError(
+                f"{self.path} lies in a store that is no folder, and this needs one.",
+                safe="Nothing was changed.",
+                next=f"Look at it: {self.command('diagnose')}",
+            )
+        return self.storage.folder
 
     def recover_command(self) -> str:
         return self.command("recover", "--recompute-missing")
@@ -60,6 +73,8 @@ def has_tree(place: Place) -> bool:
 
 def locate_output(path: str | os.PathLike[str]) -> Place:
     """The output that `path` names; `path` may also be its control folder."""
+    if (found := _locate_in_store(os.fsdecode(path))) is not None:
+        return found
     given = local_path(path)
     if not given or "\0" in given:
         raise UsageError(
@@ -85,4 +100,22 @@ def locate_output(path: str | os.PathLike[str]) -> Place:
     storage = LocalStorage(root)
     return Place(
         storage=storage, layout=find_layout(storage, name), path=folder + name, folder=folder
+    )
+
+
+def _locate_in_store(written: str) -> Place | None:
+    if "://" not in written:
+        return None
+    from batten.storage.plugin import find_store
+
+    found = find_store(written, Path.cwd())
+    if found is None:
+        return None
+    name = found.name.removesuffix(CONTROL_SUFFIX) or found.name
+    storage = found.open()
+    return Place(
+        storage=storage,
+        layout=Layout(name, is_shared=storage.folder is None),
+        path=f"{found.address}/{name}",
+        folder=f"{found.address}/",
     )

@@ -57,7 +57,8 @@ def read_quarantined(
     import pyarrow as pa
 
     for batch in batches:
-        name = place.layout.quarantined(batch)
+        claim = observation.claims.get(batch)
+        name = place.layout.quarantined(batch, (claim.digest or "") if claim is not None else "")
         try:
             data = place.storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
             rows = PartRows(data).read_table().to_pylist()

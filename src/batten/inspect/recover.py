@@ -91,6 +91,7 @@ class Recovery:
 def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) -> Recovery:
     """Recover the output. Raises `BusyError`, `RefusedError` if it is not batten's, and
     `InconsistentError` or `CorruptError` if only a copy, or computing again, can mend it."""
+    folder = place.own_folder
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:
@@ -106,10 +107,10 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
         mine = _observe_mine(place)
         rolled = [_roll_step(place)] if mine.has_journal else []
         if rolled:
-            roll_forward(place.storage, place.layout)
+            roll_forward(folder, place.layout)
             mine = _observe_mine(place)
         steps = _decide(place, mine, should_recompute)
-        apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
+        apply_steps(folder, place.layout, steps, now=datetime.now(UTC))
         after = _observe_mine(place)
     return _tell(place, (*renewed, *rolled, *steps), after, is_dry_run=False)
 

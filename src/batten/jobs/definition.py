@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batten.jobs.step import Step
     from batten.sinks.base import Sink
     from batten.sources.base import Source
+    from batten.storage.plugin import StoreAddress
 
 WorkersName = Literal["fork", "spawn"]
 
@@ -48,9 +49,11 @@ class Definition:
 
     `output` names the dataset of sealed batches, the ledger: a folder of parts, or with
     `is_ledger_inside` something else, and the parts lie in its control folder. `sinks` get what
-    the ledger holds. `folder` is what paths are relative to."""
+    the ledger holds. `store` is where the output lies, if that is no local path. `folder` is what
+    paths are relative to."""
 
     output: Path | None = None
+    store: StoreAddress | None = None
     written_output: str = ""
     folder: Path = field(default_factory=current_folder)
     sinks: tuple[Sink, ...] = ()
@@ -139,6 +142,7 @@ class Definition:
             self,
             output=Path(fill(str(self.output))),
             written_output=fill(self.written_output),
+            store=self.store.fill(fill) if self.store is not None else None,
             sinks=tuple(sink.fill(fill) for sink in self.sinks),
         )
         places = [path for sink in filled.sinks for path in getattr(sink, "places", ())]
@@ -151,7 +155,7 @@ class Definition:
             Their paths. A live tree is not among them: its items may be read where they are
                 changed.
         """
-        made = [] if self.output is None else [self.output]
+        made = [] if self.output is None or self.store is not None else [self.output]
         made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
         trees = {
             os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes is Takes.ITEMS

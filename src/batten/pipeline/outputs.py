@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
@@ -39,7 +40,13 @@ class Outputs(Definition):
             UsageError: The path can't be used, or a folder stands after another sink. Nothing was
                 read or written.
         """
-        written = local_path(path)
+        written = os.fsdecode(path)
+        store = None
+        if "://" in written:
+            from batten.storage.plugin import find_store
+
+            store = find_store(written, self.folder)
+        written = written if store is not None else local_path(path)
         if written.endswith(".parquet"):
             return self._write_file("parquet", written)
         if self.output is not None:
@@ -48,6 +55,8 @@ class Outputs(Definition):
                 safe="Nothing was read or written.",
                 next="Put it first, and at most one; other sinks may follow it.",
             )
+        if store is not None:
+            return replace(self, output=Path("/", store.name), written_output=written, store=store)
         self._check_path(written)
         return replace(self, output=self.folder / written, written_output=written)
 

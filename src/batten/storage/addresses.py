@@ -26,6 +26,12 @@ _SCHEME = pattern(r"\s*([A-Za-z][\w+.:-]*?):/", re.ASCII)
 _OF_POSTGRES = frozenset({"postgres", "postgresql"})
 
 
+def find_scheme(written: str) -> str:
+    """The scheme of an address such as `s3://bucket/rows`; empty for a path."""
+    found = _ADDRESS.match(written) if "://" in written else None
+    return found[1].lower() if found is not None else ""
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
     """The path as it was written. Raises `UsageError` for an address with a scheme."""
     written = os.fsdecode(path)

@@ -25,11 +25,22 @@ class StoreContract:
     """See the module."""
 
     def make_store(self) -> Store:
-        """A store of its own for one test."""
+        """Make a store of its own for one test.
+
+        Returns:
+            The store, in which nothing is yet.
+
+        Raises:
+            NotImplementedError: A subclass does not say how.
+        """
         raise NotImplementedError
 
     def begin(self) -> Store:
-        """One in which names can be made where these tests make them."""
+        """Begin a test.
+
+        Returns:
+            A store in which names can be made where these tests make them.
+        """
         store = self.make_store()
         publishing.make_folders(store, ("out", STAGING))
         return store

@@ -25,6 +25,7 @@ from batten.model.rules.findings import Code
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
+from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 
 _FOREIGN = frozenset({Code.NOT_A_FOLDER, Code.NOT_BATTENS})
@@ -47,7 +48,7 @@ def explain_path(place: Place, found: Diagnosis, *, is_brief: bool = False) -> D
     `is_brief`: it is one of many that are expected, whose names are right."""
     codes = {finding.code for finding in found.findings}
     is_foreign = found.state is State.UNKNOWN and bool(codes & _FOREIGN)
-    if found.state is not State.NEW and not is_foreign:
+    if (found.state is not State.NEW and not is_foreign) or place.storage.local is None:
         return found
     if known := _recognise(place, is_there=is_foreign):
         return replace(found, action=Action.LOOK, next=known.next, reason=known.is_what)
@@ -255,7 +256,7 @@ def _read_call(storage: LocalStorage, output: str) -> JobCall | None:
     return config.call if config is not None else None
 
 
-def _read_config(storage: LocalStorage, output: str) -> Config | None:
+def _read_config(storage: Store, output: str) -> Config | None:
     try:
         return decode_record(Config, storage.read(find_layout(storage, output).config))
     except (OSError, StorageError, Unreadable):

@@ -123,7 +123,7 @@ class PartVerifier:
         wanted = select_keys(keys, claim, Outcome.QUARANTINED) if keys is not None else None
         if not claim.quarantine_digest and (not wanted or batch in self._observation.reopened):
             return
-        name = self._observation.layout.quarantined(batch)
+        name = self._observation.layout.quarantined(batch, claim.digest or "")
         try:
             data = self._storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
             digest = hashlib.sha256(data).hexdigest()

@@ -1,0 +1,69 @@
+"""A store that another package brings: the output of a job at an address, `drawer://base/features`.
+
+An entry point of the group `batten.stores`, under the scheme of the addresses, names a class (or a
+module) with `declare(folder, address)`. That gives the store at an address such as `drawer://base`.
+A relative path in it is relative to `folder` (decision 0086).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from batten.errors import UsageError
+from batten.model.value_class import value_class
+from batten.plugins import PluginError, PluginGroup, declare, find_plugin, load_plugin
+from batten.storage.addresses import find_scheme
+from batten.storage.base import Store
+
+_SAFE = "Nothing was read or written."
+
+
+@value_class
+class StoreAddress:
+    """Where an output lies that is in a store: `name` at `address`, whose relative paths are
+    relative to `folder`."""
+
+    scheme: str
+    address: str
+    name: str
+    folder: Path
+
+    @property
+    def shown(self) -> str:
+        """As the user wrote it."""
+        return f"{self.address}/{self.name}"
+
+    def fill(self, fill: Callable[[str], str]) -> StoreAddress:
+        return replace(self, address=fill(self.address), name=fill(self.name))
+
+    def open(self) -> Store:
+        """Raises `UsageError` where no package brings it."""
+        plugin = load_plugin(PluginGroup.STORE, self.scheme, needs=["declare"], own={})
+        store: Store = declare(PluginGroup.STORE, plugin, self.folder, [self.address], {})
+        return store
+
+
+def find_store(written: str, folder: Path) -> StoreAddress | None:
+    """What an address names whose scheme a package brings; None for a path, and for an address that
+    nobody brings a store for. Raises `UsageError` for one that names no output."""
+    scheme = find_scheme(written)
+    if not scheme:
+        return None
+    try:
+        find_plugin(PluginGroup.STORE, scheme)
+    except PluginError as error:
+        if error.is_unknown:
+            return None
+        raise UsageError(error.what, safe=_SAFE, next=error.next) from error
+    start, _, rest = written.partition("://")
+    place, _, name = rest.rstrip("/").rpartition("/")
+    if not place or not name:
+        raise UsageError(
+            f"{written!r} names no output in a store.",
+            safe=_SAFE,
+            next=f"Name the place and the output: {scheme}://place/features",
+        )
+    address = f"{start}://{place}"
+    return StoreAddress(scheme=scheme, address=address, name=name, folder=folder)
