@@ -52,7 +52,7 @@ class CacheEntry:
             raise StorageError(
                 f"The files of {self!r} can't be read: {why}.",
                 safe="Nothing was changed.",
-                next="See what is damaged: batten cache verify, with the folder of the cache.",
+                next="Look at what lies there, or have `cache verify` check the whole cache.",
                 errno=getattr(error, "errno", None),
             ) from error
 

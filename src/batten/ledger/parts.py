@@ -102,7 +102,8 @@ class Parts:
             raise CorruptError(
                 f"{self.path} can't be read into memory: {error} of memory.",
                 safe="Nothing was changed.",
-                next="If these are your rows, read some at a time: to_batches(), or batten export.",
+                next="If these are your rows, read some at a time with to_batches(), or have "
+                f"them in one file: {command('export', self.path, 'rows.parquet')}",
             ) from error
 
     def scan_polars(self) -> polars.LazyFrame:
