@@ -16,13 +16,11 @@ from typing import Any
 import pytest
 
 from batten.executors.marks import MarkTable, SlotMark
+from batten.inspect.advising.last_end import gather_evidence, list_hints, tell_disk
 from batten.inspect.advising.outlook import (
     Likelihood,
     Outlook,
     foresee,
-    gather_evidence,
-    list_hints,
-    tell_disk,
 )
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show

@@ -12,6 +12,7 @@ from batten.inspect.advising.advice import gather_facts, tell_readers
 from batten.inspect.advising.again import Again, find_again, find_begun
 from batten.inspect.advising.changed_tables import list_changes
 from batten.inspect.advising.in_hand import tell_in_hand
+from batten.inspect.advising.last_end import gather_evidence, list_hints, tell_refusal
 from batten.inspect.advising.made_files import (
     find_linked_file,
     list_held,
@@ -23,9 +24,6 @@ from batten.inspect.advising.outlook import (
     Likelihood,
     Outlook,
     foresee,
-    gather_evidence,
-    list_hints,
-    tell_refusal,
 )
 from batten.inspect.advising.refused import find_refused, tell_refused
 from batten.inspect.advising.sayings import Kind, say

@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 
 from batten.errors import StorageError
-from batten.inspect.advising.outlook import Likelihood, Outlook, tell_disk
+from batten.inspect.advising.last_end import tell_disk
+from batten.inspect.advising.outlook import Likelihood, Outlook
 from batten.inspect.advising.sayings import Kind, StrangerFacts, say
 from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
 from batten.inspect.matching import list_files, match_paths
