@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.call_rates import Limits
 
-StepKind = Literal["map", "flat_map", "filter", "map_batches", "apply"]
+StepKind = Literal["map", "flat_map", "filter", "check", "map_batches", "apply"]
 
 DEFAULT_CONCURRENCY = 100
 """Calls of a function that awaits at a time, where the job does not say."""
@@ -25,7 +25,7 @@ DEFAULT_CONCURRENCY = 100
 @value_class
 class Step:
     """`concurrency` and `limits` are for functions that await. A `cache` changes no result, so it
-    is no part of the fingerprint."""
+    is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)
@@ -37,6 +37,7 @@ class Step:
     items: int | None = None
     version: str | None = None
     cache: Cache | None = None
+    keeps_input: bool = False
 
     @property
     def is_async(self) -> bool:

@@ -32,6 +32,7 @@ class Steps(Outputs):
         limits: Limits | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
+        keep_input: bool = False,
     ) -> Self:
         """Make one row of each item: a dict, a dataclass or a pydantic model.
 
@@ -55,6 +56,9 @@ class Steps(Outputs):
                 default there are none.
             cache: Keeps what the function returned for an item, also for other jobs. True means the
                 user's own cache, a path a cache in that folder. By default nothing is kept.
+            keep_input: Give each row the item's own columns, before its own; of two columns of one
+                name the function's is taken. The item must be a record: a dict, a dataclass, a
+                pydantic model. By default a row has what the function gave.
 
         Returns:
             A new pipeline with this step at its end.
@@ -73,6 +77,7 @@ class Steps(Outputs):
             limits=limits,
             version=version,
             cache=cache,
+            keeps_input=keep_input,
         )
 
     def flat_map(
@@ -86,6 +91,7 @@ class Steps(Outputs):
         limits: Limits | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
+        keep_input: bool = False,
     ) -> Self:
         """Make any number of rows of each item; all of them carry the item's key.
 
@@ -101,6 +107,9 @@ class Steps(Outputs):
             limits: How fast an `async def` function may call; by default as fast as it can.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
+            keep_input: Give each row the item's own columns, before its own; of two columns of one
+                name the function's is taken. The item must be a record: a dict, a dataclass, a
+                pydantic model. By default a row has what the function gave.
 
         Returns:
             A new pipeline with this step at its end.
@@ -119,6 +128,7 @@ class Steps(Outputs):
             limits=limits,
             version=version,
             cache=cache,
+            keeps_input=keep_input,
         )
 
     def filter(
@@ -166,6 +176,24 @@ class Steps(Outputs):
             version=version,
             cache=cache,
         )
+
+    def check(self, function: Callable[..., Any], *, version: str | None = None) -> Self:
+        """Let a row pass only if `function` says so; else its item is quarantined.
+
+        Args:
+            function: Called with the row, as the step before gave it. The row passes if it returns
+                something true, or nothing. A text says why the row does not pass; so does what it
+                raises.
+            version: Stands for values of the function that can't be compared, as for `map`.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: `function` can't be called, or the pipeline has a sink already. Nothing was
+                read or written.
+        """
+        return self._with_step("check", function, version=version)
 
     def map_batches(
         self,

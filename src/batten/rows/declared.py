@@ -35,11 +35,12 @@ _STREAMS = (
 @value_class
 class Declared:
     """Columns in their order, without the key's; `open` are those whose types the first rows
-    settle. With `is_whole` a row has no other columns."""
+    settle. With `is_whole` a row has no other columns; with `comes_last` others are before them."""
 
     columns: Mapping[str, pa.Field | None] = field(default_factory=dict)
     open: frozenset[str] = frozenset()
     is_whole: bool = False
+    comes_last: bool = False
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -65,7 +66,7 @@ class Declared:
             else:
                 fields.append(given)
         others = [] if self.is_whole else [each for each in found if each.name not in self.columns]
-        return pa.schema([*fields, *others])
+        return pa.schema([*others, *fields] if self.comes_last else [*fields, *others])
 
 
 def find_declared(steps: Sequence[Step], option: Any, key_column: str) -> Declared:
@@ -77,7 +78,7 @@ def find_declared(steps: Sequence[Step], option: Any, key_column: str) -> Declar
         left = [each.name for each in schema if _is_open(kinds.get(each.name), each.type)]
         given_columns = {each.name: each for each in schema}
         return Declared(columns=given_columns, open=frozenset(left), is_whole=True)
-    making = next((step for step in reversed(steps) if step.kind != "filter"), None)
+    making = next((step for step in reversed(steps) if step.kind not in ("filter", "check")), None)
     if making is None or making.kind == "map_batches":
         return Declared()
     kind = _find_row_class(making)
@@ -93,7 +94,10 @@ def find_declared(steps: Sequence[Step], option: Any, key_column: str) -> Declar
             columns[name] = pa.field(name, found)
             opened |= {name} if _is_open(each, found) else set()
     return Declared(
-        columns=columns, open=frozenset(opened), is_whole=bool(given) and not takes_others(kind)
+        columns=columns,
+        open=frozenset(opened),
+        is_whole=bool(given) and not making.keeps_input and not takes_others(kind),
+        comes_last=making.keeps_input,
     )
 
 

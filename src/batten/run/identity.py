@@ -115,7 +115,8 @@ def _describe_course(
     parts = dict(pipeline.source.identity)
     for number, (step, name) in enumerate(zip(called, names, strict=True), 1):
         units = "" if step.items is None else f" of {step.items} items"
-        parts[f"step {number}"] = f"{step.kind} {name}{units}"
+        kept = " with its input" if step.keeps_input else ""
+        parts[f"step {number}"] = f"{step.kind} {name}{units}{kept}"
     return parts
 
 

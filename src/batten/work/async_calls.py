@@ -15,6 +15,7 @@ from batten.executors.throttle import Throttle
 from batten.jobs.step import Step
 from batten.work.cached_steps import find_kept
 from batten.work.calls import find_pause, list_rows, prepare_function
+from batten.work.results import hold_input, list_results
 
 
 class AsyncCall:
@@ -23,6 +24,7 @@ class AsyncCall:
     A function that does not await is called in between, without a limit."""
 
     def __init__(self, step: Step, draining: asyncio.Event) -> None:
+        self.step = step
         self.kind = step.kind
         self._function = prepare_function(step)
         self._kept = find_kept(step)
@@ -124,12 +126,8 @@ class AsyncChain:
         for call in self._calls:
             made: list[Any] = []
             for each in values:
+                kept = hold_input(call.step, each)
                 result = await call.run(each, item, place)
-                if call.kind == "map":
-                    made.append(result)
-                elif call.kind == "flat_map":
-                    made += result
-                elif result:
-                    made.append(each)
+                made += list_results(call.step, each, kept, result)
             values = made
         return values

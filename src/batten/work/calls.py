@@ -19,6 +19,7 @@ from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
 from batten.work.cached_steps import find_kept
+from batten.work.results import hold_input, list_results
 
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
@@ -223,8 +224,10 @@ class Chain:
         self, steps: Sequence[Step], first: int = 0, seeding: Seeding | None = None
     ) -> None:
         self._calls = [Call(step, number, seeding) for number, step in enumerate(steps, first)]
-        is_one_map = len(self._calls) == 1 and self._calls[0].kind == "map"
-        self._map = self._calls[0].run if is_one_map else None
+        first_step = steps[0] if len(steps) == 1 else None
+        is_one_map = first_step is not None and first_step.kind == "map"
+        is_plain = first_step is not None and not first_step.keeps_input
+        self._map = self._calls[0].run if is_one_map and is_plain else None
 
     def watch_tries(self, begin_try: BeginTry) -> None:
         for call in self._calls:
@@ -240,12 +243,11 @@ class Chain:
             return [self._map(item)]
         values = [item]
         for call in self._calls:
-            if call.kind == "map":
-                values = [call.run(value) for value in values]
-            elif call.kind == "flat_map":
-                values = [row for value in values for row in call.run(value)]
-            else:
-                values = [value for value in values if call.run(value)]
+            step, results = call.step, []
+            for value in values:
+                kept = hold_input(step, value)
+                results += list_results(step, value, kept, call.run(value))
+            values = results
             if not values:
                 break
         return values

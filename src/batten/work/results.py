@@ -1,0 +1,51 @@
+"""What goes on to the next step, of a value and what the function gave for it.
+
+It is one for functions that await and those that don't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batten.jobs.step import Step
+from batten.model.telling.hiding import redact
+from batten.rows.fitting import Unfit
+from batten.rows.rows import as_row
+
+
+def hold_input(step: Step, value: Any) -> dict[str, Any] | None:
+    """The columns of the value that a step's rows are to have, as they are before its function is
+    called; None if it keeps none. Raises `Unfit` for a value without columns."""
+    if not step.keeps_input:
+        return None
+    if isinstance(value, Mapping):
+        return dict(value)
+    try:
+        return dict(as_row(value))
+    except Unfit as error:
+        kind = type(value).__name__
+        raise Unfit(f"keep_input= takes items with columns, and this one is of type {kind}") from error
+
+
+def list_results(step: Step, value: Any, kept: dict[str, Any] | None, made: Any) -> list[Any]:
+    """The values that go on. Raises `Unfit` for one that does not pass a check."""
+    match step.kind:
+        case "map":
+            return [made if kept is None else {**kept, **as_row(made)}]
+        case "flat_map":
+            return list(made) if kept is None else [{**kept, **as_row(row)} for row in made]
+        case "check":
+            _refuse_failed(step, made)
+            return [value]
+        case _:
+            return [value] if made else []
+
+
+def _refuse_failed(step: Step, verdict: Any) -> None:
+    """A check passes by saying yes or nothing; a text says why it does not."""
+    if verdict is None or (verdict and not isinstance(verdict, str)):
+        return
+    name = getattr(step.function, "__name__", type(step.function).__name__)
+    reason = f": {redact(verdict)}" if isinstance(verdict, str) and verdict else ""
+    raise Unfit(f"the check {name} says no{reason}")

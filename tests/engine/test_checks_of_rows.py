@@ -1,0 +1,145 @@
+"""Rows that a check does not pass are quarantined with the reason; rows may keep their input."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.run.identity import identify_pipeline
+
+
+def _double(row: dict[str, Any]) -> dict[str, Any]:
+    row.pop("name", None)
+    return {"double": row["n"] * 2, "n": -row["n"]}
+
+
+async def _double_later(row: dict[str, Any]) -> dict[str, Any]:
+    return _double(row)
+
+
+def _both(row: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"sign": sign} for sign in (1, -1)]
+
+
+ITEMS = [{"id": "a", "n": 1, "name": "x"}, {"id": "b", "n": 2, "name": "y"}]
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(out).to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("function", [_double, _double_later])
+def test_a_row_keeps_the_columns_of_its_item(function: Any, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in ITEMS))
+    pipeline = batten.from_jsonl(tmp_path / "in.jsonl", key="id").map(function, keep_input=True)
+    pipeline.write_parquet(tmp_path / "out").run(jobs=1)
+    assert [list(row.items()) for row in _rows(tmp_path / "out")] == [
+        [("key", "a"), ("id", "a"), ("n", -1), ("name", "x"), ("double", 2)],
+        [("key", "b"), ("id", "b"), ("n", -2), ("name", "y"), ("double", 4)],
+    ]
+
+
+def test_each_of_many_rows_keeps_them(tmp_path: Path) -> None:
+    pipeline = batten.from_items(ITEMS, key="id").flat_map(_both, keep_input=True)
+    pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert [(row["n"], row["sign"]) for row in _rows(tmp_path / "out")] == [
+        *((1, 1), (1, -1), (2, 1), (2, -1))
+    ]
+
+
+class Score(TypedDict):
+    score: float
+    note: str | None
+
+
+def _score(row: dict[str, Any]) -> Score:
+    return {"score": row["n"], "note": None}
+
+
+def test_declared_columns_stand_after_those_of_the_item(tmp_path: Path) -> None:
+    pipeline = batten.from_items(ITEMS, key="id").map(_score, keep_input=True)
+    pipeline.options(key_column="id").write_parquet(tmp_path / "out").run(executor="serial")
+    schema = pq.read_schema(tmp_path / "out" / "part-000000.parquet")
+    assert [f"{each.name}: {each.type}" for each in schema] == [
+        *("id: string", "n: int64", "name: string", "score: double", "note: string")
+    ]
+
+
+def test_an_item_without_columns_is_told(tmp_path: Path) -> None:
+    pipeline = batten.from_range(2).map(lambda n: {"n": n}, keep_input=True)
+    pipeline = pipeline.options(stop_when=None)
+    pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    (failed, _) = batten.open(tmp_path / "out").quarantined()
+    assert failed.error == "keep_input= takes items with columns, and this one is of type int"
+
+
+def test_what_is_kept_is_in_the_fingerprint() -> None:
+    plain = batten.from_items(ITEMS, key="id").map(_score)
+    kept = batten.from_items(ITEMS, key="id").map(_score, keep_input=True)
+    one, other = (identify_pipeline(each, {}).fingerprint.digest for each in (plain, kept))
+    assert one != other
+
+
+@dataclasses.dataclass
+class Row:
+    n: int
+
+
+def _as_row(n: int) -> Row:
+    return Row(n)
+
+
+async def _as_row_later(n: int) -> Row:
+    return Row(n)
+
+
+def _is_small(row: Row) -> Any:
+    if row.n == 1:
+        return False
+    if row.n == 2:
+        return "n is 2"
+    assert row.n != 3, "n is 3"
+    return None if row.n == 4 else True
+
+
+@pytest.mark.parametrize("function", [_as_row, _as_row_later])
+def test_rows_that_do_not_pass_are_quarantined(function: Any, tmp_path: Path) -> None:
+    pipeline = batten.from_range(6).map(function).check(_is_small)
+    report = pipeline.write_parquet(tmp_path / "out").run(jobs=1)
+    assert (report.accounts.committed, report.accounts.quarantined) == (3, 3)
+    assert [row["n"] for row in _rows(tmp_path / "out")] == [0, 4, 5]
+    failed = {each.key: each.error for each in batten.open(tmp_path / "out").quarantined()}
+    assert failed["1"] == "the check _is_small says no"
+    assert failed["2"] == "the check _is_small says no: n is 2"
+    assert failed["3"].startswith("AssertionError: n is 3")
+
+
+def test_a_check_after_many_rows_fails_their_item(tmp_path: Path) -> None:
+    pipeline = batten.from_range(3).flat_map(lambda n: [Row(n), Row(0)]).check(_is_small)
+    pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert [row["n"] for row in _rows(tmp_path / "out")] == [0, 0]
+
+
+def test_a_check_after_a_table_fails_its_item_alone(tmp_path: Path) -> None:
+    pipeline = (
+        batten.from_range(6)
+        .map(_as_row)
+        .map_batches(lambda table: table)
+        .check(lambda row: row["n"] != 2)
+    )
+    report = pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert (report.accounts.committed, report.accounts.quarantined) == (5, 1)
+
+
+def test_another_check_is_another_job() -> None:
+    one = batten.from_range(1).map(_as_row).check(_is_small)
+    other = batten.from_range(1).map(_as_row).check(lambda row: True)
+    found = {identify_pipeline(each, {}).fingerprint.digest for each in (one, other)}
+    assert len(found) == 2
