@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -143,3 +144,36 @@ def test_another_check_is_another_job() -> None:
     other = batten.from_range(1).map(_as_row).check(lambda row: True)
     found = {identify_pipeline(each, {}).fingerprint.digest for each in (one, other)}
     assert len(found) == 2
+
+
+def _sum_is_small(table: pa.Table) -> Any:
+    total = sum(table.column("n").to_pylist())
+    if total == 35:
+        raise ValueError("it is 35")
+    return total < 30 or f"the sum is {total}"
+
+
+@pytest.mark.parametrize("workers", ["serial", "processes"])
+def test_a_batch_that_does_not_pass_is_held_back(
+    workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls = tmp_path / "calls"
+    calls.mkdir()
+
+    def work(n: int) -> Row:
+        (calls / str(n)).touch(exist_ok=False)
+        return Row(n)
+
+    pipeline = batten.from_range(15).map(work).options(batch_size=5).write_parquet("out")
+    options: dict[str, Any] = {"executor": "serial"} if workers == "serial" else {"jobs": 2}
+    checked = batten.from_range(15).map(work).options(batch_size=5).check_batches(_sum_is_small)
+    checked = checked.write_parquet("out")
+    with pytest.raises(batten.FailedRunError, match=r"Batch 1, 5 rows, is held back.*35") as told:
+        checked.run(**options)
+    assert "stay staged" in told.value.safe
+    assert not (tmp_path / "out" / "part-000001.parquet").exists()
+    assert batten.diagnose("out").state == "INTERRUPTED"
+    report = pipeline.run(**options)
+    # No item was called twice: it would have failed.
+    assert (report.status, report.rows) == ("complete", 15)

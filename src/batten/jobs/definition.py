@@ -40,6 +40,7 @@ class Options:
     workers: WorkersName | None = None
     worker_items_max: int | None = None
     seed: int | None = None
+    batch_rules: tuple[Callable[..., Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,6 +195,31 @@ class Steps(Outputs):
         """
         return self._with_step("check", function, version=version)
 
+    def check_batches(self, function: Callable[..., Any]) -> Self:
+        """Let a batch be published only if `function` says so; else the run ends.
+
+        It changes no row, so it is no part of the fingerprint: batches that are published already
+        are not checked again.
+
+        Args:
+            function: Called with the `pyarrow.Table` of all rows of a batch, the key column first.
+                It answers as that of `check` does.
+
+        Returns:
+            A new pipeline with this check.
+
+        Raises:
+            UsageError: `function` can't be called. Nothing was read or written.
+        """
+        if not callable(function):
+            raise UsageError(
+                f".check_batches() takes a function, not {type(function).__name__}.",
+                safe="Nothing was read or written.",
+                next="Give the function itself, without calling it.",
+            )
+        rules = (*self.settings.batch_rules, function)
+        return replace(self, settings=replace(self.settings, batch_rules=rules))
+
     def map_batches(
         self,
         function: Callable[..., Any],

@@ -18,6 +18,7 @@ from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.storage.publishing import delete
+from batten.work.batch_checks import BatchRefusedError
 from batten.work.calls import Failure
 from batten.work.chunks import Piece, cut_pieces
 from batten.work.items import Done, ItemRunner
@@ -190,8 +191,9 @@ class Bench:
                 job.key_column,
                 job.fingerprint,
                 job.declared,
+                job.batch_rules,
             )
-        except PinRefusedError:
+        except (PinRefusedError, BatchRefusedError):
             for piece in pieces:
                 self.staging.store_piece(batch, piece)
             raise

@@ -137,6 +137,7 @@ class FreshWork:
             plan=plan,
             source=source,
             steps=pipeline.steps,
+            batch_rules=pipeline.settings.batch_rules,
             declared=place.declared,
             key_column=place.key_column,
             fingerprint=place.fingerprint,

@@ -25,7 +25,9 @@ def hold_input(step: Step, value: Any) -> dict[str, Any] | None:
         return dict(as_row(value))
     except Unfit as error:
         kind = type(value).__name__
-        raise Unfit(f"keep_input= takes items with columns, and this one is of type {kind}") from error
+        raise Unfit(
+            f"keep_input= takes items with columns, and this one is of type {kind}"
+        ) from error
 
 
 def list_results(step: Step, value: Any, kept: dict[str, Any] | None, made: Any) -> list[Any]:
@@ -36,16 +38,16 @@ def list_results(step: Step, value: Any, kept: dict[str, Any] | None, made: Any)
         case "flat_map":
             return list(made) if kept is None else [{**kept, **as_row(row)} for row in made]
         case "check":
-            _refuse_failed(step, made)
+            refuse_failed(step.function, made)
             return [value]
         case _:
             return [value] if made else []
 
 
-def _refuse_failed(step: Step, verdict: Any) -> None:
-    """A check passes by saying yes or nothing; a text says why it does not."""
+def refuse_failed(check: Any, verdict: Any) -> None:
+    """A check passes by saying yes or nothing; a text says why it does not, as `Unfit`."""
     if verdict is None or (verdict and not isinstance(verdict, str)):
         return
-    name = getattr(step.function, "__name__", type(step.function).__name__)
+    name = getattr(check, "__name__", type(check).__name__)
     reason = f": {redact(verdict)}" if isinstance(verdict, str) and verdict else ""
     raise Unfit(f"the check {name} says no{reason}")

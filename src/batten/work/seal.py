@@ -20,6 +20,7 @@ from batten.rows.rows import ITEM, conform_table
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part
+from batten.work.batch_checks import Rule, check_batch
 from batten.work.calls import Failure
 from batten.work.chunks import Piece
 from batten.work.items import fail_unfitting
@@ -50,9 +51,11 @@ def seal_pieces(
     key_column: str,
     fingerprint: str,
     declared: Declared,
+    rules: Sequence[Rule] = (),
 ) -> SealedBytes | None:
     """None if no schema is pinned yet and the batch has no rows to pin one. `declared` is
-    what the job says of its columns."""
+    what the job says of its columns. Raises `BatchRefusedError` if the rows do not pass the
+    `rules`."""
     # By their first rows, so that what they pin does not depend on what else a piece holds.
     tables = sorted(
         (piece.table for piece in pieces if piece.table is not None),
@@ -80,6 +83,7 @@ def seal_pieces(
     keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
     table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
+    check_batch(rules, batch, table)
     return SealedBytes(
         part=encode_part(table, described),
         quarantine=_encode_failures(batch, failures, plan) if failures else None,

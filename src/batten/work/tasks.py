@@ -11,6 +11,7 @@ from batten.plan.plan import Plan
 from batten.rows.declared import Declared
 from batten.sources.base import Source
 from batten.storage.base import Store
+from batten.work.batch_checks import Rule
 from batten.work.calls import Failure
 from batten.work.most_fail import Ended
 
@@ -36,6 +37,7 @@ class WorkerJob:
     seed: int | None = None
     worker_items_max: int | None = None
     is_watched: bool = False
+    batch_rules: tuple[Rule, ...] = ()
 
 
 @value_class

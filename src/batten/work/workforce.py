@@ -134,6 +134,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         seed=settings.seed,
         worker_items_max=settings.worker_items_max,
         is_watched=settings.stop_when is not None,
+        batch_rules=settings.batch_rules,
     )
 
 
