@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from batten.fingerprint.ownership import namespace_of_module
 from batten.model.disk.bounds import Damaged, build
-from batten.model.disk.job_calls import BATTEN, MODULE, SCRIPT, UNKNOWN_CALL, JobCall
+from batten.model.disk.job_calls import BATTEN, JOB_BYTES_MAX, MODULE, SCRIPT, UNKNOWN_CALL, JobCall
 from batten.model.telling.hiding import is_secret, read_secret_name
+from batten.storage.digests import find_digest_of_path
 
 if TYPE_CHECKING:
     from batten.jobs.job_file import Job
@@ -36,7 +36,7 @@ def describe_call(
         folder=_current_folder(),
         file=file,
         name=job.name if job.is_named else "",
-        digest=_digest(file),
+        digest=find_digest_of_path(file, bytes_max=JOB_BYTES_MAX),
         parameters={name: text for name, text in parameters.items() if name not in withheld},
         withheld=withheld,
         options={key: f"{value}" for key, value in options.items() if value is not None},
@@ -62,19 +62,12 @@ def observe_caller() -> JobCall:
         name = main.__spec__.name.removesuffix(".__main__")
         return replace(known, kind=MODULE, module=name)
     file = os.path.abspath(file)
-    return replace(known, kind=SCRIPT, file=file, digest=_digest(file))
+    digest = find_digest_of_path(file, bytes_max=JOB_BYTES_MAX)
+    return replace(known, kind=SCRIPT, file=file, digest=digest)
 
 
 def _current_folder() -> str:
     try:
         return os.getcwd()
-    except OSError:
-        return ""
-
-
-def _digest(file: str) -> str:
-    try:
-        with open(file, "rb") as data:
-            return hashlib.sha256(data.read()).hexdigest()
     except OSError:
         return ""

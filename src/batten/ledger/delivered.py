@@ -9,8 +9,9 @@ from batten.ledger.facts.observation import Observation, list_expected
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILE_KINDS
-from batten.sinks.located import digest_file, locate_read
+from batten.sinks.located import locate_read
 from batten.storage.base import Store
+from batten.storage.digests import find_digest
 from batten.storage.failures import find_obstacle
 
 
@@ -70,7 +71,7 @@ def find_changed_files(storage: Store, observation: Observation) -> Iterator[Fin
     """The files whose bytes are not those that were written; each is read."""
     for delivery in list_in_place(observation):
         try:
-            digest = digest_file(*locate_read(storage, delivery.target))
+            digest = find_digest(*locate_read(storage, delivery.target))
         except StorageError as error:
             if not (obstacle := find_obstacle(error)):
                 raise

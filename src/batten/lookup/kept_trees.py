@@ -18,7 +18,7 @@ from batten.model.disk.names import TreeLayout
 from batten.model.disk.records import Delivery, decode_record
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
-from batten.sinks.located import digest_file
+from batten.storage.digests import find_digest
 from batten.storage.local.tree import Tree, open_tree
 
 JOURNALS_MAX = 1000
@@ -149,6 +149,6 @@ def _find_fault(
     if now != size:
         return f"has {now} bytes, and {size} were written"
     digest = last.digest or digests.get(last.after, "")
-    if is_thorough and digest and digest_file(tree, name) != digest:
+    if is_thorough and digest and find_digest(tree, name) != digest:
         return "has other bytes than were written"
     return ""

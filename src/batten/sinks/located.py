@@ -1,17 +1,14 @@
-"""Where the file of a delivery lies, and what is in it.
+"""Where the file of a delivery lies.
 
 Inspections need no more of a destination, so this imports nothing that makes files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from batten.storage.base import Folder, Store
 from batten.storage.local.folder import LocalStorage
-
-_READ_BYTES = 1 << 20
 
 
 def locate_file(storage: Folder, target: str) -> tuple[Folder, str]:
@@ -40,16 +37,3 @@ def _is_elsewhere(storage: Store, target: str) -> bool:
 def _locate(place: str, target: str) -> tuple[Folder, str]:
     path = os.path.normpath(os.path.join(place, target))
     return LocalStorage(os.path.dirname(path)), os.path.basename(path)
-
-
-def digest_file(storage: Store, name: str) -> str:
-    """The SHA-256 of the file in hexadecimal; empty if there is none."""
-    try:
-        file = storage.open(name)
-    except FileNotFoundError:
-        return ""
-    digest = hashlib.sha256()
-    with file:
-        while piece := file.read(_READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -6,7 +6,6 @@ tells what the job took. A file that has changed since has another digest.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,11 +16,10 @@ from batten.model.disk.fingerprints import TABLE_PREFIX
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.paths import SAFE, translated_errors
+from batten.storage.digests import Measured
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_READ_BYTES = 1 << 22
 
 
 @value_class
@@ -154,14 +152,12 @@ def find_facts(path: Path) -> list[list[int]]:
 
 def take_digest(path: Path) -> Seen:
     """Reads all of a table's files. Raises `OSError`."""
-    digest, size = hashlib.sha256(), 0
+    measured = Measured()
     status = _find_status(path)
     for file in _list_files(path):
         with open(file, "rb", buffering=0) as opened:
-            while piece := opened.read(_READ_BYTES):
-                digest.update(piece)
-                size += len(piece)
-    return Seen(bytes=size, digest=digest.hexdigest(), status=status)
+            measured.read_all(opened)
+    return Seen(bytes=measured.size, digest=measured.digest, status=status)
 
 
 def _find_status(path: Path) -> tuple[tuple[int, ...], ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import BinaryIO
 
 from batten.errors import UsageError
+from batten.storage.digests import Measured
 from batten.storage.local.tree import Tree
 
 
@@ -35,13 +35,13 @@ class Digesting:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._digest = hashlib.sha256()
+        self._measured = Measured()
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
-        self._digest.update(data)
+        self._measured.add(data)
         return data
 
     def hexdigest(self) -> str:
         """Of what was read so far."""
-        return self._digest.hexdigest()
+        return self._measured.digest

@@ -6,10 +6,8 @@ where its job writes is noticed here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
-import stat
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -17,14 +15,20 @@ from dataclasses import replace
 from batten.errors import StorageError
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.model.disk.job_calls import BATTEN, MODULE, SCRIPT, WITHHELD, JobCall, compose
+from batten.model.disk.job_calls import (
+    BATTEN,
+    JOB_BYTES_MAX,
+    MODULE,
+    SCRIPT,
+    WITHHELD,
+    JobCall,
+    compose,
+)
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.model.telling.commands import as_path, command, join_words, quote
 from batten.model.value_class import value_class
-
-_JOB_BYTES_MAX = 1 << 24
-"""No job file is larger, and what is larger is not read."""
+from batten.storage.digests import find_digest_of_path
 
 UNKNOWN_JOB = "batten run JOB.py, the job that writes here"
 
@@ -118,24 +122,12 @@ def _follow(call: JobCall, place: str) -> JobCall | None:
     to_output = os.path.relpath(place, os.path.dirname(file))
     if to_output != os.path.relpath(call.output, os.path.dirname(call.file)):
         return None
-    if _digest(file) != call.digest:
+    if find_digest_of_path(file, bytes_max=JOB_BYTES_MAX) != call.digest:
         return None
     folder = os.path.normpath(os.path.join(place, os.path.relpath(call.folder, call.output)))
     is_there = bool(call.folder) and os.path.isdir(folder)
     folder = folder if is_there else os.path.dirname(file)
     return replace(call, file=file, folder=folder, output=place)
-
-
-def _digest(path: str) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file, suppress(OSError):
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and status.st_size <= _JOB_BYTES_MAX:
-            return hashlib.sha256(file.read(_JOB_BYTES_MAX + 1)).hexdigest()
-    return ""
 
 
 def _tell_elsewhere(call: JobCall, place: str) -> Again:

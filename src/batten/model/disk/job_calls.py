@@ -20,6 +20,9 @@ from batten.model.telling.hiding import PLACEHOLDER
 from batten.model.value_class import value_class
 
 BATTEN, SCRIPT, MODULE, SESSION = "batten", "script", "module", "session"
+
+JOB_BYTES_MAX = 1 << 24
+"""No job file is larger, and what is larger is not read."""
 """Who called: `batten run`, a script of Python, a module (`python -m`), or a notebook, a shell or a
 program that can't be started by a command that is known."""
 

@@ -8,9 +8,8 @@ So a crash leaves one of the two. Any other file was changed by someone else, an
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,8 @@ from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.base import LedgerPlace, Staged
 from batten.sinks.files.formats import FORMATS
-from batten.sinks.located import digest_file, locate_file
-from batten.storage.base import Piece
+from batten.sinks.located import locate_file
+from batten.storage.digests import Measured, find_digest
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 
@@ -116,22 +115,15 @@ class FileDestination:
         that holds the lock. Raises `InconsistentError` if what it would replace was changed."""
         found = self._digest_replaced()
         throwaway = self._clear_throwaway()
-        digest, size = hashlib.sha256(), 0
-
-        def measured(pieces: Iterator[Piece]) -> Iterator[Piece]:
-            nonlocal size
-            for piece in pieces:
-                digest.update(piece)
-                size += len(piece)
-                yield piece
-
+        measured = Measured()
         encode = FORMATS[self._book.kind](staged.schema)
-        self._storage.stage(throwaway, measured(encode(staged.read())), is_synced=True)
+        pieces = measured.pass_on(encode(staged.read()))
+        self._storage.stage(throwaway, pieces, is_synced=True)
         return MadeFile(
             name=throwaway,
             rows=staged.rows,
-            size=size,
-            digest=digest.hexdigest(),
+            size=measured.size,
+            digest=measured.digest,
             replaces=found,
         )
 
@@ -186,7 +178,7 @@ class FileDestination:
             known.discard(record.digest)
         if entry.is_file and not known:
             return None  # it need not be read, and may have any size
-        found = digest_file(self._storage, self._name)
+        found = find_digest(self._storage, self._name)
         return found if found in known else None
 
     def _clear_throwaway(self) -> str:

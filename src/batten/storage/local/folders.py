@@ -7,7 +7,6 @@ reached from there through no link. Raise `OSError`.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import stat
@@ -18,6 +17,7 @@ from functools import partial
 
 from batten.storage import removing, steps
 from batten.storage.beneath import Beneath, close_read
+from batten.storage.digests import Measured
 from batten.storage.local.folder import write_all
 from batten.storage.local.held import Held, hold_reached, lock_reached
 from batten.storage.reading import read_range
@@ -220,7 +220,7 @@ def _seal_file(path: str, name: str, buffer: bytearray) -> Content:
         status = os.fstat(descriptor)
         if status.st_nlink > 1:
             raise Strange(f"{name} is a hard link to a file that may be changed elsewhere")
-        size, digest = digest_open(descriptor, buffer)
+        size, digest = _measure(descriptor, buffer)
         mode = stat.S_IMODE(status.st_mode) & ~_WRITABLE_BITS
         steps.do("file.protect", path, os.fchmod, descriptor, mode)
     finally:
@@ -228,23 +228,17 @@ def _seal_file(path: str, name: str, buffer: bytearray) -> Content:
     return Content(name, False, size, digest)
 
 
-def digest_open(descriptor: int, buffer: bytearray | None = None) -> tuple[int, str]:
-    """The size and the SHA-256 of an open file, from where it stands."""
-    buffer = buffer if buffer is not None else bytearray(_READ_BYTES)
-    view = memoryview(buffer)
-    digest = hashlib.sha256()
-    size = 0
-    while count := os.readv(descriptor, [buffer]):
-        digest.update(view[:count])
-        size += count
-    return size, digest.hexdigest()
+def _measure(descriptor: int, buffer: bytearray) -> tuple[int, str]:
+    measured = Measured()
+    measured.read_descriptor(descriptor, buffer)
+    return measured.size, measured.digest
 
 
 def digest_file(path: str) -> tuple[int, str]:
     """The size and the SHA-256 of a file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return digest_open(descriptor)
+        return _measure(descriptor, bytearray(_READ_BYTES))
     finally:
         close_read(descriptor)
 
@@ -263,7 +257,7 @@ def list_contents(folder: str, sizes: Mapping[str, int]) -> Iterator[Content]:
                 if size != sizes.get(name):
                     yield Content(name, False, size)
                 else:
-                    yield Content(name, False, *digest_open(descriptor, buffer))
+                    yield Content(name, False, *_measure(descriptor, buffer))
             finally:
                 close_read(descriptor)
         else:
