@@ -16,7 +16,7 @@ from batten.cache.inspection import clean_cache, verify_cache
 from batten.cache.sweep import LeftoverKind, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import MANIFEST, CacheLayout
-from batten.storage.local.held import lock_file
+from batten.storage.local.folders import lock_within
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -252,7 +252,8 @@ def test_one_process_sweeps_at_a_time(tmp_path: Path) -> None:
     ended = statistics_of(cache.path) / "counts.host-1-ab"
     ended.write_bytes(bytes(8))
     let_sweep(cache.path)
-    sweeping = lock_file(CacheLayout(str(cache.path)).swept, should_wait=False)
+    layout = CacheLayout(str(cache.path))
+    sweeping = lock_within(layout.swept, should_wait=False, below=layout.root)
     assert sweeping is not None
     cache.get_or_create("other", fill).close()
     assert ended.exists()

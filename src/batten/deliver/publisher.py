@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from batten.errors import InconsistentError
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.published import fields_of
 from batten.model.disk.records import CommitRecord, encode_record
 from batten.model.telling.commands import command
 from batten.run.clock import utc_now
@@ -118,12 +119,7 @@ def name_staged(layout: Layout, sealed: Sealed, kind: str) -> str:
 def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
     """The evidence that a batch was published."""
     return CommitRecord(
-        batch=sealed.batch,
-        items=sealed.items,
-        rows=sealed.rows,
-        outcomes=sealed.outcomes,
-        keys=sealed.keys,
-        fingerprint=sealed.fingerprint,
+        **fields_of(sealed),
         size=sealed.size,
         digest=sealed.digest,
         quarantine_digest=sealed.quarantine_digest,

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from batten.ledger.facts.part_footers import published_by_footer_of
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout, StagedChunk, StagedFile, find_staged
+from batten.model.disk.published import fields_of
 from batten.model.disk.records import Unreadable
 from batten.model.rules.outcomes import count_outcomes
 from batten.model.words import Outcome
@@ -63,12 +64,7 @@ def find_sealed(
                 continue
             quarantine_digest = found[0]
         return Sealed(
-            batch=described.batch,
-            items=described.items,
-            rows=described.rows,
-            outcomes=described.outcomes,
-            keys=described.keys,
-            fingerprint=described.fingerprint,
+            **fields_of(described),
             size=entry.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

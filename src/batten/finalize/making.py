@@ -17,6 +17,7 @@ from batten.ledger.parts import Parts, parts_of
 from batten.ledger.schema_file import encode_schema
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.key_digests import describe_ordinals
+from batten.model.disk.published import fields_of
 from batten.model.disk.records import (
     Completion,
     Config,
@@ -131,12 +132,7 @@ class _DatasetMaking:
         self._storage.stage(name, data, is_synced=True)
         self._sizes.append(len(data))
         return Sealed(
-            batch=batch,
-            items=rows,
-            rows=rows,
-            outcomes=description.outcomes,
-            keys=description.keys,
-            fingerprint=description.fingerprint,
+            **fields_of(description),
             size=len(data),
             digest=digest,
             quarantine_digest="",

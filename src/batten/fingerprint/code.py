@@ -83,10 +83,6 @@ def find_module(filename: str, names: dict[str, Any]) -> ast.Module | None:
     return file.tree if file else None
 
 
-def has_source(code: CodeType, names: dict[str, Any]) -> bool:
-    return _find_file(code.co_filename, names) is not None
-
-
 def _find_file(filename: str, names: dict[str, Any]) -> _SourceFile | None:
     linecache.checkcache(filename)
     lines = linecache.getlines(filename, names)

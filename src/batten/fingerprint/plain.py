@@ -36,7 +36,6 @@ _COMPLEX = struct.Struct("<dd")
 _DATE = struct.Struct("<HBB")
 _TIME = struct.Struct("<BBBIB")
 _DELTA = struct.Struct("<iii")
-_SIZE_MAX = (1 << 32) - 1
 _DEPTH_MAX = 200
 _DTYPE = re.compile(r"[<>|](?:[biufc]\d{1,2}|[SU]\d{1,9}|[mM]8(?:\[\d*[A-Za-zμ]{1,2}\])?)")
 

@@ -45,9 +45,6 @@ class Place:
             )
         return self.storage.folder
 
-    def recover_command(self) -> str:
-        return self.command("recover", "--recompute-missing")
-
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""
         return command(*words, as_path(self.path))

@@ -167,7 +167,8 @@ def _refuse_unmendable(
         return
     first = told[0]
     more = f" (and {len(told) - 1} more: {place.command('verify')})" if len(told) > 1 else ""
-    next_step = f"Restore what is damaged from a copy. {_AGAIN.format(place.recover_command())}"
+    recompute = place.command("recover", "--recompute-missing")
+    next_step = f"Restore what is damaged from a copy. {_AGAIN.format(recompute)}"
     if blocked:
         advice = first.advise(place.path, observation.deliveries)
         next_step = f"For {place.show(first.path)}: {advice}. Then: {place.command('diagnose')}"

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from batten.executors.base import Mark
 from batten.model.disk.names import StagedChunk
+from batten.model.disk.published import fields_of
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.storage.publishing import delete
@@ -209,12 +210,7 @@ class Bench:
             part, fingerprint = kept
         digest = self.staging.store_file(batch, "sealed", part)
         return Sealed(
-            batch=batch.number,
-            items=batch.items,
-            rows=made.description.rows,
-            outcomes=made.description.outcomes,
-            keys=made.description.keys,
-            fingerprint=fingerprint,
+            **fields_of(made.description) | {"fingerprint": fingerprint},
             size=part.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
 from batten.model.words import FORMAT_VERSION
+
+
+class Described(Protocol):
+    """Whatever describes a batch: a footer, a record, what was sealed."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 class Published(NamedTuple):
@@ -23,6 +33,9 @@ class Published(NamedTuple):
     digest: str | None
     quarantine_digest: str | None
 
+
+_SAID = 6
+"""So many of the fields come first, and are said by the batch's part itself."""
 
 _NUMBER = r"(\d{1,15})"
 _BATCH = r"(\d{1,7})"
@@ -54,29 +67,14 @@ def decode_published(data: bytes) -> Published:
     )
 
 
+def fields_of(described: Described) -> dict[str, Any]:
+    """What every description of a batch says: whoever makes another of it takes these."""
+    return {name: getattr(described, name) for name in Published._fields[:_SAID]}
+
+
 def published_by_record(record: CommitRecord) -> Published:
-    return Published(
-        batch=record.batch,
-        items=record.items,
-        rows=record.rows,
-        outcomes=record.outcomes,
-        keys=record.keys,
-        fingerprint=record.fingerprint,
-        size=record.size,
-        digest=record.digest,
-        quarantine_digest=record.quarantine_digest,
-    )
+    return Published(*(getattr(record, name) for name in Published._fields))
 
 
 def published_by_footer(description: PartDescription) -> Published:
-    return Published(
-        batch=description.batch,
-        items=description.items,
-        rows=description.rows,
-        outcomes=description.outcomes,
-        keys=description.keys,
-        fingerprint=description.fingerprint,
-        size=None,
-        digest=None,
-        quarantine_digest=None,
-    )
+    return Published(**fields_of(description), size=None, digest=None, quarantine_digest=None)

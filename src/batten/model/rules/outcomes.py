@@ -16,17 +16,6 @@ def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
     return "".join(f"{len(list(run))}{kind.value}" for kind, run in groupby(outcomes))
 
 
-def join_outcomes(texts: Iterable[str]) -> str:
-    """The text of several consecutive texts, in its one canonical form."""
-    joined: list[tuple[int, str]] = []
-    for count, kind in (run for text in texts for run in _runs(text)):
-        if joined and joined[-1][1] == kind:
-            joined[-1] = (joined[-1][0] + count, kind)
-        else:
-            joined.append((count, kind))
-    return "".join(f"{count}{kind}" for count, kind in joined)
-
-
 def decode_outcomes(text: str) -> Iterator[Outcome]:
     for count, kind in _runs(text):
         outcome = Outcome(kind)

@@ -68,7 +68,7 @@ def make_folder(path: str, *, below: str) -> None:
 
 
 def lock_within(path: str, *, should_wait: bool, below: str) -> Held | None:
-    """As `lock_file`, but makes the folder of the file if it is missing."""
+    """As `lock_reached`; the folder of the file is made if it is missing."""
     way, name = _way(path, below)
     try:
         return lock_reached(partial(way.act, name), should_wait=should_wait, is_shared=False)

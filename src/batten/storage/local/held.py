@@ -128,19 +128,14 @@ class Reach(Protocol):
     ) -> Result: ...
 
 
-def lock_file(path: str, *, should_wait: bool, is_shared: bool = False) -> Held | None:
-    """Lock the file of that name; it is made if there is none. None if another process holds it,
-    and the caller does not want to wait. The holder may delete the file before letting it go."""
-    return lock_reached(partial(_act, path), should_wait=should_wait, is_shared=is_shared)
-
-
 def _act(path: str, action: Callable[..., Result], *arguments: object, **options: object) -> Result:
     return action(path, *arguments, **options)
 
 
 def lock_reached(reach: Reach, *, should_wait: bool, is_shared: bool) -> Held | None:
-    """As `lock_file`, for a file that is reached in a way of its own. Raises `OSError` for what is
-    no file."""
+    """Lock a file; it is made if there is none. None if another process holds it, and the caller
+    does not want to wait. The holder may delete the file before letting it go. Raises `OSError` for
+    what is no file."""
     while True:
         held = _open_lock(reach, is_shared)
         is_locked = False

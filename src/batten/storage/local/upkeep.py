@@ -14,7 +14,7 @@ from batten.errors import BusyError, CorruptError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import CONTROL_SUFFIX, Layout
-from batten.model.disk.published import decode_published
+from batten.model.disk.published import decode_published, fields_of
 from batten.model.disk.records import CommitRecord, Holder, Unreadable, encode_record
 from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.commands import command
@@ -90,12 +90,7 @@ def _describe_part(
             )
         ).hexdigest()
     record = CommitRecord(
-        batch=described.batch,
-        items=described.items,
-        rows=described.rows,
-        outcomes=described.outcomes,
-        keys=described.keys,
-        fingerprint=described.fingerprint,
+        **fields_of(described),
         size=len(data),
         digest=digest,
         quarantine_digest=quarantine,
