@@ -17,7 +17,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from batten.cache.counts import Counter
-from batten.cache.opening import hold_file, open_file
+from batten.cache.opening import hold_file, is_held, open_file
 from batten.model.cached.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.cached.manifests import SIZE_BYTES, find_size
 from batten.model.disk.bounds import Bytes, Name
@@ -219,13 +219,7 @@ def evict(layout: CacheLayout, used: Used) -> int | None:
 
 def is_in_use(layout: CacheLayout, key: str) -> bool:
     """Whether a process holds the entry now."""
-    held = hold_file(f"{layout.entry(key)}/{MANIFEST}")
-    if held is None:
-        return False
-    try:
-        return not held.try_lock(is_shared=False)
-    finally:
-        held.release()
+    return is_held(f"{layout.entry(key)}/{MANIFEST}")
 
 
 def scan_keys(layout: CacheLayout) -> Iterator[str]:

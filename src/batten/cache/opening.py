@@ -18,6 +18,17 @@ from batten.storage.local.held import READ, Held, open_held
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
 
 
+def is_held(path: str) -> bool:
+    """Whether another process holds the file now."""
+    held = hold_file(path)
+    if held is None:
+        return False
+    try:
+        return not held.try_lock(is_shared=False)
+    finally:
+        held.release()
+
+
 def hold_file(path: str) -> Held | None:
     """The file, not locked yet; None for what is none: nothing, a link, a pipe, a device."""
     try:

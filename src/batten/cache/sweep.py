@@ -19,7 +19,7 @@ from typing import Any
 
 from batten.cache.budget import scan_keys
 from batten.cache.counts import Counter, merge_ended
-from batten.cache.opening import hold_file
+from batten.cache.opening import hold_file, is_held
 from batten.cache.store import key_held
 from batten.model.cached.cache_names import (
     CACHE_FORMAT,
@@ -169,13 +169,7 @@ def _is_held(kind: LeftoverKind, path: str) -> bool:
     """Whether a live process has it in hand."""
     if kind not in (LeftoverKind.ABANDONED_BUILD, LeftoverKind.UNUSED_LOCK):
         return False
-    held = hold_file(path if kind is LeftoverKind.UNUSED_LOCK else f"{path}/{MANIFEST}")
-    if held is None:
-        return False
-    try:
-        return not held.try_lock(is_shared=False)
-    finally:
-        held.release()
+    return is_held(path if kind is LeftoverKind.UNUSED_LOCK else f"{path}/{MANIFEST}")
 
 
 def _may_begin(kind: LeftoverKind, path: str) -> bool:

@@ -289,7 +289,6 @@ class Schedule:
         """Staged chunks turned out damaged: their items are done again. Or there are no rows
         yet."""
         batch, _ = self._close(task_id)
-        batch.is_sealing = False
         batch.is_rowless = batch.is_rowless or answer.is_rowless
         for chunk in answer.damaged:
             batch.chunks.remove(chunk)
@@ -301,8 +300,8 @@ class Schedule:
         """A worker died with no item in hand: its task is done again."""
         batch, work = self._close(task_id)
         if work is None:
-            batch.is_sealing = False
-        elif work.company:
+            return
+        if work.company:
             self._suspects.add(batch, work, is_first=True)
         else:
             batch.todo.appendleft(work)
@@ -314,11 +313,8 @@ class Schedule:
         tries."""
         batch, work = self._close(task_id)
         if work is None:
-            batch.is_sealing = False
             return
-        first = self._plan.batch(batch.number).first_item
-        start = min(max(item - first, work.start), work.stop - 1)
-        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        start, unit = self._find_unit(batch, work, item)
         suspect = Range(
             start=start,
             stop=start + unit,
@@ -344,11 +340,8 @@ class Schedule:
         """An item took too long and its worker was killed; it is tried `tries` times in all."""
         batch, work = self._close(task_id)
         if work is None:
-            batch.is_sealing = False
             return
-        first = self._plan.batch(batch.number).first_item
-        start = min(max(item - first, work.start), work.stop - 1)
-        unit = 1 if self._unit_items is None or work.is_apart else work.stop - start
+        start, unit = self._find_unit(batch, work, item)
         timeouts = work.timeouts + 1
         overdue = Range(start=start, stop=start + unit, timeouts=timeouts, is_apart=work.is_apart)
         batch.put_back_around(work, overdue)
@@ -361,6 +354,14 @@ class Schedule:
             batch.todo.appendleft(
                 Range(start=start, stop=start + 1, condemned=failure(start, timeouts))
             )
+
+    def _find_unit(self, batch: OpenBatch, work: Range, item: int) -> tuple[int, int]:
+        """Where in the batch the item was in hand, and with how many it was called."""
+        start = min(
+            max(item - self._plan.batch(batch.number).first_item, work.start), work.stop - 1
+        )
+        is_one = self._unit_items is None or work.is_apart
+        return start, 1 if is_one else work.stop - start
 
     def pin(self, schema: bytes) -> None:
         self.schema = schema
@@ -395,4 +396,6 @@ class Schedule:
         self._begun.discard(task_id)
         if work is not None:
             batch.running -= 1
+        else:
+            batch.is_sealing = False
         return batch, work

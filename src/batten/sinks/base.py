@@ -10,6 +10,7 @@ declares; a sink is opened, under the ledger's lock, to a destination.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -76,6 +77,18 @@ class BatchSink:
 
     dataset: str = ""
     takes: ClassVar[Takes] = Takes.BATCHES
+
+
+class AtPath:
+    """What sinks have in common that are one file or folder of this machine."""
+
+    path: Path
+
+    def describe(self, folder: Path) -> str:
+        return os.path.relpath(self.path, folder)
+
+    def identify(self) -> str:
+        return os.path.realpath(self.path)
 
 
 def other_content(target: str, token: Token) -> InconsistentError:

@@ -8,7 +8,6 @@ So a crash leaves one of the two. Any other file was changed by someone else, an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ from batten.model.disk.records import Delivery
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
-from batten.sinks.base import LedgerPlace, Staged
+from batten.sinks.base import AtPath, LedgerPlace, Staged
 from batten.sinks.files.formats import FORMATS
 from batten.sinks.located import locate_file
 from batten.storage.digests import Measured, find_digest
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @value_class
-class FileSink:
+class FileSink(AtPath):
     """A file at `path`; `kind` is its format: csv, jsonl or parquet."""
 
     path: Path
@@ -43,12 +42,6 @@ class FileSink:
 
     def fill(self, fill: Callable[[str], str]) -> FileSink:
         return replace(self, path=Path(fill(str(self.path))))
-
-    def describe(self, folder: Path) -> str:
-        return os.path.relpath(self.path, folder)
-
-    def identify(self) -> str:
-        return os.path.realpath(self.path)
 
     def check(self) -> None:
         """Needs nothing that batten does not."""

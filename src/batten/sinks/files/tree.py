@@ -6,7 +6,6 @@ Each item has a transaction of its own, which carries the item's token (decision
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import field, replace
@@ -17,7 +16,7 @@ from batten.errors import BusyError, OutdatedError, StorageError, UsageError
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
-from batten.sinks.base import LedgerPlace, RejectedError, Staged
+from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged
 from batten.sinks.plain_values import list_rows
 from batten.storage.blame import find_machine_failure
 from batten.transactions.entry import (
@@ -47,7 +46,7 @@ def check_commit(commit: object) -> None:
 
 
 @value_class
-class TreeSink:
+class TreeSink(AtPath):
     """The tree below `path`. `commit` is called with the transaction, the item of the source, and
     what the steps made of it: a dict, or with `is_many` a list of them."""
 
@@ -60,12 +59,6 @@ class TreeSink:
 
     def fill(self, fill: Callable[[str], str]) -> TreeSink:
         return replace(self, path=Path(fill(str(self.path))))
-
-    def describe(self, folder: Path) -> str:
-        return os.path.relpath(self.path, folder)
-
-    def identify(self) -> str:
-        return os.path.realpath(self.path)
 
     def check(self) -> None:
         """Needs nothing that batten does not."""

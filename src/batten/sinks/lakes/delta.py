@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from batten.model.disk.names import find_staging_owner
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.base import AtPath, BatchSink, LedgerPlace, Staged
 from batten.sinks.lakes.columns import encode_as, fit_rows, name_file, refuse_columns
 from batten.sinks.lakes.delta_log import Action, DeltaLog
 from batten.sinks.lakes.statistics import describe_columns
@@ -58,7 +57,7 @@ _FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identit
 
 
 @value_class
-class DeltaSink(BatchSink):
+class DeltaSink(AtPath, BatchSink):
     """The table in the folder `path`."""
 
     path: Path
@@ -66,12 +65,6 @@ class DeltaSink(BatchSink):
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:
         return replace(self, path=Path(fill(str(self.path))), dataset=fill(self.dataset))
-
-    def describe(self, folder: Path) -> str:
-        return os.path.relpath(self.path, folder)
-
-    def identify(self) -> str:
-        return os.path.realpath(self.path)
 
     def check(self) -> None:
         ensure_optional("deltalake", ".write_delta()")
