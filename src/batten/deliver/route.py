@@ -1,6 +1,7 @@
 """One destination of a run: what of the ledger it lacks, and how it is given that.
 
-How depends on what the destination takes: the whole dataset as a file, batches, or items.
+How depends on what the destination takes: the whole dataset as a file, batches, or items (decision
+0083).
 """
 
 from __future__ import annotations

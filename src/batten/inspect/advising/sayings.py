@@ -1,4 +1,4 @@
-"""What is said of a state (decision 0039): why it is so, what to do next, what not to do.
+"""What is said of a state: why it is so, what to do next, what not to do (decisions 0039, 0083).
 
 One table for each kind of output, from the state to three sentences. The sentences are functions of
 facts that were checked before: nothing is looked up here. A state that is not in the table of a
