@@ -20,7 +20,10 @@ from batten.run import clock
 
 SOURCES = Path(batten.__file__).parent
 
-LAYERS = ("dataset", "engine", "executors", "model", "sinks", "sources", "storage")
+LAYERS = (
+    *("deliver", "drive", "finalize", "jobs", "ledger", "lookup", "pipeline", "plan", "rows"),
+    *("executors", "model", "run", "sinks", "sources", "storage", "work"),
+)
 """Where what runs a job lies."""
 
 READERS = {
@@ -31,6 +34,7 @@ READERS = {
     "storage/local/locks.py": "since when a lock is held, as shown",
     "storage/twin/memory.py": "a file's time of change, as on a disk",
     "storage/twin/memory_tree.py": "a folder's time of change, as on a disk",
+    "storage/twin/objects.py": "an object's time of change, as a server tells it",
 }
 """What reads the wall clock there, and what for."""
 
