@@ -70,6 +70,15 @@ class Plan:
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
         self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        """What it has open is of this process."""
+        return self._storage, self._layout, self.segments, self.moved_positions
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        storage, layout, segments, moved_positions = state
+        self.__init__(storage, layout, segments)  # type: ignore[misc]
+        self.moved_positions = moved_positions
+
     @property
     def batches(self) -> int:
         return sum(segment.batches for segment in self.segments)

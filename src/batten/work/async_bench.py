@@ -68,6 +68,10 @@ class AsyncBench:
         self._ranges: list[_Range] = []
         self._watch_anew()
 
+    def __reduce__(self) -> tuple[type[AsyncBench], tuple[WorkerJob]]:
+        """What it has in hand is of this process."""
+        return AsyncBench, (self._job,)
+
     def _watch_anew(self) -> None:
         """The driver hears of what ended a while later; so it is judged here as well, and no item
         is begun after those that decide."""

@@ -60,6 +60,10 @@ class Bench:
         self.reopening = Reopening(job, self.staging)
         self._own = local()
 
+    def __reduce__(self) -> tuple[type[Bench], tuple[WorkerJob]]:
+        """Readers and constructed classes are of this process."""
+        return Bench, (self._job,)
+
     def work(self, task: Task, mark: Mark) -> Answer:
         match task:
             case Prepare():

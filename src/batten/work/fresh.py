@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from batten.errors import RefusedError
@@ -12,15 +13,12 @@ from batten.executors.randomness import seed_afresh
 from batten.jobs.definition import Definition
 from batten.jobs.in_fresh_workers import CannotLoadError, Origin, Pickled, find_origin, loading
 from batten.model.disk.fingerprints import difference
-from batten.model.disk.names import Layout
-from batten.model.disk.records import Fingerprint, Segment
+from batten.model.disk.records import Fingerprint
 from batten.model.value_class import value_class
-from batten.plan.plan import Plan
-from batten.rows.declared import Declared
 from batten.run.context import Context
 from batten.run.identity import identify_pipeline
 from batten.sources.items import ItemSource
-from batten.storage.local.folder import LocalStorage
+from batten.sources.range import RangeSource
 from batten.work.bench import Bench
 from batten.work.tasks import WorkerJob
 
@@ -76,45 +74,16 @@ def make_recipe(context: Context) -> Recipe:
     )
 
 
-@value_class
-class _Place:
-    """What of a `WorkerJob` is the same in each process."""
-
-    root: str
-    layout: Layout
-    segments: Sequence[Segment]
-    moved_positions: Any
-    declared: Declared
-    key_column: str
-    fingerprint: str
-    work: str
-    works: tuple[str, ...]
-    has_time_limit: bool
-    keeps_failures: bool
-    seed: int | None
-    worker_items_max: int | None
+_NOTHING = RangeSource(0)
 
 
 class FreshWork:
-    """Pickles; loads the job with its first task."""
+    """Pickles; loads the job with its first task. Its functions and its source are loaded there, in
+    the way that the recipe says, and the rest of the job is sent."""
 
     def __init__(self, recipe: Recipe, job: WorkerJob) -> None:
         self._recipe = recipe
-        self._place = _Place(
-            root=job.storage.place,
-            layout=job.layout,
-            segments=job.plan.segments,
-            moved_positions=job.plan.moved_positions,
-            declared=job.declared,
-            key_column=job.key_column,
-            fingerprint=job.fingerprint,
-            work=job.work,
-            works=job.works,
-            has_time_limit=job.has_time_limit,
-            keeps_failures=job.keeps_failures,
-            seed=job.seed,
-            worker_items_max=job.worker_items_max,
-        )
+        self._job = replace(job, source=_NOTHING, steps=(), batch_rules=())
         self._work: Work | None = None
 
     def __call__(self, task: Any, mark: Mark) -> Any:
@@ -124,28 +93,14 @@ class FreshWork:
         return self._work(task, mark)
 
     def _load(self) -> Work:
-        pipeline, place = self._recipe.load(), self._place
-        storage = LocalStorage(place.root)
-        plan = Plan(storage, place.layout, list(place.segments))
-        plan.moved_positions = place.moved_positions
+        pipeline = self._recipe.load()
         source = pipeline.source
         if self._recipe.source is not None:
             source = pickle.loads(self._recipe.source)
-        job = WorkerJob(
-            storage=storage,
-            layout=place.layout,
-            plan=plan,
+        job = replace(
+            self._job,
             source=source,
             steps=pipeline.steps,
             batch_rules=pipeline.settings.batch_rules,
-            declared=place.declared,
-            key_column=place.key_column,
-            fingerprint=place.fingerprint,
-            work=place.work,
-            works=place.works,
-            has_time_limit=place.has_time_limit,
-            keeps_failures=place.keeps_failures,
-            seed=place.seed,
-            worker_items_max=place.worker_items_max,
         )
         return Bench(job).work

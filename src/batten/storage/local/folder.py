@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from batten.model.disk.records import Holder
 from batten.storage import conditions, steps
@@ -71,9 +71,9 @@ class LocalStorage:
     def local(self) -> LocalStorage:
         return self
 
-    def __reduce__(self) -> tuple[type[LocalStorage], tuple[str]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         """What it knows of folders is of this process."""
-        return LocalStorage, (self._root,)
+        return type(self), (self._root,)
 
     def put_new(self, name: str, data: Piece) -> PutAnswer:
         return conditions.put_new(self, name, data)
