@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
 import pytest
 
+import batten
 from batten.errors import StorageError
 from batten.storage import publishing
 from batten.storage.base import Put, Store
@@ -15,6 +17,8 @@ from batten.storage.local.folder import LocalStorage
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.objects import ChangeRequest, Fate, ObjectServer, ObjectStorage, SenderDied
 from batten.testing import StoreContract
+
+SOURCE = Path(batten.__file__).parent
 
 
 class TestLocal(StoreContract):
@@ -89,3 +93,18 @@ def test_a_dead_sender_asks_nothing_more_and_its_request_may_come() -> None:
     assert server.objects == {}
     server.deliver_late()
     assert ObjectStorage(server).read("x") == b"1"
+
+
+def test_nobody_asks_for_the_type_of_a_storage() -> None:
+    """What a store can do more it says itself, by `folder` and `local`."""
+    kinds = {"LocalStorage", "MemoryStorage", "ObjectStorage", "Store", "Folder", "LocalFolder"}
+    asking = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "isinstance"
+        and kinds & {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+    ]
+    assert asking == []

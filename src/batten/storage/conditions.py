@@ -7,54 +7,49 @@ that batten gives to what is throwaway.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from batten.storage.base import READ_BYTES_MAX, Entry, Got, Piece, Put, PutAnswer
+from batten.storage.base import READ_BYTES_MAX, Folder, Got, Piece, Put, PutAnswer
 from batten.storage.publishing import fresh_name
 from batten.storage.relative import check_name, folder_of, last_piece
 
-if TYPE_CHECKING:
-    from batten.storage.base import Folder
 
+class ConditionsOfFolder:
+    """What of `Store` a `Folder` does by what it can do more."""
 
-def put_new(folder: Folder, name: str, data: Piece) -> PutAnswer:
-    """See `Store.put_new`."""
-    staged = _stage(folder, name, data)
-    try:
-        is_made = folder.publish(staged, name)
-        folder.sync_names(folder_of(name))
-    finally:
-        folder.delete(staged)
-    return _tell(folder, name, data) if not is_made else PutAnswer(Put.MADE, _version(folder, name))
+    def put_new(self: Folder, name: str, data: Piece) -> PutAnswer:
+        """See `Store`."""
+        staged = _stage(self, name, data)
+        try:
+            is_made = self.publish(staged, name)
+            self.sync_names(folder_of(name))
+        finally:
+            self.delete(staged)
+        return PutAnswer(Put.MADE, _version(self, name)) if is_made else _tell(self, name, data)
 
+    def put_if(self: Folder, name: str, data: Piece, version: str) -> PutAnswer:
+        """See `Store`."""
+        if _version(self, name) != version or not version:
+            return _tell(self, name, data)
+        self.replace(_stage(self, name, data), name)
+        self.sync_names(folder_of(name))
+        return PutAnswer(Put.MADE, _version(self, name))
 
-def put_if(folder: Folder, name: str, data: Piece, version: str) -> PutAnswer:
-    """See `Store.put_if`."""
-    if _version(folder, name) != version or not version:
-        return _tell(folder, name, data)
-    folder.replace(_stage(folder, name, data), name)
-    folder.sync_names(folder_of(name))
-    return PutAnswer(Put.MADE, _version(folder, name))
+    def delete_if(self: Folder, name: str, version: str) -> PutAnswer:
+        """See `Store`."""
+        found = _version(self, name)
+        if found and found != version:
+            return PutAnswer(Put.OTHER, found)
+        self.delete(name)
+        if found:
+            self.sync_names(folder_of(name))
+        return PutAnswer(Put.MADE)
 
-
-def delete_if(folder: Folder, name: str, version: str) -> PutAnswer:
-    """See `Store.delete_if`."""
-    found = _version(folder, name)
-    if found and found != version:
-        return PutAnswer(Put.OTHER, found)
-    folder.delete(name)
-    if found:
-        folder.sync_names(folder_of(name))
-    return PutAnswer(Put.MADE)
-
-
-def get(folder: Folder, name: str, bytes_max: int | None = READ_BYTES_MAX) -> Got:
-    """See `Store.get`."""
-    while True:
-        before = _version(folder, name)
-        data = folder.read(name, bytes_max=bytes_max)
-        if before == _version(folder, name):
-            return Got(data, before)
+    def get(self: Folder, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
+        """See `Store`."""
+        while True:
+            before = _version(self, name)
+            data = self.read(name, bytes_max=bytes_max)
+            if before == _version(self, name):
+                return Got(data, before)
 
 
 def _stage(folder: Folder, name: str, data: Piece) -> str:
@@ -66,13 +61,13 @@ def _stage(folder: Folder, name: str, data: Piece) -> str:
 
 
 def _version(folder: Folder, name: str) -> str:
-    found: Entry | None = folder.find(name)
+    found = folder.find(name)
     return found.version if found is not None else ""
 
 
 def _tell(folder: Folder, name: str, data: Piece) -> PutAnswer:
     try:
-        found = get(folder, name, None)
+        found = folder.get(name, bytes_max=None)
     except FileNotFoundError:
         return PutAnswer(Put.OTHER)
     return PutAnswer(Put.SAME if found.data == bytes(data) else Put.OTHER, found.version)

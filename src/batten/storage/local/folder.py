@@ -20,9 +20,10 @@ from functools import partial
 from typing import BinaryIO, Self
 
 from batten.model.disk.records import Holder
-from batten.storage import conditions, steps
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, Got, Kind, Piece, PutAnswer, pieces_of
+from batten.storage import steps
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
 from batten.storage.beneath import READ, Beneath, Obstructed, close_read
+from batten.storage.conditions import ConditionsOfFolder
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
 from batten.storage.local.modes import Modes
@@ -46,7 +47,7 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
 """What some filesystems answer to fsync of a folder because they have no need of it."""
 
 
-class LocalStorage:
+class LocalStorage(ConditionsOfFolder):
     """Implements `LocalFolder` under `root`, which need not exist before the first `ensure_folder`,
     and may be reached by links; no link is followed below it.
 
@@ -74,18 +75,6 @@ class LocalStorage:
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         """What it knows of folders is of this process."""
         return type(self), (self._root,)
-
-    def put_new(self, name: str, data: Piece) -> PutAnswer:
-        return conditions.put_new(self, name, data)
-
-    def put_if(self, name: str, data: Piece, version: str) -> PutAnswer:
-        return conditions.put_if(self, name, data, version)
-
-    def delete_if(self, name: str, version: str) -> PutAnswer:
-        return conditions.delete_if(self, name, version)
-
-    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
-        return conditions.get(self, name, bytes_max)
 
     def steady(self) -> AbstractContextManager[None]:
         return self._beneath.steady()

@@ -20,8 +20,8 @@ from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
 from batten.model.disk.records import Holder, encode_record
-from batten.storage import conditions
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, Got, Piece, PutAnswer, pieces_of
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
+from batten.storage.conditions import ConditionsOfFolder
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.local.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
@@ -64,7 +64,7 @@ class FailSync:
             raise system_error(errno.EIO, name)
 
 
-class MemoryStorage:
+class MemoryStorage(ConditionsOfFolder):
     """Implements `Folder`. Threads may share it.
 
     `observer` is called at each step as `steps.observer` is for the local storage. If it raises
@@ -88,18 +88,6 @@ class MemoryStorage:
     @property
     def folder(self) -> Self:
         return self
-
-    def put_new(self, name: str, data: Piece) -> PutAnswer:
-        return conditions.put_new(self, name, data)
-
-    def put_if(self, name: str, data: Piece, version: str) -> PutAnswer:
-        return conditions.put_if(self, name, data, version)
-
-    def delete_if(self, name: str, version: str) -> PutAnswer:
-        return conditions.delete_if(self, name, version)
-
-    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
-        return conditions.get(self, name, bytes_max)
 
     def steady(self) -> AbstractContextManager[None]:
         return nullcontext()
