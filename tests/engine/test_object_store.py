@@ -312,7 +312,7 @@ class Turns:
             self._changed.notify_all()
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(300, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.crash)])
 def test_two_runs_at_once(scenario: Scenario, rounds: int, seeded: Random) -> None:
     for _ in range(rounds):
         server = WatchedServer(scenario.begin())

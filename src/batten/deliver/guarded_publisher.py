@@ -43,7 +43,7 @@ class GuardedPublisher:
 
     def publish(self, ready: Sequence[Sealed], leftovers: Iterable[str]) -> None:
         """Publish these batches, then delete what was staged for them; `leftovers` are names.
-        Raises `BusyError` where another run took over."""
+        Raises `BusyError` if another run took over."""
         for sealed in ready:
             self._publish(sealed)
         for sealed in ready:
@@ -84,7 +84,7 @@ class GuardedPublisher:
         return replace(sealed, quarantine_digest=hashlib.sha256(found).hexdigest())
 
     def _put_part(self, step: GuardedStep, sealed: Sealed) -> PutAnswer:
-        """`OTHER` where there is a part, and it is not known to be this one."""
+        """`OTHER` if there is a part, and it is not known to be this one."""
         data = self._load(sealed, "sealed")
         if data is None:
             # Another run has published these bytes, and cleared away what was staged.
@@ -93,7 +93,7 @@ class GuardedPublisher:
         return carry_out(self._storage, step, self._layout.part(sealed.batch), data, seen=seen)
 
     def _adopt(self, step: GuardedStep, sealed: Sealed) -> None:
-        """Take over the part that is there. Raises `BusyError` where it is another."""
+        """Take over the part that is there. Raises `BusyError` if it is another."""
         name = self._layout.part(sealed.batch)
         try:
             described = decode_part(self._storage.read(name, bytes_max=None))

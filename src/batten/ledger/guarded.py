@@ -14,7 +14,7 @@ def carry_out(
     storage: Store, step: GuardedStep, name: str, data: Piece, *, seen: str = ""
 ) -> PutAnswer:
     """Ask for the change until it is known what became of it. `seen` is the version in whose place
-    it goes. Raises `BusyError` where something else is there, and the step says to stop."""
+    it goes. Raises `BusyError` if something else is there, and the step says to stop."""
     change = (
         partial(storage.put_new, name, data)
         if step.guard is Guard.NEW

@@ -4,7 +4,7 @@ There are two protocols. `Store` is what any place can do, an object store too: 
 no second names, no lock of a kernel, and its answers may be lost. So each change has a condition,
 which the store itself keeps, whoever asks and however late:
 
-    put_new(name, data)              only where there is nothing of that name
+    put_new(name, data)              only if there is nothing of that name
     put_if(name, data, version)      only in the place of the version that was seen
     delete_if(name, version)         only the version that was seen
 
@@ -17,7 +17,7 @@ which the store itself keeps, whoever asks and however late:
     lock(name)             nobody else is at work, as long as this process lives
 
 Who needs more than a `Store` asks the store for it, by `folder` or by `local`, and says what it
-does where that is None. Nobody asks for the type of a storage. Names are relative to the storage,
+does if that is None. Nobody asks for the type of a storage. Names are relative to the storage,
 with `/`. `publishing.py` puts these steps together, for both; everybody else uses that.
 """
 
@@ -105,7 +105,7 @@ class Put(Enum):
 
 
 class PutAnswer(NamedTuple):
-    """What became of a change, and the version that is there by that answer; empty where nothing
+    """What became of a change, and the version that is there by that answer; empty if nothing
     is there, or nothing is known."""
 
     put: Put
@@ -130,12 +130,12 @@ class Store(Protocol):
 
     @property
     def folder(self) -> Folder | None:
-        """The same, where it is a folder of a file system; else None."""
+        """The same, if it is a folder of a file system; else None."""
         ...
 
     @property
     def local(self) -> LocalFolder | None:
-        """The same, where it is a folder of this machine, and `place` its path; else None."""
+        """The same, if it is a folder of this machine, and `place` its path; else None."""
         ...
 
     def steady(self) -> AbstractContextManager[None]:
@@ -154,7 +154,7 @@ class Store(Protocol):
         ...
 
     def delete_if(self, name: str, version: str) -> PutAnswer:
-        """The file is gone, if it was of this version. `MADE` also where it was gone before."""
+        """The file is gone, if it was of this version. `MADE` also if it was gone before."""
         ...
 
     def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
@@ -201,11 +201,11 @@ class Store(Protocol):
 
     def lease(self, name: str, holder: Holder) -> Lock:
         """Say that one is at work, if nobody else does: raises `BusyError` then. It saves work and
-        gives clear refusals. It keeps nobody from a change but where the `folder` has a lock."""
+        gives clear refusals. It keeps nobody from a change, unless the `folder` has a lock."""
         ...
 
     def observe_lock(self, name: str) -> Holder | None:
-        """Who holds the lock or the lease, or None where nobody does. Changes nothing."""
+        """Who holds the lock or the lease, or None if nobody does. Changes nothing."""
         ...
 
 

@@ -53,8 +53,8 @@ def fresh_name(staging: str, what: str) -> str:
 
 
 def create(storage: Store, staging: str, name: str, data: Piece) -> Put:
-    """`MADE` where the file was made now. Where there was one of that name it is untouched: `SAME`
-    where it has just this data, else `OTHER`. Whichever it is, it is durable under that name."""
+    """`MADE` if the file was made now. If there was one of that name it is untouched: `SAME`
+    if it has just this data, else `OTHER`. Whichever it is, it is durable under that name."""
     return create_many(storage, staging, [(name, data)])[0]
 
 
@@ -81,7 +81,7 @@ def create_many(storage: Store, staging: str, items: Iterable[tuple[str, Piece]]
 
 def replace(storage: Store, staging: str, name: str, data: Piece, *, seen: str = "") -> Put:
     """The file is there with this data, durable on return, in the place of the version that was
-    `seen`, or of none. On a folder that is not looked at, under its lock. `OTHER` where another
+    `seen`, or of none. On a folder that is not looked at, under its lock. `OTHER` if another
     version was there: that is untouched."""
     folder = storage.folder
     if folder is None:
@@ -149,7 +149,7 @@ def append_line(storage: Store, name: str, line: bytes) -> None:
 
 def settle(storage: Store, change: Callable[[], PutAnswer]) -> PutAnswer:
     """Ask for a change until it is known what became of it: each asks for the same, so it is done
-    once. Raises `StorageError` where no answer comes."""
+    once. Raises `StorageError` if no answer comes."""
     for _ in range(TRIES):
         answer = change()
         if answer.put is not Put.UNKNOWN:

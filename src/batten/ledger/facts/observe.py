@@ -89,7 +89,9 @@ def _observe_unfinished(
 
 
 def _find_ground(storage: Store, layout: Layout) -> tuple[Ground, list[Finding]]:
-    control, output = storage.find(layout.control), storage.find(layout.output)
+    # A run makes the control folder first, so that is looked for last.
+    output = storage.find(layout.output)
+    control = storage.find(layout.control)
     for entry in (control,) if layout.is_inside else (control, output):
         if entry is not None and not entry.is_folder:
             evidence = f"{describe_kind(entry)}, where a folder should be"

@@ -1,11 +1,11 @@
-"""How a dataset is written where no lock keeps others away: the tables that a run carries out.
+"""How a dataset is written if no lock keeps others away: the tables that a run carries out.
 
 On a folder the kernel's lock says who may change a dataset, for as long as that process lives. An
 object store has no such lock. A run there can be overtaken at any moment: its lease is judged over
 while it still works, or a request of it arrives long after it died. So the store itself must refuse
 what comes too late, and each step is made so that it can:
 
-- what is new is put only where there is nothing of that name, so that nobody replaces it unseen;
+- what is new is put only if there is nothing of that name, so that nobody replaces it unseen;
 - what takes the place of something is put only in the place of the version that was seen;
 - what describes something else bears that in its name, so that it can't be taken for a description
   of what came later; if it is there already, it says the same;
@@ -60,7 +60,7 @@ class IfOther(Enum):
     KEEP = auto()
     """Go on: what is there serves as well."""
     ADOPT = auto()
-    """Take it over where it is of the same items and the same code; else stop."""
+    """Take it over if it is of the same items and the same code; else stop."""
     STOP = auto()
     """Stop: another run took over."""
 
