@@ -88,6 +88,7 @@ def test_the_names_that_batten_exports() -> None:
         "from_landed",
         "from_parquet",
         "from_range",
+        "from_source",
         "from_tables",
         "has_token",
         "land",

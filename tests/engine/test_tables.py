@@ -23,6 +23,7 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import (
     find_tracing_obstacle,
@@ -356,7 +357,7 @@ def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
     assert "Traceback" not in last.stderr, last.stderr
     assert not (folder / "out/report_1.csv").exists() or read(folder) == REPORT
     state = batten.diagnose(folder / "out/report_1.csv").state
-    assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}, state
+    assert state in UNHARMED, state
 
 
 def check_done(folder: Path, trail: Trail) -> None:
@@ -406,14 +407,15 @@ def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path)
                 template=template,
             )
             assert run.returncode == 0, run.stderr
+            # How often the driver looks while the function's process works is a matter of time.
             seen.append(
-                [
+                {
                     (call.name, re.sub(ITS_OWN, "", os.path.relpath(call.path, folder)))
                     for call in run.calls
-                ]
+                }
             )
     assert seen[0] == seen[1]
-    assert len(seen[0]) > 100
+    assert len(seen[0]) > 50
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))

@@ -16,6 +16,7 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import (
     find_tracing_obstacle,
@@ -69,7 +70,7 @@ def check_always(folder: Path, trail: Trail, *, codes: frozenset[int]) -> None:
         assert found == {number: str(int(number) ** 2) for number in log}
         assert {path.name for path in tree.iterdir()} <= {"log", *log}
     state = batten.diagnose(tree).state
-    assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}, state
+    assert state in UNHARMED, state
 
 
 def check_done(folder: Path, trail: Trail) -> None:

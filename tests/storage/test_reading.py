@@ -53,7 +53,7 @@ def test_a_read_that_fails(storage: LocalStorage, way: str) -> None:
 def test_what_reads_in_it(storage: LocalStorage) -> None:
     for act in (
         lambda: digest_file(storage, UNREADABLE),
-        lambda: is_same(storage, UNREADABLE, UNREADABLE),
+        lambda: is_same(storage, UNREADABLE, "status"),
     ):
         with pytest.raises(StorageError, match="mem"):
             act()
