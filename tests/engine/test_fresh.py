@@ -80,6 +80,19 @@ def test_in_python_the_ways_on_are_arguments(tmp_path: Path) -> None:
     changed.run(executor="serial", accept_change=True)
 
 
+@pytest.mark.parametrize(("words", "count"), [([], 7), (["--limit", "4"], 4)])
+def test_what_is_foreseen_of_a_dataset_made_anew_is_not_the_old_one(
+    tmp_path: Path, words: list[str], count: int
+) -> None:
+    _write(tmp_path, factor=1)
+    assert _batten(tmp_path, "run", "job.py").returncode == 0
+    _write(tmp_path, factor=2, items=7)
+    told = _batten(tmp_path, "run", "job.py", "--fresh", "--dry-run", "--json", *words)
+    report = json.loads(told.stdout)
+    assert (report["items"]["source"], report["items"]["pending"]) == (count, count)
+    assert (report["items"]["committed"], report["rows"]) == (0, 0)
+
+
 def test_fresh_replaces_when_it_is_complete(tmp_path: Path) -> None:
     _write(tmp_path, factor=1)
     assert _batten(tmp_path, "run", "job.py").returncode == 0

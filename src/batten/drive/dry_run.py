@@ -10,15 +10,20 @@ from batten.deliver.delivering import Deliverer
 from batten.errors import BattenError
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Fingerprint
+from batten.model.rules.accounting import Accounts
 from batten.model.words import RunStatus
 from batten.plan.extending import count_new_items
 from batten.plan.plan import Plan
 from batten.run.changed import name_fresh_way
 from batten.run.checks import Check, check_disk, list_checks
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset, look
+from batten.run.found_dataset import look, observe_free, refuse_other_job
 from batten.run.report import Report
 from batten.storage.local.locks import busy_error
+
+_NOTHING = Accounts(
+    source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0
+)
 
 
 def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Report:
@@ -27,18 +32,27 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
     checks = [_check_lock(context), *list_checks(context), *_check_destinations(context)]
     report = Report(status=RunStatus.PLANNED, path=context.path, accounts=None, run=context.run)
     if all(check.refusal is None for check in checks):
-        dataset = look(context, fingerprint, work)
-        planned = dataset.judgement.plan
-        plan = Plan(context.storage, context.layout, list(planned.segments) if planned else [])
-        is_anew = context.options.is_fresh and dataset.observation.config is not None
-        new = _count_new(context, dataset, plan, is_anew=is_anew)
-        accounts = replace(
-            dataset.accounts,
-            source=dataset.accounts.source + new,
-            pending=dataset.accounts.pending + new,
+        observation, judgement = observe_free(context)
+        is_anew = context.options.is_fresh and observation.config is not None
+        if is_anew:
+            refuse_other_job(context, observation, fingerprint)
+        else:
+            judgement = look(context, fingerprint, work).judgement
+        # A dataset that is computed anew need not have the items that were planned.
+        segments = list(judgement.plan.segments) if judgement.plan else []
+        new = count_new_items(
+            context.pipeline.source,
+            Plan(context.storage, context.layout, [] if is_anew else segments),
+            context.options.limit,
+            ways_on=name_fresh_way(context, observation),
         )
-        checks.append(check_disk(context, dataset.observation, accounts, is_anew=is_anew))
-        report = replace(report, accounts=accounts, rows=dataset.rows)
+        accounts = _add(_NOTHING if is_anew else judgement.accounts, new)
+        # What is there tells how much room so many items take.
+        planned = sum(segment.items for segment in segments)
+        more = max(0, new - planned) if is_anew else new
+        room = _add(judgement.accounts, more)
+        checks.append(check_disk(context, observation, room, is_anew=is_anew))
+        report = replace(report, accounts=accounts, rows=0 if is_anew else judgement.rows)
     report = replace(report, checks=tuple(checks))
     for check in checks:
         if check.refusal is not None and not context.options.skips_checks:
@@ -47,14 +61,8 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
     return report
 
 
-def _count_new(context: Context, dataset: FoundDataset, plan: Plan, *, is_anew: bool) -> int:
-    """A dataset that is computed anew need not have the items that were planned."""
-    source, limit = context.pipeline.source, context.options.limit
-    ways_on = name_fresh_way(context, dataset.observation)
-    if not is_anew:
-        return count_new_items(source, plan, limit, ways_on=ways_on)
-    empty = Plan(context.storage, context.layout, [])
-    return max(0, count_new_items(source, empty, limit, ways_on=ways_on) - plan.items)
+def _add(known: Accounts, new: int) -> Accounts:
+    return replace(known, source=known.source + new, pending=known.pending + new)
 
 
 def _check_destinations(context: Context) -> Iterator[Check]:
