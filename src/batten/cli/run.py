@@ -72,6 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing"
     )
+    _add_worker_options(parser)
+    parser.add_argument(
+        "--skip-checks", action="store_true", help="begin although a check before it forbids it"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_worker_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-max",
         metavar="SIZE",
@@ -89,11 +98,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="after a signal, how long items in hand may take to end (default: 10)",
     )
-    parser.add_argument(
-        "--skip-checks", action="store_true", help="begin although a check before it forbids it"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def execute(arguments: argparse.Namespace) -> int:
