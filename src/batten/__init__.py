@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from batten.pipeline.landing import Landed, from_landed, land
     from batten.pipeline.pipeline import Pipeline
     from batten.pipeline.whole_tables import from_tables
-    from batten.storage.local.atomic import publish_directory, publish_file
+    from batten.storage.local.stand_alone import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
     from batten.transactions.transaction import Transaction
 
@@ -112,7 +112,7 @@ _MODULES = {
     "batten.inspect.diagnose": ("diagnose",),
     "batten.inspect.diagnosis": ("Diagnosis",),
     "batten.inspect.reading": ("Dataset", "open"),
-    "batten.storage.local.atomic": ("publish_directory", "publish_file"),
+    "batten.storage.local.stand_alone": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
     "batten.transactions.transaction": ("Transaction",),
 }

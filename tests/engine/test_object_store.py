@@ -38,7 +38,8 @@ from batten.storage.twin.objects import (
     ObjectStorage,
     SenderDied,
 )
-from batten.work import bench, pace
+from batten.work import bench
+from batten.work import work_sizes as pace
 
 LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 5, 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batten.work.bench import CHUNK_SECONDS
-from batten.work.pace import SHARE_SECONDS_MIN, TASKS_A_SLOT_MAX, TELLING_ITEMS, Pace
+from batten.work.work_sizes import SHARE_SECONDS_MIN, TASKS_A_SLOT_MAX, TELLING_ITEMS, Pace
 
 MANY = 10**9
 

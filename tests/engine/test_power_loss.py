@@ -44,7 +44,8 @@ from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import FailSync, MemoryStorage
-from batten.work import bench, pace
+from batten.work import bench
+from batten.work import work_sizes as pace
 
 LAYOUT = Layout("features")
 ITEMS = 5

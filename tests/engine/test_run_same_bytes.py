@@ -19,7 +19,8 @@ from batten.rows.rows import ITEM, build_tables, conform_table, infer_table
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
-from batten.work import bench, pace
+from batten.work import bench
+from batten.work import work_sizes as pace
 
 UTC = datetime.UTC
 EAST = datetime.timezone(datetime.timedelta(hours=2))

@@ -17,8 +17,8 @@ from batten.drive.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import Plan
 from batten.work.calls import Failure
-from batten.work.pace import Allotment
 from batten.work.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.work.work_sizes import Allotment
 
 if TYPE_CHECKING:
     from conftest import MakePlan

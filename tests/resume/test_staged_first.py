@@ -12,8 +12,8 @@ from batten.drive.schedule import Schedule
 from batten.model.disk.names import StagedChunk
 from batten.model.disk.records import Segment
 from batten.plan.plan import Plan
-from batten.work.pace import Allotment
 from batten.work.tasks import Prepare, Seal, Sealed, Unsealable
+from batten.work.work_sizes import Allotment
 
 BATCHES = 4
 

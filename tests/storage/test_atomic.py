@@ -13,7 +13,7 @@ import pytest
 
 from batten.errors import RefusedError, StorageError
 from batten.storage import steps
-from batten.storage.local.atomic import publish_directory, publish_file
+from batten.storage.local.stand_alone import publish_directory, publish_file
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from batten.storage.local.atomic import publish_directory, publish_file
+from batten.storage.local.stand_alone import publish_directory, publish_file
 kind, path = sys.argv[1:]
 if kind == "file":
     with publish_file(path, "w") as file:

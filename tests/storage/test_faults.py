@@ -17,7 +17,7 @@ from batten.errors import StorageError, UsageError
 from batten.storage import faults, publishing, steps
 from batten.storage.base import Folder, Put
 from batten.storage.failures import writing_failure
-from batten.storage.local import atomic
+from batten.storage.local import stand_alone as atomic
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage

@@ -36,7 +36,6 @@ from batten.sinks.base import RejectedError
 from batten.storage.publishing import delete
 from batten.work.bench import Bench
 from batten.work.most_fail import Streak, StreakVerdict
-from batten.work.pace import Allotment
 from batten.work.tasks import (
     Begun,
     Portion,
@@ -46,6 +45,7 @@ from batten.work.tasks import (
     Sealed,
     Unsealable,
 )
+from batten.work.work_sizes import Allotment
 from batten.work.workforce import find_recipe, make_executor, make_job, make_work
 
 DELIVER_SECONDS = 0.1

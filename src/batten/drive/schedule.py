@@ -15,8 +15,8 @@ from batten.model.disk.names import StagedChunk
 from batten.model.rules.coverage import choose_cover, find_within
 from batten.plan.plan import Plan
 from batten.work.calls import Failure
-from batten.work.pace import Allotment, Pace
 from batten.work.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.work.work_sizes import Allotment, Pace
 
 OPEN_BATCHES_MAX = 1024
 """Batches begun and not yet published, at most; they wait on disk."""

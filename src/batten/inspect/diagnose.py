@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.errors import StorageError
-from batten.inspect.advising.advice import gather_facts, tell_readers
 from batten.inspect.advising.again import Again, find_again, find_begun
 from batten.inspect.advising.changed_tables import list_changes
+from batten.inspect.advising.facts_to_say import gather_facts, tell_readers
 from batten.inspect.advising.in_hand import tell_in_hand
 from batten.inspect.advising.last_end import gather_evidence, list_hints, tell_refusal
 from batten.inspect.advising.made_files import (

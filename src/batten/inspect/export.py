@@ -12,7 +12,7 @@ from batten.model.value_class import value_class
 from batten.sinks.files.formats import ENDINGS, FORMATS, Batches
 from batten.storage.addresses import local_path
 from batten.storage.failures import publishing_failure
-from batten.storage.local.atomic import publish_file
+from batten.storage.local.stand_alone import publish_file
 
 
 @value_class

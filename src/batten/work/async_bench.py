@@ -22,7 +22,7 @@ from batten.sources.base import ItemsWanted, Unavailable
 from batten.work.async_calls import AsyncChain
 from batten.work.bench import Bench
 from batten.work.calls import Failure, ItemFailedError, describe_error
-from batten.work.chunks import scatter_pieces
+from batten.work.chunk_files import scatter_pieces
 from batten.work.items import fail_unfitting, without_key
 from batten.work.most_fail import Streak, name_kind, tell_ended
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, WorkerJob

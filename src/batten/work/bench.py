@@ -21,7 +21,7 @@ from batten.rows.rows import ITEM
 from batten.storage.publishing import delete
 from batten.work.batch_checks import BatchRefusedError
 from batten.work.calls import Failure
-from batten.work.chunks import Piece, cut_pieces
+from batten.work.chunk_files import Piece, cut_pieces
 from batten.work.items import Done, ItemRunner
 from batten.work.most_fail import tell_ended
 from batten.work.reopening import Reopening

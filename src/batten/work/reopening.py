@@ -20,7 +20,7 @@ from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.storage.publishing import delete, sync_names
 from batten.work.calls import Failure
-from batten.work.chunks import cut_rows
+from batten.work.chunk_files import cut_rows
 from batten.work.most_fail import tell_ended
 from batten.work.seal import SealedBytes
 from batten.work.sealed_rows import SealedRows, load_failures, load_sealed

@@ -22,7 +22,7 @@ from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part
 from batten.work.batch_checks import Rule, check_batch
 from batten.work.calls import Failure
-from batten.work.chunks import Piece
+from batten.work.chunk_files import Piece
 from batten.work.items import fail_unfitting
 
 

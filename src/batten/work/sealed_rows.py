@@ -20,7 +20,7 @@ from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.storage.base import Store
 from batten.work.calls import Failure
-from batten.work.chunks import read_failure
+from batten.work.chunk_files import read_failure
 
 
 @value_class

@@ -10,7 +10,7 @@ from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import conform_table
 from batten.storage.publishing import delete, put_aside, sync_names
-from batten.work.chunks import Piece, drop_failures, encode_piece, load_piece
+from batten.work.chunk_files import Piece, drop_failures, encode_piece, load_piece
 from batten.work.items import fail_unfitting
 from batten.work.tasks import WorkerJob
 

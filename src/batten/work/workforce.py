@@ -17,8 +17,8 @@ from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
 from batten.run.progress import Silent
 from batten.work.bench import Bench
-from batten.work.pace import TASKS_A_SLOT_MAX
 from batten.work.tasks import WorkerJob
+from batten.work.work_sizes import TASKS_A_SLOT_MAX
 
 if TYPE_CHECKING:
     from batten.work.fresh import Recipe

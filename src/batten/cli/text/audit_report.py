@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from batten.model.audit.advice import show_key
 from batten.model.telling.counts import count_of
-from batten.storage.local.atomic import publish_file
+from batten.storage.local.stand_alone import publish_file
 from batten.strangers.audit import AuditReport
 
 _WIDTH = 80
