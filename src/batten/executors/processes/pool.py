@@ -12,15 +12,12 @@ import pickle
 import select
 from collections import deque
 from contextlib import suppress
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import Any
 
 from batten.errors import BattenError, InterruptedRunError, StorageError
-from batten.executors.base import IDLE, Died, Event, TimedOut, Work
+from batten.executors.base import Died, Event, Work
 from batten.executors.marks import (
-    ITEM,
-    ITEM_LIMIT,
-    ITEM_STARTED,
     TASK,
     MakeFile,
     MarkTable,
@@ -32,6 +29,7 @@ from batten.executors.processes.memory import LOOK_SECONDS
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.terms import WorkerBirth, WorkerLimits
+from batten.executors.processes.time_limits import look_at_limit
 from batten.executors.processes.worker import flush_output
 
 _PREFETCH_TASK_NANOSECONDS = 1_000_000_000
@@ -355,18 +353,14 @@ class ProcessExecutor:
             return None
         next_seconds = self._limits.timeout_seconds
         for worker in self._workers.values():
-            record = worker.record
-            task_id, item = record[TASK], record[ITEM]
-            started, limit = record[ITEM_STARTED], record[ITEM_LIMIT] / 1e9
-            # Read twice: the time belongs to this item only if it is still in hand.
-            if worker.is_ending or item == IDLE or (record[TASK], record[ITEM]) != (task_id, item):
+            if worker.is_ending:
                 continue
-            seconds = (monotonic_ns() - started) / 1e9
-            if seconds > limit:
-                worker.overdue = TimedOut(task_id=task_id, item=item, limit_seconds=limit)
+            overdue, left_seconds = look_at_limit(worker.record)
+            if overdue is not None:
+                worker.overdue = overdue
                 self._kill(worker)
-            else:
-                next_seconds = min(next_seconds, limit - seconds)
+            elif left_seconds is not None:
+                next_seconds = min(next_seconds, left_seconds)
         return next_seconds
 
     def _kill_overgrown(self) -> float | None:
