@@ -167,6 +167,7 @@ class Scenario:
     is_shared: bool = True
     may_be_old: bool = False
     is_staged_used: bool = True
+    changed_items: int = 0
 
 
 def nothing_rowed() -> Pipeline:
@@ -180,6 +181,22 @@ MORE_NAMES = list(dict.fromkeys(item["name"] for item in name_items(MORE_ITEMS))
 REPEATED = [number for number in EVERY for _ in range(number % 3)]
 KEYED = written(batten.from_items(name_items(ITEMS), key="name").map(number_of))
 KEYED_MORE = written(batten.from_items(name_items(MORE_ITEMS), key="name").map(number_of))
+
+
+def name_changed(count: int) -> list[dict[str, Any]]:
+    """The second is another and the fourth is gone."""
+    named = [item for item in name_items(count) if item["name"] != NAMES[2]]
+    return [{**item, "number": 7} if item["name"] == NAMES[1] else item for item in named]
+
+
+def five_changed() -> Iterable[dict[str, Any]]:
+    return iter(name_changed(ITEMS))
+
+
+LEFT_NAMES = [name for name in NAMES if name != NAMES[2]]
+DROPPING = {"key": "name", "removed": "drop"}
+CHANGED = written(batten.from_items(name_changed(ITEMS), **DROPPING).map(number_of))
+MORE_CHANGED = written(batten.from_items(name_changed(MORE_ITEMS), **DROPPING).map(number_of))
 SUMMED = ranged().map(square).map_batches(add_sums, items=1)
 PINNED = {"square": "int64", "text": "string"}
 
@@ -246,6 +263,38 @@ SCENARIOS = [
         act=run(KEYED_MORE),
         keys=MORE_NAMES,
         is_chunked=True,
+    ),
+    Scenario(
+        name="changed and gone",
+        begin=after(run(KEYED)),
+        act=run(CHANGED),
+        keys=LEFT_NAMES,
+        changed_items=1,
+    ),
+    Scenario(
+        name="changed and gone, and more, chunks",
+        begin=after(run(KEYED)),
+        act=run(MORE_CHANGED),
+        keys=[name for name in MORE_NAMES if name != NAMES[2]],
+        is_chunked=True,
+        is_shared=False,
+        changed_items=1,
+    ),
+    Scenario(
+        name="changed of what the plan holds",
+        begin=after(run(written(batten.from_items(five_named, key="name").map(number_of)))),
+        act=run(written(batten.from_items(five_changed, **DROPPING).map(number_of))),
+        keys=LEFT_NAMES,
+        is_chunked=True,
+        changed_items=1,
+    ),
+    Scenario(
+        name="changed before anything was published of it",
+        begin=killed_before(f"publish.link {LAYOUT.output}/", run(KEYED)),
+        act=run(CHANGED),
+        keys=LEFT_NAMES,
+        is_chunked=True,
+        is_staged_used=False,
     ),
     Scenario(
         name="a limit, then all",
@@ -468,5 +517,7 @@ def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.R
         accounts = judge(observe_output(cut.storage, LAYOUT)).accounts
         unpinned = BATCH_ITEMS if cut.storage.find(LAYOUT.schema) is None else 0
         report: Any = sweep.again(cut.storage)
-        todo = report.accounts.source - accounts.source + accounts.pending + accounts.quarantined
+        now = report.accounts
+        todo = now.source + now.removed - accounts.source - accounts.removed
+        todo += accounts.pending + accounts.quarantined + scenario.changed_items
         assert report.executed_items <= todo + unpinned, cut.what

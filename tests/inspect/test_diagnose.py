@@ -74,6 +74,7 @@ def test_a_finished_output_is_complete(build: Build) -> None:
         "duplicate": 0,
         "staged": 0,
         "pending": 0,
+        "removed": 0,
     }
     assert (found.parts, found.rows, found.findings) == (3, 8, ())
 

@@ -211,7 +211,7 @@ def test_the_quick_way_to_decode_refuses_the_same() -> None:
         with pytest.raises(Unreadable):
             decode_published(wrong)
     with pytest.raises(NewerFormat):
-        decode_published(data.replace(b'"format_version": 1', b'"format_version": 2'))
+        decode_published(data.replace(b'"format_version": 1', b'"format_version": 3'))
     assert isinstance(decode_published(data), Published)
 
 

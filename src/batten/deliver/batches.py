@@ -25,6 +25,7 @@ class BatchRoute(Route):
 
     def __init__(self, context: Context, sink: Sink) -> None:
         super().__init__(context, sink)
+        self._key: tuple[str, ...] = tuple(getattr(sink, "key", ()))
         self._published: set[int] = set()
         self._reach = 0
         self._saved_at = 0.0
@@ -52,7 +53,16 @@ class BatchRoute(Route):
         }
 
     def refuse_retry(self, batches: Collection[int]) -> None:
-        tokens = [self._token(self._supply.load_commit(batch)) for batch in sorted(batches)]
+        commits = [self._supply.load_commit(batch) for batch in sorted(batches)]
+        changed = [each.batch for each in commits if each.revision]
+        if not self.can_replace(changed):
+            raise RefusedError(
+                f"{self.target} has batch {changed[0]}, of which items have changed, and its rows "
+                "can't be told from others and taken out.",
+                safe="Nothing was changed.",
+                next="Compute the quarantined items in a job of their own.",
+            )
+        tokens = [self._token(commit) for commit in commits if not commit.revision]
         for token in self.destination.list_closed(tokens):
             raise RefusedError(
                 f"{self.target} has batch {token.batch}, and keeps no outcomes of it that would "
@@ -139,6 +149,17 @@ class BatchRoute(Route):
             )
         if self.is_behind(batches):
             self._save()
+
+    def can_replace(self, batches: Collection[int]) -> bool:
+        if self._is_keyed:
+            return True
+        tokens = [self._token(self._supply.load_commit(batch)) for batch in sorted(batches)]
+        return all(held is TokenState.ABSENT for held in self.destination.lookup(tokens))
+
+    @property
+    def _is_keyed(self) -> bool:
+        """Whether it tells the rows of an item by the item's key."""
+        return self._context.pipeline.settings.key_column in self._key
 
     def can_start_anew(self) -> bool:
         record = self._book.find()

@@ -61,6 +61,20 @@ class Deliverer:
         for route in self._routes:
             route.refuse_retry(batches)
 
+    def refuse_changed(self, batches: Collection[int]) -> None:
+        """Raise where a destination could not let go of the rows of items of these published
+        batches that have changed or gone."""
+        for route in self._routes:
+            if not route.can_replace(batches):
+                raise RefusedError(
+                    f"Items have changed or gone, and {route.target} holds their rows, which can't "
+                    "be told from others and taken out.",
+                    safe="No row was changed, neither there nor in the ledger.",
+                    next="Keep the rows of before, by the source's options changed='ignore' and "
+                    f"removed='keep'; or {ELSEWHERE}. A table of a database that is filled with "
+                    "key=, the column of the item's key, can take them.",
+                )
+
     def refuse_fresh(self) -> None:
         """Raise where a destination could not let go of the rows of the old dataset."""
         for route in self._routes:

@@ -24,6 +24,10 @@ class ItemRoute(BatchRoute):
             )
         super().look(published, items)
 
+    def can_replace(self, batches: Collection[int]) -> bool:
+        """A tree has what a function of the job put there, which can't be taken back."""
+        return not batches
+
     @property
     def gate(self) -> int:
         """What it may still reject, others don't get."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from batten.errors import InconsistentError
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.disk.published import fields_of
-from batten.model.disk.records import CommitRecord, encode_record
+from batten.model.disk.records import CommitRecord, encode_record, version_for
+from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.commands import command
 from batten.run.clock import utc_now
 from batten.storage.base import Folder
@@ -125,4 +126,5 @@ def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
         quarantine_digest=sealed.quarantine_digest,
         run=run,
         time=utc_now(),
+        format_version=version_for(removed=tally_outcomes(sealed.outcomes)[3]),
     )

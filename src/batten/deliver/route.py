@@ -131,6 +131,11 @@ class Route(ABC):
     def finish(self, batches: int) -> None:
         """All of the complete dataset is there when this returns."""
 
+    def can_replace(self, batches: Collection[int]) -> bool:
+        """Whether rows that it has of items of these published batches can make way for others, or
+        it has none of them."""
+        return True
+
     def can_start_anew(self) -> bool:
         """Whether nothing of the old dataset would remain among rows of a new one."""
         return True

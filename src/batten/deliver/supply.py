@@ -72,6 +72,8 @@ class Supply:
             read=parts.read_batches,
             load=lambda: storage.read(layout.part(commit.batch), bytes_max=None),
             load_item=partial(self._load_item, commit.batch),
+            revision=commit.revision,
+            load_keys=partial(self._list_keys, commit.batch),
         )
 
     def stage_all(self, batches: int) -> Staged:
@@ -86,6 +88,11 @@ class Supply:
             read=parts.read_batches,
             load=_load_no_part,
         )
+
+    def _list_keys(self, batch: int) -> list[str]:
+        if self.items is None:
+            raise LookupError("the plan is not known yet")
+        return self.items.list_keys(batch)
 
     def _load_item(self, batch: int) -> Any:
         if self.items is None:

@@ -42,7 +42,14 @@ class Adoption:
         if self._schema is not None:
             found = [file for file in files if isinstance(file, StagedFile)]
             planned = self._plan.batch(batch)
-            sealed = find_sealed(self._storage, self._layout, planned, found, self._fingerprints)
+            sealed = find_sealed(
+                self._storage,
+                self._layout,
+                planned,
+                found,
+                self._fingerprints,
+                self._plan.revision(planned),
+            )
         if self.leaves_failures_out:
             chunks, sealed = self._leave_failures_out(batch, chunks, sealed)
         if sealed is not None or chunks:

@@ -8,13 +8,14 @@ from batten.errors import InconsistentError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.guarded import carry_out, taken_over
 from batten.model.disk.names import CONTROL_SUFFIX
-from batten.model.disk.records import Completion, encode_record
+from batten.model.disk.records import Completion, encode_record, version_for
 from batten.model.rules.accounting import Accounts, close_accounts
 from batten.model.rules.guards import COMPLETING
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
 from batten.plan.plan import Plan
+from batten.plan.source_look import SourceLook
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found_dataset import observe_free, refuse_damaged
@@ -67,6 +68,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         run=context.run,
         time=utc_now(),
         destinations=deliverer.list_kinds(),
+        removed=closed.removed,
+        format_version=version_for(removed=closed.removed),
     )
     storage, layout, data = context.storage, context.layout, encode_record(completion)
     if storage.folder is None:
@@ -96,7 +99,7 @@ def make_report(
     status: RunStatus,
     accounts: Accounts | None,
     rows: int = 0,
-    vanished: int = 0,
+    look: SourceLook | None = None,
 ) -> Report:
     return Report(
         status=status,
@@ -105,7 +108,9 @@ def make_report(
         rows=rows,
         executed_items=context.executed_items,
         adopted_items=context.adopted_items,
-        vanished_items=vanished,
+        vanished_items=look.gone if look is not None else 0,
+        changed_items=look.differences.changed if look is not None else 0,
+        removed_items=look.removed if look is not None else 0,
         seconds=dict(context.seconds),
         run=context.run,
         beside=_show_beside(context) if status is RunStatus.LIMITED else "",

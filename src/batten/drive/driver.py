@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -87,6 +87,7 @@ class Driver:
             items=plan.items - self._published_items,
         )
         self._published: set[int] = set()
+        self._changed: frozenset[int] = frozenset()
         self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
         self._failed_at = -math.inf
@@ -96,18 +97,21 @@ class Driver:
     def drive(
         self,
         pending: Sequence[int],
-        to_retry: Sequence[int],
+        to_reopen: Sequence[int],
+        changed: Collection[int],
         rejected: Mapping[int, RejectedError],
     ) -> None:
-        """Do all that is pending; returns when it is published and delivered. `rejected` are
-        published batches that a destination did not take."""
+        """Do all that is pending; returns when it is published and delivered. `to_reopen` are
+        published batches of which items are computed again: what has `changed`, else what had
+        failed. `rejected` are published batches that a destination did not take."""
         context, pipeline = self._context, self._context.pipeline
         recipe = find_recipe(context)
         executor = make_executor(context, recipe)
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
-        self._known_to_fail = frozenset(to_retry)
+        self._changed = frozenset(changed)
+        self._known_to_fail = frozenset(to_reopen) - self._changed
         job = make_job(context, self._dataset, self._plan)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
@@ -121,7 +125,7 @@ class Driver:
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
                 executor.start(make_work(job, recipe, is_async=pipeline.is_async))
-                self._reopen(executor, to_retry)
+                self._reopen(executor, to_reopen)
                 self._make_anew(rejected)
                 self._loop(executor)
         finally:
@@ -158,20 +162,20 @@ class Driver:
         return chunks, sealed
 
     def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
-        """Take published batches with quarantined items up again. Their commit records become
-        markers: until the new part is there, the old one stands."""
+        """Take published batches up again of which items have failed, changed or gone. Their commit
+        records become markers: until the new part is there, the old one stands."""
         if not batches:
             return
         self._deliverer.withdraw(batches)
         for number, batch in enumerate(batches):
             self._publisher.give_up(batch)
-            executor.submit(-number - 1, Reopen(batch=batch))
+            executor.submit(-number - 1, self._ask_for(batch))
         left = len(batches)
         while left:
             for event in executor.wait():
                 if isinstance(event, Died):
                     self._failures.tell_death(event)
-                    executor.submit(event.task_id, Reopen(batch=batches[-event.task_id - 1]))
+                    executor.submit(event.task_id, self._ask_for(batches[-event.task_id - 1]))
                     continue
                 left -= 1
                 answer = answer_of(event)
@@ -181,9 +185,20 @@ class Driver:
                         safe="The published part stands.",
                         next="Run the same command again.",
                     )
-                retried = sum(stop - start for start, stop in answer.again)
-                self._failures.take_back(retried)
+                self._failures.take_back(self._quarantined_of(answer.batch))
                 self._schedule.reopen(answer, self._adopt(answer.batch)[0])
+
+    def _ask_for(self, batch: int) -> Reopen:
+        tries_failed = self._context.options.should_retry_quarantined or batch not in self._changed
+        return Reopen(batch=batch, tries_failed=tries_failed)
+
+    def _quarantined_of(self, batch: int) -> int:
+        """How many items of it the accounts count as failed; they are counted anew when it is
+        sealed."""
+        claim = self._dataset.observation.claims.get(batch)
+        if claim is None:
+            return 0
+        return tally_outcomes(claim.outcomes)[2]
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined

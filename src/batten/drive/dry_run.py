@@ -12,7 +12,7 @@ from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.accounting import Accounts
 from batten.model.words import RunStatus
-from batten.plan.extending import count_new_items
+from batten.plan.extending import foresee_plan
 from batten.plan.plan import Plan
 from batten.run.changed import name_fresh_way
 from batten.run.checks import Check, check_disk, list_checks
@@ -40,7 +40,7 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
             judgement = look(context, fingerprint, work).judgement
         # A dataset that is computed anew need not have the items that were planned.
         segments = list(judgement.plan.segments) if judgement.plan else []
-        new = count_new_items(
+        new, seen = foresee_plan(
             context.pipeline.source,
             Plan(context.storage, context.layout, [] if is_anew else segments),
             context.options.limit,
@@ -52,7 +52,14 @@ def foresee(context: Context, fingerprint: Fingerprint, work: Fingerprint) -> Re
         more = max(0, new - planned) if is_anew else new
         room = _add(judgement.accounts, more)
         checks.append(check_disk(context, observation, room, is_anew=is_anew))
-        report = replace(report, accounts=accounts, rows=0 if is_anew else judgement.rows)
+        report = replace(
+            report,
+            accounts=accounts,
+            rows=0 if is_anew else judgement.rows,
+            vanished_items=seen.gone,
+            changed_items=seen.differences.changed,
+            removed_items=seen.removed,
+        )
     report = replace(report, checks=tuple(checks))
     for check in checks:
         if check.refusal is not None and not context.options.skips_checks:

@@ -112,5 +112,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
             storage.sync_names(layout.plan)
             storage.delete(layout.segment_keys(segment.number))
             storage.delete(layout.segment_digests(segment.number))
+            storage.delete(layout.segment_versions(segment.number))
+            storage.delete(layout.segment_values(segment.number))
     storage.sync_names(layout.control)
     replace_file(storage, layout.staging, layout.config, data)

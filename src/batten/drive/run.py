@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from batten.drive.closing import close, make_report
 from batten.drive.config import choose_batch_size
 from batten.drive.dry_run import foresee
 from batten.drive.in_order import bring_in_order, record_call
+from batten.drive.outdated import PublishedVersions, tell_versions
 from batten.drive.worker_checks import check_workers
 from batten.errors import BattenError, UsageError
 from batten.executors.output import output_may_be_lost
@@ -33,11 +34,13 @@ from batten.model.disk.records import Fingerprint
 from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.rules.findings import Severity, find_worst
 from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
 from batten.model.words import RunStatus, State, Takes
 from batten.plan.differing import SourceDiffersError
 from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
+from batten.plan.source_look import SourceLook
 from batten.run.changed import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run, utc_now
@@ -64,6 +67,19 @@ from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import delete_orphans, take_lock
 from batten.storage.publishing import make_folders
+
+
+@value_class
+class ToDo:
+    """Batches to be done: those without a part, and those of which some items are computed again,
+    since they have `changed` or gone, or had failed."""
+
+    pending: Sequence[int] = ()
+    to_reopen: Sequence[int] = ()
+    changed: Collection[int] = ()
+
+
+NOTHING = ToDo()
 
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
@@ -296,7 +312,12 @@ def _deliver_anew(
     plan = plan_of(context, dataset)
     deliverer.look(range(plan.batches), _items_of(context, plan))
     with recorded(context) as record:
-        done = _go_on(context, deliverer, dataset, plan, record, vanished=report.vanished_items)
+        done = replace(
+            _go_on(context, deliverer, dataset, plan, record),
+            vanished_items=report.vanished_items,
+            changed_items=report.changed_items,
+            removed_items=report.removed_items,
+        )
         record.status = done.status
         return done
 
@@ -318,6 +339,7 @@ def _do_what_is_left(
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
     deliverer.refuse_retry(set(to_retry) - dataset.observation.reopened)
+    versions = PublishedVersions(context, dataset)
     with context.timed("plan"):
         plan, seen = extend_plan(
             storage,
@@ -328,6 +350,8 @@ def _do_what_is_left(
             limit=context.options.limit,
             ways_on=name_fresh_way(context, dataset.observation),
             before_change=lambda: _withdraw_completion(context, dataset),
+            before_revision=lambda batches: versions.allow(batches, deliverer),
+            published_revision=versions.revision_of,
             between_blocks=context.refuse_stopped,
         )
     record_call(context, dataset)
@@ -337,9 +361,14 @@ def _do_what_is_left(
             f"{rows} planned by an earlier batten, which kept no digests of them: whether they are "
             "what they were can't be told. From now on it can."
         )
+    tell_versions(context, seen)
     parts = dataset.observation.parts
+    outdated = versions.find_outdated(plan)
+    to_retry = sorted({*to_retry, *outdated})
     pending = [batch for batch in range(plan.batches) if batch not in parts]
-    deliverer.look(parts.keys() - dataset.observation.reopened, _items_of(context, plan))
+    # Rows of before must not be given to a destination that could not let go of them again.
+    given = parts.keys() - dataset.observation.reopened.union(outdated)
+    deliverer.look(given, _items_of(context, plan))
     completion = dataset.observation.completion
     if storage.folder is None:
         is_as_seen = len(plan.segments) == len(dataset.observation.segments)
@@ -352,12 +381,11 @@ def _do_what_is_left(
         _refuse_lost_destinations(context)
         if find_refusal(storage, layout) is not None:
             record.begin()  # What kept the last run from beginning is gone.
-        return make_report(
-            context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen.vanished
-        )
+        return make_report(context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen)
     if to_retry or is_behind:
         _withdraw_completion(context, dataset)
-    return _go_on(context, deliverer, dataset, plan, record, pending, to_retry, seen.vanished)
+    work = ToDo(pending=pending, to_reopen=to_retry, changed=outdated)
+    return _go_on(context, deliverer, dataset, plan, record, work, seen)
 
 
 def _refuse_lost_destinations(context: Context) -> None:
@@ -375,23 +403,22 @@ def _go_on(
     dataset: FoundDataset,
     plan: Plan,
     record: RunRecord,
-    pending: Sequence[int] = (),
-    to_retry: Sequence[int] = (),
-    vanished: int = 0,
+    work: ToDo = NOTHING,
+    seen: SourceLook | None = None,
 ) -> Report:
     """Do what is pending or to be tried again, deliver what is lacking, and close the accounts."""
-    left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in pending))
+    left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in work.pending))
     refuse_unfit(context, [check_disk(context, dataset.observation, left)])
     record.begin()
     rejected = deliverer.take(())
-    if pending or to_retry or rejected:
+    if work.pending or work.to_reopen or rejected:
         from batten.drive.driver import Driver
 
         driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
-        driver.drive(pending, to_retry, rejected)
+        driver.drive(work.pending, work.to_reopen, work.changed, rejected)
     with context.timed("account"):
         status, accounts, rows = close(context, plan, deliverer)
-    return make_report(context, status, accounts, rows, vanished)
+    return make_report(context, status, accounts, rows, seen)
 
 
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:

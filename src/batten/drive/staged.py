@@ -40,8 +40,10 @@ def find_sealed(
     batch: PlanBatch,
     files: Sequence[StagedFile],
     fingerprints: Collection[str],
+    revision: int,
 ) -> Sealed | None:
-    """The sealed batch among the staged files, whole, of this plan and one of the fingerprints."""
+    """The sealed batch among the staged files, whole, of this plan and one of the fingerprints,
+    of the versions of now."""
     quarantines = [file for file in files if file.kind == "quarantine"]
     for file in files:
         if file.kind != "sealed":
@@ -51,7 +53,8 @@ def find_sealed(
             described = published_by_footer_of(storage, name)
         except (Unreadable, FileNotFoundError):
             continue
-        if described.keys != batch.keys_description or described.fingerprint not in fingerprints:
+        is_planned = (described.keys, described.revision) == (batch.keys_description, revision)
+        if not is_planned or described.fingerprint not in fingerprints:
             continue
         entry, digest = storage.find(name), _digest_whole(storage, layout, file)
         if entry is None or digest is None:

@@ -174,7 +174,7 @@ def _missing_record(observation: Observation, batch: int) -> Finding:
         return Finding(
             code=Code.REOPENED,
             path=observation.layout.recomputed(batch),
-            evidence="its quarantined items are being tried again; the part stays meanwhile",
+            evidence="some of its items are being computed again; the part stays meanwhile",
             batch=batch,
         )
     return Finding(
@@ -301,13 +301,14 @@ def _by_completion(completion: Completion, plan: PlannedBatches) -> Accounts:
     committed, filtered = completion.committed, completion.filtered
     duplicate = plan.segments[-1].duplicates if plan.segments else 0
     return Accounts(
-        source=plan.items + duplicate,
+        source=plan.items - completion.removed + duplicate,
         committed=committed,
         filtered=filtered,
-        quarantined=plan.items - committed - filtered,
+        quarantined=plan.items - committed - filtered - completion.removed,
         duplicate=duplicate,
         staged=0,
         pending=0,
+        removed=completion.removed,
     )
 
 

@@ -12,6 +12,10 @@ FORMAT_OF_VALUES = 2
 """That of a segment of the plan whose items are kept as plain bytes, which batten 0.1 can't
 read."""
 
+FORMAT_WITH_REMOVED = 2
+"""That of records of a batch or dataset with removed items, an outcome that batten 0.1 doesn't
+know."""
+
 FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
 """The kinds of destinations that are one file."""
 
@@ -22,6 +26,8 @@ class Outcome(Enum):
     COMMITTED = "c"
     FILTERED = "f"
     QUARANTINED = "q"
+    REMOVED = "r"
+    """Gone from the source, and its rows with it."""
 
 
 class State(StrEnum):

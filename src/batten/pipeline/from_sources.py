@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from batten.jobs.job_folder import current_folder
 from batten.pipeline.pipeline import Pipeline
 
 
-def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
+def from_files(
+    pattern: str | os.PathLike[str],
+    *,
+    changed: Literal["stat", "content", "ignore"] = "stat",
+    removed: Literal["keep", "drop"] = "keep",
+) -> Pipeline:
     """Begin with the files that a pattern names; each item is a `Path`.
 
     The key is the path below the folder before the first wildcard, with `/`. Files come in the
-    order of the bytes of their paths. A hidden file matches only if the pattern has the dot.
+    order of the bytes of their paths. A hidden file matches only if the pattern has the dot. A file
+    that has changed is computed again, and its old rows go.
 
     Args:
         pattern: Such as `clips/**/*.mp4`; relative to the folder of the job file, or to the current
             one.
+        changed: How a change is seen: by the file's size and time ("stat"), or by its bytes
+            ("content", which reads all files at each run). With "ignore" it is not.
+        removed: Whether the rows of a file that is gone stay ("keep"), or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -33,10 +42,17 @@ def from_files(pattern: str | os.PathLike[str]) -> Pipeline:
     from batten.sources.files import FileSource
 
     folder = current_folder()
-    return Pipeline(source=FileSource(pattern, folder=folder), folder=folder)
+    source = FileSource(pattern, folder=folder, changed=changed, removed=removed)
+    return Pipeline(source=source, folder=folder)
 
 
-def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> Pipeline:
+def from_items(
+    items: Any,
+    *,
+    key: str | Callable[[Any], Any] | None = None,
+    changed: Literal["content", "ignore"] = "content",
+    removed: Literal["keep", "drop"] = "keep",
+) -> Pipeline:
     """Begin with the items of a list, an iterable or a data frame.
 
     A list is read by index in the workers. Of anything else the plan keeps the items themselves, so
@@ -47,6 +63,9 @@ def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> 
             pandas, Polars or Arrow; each item is then a dict of one row.
         key: The field that names an item, or a function that returns the key of an item. By default
             the item's number, from 0, is the key, and items may only be added at the end.
+        changed: With `key`, whether an item of other content is computed again, and its old rows go
+            ("content"), or not ("ignore").
+        removed: With `key`, whether the rows of an item that is gone stay ("keep"), or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -57,7 +76,7 @@ def from_items(items: Any, *, key: str | Callable[[Any], Any] | None = None) -> 
     """
     from batten.sources.items import ItemSource
 
-    return Pipeline(source=ItemSource(items, key=key))
+    return Pipeline(source=ItemSource(items, key=key, changed=changed, removed=removed))
 
 
 def from_range(stop: int) -> Pipeline:
@@ -78,7 +97,12 @@ def from_range(stop: int) -> Pipeline:
 
 
 def from_jsonl(
-    path: str | os.PathLike[str], *, key: str | None = None, encoding: str = "utf-8"
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    encoding: str = "utf-8",
+    changed: Literal["content", "ignore"] = "content",
+    removed: Literal["keep", "drop"] = "keep",
 ) -> Pipeline:
     """Begin with the lines of a JSON Lines file; each item is the value of one line.
 
@@ -87,6 +111,9 @@ def from_jsonl(
         key: The field that names an item. By default the item's number, from 0, is the key, and
             lines may only be added at the end.
         encoding: Of the text; any that Python knows.
+        changed: With `key`, whether a line of other content is computed again, and its old rows go
+            ("content"), or not ("ignore").
+        removed: With `key`, whether the rows of a line that is gone stay ("keep"), or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -98,7 +125,10 @@ def from_jsonl(
 
     folder = current_folder()
     return Pipeline(
-        source=JsonLinesSource(path, key=key, folder=folder, encoding=encoding), folder=folder
+        source=JsonLinesSource(
+            path, key=key, folder=folder, encoding=encoding, changed=changed, removed=removed
+        ),
+        folder=folder,
     )
 
 
@@ -108,6 +138,8 @@ def from_csv(
     key: str | None = None,
     delimiter: str = ",",
     encoding: str = "utf-8",
+    changed: Literal["content", "ignore"] = "content",
+    removed: Literal["keep", "drop"] = "keep",
 ) -> Pipeline:
     """Begin with the records of a CSV file with a header; each item is a dict of texts.
 
@@ -117,6 +149,10 @@ def from_csv(
             records may only be added at the end.
         delimiter: The character between two fields; a comma by default.
         encoding: Of the text; any that Python knows.
+        changed: With `key`, whether a record of other content is computed again, and its old rows
+            go ("content"), or not ("ignore").
+        removed: With `key`, whether the rows of a record that is gone stay ("keep"), or go
+            ("drop").
 
     Returns:
         A pipeline without steps.
@@ -127,7 +163,15 @@ def from_csv(
     from batten.sources.records.csv import CsvSource
 
     folder = current_folder()
-    source = CsvSource(path, key=key, folder=folder, delimiter=delimiter, encoding=encoding)
+    source = CsvSource(
+        path,
+        key=key,
+        folder=folder,
+        delimiter=delimiter,
+        encoding=encoding,
+        changed=changed,
+        removed=removed,
+    )
     return Pipeline(source=source, folder=folder)
 
 
@@ -136,6 +180,8 @@ def from_parquet(
     *,
     key: str | None = None,
     columns: Sequence[str] | None = None,
+    changed: Literal["content", "ignore"] = "content",
+    removed: Literal["keep", "drop"] = "keep",
 ) -> Pipeline:
     """Begin with the rows of a Parquet file, or of a folder of them; each item is a dict.
 
@@ -145,6 +191,9 @@ def from_parquet(
         key: The column that names an item, of text or integers. By default the item's number, from
             0, is the key, and rows may only be added at the end.
         columns: The columns that an item has; by default all.
+        changed: With `key`, whether a row of other content is computed again, and its old rows go
+            ("content"), or not ("ignore").
+        removed: With `key`, whether the rows of one that is gone stay ("keep"), or go ("drop").
 
     Returns:
         A pipeline without steps.
@@ -155,7 +204,9 @@ def from_parquet(
     from batten.sources.records.parquet import ParquetSource
 
     folder = current_folder()
-    source = ParquetSource(path, key=key, folder=folder, columns=columns)
+    source = ParquetSource(
+        path, key=key, folder=folder, columns=columns, changed=changed, removed=removed
+    )
     return Pipeline(source=source, folder=folder)
 
 

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
-from typing import Any
 
-from batten.errors import CorruptError
-from batten.ledger.guarded import carry_out
-from batten.ledger.plan_file import VALUE
-from batten.model.disk.key_digests import describe_keys
+from batten.errors import RefusedError, UsageError
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Segment, encode_record
-from batten.model.disk.row_digests import seal_digests
-from batten.model.rules.guards import PLANNING, Thing
-from batten.model.telling.commands import command
-from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
+from batten.model.disk.records import Segment
+from batten.model.disk.versions import GONE, VERSION_BYTES
+from batten.model.telling.counts import count_of
 from batten.plan.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.same_keys import PlannedKeys
 from batten.plan.same_rows import PlannedRows, refuse_shrunk
+from batten.plan.source_look import SourceLook
+from batten.plan.storing import Row, Storing, encode_segment, make_segment
+from batten.plan.versions import Differences, list_changed, revise, revise_values
 from batten.sources.base import ScanBlock, Source
 from batten.sources.digests import split_digests
-from batten.storage.base import Put, Store
-from batten.storage.publishing import create, create_many, put_aside
+from batten.storage.base import Store
 
 SEGMENT_ITEMS = 1 << 16
 """At most about so many items go into one segment, since it is made in memory."""
@@ -36,31 +30,21 @@ SEGMENT_BYTES = 1 << 25
 
 DUPLICATE_EXAMPLES = 10
 
-Row = tuple[str | None, int | None, bytes | None, bytes | None]
-"""Key, position, payload, digest."""
+FindVersions = Callable[[int, int], bytes]
+"""The planned versions of items from one number to another (exclusive)."""
 
 
-@dataclass
-class SourceLook:
-    """What a look at the source found, besides the new items it yields. `positions` are those
-    of all planned items, where the source has moved some of them; `unproven` the digests of
-    segments of which an earlier batten kept none. `ways_on` says how to compute all anew."""
-
-    ways_on: str
-
-    seen: int = 0
-    duplicates: int = 0
-    examples: list[str] = field(default_factory=list)
-    vanished: int = 0
-    is_limited: bool = False
-    positions: array[int] | None = None
-    unproven: dict[int, bytearray] = field(default_factory=dict)
-    between_blocks: Callable[[], None] = lambda: None
+def foresee_plan(
+    source: Source, plan: Plan, limit: int | None, *, ways_on: str
+) -> tuple[int, SourceLook]:
+    """How many items a plan would gain now, and what else was seen. Writes nothing; raises as
+    `extend_plan` does."""
+    look = _begin_look(source, ways_on)
+    return sum(1 for _ in _new_rows(source, plan, limit, look)), look
 
 
-def count_new_items(source: Source, plan: Plan, limit: int | None, *, ways_on: str) -> int:
-    """How many items a plan would gain now. Writes nothing; raises as `extend_plan` does."""
-    return sum(1 for _ in _new_rows(source, plan, limit, SourceLook(ways_on=ways_on)))
+def _begin_look(source: Source, ways_on: str) -> SourceLook:
+    return SourceLook(ways_on=ways_on, differences=Differences(has_kinds=source.has_kinds))
 
 
 def extend_plan(
@@ -73,19 +57,31 @@ def extend_plan(
     limit: int | None = None,
     ways_on: str,
     before_change: Callable[[], None],
+    before_revision: Callable[[set[int]], None] = lambda batches: None,
+    published_revision: Callable[[int], int] = lambda batch: 0,
     between_blocks: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, SourceLook]:
     """The plan with all items of the source in it, and what was seen.
 
     Durable when it returns. A crash in the middle leaves a shorter plan, which the next call
-    extends to the same. Items are never taken out: a key that the source no longer has is
-    counted as vanished and kept. Without keys, a source that did not only grow raises
+    extends to the same. Items are never taken out: a key that the source no longer has is kept,
+    or marked as gone where the source says so. Without keys, a source that did not only grow raises
     `SourceDiffersError`, in which `ways_on` says how to compute all anew. With a `limit`, the
     plan holds at most so many items. `before_change` is called before anything is written,
-    `between_blocks` now and then: what it raises ends the planning.
+    `between_blocks` now and then, `before_revision` with the batches whose items have changed or
+    gone: what these raise ends the planning. `published_revision` is that of the part of a batch,
+    0 where there is none.
     """
-    look = SourceLook(ways_on=ways_on, between_blocks=between_blocks)
-    storing = _Storing(storage, layout, before_change)
+    look = _begin_look(source, ways_on)
+    look.between_blocks = between_blocks
+    if storage.folder is None and source.drops_gone:
+        raise UsageError(
+            f"{storage.place} is a store without a lock, where batten keeps no versions of items: "
+            "removed='drop' can't be carried out.",
+            safe="Nothing was read or written.",
+            next="Leave removed= out, or write to a folder.",
+        )
+    storing = Storing(storage, layout, before_change)
     count = source.count_items()
     if count is not None and source.is_counted:
         segments = _extend_by_count(storing, plan, batch_size, count, limit, look)
@@ -94,15 +90,23 @@ def extend_plan(
     segments = list(plan.segments)
     per_segment = max(batch_size, SEGMENT_ITEMS // batch_size * batch_size)
     while taken := _take(rows, per_segment, batch_size):
-        segment, data = _encode_segment(segments, taken, batch_size, look, source.is_keyed)
+        segment, data = encode_segment(segments, taken, batch_size, look, source.is_keyed)
         storing.store(segment, data, b"".join([row[3] or b"" for row in taken]))
         segments.append(segment)
     for number, digests in look.unproven.items():
         storing.prove(number, digests)
+    if look.differences.items and storage.folder is not None:
+        if changed := list_changed(plan, look.differences):
+            before_revision(changed)
+        # First: what is computed of a later item under its earlier version is computed again.
+        for number, values in revise_values(plan, look.differences):
+            storing.revise_values(number, values)
+        for number, versions in revise(plan, look.differences, published_revision):
+            storing.revise(number, versions, is_change=bool(changed))
     last = segments[-1] if segments else None
     look.duplicates = max(look.duplicates, plan.duplicates)
     if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
-        segment, data = _encode_segment(segments, [], batch_size, look, source.is_keyed)
+        segment, data = encode_segment(segments, [], batch_size, look, source.is_keyed)
         storing.store(segment, data)
         segments.append(segment)
     extended = Plan(storage, layout, segments)
@@ -115,7 +119,7 @@ def extend_plan(
 
 
 def _extend_by_count(
-    storing: _Storing,
+    storing: Storing,
     plan: Plan,
     batch_size: int,
     count: int,
@@ -128,7 +132,7 @@ def _extend_by_count(
     look.is_limited = target < count
     segments = list(plan.segments)
     if target > plan.items or not segments or plan.is_limited != look.is_limited:
-        segment = _make_segment(segments, target - plan.items, batch_size, look, is_keyed=False)
+        segment = make_segment(segments, target - plan.items, batch_size, look, is_keyed=False)
         storing.store(segment, b"")
         segments.append(segment)
     return segments
@@ -177,18 +181,22 @@ def _find_new_ordinals(source: Source, plan: Plan, look: SourceLook) -> Iterator
 def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
     difference on, an index of all planned keys tells new ones from known and repeated ones."""
-    same, rows = _skip_same(_scan(source, look), plan)
+    same, rows = _skip_same(_scan(source, look), plan, look.differences)
     pending = next(rows, None)
     if pending is None:
-        look.vanished = plan.items - same
+        _take_gone(range(same, plan.items), plan.list_versions, source, look)
         return
+    versions = plan.list_versions(0, plan.items)
+
+    def find_versions(start: int, stop: int) -> bytes:
+        return versions[start * VERSION_BYTES : stop * VERSION_BYTES]
+
     index = KeyIndex()
     positions = array("q")
     for planned_key, position in _planned_rows(plan):
         index.add(planned_key)
         positions.append(-1 if position is None else position)
     has_positions = pending[1] is not None
-    found = same
     is_found = bytearray(plan.items)
     row_or_none: Row | None = pending
     while row_or_none is not None:
@@ -202,21 +210,50 @@ def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Ro
                 look.examples.append(key)
         else:
             is_found[known] = True
-            found += 1
+            versions_of_it = find_versions(known, known + 1)
+            payloads = None if row_or_none[2] is None else [row_or_none[2]]
+            look.differences.compare(known, versions_of_it, 1, row_or_none[3], payloads)
             if has_positions and positions[known] != row_or_none[1]:
                 positions[known] = row_or_none[1] or 0
                 look.positions = positions
         row_or_none = next(rows, None)
-    look.vanished = plan.items - found
+    missing = (item for item in range(same, plan.items) if not is_found[item])
+    _take_gone(missing, find_versions, source, look)
 
 
-def _skip_same(blocks: Iterator[ScanBlock], plan: Plan) -> tuple[int, Iterator[Row]]:
+def _take_gone(
+    missing: Iterable[int], find_versions: FindVersions, source: Source, look: SourceLook
+) -> None:
+    """What the source does not have of the plan, unless it was marked before."""
+    count = 0
+    for item in missing:
+        if find_versions(item, item + 1) != GONE:
+            count += 1
+            if source.drops_gone:
+                look.differences.take_gone(item)
+    if not source.drops_gone:
+        look.gone = count
+    elif count and not look.seen:
+        raise RefusedError(
+            f"The source is empty now, and the rows of all its {count_of(count, 'item')} would go: "
+            "removed='drop'.",
+            safe="Nothing was changed.",
+            next="See whether what it reads is there, a disk that is not mounted for instance; or "
+            f"keep the rows: removed='keep'; or {look.ways_on}.",
+        )
+
+
+def _skip_same(
+    blocks: Iterator[ScanBlock], plan: Plan, differences: Differences
+) -> tuple[int, Iterator[Row]]:
     """In how many items source and plan agree, and the rows of the source from there on. Whole
     blocks are compared at once."""
     planned = PlannedKeys(plan)
     same = 0
     for block in blocks:
         if planned.match(block):
+            versions = plan.list_versions(same, same + block.count)
+            differences.compare(same, versions, block.count, block.digests, block.payloads)
             same += block.count
             continue
         known = islice(_planned_rows(plan), same, None)
@@ -224,6 +261,8 @@ def _skip_same(blocks: Iterator[ScanBlock], plan: Plan) -> tuple[int, Iterator[R
         pairs = enumerate(zip_longest(found, islice(known, block.count)))
         differs = next(n for n, (a, b) in pairs if a != b)
         rest = islice(_rows_of(block), differs, None)
+        versions = plan.list_versions(same, same + differs)
+        differences.compare(same, versions, differs, block.digests, block.payloads)
         return same + differs, chain(rest, chain.from_iterable(map(_rows_of, blocks)))
     return same, iter(())
 
@@ -248,132 +287,3 @@ def _take(rows: Iterator[Row], most: int, batch_size: int) -> list[Row]:
         if len(taken) == most or (is_whole and size >= SEGMENT_BYTES):
             break
     return taken
-
-
-def _make_segment(
-    before: list[Segment],
-    items: int,
-    batch_size: int,
-    look: SourceLook,
-    *,
-    is_keyed: bool,
-    keys: list[str] | None = None,
-    data: bytes | memoryview = b"",
-    has_values: bool = False,
-) -> Segment:
-    return Segment(
-        number=len(before),
-        first_batch=sum(segment.batches for segment in before),
-        first_ordinal=sum(segment.items for segment in before),
-        items=items,
-        batch_size=batch_size,
-        is_keyed=is_keyed,
-        duplicates=look.duplicates,
-        duplicate_examples=list(look.examples),
-        is_limited=look.is_limited,
-        keys=keys or [],
-        keys_size=len(data),
-        keys_digest=hashlib.sha256(data).hexdigest() if len(data) else "",
-        format_version=FORMAT_OF_VALUES if has_values else FORMAT_VERSION,
-    )
-
-
-def _encode_segment(
-    before: list[Segment], rows: list[Row], batch_size: int, look: SourceLook, is_keyed: bool
-) -> tuple[Segment, bytes | memoryview]:
-    import pyarrow as pa
-
-    from batten.rows.arrays import integers, large_binaries, texts
-
-    possible: list[tuple[pa.Field, Callable[[list[Any]], pa.Array]]] = [
-        (pa.field("key", pa.string()), texts),
-        (pa.field("position", pa.int64()), integers),
-        (pa.field(VALUE, pa.large_binary()), large_binaries),
-    ]
-    columns = [
-        (place, field, make)
-        for place, (field, make) in enumerate(possible)
-        if rows and rows[0][place] is not None
-    ]
-    if not columns:
-        return _make_segment(before, len(rows), batch_size, look, is_keyed=is_keyed), b""
-    schema = pa.schema([field for _, field, _ in columns])
-    sink = pa.BufferOutputStream()
-    keys = []
-    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    with pa.ipc.new_file(sink, schema, options=options) as writer:
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            arrays = [make([row[place] for row in batch]) for place, _, make in columns]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-            if is_keyed:
-                keys.append(describe_keys(row[0] or "" for row in batch))
-    data = memoryview(sink.getvalue())
-    segment = _make_segment(
-        before,
-        len(rows),
-        batch_size,
-        look,
-        is_keyed=is_keyed,
-        keys=keys,
-        data=data,
-        has_values=VALUE in schema.names,
-    )
-    return segment, data
-
-
-class _Storing:
-    """Stores segments: the keys first, then the record that names them."""
-
-    def __init__(self, storage: Store, layout: Layout, before_change: Callable[[], None]) -> None:
-        self._storage = storage
-        self._layout = layout
-        self._before_change: Callable[[], None] | None = before_change
-
-    def store(self, segment: Segment, data: bytes | memoryview, digests: bytes = b"") -> None:
-        """Files of keys and digests without their record are what a crash left before; they are
-        made anew."""
-        if self._before_change is not None:
-            self._before_change()
-            self._before_change = None
-        storage, layout = self._storage, self._layout
-        if storage.folder is None:
-            self._store_guarded(segment, data, digests)
-            return
-        files: list[tuple[str, bytes | memoryview]] = []
-        if len(data):
-            files.append((layout.segment_keys(segment.number), data))
-        if digests:
-            files.append((layout.segment_digests(segment.number), seal_digests(digests)))
-        for name, _ in files:
-            storage.folder.delete(name)
-        create_many(storage, layout.staging, files)
-        name = layout.segment(segment.number)
-        if create(storage, layout.staging, name, encode_record(segment)) is not Put.MADE:
-            raise CorruptError(
-                f"{name} appeared while the plan was being extended.",
-                safe="Nothing was changed.",
-                next="Something else writes to the control folder. See what is there: "
-                + command("diagnose", f"{storage.place}/{layout.output}"),
-            )
-
-    def _store_guarded(
-        self, segment: Segment, data: bytes | memoryview, digests: bytes = b""
-    ) -> None:
-        """Where others may plan at the same time. Digests are of what is there now, whoever took
-        them last; what they prove is looked up when the items are read."""
-        storage, layout = self._storage, self._layout
-        if digests:
-            name = layout.segment_digests(segment.number)
-            put_aside(storage, layout.staging, name, seal_digests(digests), is_synced=True)
-        for step in PLANNING:
-            if step.thing is Thing.SEGMENT:
-                carry_out(storage, step, layout.segment(segment.number), encode_record(segment))
-            elif len(data):
-                name = layout.segment_keys(segment.number, segment.keys_digest)
-                carry_out(storage, step, name, data)
-
-    def prove(self, number: int, digests: bytes | bytearray) -> None:
-        """From now on it is known what the items of this segment are."""
-        name = self._layout.segment_digests(number)
-        create(self._storage, self._layout.staging, name, seal_digests(bytes(digests)))

@@ -29,6 +29,14 @@ from batten.model.disk.key_digests import describe_ordinals
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
+from batten.model.disk.versions import (
+    GONE,
+    UNKNOWN,
+    VERSION_BYTES,
+    Versions,
+    decode_values,
+    decode_versions,
+)
 from batten.model.telling.commands import command, quote
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
@@ -69,6 +77,8 @@ class Plan:
         self._owned: set[int] = set()
         self._open = lru_cache(maxsize=OPEN_SEGMENTS)(self._open_segment)
         self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
+        self._versions = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_versions)
+        self._values = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_values)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What it has open is of this process."""
@@ -133,7 +143,41 @@ class Plan:
             payloads=_slice(table, VALUE, start, stop),
             pickles=self._find_pickles(batch, table, start, stop),
             digests=self._digests_of(batch, start, stop),
+            later_payloads=self._later_payloads(batch, table, start, stop),
         )
+
+    def _later_payloads(
+        self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
+    ) -> dict[int, bytes]:
+        names = [] if table is None else table.schema.names
+        if VALUE not in names and PICKLE not in names:
+            return {}
+        segment = self.segments[batch.segment]
+        first = batch.first_item - segment.first_ordinal + start
+        values = self.later_values(segment)
+        return {n - first: values[n] for n in range(first, first + stop - start) if n in values}
+
+    def later_values(self, segment: Segment) -> dict[int, bytes]:
+        """The items that have changed since they were planned, as plain bytes, by their number in
+        the segment: of a source that can't be read twice."""
+        return self._values(segment.number)
+
+    def _load_values(self, number: int) -> dict[int, bytes]:
+        name = self._layout.segment_values(number)
+        try:
+            data = self._storage.read(name, bytes_max=None)
+        except FileNotFoundError:
+            return {}
+        found = decode_values(data)
+        if found is None:
+            raise CorruptError(
+                f"The plan can't be read: {name} was damaged.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; or delete it and "
+                f"{self._layout.segment_versions(number)}: then the items of now are taken for "
+                "those that were planned.",
+            )
+        return found
 
     def _find_pickles(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int
@@ -173,7 +217,11 @@ class Plan:
 
     def _digests_of(self, batch: PlanBatch, start: int, stop: int) -> bytes | None:
         segment = self.segments[batch.segment]
-        digests = None if segment.is_keyed else self.digests(segment)
+        if segment.is_keyed:
+            kept = self.versions(segment)
+            digests = None if kept is None else kept.versions
+        else:
+            digests = self.digests(segment)
         first = batch.first_item - segment.first_ordinal
         begin, end = (first + start) * DIGEST_BYTES, (first + stop) * DIGEST_BYTES
         return None if digests is None else digests[begin:end]
@@ -197,6 +245,65 @@ class Plan:
                 "for those that were planned.",
             )
         return digests
+
+    def versions(self, segment: Segment) -> Versions | None:
+        """Those of all its items, or None where none were kept."""
+        return self._versions(segment.number) if segment.is_keyed else None
+
+    def _load_versions(self, number: int) -> Versions | None:
+        name = self._layout.segment_versions(number)
+        try:
+            data = self._storage.read(name)
+        except FileNotFoundError:
+            return None
+        found = decode_versions(data, self.segments[number].items)
+        if found is None:
+            raise CorruptError(
+                f"The plan can't be read: {name} was damaged.",
+                safe="Nothing was changed.",
+                next=f"Restore {name} from a copy; or delete it: then the items of now are taken "
+                "for those that were planned, and none of them counts as changed.",
+            )
+        return found
+
+    def list_versions(self, start: int, stop: int) -> bytes:
+        """Those of items `start` to `stop` of the plan, one after another."""
+        found = bytearray()
+        for segment in self.segments:
+            first = max(start - segment.first_ordinal, 0)
+            last = min(stop - segment.first_ordinal, segment.items)
+            if first < last:
+                kept = self.versions(segment)
+                versions = UNKNOWN * segment.items if kept is None else kept.versions
+                found += versions[first * VERSION_BYTES : last * VERSION_BYTES]
+        return bytes(found)
+
+    def revision(self, batch: PlanBatch, start: int = 0, stop: int | None = None) -> int:
+        """The latest revision among items `start` to `stop` of the batch: which versions of them
+        the plan wants."""
+        kept, first = self._versions_of(batch)
+        return kept.revision_of(first + start, first + (batch.items if stop is None else stop))
+
+    def find_outdated(self, batch: PlanBatch, revision: int) -> set[int]:
+        """The items of the batch that have changed or gone since that revision of it."""
+        kept, first = self._versions_of(batch)
+        own = kept.revisions[first : first + batch.items]
+        return {item for item, changed_at in enumerate(own) if changed_at > revision}
+
+    def find_gone(self, batch: PlanBatch) -> set[int]:
+        """The items of the batch that are not in the source any more, and whose rows go."""
+        kept, first = self._versions_of(batch)
+        own = kept.versions[first * VERSION_BYTES : (first + batch.items) * VERSION_BYTES]
+        if GONE not in own:
+            return set()
+        starts = range(0, len(own), VERSION_BYTES)
+        return {n for n, at in enumerate(starts) if own[at : at + VERSION_BYTES] == GONE}
+
+    def _versions_of(self, batch: PlanBatch) -> tuple[Versions, int]:
+        segment = self.segments[batch.segment]
+        kept = self.versions(segment)
+        none = Versions(versions=b"", revisions=array("I"))
+        return kept or none, batch.first_item - segment.first_ordinal
 
     def _positions(
         self, batch: PlanBatch, table: pa.RecordBatch | None, start: int, stop: int

@@ -22,7 +22,11 @@ class PlannedItems:
 
     def key(self, batch: int, item: int = 0) -> str:
         """`item` is its number in the batch."""
-        return self._plan.key_texts(self._plan.batch(batch))[item]
+        return self.list_keys(batch)[item]
+
+    def list_keys(self, batch: int) -> list[str]:
+        """Those of all items of the batch."""
+        return self._plan.key_texts(self._plan.batch(batch))
 
     def load(self, batch: int) -> Any:
         """Raises what the source does where it no longer has the item."""

@@ -58,7 +58,9 @@ class Report:
         rows: How many rows the dataset has.
         executed_items: For how many items this run called the job's functions.
         adopted_items: How many items it took over from what an earlier run had staged.
-        vanished_items: How many planned items are gone from the source.
+        changed_items: How many planned items were found to be others than when they were planned.
+        removed_items: How many planned items were found to be gone from the source.
+        vanished_items: Of how many of these the rows are kept.
         seconds: How long each stage of this run took, in seconds.
         run: The name of this run.
         finalized: The datasets that finalize steps made.
@@ -75,6 +77,8 @@ class Report:
     executed_items: int = 0
     adopted_items: int = 0
     vanished_items: int = 0
+    changed_items: int = 0
+    removed_items: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     run: str = ""
     finalized: tuple[Finalized, ...] = ()
@@ -109,6 +113,7 @@ class Report:
             }
             items["pending"] += self.accounts.staged
             items["staged"] = self.accounts.staged
+            items["removed"] = self.accounts.removed
         value: dict[str, Any] = {
             "status": self.status,
             "path": self.path,
@@ -117,6 +122,8 @@ class Report:
             "executed_items": self.executed_items,
             "adopted_items": self.adopted_items,
             "vanished_items": self.vanished_items,
+            "changed_items": self.changed_items,
+            "removed_items": self.removed_items,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "run": self.run,
             "checks": [

@@ -44,6 +44,9 @@ class Staged:
         read: Streams the rows, in order.
         load: Gives the rows of the batch as Parquet. If they are all its rows, that is its part.
         load_item: Gives its only item, as the source gives it. Raises whatever the source does.
+        revision: Above 0 if items of the batch have changed or gone: what is there of the batch
+            makes way.
+        load_keys: Gives the keys of all its items.
     """
 
     token: Token
@@ -54,6 +57,8 @@ class Staged:
     read: Callable[[], Iterator[pa.RecordBatch]]
     load: Callable[[], bytes]
     load_item: Callable[[], Any] = _no_item
+    revision: int = 0
+    load_keys: Callable[[], list[str]] = list
 
 
 class RejectedError(Exception):

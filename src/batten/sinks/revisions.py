@@ -2,7 +2,8 @@
 
 Items that had failed can be tried again, and then the batch is another one. What was committed
 stays as it is. So a destination lacks the rows of items that were not committed before. To tell
-which, it must have kept the outcomes that its rows belong to.
+which, it must have kept the outcomes that its rows belong to. Where items have changed or gone,
+that tells nothing: in a table with a key all rows of the batch are replaced (decision 0090).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
         InconsistentError: It is no later version of the batch that is there, or no outcomes were
             kept. Nothing was changed.
     """
-    if not outcomes or not _is_later(outcomes, staged.outcomes):
+    if staged.revision or not outcomes or not _is_later(outcomes, staged.outcomes):
         raise other_content(target, staged.token)
 
     def read() -> Iterator[pa.RecordBatch]:

@@ -41,6 +41,10 @@ class TableTransaction(Protocol):
         """What is there of the token."""
         ...
 
+    def clear(self, staged: Staged) -> bool:
+        """Delete the rows of all items of the batch; False if they can't be told from others."""
+        ...
+
     def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
         """Insert the rows; where the table can't hold one of them, insert none and say why."""
         ...
@@ -92,7 +96,10 @@ def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> 
     if had is not None:
         if had.digest == staged.token.digest:
             return PublishEnd.LOST_RACE
-        lacking = select_lacking(staged, had.outcomes, target)
+        if staged.revision and transaction.clear(staged):
+            lacking = staged
+        else:
+            lacking = select_lacking(staged, had.outcomes, target)
     if transaction.attempt(staged.schema, lacking.read()) is not None:
         rejected = _store_others(transaction, staged, lacking, target)
         # Rows that are there already are refused, too. So look first whether another was quicker.

@@ -8,10 +8,12 @@ for items by those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
+from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
 
 SCAN_BLOCK_ITEMS = 8192
@@ -28,8 +30,8 @@ class ScanBlock:
         positions: Where the source finds them again; None if the key tells it, or ordinals are the
             positions.
         payloads: The items themselves, as plain bytes; None if the source can be read again.
-        digests: What the items are now, one digest after another (see `sources.digests`); None if
-            the key tells which item it is.
+        digests: What the items are now, one digest after another (see `sources.digests`), or one
+            version after another (see `sources.versions`); None if changes are not looked for.
     """
 
     count: int
@@ -51,7 +53,10 @@ class ItemsWanted:
         payloads: Their payloads, as `scan` gave them.
         pickles: Gives what batten 0.1 planned in the place of `payloads`. Raises `RefusedError` if
             the owner rule does not hold for the plan (decision 0036).
-        digests: What the items were when they were planned. An item that is another now is refused.
+        digests: What the items were when they were planned, or last looked at. An item that is
+            another now is refused.
+        later_payloads: In the place of a payload or pickle, by the place of the item, where it has
+            changed since it was planned.
     """
 
     first_ordinal: int
@@ -61,6 +66,14 @@ class ItemsWanted:
     payloads: Sequence[bytes] | None = None
     pickles: Callable[[], Sequence[bytes]] | None = None
     digests: bytes | None = None
+    later_payloads: Mapping[int, bytes] = field(default_factory=dict)
+
+
+class Gone:
+    """Stands for an item that is no more, and of which no row is wanted."""
+
+
+GONE_ITEM = Gone()
 
 
 class Unavailable:
@@ -91,6 +104,17 @@ class Reader(Protocol):
         ...
 
 
+def read_planned(reader: Reader, wanted: ItemsWanted) -> Iterator[Any | Unavailable | Gone]:
+    """The items in order; `GONE_ITEM` for those that are no more."""
+    versions = wanted.digests
+    if versions is None or GONE not in versions:
+        yield from reader.read(wanted)
+        return
+    for place, item in enumerate(reader.read(wanted)):
+        is_gone = versions[place * VERSION_BYTES : (place + 1) * VERSION_BYTES] == GONE
+        yield GONE_ITEM if is_gone else item
+
+
 class Source(Protocol):
     """A description of where items come from; making one reads nothing.
 
@@ -111,6 +135,17 @@ class Source(Protocol):
     @property
     def is_counted(self) -> bool:
         """Whether the items are the ordinals themselves, so that their number tells all."""
+        ...
+
+    @property
+    def drops_gone(self) -> bool:
+        """Whether the rows of items that it no longer has are to go. Only keyed ones may."""
+        ...
+
+    @property
+    def has_kinds(self) -> bool:
+        """Whether the first byte of a version is its kind: then versions of different kinds
+        tell nothing of each other."""
         ...
 
     @property

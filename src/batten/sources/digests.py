@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
 from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.disk.versions import GONE, UNKNOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-UNKNOWN = bytes(DIGEST_BYTES)
 
 _MARSHAL_VERSION = 2
 """The last one that writes equal values alike, whichever of them are one object."""
 
 
-def digest_records(records: Iterable[bytes]) -> bytes:
-    """Of records as they lie in a file, without the space around them."""
-    return b"".join([blake2b(each, digest_size=DIGEST_BYTES).digest() for each in records])
+def digest_records(records: Iterable[bytes], before: bytes = b"") -> bytes:
+    """Of records as they lie in a file, without the space around them; `before` is what else says
+    what they mean."""
+    return b"".join([blake2b(before + each, digest_size=DIGEST_BYTES).digest() for each in records])
 
 
 def digest_items(items: Iterable[Any]) -> bytes:
@@ -71,6 +71,17 @@ def refuse_changed(shown: str, row: int) -> RefusedError:
         safe="No row of another version was published; what is finished is kept.",
         next="When the source is whole, run the same command again: it compares all rows first.",
     )
+
+
+def check_version(shown: str, key: str, planned: bytes, found: bytes) -> None:
+    """Raises `RefusedError` where a record with a key was changed after all versions had been
+    looked at, while it is read."""
+    if planned != found and not {planned, found} & {GONE, UNKNOWN}:
+        raise RefusedError(
+            f"{shown}: {key!r} was changed while the run was at work.",
+            safe="No row of another version was published; what is finished is kept.",
+            next="When the source is whole, run the same command again: it sees what changed.",
+        )
 
 
 def describe_change(shown: str, row: int) -> str:

@@ -17,6 +17,7 @@ from batten.sources.blocks import cut_blocks
 from batten.sources.keys import escape_key, unescape_key
 from batten.sources.paths import SAFE, require_file, require_folder, written_path
 from batten.sources.pattern import Pattern, find_files, split_pattern
+from batten.sources.versions import check_changed, version_of_file
 
 
 class FileSource:
@@ -26,13 +27,24 @@ class FileSource:
     Items come in the order of the bytes of that path, which is the same on every machine. Names
     that begin with a dot match only where the pattern has that dot; links are followed. The same
     holds for folders `*.batten`, in which batten keeps what it knows of an output. The item is an
-    absolute `Path`.
+    absolute `Path`. Its version is its size and time of change, or its bytes, as `changed` says.
     """
 
     is_keyed = True
     is_counted = False
+    has_kinds = True
 
-    def __init__(self, pattern: str | os.PathLike[str], *, folder: Path) -> None:
+    def __init__(
+        self,
+        pattern: str | os.PathLike[str],
+        *,
+        folder: Path,
+        changed: str = "stat",
+        removed: str = "keep",
+    ) -> None:
+        check_changed("from_files", changed, removed, is_file=True)
+        self._changed = changed
+        self.drops_gone = removed == "drop"
         self._written = written_path(pattern)
         fixed, self._components = split_pattern(self._written)
         if not self._components or self._written.endswith("/") or ".." in self._components:
@@ -66,7 +78,13 @@ class FileSource:
         require_folder(self._base)
         for names in cut_blocks(self._find_names()):
             keys = [escape_key(name.decode("utf-8", "surrogateescape")) for name in names]
-            yield ScanBlock(count=len(keys), keys=keys)
+            yield ScanBlock(count=len(keys), keys=keys, digests=self._find_versions(names))
+
+    def _find_versions(self, names: Sequence[bytes]) -> bytes | None:
+        if self._changed == "ignore":
+            return None
+        base = os.fsencode(self._base) + b"/"
+        return b"".join([version_of_file(base + name, self._changed) for name in names])
 
     def open(self) -> FileReader:
         return FileReader(str(self._base))

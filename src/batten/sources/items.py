@@ -14,6 +14,7 @@ from batten.sources.digests import digest_items
 from batten.sources.frames import find_rows, find_rows_of_all, spread
 from batten.sources.keys import NoKey, check_key, make_field_key, make_key
 from batten.sources.paths import SAFE
+from batten.sources.versions import check_changed
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A block is cut early when its payloads reach this, so that a scan of large items stays small."""
@@ -33,10 +34,19 @@ class ItemSource:
 
     inputs = ()
     is_counted = False
+    has_kinds = False
 
     def __init__(
-        self, items: Iterable[Any] | Callable[[], Iterable[Any]], *, key: Key | None = None
+        self,
+        items: Iterable[Any] | Callable[[], Iterable[Any]],
+        *,
+        key: Key | None = None,
+        changed: str = "content",
+        removed: str = "keep",
     ) -> None:
+        check_changed("from_items", changed, removed, has_key=key is not None)
+        self._keeps_digests = key is None or changed == "content"
+        self.drops_gone = removed == "drop"
         self.key = key
         self._key_of = _make_key_function(key)
         items = _as_rows(items, has_key=key is not None)
@@ -46,12 +56,19 @@ class ItemSource:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs: items by index, or none if the plan holds them."""
-        return {"key": self.key, "sequence": self._sequence}
+        return {
+            "key": self.key,
+            "sequence": self._sequence,
+            "keeps_digests": self._keeps_digests,
+            "drops_gone": self.drops_gone,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.key = state["key"]
         self._key_of = _make_key_function(self.key)
         self._sequence = state["sequence"]
+        self._keeps_digests = state["keeps_digests"]
+        self.drops_gone = state["drops_gone"]
         self._list = lambda: self._sequence if self._sequence is not None else ()
         self._spent = None
 
@@ -90,7 +107,8 @@ class ItemSource:
         for items in cut_blocks(self._iterate()):
             keys = [_require_key(key_of, start + index, item) for index, item in enumerate(items)]
             positions = range(start, start + len(items))
-            yield ScanBlock(count=len(items), keys=keys, positions=positions)
+            digests = digest_items(items) if self._keeps_digests else None
+            yield ScanBlock(count=len(items), keys=keys, positions=positions, digests=digests)
             start += len(items)
 
     def _scan_payloads(self) -> Iterator[ScanBlock]:
@@ -101,7 +119,7 @@ class ItemSource:
         for number, item in enumerate(self._iterate()):
             if self._key_of is not None:
                 keys.append(_require_key(self._key_of, number, item))
-            else:
+            if self._keeps_digests:
                 digests.append(digest_items([item]))
             payloads.append(_encode(number, item))
             size += len(payloads[-1])
@@ -118,7 +136,7 @@ class ItemSource:
             count=len(payloads),
             keys=keys if self.is_keyed else None,
             payloads=payloads,
-            digests=None if self.is_keyed else b"".join(digests),
+            digests=b"".join(digests) if self._keeps_digests else None,
         )
 
     def _iterate(self) -> Iterator[Any]:
@@ -180,24 +198,24 @@ class PayloadReader:
     def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
         from batten.fingerprint.plain import decode_plain
 
+        planned: Sequence[bytes]
         if wanted.payloads is not None:
-            yield from _decode_each(decode_plain, wanted.payloads)
+            decode: Callable[[bytes], Any] = decode_plain
+            planned = wanted.payloads
         elif wanted.pickles is not None:
-            yield from _decode_each(pickle.loads, wanted.pickles())
+            decode, planned = pickle.loads, wanted.pickles()
         else:
             raise ValueError("items of an iterable are read from the plan")
+        for place, payload in enumerate(planned):
+            later = wanted.later_payloads.get(place)
+            yield _decode(decode, payload) if later is None else _decode(decode_plain, later)
 
 
-def _decode_each(
-    decode: Callable[[bytes], Any], payloads: Sequence[bytes]
-) -> Iterator[Any | Unavailable]:
-    for payload in payloads:
-        try:
-            item = decode(payload)
-        except Exception as error:  # noqa: BLE001 (of 0.1: the user's code)
-            yield Unavailable(error)
-        else:
-            yield item
+def _decode(decode: Callable[[bytes], Any], payload: bytes) -> Any | Unavailable:
+    try:
+        return decode(payload)
+    except Exception as error:  # noqa: BLE001 (of 0.1: the user's code)
+        return Unavailable(error)
 
 
 def _make_key_function(key: object) -> KeyFunction | None:

@@ -29,6 +29,8 @@ class LandedSource:
 
     is_keyed = True
     is_counted = False
+    drops_gone = False
+    has_kinds = False
 
     def __init__(self, path: str | os.PathLike[str], *, folder: Path) -> None:
         self._written = local_path(path)

@@ -44,6 +44,14 @@ class PluginSource:
         return bool(self.source.is_counted)
 
     @property
+    def drops_gone(self) -> bool:
+        return bool(getattr(self.source, "drops_gone", False))
+
+    @property
+    def has_kinds(self) -> bool:
+        return bool(getattr(self.source, "has_kinds", False))
+
+    @property
     def inputs(self) -> Sequence[Path]:
         return tuple(map(Path, self.source.inputs))
 

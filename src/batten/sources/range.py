@@ -14,6 +14,8 @@ class RangeSource:
 
     is_keyed = False
     is_counted = True
+    drops_gone = False
+    has_kinds = False
     inputs = ()
 
     def __init__(self, n: int) -> None:

@@ -37,6 +37,8 @@ class TableSource:
 
     is_keyed = True
     is_counted = False
+    drops_gone = False
+    has_kinds = False
 
     def __init__(self, paths: Mapping[str, str], *, folder: Path) -> None:
         self._written = dict(paths)

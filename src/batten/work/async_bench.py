@@ -18,7 +18,7 @@ from batten.executors.marks import SlotMark
 from batten.plan.plan import PlanBatch
 from batten.rows.fitting import Unfit
 from batten.rows.rows import as_row, build_tables, build_tables_alike
-from batten.sources.base import ItemsWanted, Unavailable
+from batten.sources.base import Gone, ItemsWanted, Unavailable, read_planned
 from batten.work.async_calls import AsyncChain
 from batten.work.bench import Bench
 from batten.work.calls import Failure, ItemFailedError, describe_error
@@ -120,7 +120,10 @@ class AsyncBench:
             self._reader = self._job.source.open()
             self._watching = asyncio.create_task(self._watch(mark.draining))
         end = partial(self._end, own, mark)
-        for number, item in enumerate(self._reader.read(wanted), own.task.start):
+        for number, item in enumerate(read_planned(self._reader, wanted), own.task.start):
+            if isinstance(item, Gone):
+                own.ended.append((number, []))
+                continue
             place = await mark.take_place()
             if mark.draining.is_set() or own.error is not None or self._is_failing:
                 mark.leave_place(place)
@@ -218,7 +221,7 @@ class AsyncBench:
         return Portion(
             batch=own.task.batch,
             chunks=tuple(self._bench.staging.store_piece(own.batch, piece) for piece in pieces),
-            executed=len(ended),
+            executed=len(ended) - len(job.plan.find_gone(own.batch).intersection(items)),
             failures=len(failures),
             first_failure=failures[0] if failures else None,
             ended=tell_ended(in_order, failures),

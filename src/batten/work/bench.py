@@ -18,6 +18,7 @@ from batten.model.disk.names import StagedChunk
 from batten.model.disk.published import fields_of
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
+from batten.sources.base import read_planned
 from batten.storage.publishing import delete
 from batten.work.batch_checks import BatchRefusedError
 from batten.work.calls import Failure
@@ -71,7 +72,7 @@ class Bench:
             case Seal():
                 return self._seal(task)
             case Reopen():
-                return self.reopening.reopen(task.batch)
+                return self.reopening.reopen(task.batch, tries_failed=task.tries_failed)
 
     def _prepare(self, task: Prepare, mark: Mark) -> Prepared:
         began = perf_counter()
@@ -84,6 +85,9 @@ class Bench:
         else:
             done = self._run(task, batch, mark, schema)
         executed = 0 if task.condemned is not None else done.stop - done.start
+        if executed:
+            gone = self._job.plan.find_gone(batch)
+            executed -= len(gone.intersection(range(done.start, done.stop)))
         failures = done.failures
         ended = tell_ended(range(done.start, done.stop), failures)
         if failures and not self._job.keeps_failures:
@@ -133,7 +137,7 @@ class Bench:
         else:
             keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
         done = runner.run(
-            own.reader.read(wanted),
+            read_planned(own.reader, wanted),
             keys,
             task.start,
             batch.first_item,

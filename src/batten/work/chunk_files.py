@@ -97,9 +97,11 @@ def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Fail
     return Piece(start=start, stop=stop, some=some, table=table, failures=tuple(failures))
 
 
-def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChunk]:
+def encode_piece(
+    piece: Piece, batch: int, work: str, revision: int = 0
+) -> tuple[bytes, StagedChunk]:
     """The bytes of a staged chunk, and what its name says. `work` is the fingerprint of what made
-    it."""
+    it, `revision` the latest of its items in the plan."""
     table = piece.table if piece.table is not None else pa.table({ITEM: integers([])})
     about = {
         "batch": batch,
@@ -108,6 +110,7 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
         "some": piece.some,
         "work": work,
         "failures": [asdict(failure) for failure in piece.failures],
+        **({"revision": revision} if revision else {}),
     }
     metadata = {**(table.schema.metadata or {}), _CHUNK: json.dumps(about).encode()}
     table = table.replace_schema_metadata(metadata)
@@ -122,9 +125,14 @@ def encode_piece(piece: Piece, batch: int, work: str) -> tuple[bytes, StagedChun
 
 
 def load_piece(
-    storage: Store, layout: Layout, chunk: StagedChunk, works: Collection[str]
+    storage: Store,
+    layout: Layout,
+    chunk: StagedChunk,
+    works: Collection[str],
+    revision: int = 0,
 ) -> Piece | None:
-    """The piece in a staged file, or None if the file is gone, torn, or of other work."""
+    """The piece in a staged file, or None if the file is gone, torn, of other work, or of another
+    `revision`."""
     data = _read_chunk(storage, layout.staged_chunk(chunk))
     if data is None or hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
@@ -137,7 +145,7 @@ def load_piece(
         named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:
             return None
-        if about["work"] not in works:
+        if about["work"] not in works or about.get("revision", 0) != revision:
             return None
         _check_items(chunk, table, failures)
     except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):

@@ -21,7 +21,7 @@ from batten.jobs.step import Step
 from batten.rows.arrays import integers
 from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
-from batten.sources.base import Unavailable
+from batten.sources.base import Gone, Unavailable
 from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
 
 
@@ -124,9 +124,7 @@ class ItemRunner:
             if seeding is not None:
                 seeding.begin_item(keys[number - start])
             try:
-                if type(item) is Unavailable:
-                    raise ItemFailedError(*describe_error(item.error), 1)
-                for value in run(item):
+                for value in run(item) if type(item) not in _ABSENT else give_none(item):
                     rows.append(value if type(value) is dict else as_row(value))
                     owners.append(number)
             except (ItemFailedError, Unfit) as error:
@@ -158,6 +156,16 @@ class ItemRunner:
         rows, owners, clashing = without_key(*made, keys, start, self._key_column)
         tables, unfitting = build_tables(rows, owners, schema)
         return tables, [*clashing, *unfitting]
+
+
+_ABSENT = (Gone, Unavailable)
+
+
+def give_none(item: Gone | Unavailable) -> tuple[()]:
+    """The rows of an item that is not there; one that ought to be there has failed."""
+    if isinstance(item, Unavailable):
+        raise ItemFailedError(*describe_error(item.error), 1)
+    return ()
 
 
 def fail_unfitting(unfitting: Iterable[Unfitting]) -> list[Failure]:

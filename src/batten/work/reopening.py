@@ -35,9 +35,18 @@ class Reopening:
         self._job = job
         self._staging = staging
 
-    def reopen(self, number: int, but: Collection[int] = ()) -> Reopened:
-        """Stage the finished items of a published batch as chunks again, but for those."""
-        return self._take_apart(number, self._job.layout.part(number), but)
+    def reopen(
+        self, number: int, but: Collection[int] = (), *, tries_failed: bool = True
+    ) -> Reopened:
+        """Stage the finished items of a published batch as chunks again, but for those, and for
+        those of which the plan has a later version. Failed ones are finished, unless it
+        `tries_failed`."""
+        kept = (
+            ()
+            if tries_failed
+            else load_failures(self._job.storage, self._job.layout, self._job.plan.batch(number))
+        )
+        return self._take_apart(number, self._job.layout.part(number), but, kept=kept)
 
     def keep_finished(self, sealed: Sealed) -> list[StagedChunk]:
         """Chunks of the finished items, in the place of a sealed batch that is not published."""
@@ -69,26 +78,37 @@ class Reopening:
         )
 
     def find_kept(self, batch: PlanBatch, made: SealedBytes) -> tuple[pa.Buffer, str] | None:
-        """The published part and its fingerprint, if no outcome has changed. Then its rows are the
-        same. Destinations know the part by its digest, so they keep their rows."""
+        """The published part and its fingerprint, if no outcome and no version has changed. Then
+        its rows are the same. Destinations know the part by its digest, so they keep theirs."""
         try:
             data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
             described = decode_part(data)
         except (FileNotFoundError, Unreadable):
             return None
-        is_same = described.outcomes == made.description.outcomes
+        is_same = (described.outcomes, described.revision) == (
+            made.description.outcomes,
+            made.description.revision,
+        )
         return (pa.py_buffer(data), described.fingerprint) if is_same else None
 
     def _take_apart(
-        self, number: int, part: str, but: Collection[int] = (), *, is_synced: bool = False
+        self,
+        number: int,
+        part: str,
+        but: Collection[int] = (),
+        *,
+        kept: Collection[Failure] = (),
+        is_synced: bool = False,
     ) -> Reopened:
         sealed = self._load_part(number, part)
         batch = self._job.plan.batch(number)
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
         start = 0
+        but = self._job.plan.find_outdated(batch, sealed.revision).union(but)
+        failures = {failure.item: failure for failure in kept}
         failed = [
-            outcome is Outcome.QUARANTINED or item in but
+            item in but or (outcome is Outcome.QUARANTINED and item not in failures)
             for item, outcome in enumerate(decode_outcomes(sealed.outcomes))
         ]
         for has_failed, run in groupby(failed):
@@ -96,7 +116,8 @@ class Reopening:
             if has_failed:
                 again.append((start, stop))
             else:
-                piece = cut_rows(sealed.rows, start, stop)
+                own = tuple(failures[item] for item in range(start, stop) if item in failures)
+                piece = replace(cut_rows(sealed.rows, start, stop), failures=own)
                 chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
             start = stop
         return Reopened(batch=number, chunks=tuple(chunks), again=tuple(again))

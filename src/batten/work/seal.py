@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from batten.errors import UsageError
 from batten.ledger.quarantine_file import encode_quarantine
-from batten.model.disk.records import PartDescription
+from batten.model.disk.records import PartDescription, version_for
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.telling.type_names import show_literal, show_type
 from batten.model.value_class import value_class
@@ -79,7 +79,7 @@ def seal_pieces(
     items = table.column(ITEM).to_pylist()
     if items != (in_order := sorted(items)):
         table, items = table.sort_by(ITEM), in_order
-    described = _describe(batch, items, failures, fingerprint)
+    described = _describe(batch, items, failures, plan, fingerprint)
     keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
     table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
@@ -131,7 +131,11 @@ def _keys_of_rows(plan: Plan, batch: PlanBatch, items: Sequence[int]) -> pa.Arra
 
 
 def _describe(
-    batch: PlanBatch, items: Sequence[int], failures: Sequence[Failure], fingerprint: str
+    batch: PlanBatch,
+    items: Sequence[int],
+    failures: Sequence[Failure],
+    plan: Plan,
+    fingerprint: str,
 ) -> PartDescription:
     outcomes = [Outcome.FILTERED] * batch.items
     committed = Outcome.COMMITTED
@@ -139,6 +143,9 @@ def _describe(
         outcomes[item] = committed
     for failure in failures:
         outcomes[failure.item] = Outcome.QUARANTINED
+    gone = plan.find_gone(batch)
+    for item in gone:
+        outcomes[item] = Outcome.REMOVED
     return PartDescription(
         batch=batch.number,
         items=batch.items,
@@ -146,6 +153,8 @@ def _describe(
         outcomes=encode_outcomes(outcomes),
         keys=batch.keys_description,
         fingerprint=fingerprint,
+        revision=plan.revision(batch),
+        format_version=version_for(removed=bool(gone)),
     )
 
 

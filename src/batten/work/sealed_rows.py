@@ -25,10 +25,11 @@ from batten.work.chunk_files import read_failure
 
 @value_class
 class SealedRows:
-    """Of one batch: `outcomes` is the text of its footer; `rows` have the numbers of their items,
-    and no key."""
+    """Of one batch: `outcomes` and `revision` are those of its footer; `rows` have the numbers of
+    their items, and no key."""
 
     outcomes: str
+    revision: int
     rows: pa.Table
 
 
@@ -47,7 +48,7 @@ def load_sealed(
         numbers = {key: n for n, key in enumerate(plan.key_column(batch).to_pylist())}
         items = [numbers[key] for key in table.column(key_column).to_pylist()]
         rows = rows.append_column(ITEM, integers(items))
-    return SealedRows(outcomes=described.outcomes, rows=rows)
+    return SealedRows(outcomes=described.outcomes, revision=described.revision, rows=rows)
 
 
 def load_failures(storage: Store, layout: Layout, batch: PlanBatch) -> list[Failure]:

@@ -31,13 +31,20 @@ class Staging:
     def store_piece(
         self, batch: PlanBatch, piece: Piece, *, is_synced: bool = False
     ) -> StagedChunk:
-        data, chunk = encode_piece(piece, batch.number, self._job.work)
+        data, chunk = encode_piece(
+            piece,
+            batch.number,
+            self._job.work,
+            self._job.plan.revision(batch, piece.start, piece.stop),
+        )
         self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=is_synced)
         return chunk
 
     def load(self, chunk: StagedChunk) -> Piece | None:
-        """None if it is gone, damaged, or belongs to other work."""
-        return load_piece(self._job.storage, self._job.layout, chunk, self._job.works)
+        """None if it is gone, damaged, of other work, or of earlier versions of its items."""
+        job = self._job
+        revision = job.plan.revision(job.plan.batch(chunk.batch), chunk.start, chunk.stop)
+        return load_piece(job.storage, job.layout, chunk, job.works, revision)
 
     def without_failures(
         self, batch: PlanBatch, chunk: StagedChunk, schema: pa.Schema | None

@@ -74,10 +74,11 @@ class Seal:
 
 @value_class
 class Reopen:
-    """Stage the finished items of a published batch as chunks again, without its quarantined
-    ones."""
+    """Stage the finished items of a published batch as chunks again, without those of which the
+    plan has a later version. What is quarantined stays so, unless it `tries_failed`."""
 
     batch: int
+    tries_failed: bool
 
 
 @value_class
@@ -101,6 +102,7 @@ class Sealed:
     schema: bytes | None
     first_misfit: Failure | None = None
     ended: Ended = ()
+    revision: int = 0
 
 
 @value_class

@@ -101,13 +101,15 @@ _SAFE_ACTIONS = {
 
 
 def show_accounts(items: Accounts) -> str:
-    """`1,000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, and what is open."""
+    """`1,000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, what is open and gone."""
     text = (
         f"{items.source:,} = {items.committed:,} committed + {items.filtered:,} filtered + "
         f"{items.quarantined:,} quarantined + {items.duplicate:,} duplicate"
     )
     if items.staged or items.pending:
         text += f" + {items.staged:,} staged + {items.pending:,} pending"
+    if items.removed:
+        text += f"; {items.removed:,} removed, gone from the source"
     return text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
@@ -33,8 +35,7 @@ def list_lines(report: Report) -> list[str]:
             f"  this run: {report.executed_items:,} executed, {report.adopted_items:,} adopted "
             f"from before, {seconds:.1f} s"
         )
-    if report.vanished_items:
-        lines.append(f"  {report.vanished_items:,} planned items are gone from the source; kept")
+    lines.extend(_list_differences(report))
     lines.extend(list_checks(report))
     lines.extend(_describe_delivered(each) for each in report.destinations)
     lines.extend(_describe_finalized(each) for each in report.finalized)
@@ -48,6 +49,19 @@ def list_lines(report: Report) -> list[str]:
     if accounts.quarantined:
         lines.append(f"  see why: {command('show', report.path)}")
     return lines
+
+
+def _list_differences(report: Report) -> Iterator[str]:
+    """What the source has other than it was planned."""
+    will_be = report.status == RunStatus.PLANNED
+    if report.changed_items:
+        done = "to be computed again" if will_be else "computed again"
+        yield f"  {count_of(report.changed_items, 'item')} changed in the source: {done}"
+    if report.vanished_items:
+        yield f"  {report.vanished_items:,} planned items are gone from the source; kept"
+    if removed := report.removed_items - report.vanished_items:
+        done = "will go" if will_be else "went"
+        yield f"  {count_of(removed, 'item')} gone from the source: the rows {done} too"
 
 
 def _tell_beside(report: Report) -> str:

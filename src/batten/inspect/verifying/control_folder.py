@@ -14,6 +14,7 @@ from batten.model.disk.key_digests import describe_keys
 from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
+from batten.model.disk.versions import decode_values, decode_versions
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Store
 from batten.storage.digests import digest_file
@@ -42,6 +43,7 @@ def find_control_faults(
         evidence = _find_digests_fault(storage, name, segment)
         if evidence is not None:
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+        yield from _find_versions_faults(storage, layout, segment)
     for entry in observation.staged:
         staged = find_staged(entry.name.rpartition("/")[2])
         if staged and not _digest(storage, entry.name).startswith(staged.digest):
@@ -89,6 +91,23 @@ def _find_digests_fault(storage: Store, name: str, segment: Segment) -> str | No
     if len(digests) != DIGEST_BYTES * segment.items:
         return f"it has {len(digests)} bytes of digests for {segment.items} items"
     return None
+
+
+def _find_versions_faults(storage: Store, layout: Layout, segment: Segment) -> Iterator[Finding]:
+    def decode(data: bytes) -> object:
+        return decode_versions(data, segment.items)
+
+    for name, read in (
+        (layout.segment_versions(segment.number), decode),
+        (layout.segment_values(segment.number), decode_values),
+    ):
+        try:
+            whole = read(storage.read(name, bytes_max=None))
+        except (FileNotFoundError, StorageError):
+            continue
+        if whole is None:
+            evidence = "it is damaged: its digest or its size does not fit"
+            yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
 
 
 _STAGED_BYTES_MAX = 1 << 32

@@ -3,7 +3,8 @@
 features/part-000042.parquet
 features.batten/dataset.json
 features.batten/schema.json
-features.batten/plan/000000.json, plan/000000.arrow, plan/000000.digests
+features.batten/plan/000000.json, plan/000000.arrow, plan/000000.digests, plan/000000.versions,
+    plan/000000.values
 features.batten/staging/<what>.<host>-<pid>-<random>
 features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
 features.batten/staged/000042-000000-000250-<some>-<digest>.arrow     one that lacks some items
@@ -56,7 +57,7 @@ SOME_ITEMS_MAX = 256
 
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
 _PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
-_NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow)", re.ASCII)
+_NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
 _DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)
 _CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 _SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
@@ -249,6 +250,12 @@ class Layout:
 
     def segment_digests(self, number: int) -> str:
         return f"{self.plan}/{number:06}.digests"
+
+    def segment_values(self, number: int) -> str:
+        return f"{self.plan}/{number:06}.values"
+
+    def segment_versions(self, number: int) -> str:
+        return f"{self.plan}/{number:06}.versions"
 
     def staged_chunk(self, chunk: StagedChunk) -> str:
         some = "" if chunk.some is None else f"-{chunk.some:x}"

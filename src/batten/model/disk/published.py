@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple, Protocol
 
 from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
-from batten.model.words import FORMAT_VERSION
+from batten.model.words import FORMAT_WITH_REMOVED
 
 
 class Described(Protocol):
@@ -32,24 +32,25 @@ class Published(NamedTuple):
     size: int | None
     digest: str | None
     quarantine_digest: str | None
+    revision: int = 0
 
 
-_SAID = 6
-"""So many of the fields come first, and are said by the batch's part itself."""
+_SAID = (*Published._fields[:6], "revision")
+"""The fields that the batch's part itself says."""
 
 _NUMBER = r"(\d{1,15})"
 _BATCH = r"(\d{1,7})"
 _DIGEST = r'"([0-9a-f]{64})"'
 _MAYBE_DIGEST = r'"([0-9a-f]{64}|)"'
 _KEYS = r'"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16}|)"'
-_OUTCOMES = r'"((?:\d{1,16}[cfq])*)"'
+_OUTCOMES = r'"((?:\d{1,16}[cfqr])*)"'
 _TEXT = r'"([^"\\]*)"'
 _UNUSED_TEXT = r'"[^"\\]*"'
 _CANONICAL = re.compile(
     rf'\{{"batch": {_BATCH}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_OUTCOMES}, '
     rf'"keys": {_KEYS}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_DIGEST}, '
     rf'"quarantine_digest": {_MAYBE_DIGEST}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
-    rf'"format_version": {FORMAT_VERSION}\}}',
+    rf'(?:"revision": {_NUMBER}, )?"format_version": [12]\}}',
     re.ASCII,
 )
 
@@ -57,19 +58,30 @@ _CANONICAL = re.compile(
 def decode_published(data: bytes) -> Published:
     """The same as decoding a `CommitRecord`, and several times faster for one that batten wrote:
     an inspection reads ten thousand. Raises `Unreadable` or `NewerFormat`."""
-    body = open_record(data)
+    body = open_record(data, FORMAT_WITH_REMOVED)
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:
         return published_by_record(decode_record(CommitRecord, data))
-    batch, items, rows, outcomes, keys, fingerprint, size, *digests = found.groups()
+    batch, items, rows, outcomes, keys, fingerprint, size, digest, quarantine, revision = (
+        found.groups()
+    )
     return Published(
-        int(batch), int(items), int(rows), outcomes, keys, fingerprint, int(size), *digests
+        int(batch),
+        int(items),
+        int(rows),
+        outcomes,
+        keys,
+        fingerprint,
+        int(size),
+        digest,
+        quarantine,
+        int(revision or 0),
     )
 
 
 def fields_of(described: Described) -> dict[str, Any]:
     """What every description of a batch says: whoever makes another of it takes these."""
-    return {name: getattr(described, name) for name in Published._fields[:_SAID]}
+    return {name: getattr(described, name) for name in _SAID}
 
 
 def published_by_record(record: CommitRecord) -> Published:

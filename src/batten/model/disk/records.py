@@ -39,7 +39,7 @@ from batten.model.disk.bounds import (
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.disk.targets import Target, read_target
 from batten.model.value_class import value_class
-from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
+from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION, FORMAT_WITH_REMOVED
 
 
 class Unreadable(ValueError):
@@ -140,7 +140,8 @@ class Segment:
 @value_class
 class PartDescription:
     """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
-    no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`."""
+    no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`. It was made of the
+    versions of its items that the plan had up to this `revision`."""
 
     batch: Position
     items: Count
@@ -148,7 +149,10 @@ class PartDescription:
     outcomes: Outcomes
     keys: KeysDescription
     fingerprint: Name
+    revision: Count = 0
     format_version: Version = FORMAT_VERSION
+
+    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
 
 
 PART_KEY = "batten.part"
@@ -167,7 +171,8 @@ class PinnedSchema:
 @value_class
 class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
-    (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty."""
+    (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty.
+    `revision` as in the part."""
 
     batch: Position
     items: Count
@@ -180,14 +185,17 @@ class CommitRecord:
     quarantine_digest: MaybeHexadecimal
     run: Name
     time: Name
+    revision: Count = 0
     format_version: Version = FORMAT_VERSION
+
+    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
 
 
 @value_class
 class Completion:
     """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes.
     `destinations` are the kinds of those that had all of it, by their target; records of 0.1 name
-    none."""
+    none. `removed` items are not in the source any more, nor counted as of it."""
 
     source: Count
     committed: Count
@@ -200,7 +208,10 @@ class Completion:
     run: Name
     time: Name
     destinations: Annotated[dict[str, Name], Many(1000)] = field(default_factory=dict)
+    removed: Count = 0
     format_version: Version = FORMAT_VERSION
+
+    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
 
 
 @value_class
@@ -329,6 +340,11 @@ class Lease:
     is_held: bool
     holder: Holder
     format_version: Version = FORMAT_VERSION
+
+
+def version_for(*, removed: int | bool) -> int:
+    """The format version of a record of a batch or dataset with so many removed items."""
+    return FORMAT_WITH_REMOVED if removed else FORMAT_VERSION
 
 
 class AnyRecord(Protocol):

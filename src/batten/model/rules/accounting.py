@@ -5,7 +5,8 @@ kept by key. The plan says which items a batch has: how many, and a digest of th
 part says the same of itself, with the outcome of each item. A batch is accounted for if number,
 digest and outcomes agree. The accounts close if that is so of every batch of the plan, and if
 nothing is published beyond it. Duplicates are counted when the plan is made, since they never get
-into a batch. Nothing here reads a row: two short texts are compared for each batch (decision 0008).
+into a batch. What was removed with its rows stays in the plan, and is the source's no more. Nothing
+here reads a row: two short texts are compared for each batch (decision 0008).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Accounts:
         duplicate: Items whose key came before.
         staged: Items that are finished and not published yet.
         pending: Items that are neither.
+        removed: Planned items that the source no longer has, and whose rows went: none of `source`.
     """
 
     source: int
@@ -46,6 +48,7 @@ class Accounts:
     duplicate: int
     staged: int
     pending: int
+    removed: int = 0
 
 
 class PlannedBatch(NamedTuple):
@@ -143,11 +146,12 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
     if (claim.batch, claim.items, claim.keys) != (planned.batch, planned.items, planned.keys):
         return _name_difference(planned, claim)
     try:
-        committed, filtered, quarantined = tally_outcomes(claim.outcomes)
+        tally = tally_outcomes(claim.outcomes)
     except ValueError as error:
         return str(error)
-    if committed + filtered + quarantined != claim.items:
-        return f"its outcomes are {committed + filtered + quarantined}, its items {claim.items}"
+    committed = tally[0]
+    if sum(tally) != claim.items:
+        return f"its outcomes are {sum(tally)}, its items {claim.items}"
     if claim.rows < committed or (claim.rows and not committed):
         return f"it has {count_of(claim.rows, 'row')} of {count_of(committed, 'committed item')}"
     return None
@@ -162,32 +166,39 @@ def _name_difference(planned: PlannedBatch, claim: Claim) -> str:
 
 
 @lru_cache(maxsize=4096)
-def tally_outcomes(text: str) -> tuple[int, int, int]:
-    """How many items were committed, filtered and quarantined; raises `ValueError`."""
+def tally_outcomes(text: str) -> tuple[int, int, int, int]:
+    """How many items were committed, filtered, quarantined and removed; raises `ValueError`."""
     counts = count_outcomes(text)
-    return counts[Outcome.COMMITTED], counts[Outcome.FILTERED], counts[Outcome.QUARANTINED]
+    return (
+        counts[Outcome.COMMITTED],
+        counts[Outcome.FILTERED],
+        counts[Outcome.QUARANTINED],
+        counts[Outcome.REMOVED],
+    )
 
 
 def count_accounts(
     segments: Sequence[Segment], claims: Iterable[Claim], *, staged: int = 0
 ) -> Accounts:
     """The accounts as they stand. Claims must have been held against the plan (`find_mismatch`)."""
-    committed = filtered = quarantined = 0
+    committed = filtered = quarantined = removed = 0
     for claim in claims:
         of_batch = tally_outcomes(claim.outcomes)
         committed += of_batch[0]
         filtered += of_batch[1]
         quarantined += of_batch[2]
+        removed += of_batch[3]
     planned = sum(segment.items for segment in segments)
     duplicate = segments[-1].duplicates if segments else 0
     return Accounts(
-        source=planned + duplicate,
+        source=planned - removed + duplicate,
         committed=committed,
         filtered=filtered,
         quarantined=quarantined,
         duplicate=duplicate,
         staged=staged,
-        pending=planned - committed - filtered - quarantined - staged,
+        pending=planned - committed - filtered - quarantined - removed - staged,
+        removed=removed,
     )
 
 
@@ -241,7 +252,7 @@ def find_disagreement(completion: Completion, accounts: Accounts, segments: int)
     """In which way `COMPLETE` is not what the accounts say, or None."""
     recorded = {
         name: (getattr(completion, name), getattr(accounts, name))
-        for name in ("source", "committed", "filtered", "quarantined", "duplicate")
+        for name in ("source", "committed", "filtered", "quarantined", "duplicate", "removed")
     }
     recorded["segments"] = (completion.segments, segments)
     differing = [

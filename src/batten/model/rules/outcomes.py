@@ -9,7 +9,7 @@ from itertools import groupby
 from batten.model.patterns import pattern
 from batten.model.words import Outcome
 
-_RUN = pattern(r"(\d{1,16})([cfq])", re.ASCII)
+_RUN = pattern(r"(\d{1,16})([cfqr])", re.ASCII)
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:

@@ -99,6 +99,31 @@ class PostgresTransaction:
             made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
         return bool(made.rowcount)
 
+    def clear(self, staged: Staged) -> bool:
+        import pyarrow as pa
+        from psycopg import sql
+
+        column = staged.schema.names[0]
+        if column not in self._key:
+            return False
+        name, gone = name_columns([column]), sql.Identifier("batten_gone")
+        with self._watched():
+            self._connection.execute(
+                sql.SQL(
+                    "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0"
+                ).format(gone, name, self._table)
+            )
+        keys = pa.record_batch([pa.array(staged.load_keys(), pa.string())], names=[column])
+        self._copy(gone, name, [keys])
+        with self._watched():
+            self._connection.execute(
+                sql.SQL("DELETE FROM {} WHERE {} IN (SELECT {} FROM {})").format(
+                    self._table, name, name, gone
+                )
+            )
+            self._connection.execute(sql.SQL("DROP TABLE {}").format(gone))
+        return True
+
     def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
         import psycopg
 

@@ -222,6 +222,14 @@ class _SqliteTransaction:
         )
         return True
 
+    def clear(self, staged: Staged) -> bool:
+        column = staged.schema.names[0]
+        if column not in self._sink.key:
+            return False
+        query = f"DELETE FROM {_quote(self._sink.table)} WHERE {_quote(column)} = ?"
+        self._connection.executemany(query, [(key,) for key in staged.load_keys()])
+        return True
+
     def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
         self._connection.execute(f"SAVEPOINT {_ATTEMPT}")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 from pathlib import Path
@@ -29,8 +30,12 @@ class CsvSource(TextSource):
         folder: Path,
         delimiter: str = ",",
         encoding: str = PLAIN,
+        changed: str = "content",
+        removed: str = "keep",
     ) -> None:
-        super().__init__(path, key=key, folder=folder, encoding=encoding)
+        super().__init__(
+            path, key=key, folder=folder, encoding=encoding, changed=changed, removed=removed
+        )
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
             raise UsageError(
                 f"delimiter={delimiter!r} cannot divide fields.",
@@ -69,6 +74,7 @@ class CsvSyntax:
         self._encoding = encoding
         self._delimiter = delimiter
         self._names = names
+        self.head = json.dumps(names).encode() if names else b""
         comma = re.escape(delimiter.encode())
         rest = rb"[^%b]*+" % comma
         closing = rb'[^"]*+(?:""[^"]*+)*+"' + rest

@@ -17,7 +17,6 @@ from batten.sources.records.text import (
     Syntax,
     TextRecord,
     TextSource,
-    digest_lines,
     tell_undecodable,
 )
 
@@ -39,8 +38,12 @@ class JsonLinesSource(TextSource):
         key: str | None = None,
         folder: Path,
         encoding: str = PLAIN,
+        changed: str = "content",
+        removed: str = "keep",
     ) -> None:
-        super().__init__(path, key=key, folder=folder, encoding=encoding)
+        super().__init__(
+            path, key=key, folder=folder, encoding=encoding, changed=changed, removed=removed
+        )
 
     @property
     def identity(self) -> dict[str, str]:
@@ -57,9 +60,10 @@ class JsonLinesSource(TextSource):
             *offsets, end = accumulate(map(len, lines), initial=end)
             keys = find_keys(lines, self._key) if self._key is not None else None
             if keys is not None:
-                yield ScanBlock(count=len(offsets), keys=keys, positions=offsets)
+                digests = self._digest(lines, syntax)
+                yield ScanBlock(count=len(offsets), keys=keys, positions=offsets, digests=digests)
             elif self._key is None and all(map(bytes.strip, lines)):
-                digests = digest_lines(lines, syntax)
+                digests = self._digest(lines, syntax)
                 yield ScanBlock(count=len(offsets), positions=offsets, digests=digests)
             else:
                 found = map(TextRecord, offsets, count(number), lines)
@@ -100,6 +104,7 @@ class JsonLinesSyntax:
     """A record is a line."""
 
     blank = b" \t\r\n"
+    head = b""
 
     def __init__(self, encoding: str = PLAIN) -> None:
         self._encoding = encoding

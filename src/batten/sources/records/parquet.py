@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
 from pathlib import Path
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
 from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.disk.versions import UNKNOWN
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import wanted_ordinals
 from batten.sources.digests import (
+    check_version,
     digest_rows,
     find_difference,
     refuse_changed,
+    split_digests,
 )
 from batten.sources.keys import (
     NoKey,
@@ -40,6 +43,7 @@ from batten.sources.paths import (
     translated_errors,
     written_path,
 )
+from batten.sources.versions import check_changed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,7 +82,12 @@ class ParquetSource:
         key: str | None = None,
         folder: Path,
         columns: Sequence[str] | None = None,
+        changed: str = "content",
+        removed: str = "keep",
     ) -> None:
+        check_changed("from_parquet", changed, removed, has_key=key is not None)
+        self._keeps_digests = key is None or changed == "content"
+        self.drops_gone = removed == "drop"
         self._written = written_path(path)
         self._path = Path(folder, self._written).absolute()
         self._key = require_field_name(key)
@@ -109,6 +118,7 @@ class ParquetSource:
         return identity
 
     is_counted = False
+    has_kinds = False
 
     @property
     def is_keyed(self) -> bool:
@@ -129,10 +139,29 @@ class ParquetSource:
                 if self._key is None:
                     yield from _scan_rows(part, self._columns)
                 else:
-                    yield from _scan_keys(part, self._key)
+                    yield from self._scan_keys(part, self._key)
 
     def open(self) -> ParquetReader:
-        return ParquetReader(self._load_parts(), self._key, self._columns)
+        return ParquetReader(self._load_parts(), self._key, self._columns, self._keeps_digests)
+
+    def _scan_keys(self, part: ParquetPart, key: str) -> Iterator[ScanBlock]:
+        """Without versions, of the keys alone."""
+        row = part.start
+        columns = [key]
+        if self._keeps_digests:
+            columns = [*(self._columns or ()), key] if self._columns else []
+        for batch in _read_batches(part, list(dict.fromkeys(columns)) or None):
+            values = batch.column(key).to_pylist()
+            keys = [_key_of(value, row + index) for index, value in enumerate(values)]
+            # In the order in which items have them.
+            rows = batch if self._columns is None else batch.select(self._columns)
+            yield ScanBlock(
+                count=len(keys),
+                keys=keys,
+                positions=range(row, row + len(keys)),
+                digests=digest_rows(rows) if self._keeps_digests else None,
+            )
+            row += len(keys)
 
     def _load_parts(self) -> list[ParquetPart]:
         """The files and how many rows each has, looked at once between scans; workers inherit
@@ -206,9 +235,14 @@ class ParquetReader:
     """Gives rows by number; keeps one file open and one row group in memory."""
 
     def __init__(
-        self, parts: Sequence[ParquetPart], key: str | None, columns: list[str] | None
+        self,
+        parts: Sequence[ParquetPart],
+        key: str | None,
+        columns: list[str] | None,
+        keeps_digests: bool,
     ) -> None:
         self._parts = parts
+        self._keeps_digests = keeps_digests
         self._starts = [part.start for part in parts]
         self._key = key
         self._columns = columns
@@ -222,15 +256,17 @@ class ParquetReader:
         positions = wanted_ordinals(wanted) if wanted.positions is None else wanted.positions
         index = 0
         while index < len(positions):
-            for row in self._read_run(positions, index, wanted.digests):
-                yield row if wanted.keys is None else self._check(row, wanted.keys[index])
+            for row, digest in self._read_run(positions, index, wanted):
+                yield row if wanted.keys is None else self._check(row, digest, wanted, index)
                 index += 1
 
     def _read_run(
-        self, positions: Sequence[int], index: int, digests: bytes | None
-    ) -> Sequence[Any | Unavailable]:
-        """The rows from `index` on that follow each other in one row group; at least one. Raises
-        `RefusedError` for one that the plan knows by its content, and that is another."""
+        self, positions: Sequence[int], index: int, wanted: ItemsWanted
+    ) -> Iterable[tuple[Any | Unavailable, bytes]]:
+        """The rows from `index` on that follow each other in one row group, at least one, and their
+        digests where these are to be compared. Raises `RefusedError` for one that the plan knows by
+        its content alone, and that is another."""
+        digests = wanted.digests if self._key is None else None
         first = positions[index]
         group = self._load_group(first)
         count = 1
@@ -240,25 +276,33 @@ class ParquetReader:
         if isinstance(group.rows, Exception):
             if digests is not None and isinstance(group.rows, SourceChanged):
                 raise refuse_changed(self._show_part(first), first) from group.rows
-            return [Unavailable(group.rows)] * count
+            return [(Unavailable(group.rows), UNKNOWN)] * count
         rows = group.rows.slice(first - group.start, count)
         if digests is not None:
             planned = digests[index * DIGEST_BYTES : (index + count) * DIGEST_BYTES]
             differs = find_difference(planned, digest_rows(rows))
             if differs is not None:
                 raise refuse_changed(self._show_part(first), first + differs)
-        return _convert(rows)
+        own = [UNKNOWN] * count
+        if self._key is not None and wanted.digests is not None and self._keeps_digests:
+            kept = rows if self._columns is None else rows.select(self._columns)
+            own = list(split_digests(digest_rows(kept)))
+        return zip(_convert(rows), own, strict=True)
 
     def _show_part(self, row: int) -> str:
         return show_path(self._parts[bisect_right(self._starts, row) - 1].path)
 
-    def _check(self, row: Any, planned: str) -> Any | Unavailable:
-        if self._key is None or isinstance(row, Unavailable):
+    def _check(self, row: Any, digest: bytes, wanted: ItemsWanted, index: int) -> Any | Unavailable:
+        if self._key is None or wanted.keys is None or isinstance(row, Unavailable):
             return row
+        key = wanted.keys[index]
         try:
-            check_key(make_field_key(row, self._key), planned)
+            check_key(make_field_key(row, self._key), key)
         except (NoKey, SourceChanged) as error:
             return Unavailable(error)
+        if wanted.digests is not None:
+            planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+            check_version(show_path(self._parts[0].path), key, planned, digest)
         if self._is_key_extra:
             del row[self._key]
         return row
@@ -324,29 +368,22 @@ def _count_rows(parts: Sequence[ParquetPart]) -> int:
 
 
 def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlock]:
+    for batch in _read_batches(part, columns):
+        # In the order in which items have them.
+        rows = batch if columns is None else batch.select(columns)
+        if rows.num_rows:
+            yield ScanBlock(count=rows.num_rows, digests=digest_rows(rows))
+
+
+def _read_batches(part: ParquetPart, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+    """All rows, few at a time where they are large."""
     with _opened(part.path) as file:
         groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
         row_bytes = max(
             (each.total_byte_size // max(each.num_rows, 1) for each in groups), default=0
         )
         most = max(1, min(SCAN_BLOCK_ITEMS, SCAN_BLOCK_BYTES // max(row_bytes, 1)))
-        for batch in file.iter_batches(batch_size=most, columns=columns, use_threads=False):
-            # In the order in which items have them.
-            rows = batch if columns is None else batch.select(columns)
-            if rows.num_rows:
-                yield ScanBlock(count=rows.num_rows, digests=digest_rows(rows))
-
-
-def _scan_keys(part: ParquetPart, key: str) -> Iterator[ScanBlock]:
-    row = part.start
-    with _opened(part.path) as file:
-        for batch in file.iter_batches(
-            batch_size=SCAN_BLOCK_ITEMS, columns=[key], use_threads=False
-        ):
-            values = batch.column(key).to_pylist()
-            keys = [_key_of(value, row + index) for index, value in enumerate(values)]
-            yield ScanBlock(count=len(keys), keys=keys, positions=range(row, row + len(keys)))
-            row += len(keys)
+        yield from file.iter_batches(batch_size=most, columns=columns, use_threads=False)
 
 
 def _key_of(value: object, row: int) -> str:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, Protocol
 
 from batten.errors import UsageError
 from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.disk.versions import UNKNOWN
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
 from batten.sources.digests import (
-    UNKNOWN,
+    check_version,
     digest_records,
     refuse_changed,
 )
@@ -34,6 +35,7 @@ from batten.sources.keys import (
 )
 from batten.sources.paths import SAFE, require_file, show_path, translated_errors, written_path
 from batten.sources.records.decoded import PLAIN, open_text, read_encoding
+from batten.sources.versions import check_changed
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -63,6 +65,11 @@ class Syntax(Protocol):
 
     def parse(self, data: bytes) -> Any:
         """The item. Raises `ValueError` for a malformed record."""
+        ...
+
+    @property
+    def head(self) -> bytes:
+        """What of the file says what its records mean, beside themselves."""
         ...
 
 
@@ -135,9 +142,21 @@ class RecordFile:
 class TextSource(ABC):
     """Records of a file, named by their ordinals or, with `key`, by a field of theirs."""
 
+    has_kinds = False
+
     def __init__(
-        self, path: str | os.PathLike[str], *, key: str | None, folder: Path, encoding: str
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | None,
+        folder: Path,
+        encoding: str,
+        changed: str,
+        removed: str,
     ) -> None:
+        check_changed(type(self).__name__, changed, removed, has_key=key is not None)
+        self._keeps_digests = key is None or changed == "content"
+        self.drops_gone = removed == "drop"
         self._written = written_path(path)
         self._path = Path(folder, self._written).absolute()
         self._key = require_field_name(key)
@@ -169,7 +188,7 @@ class TextSource(ABC):
         with self._understood():
             file = RecordFile(self._path, self._encoding)
             syntax, _ = self._begin(file)
-            return TextReader(self._path, file, syntax, self._key)
+            return TextReader(self._path, file, syntax, self._key, self._keeps_digests)
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
@@ -207,8 +226,11 @@ class TextSource(ABC):
             count=len(records),
             keys=None if key is None else [self._key_of(each, syntax, key) for each in records],
             positions=[record.offset for record in records],
-            digests=None if key is not None else digest_lines([r.data for r in records], syntax),
+            digests=self._digest([record.data for record in records], syntax),
         )
+
+    def _digest(self, records: Sequence[bytes], syntax: Syntax) -> bytes | None:
+        return digest_lines(records, syntax) if self._keeps_digests else None
 
     def _key_of(self, record: TextRecord, syntax: Syntax, key: str) -> str:
         try:
@@ -228,7 +250,7 @@ def tell_undecodable(what: str, encoding: str, error: UnicodeDecodeError) -> str
 def digest_lines(records: Sequence[bytes], syntax: Syntax) -> bytes:
     """Of records that are not blank. A last record without a line end that can't be understood is
     still being written. Nobody knows yet what it will be."""
-    digests = digest_records([each.strip(syntax.blank) for each in records])
+    digests = digest_records([each.strip(syntax.blank) for each in records], syntax.head)
     if records and not records[-1].endswith(b"\n"):
         try:
             syntax.parse(records[-1])
@@ -240,8 +262,16 @@ def digest_lines(records: Sequence[bytes], syntax: Syntax) -> bytes:
 class TextReader:
     """Gives items of a file by the offsets of their records."""
 
-    def __init__(self, path: Path, file: RecordFile, syntax: Syntax, key: str | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        file: RecordFile,
+        syntax: Syntax,
+        key: str | None,
+        keeps_digests: bool,
+    ) -> None:
         self._path = path
+        self._keeps_digests = keeps_digests
         self._file = file
         self._syntax = syntax
         self._key = key
@@ -257,6 +287,7 @@ class TextReader:
                     item = self._syntax.parse(record)
                     if wanted.keys is not None and self._key is not None:
                         check_key(make_field_key(item, self._key), wanted.keys[index])
+                        self._check_version(wanted, index, record)
                 except ValueError as error:
                     yield Unavailable(ValueError(f"{place}: {error}"))
                 except NoKey as error:
@@ -267,18 +298,28 @@ class TextReader:
                     yield item
 
     def _find_planned(self, wanted: ItemsWanted, index: int, offset: int) -> bytes:
-        """The record of an item. Raises `RefusedError` if the plan knows the record by its content,
-        and the content has changed."""
+        """The record of an item. Raises `RefusedError` if the plan knows the record by its content
+        alone, and the content has changed."""
         row = wanted.first_ordinal + index
         try:
             record = self._file.record_at(offset, self._syntax)
         except SourceChanged as error:
-            if wanted.digests is None:
+            if wanted.digests is None or self._key is not None:
                 raise
             raise refuse_changed(show_path(self._path), row) from error
-        if wanted.digests is not None:
+        if wanted.digests is not None and self._key is None:
             planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-            found = digest_records([record.strip(self._syntax.blank)])
+            found = self._digest(record)
             if found != planned and planned != UNKNOWN:
                 raise refuse_changed(show_path(self._path), row)
         return record
+
+    def _check_version(self, wanted: ItemsWanted, index: int, record: bytes) -> None:
+        if wanted.digests is None or wanted.keys is None or not self._keeps_digests:
+            return
+        planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+        shown = show_path(self._path)
+        check_version(shown, wanted.keys[index], planned, self._digest(record))
+
+    def _digest(self, record: bytes) -> bytes:
+        return digest_records([record.strip(self._syntax.blank)], self._syntax.head)

@@ -96,6 +96,7 @@ def _describe_part(
         quarantine_digest=quarantine,
         run=run,
         time=time,
+        format_version=described.format_version,
     )
     return record, version
 

@@ -1,0 +1,78 @@
+"""Versions of items that have a key: whether a file or a record is still what it was.
+
+A file's version begins with a byte for its kind: its size and time of change, or its bytes. That
+of a record is the digest of its content, as of records without a key.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from struct import Struct
+from typing import Literal, get_args
+
+from batten.errors import UsageError
+from batten.model.disk.versions import UNKNOWN, VERSION_BYTES
+from batten.sources.paths import SAFE
+
+Changed = Literal["stat", "content", "ignore"]
+Removed = Literal["keep", "drop"]
+
+_BY_STAT = b"\x01"
+_BY_CONTENT = b"\x02"
+_BLOCK_BYTES = 1 << 20
+_SIZE_AND_TIME = Struct("<qq").pack
+
+
+def check_changed(
+    source: str, changed: str, removed: str, *, is_file: bool = False, has_key: bool = True
+) -> None:
+    """Raises `UsageError` for what is none of the options, or is of no use without a key."""
+    if not has_key and (changed, removed) != ("content", "keep"):
+        raise UsageError(
+            f"{source}: changed= and removed= are of rows that are known by a key, and there is no "
+            "key=.",
+            safe=SAFE,
+            next="Give key=, or leave the two out.",
+        )
+    allowed = get_args(Changed) if is_file else ("content", "ignore")
+    for name, value, values in (
+        ("changed", changed, allowed),
+        ("removed", removed, get_args(Removed)),
+    ):
+        if value not in values:
+            listed = " or ".join(map(repr, values))
+            why = ""
+            if value == "stat":
+                why = " A record has no size and time of its own: its version is its content."
+            raise UsageError(
+                f"{source}({name}={value!r}): it is {listed}.{why}",
+                safe=SAFE,
+                next=f"Give one of them, or leave {name}= out.",
+            )
+
+
+def version_of_file(path: str | bytes, changed: str) -> bytes:
+    """That of the file of now; `UNKNOWN` where it can't be read this time."""
+    try:
+        if changed == "content":
+            return _BY_CONTENT + _digest_file(path)
+        status = os.stat(path)
+    except FileNotFoundError:
+        kind = _BY_CONTENT if changed == "content" else _BY_STAT
+        return kind + _shorten(b"nothing is there")
+    except OSError:
+        return UNKNOWN
+    return _BY_STAT + _shorten(_SIZE_AND_TIME(status.st_size, status.st_mtime_ns))
+
+
+def _digest_file(path: str | bytes) -> bytes:
+    digest = blake2b(digest_size=VERSION_BYTES - 1)
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(_BLOCK_BYTES):
+            digest.update(data)
+    return digest.digest()
+
+
+def _shorten(data: bytes) -> bytes:
+    return blake2b(data, digest_size=VERSION_BYTES - 1).digest()

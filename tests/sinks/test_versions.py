@@ -1,0 +1,171 @@
+"""Items that change and go, and the rows that tables have of them: by key, or not at all."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import batten
+from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
+from batten.crashlab.sweeping import Experiment, Trail, sweep
+from batten.crashlab.tracing.laboratory import is_tracing_possible
+from batten.errors import RefusedError
+from batten.run.report import Report
+
+if TYPE_CHECKING:
+    from conftest import Lab, MakeLab
+
+Item = dict[str, Any]
+BATTEN = str(Path(sys.executable).with_name("batten"))
+ITEMS = [{"id": f"i{number}", "names": f"n{number} m{number}"} for number in range(8)]
+CHANGED = [
+    {**item, "names": "another"} if item["id"] in ("i1", "i7") else item
+    for item in ITEMS
+    if item["id"] not in ("i2", "i4")
+]
+KEYED = pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)
+
+
+def split(item: Item) -> list[dict[str, str]]:
+    return [{"name": name} for name in item["names"].split()]
+
+
+def expected(items: list[Item]) -> list[dict[str, str]]:
+    rows = [{"key": item["id"], **row} for item in items for row in split(item)]
+    return sorted(rows, key=lambda row: (row["key"], row["name"]))
+
+
+def run(lab: Lab, items: list[Item], *, removed: str = "drop", **options: Any) -> Report:
+    source = batten.from_items(items, key="id", removed=removed)
+    made = source.flat_map(split).options(batch_size=3)
+    return lab.write(made, **options).run(executor="serial")
+
+
+@KEYED
+def test_rows_of_items_that_change_and_go_are_replaced_by_key(lab: Lab) -> None:
+    lab.make("key text, name text, mine text DEFAULT 'none', PRIMARY KEY (key, name)")
+    run(lab, ITEMS, key=("key", "name"))
+    lab.ask("UPDATE rows SET mine = 'kept' WHERE key = 'i6'")
+    lab.ask("INSERT INTO rows (key, name) VALUES ('foreign', 'row')")
+    report = run(lab, CHANGED, key=("key", "name"))
+    assert (report.changed_items, report.removed_items) == (2, 2)
+    found = [{"key": row["key"], "name": row["name"]} for row in lab.read()]
+    foreign = {"key": "foreign", "name": "row"}
+    assert found == sorted([*expected(CHANGED), foreign], key=lambda row: (row["key"], row["name"]))
+    assert run(lab, CHANGED, key=("key", "name")).status == "nothing-to-do"
+    run(lab, ITEMS, key=("key", "name"))
+    lab.ask("DELETE FROM rows WHERE key = 'foreign'")
+    found = [{"key": row["key"], "name": row["name"]} for row in lab.read()]
+    assert found == expected(ITEMS)
+
+
+def test_without_a_key_nothing_is_changed_and_the_way_on_is_told(lab: Lab) -> None:
+    run(lab, ITEMS)
+    before = lab.read()
+    for _ in range(2):
+        with pytest.raises(RefusedError, match="can't be told from others") as refused:
+            run(lab, CHANGED)
+        assert "changed='ignore'" in refused.value.next
+        assert lab.read() == before
+    kept = batten.from_items(CHANGED, key="id", changed="ignore").flat_map(split)
+    report = lab.write(kept.options(batch_size=3)).run(executor="serial")
+    assert (report.status, lab.read()) == ("nothing-to-do", before)
+
+
+def test_a_table_that_is_added_later_gets_what_is_there_now(lab: Lab) -> None:
+    source = batten.from_items(ITEMS, key="id", removed="drop").flat_map(split)
+    parts = source.options(batch_size=3).write_parquet(lab.folder / "rows")
+    parts.run(executor="serial")
+    changed = batten.from_items(CHANGED, key="id", removed="drop").flat_map(split)
+    parts = changed.options(batch_size=3).write_parquet(lab.folder / "rows")
+    lab.write(parts).run(executor="serial")
+    assert lab.read() == expected(CHANGED)
+
+
+@KEYED
+def test_what_failed_is_tried_again_in_a_batch_that_has_changed(lab: Lab) -> None:
+    bad = [{**item, "names": None} if item["id"] == "i0" else item for item in ITEMS]
+    run(lab, bad, key=("key", "name"))
+    run(lab, [{**bad[0]}, *CHANGED[1:]], key=("key", "name"))
+    assert lab.read() == expected(CHANGED[1:])
+    run(lab, CHANGED, key=("key", "name"))
+    assert lab.read() == expected(CHANGED)
+
+
+JOB = """
+    import json
+    from pathlib import Path
+
+    import batten
+
+    def split(item):
+        return [{"name": name} for name in item["names"].split()]
+
+    source = batten.from_jsonl("items.jsonl", key="id", removed="drop")
+    made = source.flat_map(split).options(batch_size=3)
+    pipeline = made.write_parquet("rows")
+"""
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
+@pytest.mark.parametrize("sample", [2, pytest.param(80, marks=pytest.mark.crash)])
+@KEYED
+def test_killed_around_any_call(
+    sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+) -> None:
+    """Each batch of the table is the old one or the new one, whole."""
+    labs: dict[Path, Lab] = {}
+    command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
+
+    def prepare(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lab = labs[folder] = make_lab(folder)
+        call = lab.call.replace(', ledger="rows"', "")[:-1] + ', key=("key", "name"))'
+        (folder / "job.py").write_text(textwrap.dedent(JOB).rstrip() + call + "\n")
+        lab.make("key text, name text, PRIMARY KEY (key, name)")
+        write(folder, ITEMS)
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+        write(folder, CHANGED)
+
+    def write(folder: Path, items: list[Item]) -> None:
+        import json
+
+        (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+
+    def check_always(folder: Path, trail: Trail) -> None:
+        assert "Traceback" not in trail.last.stderr, trail.last.stderr
+        found = labs[folder].read()
+        for start in range(0, len(ITEMS), 3):
+            keys = {item["id"] for item in ITEMS[start : start + 3]}
+            both = [
+                [row for row in expected(each) if row["key"] in keys] for each in (ITEMS, CHANGED)
+            ]
+            assert [row for row in found if row["key"] in keys] in both
+
+    def check(folder: Path, trail: Trail) -> None:
+        assert labs[folder].read() == expected(CHANGED)
+        assert batten.diagnose(folder / "rows").state == "COMPLETE"
+
+    experiment = Experiment(
+        prepare=prepare,
+        command=lambda folder: command,
+        folders=lambda folder: [folder / "rows", folder / "rows.batten", *labs[folder].folders],
+        check=check,
+        check_always=check_always,
+        is_forked=True,
+    )
+    report = sweep(
+        experiment,
+        tmp_path / "sweep",
+        faults=[KillBefore, KillAfter, TearWrite],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+    assert report.hit
