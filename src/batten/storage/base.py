@@ -185,7 +185,8 @@ class Store(Protocol):
         ...
 
     def list(self, folder: str) -> Iterator[Entry]:
-        """What lies directly in the folder, in no order; nothing if there is no such folder."""
+        """What lies directly in the folder, in no order, with its versions unless this is a folder
+        of a file system, which is quicker without them; nothing if there is no such folder."""
         ...
 
     def list_names(self, folder: str) -> Iterator[str]:

@@ -84,7 +84,8 @@ class StoreContract:
         found = store.find("out/x")
         assert found is not None
         assert (found.size, found.version, found.is_file) == (5, version, True)
-        assert list(store.list("out")) == [found]
+        listed = found if store.folder is None else found._replace(version="")
+        assert list(store.list("out")) == [listed]
         folder = store.find("out.batten/plan")
         assert folder is not None
         assert folder.is_folder

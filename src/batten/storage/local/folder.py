@@ -201,7 +201,8 @@ class LocalStorage(ConditionsOfFolder):
             return None
         except OSError as error:
             raise reading_failure(error, "Looking up", self._beneath.path(name)) from error
-        return _describe(name, status)
+        version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+        return _describe(name, status)._replace(version=version)
 
     def list(self, folder: str) -> Iterator[Entry]:
         prefix = folder + "/" if folder else ""
@@ -404,8 +405,7 @@ def kind_of(mode: int) -> Kind:
 
 def _describe(name: str, status: os.stat_result) -> Entry:
     kind = _KINDS.get(status.st_mode & _KIND_BITS, "other")
-    version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
-    return Entry(name, status.st_size, status.st_mtime, kind, version)
+    return Entry(name, status.st_size, status.st_mtime, kind)
 
 
 def _delete(name: str, *, dir_fd: int | None = None) -> bool:

@@ -183,7 +183,8 @@ class MemoryStorage(ConditionsOfFolder):
     def find(self, name: str) -> Entry | None:
         with self._powered():
             try:
-                return _describe(name, self._node(check_folder(name)))
+                node = self._node(check_folder(name))
+                return _describe(name, node)._replace(version=_version_of(node))
             except FileNotFoundError:
                 return None
             except OSError as error:
@@ -462,8 +463,11 @@ def mark_synced(file: File) -> None:
 def _describe(name: str, node: Node) -> Entry:
     if isinstance(node, FolderNode):
         return Entry(name, 0, node.modified_seconds, "folder")
-    version = f"{len(node.data)}-{zlib.crc32(node.data):08x}"
-    return Entry(name, len(node.data), node.modified_seconds, version=version)
+    return Entry(name, len(node.data), node.modified_seconds)
+
+
+def _version_of(node: Node) -> str:
+    return "" if isinstance(node, FolderNode) else f"{len(node.data)}-{zlib.crc32(node.data):08x}"
 
 
 def system_error(code: int, name: str) -> OSError:
