@@ -20,6 +20,7 @@ from batten.model.disk.records import (
     Delivery,
     Fingerprint,
     Holder,
+    Lease,
     PartDescription,
     PinnedSchema,
     Replacing,
@@ -102,6 +103,7 @@ RECORDS = [
     ),
     Replacing(entries=["COMPLETE"], run="r", time="t"),
     Holder(pid=1, host="h", since="s", boot="b"),
+    Lease(epoch=1, nonce="n", is_held=True, holder=Holder(pid=1, host="h", since="s", boot="b")),
     Journal(
         phase="committed",
         change="c",
