@@ -72,6 +72,14 @@ class Relay:
             self.messages = 0
             self._chosen = None if chosen is None else (chosen, failure, meet)
 
+    def end_hung(self) -> None:
+        """End the connections that hang, as a server does with a client of which it hears nothing.
+
+        Until then what the client had begun goes on there, with its locks."""
+        for pair in self._pairs:
+            if pair.is_hung:
+                pair.cut()
+
     def __enter__(self) -> Self:
         return self
 
@@ -119,6 +127,7 @@ class Relay:
                 if failure not in (Mishap.CUT_BEFORE, Mishap.HANG_BEFORE):
                     pair.server.sendall(data)
                 if failure in (Mishap.HANG_BEFORE, Mishap.HANG_AFTER):
+                    pair.is_hung = True
                     return
                 if failure is not None:
                     break
@@ -145,6 +154,7 @@ class _Pair:
         self.client = client
         self.server = server
         self.is_answering = True
+        self.is_hung = False
 
     def answer(self) -> None:
         with suppress(OSError):
