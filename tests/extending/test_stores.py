@@ -37,6 +37,10 @@ class BoxStore:
         self._files.ensure_folder(folder_of(name))
         return self._files.put_new(name, data)
 
+    def list(self, folder):
+        """With versions, which the listing of a folder leaves out."""
+        return map(self._files.find, [entry.name for entry in self._files.list(folder)])
+
     def lease(self, name, holder):
         self._files.ensure_folder(folder_of(name))
         return self._files.lease(name, holder)
