@@ -99,12 +99,13 @@ def _survives_fork(thread: int, mappings: list[Mapping]) -> bool:
             stack = _read_stack(thread)
         except (OSError, ValueError, IndexError, struct.error):
             return not os.path.exists(f"/proc/self/task/{thread}")
-        # A thread belongs to the library whose code it began in: the outermost on its stack. What
-        # lies further in may be what it was called for, or left over from earlier calls.
-        files = list(_list_callers(stack, mappings))
-        own = next((file for file in reversed(files) if not file.startswith(_RUNTIME)), "")
+        # A thread belongs to the library whose code it began in, the outermost on its stack, and
+        # waits in the innermost. Between the frames lies what earlier calls left, even those of
+        # an earlier thread that had this stack: so one of the two ends may mislead.
+        files = _list_callers(stack, mappings)
+        own = [file for file in files if not file.startswith(_RUNTIME)]
         if own:
-            return any(word in own for word in _SAFE)
+            return any(word in end for end in (own[0], own[-1]) for word in _SAFE)
         if _run_nanoseconds(thread) - begun > _RUN_NANOSECONDS_MAX:
             return False
         time.sleep(_LOOK_SECONDS)
