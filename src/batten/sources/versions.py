@@ -24,6 +24,10 @@ _BLOCK_BYTES = 1 << 20
 _SIZE_AND_TIME = Struct("<qq").pack
 
 
+UNREADABLE = blake2b(b"unreadable", digest_size=VERSION_BYTES).digest()
+"""Of a record whose content can't be read: it has changed once it can be read."""
+
+
 def check_changed(
     source: str, changed: str, removed: str, *, is_file: bool = False, has_key: bool = True
 ) -> None:

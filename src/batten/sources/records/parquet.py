@@ -6,7 +6,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.disk.versions import UNKNOWN
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
-from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
+from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import wanted_ordinals
 from batten.sources.digests import (
     check_version,
@@ -31,9 +31,7 @@ from batten.sources.keys import (
     check_key,
     escape_key,
     make_field_key,
-    make_key,
     require_field_name,
-    stand_in_key,
 )
 from batten.sources.paths import (
     SAFE,
@@ -43,26 +41,21 @@ from batten.sources.paths import (
     translated_errors,
     written_path,
 )
+from batten.sources.records.parquet_scan import (
+    ParquetPart,
+    open_parquet,
+    opened,
+    scan_keys,
+    scan_rows,
+)
 from batten.sources.versions import check_changed
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-SCAN_BLOCK_BYTES = 1 << 24
-"""About so many bytes of rows are compared at once."""
-
 ROWS_AT_A_TIME = 256
 """How many rows become Python objects at once."""
-
-
-@value_class
-class ParquetPart:
-    """One file; its rows are numbered from `start` over all files."""
-
-    path: Path
-    start: int
-    rows: int
 
 
 class ParquetSource:
@@ -137,31 +130,14 @@ class ParquetSource:
         for part in parts:
             with _translated_damage(part.path):
                 if self._key is None:
-                    yield from _scan_rows(part, self._columns)
+                    yield from scan_rows(part, self._columns)
                 else:
-                    yield from self._scan_keys(part, self._key)
+                    yield from scan_keys(
+                        part, self._columns, self._key, keeps_digests=self._keeps_digests
+                    )
 
     def open(self) -> ParquetReader:
         return ParquetReader(self._load_parts(), self._key, self._columns, self._keeps_digests)
-
-    def _scan_keys(self, part: ParquetPart, key: str) -> Iterator[ScanBlock]:
-        """Without versions, of the keys alone."""
-        row = part.start
-        columns = [key]
-        if self._keeps_digests:
-            columns = [*(self._columns or ()), key] if self._columns else []
-        for batch in _read_batches(part, list(dict.fromkeys(columns)) or None):
-            values = batch.column(key).to_pylist()
-            keys = [_key_of(value, row + index) for index, value in enumerate(values)]
-            # In the order in which items have them.
-            rows = batch if self._columns is None else batch.select(self._columns)
-            yield ScanBlock(
-                count=len(keys),
-                keys=keys,
-                positions=range(row, row + len(keys)),
-                digests=digest_rows(rows) if self._keeps_digests else None,
-            )
-            row += len(keys)
 
     def _load_parts(self) -> list[ParquetPart]:
         """The files and how many rows each has, looked at once between scans; workers inherit
@@ -199,7 +175,7 @@ class ParquetSource:
     def _require_columns(self, path: Path) -> int:
         """The number of rows of a file that has the columns. Raises `UsageError` for one that has
         not."""
-        with _opened(path) as file:
+        with opened(path) as file:
             schema = file.schema_arrow
             names = schema.names
             wanted = [*(self._columns or ()), *([] if self._key is None else [self._key])]
@@ -342,7 +318,7 @@ class ParquetReader:
     def _switch(self, part: ParquetPart) -> pq.ParquetFile:
         """The file of the part, opened where it is not yet."""
         if self._file is None or self._part is not part:
-            file = _open_parquet(part.path)
+            file = open_parquet(part.path)
             starts = [part.start]
             for number in range(file.metadata.num_row_groups):
                 starts.append(starts[-1] + file.metadata.row_group(number).num_rows)
@@ -367,32 +343,6 @@ def _count_rows(parts: Sequence[ParquetPart]) -> int:
     return sum(part.rows for part in parts)
 
 
-def _scan_rows(part: ParquetPart, columns: list[str] | None) -> Iterator[ScanBlock]:
-    for batch in _read_batches(part, columns):
-        # In the order in which items have them.
-        rows = batch if columns is None else batch.select(columns)
-        if rows.num_rows:
-            yield ScanBlock(count=rows.num_rows, digests=digest_rows(rows))
-
-
-def _read_batches(part: ParquetPart, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-    """All rows, few at a time where they are large."""
-    with _opened(part.path) as file:
-        groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        row_bytes = max(
-            (each.total_byte_size // max(each.num_rows, 1) for each in groups), default=0
-        )
-        most = max(1, min(SCAN_BLOCK_ITEMS, SCAN_BLOCK_BYTES // max(row_bytes, 1)))
-        yield from file.iter_batches(batch_size=most, columns=columns, use_threads=False)
-
-
-def _key_of(value: object, row: int) -> str:
-    try:
-        return make_key(value)
-    except NoKey:
-        return stand_in_key("row", row)
-
-
 def _is_key_type(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
@@ -404,23 +354,6 @@ def _is_key_type(kind: pa.DataType) -> bool:
         or pa.types.is_string_view(kind)
         or pa.types.is_integer(kind)
     )
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """The file, closed at the end. A close of what was only read may fail, and costs nothing."""
-    file = _open_parquet(path)
-    try:
-        yield file
-    finally:
-        with suppress(OSError):
-            file.close()
 
 
 @contextmanager
