@@ -32,8 +32,10 @@ from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
 from batten.model.disk.versions import (
     GONE,
     UNKNOWN,
+    VALUES_BYTES_MAX,
     VERSION_BYTES,
     Versions,
+    bound_versions,
     decode_values,
     decode_versions,
 )
@@ -165,7 +167,7 @@ class Plan:
     def _load_values(self, number: int) -> dict[int, bytes]:
         name = self._layout.segment_values(number)
         try:
-            data = self._storage.read(name, bytes_max=None)
+            data = self._storage.read(name, bytes_max=VALUES_BYTES_MAX)
         except FileNotFoundError:
             return {}
         found = decode_values(data)
@@ -253,7 +255,8 @@ class Plan:
     def _load_versions(self, number: int) -> Versions | None:
         name = self._layout.segment_versions(number)
         try:
-            data = self._storage.read(name)
+            items = self.segments[number].items
+            data = self._storage.read(name, bytes_max=bound_versions(items))
         except FileNotFoundError:
             return None
         found = decode_versions(data, self.segments[number].items)

@@ -85,6 +85,7 @@ class RunRecord:
         context = self._context
         self._is_ended = True
         self.note_signal()
+        losses.look()
         self._log.write(
             "stop",
             status=status,

@@ -75,11 +75,15 @@ def read_range(descriptor: int, offset: int, length: int | None, bytes_max: int 
     if wanted > (_room_bytes(wanted) if bytes_max is None else bytes_max):
         raise too_large()
     pieces: list[bytes] = []
-    while wanted and (piece := os.pread(descriptor, wanted, start)):
-        pieces.append(piece)
-        start += len(piece)
-        wanted -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    try:
+        while wanted and (piece := os.pread(descriptor, wanted, start)):
+            pieces.append(piece)
+            start += len(piece)
+            wanted -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except MemoryError:
+        # This process may be allowed less than the machine has.
+        raise too_large() from None
 
 
 def _room_bytes(wanted: int) -> int:

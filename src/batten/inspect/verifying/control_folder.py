@@ -14,10 +14,16 @@ from batten.model.disk.key_digests import describe_keys
 from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
-from batten.model.disk.versions import decode_values, decode_versions
+from batten.model.disk.versions import (
+    VALUES_BYTES_MAX,
+    bound_versions,
+    decode_values,
+    decode_versions,
+)
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Store
 from batten.storage.digests import digest_file
+from batten.storage.failures import is_of_wrong_kind
 
 
 def find_control_faults(
@@ -97,14 +103,19 @@ def _find_versions_faults(storage: Store, layout: Layout, segment: Segment) -> I
     def decode(data: bytes) -> object:
         return decode_versions(data, segment.items)
 
-    for name, read in (
-        (layout.segment_versions(segment.number), decode),
-        (layout.segment_values(segment.number), decode_values),
+    number, bytes_max = segment.number, bound_versions(segment.items)
+    for name, size, read in (
+        (layout.segment_versions(number), bytes_max, decode),
+        (layout.segment_values(number), VALUES_BYTES_MAX, decode_values),
     ):
         try:
-            whole = read(storage.read(name, bytes_max=None))
-        except (FileNotFoundError, StorageError):
+            whole = read(storage.read(name, bytes_max=size))
+        except FileNotFoundError:
             continue
+        except StorageError as error:
+            if not is_of_wrong_kind(error):
+                continue
+            whole = None
         if whole is None:
             evidence = "it is damaged: its digest or its size does not fit"
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)

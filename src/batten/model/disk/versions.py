@@ -24,6 +24,15 @@ GONE = b"\xff" * VERSION_BYTES
 """Of an item that the source no longer has, and whose rows are to go."""
 
 _REVISION_BYTES = 4
+_SEAL_BYTES = 32
+
+VALUES_BYTES_MAX = 1 << 29
+"""Of a file of changed items; batten makes none that is larger."""
+
+
+def bound_versions(items: int) -> int:
+    """The bytes that the versions of so many items take at most."""
+    return items * (VERSION_BYTES + _REVISION_BYTES) + _SEAL_BYTES
 
 
 @value_class
