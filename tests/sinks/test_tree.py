@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -296,10 +297,15 @@ def test_what_a_table_holds_for_good_may_not_be_rejected(tmp_path: Path) -> None
             "one."
         )
         assert (log_of(tmp_path), table_of(tmp_path)) == ("ab", "abcdef")
-    (tmp_path / "documents" / "c").write_text("unwanted no more")
-    # What was prepared is another text, and the table has the earlier one.
-    assert "c was changed" in report_of(run(tmp_path))["error"]["what"]
-    (tmp_path / "documents" / "c").write_text("unwanted")
+    document = tmp_path / "documents" / "c"
+    before_change = document.stat()
+    document.write_text("unwanted no more")
+    # The table has the row of the earlier text.
+    what = report_of(run(tmp_path))["error"]["what"]
+    assert "table rows of rows.db holds their rows" in what
+    assert what.endswith("The first is c.")
+    document.write_text("unwanted")
+    os.utime(document, ns=(before_change.st_atime_ns, before_change.st_mtime_ns))
     job = JOB.replace(TREE, before + TREE + TABLE).replace('== "unwanted"', '== "unheard"')
     (tmp_path / "job.py").write_text(textwrap.dedent(job))
     done = run(tmp_path)
@@ -314,6 +320,21 @@ def test_what_one_tree_took_another_may_not_reject(tmp_path: Path) -> None:
     assert refused.returncode == EXIT_REFUSED, refused.stderr
     assert "tree can't take c, and other has it" in report_of(refused)["error"]["what"]
     assert log_of(tmp_path) == "ab"
+
+
+@pytest.mark.parametrize("text", ["mended", None])
+def test_what_the_tree_holds_may_not_change_or_go(text: str | None, tmp_path: Path) -> None:
+    fill(tmp_path, JOB.replace('"documents/*"', '"documents/*", removed="drop"'), c="unreadable")
+    assert run(tmp_path).returncode == EXIT_QUARANTINED
+    document = tmp_path / "documents" / "b"
+    if text is None:
+        document.unlink()
+    else:
+        document.write_text(text)
+    refused = run(tmp_path)
+    assert refused.returncode == EXIT_REFUSED, refused.stderr
+    assert report_of(refused)["error"]["what"].endswith("The first is b.")
+    assert log_of(tmp_path) == "abdef"
 
 
 def test_filtered_items_are_not_given_and_several_rows_come_as_a_list(tmp_path: Path) -> None:

@@ -88,6 +88,18 @@ def test_a_table_that_is_added_later_gets_what_is_there_now(lab: Lab) -> None:
     assert lab.read() == expected(CHANGED)
 
 
+def test_without_a_key_what_had_no_rows_may_change(lab: Lab) -> None:
+    """Whether it fails again, is filtered, or has rows now."""
+    for names in (None, 1, "", "later"):
+        items = [*ITEMS[:3], *({**item, "names": names} for item in ITEMS[3:6]), *ITEMS[6:]]
+        run(lab, items)
+        given = items if isinstance(names, str) else [*ITEMS[:3], *ITEMS[6:]]
+        by_key = sorted(lab.read(), key=lambda row: str(row["key"]))
+        assert by_key == sorted(expected(given), key=lambda row: row["key"])
+    with pytest.raises(RefusedError, match="The first is in batch 1"):
+        run(lab, [*items[:3], {**items[3], "names": "again"}, *items[4:]])
+
+
 @KEYED
 def test_what_failed_is_tried_again_in_a_batch_that_has_changed(lab: Lab) -> None:
     bad = [{**item, "names": None} if item["id"] == "i0" else item for item in ITEMS]

@@ -54,10 +54,9 @@ class BatchRoute(Route):
 
     def refuse_retry(self, batches: Collection[int]) -> None:
         commits = [self._supply.load_commit(batch) for batch in sorted(batches)]
-        changed = [each.batch for each in commits if each.revision]
-        if not self.can_replace(changed):
+        if kept := self.list_kept([each.batch for each in commits if each.revision]):
             raise RefusedError(
-                f"{self.target} has batch {changed[0]}, of which items have changed, and its rows "
+                f"{self.target} has batch {kept[0]}, of which items have changed, and its rows "
                 "can't be told from others and taken out.",
                 safe="Nothing was changed.",
                 next="Compute the quarantined items in a job of their own.",
@@ -150,11 +149,18 @@ class BatchRoute(Route):
         if self.is_behind(batches):
             self._save()
 
-    def can_replace(self, batches: Collection[int]) -> bool:
+    def list_kept(self, batches: Collection[int]) -> list[int]:
         if self._is_keyed:
-            return True
-        tokens = [self._token(self._supply.load_commit(batch)) for batch in sorted(batches)]
-        return all(held is TokenState.ABSENT for held in self.destination.lookup(tokens))
+            return []
+        commits = map(self._supply.load_commit, sorted(batches))
+        # What is committed stays so: of a batch without rows it never had any.
+        tokens = [self._token(commit) for commit in commits if commit.rows]
+        found = zip(tokens, self.destination.lookup(tokens), strict=True)
+        return [
+            token.batch
+            for token, held in found
+            if held is not TokenState.ABSENT and token.batch is not None
+        ]
 
     @property
     def _is_keyed(self) -> bool:

@@ -56,6 +56,11 @@ class Deliverer:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def know(self, items: PlannedItems) -> None:
+        """Those of the plan as it is now, before the first question."""
+        for route in self._routes:
+            route.know(items)
+
     def refuse_retry(self, batches: Collection[int]) -> None:
         """Raise where a destination could not take the rows of items that are retried."""
         for route in self._routes:
@@ -65,10 +70,10 @@ class Deliverer:
         """Raise where a destination could not let go of the rows of items of these published
         batches that have changed or gone."""
         for route in self._routes:
-            if not route.can_replace(batches):
+            if kept := route.list_kept(batches):
                 raise RefusedError(
                     f"Items have changed or gone, and {route.target} holds their rows, which can't "
-                    "be told from others and taken out.",
+                    f"be told from others and taken out. The first is {route.name_batch(kept[0])}.",
                     safe="No row was changed, neither there nor in the ledger.",
                     next="Keep the rows of before, by the source's options changed='ignore' and "
                     f"removed='keep'; or {ELSEWHERE}. A table of a database that is filled with "

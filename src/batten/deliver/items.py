@@ -14,7 +14,7 @@ from batten.plan.planned_items import PlannedItems
 class ItemRoute(BatchRoute):
     """Its batches have one item, and it gets those that have rows."""
 
-    def look(self, published: Collection[int], items: PlannedItems) -> None:
+    def know(self, items: PlannedItems) -> None:
         if not items.are_single:
             raise RefusedError(
                 f"{self.target} takes items one at a time, and this dataset has larger batches.",
@@ -22,11 +22,7 @@ class ItemRoute(BatchRoute):
                 next=f"Compute all anew ({self._context.wish('fresh')}), the old one stays until "
                 "the new one is complete; or write to another output.",
             )
-        super().look(published, items)
-
-    def can_replace(self, batches: Collection[int]) -> bool:
-        """A tree has what a function of the job put there, which can't be taken back."""
-        return not batches
+        super().know(items)
 
     @property
     def gate(self) -> int:

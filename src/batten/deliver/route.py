@@ -74,12 +74,22 @@ class Route(ABC):
         return self.target
 
     def key_of(self, batch: int, item: int = 0) -> str:
-        """That of an item, by its number in the batch; empty before `look`."""
+        """That of an item, by its number in the batch; empty before `know`."""
         return self._supply.key_of(batch, item)
+
+    def name_batch(self, batch: int) -> str:
+        """By the key of its item, if it has only one."""
+        items = self._supply.items
+        keys = items.list_keys(batch) if items else ()
+        return keys[0] if len(keys) == 1 else f"in batch {batch}"
+
+    def know(self, items: PlannedItems) -> None:
+        """Those of the plan as it is now. Before anything is asked of it."""
+        self._supply.items = items
 
     def look(self, published: Collection[int], items: PlannedItems) -> None:
         """Ask which of the published batches it lacks. Changes nothing."""
-        self._supply.items = items
+        self.know(items)
 
     @abstractmethod
     def refuse_retry(self, batches: Collection[int]) -> None:
@@ -131,10 +141,9 @@ class Route(ABC):
     def finish(self, batches: int) -> None:
         """All of the complete dataset is there when this returns."""
 
-    def can_replace(self, batches: Collection[int]) -> bool:
-        """Whether rows that it has of items of these published batches can make way for others, or
-        it has none of them."""
-        return True
+    def list_kept(self, batches: Collection[int]) -> list[int]:
+        """Those of these published batches of which it has rows that can't make way for others."""
+        return []
 
     def can_start_anew(self) -> bool:
         """Whether nothing of the old dataset would remain among rows of a new one."""

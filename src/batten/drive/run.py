@@ -338,6 +338,7 @@ def _do_what_is_left(
     # A retry that was begun goes on, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
+    deliverer.know(_items_of(context, plan_of(context, dataset)))
     deliverer.refuse_retry(set(to_retry) - dataset.observation.reopened)
     versions = PublishedVersions(context, dataset)
     with context.timed("plan"):

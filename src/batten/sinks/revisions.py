@@ -3,7 +3,8 @@
 Items that had failed can be tried again, and then the batch is another one. What was committed
 stays as it is. So a destination lacks the rows of items that were not committed before. To tell
 which, it must have kept the outcomes that its rows belong to. Where items have changed or gone,
-that tells nothing: in a table with a key all rows of the batch are replaced (decision 0090).
+that tells nothing, unless no item was committed: then all rows are lacking. In a table with a key
+all rows of the batch are replaced (decision 0090).
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
         InconsistentError: It is no later version of the batch that is there, or no outcomes were
             kept. Nothing was changed.
     """
-    if staged.revision or not outcomes or not _is_later(outcomes, staged.outcomes):
+    is_new = staged.revision > 0 and not count_outcomes(outcomes)[Outcome.COMMITTED]
+    is_later = not staged.revision and _is_later(outcomes, staged.outcomes)
+    if not outcomes or not (is_new or is_later):
         raise other_content(target, staged.token)
 
     def read() -> Iterator[pa.RecordBatch]:
