@@ -252,7 +252,8 @@ class Driver:
                 self._drain(executor)
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
-                if self._schedule.is_exhausted and not is_lacking:
+                # What was published now may be what other work waited for.
+                if self._schedule.is_exhausted and not is_lacking and not published:
                     return
                 continue
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
