@@ -7,11 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import batten
+from batten.drive import waiting
 from batten.drive.flight import Blame
 from batten.drive.schedule import Schedule
+from batten.executors import serial
+from batten.executors.serial import SerialExecutor
 from batten.model.disk.names import StagedChunk
 from batten.model.disk.records import Segment
 from batten.plan.plan import Plan
+from batten.storage import steps
+from batten.work import bench, work_sizes
 from batten.work.tasks import Prepare, Seal, Sealed, Unsealable
 from batten.work.work_sizes import Allotment
 
@@ -123,3 +131,49 @@ def test_runs_that_are_killed_early_make_progress(
     assert not list((tmp_path / "out").glob("*"))
     kill(tmp_path, "*/staged/000001-000000-*")
     assert [part.name for part in (tmp_path / "out").iterdir()] == ["part-000000.parquet"]
+
+
+class Backwards(SerialExecutor):
+    """Of three tasks in hand it does the last first, as workers may."""
+
+    slots = 3
+
+    def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
+        self._tasks.appendleft((task_id, task))
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_what_turns_out_damaged_before_what_was_staged_first_is_published_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ended with exit 4, since nothing was in hand when the way was free."""
+
+    def kill(moment: str, step: str, name: str) -> None:
+        if step == "publish.link" and name.startswith("out/"):
+            raise Killed
+
+    def run() -> Any:
+        doubled = batten.from_range(6).map(lambda number: {"twice": 2 * number}, version="1")
+        pipeline = doubled.options(batch_size=2, schema={"twice": "int64"})
+        return pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+
+    monkeypatch.setattr(bench, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(work_sizes, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", float("inf"))
+    with monkeypatch.context() as killing:
+        killing.setattr(steps, "observer", kill)
+        with pytest.raises(Killed):
+            run()
+    staged = tmp_path / "out.batten/staged"
+    for sealed in staged.glob("*-sealed-*"):
+        sealed.unlink()
+    (last,) = staged.glob("000002-000001-*.arrow")
+    last.write_bytes(b"torn")
+    assert list(staged.glob("000001-*.arrow"))
+    monkeypatch.setattr(serial, "SerialExecutor", Backwards)
+    assert run().status == "complete"
+    rows = [row["twice"] for row in batten.open(tmp_path / "out").to_arrow().to_pylist()]
+    assert rows == [0, 2, 4, 6, 8, 10]
