@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from batten.errors import StorageError
 from batten.executors.marks import (
     ITEM,
     ITEM_LIMIT,
@@ -110,3 +111,16 @@ def test_all_marks_of_a_table_drain_at_once() -> None:
     del marks
     other.close()
     table.close()
+
+
+def test_marks_that_cannot_be_mapped_are_a_failure_of_the_machine() -> None:
+    handles: list[int] = []
+
+    def make(size: int) -> int:
+        handles.append(os.eventfd(0))
+        return handles[-1]
+
+    with pytest.raises(StorageError, match="the marks of items in hand"):
+        MarkTable(1, make)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handles[0])

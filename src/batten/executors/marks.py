@@ -16,6 +16,7 @@ from time import monotonic_ns
 
 from batten.executors.base import IDLE
 from batten.storage.beneath import close_read
+from batten.storage.failures import writing_failure
 
 RECORD_WORDS = 8
 """64 bytes, a line of the processor's cache, so that workers do not slow each other down."""
@@ -115,7 +116,11 @@ class MarkTable:
 
     def _map(self, handle: int, slots: int) -> None:
         self.handle = handle
-        self._memory = mmap.mmap(handle, _RECORD_BYTES * (slots + 1))
+        try:
+            self._memory = mmap.mmap(handle, _RECORD_BYTES * (slots + 1))
+        except OSError as error:
+            close_read(handle)
+            raise writing_failure(error, "Mapping", "the marks of items in hand") from error
         self._words = memoryview(self._memory).cast("q")
         self._header = self._words[:RECORD_WORDS]
         self.records = [
