@@ -45,6 +45,8 @@ class UnprovenNames:
     def take_over(self, storage: Folder, control: str) -> None:
         """The lock in `control` is held from here on: what others could not make durable is made
         anew. Raises `StorageError`."""
+        # A sync that fails in a renewal adds no names to the record: their numbers would change.
+        self._control = None
         self._by_folder.clear()
         self._synced.clear()
         if storage.find(_record_of(control)) is not None:
@@ -113,6 +115,8 @@ def renew(storage: Folder, control: str) -> None:
             storage.sync_names(folder)
     for each in held:
         each.forget()
+    # A second name without the record would be taken for that of another name, one day.
+    storage.sync_names(control)
     storage.delete(_record_of(control))
     storage.sync_names(control)
 
