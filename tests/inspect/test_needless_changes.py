@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,16 @@ from batten.cli.main import main
 from batten.inspect.clean import Cleaning, clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.verifying.verify import verify
-from batten.lookup.kept_trees import read_kept
+from batten.ledger.needless_changes import list_needless, remove_needless
+from batten.lookup.kept_trees import Left, find_last, list_left, read_kept
+from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
+from batten.model.disk.names import TreeLayout
+from batten.model.disk.records import encode_record
+from batten.storage.publishing import create
+from batten.storage.twin.memory import CutPower, PowerLost
+from batten.storage.twin.memory_tree import MemoryTree
 from batten.transactions.entry import hold_unrecovered, locate_tree
+from batten.transactions.journals import token_name
 
 
 def put(change: batten.Transaction, number: int, prepared: dict[str, Any]) -> None:
@@ -147,3 +157,53 @@ def test_beside_a_journal_that_can_not_be_read_none_is_needless(root: Path) -> N
     token.write_bytes(b"no journal")
     assert not clean(root).needless
     assert token.read_bytes() == b"no journal"
+
+
+def make_journal(number: int, before: str, after: str, token: str = "") -> Journal:
+    put = Operation(action=OperationKind.PUT, path="square", staged=0, before=before, after=after)
+    change = f"c{number}"
+    return Journal(
+        phase=Phase.COMMITTED,
+        change=change,
+        token=token or f"change {change}",
+        operations=[put],
+        time=f"2026-01-01T00:00:0{number}.000000Z",
+    )
+
+
+def find_last_of(tree: MemoryTree, layout: TreeLayout) -> Left:
+    journals = [read_kept(tree, entry.name) for entry in tree.list(layout.tokens)]
+    return find_last([left for each in journals if each for _, left in list_left(each)])
+
+
+def test_a_power_cut_while_they_go_leaves_the_same_to_be_known() -> None:
+    """The file came back to what it was, so each journal says which other one is not the last. The
+    second can go without the first, and not before it."""
+    layout = TreeLayout("out")
+    one, two, three = (describe_file("file", size, 0) for size in (1, 2, 3))
+    journals = [
+        make_journal(1, "", one, token="job"),
+        make_journal(2, one, two),
+        make_journal(3, two, three),
+        make_journal(4, three, one),
+    ]
+    for number in count(1):
+        tree = MemoryTree()
+        for folder in (layout.staging, layout.tokens):
+            tree.ensure_folder(folder)
+        for each in journals:
+            create(tree, layout.staging, token_name(layout, each.token), encode_record(each))
+        needless = list_needless(tree, layout, before_seconds=inf)
+        assert len(needless) == 2
+        last = find_last_of(tree, layout)
+        tree.observer = CutPower(number)
+        is_cut = False
+        try:
+            remove_needless(tree, layout, needless)
+        except PowerLost:
+            is_cut = True
+        for state in tree.surviving_states("weak"):
+            assert find_last_of(state, layout) == last
+        if not is_cut:
+            break
+    assert number > 2

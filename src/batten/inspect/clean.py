@@ -21,10 +21,11 @@ from batten.inspect.output_path import Place, has_tree
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
-from batten.ledger.needless_changes import list_needless
+from batten.ledger.needless_changes import list_needless, remove_needless
 from batten.model.rules.rolling import JournalState
 from batten.model.value_class import value_class
 from batten.model.words import State
+from batten.storage.base import Entry
 from batten.storage.local.locks import busy_error
 from batten.storage.local.upkeep import delete_orphans
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
@@ -85,7 +86,8 @@ def _clean_tree(
         chosen = [each for each in found if each[1].age_seconds >= older_than_seconds]
         needless = _find_needless(place, tree, older_than_seconds)
         if not is_dry_run:
-            delete_orphans(tree.tree, [name for name, _ in (*chosen, *needless)])
+            delete_orphans(tree.tree, [name for name, _ in chosen])
+            remove_needless(tree.tree, tree.layout, [entry for entry, _ in needless])
     return Cleaning(
         removed=tuple(orphan for _, orphan in chosen),
         needless=tuple(orphan for _, orphan in needless),
@@ -129,7 +131,7 @@ def _clean_changes(place: Place, older_than_seconds: float, is_dry_run: bool) ->
         with nullcontext() if is_dry_run else hold_unrecovered(tree):
             found = _find_needless(place, tree, older_than_seconds)
             if not is_dry_run:
-                delete_orphans(tree.tree, [name for name, _ in found])
+                remove_needless(tree.tree, tree.layout, [entry for entry, _ in found])
     except BusyError:
         return ()
     return tuple(orphan for _, orphan in found)
@@ -137,11 +139,11 @@ def _clean_changes(place: Place, older_than_seconds: float, is_dry_run: bool) ->
 
 def _find_needless(
     place: Place, tree: TreePlace, older_than_seconds: float
-) -> list[tuple[str, Orphan]]:
-    """By name in the storage; none if a change may be half done."""
+) -> list[tuple[Entry, Orphan]]:
+    """None if a change may be half done."""
     seen = observe_tree(tree, is_mine=True)
     if seen.misplaced or seen.is_doubtful or seen.found.state is not JournalState.NONE:
         return []
     before_seconds = time.time() - older_than_seconds
     found = list_needless(tree.tree, tree.layout, before_seconds=before_seconds)
-    return [(entry.name, describe_orphan(place, entry)) for entry in found]
+    return [(entry, describe_orphan(place, entry)) for entry in found]

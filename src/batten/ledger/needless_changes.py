@@ -9,7 +9,7 @@ same of each file of a job (decision 0077).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from batten.errors import StorageError
@@ -29,10 +29,10 @@ from batten.storage.local.tree import Tree
 
 
 def list_needless(tree: Tree, layout: TreeLayout, *, before_seconds: float) -> list[Entry]:
-    """Those of plain changes that are at least so old, and can go without a loss, all together.
-    Those with a token of a job or a program stay: they say that something was done. Under the lock.
-    If a journal can't be read, the answer is none: without them that journal might say less.
-    """
+    """Those of plain changes that are at least so old, and can go without a loss, one by one in
+    this order. Those with a token of a job or a program stay: they say that something was done.
+    Under the lock. If a journal can't be read, the answer is none: without them that journal might
+    say less."""
     known = _Known()
     plain: list[tuple[Entry, Journal]] = []
     for entry in tree.list(layout.tokens):
@@ -50,6 +50,15 @@ def list_needless(tree: Tree, layout: TreeLayout, *, before_seconds: float) -> l
     plain.sort(key=lambda each: time_of(each[1]))
     old = ((entry, each) for entry, each in plain if entry.modified_seconds <= before_seconds)
     return [entry for entry, each in old if known.forget(each)]
+
+
+def remove_needless(tree: Tree, layout: TreeLayout, needless: Iterable[Entry]) -> None:
+    """Remove them in that order, under the same lock. Each can go once those before it have gone,
+    so that is made durable first (decision 0077)."""
+    tree.sync_names(layout.tokens)
+    for entry in needless:
+        tree.delete(entry.name)
+        tree.sync_names(layout.tokens)
 
 
 @dataclass
