@@ -27,7 +27,7 @@ from batten.crashlab.tracing.laboratory import (
     is_tracing_possible,
     run_traced,
 )
-from batten.crashlab.tracing.system_calls import ALL, CHANGING
+from batten.crashlab.tracing.system_calls import ALL, CHANGING, CallKind
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -135,6 +135,11 @@ def leave_job(folder: Path) -> None:
 def give(text: str, folder: Path) -> None:
     give_job(folder)
     write(folder, text)
+
+
+def finish_files(folder: Path) -> None:
+    give(FILES, folder)
+    run(folder, "run", "job.py")
 
 
 def give_upstream(folder: Path) -> None:
@@ -292,3 +297,27 @@ def test_reading_fails(
         seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (partial(finish_job, source='from_csv("in/rows.csv")'), "digests"),
+        (finish_files, "versions"),
+        (finish_files, "arrow"),
+    ],
+)
+def test_no_output_is_called_sound_of_which_a_file_can_not_be_read(
+    make: Callable[[Path], None], kind: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    ended = run_traced(
+        [BATTEN, "verify", "out"],
+        folders=[tmp_path / "out.batten"],
+        working_folder=tmp_path,
+        kinds=ALL,
+        fault=Fail(1, path=f"*/000000.{kind}", error=errno.EIO, kinds=frozenset({CallKind.READ})),
+    )
+    assert ended.was_triggered
+    assert ended.returncode == 4
+    assert f"000000.{kind}" in ended.stdout

@@ -22,6 +22,7 @@ from batten.inspect.clean import clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
+from batten.lookup.kept_trees import JOURNALS_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Delivery, decode_record, encode_record
 from batten.pipeline.pipeline import Pipeline
@@ -381,6 +382,21 @@ def test_what_later_changes_left_is_what_a_tree_is_to_hold(tmp_path: Path) -> No
     (root / "1/square").write_text("hands")
     (damage,) = verify(root).damage
     assert "1/square" in damage.evidence
+
+
+def test_a_tree_of_many_changes_is_not_looked_at_in_passing(tmp_path: Path) -> None:
+    make("tree", tmp_path)
+    tokens = tmp_path / "out.batten/tree/tokens"
+    journal = next(tokens.iterdir()).read_bytes()
+    for number in range(JOURNALS_MAX):
+        (tokens / f"{number:064x}").write_bytes(journal)
+    (tmp_path / "out/3/square").unlink()
+    found = batten.diagnose(tmp_path / "out")
+    assert found.state == "COMPLETE"
+    (why,) = found.unseen.values()
+    assert "which only verify reads" in why
+    (damage,) = verify(tmp_path / "out").damage
+    assert "3/square" in damage.evidence
 
 
 def test_a_tree_of_0_1_is_known_by_what_is_there(tmp_path: Path) -> None:

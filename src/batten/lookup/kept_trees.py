@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from batten.lookup.kept import Found, find_mode
+from batten.lookup.kept import CannotLookError, Found, find_mode
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.journal import ABSENT, Journal, OperationKind, Phase
 from batten.model.disk.names import TreeLayout
@@ -48,7 +48,7 @@ def look_at_tree(place: str, given: Delivery, *, is_thorough: bool) -> Found:
         yield Code.LACKING_ROWS, "what its items put there is not known: its tokens are gone"
         return
     if len(names) > JOURNALS_MAX and not is_thorough:
-        return
+        raise CannotLookError(f"it has more than {JOURNALS_MAX:,} changes, which only verify reads")
     left, mine = _gather(tree, names, given)
     told = []
     digests = find_digests(each for changes in left.values() for each in changes)

@@ -72,8 +72,10 @@ def _find_keys_fault(storage: Store, layout: Layout, segment: Segment) -> str | 
         data = storage.read(
             layout.segment_keys(segment.number, segment.keys_digest), bytes_max=segment.keys_size
         )
-    except (FileNotFoundError, StorageError):
+    except FileNotFoundError:
         return None  # the observation has told of it
+    except StorageError as error:
+        return None if is_of_wrong_kind(error) else name_reason(error)  # likewise
     try:
         file = PlanFile(data, segment)
         for position in range(segment.batches):
@@ -90,8 +92,10 @@ def _find_keys_fault(storage: Store, layout: Layout, segment: Segment) -> str | 
 def _find_digests_fault(storage: Store, name: str, segment: Segment) -> str | None:
     try:
         digests = open_digests(storage.read(name))
-    except (FileNotFoundError, StorageError):
+    except FileNotFoundError:
         return None  # an earlier batten kept none
+    except StorageError as error:
+        return name_reason(error)
     if digests is None:
         return "its own digest does not fit: it was damaged"
     if len(digests) != DIGEST_BYTES * segment.items:
@@ -108,16 +112,14 @@ def _find_versions_faults(storage: Store, layout: Layout, segment: Segment) -> I
         (layout.segment_versions(number), bytes_max, decode),
         (layout.segment_values(number), VALUES_BYTES_MAX, decode_values),
     ):
+        evidence = "it is damaged: its digest does not fit"
         try:
-            whole = read(storage.read(name, bytes_max=size))
+            is_whole = read(storage.read(name, bytes_max=size)) is not None
         except FileNotFoundError:
             continue
         except StorageError as error:
-            if not is_of_wrong_kind(error):
-                continue
-            whole = None
-        if whole is None:
-            evidence = "it is damaged: its digest or its size does not fit"
+            is_whole, evidence = False, name_reason(error)
+        if not is_whole:
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
 
 
