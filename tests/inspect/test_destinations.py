@@ -22,10 +22,13 @@ from batten.inspect.clean import clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
+from batten.lookup.destinations import look_at_destination
 from batten.lookup.kept_trees import JOURNALS_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Delivery, decode_record, encode_record
+from batten.model.rules.findings import Code
 from batten.pipeline.pipeline import Pipeline
+from batten.storage.twin.memory import MemoryStorage
 
 
 def square(number: int) -> dict[str, int]:
@@ -382,6 +385,14 @@ def test_what_later_changes_left_is_what_a_tree_is_to_hold(tmp_path: Path) -> No
     (root / "1/square").write_text("hands")
     (damage,) = verify(root).damage
     assert "1/square" in damage.evidence
+
+
+def test_the_way_to_a_destination_is_not_known_from_a_ledger_in_no_folder(tmp_path: Path) -> None:
+    make("sqlite", tmp_path)
+    record = next((tmp_path / "out.batten/deliveries").iterdir())
+    given = decode_record(Delivery, record.read_bytes())
+    (found,) = look_at_destination(MemoryStorage(), given, is_thorough=True)
+    assert found.code is Code.NOT_LOOKED_AT
 
 
 def test_a_tree_of_many_changes_is_not_looked_at_in_passing(tmp_path: Path) -> None:

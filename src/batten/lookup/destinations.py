@@ -8,11 +8,11 @@ be looked at is no lack: that is told, with the reason.
 
 from __future__ import annotations
 
-import os
+import stat
 from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
-from batten.lookup.kept import CannotLookError, Found
+from batten.lookup.kept import CannotLookError, Found, find_mode
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Store
@@ -27,9 +27,11 @@ def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -
 
     Damage that keeps a look from being made is a finding, too, and so is that the system forbids
     the look (decision 0087)."""
-    if given.is_file or not given.batches or not given.is_here or not os.path.isdir(storage.place):
+    if given.is_file or not given.batches or not given.is_here:
         return []
     try:
+        if not stat.S_ISDIR(find_mode(storage.place)):
+            raise CannotLookError("the way to it begins in a folder that is not on this machine")
         try:
             found = list(_look(storage.place, given, is_thorough))
         except Exception:  # noqa: BLE001
