@@ -20,7 +20,8 @@ from batten.lookup.kept_trees import Left, find_last, list_left, read_kept
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.names import TreeLayout
 from batten.model.disk.records import encode_record
-from batten.storage.publishing import create
+from batten.storage import steps
+from batten.storage.publishing import create, fresh_name
 from batten.storage.twin.memory import CutPower, PowerLost
 from batten.storage.twin.memory_tree import MemoryTree
 from batten.transactions.entry import hold_unrecovered, locate_tree
@@ -207,3 +208,25 @@ def test_a_power_cut_while_they_go_leaves_the_same_to_be_known() -> None:
         if not is_cut:
             break
     assert number > 2
+
+
+def test_what_a_change_left_goes_when_its_journal_can_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who removed the journal may have been killed before that was durable. A power cut would bring
+    it back to files that are gone, and nobody could change the tree."""
+    write(tmp_path / "notes", "a", "one")
+    place = locate_tree(tmp_path / "notes")
+    left = fresh_name(place.layout.staging, "put")
+    place.tree.stage(left, b"left", is_synced=True)
+    done = []
+
+    def observe(moment: str, step: str, name: str) -> None:
+        if moment == "after":
+            done.append((step, name))
+
+    monkeypatch.setattr(steps, "observer", observe)
+    assert len(clean(tmp_path / "notes").removed) == 1
+    assert ("delete", left) in done
+    before = done[: done.index(("delete", left))]
+    assert ("sync_names", place.layout.control) in before

@@ -86,6 +86,8 @@ def _clean_tree(
         chosen = [each for each in found if each[1].age_seconds >= older_than_seconds]
         needless = _find_needless(place, tree, older_than_seconds)
         if not is_dry_run:
+            # The journal that is gone must not come back to staged files that are gone, too.
+            tree.tree.sync_names(tree.layout.control)
             delete_orphans(tree.tree, [name for name, _ in chosen])
             remove_needless(tree.tree, tree.layout, [entry for entry, _ in needless])
     return Cleaning(
