@@ -14,6 +14,7 @@ from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.records import encode_record
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
+from batten.plan.storing import list_beside
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset, is_blank
@@ -110,9 +111,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         for segment in reversed(dataset.observation.segments):
             storage.delete(layout.segment(segment.number))
             storage.sync_names(layout.plan)
-            storage.delete(layout.segment_keys(segment.number))
-            storage.delete(layout.segment_digests(segment.number))
-            storage.delete(layout.segment_versions(segment.number))
-            storage.delete(layout.segment_values(segment.number))
+            for name in list_beside(layout, segment.number):
+                storage.delete(name)
     storage.sync_names(layout.control)
     replace_file(storage, layout.staging, layout.config, data)

@@ -19,7 +19,7 @@ from batten.model.rules.guards import PLANNING, Thing
 from batten.model.telling.commands import command
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 from batten.plan.source_look import SourceLook
-from batten.storage.base import Put, Store
+from batten.storage.base import Folder, Put, Store
 from batten.storage.publishing import create, create_many, put_aside, replace
 
 Row = tuple[str | None, int | None, bytes | None, bytes | None]
@@ -98,6 +98,16 @@ def encode_segment(
     return segment, data
 
 
+def list_beside(layout: Layout, number: int) -> list[str]:
+    """What lies beside the record of a segment, and means nothing without it."""
+    return [
+        layout.segment_keys(number),
+        layout.segment_digests(number),
+        layout.segment_versions(number),
+        layout.segment_values(number),
+    ]
+
+
 class Storing:
     """Stores segments: the keys first, then the record that names them."""
 
@@ -107,8 +117,8 @@ class Storing:
         self._before_change: Callable[[], None] | None = before_change
 
     def store(self, segment: Segment, data: bytes | memoryview, digests: bytes = b"") -> None:
-        """Files of keys, digests and versions without their record are what a crash left before;
-        they are made anew."""
+        """Files without their record are what a crash left of a plan before: they go first, since
+        this one may not have all of them, and would take what is left for its own."""
         self._begin()
         storage, layout = self._storage, self._layout
         if storage.folder is None:
@@ -122,8 +132,7 @@ class Storing:
             files.append((layout.segment_versions(segment.number), encode_versions(versions)))
         elif digests:
             files.append((layout.segment_digests(segment.number), seal_digests(digests)))
-        for name, _ in files:
-            storage.folder.delete(name)
+        self._clear_away(storage.folder, segment.number)
         create_many(storage, layout.staging, files)
         name = layout.segment(segment.number)
         if create(storage, layout.staging, name, encode_record(segment)) is not Put.MADE:
@@ -133,6 +142,15 @@ class Storing:
                 next="Something else writes to the control folder. See what is there: "
                 + command("diagnose", f"{storage.place}/{layout.output}"),
             )
+
+    def _clear_away(self, folder: Folder, number: int) -> None:
+        names = [
+            name for name in list_beside(self._layout, number) if folder.find(name) is not None
+        ]
+        for name in names:
+            folder.delete(name)
+        if names:
+            folder.sync_names(self._layout.plan)
 
     def _store_guarded(
         self, segment: Segment, data: bytes | memoryview, digests: bytes = b""
