@@ -152,7 +152,7 @@ class BatchRoute(Route):
     def list_kept(self, batches: Collection[int]) -> list[int]:
         if self._is_keyed:
             return []
-        commits = map(self._supply.load_commit, sorted(batches))
+        commits = map(self._supply.load_given, sorted(batches))
         # What is committed stays so: of a batch without rows it never had any.
         tokens = [self._token(commit) for commit in commits if commit.rows]
         found = zip(tokens, self.destination.lookup(tokens), strict=True)

@@ -40,6 +40,12 @@ class Supply:
         context = self._context
         return load_commit(context.storage, context.layout, batch, context.path)
 
+    def load_given(self, batch: int) -> Published:
+        """As destinations may have it. Of a batch that is taken up again the marker tells that."""
+        context, storage, layout = self._context, self._context.storage, self._context.layout
+        is_reopened = storage.find(layout.commit(batch)) is None
+        return load_commit(storage, layout, batch, context.path, is_reopened=is_reopened)
+
     def key_of(self, batch: int, item: int = 0) -> str:
         """That of an item, by its number in the batch; empty before the plan is known."""
         return self.items.key(batch, item) if self.items else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set
 
 from batten.deliver.delivering import Deliverer
 from batten.ledger.contents import load_commit
@@ -31,12 +31,9 @@ class PublishedVersions:
             claim = load_commit(context.storage, context.layout, batch, context.path)
         return claim.revision
 
-    def allow(self, changed: Collection[int], deliverer: Deliverer) -> None:
+    def allow(self, changed: Set[int], deliverer: Deliverer) -> None:
         """Raises `RefusedError` where a destination could not let go of the rows of these."""
-        observation = self._observation
-        # Of what is reopened no record is left; it was asked for when it was.
-        given = observation.parts.keys() - observation.reopened
-        deliverer.refuse_changed(given.intersection(changed))
+        deliverer.refuse_changed(self._observation.parts.keys() & changed)
 
     def find_outdated(self, plan: Plan) -> list[int]:
         """The batches of which items have changed or gone since their parts were made."""

@@ -11,9 +11,12 @@ from batten.model.telling.commands import command
 from batten.storage.base import Store
 
 
-def load_commit(storage: Store, layout: Layout, batch: int, path: str) -> Published:
-    """The commit record of a published batch; `path` is the output, for messages."""
-    name = layout.commit(batch)
+def load_commit(
+    storage: Store, layout: Layout, batch: int, path: str, *, is_reopened: bool = False
+) -> Published:
+    """The commit record of a published batch, or the marker that it became when the batch was taken
+    up again; `path` is the output, for messages."""
+    name = layout.recomputed(batch) if is_reopened else layout.commit(batch)
     try:
         return decode_published(storage.read(name))
     except (FileNotFoundError, Unreadable) as error:
