@@ -186,6 +186,7 @@ class Driver:
                         next="Run the same command again.",
                     )
                 self._failures.take_back(self._quarantined_of(answer.batch))
+                self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
                 self._schedule.reopen(answer, self._adopt(answer.batch)[0])
 
     def _ask_for(self, batch: int) -> Reopen:
@@ -239,9 +240,12 @@ class Driver:
             if not is_stopping:
                 self._dispatch(executor)
             is_over = not self._schedule.outstanding
-            published = self._publish_ready(
+            # What is taken now may be what other work waited for, which may tell whose failure
+            # it is. So what is in doubt is published when nothing was taken any more.
+            is_freed = self._take_ready()
+            published = self._publish(
                 is_last=self._schedule.is_settling or is_over,
-                in_doubt=is_over and not is_stopping,
+                in_doubt=is_over and not is_freed and not is_stopping,
             )
             if self._deliver(published):
                 continue
@@ -252,8 +256,8 @@ class Driver:
                 self._drain(executor)
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
-                # What was published now may be what other work waited for.
-                if self._schedule.is_exhausted and not is_lacking and not published:
+                is_moving = is_freed or is_lacking or published
+                if self._schedule.is_exhausted and not is_moving:
                     return
                 continue
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
@@ -301,7 +305,8 @@ class Driver:
         while self._schedule.outstanding and time.monotonic() < until:
             for event in executor.wait(max(0.0, until - time.monotonic())):
                 self._take(event)
-        self._publish_ready(is_last=True)
+        self._take_ready()
+        self._publish(is_last=True)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):
@@ -364,12 +369,17 @@ class Driver:
             raise FirstRowsError
         self._schedule.pin(store_schema(self._context, pinned))
 
-    def _publish_ready(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
-        """The batches that were published now."""
-        for sealed, chunks in self._schedule.take_ready():
+    def _take_ready(self) -> bool:
+        """Let batches wait to be published; whether there were any."""
+        ready = self._schedule.take_ready()
+        for sealed, chunks in ready:
             leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
             leftovers += self._adoption.take_leftovers(sealed.batch)
             self._waiting.add(sealed, leftovers)
+        return bool(ready)
+
+    def _publish(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
+        """The batches that were published now."""
         published = self._waiting.publish(is_last=is_last, in_doubt=in_doubt)
         self._room.take([sealed.batch for sealed in published])
         self._published.update(sealed.batch for sealed in published)

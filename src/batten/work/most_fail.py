@@ -82,6 +82,10 @@ class Streak:
         self._decided: set[int] = set()
         self.verdict: StreakVerdict | None = None
 
+    def expect(self, items: int) -> None:
+        """So many more are done in the run."""
+        self._items += items
+
     def take(
         self, batch: int, ended: Ended, first: Failure | None, *, is_settled: bool = True
     ) -> None:

@@ -164,6 +164,9 @@ class Reopened:
     again: tuple[tuple[int, int], ...]
     ended: Ended = ()
 
+    def count_again(self) -> int:
+        return sum(stop - start for start, stop in self.again)
+
 
 Task = Prepare | Seal | Reopen
 Answer = Prepared | Sealed | Unsealable | Reopened
