@@ -113,6 +113,9 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
         if max(0.0, now - entry.modified_seconds) >= older_than_seconds and not is_damaged
     ]
     if not is_dry_run:
+        if chosen and observation.parts:
+            # A killed run may not have come to sync the parts that were made of what is staged.
+            folder.sync_names(place.layout.data)
         delete_orphans(folder, [entry.name for entry, _ in chosen])
     needless = () if is_damaged else _clean_changes(place, older_than_seconds, is_dry_run)
     return Cleaning(
