@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -327,3 +328,18 @@ def test_an_entry_that_takes_the_place_of_half_of_one_stays(tmp_path: Path) -> N
     with cache.get_or_create("key", fill) as entry:
         remove_leftovers(layout, found)
         assert entry.read_files() == {"data": b"second"}
+
+
+def test_caches_that_nobody_has_any_more_keep_no_file_open(tmp_path: Path) -> None:
+    def count_open() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    def use(number: int) -> int:
+        return Cache(tmp_path / str(number), disk_free_min=0).get_or_compute("key", lambda: number)
+
+    use(0)
+    before = count_open()
+    assert [use(number) for number in range(1, 20)] == list(range(1, 20))
+    assert count_open() == before
+    assert Cache(tmp_path / "3").statistics().total.misses == 1

@@ -106,13 +106,21 @@ class Counter:
 
     def __init__(self, layout: CacheLayout) -> None:
         self._layout = layout
+        self._held: Held | None = None
         self._begin()
 
+    def __del__(self) -> None:
+        """A process that opens many caches keeps a descriptor of those alone that it has."""
+        if self._held is not None and os.getpid() == self._process:
+            self._held.release()
+
     def _begin(self) -> None:
+        if self._held is not None:
+            self._held.abandon()
         self._mutex = threading.Lock()
         self._process = os.getpid()
         self._values = memoryview(bytearray(_SIZE)).cast("q")
-        self._held: Held | None = None
+        self._held = None
         self._is_tried = False
 
     def add(self, name: str, count: int = 1) -> None:
