@@ -141,8 +141,7 @@ def test_no_call_is_begun_after_those_that_decide(
     )
     (job.path / "job.py").write_text(text)
     assert job.run().code == 1
-    # On a busy machine the driver may hand out another round before it has heard of the first.
-    assert 20 <= len(job.calls()) == len(set(job.calls())) <= 2 * (20 + concurrency)
+    assert 20 <= len(job.calls()) == len(set(job.calls())) <= 20 + concurrency
 
 
 @pytest.mark.parametrize("jobs", [1, 4])

@@ -17,7 +17,16 @@ from batten.drive.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import Plan
 from batten.work.calls import Failure
-from batten.work.tasks import Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.work.tasks import (
+    Portion,
+    Prepare,
+    Prepared,
+    Reopened,
+    Seal,
+    Sealed,
+    Task,
+    Unsealable,
+)
 from batten.work.work_sizes import Allotment
 
 if TYPE_CHECKING:
@@ -417,6 +426,23 @@ def test_a_piece_may_have_so_many_failures(make_plan: MakePlan) -> None:
     assert {task.failures_max for task in world.running.values() if isinstance(task, Prepare)} == {
         7
     }
+
+
+def test_a_piece_says_how_much_was_heard_before_it(make_plan: MakePlan) -> None:
+    world = World(make_plan(40, 10), slots=1)
+    assert find_heard(world) == 0
+    portion = Portion(batch=0, chunks=(), executed=1, failures=1, first_failure=None)
+    world.schedule.took(portion)
+    world.schedule.took(portion)
+    world.schedule.put_back(1)
+    assert find_heard(world) == 2
+
+
+def find_heard(world: World) -> int:
+    found = world.schedule.next_task()
+    assert found is not None
+    assert isinstance(found[1], Prepare)
+    return found[1].heard
 
 
 def test_while_all_fail_no_task_waits_behind_another(make_plan: MakePlan) -> None:

@@ -57,6 +57,7 @@ class Schedule:
         self._whole: set[int] | None = None
         self.adopted_items = 0
         self.failures_max: int | None = None
+        self._heard = 0
         self.is_failing = False
         self._is_closing = False
 
@@ -216,6 +217,7 @@ class Schedule:
             is_apart=work.is_apart,
             is_reopened=batch.is_reopened,
             failures_max=self.failures_max,
+            heard=self._heard,
         )
         return batch, task, work
 
@@ -266,6 +268,7 @@ class Schedule:
 
     def took(self, portion: Portion) -> None:
         """Some items of a task that goes on are staged."""
+        self._heard += 1
         self._open[portion.batch].chunks.extend(portion.chunks)
 
     def prepared(self, task_id: int, answer: Prepared) -> None:

@@ -66,6 +66,7 @@ class AsyncBench:
         self._turn = asyncio.Lock()
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
+        self._portions = self._to_hear = 0
         self._watch_anew()
 
     def __reduce__(self) -> tuple[type[AsyncBench], tuple[WorkerJob]]:
@@ -94,10 +95,10 @@ class AsyncBench:
                 stop = await self._begin_items(own, wanted, mark)
             own.is_begun = True
             own.check_over()
-            if not self._is_failing:
+            if not self._must_end(own):
                 mark.tell(Begun())
             await staging
-            if self._is_failing:
+            if self._streak.verdict is not None:
                 await self._wait_for_others(own)
         except BaseException:
             staging.cancel()
@@ -125,7 +126,7 @@ class AsyncBench:
                 own.ended.append((number, []))
                 continue
             place = await mark.take_place()
-            if mark.draining.is_set() or own.error is not None or self._is_failing:
+            if mark.draining.is_set() or own.error is not None or self._must_end(own):
                 mark.leave_place(place)
                 return number
             doing = asyncio.create_task(self._do(own, number, item, place))
@@ -133,15 +134,17 @@ class AsyncBench:
             doing.add_done_callback(end)
         return own.task.stop
 
-    @property
-    def _is_failing(self) -> bool:
-        return self._streak.verdict is not None
+    def _must_end(self, own: _Range) -> bool:
+        """Whether the run may be about to stop: so many failed that it would, and the driver has
+        not heard of all these, or had not when it handed out the range."""
+        return self._streak.verdict is not None or own.task.heard < self._to_hear
 
     async def _wait_for_others(self, own: _Range) -> None:
         """Until the driver was told of all that ended in any range: before that it must not take
         this one for done, and hand out another. Should it judge otherwise, things go on."""
         own.is_told, told = True, self._told
         if all(each.is_told for each in self._ranges):
+            self._to_hear = self._portions
             self._watch_anew()
             told.set()
         await told.wait()
@@ -194,7 +197,9 @@ class AsyncBench:
                 raise own.error
             if own.ended:
                 ended, own.ended = own.ended, []
-                mark.tell(await mark.aside(self._stage, own, ended))
+                portion = await mark.aside(self._stage, own, ended)
+                self._portions += 1
+                mark.tell(portion)
 
     def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
         """Put aside what ended. While no schema is pinned, items of different types lie apart."""

@@ -48,7 +48,8 @@ class Prepare:
     this batch may pin it. `condemned` are items not to be run but to be quarantined. `is_apart`:
     items that are usually taken together are taken one by one. `is_reopened`: the part of the batch
     is published, and its finished items stay as they are. After `failures_max` items that failed it
-    ends early, so that the driver judges of them."""
+    ends early, so that the driver judges of them. `heard` is how many portions the driver had taken
+    when it asked: work of which more was told is not begun on such an old word."""
 
     batch: int
     start: int
@@ -59,6 +60,7 @@ class Prepare:
     is_apart: bool = False
     is_reopened: bool = False
     failures_max: int | None = None
+    heard: int = 0
 
 
 @value_class
