@@ -87,8 +87,8 @@ def shell(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[s
     )
 
 
-def diagnose(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(shell("batten diagnose --json out", folder).stdout)
+def diagnose(folder: Path, output: str = "out") -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(shell(f"batten diagnose --json {output}", folder).stdout)
     return told
 
 
@@ -186,3 +186,56 @@ def test_a_log_that_somebody_wrote_advises_nothing_else(tmp_path: Path) -> None:
     told = diagnose(folder)
     assert told["ways"] == []
     assert "curl" not in json.dumps(told)
+
+
+FINALIZED = JOB.replace("SINK", 'write_parquet("out").finalize(same, into="made/final")').replace(
+    "def pipeline",
+    """def same(table):
+    if os.environ.get("STOP_LAST"):
+        raise ValueError("stopped")
+    return table
+
+def pipeline""",
+)
+MORE = ROWS + '{"n": 8, "id": "k8"}\n'
+
+
+@pytest.mark.parametrize("state", ["STALE", "INTERRUPTED", "COMPLETE"])
+@pytest.mark.parametrize(("name", "ways"), [("function", (FRESH, ACCEPT)), ("rows", (FRESH,))])
+def test_of_what_is_finalized_it_is_the_first_job_that_was_refused(
+    tmp_path: Path, name: str, ways: tuple[str, ...], state: str
+) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "job.py").write_text(FINALIZED)
+    (folder / "in.jsonl").write_text(ROWS)
+    if state == "STALE":
+        assert shell("batten run job.py --quiet", folder).returncode == 0
+        (folder / "in.jsonl").write_text(MORE)
+    stop = {} if state == "COMPLETE" else {"STOP_LAST": "1"}
+    assert shell("batten run job.py --quiet", folder, **stop).returncode == len(stop)
+    if name == "function":
+        (folder / "job.py").write_text(FINALIZED.replace(*CODE))
+    else:
+        (folder / "in.jsonl").write_text(MOVED)
+    assert shell("batten run job.py --quiet", folder).returncode == 5
+    told = diagnose(folder, "made/final")
+    assert told["state"] == state
+    lines = [f"batten run job.py {way}" for way in ways]
+    if state == "COMPLETE":
+        assert told["hints"][1:] == diagnose(folder)["hints"][1:]
+        assert [hint.split(" (")[0] for hint in told["hints"][1:]] == [
+            f"if that is to stay: {line}" for line in lines
+        ]
+        return
+    assert told["reason"].startswith("the last run was refused: ")
+    assert [each["next"] for each in told["ways"]] == lines
+    assert told["next"] == lines[0]
+    assert "batten run job.py goes on" not in json.dumps(told)
+    for number, line in enumerate(lines):
+        shutil.copytree(folder, tmp_path / f"kept{number}")
+        ended = shell(f"{line} --quiet", folder)
+        assert ended.returncode == 0, (line, ended.stderr)
+        assert diagnose(folder, "made/final")["state"] == "COMPLETE"
+        shutil.rmtree(folder)
+        (tmp_path / f"kept{number}").rename(folder)

@@ -27,7 +27,7 @@ from batten.inspect.advising.outlook import (
 )
 from batten.inspect.advising.refused import find_refused, tell_refused
 from batten.inspect.advising.sayings import Kind, say
-from batten.inspect.advising.upstream import is_finalized, tell_behind
+from batten.inspect.advising.upstream import find_origin, is_finalized, tell_behind
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
 from batten.inspect.output_path import Place, find_linked_folder, has_tree, locate_output
@@ -76,7 +76,12 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
         found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
         return replace(found, next=f"name that folder: {command('diagnose', linked)}")
-    found = describe(place, observation, judge(observation), now_seconds=time.time())
+    judgement, behind = judge(observation), ""
+    if judgement.verdict.state in _MADE and not is_brief:
+        behind = tell_behind(place, observation)
+    if behind:
+        judgement = replace(judgement, verdict=VERDICTS[State.STALE])
+    found = describe(place, observation, judgement, now_seconds=time.time(), behind=behind)
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
         return _describe_link(place, observation, Code.LINKED_FILE, evidence)
@@ -84,8 +89,6 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
     changes = list_changes(place.storage, observation, is_brief=is_brief) if is_made else ()
     if told := tuple(changes):
         found = replace(found, hints=(*found.hints, *told))
-    if is_made and not is_brief and (reason := tell_behind(place, observation)):
-        found = _describe_stale(place, observation, found, reason)
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     if found.state in _SOUND and has_tree(place):
@@ -95,26 +98,6 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
 
         return explain_path(place, found, is_brief=is_brief)
     return found
-
-
-def _describe_stale(
-    place: Place, observation: Observation, found: Diagnosis, reason: str
-) -> Diagnosis:
-    """The diagnosis of a complete output, whose origin has changed since."""
-    verdict, job = VERDICTS[State.STALE], find_again(place, observation)
-    facts = gather_facts(place, observation, judge(observation), job)
-    said = say(Kind.JOB, State.STALE, replace(facts, behind=reason))
-    _, inputs, again = _look_ahead(place, observation, State.STALE, 0)
-    return replace(
-        found,
-        state=verdict.state,
-        action=Action.LOOK if job.elsewhere else verdict.action,
-        exit_code=verdict.exit_code,
-        next=said.next,
-        reason=said.why,
-        risky=said.risky,
-        next_run=NextRun(inputs=inputs, again=again, refused=found.next_run.refused),
-    )
 
 
 def _doubt(place: Place, found: Diagnosis) -> Diagnosis:
@@ -142,9 +125,14 @@ def _describe_link(place: Place, observation: Observation, code: Code, evidence:
 
 
 def describe(
-    place: Place, observation: Observation, judgement: Judgement, *, now_seconds: float
+    place: Place,
+    observation: Observation,
+    judgement: Judgement,
+    *,
+    now_seconds: float,
+    behind: str = "",
 ) -> Diagnosis:
-    """The diagnosis of what was judged; looks up hints."""
+    """The diagnosis of what was judged; looks up hints. `behind` is what is newer than it."""
     state = judgement.verdict.state
     items = judgement.accounts
     files = [each.target for each in observation.deliveries if each.is_file]
@@ -155,7 +143,7 @@ def describe(
     refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
     is_astray = bool(job.elsewhere) and (is_run or judgement.verdict.action is Action.STOP)
     is_other_way = is_run and refused is not None and bool(refused.choices)
-    said = say(Kind.JOB, state, gather_facts(place, observation, judgement, job, refused))
+    said = say(Kind.JOB, state, gather_facts(place, observation, judgement, job, refused, behind))
     return Diagnosis(
         state=state,
         path=place.path,
@@ -195,7 +183,7 @@ def describe(
 
 _UNCLAIMED = frozenset({Ground.NOTHING, Ground.FOREIGN})
 _MADE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
-_SOUND = _MADE | {State.INTERRUPTED}
+_SOUND = _MADE | {State.INTERRUPTED, State.STALE}
 _ANOTHER_WAY = Outlook(
     likelihood=Likelihood.NO, because="next goes another way than the run that was refused"
 )
@@ -207,7 +195,8 @@ def _look_ahead(
     place: Place, observation: Observation, state: State, needed_bytes: int
 ) -> tuple[tuple[str, ...], tuple[Input, ...], Outlook]:
     """Hints on the last run, what it read, and whether the next is likely to fail."""
-    storage, layout = place.storage, place.layout
+    origin = find_origin(place, observation)
+    storage, layout = origin.storage, origin.layout
     if state is State.COMPLETE and (refusal := find_refusal(storage, layout)):
         return (tell_refusal(refusal),), (), NOTHING_TO_RUN
     if state in (State.RUNNING, State.COMPLETE):
@@ -219,12 +208,12 @@ def _look_ahead(
     if run is None:
         return (), (), foresee(None, ())
     evidence = gather_evidence(
-        storage,
+        place.storage,
         layout,
         run,
         needed_bytes=needed_bytes,
         refusal=refusal,
-        in_hand=tell_in_hand(place, observation, run.run),
+        in_hand=tell_in_hand(place, observation, run.run) if origin is place else "",
     )
     inputs = tuple(look_at_input(path) for path in (refusal or run).inputs)
     return tuple(list_hints(evidence)), inputs, foresee(evidence, inputs)
@@ -238,10 +227,12 @@ def _list_begun(place: Place, observation: Observation, state: State) -> Iterato
     except StorageError:
         return
     if is_begun and state not in _REPLACED_OR_NOT_OURS:
-        # What is finalized is made anew by every run that finds it behind.
-        more = () if is_finalized(find_begun(place, observation)) else ("--fresh",)
-        again = find_again(place, observation, *more).told
         where = place.show(observation.layout.fresh_folder)
+        if is_finalized(find_begun(place, observation)):
+            # It is made anew by every run that finds it behind.
+            yield f"a new dataset was begun in {where}, and not finished: it is of no use any more"
+            return
+        again = find_again(place, observation, "--fresh").told
         yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 
 

@@ -24,9 +24,10 @@ def gather_facts(
     judgement: Judgement,
     again: Again,
     refused: Refused | None = None,
+    behind: str = "",
 ) -> JobFacts:
     """`again` is how to run the job; `refused` tells of its last run, where the next would be
-    refused too."""
+    refused too; `behind` of what is newer."""
     config, segments = observation.config, observation.segments
     findings = judgement.findings
     undelivered = [f for f in findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
@@ -51,6 +52,7 @@ def gather_facts(
         has_accepted_changes=config is not None and bool(config.earlier_fingerprints),
         orphans=len(judgement.orphans),
         is_unsynced=observation.is_unsynced,
+        behind=behind,
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.inspect.advising.again import Again, choose_again, find_begun, find_path
+from batten.inspect.advising.upstream import find_origin
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
 from batten.ledger.runs import find_refusal
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall
 from batten.model.disk.records import find_kept
@@ -42,10 +44,13 @@ class Refused:
 
 def find_refused(place: Place, observation: Observation) -> Refused | None:
     """Why the last run was refused, if it was and the next would be too."""
-    log = find_refusal(place.storage, place.layout)
+    origin = find_origin(place, observation)
+    log = find_refusal(origin.storage, origin.layout)
     refusal = log.refusal if log is not None else None
     if refusal is None:
         return None
+    if origin is not place:
+        place, observation = origin, observe_output(origin.storage, origin.layout)
     config = observation.config or find_begun(place, observation)
     own = config.call if config is not None else UNKNOWN_CALL
     asked = refusal.call or own

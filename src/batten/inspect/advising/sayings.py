@@ -150,6 +150,10 @@ def _why_interrupted(f: JobFacts) -> str:
         reason = "every batch is published, but the accounts are not closed yet"
     if f.is_planned and f.is_limited:
         reason += "; the plan was limited, the source holds more"
+    return _after_refusal(f, reason)
+
+
+def _after_refusal(f: JobFacts, reason: str) -> str:
     return f"the last run was refused: {f.refused}; {reason}" if f.refused else reason
 
 
@@ -209,7 +213,7 @@ OF_JOBS: dict[State, Saying[JobFacts]] = {
     ),
     State.INTERRUPTED: Saying(_why_interrupted, lambda f: f.again, _risk_of_interrupted),
     State.STALE: Saying(
-        lambda f: f.behind,
+        lambda f: _after_refusal(f, f.behind),
         lambda f: f.again,
         lambda f: "nothing: what is there stays until what replaces it is complete",
     ),

@@ -1,4 +1,4 @@
-"""Whether a finalized dataset is behind the one that it was made of: then it is STALE.
+"""The dataset that a finalized one is made of, and whether it is behind that: then it is STALE.
 
 Decision 0042 says why.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from batten.errors import BattenError
-from batten.inspect.advising.again import find_path
+from batten.inspect.advising.again import find_begun, find_path
 from batten.inspect.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
@@ -22,6 +22,28 @@ def is_finalized(config: Config | None) -> bool:
     return config is not None and FINALIZED_FROM in config.fingerprint.parts
 
 
+def find_origin(place: Place, observation: Observation) -> Place:
+    """Where those runs keep their logs that make the output: of a finalized dataset, at the first
+    one."""
+    config = observation.config or find_begun(place, observation)
+    if config is None or not is_finalized(config):
+        return place
+    return _locate_first(place, config)
+
+
+def _locate_first(place: Place, config: Config) -> Place:
+    written = config.fingerprint.parts[FINALIZED_FROM]
+    path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), written))
+    folder, name = os.path.split(path)
+    storage, shown = LocalStorage(folder), place.show(written)
+    return Place(
+        storage=storage,
+        layout=find_layout(storage, name),
+        path=shown,
+        folder=shown[: -len(name)] if name and shown.endswith(name) else "",
+    )
+
+
 def tell_behind(place: Place, observation: Observation) -> str:
     """Why a finalized dataset is not made of the first one as it is now. Empty if it is, or if
     nobody can know. The digests of all parts are read only where the accounts of the first were
@@ -31,13 +53,9 @@ def tell_behind(place: Place, observation: Observation) -> str:
         return ""
     from batten.ledger.contents import digest_contents
 
-    parts = config.fingerprint.parts
-    path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), parts[FINALIZED_FROM]))
-    folder, name = os.path.split(path)
-    shown = place.show(parts[FINALIZED_FROM])
     try:
-        storage = LocalStorage(folder)
-        layout = find_layout(storage, name)
+        found = _locate_first(place, config)
+        storage, layout, shown = found.storage, found.layout, found.path
         if storage.find(layout.config) is None:
             return ""
         if storage.find(layout.complete) is None:
@@ -48,4 +66,5 @@ def tell_behind(place: Place, observation: Observation) -> str:
         data = digest_contents(storage, layout, len(first.part_sizes), shown)
     except (BattenError, OSError, Unreadable):
         return ""
-    return "" if data == parts.get("data") else f"it was finalized from {shown}, which has changed"
+    is_same = data == config.fingerprint.parts.get("data")
+    return "" if is_same else f"it was finalized from {shown}, which has changed"
