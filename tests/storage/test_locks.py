@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -196,7 +198,7 @@ def test_holders_that_the_kernels_table_may_not_show_are_probed(
     tmp_path: Path, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As seen from inside a container, or where the filesystem has two device numbers.
-    monkeypatch.setattr(locks, "_read_lock_table", list)
+    monkeypatch.setattr(locks, "_read_lock_table", bytes)
     holder = texts_of_others()[who]
     storage = LocalStorage(tmp_path)
     (tmp_path / "lock").write_bytes(encode_record(holder))
@@ -212,7 +214,7 @@ def test_holders_that_the_kernels_table_may_not_show_are_probed(
 def test_without_the_kernels_table_the_lock_is_probed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_read_lock_table", lambda: None)
+    monkeypatch.setattr(locks, "_read_lock_table", bytes)
     storage = LocalStorage(tmp_path)
     assert storage.observe_lock("lock") is None
     with storage.lock("lock", current_holder()):
@@ -220,19 +222,36 @@ def test_without_the_kernels_table_the_lock_is_probed(
     assert storage.observe_lock("lock") is None
 
 
-def test_looking_at_a_free_lock_takes_nothing(
+def test_the_lock_of_a_killed_process_is_free(
     tmp_path: Path, processes: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse() -> bytes:
+        raise AssertionError("to read the kernel's table takes long")
+
     storage = LocalStorage(tmp_path)
     process, _ = start(TAKE + SAY_SO_AND_WAIT, tmp_path, processes)
     process.send_signal(signal.SIGKILL)
     process.wait()
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("the lock was touched")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    assert storage.observe_lock("lock") is None
-    (tmp_path / "lock").write_bytes(b"")
+    monkeypatch.setattr(locks, "_read_lock_table", refuse)
     assert storage.observe_lock("lock") is None
     assert storage.observe_lock("none") is None
+
+
+def test_looks_disturb_nobody_who_takes_the_lock(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.lock("lock", current_holder()).release()
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            storage.observe_lock("lock")
+
+    with ThreadPoolExecutor(2) as pool:
+        looks = [pool.submit(look) for _ in range(2)]
+        try:
+            for _ in range(200):
+                storage.lock("lock", current_holder()).release()
+        finally:
+            is_over.set()
+        for each in looks:
+            each.result()

@@ -136,8 +136,8 @@ def busy_error(control: str, holder: Holder | None) -> BusyError:
 
 
 def observe(place: LockPlace) -> Holder | None:
-    """Who holds the lock, or None. Asks the kernel's table; takes the lock, shared and for an
-    instant, only where the table can't tell."""
+    """Who holds the lock, or None. Takes the lock, shared and for an instant; where that fails, the
+    kernel's table says who has it."""
     try:
         descriptor = place.beneath.open_file(place.name)
         try:
@@ -151,15 +151,12 @@ def observe(place: LockPlace) -> Holder | None:
 
 
 def _observe_open(descriptor: int) -> Holder | None:
-    text = os.pread(descriptor, _TEXT_BYTES_MAX, 0)
-    table = _read_lock_table()
-    locked_by = _find_locking_pid(os.fstat(descriptor), table or b"")
-    named = _parse_text(text) if text else None
-    if locked_by is not None:
-        return _choose(named, locked_by)
-    if (table is not None and _is_free_for_sure(text, named)) or _probe(descriptor):
+    # The kernel's table names the holder, but to read it may take tens of milliseconds.
+    if _probe(descriptor):
         return None
-    return _choose(named, 0)
+    text = os.pread(descriptor, _TEXT_BYTES_MAX, 0)
+    locked_by = _find_locking_pid(os.fstat(descriptor), _read_lock_table())
+    return _choose(_parse_text(text) if text else None, locked_by or 0)
 
 
 def _take_patiently(place: LockPlace, wait_seconds: float | None, is_shared: bool) -> Held:
@@ -210,29 +207,22 @@ def _find_locking_pid(status: os.stat_result, table: bytes) -> int | None:
     return None
 
 
-def _read_lock_table() -> bytes | None:
+def _read_lock_table() -> bytes:
+    """Empty where it can't be read. It leaves out the holders in other process namespaces and on
+    other machines, and some filesystems (overlayfs, btrfs) have another device number in it."""
     try:
         with open("/proc/locks", "rb", buffering=0) as table:
             return table.read()
     except OSError:
-        return None
+        return b""
 
 
-def _is_free_for_sure(text: bytes, named: Holder | None) -> bool:
-    """Whether absence from the kernel's table proves that the lock is free.
-
-    The table leaves out the holders in other process namespaces and on other machines, and some
-    filesystems (overlayfs, btrfs) show another device number in it than stat does. So a text
-    that names someone who may be alive calls for a probe; a release leaves the text empty."""
-    if not text:
-        return True
+def has_ended(holder: Holder) -> bool:
+    """Whether it was a process of this machine, since it was started, and is no more. False where
+    that can't be known."""
     here = current_holder()
-    return (
-        named is not None
-        and (named.host, named.boot, named.pid_namespace)
-        == (here.host, here.boot, here.pid_namespace)
-        and not _is_alive(named.pid)
-    )
+    place = (holder.host, holder.boot, holder.pid_namespace)
+    return place == (here.host, here.boot, here.pid_namespace) and not _is_alive(holder.pid)
 
 
 def _probe(descriptor: int) -> bool:
