@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -88,6 +88,8 @@ def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:
 def _is_locked_here(found: os.stat_result) -> bool:
     """Whether this process itself holds a lock of the file. The kernel would drop that, once any of
     its descriptors of the file is closed."""
+    if not _is_open_here(found):
+        return False  # The kernel's table takes milliseconds to read.
     owner, inode = str(os.getpid()), f":{found.st_ino}"
     try:
         with open("/proc/locks", encoding="ascii") as locks:
@@ -97,6 +99,18 @@ def _is_locked_here(found: os.stat_result) -> bool:
     return any(
         mine == owner and file.endswith(inode) for each in fields for mine, file in pairwise(each)
     )
+
+
+def _is_open_here(found: os.stat_result) -> bool:
+    """Whether this process has the file open, as far as can be told."""
+    try:
+        for descriptor in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # The one of the listing is closed by now.
+                if os.path.samestat(os.stat(int(descriptor)), found):
+                    return True
+    except OSError:
+        return True
+    return False
 
 
 def _is_of_use(path: str) -> bool:
