@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__version__ = "0.1.0"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
         InconsistentError,
         InterruptedRunError,
         OutdatedError,
+        QuarantinedError,
+        QuarantinedWarning,
         RefusedError,
         StorageError,
         UsageError,
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from batten.pipeline.landing import Landed, from_landed, land
     from batten.pipeline.pipeline import Pipeline
     from batten.pipeline.whole_tables import from_tables
+    from batten.run.progress import Progress, Status
+    from batten.run.report import Report
     from batten.storage.local.stand_alone import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
     from batten.transactions.transaction import Transaction
@@ -56,11 +62,17 @@ __all__ = [
     "Limits",
     "OutdatedError",
     "Pipeline",
+    "Progress",
+    "QuarantinedError",
+    "QuarantinedWarning",
     "RefusedError",
+    "Report",
     "Secret",
+    "Status",
     "StorageError",
     "Transaction",
     "UsageError",
+    "__version__",
     "diagnose",
     "from_csv",
     "from_files",
@@ -103,6 +115,8 @@ _MODULES = {
         "InconsistentError",
         "InterruptedRunError",
         "OutdatedError",
+        "QuarantinedError",
+        "QuarantinedWarning",
         "RefusedError",
         "StorageError",
         "UsageError",
@@ -112,6 +126,8 @@ _MODULES = {
     "batten.inspect.diagnose": ("diagnose",),
     "batten.inspect.diagnosis": ("Diagnosis",),
     "batten.inspect.reading": ("Dataset", "open"),
+    "batten.run.progress": ("Progress", "Status"),
+    "batten.run.report": ("Report",),
     "batten.storage.local.stand_alone": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
     "batten.transactions.transaction": ("Transaction",),

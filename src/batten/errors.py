@@ -10,6 +10,7 @@
     │   └── MisplacedError    a link, a pipe, a folder lies in a file's place   exit 4
     ├── InterruptedRunError   stopped by a signal; safe to run again            exit 75
     ├── FailedRunError        the user's function failed for good               exit 1
+    ├── QuarantinedError      done, but items are quarantined; `run(check=True)` exit 3
     └── OutdatedError         raised by users: prepare the item again           exit 1
 
 Each says what happened, what is safe, and what to run next. All of them pickle.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batten.printable import escape
+from batten.printable import blot, escape
 
 
 class BattenError(Exception):
@@ -56,6 +57,12 @@ class BattenError(Exception):
     def __str__(self) -> str:
         lines = (self.what, self.safe, self.next)
         return "\n".join(escape(line) for line in lines if line)
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows of it, in a notebook for instance: the places in batten's
+        code tell nobody anything (decision 0105)."""
+        what, *rest = blot(str(self)).split("\n")
+        return [f"{type(self).__name__}: {what}", *rest]
 
 
 def _rebuild(kind: type[BattenError], fields: dict[str, Any]) -> BattenError:
@@ -142,6 +149,21 @@ class FailedRunError(BattenError):
     def __init__(self, what: str, *, safe: str = "", next: str = "", trace: str = "") -> None:
         super().__init__(what, safe=safe, next=next)
         self.trace = trace
+
+    def _render_traceback_(self) -> list[str]:
+        trace = blot(self.trace).rstrip("\n").split("\n") if self.trace else []
+        return [*map(escape, trace), *super()._render_traceback_()]
+
+
+class QuarantinedError(BattenError):
+    """The run is done and the accounts are closed, but items are quarantined; exit code 3.
+
+    Raised by `run(check=True)` alone. The report is that of the run that ended.
+    """
+
+
+class QuarantinedWarning(UserWarning):
+    """A run that was started from Python is done, but items are quarantined."""
 
 
 class OutdatedError(BattenError):

@@ -6,6 +6,8 @@ sequence and no mark that turns the direction of writing reaches a terminal.
 
 from __future__ import annotations
 
+import sys
+
 
 def escape(text: str) -> str:
     """The text on one line: what can't be printed is written as Python would write it."""
@@ -14,3 +16,10 @@ def escape(text: str) -> str:
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
+
+
+def blot(text: str) -> str:
+    """The text without the values of secrets, where the job has some."""
+    known = sys.modules.get("batten.fingerprint.secret")
+    blotted: str = known.blot(text) if known is not None else text
+    return blotted

@@ -22,7 +22,7 @@ import batten.testing
 from batten.cache.cache import Statistics
 from batten.cache.counts import Counts
 from batten.inspect.diagnosis import Contents, NextRun, Orphan
-from batten.inspect.quarantined import Quarantined
+from batten.ledger.quarantine_file import Quarantined
 from batten.ledger.runs import RunSummary
 from batten.model.rules.accounting import Accounts
 from batten.pipeline.whole_tables import TablePipeline, Tables

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.progress import finished_share
+from batten.display.rate import finished_share
 from batten.drive import driver as drive
 from batten.drive import waiting
 from batten.run.progress import Status

@@ -145,7 +145,7 @@ def _parse_without_command(words: list[str]) -> int:
 
 
 def _print_version() -> int:
-    from importlib.metadata import version
+    from batten import __version__
 
-    print(f"batten {version('batten')}")
+    print(f"batten {__version__}")
     return 0

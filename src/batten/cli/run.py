@@ -101,8 +101,8 @@ def _add_worker_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cli.progress import choose_progress
-    from batten.cli.text.report_text import list_lines
+    from batten.display.choosing import choose_display
+    from batten.display.report_text import list_lines
     from batten.executors.output import output_may_be_lost
     from batten.jobs.how_started import describe_call
     from batten.jobs.in_fresh_workers import JobFile
@@ -137,7 +137,7 @@ def execute(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
             skip_checks=arguments.skip_checks,
-            progress=choose_progress(is_quiet=arguments.quiet),
+            progress=choose_display(False if arguments.quiet else None),
             parameters=job.parameters,
             call=describe_call(job, parameters, _list_options(arguments)),
             job_file=job_file,
@@ -158,7 +158,7 @@ def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
     except BattenError as error:
         report = error.report
         if report is not None and report.checks and not arguments.json:
-            from batten.cli.text.report_text import list_checks
+            from batten.display.report_text import list_checks
 
             tell(*list_checks(report))
         raise

@@ -258,6 +258,7 @@ class Driver:
             if not self._schedule.outstanding:
                 is_moving = is_freed or is_lacking or published
                 if self._schedule.is_exhausted and not is_moving:
+                    self._show(is_last=True)
                     return
                 continue
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
@@ -393,9 +394,9 @@ class Driver:
         self._make_anew(rejected)
         return bool(rejected)
 
-    def _show(self) -> None:
+    def _show(self, *, is_last: bool = False) -> None:
         now = time.monotonic()
-        if now - self._shown_at < POLL_SECONDS:
+        if now - self._shown_at < POLL_SECONDS and not is_last:
             return
         self._shown_at = now
         losses.look()
@@ -403,7 +404,7 @@ class Driver:
             Status(
                 source=self._plan.items + self._plan.duplicates,
                 committed=self._published_items,
-                staged=self._schedule.staged_items,
+                staged=self._schedule.staged_items + self._waiting.items,
                 quarantined=self._failures.quarantined,
                 executed=self._context.executed_items,
                 adopted=self._schedule.adopted_items,

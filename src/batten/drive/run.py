@@ -45,6 +45,7 @@ from batten.run.changed import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run, utc_now
 from batten.run.context import Context
+from batten.run.events import tell_logging
 from batten.run.found_dataset import (
     FirstRowsError,
     FoundDataset,
@@ -123,7 +124,7 @@ def run_on(
     has_begun_before = storage.find(context.layout.control) is not None
     try:
         with output_may_be_lost(), open_files_raised():
-            return _run(context)
+            return tell_logging(context, _run)
     except BattenError as error:
         if not has_begun_before:
             _tell_folder(context, error)

@@ -10,6 +10,7 @@ import time
 
 from batten.drive.publishers import AnyPublisher
 from batten.run.context import Context
+from batten.run.events import RunEvents
 from batten.work.most_fail import Streak
 from batten.work.tasks import Sealed
 
@@ -29,8 +30,14 @@ class Waiting:
         self._context = context
         self._publisher = publisher
         self._streak = streak
+        self._events = RunEvents(context)
         self._ready: list[ReadyBatch] = []
         self._published_at = 0.0
+
+    @property
+    def items(self) -> int:
+        """How many items wait."""
+        return sum(sealed.items for sealed, _ in self._ready)
 
     def add(self, sealed: Sealed, leftovers: list[str]) -> None:
         """Take a batch before which none is open, and the names of what was staged for it."""
@@ -47,6 +54,14 @@ class Waiting:
         batches = [sealed for sealed, _ in ready]
         with self._context.timed("publish"):
             self._publisher.publish(batches, [name for _, names in ready for name in names])
+        for each in batches:
+            self._events.tell_published(
+                each.batch,
+                items=each.items,
+                rows=each.rows,
+                outcomes=each.outcomes,
+                digest=each.digest,
+            )
         self._ready = rest
         self._published_at = time.monotonic()
         return batches

@@ -10,8 +10,11 @@ from batten.inspect.advising.refused import Refused
 from batten.model.disk.records import Delivery, Holder
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding
+from batten.model.telling.counts import count_of
+from batten.model.telling.html import show_as_html
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
+from batten.printable import escape
 from batten.sources.inputs import Input
 
 
@@ -119,6 +122,22 @@ class Diagnosis:
     parameters: dict[str, str] = field(default_factory=dict)
     contents: Contents = NOTHING_KEPT
     next_run: NextRun = NO_RUN
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis {escape(self.path)}: {self.state.value}; {escape(self.next)}>"
+
+    def _repr_html_(self) -> str:
+        holds = f"{count_of(self.rows, 'row')} in {count_of(self.parts, 'part')}"
+        rows: list[tuple[str, object]] = [
+            ("why", self.reason),
+            ("next", self.next),
+            ("risky", self.risky),
+            ("items", self.items.show() if self.items.source else ""),
+            ("output", holds if self.items.source else ""),
+            ("readers", f"see {self.readers}" if self.readers else ""),
+            *(("hint", hint) for hint in self.hints),
+        ]
+        return show_as_html(f"{self.state.value}  {self.path}", rows)
 
     @property
     def items(self) -> Accounts:

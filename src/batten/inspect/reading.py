@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.errors import BattenError, CorruptError, InconsistentError, RefusedError
 from batten.inspect.advising.again import find_again
 from batten.inspect.advising.made_files import list_tables
 from batten.inspect.diagnose import describe
@@ -16,16 +17,19 @@ from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.output_path import Place, locate_output
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.quarantined import Quarantined, read_quarantined
+from batten.inspect.quarantined import read_quarantined
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.parts import parts_of
+from batten.ledger.quarantine_file import Quarantined
 from batten.ledger.runs import RunSummary, list_runs, read_run
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.commands import as_path, join_words
 from batten.model.telling.counts import count_of
+from batten.model.telling.html import show_as_html
 from batten.model.words import State
+from batten.printable import escape
 from batten.sinks.optional import import_optional
 from batten.storage.local.locks import busy_error
 
@@ -56,7 +60,17 @@ class Dataset:
 
     def __repr__(self) -> str:
         rest = "" if self.is_complete else ", not complete"
-        return f"<Dataset {self.path}: {count_of(self.count_rows(), 'row')}{rest}>"
+        return f"<Dataset {escape(self.path)}: {count_of(self.count_rows(), 'row')}{rest}>"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("rows", f"{self.count_rows():,}"),
+            ("items", self.accounts().show()),
+        ]
+        with suppress(BattenError):  # Another dataset took its place: reading it says so.
+            rows += [(f"column {each.name}", each.type) for each in self.schema]
+        rest = "" if self.is_complete else ": not complete"
+        return show_as_html(f"{self.path}{rest}", rows)
 
     @property
     def path(self) -> str:

@@ -13,9 +13,10 @@ from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.output_path import locate_output
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.quarantined import Quarantined, read_quarantined
+from batten.inspect.quarantined import read_quarantined
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
+from batten.ledger.quarantine_file import Quarantined
 from batten.ledger.runs import RunLog, list_runs, read_run
 from batten.model.value_class import value_class
 

@@ -24,13 +24,15 @@ from batten.jobs.bounds import check_choice, read_memory_max
 from batten.jobs.finalizer import make_finalizer
 from batten.jobs.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
+from batten.model.telling.html import show_as_html
+from batten.pipeline.stages import list_stages, show_stages
 from batten.pipeline.steps import Steps
 from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
+    from batten.display.choosing import WantedProgress
     from batten.jobs.definition import WorkersName
     from batten.model.disk.job_calls import JobCall
-    from batten.run.progress import Progress
     from batten.run.report import Report
     from batten.run.run_options import ExecutorName, Resume
 
@@ -42,6 +44,12 @@ class Pipeline(Steps):
     Begin one with `batten.from_files` or another of the sources, not by this class. A pipeline
     never changes: each method gives a new one. Building one reads and writes nothing.
     """
+
+    def __repr__(self) -> str:
+        return show_stages(self)
+
+    def _repr_html_(self) -> str:
+        return show_as_html(type(self).__name__, list_stages(self))
 
     def finalize(
         self,
@@ -175,7 +183,8 @@ class Pipeline(Steps):
         memory_max: int | str | None = None,
         drain_seconds: float = 10.0,
         skip_checks: bool = False,
-        progress: Progress | None = None,
+        progress: WantedProgress = None,
+        check: bool = False,
         parameters: Mapping[str, str] | None = None,
         call: JobCall | None = None,
         job_file: JobFile | None = None,
@@ -210,7 +219,12 @@ class Pipeline(Steps):
                 default.
             skip_checks: Whether to begin although a check of inputs, output, memory or disk forbids
                 it. False by default.
-            progress: Shows how the run goes; by default nothing is shown.
+            progress: Shows how the run goes: a bar on a terminal and in a notebook, elsewhere a
+                line now and then, and at the end what came of it. False shows nothing. A function
+                is called with a `Status` a few times a second. By default it is chosen by where
+                standard error leads.
+            check: Whether to raise `QuarantinedError` if items are quarantined when all is done. By
+                default that is a `QuarantinedWarning`.
             parameters: Values for the names in the paths of sinks and tables, such as `{run_date}`;
                 by default there are none.
             call: How the job was started, for what is recorded and advised; by default it is
@@ -234,15 +248,14 @@ class Pipeline(Steps):
             InterruptedRunError: A signal stopped the run. What was finished is kept.
             FailedRunError: The job's own code failed in a way that ends the run. What was finished
                 is kept.
+            QuarantinedError: All is done, `check` was asked for, and items are quarantined.
         """
         from batten.jobs.how_started import observe_caller
 
         refuse_while_loading()
-        from batten.drive.run import run_pipeline
+        from batten.pipeline.running import run_shown, tell_quarantined
         from batten.run.run_options import RunOptions
 
-        if self.is_async and progress is not None and (jobs is not None or executor is not None):
-            progress.note("jobs and executor don't apply to async functions; concurrency= does.")
         options = RunOptions(
             jobs=jobs if jobs is not None else len(os.sched_getaffinity(0)),
             resume=resume,
@@ -261,4 +274,7 @@ class Pipeline(Steps):
             job_file=job_file,
         )
         options.check(is_async=self.is_async)
-        return run_pipeline(self.fill(options.parameters), options, progress)
+        has_workers_said = jobs is not None or executor is not None
+        report = run_shown(self, options, progress, has_workers_said=has_workers_said)
+        tell_quarantined(report, options, check=check)
+        return report

@@ -62,7 +62,7 @@ class Tables:
         return TablePipeline(source=self.source, whole=step, folder=self.folder)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TablePipeline(Pipeline):
     """Tables, the function that takes them all, and the file that its result becomes.
 

@@ -9,8 +9,17 @@ from batten.model.value_class import value_class
 
 @value_class
 class Status:
-    """How far a run is: items of the whole dataset, and what this run did. `seconds`
-    since its start."""
+    """How far a run is, as a function that is given as `progress=` gets it.
+
+    Attributes:
+        source: How many items the source has.
+        committed: How many items lie in published parts, those of earlier runs among them.
+        staged: How many more are finished and not published yet.
+        quarantined: How many of the finished ones are quarantined.
+        executed: For how many items this run called the job's functions.
+        adopted: How many items it took over from what an earlier run had staged.
+        seconds: The time since it began with the items, in seconds.
+    """
 
     source: int
     committed: int
@@ -20,17 +29,34 @@ class Status:
     adopted: int
     seconds: float
 
+    @property
+    def finished(self) -> int:
+        """How many items need not be done any more."""
+        return self.committed + self.staged
+
 
 class Progress(Protocol):
-    """Shows the progress of one run. Called a few times a second, from the run's own thread."""
+    """Shows the progress of one run. Called from the run's own thread."""
 
-    def show(self, status: Status) -> None: ...
+    def show(self, status: Status) -> None:
+        """Show how far the run is. Called a few times a second, and when all items are done.
 
-    def note(self, text: str) -> None:
-        """A line that stays: a warning, a first failure."""
+        Args:
+            status: How far it is.
+        """
         ...
 
-    def close(self) -> None: ...
+    def note(self, text: str) -> None:
+        """Show a line that stays: a warning, a first failure.
+
+        Args:
+            text: The line. It may hold anything, also what a terminal would obey.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the display. What is noted later is shown by itself."""
+        ...
 
 
 class Silent:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
 from batten.model.rules.accounting import Accounts
+from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
+from batten.model.telling.html import show_as_html
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
+from batten.printable import escape
 
 if TYPE_CHECKING:
     from batten.run.checks import Check
@@ -88,9 +92,36 @@ class Report:
     beside: str = ""
 
     @property
+    def source(self) -> int:
+        """How many items the source has, as far as that is known."""
+        return self.accounts.source if self.accounts is not None else 0
+
+    @property
     def quarantined(self) -> int:
         """How many items of the dataset are quarantined."""
         return self.accounts.quarantined if self.accounts is not None else 0
+
+    def __repr__(self) -> str:
+        return f"<Report {escape(self.path)}: {self.status}; {', '.join(self._count())}>"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("items", self.accounts.show() if self.accounts is not None else ""),
+            ("rows", f"{self.rows:,}"),
+            ("this run", f"{self.executed_items:,} executed, {self.adopted_items:,} adopted"),
+            ("seconds", ", ".join(f"{name} {each:.1f}" for name, each in self.seconds.items())),
+            *(("destination", f"{each.target}: {each.rows:,} rows") for each in self.destinations),
+            *(("finalized", f"{each.path}: {each.status}") for each in self.finalized),
+            ("see why", command("show", self.path) if self.quarantined else ""),
+            ("error", str(self.error) if self.error is not None else ""),
+        ]
+        return show_as_html(f"{self.path}: {self.status}", rows)
+
+    def _count(self) -> list[str]:
+        counts = [count_of(self.source, "item")]
+        if self.quarantined:
+            counts.append(f"{self.quarantined:,} quarantined")
+        return [*counts, count_of(self.rows, "row")]
 
     def to_json(self) -> dict[str, Any]:
         """Make the object that `batten run --json` prints.

@@ -58,6 +58,11 @@ class TableSource:
         return TableSource(filled, folder=self._folder)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tables."""
+        return tuple(self._written)
+
+    @property
     def identity(self) -> dict[str, str]:
         """The tables by content: a job whose inputs changed is another job. All are read."""
         from concurrent.futures import ThreadPoolExecutor

@@ -11,11 +11,11 @@ from batten.errors import UsageError
 from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.in_fresh_workers import CannotLoadError
+from batten.model.disk.job_calls import BATTEN
 from batten.plan.plan import Plan
 from batten.rows.declared import find_declared
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
-from batten.run.progress import Silent
 from batten.work.bench import Bench
 from batten.work.tasks import WorkerJob
 from batten.work.work_sizes import TASKS_A_SLOT_MAX
@@ -75,10 +75,11 @@ def _make_recipe(context: Context) -> Recipe:
 
 
 def _warn(context: Context, text: str) -> None:
-    if isinstance(context.progress, Silent):
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
-    else:
+    """The command's people see a line, programs get a warning (decision 0105)."""
+    if context.options.call.kind == BATTEN:
         context.progress.note(text)
+    else:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def make_executor(context: Context, recipe: Recipe | None) -> Executor:

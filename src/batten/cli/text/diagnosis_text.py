@@ -9,7 +9,6 @@ from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.model.disk.records import Delivery
-from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding, Severity, find_blocking
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
@@ -100,19 +99,6 @@ _SAFE_ACTIONS = {
 }
 
 
-def show_accounts(items: Accounts) -> str:
-    """`1,000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, what is open and gone."""
-    text = (
-        f"{items.source:,} = {items.committed:,} committed + {items.filtered:,} filtered + "
-        f"{items.quarantined:,} quarantined + {items.duplicate:,} duplicate"
-    )
-    if items.staged or items.pending:
-        text += f" + {items.staged:,} staged + {items.pending:,} pending"
-    if items.removed:
-        text += f"; {items.removed:,} removed, gone from the source"
-    return text
-
-
 def show_output(diagnosis: Diagnosis) -> str:
     """`998 rows in 4 parts`."""
     return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
@@ -123,7 +109,7 @@ def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.contents.tables:
         yield labelled("tables", ", ".join(diagnosis.contents.tables))
         return
-    yield labelled("items", show_accounts(diagnosis.items))
+    yield labelled("items", diagnosis.items.show())
     yield labelled("output", show_output(diagnosis))
 
 

@@ -9,7 +9,6 @@ from batten.cli.text.diagnosis_text import (
     list_contents,
     list_destinations,
     list_findings,
-    show_accounts,
 )
 from batten.inspect.verifying.verify import Verification
 from batten.model.telling.counts import count_of
@@ -34,7 +33,7 @@ def list_lines(verification: Verification) -> Iterator[str]:
     if diagnosis.contents.tables:
         yield from list_contents(diagnosis)
     elif diagnosis.items.source:
-        yield labelled("items", show_accounts(diagnosis.items))
+        yield labelled("items", diagnosis.items.show())
     yield from list_destinations(diagnosis)
     yield from list_findings(verification.findings, most=_FINDINGS_SHOWN)
     yield labelled("next", verification.next)

@@ -50,6 +50,23 @@ class Accounts:
     pending: int
     removed: int = 0
 
+    def show(self) -> str:
+        """Write them as the sum that they are.
+
+        Returns:
+            `1,000 = 998 committed + 1 filtered + 1 quarantined + 0 duplicate`, and what is open
+            and gone.
+        """
+        text = (
+            f"{self.source:,} = {self.committed:,} committed + {self.filtered:,} filtered + "
+            f"{self.quarantined:,} quarantined + {self.duplicate:,} duplicate"
+        )
+        if self.staged or self.pending:
+            text += f" + {self.staged:,} staged + {self.pending:,} pending"
+        if self.removed:
+            text += f"; {self.removed:,} removed, gone from the source"
+        return text
+
 
 class PlannedBatch(NamedTuple):
     """A batch by the plan: batch `position` of `segment`; `keys` stands for its keys."""

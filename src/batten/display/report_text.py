@@ -10,8 +10,8 @@ from batten.model.words import RunStatus
 from batten.run.report import Delivered, Finalized, Report
 
 
-def list_lines(report: Report) -> list[str]:
-    """The end of a run, for people."""
+def list_lines(report: Report, *, retrying: str = "--retry-quarantined") -> list[str]:
+    """The end of a run, for people; `retrying` is how they ask for quarantined items again."""
     accounts = report.accounts
     if accounts is None:
         return [f"{report.path}: {report.status}."]
@@ -44,7 +44,7 @@ def list_lines(report: Report) -> list[str]:
     if accounts.quarantined and report.status == RunStatus.NOTHING_TO_DO:
         lines.append(
             f"  to try {count_of(accounts.quarantined, 'quarantined item')} again, by a mended "
-            "function or the same: --retry-quarantined"
+            f"function or the same: {retrying}"
         )
     if accounts.quarantined:
         lines.append(f"  see why: {command('show', report.path)}")

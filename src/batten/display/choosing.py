@@ -1,0 +1,66 @@
+"""Which way to show a run fits where it is seen (decision 0105)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from batten.display.bar import Bar, Lines
+from batten.errors import UsageError
+from batten.run.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from batten.run.progress import Status
+
+WantedProgress = Progress | Callable[["Status"], object] | bool | None
+"""What users say of how a run is shown."""
+
+
+def is_shown_by_itself(wanted: WantedProgress) -> bool:
+    """Whether the way to show it is chosen here."""
+    return wanted is None or wanted is True
+
+
+def choose_display(wanted: WantedProgress = None) -> Progress:
+    """What shows a run: as it is wanted, or as it fits standard error. Raises `UsageError`."""
+    if wanted is False:
+        return Silent()
+    if wanted is None or wanted is True:
+        return _choose()
+    if all(callable(getattr(wanted, name, None)) for name in ("show", "note", "close")):
+        from batten.display.guarded import GuardedProgress
+
+        return GuardedProgress(wanted)  # type: ignore[arg-type]  # it was looked at just now
+    if callable(wanted):
+        from batten.display.guarded import CalledProgress, GuardedProgress
+
+        return GuardedProgress(CalledProgress(wanted))
+    raise UsageError(
+        f"progress= is {_a(wanted)}, which shows nothing.",
+        safe="Nothing was read or written.",
+        next="Give False, a function that takes a batten.Status, or leave it out.",
+    )
+
+
+def _choose() -> Progress:
+    if is_notebook():
+        from batten.display.guarded import GuardedProgress
+        from batten.display.notebook import find_notebook_bar
+
+        bar = find_notebook_bar()
+        return GuardedProgress(bar) if bar is not None else Lines(sys.stderr)
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return Bar(sys.stderr) if is_terminal else Lines(sys.stderr)
+
+
+def is_notebook() -> bool:
+    """Whether what is shown goes to a notebook: IPython runs this process as its kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _a(value: Any) -> str:
+    return f"a {type(value).__name__}"

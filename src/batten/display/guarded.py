@@ -1,0 +1,56 @@
+"""What others show of a run can't end it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from batten.run.progress import Progress, Status
+
+
+class CalledProgress:
+    """Shows by a call of the user's function."""
+
+    def __init__(self, function: Callable[[Status], object]) -> None:
+        self._function = function
+
+    def show(self, status: Status) -> None:
+        self._function(status)
+
+    def note(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class GuardedProgress:
+    """Shows by code that is not batten's. When that fails, it is not called any more: a run that
+    has paid for its items goes on without it."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self._is_failed = False
+
+    def show(self, status: Status) -> None:
+        self._call(lambda: self._inner.show(status))
+
+    def note(self, text: str) -> None:
+        self._call(lambda: self._inner.note(text))
+
+    def close(self) -> None:
+        self._call(self._inner.close)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._is_failed:
+            return
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - told, and no item's failure
+            self._is_failed = True
+            warnings.warn(
+                f"What shows the progress raised {type(error).__name__}: {error}. The run goes on "
+                "without it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )

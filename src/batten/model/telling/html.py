@@ -1,0 +1,25 @@
+"""What a notebook shows of a value: a title and a table, in which all text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from batten.printable import blot, escape
+
+
+def show_as_html(title: str, rows: Iterable[tuple[str, object]]) -> str:
+    """The title, and a line for each name with what it stands for; those without are left out."""
+    told = [(name, _plain(str(value))) for name, value in rows if value not in (None, "")]
+    lines = "".join(
+        f'<tr><th style="text-align: left">{_plain(name)}</th>'
+        f'<td style="text-align: left">{value}</td></tr>'
+        for name, value in told
+    )
+    table = f"<table>{lines}</table>" if lines else ""
+    return f"<div><strong>{_plain(title)}</strong>{table}</div>"
+
+
+def _plain(text: str) -> str:
+    import html
+
+    return html.escape(escape(blot(text)))

@@ -1,0 +1,62 @@
+"""A run that is shown while it goes on, and what its caller must not miss at its end."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from batten.display.choosing import choose_display, is_shown_by_itself
+from batten.display.report_text import list_lines
+from batten.drive.run import run_pipeline
+from batten.errors import QuarantinedError, QuarantinedWarning
+from batten.executors.output import output_may_be_lost
+from batten.model.disk.job_calls import BATTEN
+from batten.model.telling.commands import command
+from batten.model.telling.counts import count_of
+from batten.model.words import RunStatus
+
+if TYPE_CHECKING:
+    from batten.display.choosing import WantedProgress
+    from batten.jobs.definition import Definition
+    from batten.run.report import Report
+    from batten.run.run_options import RunOptions
+
+
+def run_shown(
+    pipeline: Definition,
+    options: RunOptions,
+    progress: WantedProgress,
+    *,
+    has_workers_said: bool,
+) -> Report:
+    """The run, shown as it is wanted; where batten chose how, its end is told, too."""
+    with output_may_be_lost():
+        display = choose_display(progress)
+        if pipeline.is_async and has_workers_said:
+            display.note("jobs and executor don't apply to async functions; concurrency= does.")
+        report = run_pipeline(pipeline.fill(options.parameters), options, display)
+        if is_shown_by_itself(progress):
+            for line in list_lines(report, retrying="run(retry_quarantined=True)"):
+                display.note(line)
+    return report
+
+
+def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> None:
+    """Raise or warn where items are quarantined, in the name of who called `run`. The command says
+    so by its exit code (decision 0105)."""
+    is_of_command = options.call.kind == BATTEN
+    if not report.quarantined or report.status == RunStatus.PLANNED:
+        return
+    counts = f"{report.quarantined:,} of {count_of(report.source, 'item')}"
+    what = f"{report.path}: {counts} are quarantined."
+    see = command("show", report.path)
+    if check:
+        error = QuarantinedError(
+            what,
+            safe="The run is done, and the rows of all other items are in the output.",
+            next=f"See why: {see}; try them again: run(retry_quarantined=True)",
+        )
+        error.report = report
+        raise error
+    if not is_of_command:
+        warnings.warn(f"{what} See why: {see}", QuarantinedWarning, stacklevel=3)

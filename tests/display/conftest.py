@@ -1,0 +1,89 @@
+"""Programs of Python that run a job, as users start them: in a terminal, or with a log."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+JOB = """
+import sys
+import batten
+
+
+def measure(n):
+    if n % 5 == 2:
+        raise ValueError(f"no {n}")
+    return {"n": n}
+
+
+pipeline = batten.from_range(24).map(measure).options(batch_size=8).write_parquet("out")
+"""
+
+RunProgram = Callable[..., subprocess.CompletedProcess[str]]
+Watch = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> RunProgram:
+    """Runs a program whose first lines are the job, with a guard around what follows."""
+
+    def run(text: str, *options: str) -> subprocess.CompletedProcess[str]:
+        write(tmp_path, text)
+        return subprocess.run(
+            [sys.executable, *options, "program.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    """The same in a terminal: its exit code, and all that the terminal got."""
+
+    def run(text: str, **env: str) -> tuple[int, str]:
+        write(tmp_path, text)
+        return watch_terminal([sys.executable, "program.py"], tmp_path, **env)
+
+    return run
+
+
+def write(folder: Path, text: str) -> None:
+    body = textwrap.indent(textwrap.dedent(text), "    ")
+    (folder / "program.py").write_text(f'{JOB}\nif __name__ == "__main__":\n{body}')
+
+
+def watch_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str]:
+    """What a terminal gets of a command, and its exit code."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=os.environ | {"TERM": "xterm"} | env,
+    )
+    os.close(follower)
+    data = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        data += piece
+    os.close(leader)
+    return process.wait(timeout=60), data.decode(errors="replace")

@@ -1,0 +1,141 @@
+"""A run from Python shows itself: how far it is, what failed first, and what came of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import batten
+
+RunProgram = Callable[..., subprocess.CompletedProcess[str]]
+Watch = Callable[..., tuple[int, str]]
+
+QUARANTINED = "out: 5 of 24 items are quarantined."
+
+
+def fail_some(n: int) -> dict[str, int]:
+    if n % 5 == 2:
+        raise ValueError(f"no {n}")
+    return {"n": n}
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> batten.Pipeline:
+    made = batten.from_range(24).map(fail_some).options(batch_size=8)
+    return made.write_parquet(tmp_path / "out")
+
+
+def test_a_script_tells_what_failed_and_what_came_of_it(program: RunProgram) -> None:
+    done = program("pipeline.run()")
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    assert lines[0] == "First item that failed: '2': ValueError: no 2"
+    assert lines[1:3] == [
+        "out: complete; the accounts are closed.",
+        "  24 items: 19 committed (19 rows), 5 quarantined",
+    ]
+    assert "  see why: batten show out" in lines
+    warning = f"program.py:15: QuarantinedWarning: {QUARANTINED} See why: batten show out"
+    assert [line.rpartition("/")[2] for line in lines if "Warning" in line] == [warning]
+
+
+def test_without_progress_only_the_warning_is_left(program: RunProgram) -> None:
+    done = program("pipeline.run(progress=False)")
+    assert done.stdout == ""
+    assert [line for line in done.stderr.splitlines() if "Quarantined" not in line] == [
+        "  pipeline.run(progress=False)"
+    ]
+
+
+def test_a_check_makes_the_script_fail(program: RunProgram) -> None:
+    done = program("pipeline.run(check=True)")
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    assert f"batten.errors.QuarantinedError: {QUARANTINED}" in told
+    assert "Warning" not in done.stderr
+
+
+def test_a_terminal_gets_a_bar(watch: Watch) -> None:
+    code, told = watch("pipeline.run()")
+    assert code == 0
+    bars = [piece for piece in told.split("\r\x1b[2K") if piece.startswith("[")]
+    assert bars[-1].startswith("[####")
+    assert "24/24 items  100%" in bars[-1]
+    shares = [int(each.split("%")[0].split()[-1]) for each in bars]
+    assert shares == sorted(shares)
+    assert "out: complete; the accounts are closed.\r\n" in told
+
+
+def test_a_dumb_terminal_gets_lines(watch: Watch) -> None:
+    _, told = watch("pipeline.run()", TERM="dumb")
+    assert "\x1b" not in told
+    assert "out: complete; the accounts are closed.\r\n" in told
+
+
+def test_the_command_says_it_by_its_exit_code_alone(program: RunProgram, tmp_path: Path) -> None:
+    program("pass")
+    done = subprocess.run(
+        [sys.executable, "-m", "batten", "run", "program.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "Warning" not in done.stderr
+
+
+def test_a_function_is_called_with_how_far_it_is(pipeline: batten.Pipeline) -> None:
+    seen: list[batten.Status] = []
+    pipeline.run(executor="serial", progress=seen.append)
+    assert seen[-1].finished == seen[-1].source == 24
+    assert (seen[-1].quarantined, seen[-1].executed) == (5, 24)
+
+
+def test_one_that_fails_is_left_out_and_the_run_goes_on(pipeline: batten.Pipeline) -> None:
+    calls = []
+
+    def show(status: batten.Status) -> None:
+        calls.append(status)
+        raise LookupError("nowhere")
+
+    with pytest.warns(RuntimeWarning, match="LookupError: nowhere. The run goes on"):
+        report = pipeline.run(executor="serial", progress=show)
+    assert report.status == "complete"
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("wanted", [7, "bar", object()])
+def test_what_shows_nothing_is_refused(pipeline: batten.Pipeline, wanted: object) -> None:
+    with pytest.raises(batten.UsageError, match="which shows nothing"):
+        pipeline.run(progress=wanted)  # type: ignore[arg-type]
+    assert not Path(f"{pipeline.output}.batten").exists()
+
+
+def test_it_warns_and_a_check_raises(pipeline: batten.Pipeline) -> None:
+    with pytest.warns(batten.QuarantinedWarning, match="5 of 24 items are quarantined"):
+        pipeline.run(executor="serial", progress=False)
+    with pytest.raises(batten.QuarantinedError, match="5 of 24") as raised:
+        pipeline.run(executor="serial", progress=False, check=True)
+    assert raised.value.report.status == "nothing-to-do"
+    assert raised.value.report.quarantined == 5
+
+
+def test_a_dry_run_and_a_sound_one_say_nothing_of_the_kind(
+    pipeline: batten.Pipeline, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    pipeline.run(executor="serial", progress=False)
+    recwarn.clear()
+    pipeline.run(dry_run=True, check=True, progress=False)
+    sound = batten.from_range(3).map(lambda n: {"n": n}).write_parquet(tmp_path / "sound")
+    assert sound.run(executor="serial", check=True, progress=False).status == "complete"
+    assert recwarn.list == []
+
+
+def test_the_names_are_there() -> None:
+    assert batten.__version__.count(".") == 2
+    assert {"Progress", "Report", "Status", "QuarantinedError"} <= set(batten.__all__)
