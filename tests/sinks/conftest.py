@@ -46,8 +46,9 @@ def close_all() -> Iterator[None]:
 class Lab:
     """A table of its own to publish to. `call` is what a job file says; `read` gives the rows by
     key; `drop` drops the table, `make` makes it with columns of its own, `insert` gives it a row,
-    as another program would; `forget` deletes tokens that stayed though the table is gone;
-    `lose_outcomes` takes what is kept beside tokens away, as where an older batten put them."""
+    as another program would, `append` some; `forget` deletes tokens that stayed though the table is
+    gone; `lose_outcomes` takes what is kept beside tokens away, as where an older batten put them.
+    """
 
     kind: str
     folder: Path
@@ -57,6 +58,7 @@ class Lab:
     drop: Callable[[], None]
     make: Callable[[str], None]
     insert: Callable[[int, str], None] = lambda key, name: None
+    append: Callable[[list[Row]], None] = lambda rows: None
     forget: Callable[[], None] = lambda: None
     lose_outcomes: Callable[[], None] = lambda: None
     address: str = ""
@@ -82,6 +84,14 @@ class Lab:
         """It is closed when the test has ended."""
         _opened.append(opened)
         return opened
+
+
+def _inserting(ask: Callable[[str], Any]) -> Callable[[list[Row]], None]:
+    def append(rows: list[Row]) -> None:
+        for row in rows:
+            ask(f"INSERT INTO rows (key, name) VALUES ('{row['key']}', '{row['name']}')")
+
+    return append
 
 
 def _sqlite(folder: Path) -> Lab:
@@ -114,6 +124,7 @@ def _sqlite(folder: Path) -> Lab:
         insert=lambda key, name: (
             ask(f"INSERT INTO rows (key, name) VALUES ({key}, '{name}')") and None
         ),
+        append=_inserting(ask),
         forget=lambda: ask("DELETE FROM batten_tokens") and None,
         folders=[path, path.with_name("base.db-journal")],
     )
@@ -161,6 +172,7 @@ def _postgres(folder: Path, server: Server) -> Lab:
         insert=lambda key, name: (
             ask(f"INSERT INTO rows (key, name) VALUES ({key}, '{name}')") and None
         ),
+        append=_inserting(ask),
         forget=lambda: ask("DELETE FROM batten_tokens") and None,
     )
 
@@ -194,6 +206,9 @@ def _delta(folder: Path) -> Lab:
         drop=lambda: shutil.rmtree(path),
         lose_outcomes=lose_outcomes,
         make=make,
+        append=lambda rows: deltalake.write_deltalake(
+            path, pa.Table.from_pylist(rows), mode="append"
+        ),
         folders=[path],
     )
 
@@ -232,6 +247,13 @@ def _iceberg(folder: Path) -> Lab:
 
         ask(use)
 
+    def append(rows: list[Row]) -> None:
+        def use(opened: Catalog) -> None:
+            table = opened.load_table("lab.rows")
+            table.append(pa.Table.from_pylist(rows).cast(table.schema().as_arrow()))
+
+        ask(use)
+
     def lose_outcomes() -> None:
         def use(opened: Catalog) -> None:
             table = opened.load_table("lab.rows")
@@ -250,6 +272,7 @@ def _iceberg(folder: Path) -> Lab:
         drop=lambda: ask(lambda opened: opened.drop_table("lab.rows")),
         lose_outcomes=lose_outcomes,
         make=make,
+        append=append,
         folders=[folder],
     )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batten.sinks.base import Sink
+from batten.sinks.lakes import by_key, delta_files, iceberg_commit
+from batten.sinks.lakes.delta import DeltaSink
+from batten.sinks.lakes.iceberg import IcebergSink
 from batten.testing import SinkContract
 
 if TYPE_CHECKING:
@@ -42,3 +47,16 @@ class TestSinks(SinkContract):
 
     def make_without_name(self, folder: Path) -> None:
         self._lab.make("key bigint")
+
+
+@pytest.mark.parametrize("make_lab", ["delta", "iceberg"], indirect=True)
+class TestFilesByKey(TestSinks):
+    """With a key they write other files anew, beside what they add."""
+
+    def make_sink(self, folder: Path) -> Sink:
+        sink = super().make_sink(folder)
+        assert isinstance(sink, DeltaSink | IcebergSink)
+        return replace(sink, key=("key",))
+
+    def list_code(self, sink: Sink) -> Collection[str]:
+        return [inspect.getfile(each) for each in (type(sink), by_key, delta_files, iceberg_commit)]

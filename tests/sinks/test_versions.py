@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import batten
-from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, Trail, sweep
+from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import RefusedError
 from batten.run.report import Report
@@ -29,7 +31,11 @@ CHANGED = [
     for item in ITEMS
     if item["id"] not in ("i2", "i4")
 ]
-KEYED = pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)
+KEYED = pytest.mark.parametrize(
+    "make_lab", ["sqlite", "postgres", "delta", "iceberg"], indirect=True
+)
+KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
+FAILURES: list[MakeFault] = [partial(Fail, error=error) for error in (errno.ENOSPC, errno.EIO)]
 
 
 def split(item: Item) -> list[dict[str, str]]:
@@ -47,12 +53,17 @@ def run(lab: Lab, items: list[Item], *, removed: str = "drop", **options: Any) -
     return lab.write(made, **options).run(executor="serial")
 
 
+def make_table(lab: Lab) -> None:
+    """Where it has columns of others; tables of files are made by the run."""
+    if lab.kind in ("sqlite", "postgres"):
+        lab.make("key text, name text, mine text DEFAULT 'none', PRIMARY KEY (key, name)")
+
+
 @KEYED
 def test_rows_of_items_that_change_and_go_are_replaced_by_key(lab: Lab) -> None:
-    lab.make("key text, name text, mine text DEFAULT 'none', PRIMARY KEY (key, name)")
+    make_table(lab)
     run(lab, ITEMS, key=("key", "name"))
-    lab.ask("UPDATE rows SET mine = 'kept' WHERE key = 'i6'")
-    lab.ask("INSERT INTO rows (key, name) VALUES ('foreign', 'row')")
+    lab.append([{"key": "foreign", "name": "row"}])
     report = run(lab, CHANGED, key=("key", "name"))
     assert (report.changed_items, report.removed_items) == (2, 2)
     found = [{"key": row["key"], "name": row["name"]} for row in lab.read()]
@@ -60,9 +71,8 @@ def test_rows_of_items_that_change_and_go_are_replaced_by_key(lab: Lab) -> None:
     assert found == sorted([*expected(CHANGED), foreign], key=lambda row: (row["key"], row["name"]))
     assert run(lab, CHANGED, key=("key", "name")).status == "nothing-to-do"
     run(lab, ITEMS, key=("key", "name"))
-    lab.ask("DELETE FROM rows WHERE key = 'foreign'")
     found = [{"key": row["key"], "name": row["name"]} for row in lab.read()]
-    assert found == expected(ITEMS)
+    assert [row for row in found if row != foreign] == expected(ITEMS)
 
 
 def test_without_a_key_nothing_is_changed_and_the_way_on_is_told(lab: Lab) -> None:
@@ -127,9 +137,10 @@ JOB = """
 
 @pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
 @pytest.mark.parametrize("sample", [2, pytest.param(80, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
 @KEYED
-def test_killed_around_any_call(
-    sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+def test_disturbed_around_any_call(
+    faults: list[MakeFault], sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
     """Each batch of the table is the old one or the new one, whole."""
     labs: dict[Path, Lab] = {}
@@ -140,7 +151,7 @@ def test_killed_around_any_call(
         lab = labs[folder] = make_lab(folder)
         call = lab.call.replace(', ledger="rows"', "")[:-1] + ', key=("key", "name"))'
         (folder / "job.py").write_text(textwrap.dedent(JOB).rstrip() + call + "\n")
-        lab.make("key text, name text, PRIMARY KEY (key, name)")
+        make_table(lab)
         write(folder, ITEMS)
         subprocess.run(command, cwd=folder, capture_output=True, check=True)
         write(folder, CHANGED)
@@ -150,9 +161,12 @@ def test_killed_around_any_call(
 
         (folder / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
 
+    def read(folder: Path) -> list[dict[str, str]]:
+        return [{"key": row["key"], "name": row["name"]} for row in labs[folder].read()]
+
     def check_always(folder: Path, trail: Trail) -> None:
         assert "Traceback" not in trail.last.stderr, trail.last.stderr
-        found = labs[folder].read()
+        found = read(folder)
         for start in range(0, len(ITEMS), 3):
             keys = {item["id"] for item in ITEMS[start : start + 3]}
             both = [
@@ -161,7 +175,7 @@ def test_killed_around_any_call(
             assert [row for row in found if row["key"] in keys] in both
 
     def check(folder: Path, trail: Trail) -> None:
-        assert labs[folder].read() == expected(CHANGED)
+        assert read(folder) == expected(CHANGED)
         assert batten.diagnose(folder / "rows").state == "COMPLETE"
 
     experiment = Experiment(
@@ -175,7 +189,7 @@ def test_killed_around_any_call(
     report = sweep(
         experiment,
         tmp_path / "sweep",
-        faults=[KillBefore, KillAfter, TearWrite],
+        faults=faults,
         sample=sample,
         seed=seeded.getrandbits(32),
     )

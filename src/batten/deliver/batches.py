@@ -45,7 +45,12 @@ class BatchRoute(Route):
             if found[token] is TokenState.ABSENT and commit.batch < delivered:
                 raise self._lost(commit.batch)
             self._rows[commit.batch] = commit.rows
-        others = [token for token, held in found.items() if held is TokenState.OTHER]
+        # Of items that have changed the rows are replaced by key, whatever is kept beside them.
+        others = [
+            token
+            for token, held in found.items()
+            if held is TokenState.OTHER and not (tokens[token].revision and self._is_keyed)
+        ]
         for token in self.destination.list_closed(others):
             raise other_content(self.target, token)
         self._lacking = {

@@ -76,7 +76,7 @@ class Deliverer:
                     f"be told from others and taken out. The first is {route.name_batch(kept[0])}.",
                     safe="No row was changed, neither there nor in the ledger.",
                     next="Keep the rows of before, by the source's options changed='ignore' and "
-                    f"removed='keep'; or {ELSEWHERE}. A table of a database that is filled with "
+                    f"removed='keep'; or {ELSEWHERE}. A table that is filled with "
                     "key=, the column of the item's key, can take them.",
                 )
 

@@ -188,6 +188,7 @@ class Outputs(Definition):
         self,
         path: str | os.PathLike[str],
         *,
+        key: str | Sequence[str] = (),
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
     ) -> Self:
@@ -197,6 +198,8 @@ class Outputs(Definition):
 
         Args:
             path: The folder of the table.
+            key: The column or columns by which a row replaces older ones. By default rows are only
+                added.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `path`.
@@ -210,7 +213,7 @@ class Outputs(Definition):
         """
         from batten.sinks.lakes.delta import DeltaSink
 
-        sink = DeltaSink(path=self.folder / local_path(path), dataset=dataset)
+        sink = DeltaSink(path=self.folder / local_path(path), key=_columns(key), dataset=dataset)
         return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
 
     def write_iceberg(
@@ -218,6 +221,7 @@ class Outputs(Definition):
         table: str,
         *,
         catalog: str | Mapping[str, str | Secret] = "default",
+        key: str | Sequence[str] = (),
         dataset: str = "",
         ledger: str | os.PathLike[str] | None = None,
         timeout_seconds: float = 60.0,
@@ -231,6 +235,8 @@ class Outputs(Definition):
             catalog: The name of a catalogue in pyiceberg's configuration, "default" by default. Or
                 its properties: `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`,
                 and `"name"`.
+            key: The column or columns by which a row replaces older ones. By default rows are only
+                added.
             dataset: The name of these rows in tokens; by default the name of the output.
             ledger: If this is the first sink: the output that names the control folder; by default
                 `table`.
@@ -257,6 +263,7 @@ class Outputs(Definition):
             table=table,
             catalog=given.pop("name", "default"),
             properties=given,
+            key=_columns(key),
             timeout_seconds=timeout_seconds,
             dataset=dataset,
         )

@@ -22,7 +22,7 @@ _ATTEMPT: Final = "batten_attempt"
 _ROW_CLASSES = frozenset({"22", "23", "44"})
 """A value that its type can't hold, a constraint, the condition of a view."""
 _ROW_STATES = frozenset({"21000", "54000", "P0001"})
-"""Two rows of one key, a value too large for an index, a trigger that raises."""
+"""Two rows that another index takes for one, a value too large for an index, a trigger that raises."""
 
 _PUT_TOKEN = (
     "INSERT INTO {} (digest, outcomes, dataset, target, batch) "
@@ -167,8 +167,16 @@ class PostgresTransaction:
             )
         with self._watched():
             self._connection.execute(
-                sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT ({}) DO {}").format(
-                    self._table, names, names, given, name_columns(self._key), action
+                # Of rows that share a key the last: the server refuses to replace one twice.
+                sql.SQL(
+                    "INSERT INTO {table} ({names}) SELECT DISTINCT ON ({key}) {names} FROM {given} "
+                    "ORDER BY {key}, ctid DESC ON CONFLICT ({key}) DO {action}"
+                ).format(
+                    table=self._table,
+                    names=names,
+                    key=name_columns(self._key),
+                    given=given,
+                    action=action,
                 )
             )
             self._connection.execute(sql.SQL("DROP TABLE {}").format(given))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.disk.tokens import Token
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import RejectedError, Staged
+from batten.sinks.lakes.by_key import keep_last
 from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def refuse_columns(target: str, ours: pa.Schema, theirs: pa.Schema) -> None:
         )
 
 
-def name_file(token: Token, data: bytes) -> str:
-    """The name of a batch's file: other bytes have another. So a file that a killed attempt left
-    under this name is the right one."""
-    digest = hashlib.sha256(f"{token.dataset}:{token.batch}:".encode())
+def name_file(token: Token, data: bytes, *, instead_of: str = "") -> str:
+    """The name of a batch's file, or of one that takes the place of another: other bytes have
+    another. So a file that a killed attempt left under this name is the right one."""
+    digest = hashlib.sha256(f"{token.dataset}:{token.batch}:{instead_of}".encode())
     digest.update(data)
     return f"part-{token.batch or 0:06}-{digest.hexdigest()[:32]}.parquet"
 
@@ -58,14 +59,24 @@ def encode_as(
     theirs: pa.Schema,
     target: str,
     *,
+    key: Sequence[str] = (),
     refuse: Refuse | None = None,
 ) -> bytes:
     """Those rows of a batch that are lacking, as Parquet with the types of the table's columns;
-    where these are the same, the bytes as they are. Raises `RejectedError` if the columns can't
-    hold some items, or `refuse` raises for them."""
+    where these are the same, the bytes as they are. With a `key`, of rows that share one only the
+    last. Raises `RejectedError` if the columns can't hold some items, or `refuse` raises for them.
+    """
+    import pyarrow as pa
+
     from batten.sinks.parquet import encode_rows
 
     fitted = fit_rows(staged, lacking, theirs, target, refuse=refuse)
+    if key:
+        given = fitted
+        if given is None:
+            given = pa.Table.from_batches(lacking.read(), schema=staged.schema)
+        last = keep_last(given, key)
+        fitted = fitted if last is given else last
     if fitted is None:
         return lacking.load()
     encoded: bytes = encode_rows(fitted).to_pybytes()
@@ -109,6 +120,22 @@ def fit_rows(
     except UnstorableError as error:
         raise RejectedError(find_rejected(staged, lacking, attempt, target)) from error
     return None if is_same else fitted
+
+
+def refuse_nulls(key: Sequence[str], also: Refuse | None = None) -> Refuse | None:
+    """Refuses rows with a null in a column of the key, which nothing could ever replace; and what
+    `also` refuses."""
+    if not key:
+        return also
+
+    def refuse(rows: pa.Table) -> None:
+        for name in key:
+            if rows.column(name).null_count:
+                raise UnstorableError(f"there is a null in {name!r}, a column of the key")
+        if also is not None:
+            also(rows)
+
+    return refuse
 
 
 def find_far_times(schema: pa.Schema) -> Refuse | None:

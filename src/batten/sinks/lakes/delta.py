@@ -24,7 +24,15 @@ from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import AtPath, BatchSink, LedgerPlace, Staged
-from batten.sinks.lakes.columns import encode_as, fit_rows, name_file, refuse_columns
+from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
+from batten.sinks.lakes.columns import (
+    encode_as,
+    fit_rows,
+    name_file,
+    refuse_columns,
+    refuse_nulls,
+)
+from batten.sinks.lakes.delta_files import replace_files
 from batten.sinks.lakes.delta_log import Action, DeltaLog
 from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
@@ -53,14 +61,18 @@ CHECKPOINT_ENTRIES = 100
 """Where a table says nothing of it."""
 
 _NEWEST_WRITER = 7
+_FORBIDS_REMOVING = ("delta.appendOnly", "delta.enableChangeDataFeed")
+"""What a table may say of itself with which batten takes no row away: it writes no feed."""
 _FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identity.")
 
 
 @value_class
 class DeltaSink(AtPath, BatchSink):
-    """The table in the folder `path`."""
+    """The table in the folder `path`. With `key`, a row takes the place of those with the same
+    values in these columns; without it rows are only added."""
 
     path: Path
+    key: tuple[str, ...] = ()
     kind: ClassVar[str] = "delta"
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:
@@ -70,18 +82,20 @@ class DeltaSink(AtPath, BatchSink):
         ensure_optional("deltalake", ".write_delta()")
 
     def open(self, ground: LedgerPlace) -> DeltaDestination:
-        return DeltaDestination(ground)
+        return DeltaDestination(ground, self.key)
 
 
 class DeltaDestination:
     """See `Destination`."""
 
-    def __init__(self, ground: LedgerPlace) -> None:
+    def __init__(self, ground: LedgerPlace, key: tuple[str, ...] = ()) -> None:
+        self._key = key
         self._storage, self._name = locate_file(ground.storage, ground.book.target)
         owner = f"{ground.storage.place}\n{ground.layout.output}"
         ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
         self._staging = f"{self._name}/_batten/{ours}"
-        self._log = DeltaLog(storage=self._storage, folder=f"{self._name}/_delta_log")
+        log = f"{self._name}/_delta_log"
+        self._log = DeltaLog(storage=self._storage, folder=log, lists_files=bool(key))
         self._checked_changes = -1
         self._refuse_other_folder()
 
@@ -92,6 +106,7 @@ class DeltaDestination:
             self._storage.delete(entry.name)
         if self._log.version < 0:
             refuse_alike(self._name, schema.names)
+            refuse_unknown_key(self._name, self._key, schema.names)
             first = _make_table(schema)
             self._storage.ensure_folder(self._staging)
             self._storage.ensure_folder(self._log.folder)
@@ -129,14 +144,14 @@ class DeltaDestination:
         if held is TokenState.SAME:
             return PublishEnd.LOST_RACE
         lacking = staged
-        if held is TokenState.OTHER:
+        if held is TokenState.OTHER and not is_replaced_by_item(staged, self._key):
             outcomes = self._list_outcomes().get(_name_of(staged.token), "")
             lacking = select_lacking(staged, outcomes, self._name)
         if self._checked_changes != self._log.changes:
             self._check(staged.schema)
-        actions = [_tell(lacking), *_identify(staged)]
-        if lacking.rows:
-            actions.append({"add": self._put(staged, lacking)})
+        changes = self._change_files(staged, lacking)
+        removes = any("remove" in each for each in changes)
+        actions = [_tell(lacking, "MERGE" if removes else "WRITE"), *_identify(staged), *changes]
         if not self._log.append(self._staging, actions):
             return PublishEnd.LOST_RACE
         self._log.read_on()
@@ -146,7 +161,8 @@ class DeltaDestination:
 
     def rehearse(self, staged: Staged) -> None:
         if self._look_at(staged.token) is TokenState.ABSENT:
-            fit_rows(staged, staged, self._columns(), self._name)
+            refuse = refuse_nulls(self._key)
+            fit_rows(staged, staged, self._columns(), self._name, refuse=refuse)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -179,10 +195,36 @@ class DeltaDestination:
             if name in versions and versions[name] == versions[f"{name}:{outcomes}"]
         }
 
-    def _put(self, staged: Staged, lacking: Staged) -> Action:
-        """The file of a batch, durable in the folder of the table."""
-        data = encode_as(staged, lacking, self._columns(), self._name)
-        name = name_file(staged.token, data)
+    def _change_files(self, staged: Staged, lacking: Staged) -> list[Action]:
+        """What adds the rows that are lacking, and takes away those that make way for them."""
+        from batten.sinks.parquet import encode_rows
+
+        added = []
+        if lacking.rows:
+            refuse = refuse_nulls(self._key)
+            columns = self._columns()
+            data = encode_as(staged, lacking, columns, self._name, key=self._key, refuse=refuse)
+            added = [{"add": self._put(name_file(staged.token, data), data)}]
+
+        def put_left(rows: pa.Table, path: str) -> Action:
+            data = encode_rows(rows).to_pybytes()
+            return self._put(name_file(staged.token, data, instead_of=path), data)
+
+        displaced = find_displaced(staged, lacking, self._key)
+        now, files = _now_milliseconds(), self._log.files
+        replaced = list(
+            replace_files(self._storage, self._name, files, displaced, put_left, now)
+            if displaced
+            else ()
+        )
+        if added and added[0]["add"]["path"] in files:
+            # It holds these rows already, and no entry both adds and removes a file.
+            path = added[0]["add"]["path"]
+            return [each for each in replaced if each.get("remove", {}).get("path") != path]
+        return [*replaced, *added]
+
+    def _put(self, name: str, data: bytes) -> Action:
+        """A file, durable in the folder of the table, and what adds it."""
         create(self._storage, self._staging, f"{self._name}/{name}", data)
         return {
             "path": name,
@@ -202,7 +244,8 @@ class DeltaDestination:
     def _check(self, schema: pa.Schema) -> None:
         """Make ready to add files of this schema. Raises `RefusedError` if that is not all that
         the table asks for."""
-        problem = _find_obstacle(self._log.protocol, self._log.metadata)
+        refuse_unknown_key(self._name, self._key, schema.names)
+        problem = _find_obstacle(self._log.protocol, self._log.metadata, is_keyed=bool(self._key))
         if problem:
             raise RefusedError(
                 f"{self._name} {problem}.",
@@ -232,7 +275,7 @@ class DeltaDestination:
             )
 
 
-def _find_obstacle(protocol: Action, metadata: Action) -> str:
+def _find_obstacle(protocol: Action, metadata: Action, *, is_keyed: bool) -> str:
     """What batten can't do for the table; empty if there is nothing."""
     writer = protocol.get("minWriterVersion", 0)
     features = set(protocol.get("writerFeatures") or ())
@@ -248,6 +291,9 @@ def _find_obstacle(protocol: Action, metadata: Action) -> str:
         return "maps the names of its columns"
     if any(name.startswith("delta.constraints.") for name in settings):
         return "has constraints, which batten does not check"
+    forbidding = [name for name in _FORBIDS_REMOVING if settings.get(name) == "true"]
+    if is_keyed and forbidding:
+        return f"has {forbidding[0]!r}, and rows are to be replaced by key"
     marks = [name for name in _FIELD_MARKS if f'"{name}' in metadata.get("schemaString", "")]
     return f"has columns with {marks[0].rstrip('.')!r}" if marks else ""
 
@@ -304,9 +350,9 @@ def _number(token: Token) -> int:
     return int.from_bytes(hashlib.sha256(token.digest.encode()).digest()[:8]) >> 1
 
 
-def _tell(staged: Staged) -> Action:
+def _tell(staged: Staged, operation: str) -> Action:
     token = staged.token
-    information = _information("WRITE", {"mode": "Append"})
+    information = _information(operation, {"mode": "Append"} if operation == "WRITE" else {})
     information["commitInfo"] |= {
         "batten": {"dataset": token.dataset, "batch": token.batch, "digest": token.digest},
         "operationMetrics": {"numOutputRows": str(staged.rows)},

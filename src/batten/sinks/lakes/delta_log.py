@@ -28,6 +28,7 @@ _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\.(?:\d{10}\.(?P<parts>\d{10})\.|.+\.)?parquet")
 _HINT = "_last_checkpoint"
 _KINDS = ("protocol", "metaData", "txn")
+_KINDS_OF_FILES = ("add", "sidecar")
 
 Action = dict[str, Any]
 
@@ -36,14 +37,17 @@ Action = dict[str, Any]
 class DeltaLog:
     """What the log in `folder` says up to `version`, -1 where there is no table: the last protocol
     and metadata, and the version that each application gave last. `changes` counts the entries
-    that set protocol or metadata."""
+    that set protocol or metadata. `files` are those of the table by path, with what added them;
+    none unless `lists_files`."""
 
     storage: Folder
     folder: str
+    lists_files: bool = False
     version: int = -1
     protocol: Action = field(default_factory=dict)
     metadata: Action = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    files: dict[str, Action] = field(default_factory=dict)
     changes: int = 0
 
     def entry(self, version: int) -> str:
@@ -55,6 +59,7 @@ class DeltaLog:
         Raises `CorruptError` if an entry can't be read."""
         if self.version >= 0 and self.storage.find(self.entry(self.version)) is None:
             self.version, self.protocol, self.metadata, self.versions = -1, {}, {}, {}
+            self.files = {}
         if self.version < 0:
             self._read_checkpoint()
         while True:
@@ -112,13 +117,16 @@ class DeltaLog:
         try:
             with self.storage.open(name) as file:
                 reader = pq.ParquetFile(file, pre_buffer=False)
-                kinds = [kind for kind in _KINDS if kind in reader.schema_arrow.names]
+                wanted = (*_KINDS, *(_KINDS_OF_FILES if self.lists_files else ()))
+                kinds = [kind for kind in wanted if kind in reader.schema_arrow.names]
                 table = reader.read(columns=kinds, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(name, error) from error
         return [action for kind in kinds for action in _list_actions(table, kind)]
 
-    def _take(self, actions: Iterable[Action]) -> None:
+    def _take(self, actions: Sequence[Action]) -> None:
+        if self.lists_files:
+            self._take_files(actions)
         for action in actions:
             if "txn" in action:
                 self.versions[action["txn"]["appId"]] = action["txn"]["version"]
@@ -128,6 +136,18 @@ class DeltaLog:
             if "metaData" in action:
                 self.metadata = action["metaData"]
                 self.changes += 1
+
+    def _take_files(self, actions: Sequence[Action]) -> None:
+        """An entry may give a file another deletion vector: then it is removed and added."""
+        for action in actions:
+            if remove := action.get("remove"):
+                self.files.pop(remove["path"], None)
+        for action in actions:
+            if add := action.get("add"):
+                self.files[add["path"]] = add
+            if sidecar := action.get("sidecar"):
+                name = last_piece(sidecar["path"])
+                self._take_files(self._read_actions(f"{self.folder}/_sidecars/{name}"))
 
 
 def _find_checkpoint(names: Sequence[str]) -> tuple[int, list[str]] | None:

@@ -27,17 +27,21 @@ from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
 from batten.sinks.databases.watchdog import Answer, await_answer
 from batten.sinks.failures import refused, unreached
+from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
 from batten.sinks.lakes.columns import (
+    Refuse,
     encode_as,
     find_far_times,
     fit_rows,
     name_file,
     refuse_columns,
+    refuse_nulls,
 )
+from batten.sinks.lakes.iceberg_commit import commit_batch, find_outcomes, look_at
 from batten.sinks.lakes.iceberg_places import find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
-from batten.sinks.revisions import is_open, select_lacking
+from batten.sinks.revisions import select_lacking
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import find_throwaway
 from batten.storage.publishing import create
@@ -50,17 +54,18 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
-_RETRIES = "commit.retry.num-retries"
 
 
 @value_class
 class IcebergSink(BatchSink):
     """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
-    `properties` describe. `timeout_seconds` is the longest that one of its answers may take."""
+    `properties` describe. With `key`, a row takes the place of those with the same values in these
+    columns. `timeout_seconds` is the longest that one of its answers may take."""
 
     table: str
     catalog: str
     properties: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    key: tuple[str, ...] = ()
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "iceberg"
 
@@ -130,15 +135,15 @@ class IcebergDestination:
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         properties = self._ask()
-        return [_look_at(properties, token) for token in tokens]
+        return [look_at(properties, token) for token in tokens]
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
         properties = self._ask() if tokens else {}
         return [
             token
             for token in tokens
-            if _look_at(properties, token) is not TokenState.ABSENT
-            and not properties.get(_name_of_outcomes(token))
+            if look_at(properties, token) is not TokenState.ABSENT
+            and not find_outcomes(properties, token)
         ]
 
     def publish(self, staged: Staged) -> PublishEnd:
@@ -146,17 +151,18 @@ class IcebergDestination:
 
         with self._translated("Publishing to"):
             table = self._load()
-            held = _look_at(table.properties, staged.token)
+            held = look_at(table.properties, staged.token)
             if held is TokenState.SAME:
                 return PublishEnd.LOST_RACE
             lacking = staged
-            if held is TokenState.OTHER:
-                outcomes = table.properties.get(_name_of_outcomes(staged.token), "")
+            if held is TokenState.OTHER and not is_replaced_by_item(staged, self._sink.key):
+                outcomes = find_outcomes(table.properties, staged.token)
                 lacking = select_lacking(staged, outcomes, self._target)
             self._check(table, staged.schema)
             location = self._put(table, staged, lacking) if lacking.rows else None
+            displaced = find_displaced(staged, lacking, self._sink.key)
             try:
-                self._await(lambda: self._commit(table, staged, location))
+                self._await(lambda: commit_batch(table, staged, location, displaced))
             except CommitFailedException:
                 return PublishEnd.LOST_RACE
             except CommitStateUnknownException:
@@ -166,9 +172,9 @@ class IcebergDestination:
     def rehearse(self, staged: Staged) -> None:
         with self._translated("Publishing to"):
             table = self._load()
-            if _look_at(table.properties, staged.token) is TokenState.ABSENT:
-                theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
-                fit_rows(staged, staged, theirs, self._target, refuse=refuse)
+            if look_at(table.properties, staged.token) is TokenState.ABSENT:
+                theirs = table.schema().as_arrow()
+                fit_rows(staged, staged, theirs, self._target, refuse=self._refuse(staged))
 
     def close(self) -> None:
         if self._catalog is not None:
@@ -195,6 +201,7 @@ class IcebergDestination:
         return catalog
 
     def _make_table(self, catalog: Catalog, schema: Schema) -> None:
+        refuse_unknown_key(self._target, self._sink.key, [each.name for each in schema.fields])
         catalog.create_namespace_if_not_exists(self._sink.table.rpartition(".")[0])
         if not catalog.table_exists(self._sink.table):
             refuse_alike(self._target, [field.name for field in schema.fields])
@@ -215,30 +222,19 @@ class IcebergDestination:
             except NoSuchTableError:
                 return {}
 
-    def _commit(self, table: Table, staged: Staged, location: str | None) -> None:
-        token = staged.token
-        told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
-        # This holds for this copy only: what is committed does not say it.
-        table.metadata.properties[_RETRIES] = "0"
-        transaction = table.transaction()
-        transaction.set_properties(_list_properties(table, staged))
-        if location is not None:
-            transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
-        else:
-            # It makes a snapshot all the same: the commit must fail if another was made meanwhile.
-            with transaction.update_snapshot(snapshot_properties=told).fast_append():
-                pass
-        transaction.commit_transaction()
-
     def _put(self, table: Table, staged: Staged, lacking: Staged) -> str:
         """Where the file of a batch lies, durable."""
-        theirs, refuse = table.schema().as_arrow(), find_far_times(staged.schema)
-        data = encode_as(staged, lacking, theirs, self._target, refuse=refuse)
+        theirs, key = table.schema().as_arrow(), self._sink.key
+        refuse = self._refuse(staged)
+        data = encode_as(staged, lacking, theirs, self._target, key=key, refuse=refuse)
         location = table.location_provider().new_data_location(name_file(staged.token, data))
         name = self._name_locally(location)
         self._storage.ensure_folder(folder_of(name))
         create(self._storage, self._staging(table), name, data)
         return location
+
+    def _refuse(self, staged: Staged) -> Refuse | None:
+        return refuse_nulls(self._sink.key, find_far_times(staged.schema))
 
     def _staging(self, table: Table) -> str:
         return f"{self._name_locally(table.location())}/_batten/{self._ours}"
@@ -369,27 +365,3 @@ def _convert(schema: pa.Schema) -> Schema:
                 next="Give it another type (schema=…), or write to another destination.",
             ) from error
     return Catalog._convert_schema_if_needed(pa.schema(fields))
-
-
-def _name_of(token: Token) -> str:
-    return f"batten.{token.dataset}.{token.batch or 0:06}"
-
-
-def _name_of_outcomes(token: Token) -> str:
-    return f"{_name_of(token)}.outcomes"
-
-
-def _list_properties(table: Table, staged: Staged) -> dict[str, str]:
-    """The token; and the outcomes, where there may be a later version, or was an earlier one."""
-    name, kept = _name_of(staged.token), _name_of_outcomes(staged.token)
-    made = {name: staged.token.digest}
-    if is_open(staged) or kept in table.properties:
-        made[kept] = staged.outcomes
-    return made
-
-
-def _look_at(properties: Mapping[str, str], token: Token) -> TokenState:
-    found = properties.get(_name_of(token))
-    if found is None:
-        return TokenState.ABSENT
-    return TokenState.SAME if found == token.digest else TokenState.OTHER
