@@ -22,7 +22,7 @@ _ATTEMPT: Final = "batten_attempt"
 _ROW_CLASSES = frozenset({"22", "23", "44"})
 """A value that its type can't hold, a constraint, the condition of a view."""
 _ROW_STATES = frozenset({"21000", "54000", "P0001"})
-"""Two rows that another index takes for one, a value too large for an index, a trigger that raises."""
+"""Two rows that an index takes for one, a value too large for an index, a trigger that raises."""
 
 _PUT_TOKEN = (
     "INSERT INTO {} (digest, outcomes, dataset, target, batch) "
