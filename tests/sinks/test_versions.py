@@ -137,7 +137,9 @@ JOB = """
 
 @pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
 @pytest.mark.parametrize("sample", [2, pytest.param(80, marks=pytest.mark.crash)])
-@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize(
+    "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["kills", "failures"]
+)
 @KEYED
 def test_disturbed_around_any_call(
     faults: list[MakeFault], sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
