@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
+from batten.crashlab.power import MODELS, StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.drive import waiting
 from batten.drive.run import run_on
@@ -169,6 +169,35 @@ def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) ->
     sweep = Sweep(scenario)
     for found in sample_states(sweep.cuts, seeded, SAMPLED_STATES):
         sweep.check(found)
+
+
+def cut_before(storage: MemoryStorage, act: Act, step: str) -> MemoryStorage:
+    """What there is when that is killed before the last step whose name begins so."""
+    cuts = record_cuts(storage, act, LAYOUT)
+    return next(cut.storage for cut in reversed(cuts) if cut.what.startswith(step))
+
+
+def test_a_file_that_a_killed_run_had_put_there_is_durable_once_the_next_is_done() -> None:
+    act = run(pipeline(5, has_second=True))
+    storage = cut_before(MemoryStorage(), act, "sync_names more")
+    act(storage)
+    for model in MODELS:
+        for state in storage.surviving_states(model):
+            assert see(state) == see(storage), model
+
+
+def test_a_second_kill_before_a_power_cut_blames_nobody_else() -> None:
+    """The record of the third file names the second as what it replaces, and that was not durable:
+    the first is there again."""
+    storage = MemoryStorage()
+    run(pipeline(3, has_second=True))(storage)
+    storage = cut_before(storage, run(pipeline(4, has_second=True)), "sync_names more")
+    act = run(pipeline(5, has_second=True))
+    storage = cut_before(storage, act, f"replace.rename {SECOND}")
+    for model in MODELS:
+        for state in storage.surviving_states(model):
+            act(state)
+            assert keys_of(state.read(LAYOUT.output)) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.crash

@@ -17,6 +17,7 @@ from batten.model.disk.targets import show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.plain_values import list_values
@@ -112,6 +113,8 @@ class SqliteDestination:
                     (tokens[0].dataset, self._find_spelling(tokens[0].dataset)),
                 ).fetchall()
             )
+        if found:
+            make_commits_durable(self._sink.path)
         is_there = bool(self._find_columns())
         return compare_tokens(self._target, tokens, found, is_there=is_there)
 

@@ -89,6 +89,7 @@ class FileDestination:
         record = self._book.find()
         if record is None or not record.is_file:
             return [TokenState.ABSENT for _ in tokens]
+        self._sync()
         is_there = self._digest_one_of(record) == record.digest
         return [
             TokenState.SAME if is_there and token.digest == record.content else TokenState.ABSENT
@@ -151,6 +152,8 @@ class FileDestination:
     def _digest_replaced(self) -> str:
         """Raises `InconsistentError` if the file is not one that batten put there."""
         record = self._book.find()
+        if record is not None:
+            self._sync()
         found = self._digest_one_of(record)
         if found is None:
             raise InconsistentError(
@@ -159,6 +162,12 @@ class FileDestination:
                 next="Move it away and run again: it is made anew.",
             )
         return found
+
+    def _sync(self) -> None:
+        """Who put the file there may have been killed before it was durable. What is taken for done
+        rests on it, and so does the record of what the next file replaces."""
+        if self._storage.find(self._name) is not None:
+            self._storage.sync_names(folder_of(self._name))
 
     def _digest_one_of(self, record: Delivery | None) -> str | None:
         """The digest of the file; empty if there is no file. None if it is neither the recorded

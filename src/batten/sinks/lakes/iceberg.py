@@ -8,7 +8,6 @@ was looked for, and never again by itself: then another might have been quicker.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
@@ -25,6 +24,7 @@ from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
+from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.databases.watchdog import Answer, await_answer
 from batten.sinks.failures import refused, unreached
 from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
@@ -38,7 +38,7 @@ from batten.sinks.lakes.columns import (
     refuse_nulls,
 )
 from batten.sinks.lakes.iceberg_commit import commit_batch, find_outcomes, look_at
-from batten.sinks.lakes.iceberg_places import find_places
+from batten.sinks.lakes.iceberg_places import find_database, find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.revisions import select_lacking
@@ -135,7 +135,10 @@ class IcebergDestination:
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         properties = self._ask()
-        return [look_at(properties, token) for token in tokens]
+        found = [look_at(properties, token) for token in tokens]
+        if TokenState.SAME in found and (database := find_database(self._sink.read_properties())):
+            make_commits_durable(database)
+        return found
 
     def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
         properties = self._ask() if tokens else {}
@@ -304,11 +307,8 @@ def _list_errors() -> tuple[type[Exception], ...]:
 
 def _find_catalog(sink: IcebergSink) -> Catalog | None:
     """The catalogue, or None if its database is not there, or has no tables of a catalogue."""
-    from sqlalchemy.engine import make_url
-
-    address = sink.read_properties().get("uri", "")
-    path = make_url(address).database if address.startswith("sqlite") else None
-    if path and not os.path.exists(path):
+    database = find_database(sink.read_properties())
+    if database and not database.exists():
         return None
     found = _open_catalog(sink, init_catalog_tables="false")
     engine: Any = getattr(found, "engine", None)
