@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from batten.inspect.reading import Dataset, open
     from batten.pipeline.from_sources import (
         from_csv,
+        from_dataset,
         from_files,
         from_items,
         from_jsonl,
@@ -75,6 +76,7 @@ __all__ = [
     "__version__",
     "diagnose",
     "from_csv",
+    "from_dataset",
     "from_files",
     "from_items",
     "from_jsonl",
@@ -97,6 +99,7 @@ _MODULES = {
     "batten.cache.entry": ("CacheEntry",),
     "batten.pipeline.from_sources": (
         "from_csv",
+        "from_dataset",
         "from_files",
         "from_items",
         "from_jsonl",

@@ -82,6 +82,7 @@ def test_the_names_that_batten_exports() -> None:
         "UsageError",
         "diagnose",
         "from_csv",
+        "from_dataset",
         "from_files",
         "from_items",
         "from_jsonl",

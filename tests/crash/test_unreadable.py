@@ -147,6 +147,15 @@ def give_upstream(folder: Path) -> None:
     write(folder, JOB.format(source='from_parquet("out/")', sink='csv("out.csv")'), "next.py")
 
 
+def give_dataset(folder: Path) -> None:
+    """Made into another one that is there already, and changed since."""
+    finish_job(folder)
+    write(folder, JOB.format(source='from_dataset("out/")', sink='csv("out.csv")'), "next.py")
+    run(folder, "run", "next.py")
+    write(folder, JOB.format(source="from_range(12)", sink='parquet("out/")'))
+    run(folder, "run", "job.py", "--accept-change")
+
+
 def leave_change(folder: Path) -> None:
     """A tree of which a change was cut off."""
     with batten.transaction(folder / "out") as change:
@@ -225,6 +234,7 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "final": (partial(give, FINAL), RUN),
     "tables": (partial(give, TABLES), RUN),
     "upstream": (give_upstream, ("run", "next.py", "--jobs", "1", "--quiet")),
+    "a dataset": (give_dataset, ("run", "next.py", "--jobs", "1", "--quiet")),
     **{
         f"from {source}": (partial(give_job, source=source), RUN)
         for source in (

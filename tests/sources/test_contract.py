@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import batten
+from batten.chain.source import DatasetSource
 from batten.sources.base import SCAN_BLOCK_ITEMS, Source
 from batten.sources.files import FileSource
 from batten.sources.items import ItemSource
@@ -45,7 +47,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "clips" / f"{number % 7}" / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    rows = batten.from_items(ROWS, key="id").map(_copy).options(batch_size=2500)
+    rows.write_parquet(folder / "dataset").run(executor="serial")
     return folder
+
+
+def _copy(row: dict[str, str]) -> dict[str, str]:
+    return dict(row)
 
 
 MAKERS: dict[str, Callable[[Path], Source]] = {
@@ -61,6 +69,10 @@ MAKERS: dict[str, Callable[[Path], Source]] = {
     "csv-keyed": lambda folder: CsvSource("rows.csv", key="id", folder=folder),
     "parquet": lambda folder: ParquetSource("rows", folder=folder),
     "parquet-keyed": lambda folder: ParquetSource("rows", key="id", folder=folder),
+    "dataset": lambda folder: DatasetSource("dataset", columns=["id", "text"], folder=folder),
+    "dataset-keyed": lambda folder: DatasetSource(
+        "dataset", key="text", columns=["id", "text"], folder=folder
+    ),
 }
 
 

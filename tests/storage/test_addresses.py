@@ -110,6 +110,7 @@ CALLS: dict[str, Any] = {
     "from_jsonl": batten.from_jsonl,
     "from_csv": batten.from_csv,
     "from_parquet": batten.from_parquet,
+    "from_dataset": batten.from_dataset,
     "from_landed": batten.from_landed,
     "from_tables": lambda at: batten.from_tables(rows=f"{at}/rows.csv"),
     "write_parquet": lambda at: batten.from_range(1).write_parquet(at),

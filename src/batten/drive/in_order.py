@@ -107,6 +107,7 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         replace_file(storage, layout.staging, layout.config, data)
         return
     storage.delete(layout.schema)
+    storage.delete(layout.upstream)
     if not dataset.observation.staged:
         for segment in reversed(dataset.observation.segments):
             storage.delete(layout.segment(segment.number))

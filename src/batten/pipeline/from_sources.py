@@ -210,6 +210,46 @@ def from_parquet(
     return Pipeline(source=source, folder=folder)
 
 
+def from_dataset(
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    columns: Sequence[str] | None = None,
+    changed: Literal["content", "ignore"] = "content",
+    removed: Literal["keep", "drop"] = "drop",
+) -> Pipeline:
+    """Begin with the rows of a dataset that batten made; each item is a dict.
+
+    The dataset has to be complete. A row that has changed there since the last run is computed
+    again here, and its old rows go. Batches of it that have not changed are not read. An item has
+    the key that it has there; of several rows of one item, those after the first have keys that are
+    made of it.
+
+    Args:
+        path: The output of the other job; relative to the folder of the job file, or to the current
+            one.
+        key: The column that names an item, of text or integers; by default that of the dataset. Of
+            one that has none, the number of the row is the key.
+        columns: The columns that an item has; by default all. Changes of others are not seen.
+        changed: Whether a row of other content is computed again, and its old rows go ("content"),
+            or not ("ignore").
+        removed: Whether the rows of what is gone there go ("drop"), or stay ("keep").
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: The path, the key or the columns can't be used. Nothing was read.
+    """
+    from batten.chain.source import DatasetSource
+
+    folder = current_folder()
+    source = DatasetSource(
+        path, key=key, folder=folder, columns=columns, changed=changed, removed=removed
+    )
+    return Pipeline(source=source, folder=folder)
+
+
 def from_source(name: str, /, *arguments: Any, **options: Any) -> Pipeline:
     """Items of a source that another package brings.
 

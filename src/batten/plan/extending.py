@@ -12,6 +12,7 @@ from batten.model.disk.records import Segment
 from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.telling.counts import count_of
 from batten.plan.key_index import KeyIndex
+from batten.plan.looking import begin_upstream
 from batten.plan.plan import Plan
 from batten.plan.same_keys import PlannedKeys
 from batten.plan.same_rows import PlannedRows, refuse_shrunk
@@ -40,6 +41,7 @@ def foresee_plan(
     """How many items a plan would gain now, and what else was seen. Writes nothing; raises as
     `extend_plan` does."""
     look = _begin_look(source, ways_on)
+    look.upstream = begin_upstream(source, plan.storage, plan.layout, plan)
     return sum(1 for _ in _new_rows(source, plan, limit, look)), look
 
 
@@ -74,12 +76,13 @@ def extend_plan(
     """
     look = _begin_look(source, ways_on)
     look.between_blocks = between_blocks
+    look.upstream = begin_upstream(source, storage, layout, plan)
     if storage.folder is None and source.drops_gone:
         raise UsageError(
             f"{storage.place} is a store without a lock, where batten keeps no versions of items: "
             "removed='drop' can't be carried out.",
             safe="Nothing was read or written.",
-            next="Leave removed= out, or write to a folder.",
+            next="Say removed='keep', or write to a folder.",
         )
     storing = Storing(storage, layout, before_change)
     count = source.count_items()
@@ -96,13 +99,7 @@ def extend_plan(
     for number, digests in look.unproven.items():
         storing.prove(number, digests)
     if look.differences.items and storage.folder is not None:
-        if changed := list_changed(plan, look.differences):
-            before_revision(changed)
-        # First: what is computed of a later item under its earlier version is computed again.
-        for number, values in revise_values(plan, look.differences):
-            storing.revise_values(number, values)
-        for number, versions in revise(plan, look.differences, published_revision):
-            storing.revise(number, versions, is_change=bool(changed))
+        _revise(storing, plan, look, before_revision, published_revision)
     last = segments[-1] if segments else None
     look.duplicates = max(look.duplicates, plan.duplicates)
     if last is None or (last.duplicates, last.is_limited) != (look.duplicates, look.is_limited):
@@ -110,12 +107,33 @@ def extend_plan(
         storing.store(segment, data)
         segments.append(segment)
     extended = Plan(storage, layout, segments)
+    if look.upstream is not None and not look.is_limited:
+        look.upstream.keep(extended.items, has_moved=look.positions is not None)
     if look.positions is not None:
         for number in range(plan.batches, extended.batches):
             batch = extended.batch(number)
             look.positions.extend(extended.wanted(batch, 0, batch.items).positions or ())
         extended.moved_positions = look.positions
     return extended, look
+
+
+def _revise(
+    storing: Storing,
+    plan: Plan,
+    look: SourceLook,
+    before_revision: Callable[[set[int]], None],
+    published_revision: Callable[[int], int],
+) -> None:
+    """From now on the versions that were found are wanted."""
+    if changed := list_changed(plan, look.differences):
+        before_revision(changed)
+    if look.upstream is not None:
+        look.upstream.forget()
+    # First: what is computed of a later item under its earlier version is computed again.
+    for number, values in revise_values(plan, look.differences):
+        storing.revise_values(number, values)
+    for number, versions in revise(plan, look.differences, published_revision):
+        storing.revise(number, versions, is_change=bool(changed))
 
 
 def _extend_by_count(
@@ -151,7 +169,7 @@ def _new_rows(source: Source, plan: Plan, limit: int | None, look: SourceLook) -
 
 
 def _scan(source: Source, look: SourceLook) -> Iterator[ScanBlock]:
-    for block in source.scan():
+    for block in source.scan() if look.upstream is None else look.upstream.scan():
         look.between_blocks()
         look.seen += block.count
         yield block
@@ -181,7 +199,10 @@ def _find_new_ordinals(source: Source, plan: Plan, look: SourceLook) -> Iterator
 def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Row]:
     """While the source and the plan agree key by key, nothing is remembered; from the first
     difference on, an index of all planned keys tells new ones from known and repeated ones."""
-    same, rows = _skip_same(_scan(source, look), plan, look.differences)
+    if look.upstream is not None and look.upstream.find_same():
+        look.seen = plan.items
+        return
+    same, rows = _skip_same(_scan(source, look), plan, look)
     pending = next(rows, None)
     if pending is None:
         _take_gone(range(same, plan.items), plan.list_versions, source, look)
@@ -203,6 +224,7 @@ def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Ro
         key = row_or_none[0] or ""
         known = index.add(key)
         if known is None:
+            look.note(len(index) - 1)
             yield row_or_none
         elif known >= plan.items or known < same or is_found[known]:
             look.duplicates += 1
@@ -210,6 +232,7 @@ def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Ro
                 look.examples.append(key)
         else:
             is_found[known] = True
+            look.note(known)
             versions_of_it = find_versions(known, known + 1)
             payloads = None if row_or_none[2] is None else [row_or_none[2]]
             look.differences.compare(known, versions_of_it, 1, row_or_none[3], payloads)
@@ -233,7 +256,7 @@ def _take_gone(
                 look.differences.take_gone(item)
     if not source.drops_gone:
         look.gone = count
-    elif count and not look.seen:
+    elif count and not look.seen and look.upstream is None:
         raise RefusedError(
             f"The source is empty now, and the rows of all its {count_of(count, 'item')} would go: "
             "removed='drop'.",
@@ -244,16 +267,17 @@ def _take_gone(
 
 
 def _skip_same(
-    blocks: Iterator[ScanBlock], plan: Plan, differences: Differences
+    blocks: Iterator[ScanBlock], plan: Plan, look: SourceLook
 ) -> tuple[int, Iterator[Row]]:
     """In how many items source and plan agree, and the rows of the source from there on. Whole
     blocks are compared at once."""
-    planned = PlannedKeys(plan)
+    planned, differences = PlannedKeys(plan), look.differences
     same = 0
     for block in blocks:
         if planned.match(block):
             versions = plan.list_versions(same, same + block.count)
             differences.compare(same, versions, block.count, block.digests, block.payloads)
+            look.note(same, block.count)
             same += block.count
             continue
         known = islice(_planned_rows(plan), same, None)
@@ -263,6 +287,8 @@ def _skip_same(
         rest = islice(_rows_of(block), differs, None)
         versions = plan.list_versions(same, same + differs)
         differences.compare(same, versions, differs, block.digests, block.payloads)
+        if differs:
+            look.note(same, differs)
         return same + differs, chain(rest, chain.from_iterable(map(_rows_of, blocks)))
     return same, iter(())
 

@@ -69,8 +69,7 @@ class Plan:
     """The segments of a plan, and the batches in them. May be used in several processes."""
 
     def __init__(self, storage: Store, layout: Layout, segments: list[Segment]) -> None:
-        self._storage = storage
-        self._layout = layout
+        self.storage, self.layout = storage, layout
         self.segments = segments
         self.moved_positions: array[int] | None = None
         """Where the source has the items now, by their number in the plan, if no longer there
@@ -84,7 +83,7 @@ class Plan:
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What it has open is of this process."""
-        return self._storage, self._layout, self.segments, self.moved_positions
+        return self.storage, self.layout, self.segments, self.moved_positions
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         storage, layout, segments, moved_positions = state
@@ -165,9 +164,9 @@ class Plan:
         return self._values(segment.number)
 
     def _load_values(self, number: int) -> dict[int, bytes]:
-        name = self._layout.segment_values(number)
+        name = self.layout.segment_values(number)
         try:
-            data = self._storage.read(name, bytes_max=VALUES_BYTES_MAX)
+            data = self.storage.read(name, bytes_max=VALUES_BYTES_MAX)
         except FileNotFoundError:
             return {}
         found = decode_values(data)
@@ -176,7 +175,7 @@ class Plan:
                 f"The plan can't be read: {name} was damaged.",
                 safe="Nothing was changed.",
                 next=f"Restore {name} from a copy; or delete it and "
-                f"{self._layout.segment_versions(number)}: then the items of now are taken for "
+                f"{self.layout.segment_versions(number)}: then the items of now are taken for "
                 "those that were planned.",
             )
         return found
@@ -198,7 +197,7 @@ class Plan:
         """Raises `RefusedError`, unless only oneself or root can have written the keys file."""
         if segment.number in self._owned:
             return
-        storage, layout = self._storage, self._layout
+        storage, layout = self.storage, self.layout
         name = layout.segment_keys(segment.number, segment.keys_digest)
         try:
             data = read_owned(storage.place, name, above=layout.control)
@@ -233,9 +232,9 @@ class Plan:
         return self._digests(segment.number)
 
     def _load_digests(self, number: int) -> bytes | None:
-        name = self._layout.segment_digests(number)
+        name = self.layout.segment_digests(number)
         try:
-            data = self._storage.read(name)
+            data = self.storage.read(name)
         except FileNotFoundError:
             return None
         digests = open_digests(data)
@@ -253,10 +252,10 @@ class Plan:
         return self._versions(segment.number) if segment.is_keyed else None
 
     def _load_versions(self, number: int) -> Versions | None:
-        name = self._layout.segment_versions(number)
+        name = self.layout.segment_versions(number)
         try:
             items = self.segments[number].items
-            data = self._storage.read(name, bytes_max=bound_versions(items))
+            data = self.storage.read(name, bytes_max=bound_versions(items))
         except FileNotFoundError:
             return None
         found = decode_versions(data, self.segments[number].items)
@@ -367,20 +366,20 @@ class Plan:
         try:
             return self._open(segment.number).read(batch.index)
         except (Unreadable, OSError) as error:
-            name = self._layout.segment_keys(segment.number, segment.keys_digest)
+            name = self.layout.segment_keys(segment.number, segment.keys_digest)
             if isinstance(error, OSError) and error.errno != errno.ENOENT:
                 raise reading_failure(error, "Reading", name) from error
             raise CorruptError(
                 f"The plan can't be read: {name}: {error}.",
                 safe="Nothing was changed.",
                 next=f"Restore {name} from a copy; to see what else is damaged: "
-                + command("verify", f"{self._storage.place}/{self._layout.output}"),
+                + command("verify", f"{self.storage.place}/{self.layout.output}"),
             ) from error
 
     def _open_segment(self, number: int) -> PlanFile:
         segment = self.segments[number]
-        name = self._layout.segment_keys(number, segment.keys_digest)
-        return PlanFile(self._storage.read(name, bytes_max=segment.keys_size), segment)
+        name = self.layout.segment_keys(number, segment.keys_digest)
+        return PlanFile(self.storage.read(name, bytes_max=segment.keys_size), segment)
 
 
 def _slice(table: pa.RecordBatch | None, name: str, start: int, stop: int) -> list[Any] | None:

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from batten.plan.looking import UpstreamLook
 from batten.plan.versions import Differences
 
 
@@ -15,7 +16,7 @@ class SourceLook:
     of all planned items, where the source has moved some of them; `unproven` the digests of
     segments of which an earlier batten kept none. `differences` are those of planned items with a
     key; `gone` counts those that the source no longer has and whose rows are kept. `ways_on` says
-    how to compute all anew."""
+    how to compute all anew. `upstream` notes which items the batches of a dataset are."""
 
     ways_on: str
     differences: Differences
@@ -28,6 +29,12 @@ class SourceLook:
     positions: array[int] | None = None
     unproven: dict[int, bytearray] = field(default_factory=dict)
     between_blocks: Callable[[], None] = lambda: None
+    upstream: UpstreamLook | None = None
+
+    def note(self, first: int, count: int = 1) -> None:
+        """The next items of the source are these of the plan, by their number."""
+        if self.upstream is not None:
+            self.upstream.note(first, count)
 
     @property
     def removed(self) -> int:

@@ -26,6 +26,7 @@ from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
+from batten.sources.base import BatchedSource
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
@@ -53,12 +54,26 @@ class Check:
 
 def list_checks(context: Context) -> Iterator[Check]:
     """What can be checked before the dataset is looked at."""
-    for path in context.pipeline.source.inputs:
-        yield check_input(look_at_input(path), context.again)
+    yield from _check_inputs(context)
     if context.storage.local is not None:
         yield _check_place(context)
     earlier = _find_earlier_memory(context.storage, context.layout)
     yield check_memory(Machine().observe_memory(), context.options, earlier, context.again)
+
+
+def _check_inputs(context: Context) -> Iterator[Check]:
+    source = context.pipeline.source
+    for path in source.inputs:
+        if not isinstance(source, BatchedSource):
+            yield check_input(look_at_input(path), context.again)
+            continue
+        shown = show_path(path)
+        try:
+            source.refuse_unready()
+        except BattenError as error:
+            yield Check(name="input", told=error.what, refusal=error)
+        else:
+            yield Check(name="input", told=f"{shown}: complete")
 
 
 def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:

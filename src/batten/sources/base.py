@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
@@ -180,4 +180,51 @@ class Source(Protocol):
         Returns:
             What reads its items.
         """
+        ...
+
+
+POSITION_BITS = 32
+"""A position in a source of batches is the number of a batch and, in so many bits, that of a row
+in it."""
+
+
+@value_class
+class SourceBatch:
+    """Consecutive items that a source keeps together, all of which are as they were as long as the
+    `digest` is. It has so many `rows`, of which each is an item unless its key came before."""
+
+    number: int
+    digest: str
+    rows: int
+
+
+@runtime_checkable
+class BatchedSource(Source, Protocol):
+    """A source that tells of its batches whether they are as they were, without reading them
+    (decision 0093)."""
+
+    @property
+    def place(self) -> Path:
+        """Where it lies, absolute."""
+        ...
+
+    def refuse_unready(self) -> None:
+        """Raises `RefusedError` unless all of it is there, and made of what is there now."""
+        ...
+
+    def begin_look(self) -> str:
+        """Raises `RefusedError` unless all of it is there. Gives what stands for its state."""
+        ...
+
+    def list_batches(self) -> list[SourceBatch]:
+        """All, in order."""
+        ...
+
+    def scan_batch(self, batch: SourceBatch) -> Iterator[ScanBlock]:
+        """As `scan`, of one batch. Raises `RefusedError` where it is not the one that was
+        listed."""
+        ...
+
+    def end_look(self, state: str) -> None:
+        """Raises `RefusedError` unless the state is that of the beginning."""
         ...

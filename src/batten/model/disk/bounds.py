@@ -30,6 +30,7 @@ RECORD_BYTES_MAX = {
     "config": 16 * MEBIBYTE,
     "schema": 64 * MEBIBYTE,
     "segment": 64 * MEBIBYTE,
+    "upstream": 256 * MEBIBYTE,
     "commit": 16 * MEBIBYTE,
     "completion": 64 * MEBIBYTE,
     "quarantine": 256 * MEBIBYTE,

@@ -5,6 +5,7 @@ features.batten/dataset.json
 features.batten/schema.json
 features.batten/plan/000000.json, plan/000000.arrow, plan/000000.digests, plan/000000.versions,
     plan/000000.values
+features.batten/plan/upstream.json                        of a dataset that is the source
 features.batten/staging/<what>.<host>-<pid>-<random>
 features.batten/staged/000042-000000-000250-<digest>.arrow     a finished chunk
 features.batten/staged/000042-000000-000250-<some>-<digest>.arrow     one that lacks some items
@@ -66,8 +67,8 @@ _THROWAWAY = pattern(
 )
 _DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _STAGED_WHAT = pattern(
-    rf"dataset\.json|schema\.json|COMPLETE|REPLACING|JOURNAL|put|file|{_NUMBERED.pattern}"
-    rf"|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
+    rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file"
+    rf"|{_NUMBERED.pattern}|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
     r"|\d{18}-\d{18}\.jsonl",
     re.ASCII,
 )
@@ -250,6 +251,11 @@ class Layout:
 
     def segment_digests(self, number: int) -> str:
         return f"{self.plan}/{number:06}.digests"
+
+    @property
+    def upstream(self) -> str:
+        """What was seen of the dataset that is the source."""
+        return f"{self.plan}/upstream.json"
 
     def segment_values(self, number: int) -> str:
         return f"{self.plan}/{number:06}.values"

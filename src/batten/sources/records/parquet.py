@@ -263,7 +263,7 @@ class ParquetReader:
         if self._key is not None and wanted.digests is not None and self._keeps_digests:
             kept = rows if self._columns is None else rows.select(self._columns)
             own = list(split_digests(digest_rows(kept)))
-        return zip(_convert(rows), own, strict=True)
+        return zip(convert_rows(rows), own, strict=True)
 
     def _show_part(self, row: int) -> str:
         return show_path(self._parts[bisect_right(self._starts, row) - 1].path)
@@ -328,14 +328,14 @@ class ParquetReader:
         return self._file
 
 
-def _convert(table: pa.Table) -> Sequence[Any | Unavailable]:
+def convert_rows(table: pa.Table) -> Sequence[Any | Unavailable]:
     """The rows as dicts; where some value is beyond Python, row by row."""
     try:
         rows: list[Any] = table.to_pylist()
     except (ValueError, OverflowError) as error:
         if table.num_rows == 1:
             return [Unavailable(error)]
-        return [_convert(table.slice(row, 1))[0] for row in range(table.num_rows)]
+        return [convert_rows(table.slice(row, 1))[0] for row in range(table.num_rows)]
     return rows
 
 

@@ -1,0 +1,50 @@
+"""Whether a dataset may be made into another one now: only whole, and of what is there now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batten.errors import RefusedError, UsageError
+from batten.jobs.job_folder import show_path
+from batten.model.words import State
+
+_WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
+
+
+def refuse_unready(path: Path) -> None:
+    """Raises `RefusedError` unless a complete dataset is there: `next` is what to do about that
+    one. Of something else than a dataset, `UsageError`."""
+    from batten.inspect.diagnose import diagnose
+    from batten.inspect.output_path import locate_output
+    from batten.ledger.facts.observe import observe_output
+
+    found = diagnose(show_path(path))
+    place = locate_output(found.path)
+    observation = observe_output(place.storage, place.layout)
+    if found.state not in _WHOLE:
+        raise RefusedError(
+            f"{found.path} is not a complete dataset: {found.state.value}, {found.reason}.",
+            safe="Nothing was read of it, and nothing was changed here.",
+            next=found.next,
+        )
+    if found.contents.tables:
+        raise UsageError(
+            f"{found.path} was made of whole tables, so it has no rows by key.",
+            safe="Nothing was read or written.",
+            next="Read the file itself: from_csv, from_jsonl or from_parquet.",
+        )
+    if observation.config is None:
+        raise UsageError(
+            f"{found.path} is no dataset: a folder of landed items, or a tree of files.",
+            safe="Nothing was read or written.",
+            next="Begin with from_landed, or from_files.",
+        )
+
+
+def changed_upstream(shown: str) -> RefusedError:
+    """The dataset is another one than at the beginning of the look, or of the run."""
+    return RefusedError(
+        f"{shown} was changed while the run was at work.",
+        safe="No row of another version was published; what is finished is kept.",
+        next="When that dataset is complete, run the same command again: it sees what changed.",
+    )

@@ -1,0 +1,31 @@
+"""The dataset that another was made of: what was seen of it, and what it is now (decision 0093)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from batten.errors import StorageError
+from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.looked import LookedUpstream
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Unreadable, decode_record
+from batten.storage.base import Store
+
+
+def load_looked(storage: Store, layout: Layout) -> LookedUpstream | None:
+    """What was seen of the dataset upstream; None where there is none, or the record can't be read:
+    all can be seen again."""
+    try:
+        data = storage.read(layout.upstream, bytes_max=RECORD_BYTES_MAX["upstream"])
+        return decode_record(LookedUpstream, data)
+    except (FileNotFoundError, StorageError, Unreadable):
+        return None
+
+
+def find_state(storage: Store, layout: Layout) -> str:
+    """Stands for the record that the accounts are closed; empty where there is none. Raises
+    `StorageError`."""
+    try:
+        return hashlib.sha256(storage.read(layout.complete)).hexdigest()
+    except FileNotFoundError:
+        return ""
