@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
-if sys.path[:1] == [os.getcwd()]:
+with suppress(OSError):
     # `-m` puts it there, where any file in it takes the place of one of Python's own modules.
-    sys.path.append(sys.path.pop(0))
+    if sys.path[:1] == [os.getcwd()]:
+        sys.path.append(sys.path.pop(0))
 
 from batten.cli.main import main
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
+from batten.cache.counts import Counter
 from batten.errors import UsageError
 from batten.model.cached.cache_names import CacheLayout
 
@@ -117,6 +118,23 @@ def test_too_many_open_files(tmp_path: Path) -> None:
         for entry in entries:
             entry.close()
     assert use(cache)
+
+
+def test_without_memory_for_its_counts_a_process_counts_all_the_same(tmp_path: Path) -> None:
+    layout = CacheLayout(str(tmp_path))
+    counter = Counter(layout)
+    room = [bytearray(100) for _ in range(100_000)]
+    del room[::2]  # So that no other memory need be asked for.
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), limits[1]))
+        counter.add("hits")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    counter.add("hits")
+    assert counter.snapshot().hits == 2
+    assert os.listdir(layout.statistics) == []
 
 
 def test_a_value_that_can_not_be_kept_is_given(

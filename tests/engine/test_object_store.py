@@ -30,6 +30,7 @@ from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.findings import find_worst
 from batten.model.words import RunStatus, State
 from batten.pipeline.pipeline import Pipeline
+from batten.plan.plan import Plan
 from batten.run.run_options import RunOptions
 from batten.storage.twin.objects import (
     ChangeRequest,
@@ -40,6 +41,7 @@ from batten.storage.twin.objects import (
 )
 from batten.work import bench
 from batten.work import work_sizes as pace
+from batten.work.sealed_rows import load_failures, load_sealed
 
 LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 5, 8
@@ -382,3 +384,15 @@ def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
         with pytest.raises(UsageError, match="no folder of a file system"):
             act(ObjectStorage(server))
     assert server.objects == before
+
+
+def test_what_is_quarantined_is_found_by_the_part_that_it_belongs_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(FAILING, "1")
+    storage = ObjectStorage(ObjectServer())
+    run(ranged())(storage)
+    plan = Plan(storage, LAYOUT, list(observe_output(storage, LAYOUT).segments))
+    batch = plan.batch(0)
+    sealed = load_sealed(storage, LAYOUT, LAYOUT.part(0), plan, batch, "key")
+    assert [failure.item for failure in load_failures(storage, LAYOUT, batch, sealed)] == [1]

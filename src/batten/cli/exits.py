@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from batten.errors import (
 )
 from batten.model.words import RunStatus
 from batten.printable import blot
+from batten.storage.blame import find_machine_failure
 
 
 class Ending(NamedTuple):
@@ -73,8 +75,26 @@ def _show_any(error: BaseException, is_json: bool) -> int:
             "Interrupted.", safe="What is committed stays.", next="Run the same command again."
         )
         return _show(interruption, is_json)
+    if (lacking := find_machine_failure(error) or _find_lost_folder(error)) is not None:
+        return _show(lacking, is_json)
     tell(*blot("".join(traceback.format_exception(error))).rstrip("\n").split("\n"))
     return _show(_explain(error), is_json)
+
+
+def _find_lost_folder(error: BaseException) -> StorageError | None:
+    """What to tell where relative paths lead nowhere. The system names no file then."""
+    if not isinstance(error, FileNotFoundError) or error.filename is not None:
+        return None
+    try:
+        os.getcwd()
+    except OSError:
+        return StorageError(
+            "The current folder is not there any more.",
+            safe="What is committed stays; nothing is deleted by a failure.",
+            next="Go to a folder that is there (cd), and run the same command again.",
+            errno=error.errno,
+        )
+    return None
 
 
 def _explain(error: BaseException) -> FailedRunError:

@@ -101,6 +101,8 @@ def _add_worker_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    # How the run ends must be told also where no further file can be opened.
+    import batten.cli.exits  # noqa: F401
     from batten.display.choosing import choose_display
     from batten.display.report_text import list_lines
     from batten.executors.output import output_may_be_lost

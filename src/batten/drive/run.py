@@ -65,6 +65,7 @@ from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.tree import TreeSink
 from batten.storage.base import Store
+from batten.storage.blame import machine_blamed
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import delete_orphans, take_lock
 from batten.storage.publishing import make_folders
@@ -196,6 +197,7 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
     return Path(pipeline.output)
 
 
+@machine_blamed()
 def _run(context: Context) -> Report:
     identity = context.identity = identify_pipeline(context.pipeline, context.options.parameters)
     identity.check_secrets()

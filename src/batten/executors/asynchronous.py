@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import selectors
+import socket
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
@@ -44,12 +46,19 @@ class AsyncExecutor:
         self._outstanding = 0
 
     def start(self, work: Work) -> None:
+        _ensure_loops()
         self._marks = MarkTable(self.slots, self._in_flight)
         self._loop = asyncio.new_event_loop()
         self._side = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="batten-side")
         self._run = _Run(work, self._marks, self._events.put, self._side)
-        self._thread = threading.Thread(target=self._serve, daemon=True, name="batten-loop")
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, daemon=True, name="batten-loop")
+        try:
+            thread.start()
+        except RuntimeError:
+            self._loop.close()
+            self._marks.close()
+            raise
+        self._thread = thread
 
     def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._outstanding += 1
@@ -86,6 +95,15 @@ class AsyncExecutor:
         self._loop.run_until_complete(self._run.serve())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+
+def _ensure_loops() -> None:
+    """Raises `OSError` where what an event loop needs of the system can't be had. A loop that can't
+    be made would itself complain once more, when it is forgotten."""
+    with selectors.DefaultSelector() as selector:
+        one, other = socket.socketpair()
+        with one, other:
+            selector.register(one, selectors.EVENT_READ)
 
 
 class _Run:

@@ -55,10 +55,12 @@ class Losses:
         if error.errno in _PASSING:
             return
         self.count += 1
-        null = os.open(os.devnull, os.O_RDWR)
-        if null != descriptor:
-            os.dup2(null, descriptor)
-            os.close(null)
+        # Where too many files are open, the next write fails in the same way, and is lost too.
+        with suppress(OSError):
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
 
 
 losses = Losses()

@@ -33,17 +33,15 @@ class ThreadExecutor:
 
     def start(self, work: Work) -> None:
         self._marks = MarkTable(self._jobs, self._in_flight)
-        self._threads = [
-            threading.Thread(
+        for slot, record in enumerate(self._marks.records):
+            thread = threading.Thread(
                 target=self._serve,
                 args=(work, self._marks.mark(slot), record),
                 daemon=True,
                 name="batten-worker",
             )
-            for slot, record in enumerate(self._marks.records)
-        ]
-        for thread in self._threads:
             thread.start()
+            self._threads.append(thread)
 
     def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         self._outstanding += 1

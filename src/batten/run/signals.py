@@ -81,8 +81,9 @@ class StopSignals:
     def _log_end(self, name: str) -> None:
         """In a thread of its own: whatever this one holds, and a disk that hangs, keep nobody."""
         logging = threading.Thread(target=self.before_end, args=(name,), daemon=True)
-        logging.start()
-        logging.join(LOG_SECONDS)
+        with suppress(RuntimeError):  # No thread can be had: the end goes untold.
+            logging.start()
+            logging.join(LOG_SECONDS)
 
     def tell_draining(self, seconds: float) -> str:
         """What the first signal has a run do, for people."""

@@ -1,4 +1,4 @@
-"""Whose failure an exception of the user's code is.
+"""Whose failure an exception is, of the user's code or of a system call of batten's own.
 
 | whose | what tells | what becomes of it |
 |---|---|---|
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from traceback import walk_tb
 
-from batten.errors import StorageError
+from batten.errors import BattenError, StorageError
 
 _ROOM = "Free some space there, then run the same command again."
 _FILES = (
@@ -53,8 +54,8 @@ _CAUSES_MAX = 20
 
 
 def find_machine_failure(error: BaseException) -> StorageError | None:
-    """What to raise where the user's code failed because the machine lacks something; None if
-    it is the item's failure. Clients wrap what the system told, so causes are looked at as well."""
+    """What to raise where something failed because the machine lacks something; None if it is
+    another's failure. Clients wrap what the system told, so causes are looked at as well."""
     for each in _causes(error):
         number = _find_errno(each)
         if number is not None:
@@ -66,6 +67,21 @@ def find_machine_failure(error: BaseException) -> StorageError | None:
                 errno=number,
             )
     return None
+
+
+@contextmanager
+def machine_blamed() -> Iterator[None]:
+    """For calls that nothing else looks at, for threads, pipes and memory: what fails since the
+    machine lacks them is told as its failure."""
+    try:
+        yield
+    except BattenError:
+        raise
+    except Exception as error:
+        failure = find_machine_failure(error)
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _find_errno(error: BaseException) -> int | None:

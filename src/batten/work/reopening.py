@@ -41,12 +41,9 @@ class Reopening:
         """Stage the finished items of a published batch as chunks again, but for those, and for
         those of which the plan has a later version. Failed ones are finished, unless it
         `tries_failed`."""
-        kept = (
-            ()
-            if tries_failed
-            else load_failures(self._job.storage, self._job.layout, self._job.plan.batch(number))
+        return self._take_apart(
+            number, self._job.layout.part(number), but, keeps_failed=not tries_failed
         )
-        return self._take_apart(number, self._job.layout.part(number), but, kept=kept)
 
     def keep_finished(self, sealed: Sealed) -> list[StagedChunk]:
         """Chunks of the finished items, in the place of a sealed batch that is not published."""
@@ -62,11 +59,12 @@ class Reopening:
         """Stage a published batch again, with these items quarantined besides those that are."""
         batch = self._job.plan.batch(number)
         job = self._job
-        data = self._load_part(number, job.layout.part(number)).rows
+        sealed = self._load_part(number, job.layout.part(number))
+        data = sealed.rows
         failed = {failure.item for failure in rejected}
         items = data.column(ITEM).to_pylist()
         kept = data.filter(pa.array([item not in failed for item in items], pa.bool_()))
-        before = load_failures(job.storage, job.layout, batch)
+        before = load_failures(job.storage, job.layout, batch, sealed)
         known = [each for each in before if each.item not in failed]
         failures = sorted([*known, *rejected], key=lambda failure: failure.item)
         piece = replace(cut_rows(kept, 0, batch.items), failures=tuple(failures))
@@ -97,7 +95,7 @@ class Reopening:
         part: str,
         but: Collection[int] = (),
         *,
-        kept: Collection[Failure] = (),
+        keeps_failed: bool = False,
         is_synced: bool = False,
     ) -> Reopened:
         sealed = self._load_part(number, part)
@@ -106,6 +104,8 @@ class Reopening:
         chunks: list[StagedChunk] = []
         start = 0
         but = self._job.plan.find_outdated(batch, sealed.revision).union(but)
+        job = self._job
+        kept = load_failures(job.storage, job.layout, batch, sealed) if keeps_failed else ()
         failures = {failure.item: failure for failure in kept}
         failed = [
             item in but or (outcome is Outcome.QUARANTINED and item not in failures)

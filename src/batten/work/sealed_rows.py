@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,8 +27,9 @@ from batten.work.chunk_files import read_failure
 @value_class
 class SealedRows:
     """Of one batch: `outcomes` and `revision` are those of its footer; `rows` have the numbers of
-    their items, and no key."""
+    their items, and no key. `digest` is that of the part."""
 
+    digest: str
     outcomes: str
     revision: int
     rows: pa.Table
@@ -48,12 +50,19 @@ def load_sealed(
         numbers = {key: n for n, key in enumerate(plan.key_column(batch).to_pylist())}
         items = [numbers[key] for key in table.column(key_column).to_pylist()]
         rows = rows.append_column(ITEM, integers(items))
-    return SealedRows(outcomes=described.outcomes, revision=described.revision, rows=rows)
+    return SealedRows(
+        digest=hashlib.sha256(data).hexdigest(),
+        outcomes=described.outcomes,
+        revision=described.revision,
+        rows=rows,
+    )
 
 
-def load_failures(storage: Store, layout: Layout, batch: PlanBatch) -> list[Failure]:
-    """Those that are quarantined of the batch. Raises `CorruptError`."""
-    name = layout.quarantined(batch.number)
+def load_failures(
+    storage: Store, layout: Layout, batch: PlanBatch, part: SealedRows
+) -> list[Failure]:
+    """Those that are quarantined of the batch that has this part. Raises `CorruptError`."""
+    name = layout.quarantined(batch.number, part.digest)
     with _translated(storage, layout, name):
         try:
             data = storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])

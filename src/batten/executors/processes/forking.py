@@ -16,12 +16,14 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
+from batten.errors import StorageError
 from batten.executors.output import OutputRelay
 from batten.executors.processes.foreign_threads import fork
 from batten.executors.randomness import find_before_fork
@@ -72,21 +74,34 @@ def live(
     """Be the nursery. All signals are held back when it begins. Never returns: where it was forked,
     the stack above belongs to the driver."""
     try:
-        if os.getsid(0) != os.getpid():
-            os.setsid()
-        outlive_signals()
-        _leave_input()
-        # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        find_before_fork()
-        gc.freeze()
-        process = _NurseryProcess(control, run_worker, driver, _make_relays(stdout_to_stderr))
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        process.run()
+        with lacking_told(control):
+            if os.getsid(0) != os.getpid():
+                os.setsid()
+            outlive_signals()
+            _leave_input()
+            # Orphans of dead workers come here and are reaped, also where nobody is a proper init.
+            _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            find_before_fork()
+            gc.freeze()
+            process = _NurseryProcess(control, run_worker, driver, _make_relays(stdout_to_stderr))
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            process.run()
     except BaseException:  # noqa: BLE001 - the last of this process
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+@contextmanager
+def lacking_told(control: socket.socket) -> Iterator[None]:
+    """What the machine lacks for a nursery is told to the driver, which ends the run for it."""
+    try:
+        yield
+    except (OSError, StorageError) as error:
+        # So `poll` says that it may watch no more files than a process may have open.
+        number = errno.EMFILE if error.errno == errno.EINVAL else error.errno
+        with suppress(ConnectionError):
+            control.send(MESSAGE.pack(Tell.FAILED, 0, number or 0))
 
 
 def _leave_input() -> None:
@@ -127,12 +142,9 @@ class _NurseryProcess:
     def run(self) -> None:
         """Serve until the driver has ended, then leave nothing behind."""
         try:
-            while os.getppid() == self._driver and self._serve():
-                pass
-        except OSError as error:
-            # So `poll` says that it may watch no more files than a process may have open.
-            number = errno.EMFILE if error.errno == errno.EINVAL else error.errno
-            self._tell(Tell.FAILED, 0, number or 0)
+            with lacking_told(self._control):
+                while os.getppid() == self._driver and self._serve():
+                    pass
         finally:
             self._end_all()
 

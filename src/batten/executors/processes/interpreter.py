@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from batten.executors.base import Work
 from batten.executors.marks import MarkTable
-from batten.executors.processes.forking import live
+from batten.executors.processes.forking import lacking_told, live
 from batten.executors.processes.nursery import Begin
 from batten.executors.processes.worker import run_worker
 from batten.executors.randomness import seed_afresh
@@ -87,17 +87,24 @@ def main(control: int, marks: int, told: int) -> NoReturn:
     sys.argv = list(setup.argv)
     for handle in (control, marks):
         os.set_inheritable(handle, False)
-    table = MarkTable.attach(marks, setup.slots)
-    for module in setup.modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+    nursery = socket.socket(fileno=control)
+    with lacking_told(nursery):
+        table = MarkTable.attach(marks, setup.slots)
+        for module in setup.modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+        _live(nursery, table, setup)
+    os._exit(0)
+
+
+def _live(nursery: socket.socket, table: MarkTable, setup: Setup) -> NoReturn:
     work = _UnpickledWork(setup.work)
 
     def run(slot: int, tasks: int, results: int) -> NoReturn:
         mark, record = table.mark(slot, setup.limit_seconds), table.records[slot]
         run_worker(work, mark, record, tasks, results)
 
-    live(socket.socket(fileno=control), run, setup.driver, stdout_to_stderr=setup.stdout_to_stderr)
+    live(nursery, run, setup.driver, stdout_to_stderr=setup.stdout_to_stderr)
 
 
 class _UnpickledWork:

@@ -390,9 +390,15 @@ class ProcessExecutor:
         del self._workers[worker.slot]
 
     def _watch(self, pipe: int, worker: WorkerHandle, mask: int) -> None:
-        if self._poll is not None and pipe not in self._by_pipe:
-            self._by_pipe[pipe] = worker
+        """Where the system lets no more be watched, the run ends for that."""
+        if self._poll is None or pipe in self._by_pipe:
+            return
+        try:
             self._poll.register(pipe, mask)
+        except OSError as error:
+            self._failure = _cannot_fork(error.errno)
+        else:
+            self._by_pipe[pipe] = worker
 
     def _unwatch(self, pipe: int) -> None:
         if self._poll is not None and self._by_pipe.pop(pipe, None) is not None:
