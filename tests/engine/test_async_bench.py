@@ -3,17 +3,21 @@ them: also what it had handed out before."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import batten
+from batten.errors import StorageError
 from batten.executors.asynchronous import AsyncExecutor
-from batten.executors.base import Finished, Told
+from batten.executors.base import Finished, Raised, Told
 from batten.model.disk.names import Layout
 from batten.rows.declared import find_declared
-from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.memory import MemoryStorage, system_error
+from batten.work import async_bench
 from batten.work.async_bench import AsyncBench
 from batten.work.most_fail import FIRST
 from batten.work.tasks import Portion, Prepare, WorkerJob
@@ -26,10 +30,15 @@ class Driver:
 
     def __init__(self, storage: MemoryStorage, layout: Layout, make_plan: Any) -> None:
         self.calls: list[int] = []
+        self.answers = False
 
         async def work(number: int) -> dict[str, int]:
             self.calls.append(number)
-            raise ConnectionError("nobody answers")
+            if not self.answers:
+                raise ConnectionError("nobody answers")
+            for _ in range(1000):  # the loop has other things to do meanwhile
+                await asyncio.sleep(0)
+            return {"number": number}
 
         pipeline = batten.from_range(ITEMS).map(work)
         job = WorkerJob(
@@ -62,6 +71,8 @@ class Driver:
                 if isinstance(event, Told):
                     portions += isinstance(event.value, Portion)
                 else:
+                    if isinstance(event, Raised):
+                        raise event.error
                     assert isinstance(event, Finished), event
                     return event.value.stop, portions
 
@@ -89,3 +100,22 @@ def test_it_goes_on_if_the_driver_has_heard_and_goes_on(driver: Driver) -> None:
     stop, heard = driver.prepare(0, 50, 0)
     assert driver.prepare(stop, stop + 5, heard)[0] == stop + 5
     assert len(driver.calls) == FIRST + 5
+
+
+def test_once_an_answer_could_not_be_kept_no_further_one_is_asked_for(
+    driver: Driver, storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def fail(moment: str, step: str, name: str) -> None:
+        if step == "stage.create":
+            begun.append(name)
+            raise system_error(errno.ENOSPC, name)
+
+    monkeypatch.setattr(async_bench, "STAGE_SECONDS", 0)
+    driver.answers = True
+    storage.observer = fail
+    with pytest.raises(StorageError, match="disk is full"):
+        driver.prepare(0, ITEMS, 0)
+    assert begun
+    assert len(driver.calls) < ITEMS / 2

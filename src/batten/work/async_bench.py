@@ -187,19 +187,24 @@ class AsyncBench:
                     doing.cancel()
 
     async def _stage_regularly(self, own: _Range, mark: AsyncMark) -> None:
-        while not own.is_over.is_set() or own.ended:
-            await own.news.wait()
-            own.news.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STAGE_SECONDS):
-                    await own.is_over.wait()
-            if own.error is not None:
-                raise own.error
-            if own.ended:
-                ended, own.ended = own.ended, []
-                portion = await mark.aside(self._stage, own, ended)
-                self._portions += 1
-                mark.tell(portion)
+        """If that fails, no further item is begun: its answer would be lost."""
+        try:
+            while not own.is_over.is_set() or own.ended:
+                await own.news.wait()
+                own.news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STAGE_SECONDS):
+                        await own.is_over.wait()
+                if own.error is not None:
+                    raise own.error
+                if own.ended:
+                    ended, own.ended = own.ended, []
+                    portion = await mark.aside(self._stage, own, ended)
+                    self._portions += 1
+                    mark.tell(portion)
+        except Exception as error:
+            own.error = error
+            raise
 
     def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
         """Put aside what ended. While no schema is pinned, items of different types lie apart."""
