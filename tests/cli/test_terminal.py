@@ -202,7 +202,7 @@ def test_the_bar_moves_the_cursor_and_nothing_else_does(folder: Path) -> None:
         cwd=folder,
         stderr=follower,
         stdout=follower,
-        env=os.environ | {"TERM": "xterm"},
+        env=os.environ | {"TERM": "xterm", "NO_COLOR": "1"},
     )
     os.close(follower)
     data = b""

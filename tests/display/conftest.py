@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import textwrap
@@ -87,3 +88,37 @@ def watch_terminal(words: list[str], folder: Path, **env: str) -> tuple[int, str
         data += piece
     os.close(leader)
     return process.wait(timeout=60), data.decode(errors="replace")
+
+
+@pytest.fixture
+def watch_command(tmp_path: Path) -> Watch:
+    """Runs a command in a terminal: its exit code, and all that the terminal got."""
+    return lambda words, **env: watch_terminal(words, tmp_path, **env)
+
+
+@pytest.fixture
+def show() -> Callable[[str], list[str]]:
+    return show_screen
+
+
+_OBEYED = re.compile(r"\r|\n|\x1b\[2K|\x1b\[[0-9;]*m|[^\r\n\x1b]+|.", re.DOTALL)
+
+
+def show_screen(told: str) -> list[str]:
+    """The lines of a terminal that got this, as far as batten moves its cursor. Raises for what
+    batten never writes."""
+    lines, column = [""], 0
+    for piece in _OBEYED.findall(told):
+        if piece == "\r":
+            column = 0
+        elif piece == "\n":
+            lines.append("")
+        elif piece == "\x1b[2K":
+            lines[-1] = ""
+        elif piece == "\x1b":
+            raise ValueError(f"an escape that batten never writes: {told!r}")
+        elif not piece.startswith("\x1b"):
+            before = lines[-1].ljust(column)
+            lines[-1] = before[:column] + piece + before[column + len(piece) :]
+            column += len(piece)
+    return lines

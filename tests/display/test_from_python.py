@@ -60,7 +60,7 @@ def test_a_check_makes_the_script_fail(program: RunProgram) -> None:
 
 
 def test_a_terminal_gets_a_bar(watch: Watch) -> None:
-    code, told = watch("pipeline.run()")
+    code, told = watch("pipeline.run()", NO_COLOR="1")
     assert code == 0
     bars = [piece for piece in told.split("\r\x1b[2K") if piece.startswith("[")]
     assert bars[-1].startswith("[####")

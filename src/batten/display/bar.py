@@ -6,7 +6,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from batten.display.colours import Colour, Span, has_colours, join_spans
 from batten.display.rate import ItemRate, finished_share
+from batten.executors.last_line import last_line
 from batten.printable import escape
 
 if TYPE_CHECKING:
@@ -18,42 +20,44 @@ LINE_SECONDS = 10.0
 COLUMNS_USUAL = 80
 """Where the terminal does not say how wide it is."""
 
-_CLEAR = "\r\x1b[2K"
+WIDTH_MIN, WIDTH_MAX = 10, 30
+"""Of the bar itself; where there is less room there is none."""
 
 
 class Bar:
-    """One line that is drawn again and again."""
+    """The last line of a terminal, which is drawn again and again."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = ItemRate()
-        self._is_drawn = False
+        self._rate = ItemRate()
+        self._has_colours = has_colours(stream)
+        self._is_closed = False
+        last_line.claim(stream.fileno())
 
     def show(self, status: Status) -> None:
         columns = 0
         with suppress(OSError, ValueError):
             columns = os.get_terminal_size(self._stream.fileno()).columns
         columns = columns or COLUMNS_USUAL
-        text = self._pace.describe(status)
-        width = max(0, min(30, columns - len(text) - 4))
-        filled = int(width * finished_share(status))
-        bar = f"[{'#' * filled}{'-' * (width - filled)}] " if width >= 10 else ""
-        self._write(_CLEAR + (bar + text)[: columns - 1])
-        self._is_drawn = True
+        told = self._rate.describe(status)
+        width = max(0, min(WIDTH_MAX, columns - sum(len(piece.text) for piece in told) - 4))
+        pieces = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
+        last_line.draw(join_spans(pieces, columns - 1, coloured=self._has_colours))
 
     def note(self, text: str) -> None:
-        self._write((_CLEAR if self._is_drawn else "") + escape(text) + "\n")
-        self._is_drawn = False
+        with suppress(OSError):
+            print(escape(text), file=self._stream, flush=True)
 
     def close(self) -> None:
-        if self._is_drawn:
-            self._write(_CLEAR)
-            self._is_drawn = False
+        if not self._is_closed:
+            self._is_closed = True
+            last_line.release()
 
-    def _write(self, text: str) -> None:
-        with suppress(OSError):
-            self._stream.write(text)
-            self._stream.flush()
+
+def _draw(width: int, status: Status) -> list[Span]:
+    filled = int(width * finished_share(status))
+    bar = Span("#" * filled, Colour.GOOD), Span("-" * (width - filled), Colour.QUIET)
+    return [Span("["), *bar, Span("] ")]
 
 
 class Lines:
@@ -61,13 +65,13 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = ItemRate()
+        self._rate = ItemRate()
         self._shown_at = 0.0
 
     def show(self, status: Status) -> None:
         if status.seconds - self._shown_at >= LINE_SECONDS:
             self._shown_at = status.seconds
-            self.note(self._pace.describe(status))
+            self.note("".join(piece.text for piece in self._rate.describe(status)))
 
     def note(self, text: str) -> None:
         with suppress(OSError):

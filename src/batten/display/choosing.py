@@ -52,7 +52,15 @@ def _choose() -> Progress:
         bar = find_notebook_bar()
         return GuardedProgress(bar) if bar is not None else Lines(sys.stderr)
     is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return Bar(sys.stderr) if is_terminal else Lines(sys.stderr)
+    return Bar(sys.stderr) if is_terminal and _has_descriptor() else Lines(sys.stderr)
+
+
+def _has_descriptor() -> bool:
+    """Whether standard error is the system's own, not what stands for it."""
+    try:
+        return sys.stderr.fileno() >= 0
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def is_notebook() -> bool:

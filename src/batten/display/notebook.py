@@ -35,7 +35,7 @@ class NotebookBar:
             self._bar = self._make(total=status.source, initial=status.finished, unit=" items")
         self._bar.total = status.source
         self._bar.n = status.finished
-        self._bar.set_postfix_str(", ".join(list_rest(status)), refresh=False)
+        self._bar.set_postfix_str(", ".join(each.text for each in list_rest(status)), refresh=False)
         self._bar.refresh()
 
     def note(self, text: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
+
+from batten.display.colours import Colour, Span
+from batten.printable import escape
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
@@ -16,18 +20,21 @@ class ItemRate:
         self._executed = 0
         self._rate: float | None = None
 
-    def describe(self, status: Status) -> str:
-        """`400/1,000 items  40%  12.3/s  ETA 0:48  1 quarantined  313 adopted`"""
+    def describe(self, status: Status) -> list[Span]:
+        """`400/1,000 items  40%  12.3/s  0:33  ETA 0:48  1 quarantined  313 adopted`"""
         self._measure(status)
-        finished = status.finished
-        words = [
-            f"{finished:,}/{status.source:,} items",
-            f"{finished_share(status):.0%}",
+        told = [
+            Span(f"{status.finished:,}/{status.source:,} items"),
+            Span(f"{finished_share(status):.0%}"),
         ]
         if self._rate:
-            left = max(0, status.source - finished) / self._rate
-            words += [f"{self._rate:,.1f}/s", f"ETA {_clock(left)}"]
-        return "  ".join([*words, *list_rest(status)])
+            told.append(Span(f"{self._rate:,.1f}/s"))
+        told.append(Span(show_clock(status.seconds)))
+        if self._rate:
+            left = max(0, status.source - status.finished) / self._rate
+            told.append(Span(f"ETA {show_clock(left)}"))
+        spaced = ((Span("  "), piece) for piece in (*told, *list_rest(status)))
+        return list(chain.from_iterable(spaced))[1:]
 
     def _measure(self, status: Status) -> None:
         seconds = status.seconds - self._seconds
@@ -38,21 +45,22 @@ class ItemRate:
         self._seconds, self._executed = status.seconds, status.executed
 
 
-def list_rest(status: Status) -> list[str]:
-    """What else there is to say: what failed, what was taken over."""
-    words = []
+def list_rest(status: Status) -> list[Span]:
+    """What else there is to say: what failed, what was taken over, what waits."""
+    told = []
     if status.quarantined:
-        words.append(f"{status.quarantined:,} quarantined")
+        told.append(Span(f"{status.quarantined:,} quarantined", Colour.DOUBTFUL))
     if status.adopted:
-        words.append(f"{status.adopted:,} adopted")
-    return words
+        told.append(Span(f"{status.adopted:,} adopted"))
+    return [*told, *(Span(escape(wait), Colour.DOUBTFUL) for wait in status.waits)]
 
 
 def finished_share(status: Status) -> float:
     return status.finished / status.source if status.source else 1.0
 
 
-def _clock(seconds: float) -> str:
+def show_clock(seconds: float) -> str:
+    """`0:48`, `1:02:03`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -26,6 +26,7 @@ from batten.executors.output import losses
 from batten.ledger.contents import load_commit
 from batten.model.disk.names import SOME_ITEMS_MAX, StagedChunk
 from batten.model.rules.accounting import tally_outcomes
+from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
@@ -44,6 +45,7 @@ from batten.work.tasks import (
     Reopened,
     Sealed,
     Unsealable,
+    Waits,
 )
 from batten.work.work_sizes import Allotment
 from batten.work.workforce import find_recipe, make_executor, make_job, make_work
@@ -92,6 +94,8 @@ class Driver:
         self._waiting = Waiting(context, self._publisher, self._streak)
         self._failed_at = -math.inf
         self._shown_at = 0.0
+        self._waits: tuple[str, ...] = ()
+        self._ends_at: float | None = None
         self._began = time.monotonic()
 
     def drive(
@@ -302,10 +306,12 @@ class Driver:
     def _end_in_hand(self, executor: Executor) -> None:
         """No new work; what is in hand may end, and is published where nothing is in doubt."""
         executor.drain()
-        until = time.monotonic() + self._context.options.drain_seconds
+        until = self._ends_at = time.monotonic() + self._context.options.drain_seconds
         while self._schedule.outstanding and time.monotonic() < until:
-            for event in executor.wait(max(0.0, until - time.monotonic())):
+            left = max(0.0, until - time.monotonic())
+            for event in executor.wait(min(POLL_SECONDS, left)):
                 self._take(event)
+            self._show()
         self._take_ready()
         self._publish(is_last=True)
 
@@ -332,6 +338,8 @@ class Driver:
         elif isinstance(answer, Portion):
             self._schedule.took(answer)
             self._take_outcomes(answer)
+        elif isinstance(answer, Waits):
+            self._waits = answer.told
         elif isinstance(answer, Begun):
             self._schedule.begun(event.task_id)
         elif isinstance(answer, Sealed):
@@ -409,5 +417,13 @@ class Driver:
                 executed=self._context.executed_items,
                 adopted=self._schedule.adopted_items,
                 seconds=now - self._began,
+                waits=self._list_waits(now),
             )
         )
+
+    def _list_waits(self, now: float) -> tuple[str, ...]:
+        if self._ends_at is not None:
+            return (f"stopping: {max(0, math.ceil(self._ends_at - now))} s for what is in hand",)
+        alone = self._schedule.suspect_items
+        apart = (f"{count_of(alone, 'item')} to be tried apart",) if alone else ()
+        return (*self._waits, *apart)

@@ -93,6 +93,11 @@ class Schedule:
         """Items of open batches that are finished."""
         return sum(batch.staged_items for batch in self._open.values())
 
+    @property
+    def suspect_items(self) -> int:
+        """Items that wait to be tried apart from others."""
+        return self._suspects.count_items()
+
     def reopen(
         self, answer: Reopened, staged: Sequence[StagedChunk], *, keeps_rows: bool = True
     ) -> None:

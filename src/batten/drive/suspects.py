@@ -20,6 +20,9 @@ class Suspects:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def count_items(self) -> int:
+        return sum(work.stop - work.start for _, work in self._waiting)
+
     def add(self, batch: OpenBatch, work: Range, *, is_first: bool = False) -> None:
         if is_first:
             self._waiting.appendleft((batch, work))

@@ -156,6 +156,18 @@ class Limiter:
         """The call was given up, which tells nothing of the host."""
         self._hosts[passed.host].in_flight -= 1
 
+    def list_waits(self, now: float) -> list[str]:
+        """What calls wait for, in a few words for each host. What the user's own rates hold back is
+        as it was asked for, and is not told."""
+        told = []
+        for name, host in self._hosts.items():
+            of = f"{name} " if name else ""
+            if host.resumes > now:
+                told.append(f"{of}asked to wait {math.ceil(host.resumes - now)} s")
+            elif int(host.concurrency) < self._ceiling:
+                told.append(f"{of}bears {int(host.concurrency)} of {self._ceiling} calls at a time")
+        return told
+
     def concurrency(self, host: str) -> int:
         """How many calls the host is thought to bear."""
         return int(self._host(host).concurrency)

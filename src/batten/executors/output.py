@@ -22,6 +22,8 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from batten.executors.last_line import CLEAR, ShownLine, WholeLines, last_line
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -108,8 +110,11 @@ def _wrap(stream: io.TextIOWrapper, descriptor: int) -> io.TextIOWrapper:
         stream.flush()
     except OSError as error:
         losses.take(descriptor, error)
+    raw = _Lossy(descriptor, stream.name)
+    # With `python -u` what is printed is seen at once.
+    buffer: Any = raw if stream.write_through else io.BufferedWriter(raw)
     return io.TextIOWrapper(
-        io.BufferedWriter(_Lossy(descriptor, stream.name)),
+        buffer,
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
@@ -135,16 +140,20 @@ class _Lossy(io.RawIOBase):
         return True
 
     def write(self, data: Buffer) -> int:
-        size = memoryview(data).nbytes
-        while True:
+        left = memoryview(data)
+        size = left.nbytes
+        if last_line.is_claimed and self.isatty():
+            left = memoryview(last_line.add_above(self._descriptor, bytes(data)))
+        while left:
             try:
-                return os.write(self._descriptor, data)
+                left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
                 # Somebody else made it so; `print` knows no such thing.
                 select.select((), (self._descriptor,), ())
             except OSError as error:
                 losses.take(self._descriptor, error)
-                return size
+                break
+        return size
 
 
 _PIECE_BYTES = select.PIPE_BUF
@@ -157,10 +166,13 @@ class OutputRelay:
     """A pipe that stands for standard output or error: what is written to `sink` goes on to the
     `target`, as far as somebody takes it. A slow reader of the target slows the writers down, and
     one that is gone does not. Served by the loop of the process that made it, and never blocks
-    it: only one of `watched` is of interest at a time."""
+    it: only one of `watched` is of interest at a time. `last`: what the driver
+    draws at the end of the target, if that is a terminal."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, last: ShownLine | None = None) -> None:
         self._target = target
+        self._last = last if last is not None and os.isatty(target) else None
+        self._lines = WholeLines()
         self._source, self.sink = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._source, False)
         self._held = b""
@@ -181,6 +193,8 @@ class OutputRelay:
             with suppress(BlockingIOError):
                 self._held = os.read(self._source, _HELD_BYTES)
             has_read = bool(self._held)
+            if self._last is not None:
+                self._held = self._lines.take(self._held)
         while self._held and self._ready.poll(0):
             if not self._write(self._cut()):
                 break
@@ -188,12 +202,17 @@ class OutputRelay:
 
     def finish(self, until: float) -> None:
         """Pass on the rest, for no longer than until then by the monotonic clock."""
-        while self.serve() or self._held:
+        while self.serve() or self._held or self._take_rest():
             left = until - monotonic()
             if left <= 0:
                 return
             if self._held:
                 self._ready.poll(1000 * left)
+
+    def _take_rest(self) -> bool:
+        """Whether there is a line without its end, which is passed on now."""
+        self._held = self._lines.finish()
+        return bool(self._held)
 
     def become_sink(self, descriptor: int) -> None:
         """In a process that is to write into it: that descriptor leads there."""
@@ -212,8 +231,10 @@ class OutputRelay:
     def _write(self, piece: bytes) -> bool:
         """Whether it is passed on, or lost."""
         done = len(piece)
+        before, after = (CLEAR, self._last.load()) if self._last is not None else (b"", b"")
         try:
-            done = os.write(self._target, piece)
+            written = os.write(self._target, before + piece + after)
+            done = min(done, max(0, written - len(before)))
         except BlockingIOError:
             return False
         except OSError as error:

@@ -38,6 +38,10 @@ class Throttle:
         self._limiter.end(passed, overload, monotonic())
         self._changes[passed.host].set()
 
+    def list_waits(self) -> list[str]:
+        """What calls wait for, in a few words."""
+        return self._limiter.list_waits(monotonic())
+
     def cancel(self, passed: Pass) -> None:
         self._limiter.cancel(passed)
         self._changes[passed.host].set()

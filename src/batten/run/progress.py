@@ -19,6 +19,8 @@ class Status:
         executed: For how many items this run called the job's functions.
         adopted: How many items it took over from what an earlier run had staged.
         seconds: The time since it began with the items, in seconds.
+        waits: What keeps it waiting, each in a few words: a server that asks for patience, calls
+            that are held back, items that are tried alone, a signal after which it ends.
     """
 
     source: int
@@ -28,6 +30,7 @@ class Status:
     executed: int
     adopted: int
     seconds: float
+    waits: tuple[str, ...] = ()
 
     @property
     def finished(self) -> int:

@@ -7,7 +7,7 @@ before them take. What ended is staged about every half second, by another threa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,10 +25,13 @@ from batten.work.calls import Failure, ItemFailedError, describe_error
 from batten.work.chunk_files import scatter_pieces
 from batten.work.items import fail_unfitting, without_key
 from batten.work.most_fail import Streak, name_kind, tell_ended
-from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, WorkerJob
+from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
 
 STAGE_SECONDS = 0.5
 """Items that ended wait this long for others, to be staged together."""
+
+WAITS_SECONDS = 0.5
+"""Between two looks at what calls wait for."""
 
 Ended = tuple[int, list[dict[str, Any]] | Failure]
 """An item's number in its batch, and its rows or why it failed."""
@@ -120,6 +123,7 @@ class AsyncBench:
             mark.at_end(self._chain.close)
             self._reader = self._job.source.open()
             self._watching = asyncio.create_task(self._watch(mark.draining))
+            self._telling = asyncio.create_task(self._tell_waits(self._chain, mark.tell))
         end = partial(self._end, own, mark)
         for number, item in enumerate(read_planned(self._reader, wanted), own.task.start):
             if isinstance(item, Gone):
@@ -185,6 +189,16 @@ class AsyncBench:
             for doing, place in own.in_hand.items():
                 if place.is_idle:
                     doing.cancel()
+
+    async def _tell_waits(self, chain: AsyncChain, tell: Callable[[Waits], None]) -> None:
+        """Until the loop ends. The driver shows it, and does nothing else with it."""
+        told: tuple[str, ...] = ()
+        while True:
+            await asyncio.sleep(WAITS_SECONDS)
+            waits = tuple(chain.list_waits())
+            if waits != told:
+                tell(Waits(told=waits))
+                told = waits
 
     async def _stage_regularly(self, own: _Range, mark: AsyncMark) -> None:
         """If that fails, no further item is begun: its answer would be lost."""

@@ -43,6 +43,10 @@ class AsyncCall:
             return self._run(value, item, place)
         return self._kept.get_or_await(value, lambda: self._run(value, item, place))
 
+    def list_waits(self) -> list[str]:
+        """What its calls wait for, in a few words."""
+        return self._throttle.list_waits() if self._throttle is not None else []
+
     async def close(self) -> None:
         """Have the function's object close what it holds, if it has an `aclose`."""
         aclose = getattr(self._function, "aclose", None)
@@ -119,6 +123,10 @@ class AsyncChain:
     async def close(self) -> None:
         for call in self._calls:
             await call.close()
+
+    def list_waits(self) -> list[str]:
+        """What calls wait for, in a few words."""
+        return [wait for call in self._calls for wait in call.list_waits()]
 
     async def run(self, value: Any, item: int, place: SlotMark) -> list[Any]:
         """What the steps make of the item: any number of values."""

@@ -145,6 +145,13 @@ class Begun:
 
 
 @value_class
+class Waits:
+    """Told at any time: what calls wait for, in a few words each."""
+
+    told: tuple[str, ...]
+
+
+@value_class
 class Unsealable:
     """The batch could not be sealed. These staged chunks are gone or damaged, or hold a `misfit`
     that is not to be quarantined. Or, with `is_rowless`, the batch has no rows that could pin a

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import NoReturn
 
 from batten.errors import StorageError
+from batten.executors.last_line import ShownLine
 from batten.executors.output import OutputRelay
 from batten.executors.processes.foreign_threads import fork
 from batten.executors.randomness import find_before_fork
@@ -69,7 +70,12 @@ def kill_group(pid: int) -> None:
 
 
 def live(
-    control: socket.socket, run_worker: RunWorker, driver: int, *, stdout_to_stderr: bool
+    control: socket.socket,
+    run_worker: RunWorker,
+    driver: int,
+    *,
+    stdout_to_stderr: bool,
+    last: ShownLine | None,
 ) -> NoReturn:
     """Be the nursery. All signals are held back when it begins. Never returns: where it was forked,
     the stack above belongs to the driver."""
@@ -83,7 +89,8 @@ def live(
             _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             find_before_fork()
             gc.freeze()
-            process = _NurseryProcess(control, run_worker, driver, _make_relays(stdout_to_stderr))
+            relays = _make_relays(stdout_to_stderr, last)
+            process = _NurseryProcess(control, run_worker, driver, relays)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             process.run()
     except BaseException:  # noqa: BLE001 - the last of this process
@@ -110,10 +117,12 @@ def _leave_input() -> None:
     os.close(null)
 
 
-def _make_relays(stdout_to_stderr: bool) -> dict[int, OutputRelay]:
+def _make_relays(stdout_to_stderr: bool, last: ShownLine | None) -> dict[int, OutputRelay]:
     """What stands for the descriptors of workers' standard output and error."""
-    errors = OutputRelay(2)
-    return {1: errors if stdout_to_stderr else OutputRelay(1), 2: errors}
+    errors = OutputRelay(2, last)
+    if stdout_to_stderr:
+        return {1: errors, 2: errors}
+    return {1: OutputRelay(1, last), 2: errors}
 
 
 class _NurseryProcess:

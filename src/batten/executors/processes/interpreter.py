@@ -18,6 +18,7 @@ from multiprocessing.util import spawnv_passfds
 from typing import Any, NoReturn
 
 from batten.executors.base import Work
+from batten.executors.last_line import ShownLine, last_line
 from batten.executors.marks import MarkTable
 from batten.executors.processes.forking import lacking_told, live
 from batten.executors.processes.nursery import Begin
@@ -40,6 +41,7 @@ class Setup:
     slots: int
     limit_seconds: float | None
     stdout_to_stderr: bool
+    last_line: int | None
     argv: Sequence[str]
     modules: Sequence[str]
     work: bytes
@@ -59,6 +61,7 @@ def begin_interpreter(
         slots=len(marks.records),
         limit_seconds=limit_seconds,
         stdout_to_stderr=stdout_to_stderr,
+        last_line=last_line.shown.handle if last_line.shown is not None else None,
         argv=list(sys.argv),
         modules=modules,
         work=pickle.dumps(work, pickle.HIGHEST_PROTOCOL),
@@ -72,7 +75,8 @@ def begin_interpreter(
             handles = [control.fileno(), marks.handle, told]
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
             words = [sys.executable, *flags, "-c", _BEGIN, *map(str, handles), *sys.path]
-            return spawnv_passfds(os.fsencode(sys.executable), words, handles)
+            passed = handles if setup.last_line is None else [*handles, setup.last_line]
+            return spawnv_passfds(os.fsencode(sys.executable), words, passed)
         finally:
             os.close(told)
 
@@ -85,7 +89,7 @@ def main(control: int, marks: int, told: int) -> NoReturn:
         file.seek(0)
         setup: Setup = pickle.load(file)
     sys.argv = list(setup.argv)
-    for handle in (control, marks):
+    for handle in (control, marks, *([setup.last_line] if setup.last_line is not None else ())):
         os.set_inheritable(handle, False)
     nursery = socket.socket(fileno=control)
     with lacking_told(nursery):
@@ -104,7 +108,13 @@ def _live(nursery: socket.socket, table: MarkTable, setup: Setup) -> NoReturn:
         mark, record = table.mark(slot, setup.limit_seconds), table.records[slot]
         run_worker(work, mark, record, tasks, results)
 
-    live(nursery, run, setup.driver, stdout_to_stderr=setup.stdout_to_stderr)
+    live(
+        nursery,
+        run,
+        setup.driver,
+        stdout_to_stderr=setup.stdout_to_stderr,
+        last=ShownLine(setup.last_line) if setup.last_line is not None else None,
+    )
 
 
 class _UnpickledWork:

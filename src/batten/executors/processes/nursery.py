@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from batten.executors.base import Work
+from batten.executors.last_line import last_line
 from batten.executors.marks import MarkTable
 from batten.executors.processes.foreign_threads import fork
 from batten.executors.processes.forking import MESSAGE, Ask, Tell, live
@@ -111,7 +112,13 @@ def fork_nursery(
         pid = fork()
         if pid == 0:
             drivers.close()
-            live(control, run, driver, stdout_to_stderr=stdout_to_stderr)
+            live(
+                control,
+                run,
+                driver,
+                stdout_to_stderr=stdout_to_stderr,
+                last=last_line.shown,
+            )
         return pid
 
     return begin

@@ -1,0 +1,39 @@
+"""Colours of a terminal, where it has them and nobody said no (https://no-color.org)."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import NamedTuple, TextIO
+
+
+class Colour(Enum):
+    """What a terminal is told for it."""
+
+    NONE = ""
+    GOOD = "32"
+    DOUBTFUL = "33"
+    QUIET = "2"
+
+
+class Span(NamedTuple):
+    """A part of a line, and its colour."""
+
+    text: str
+    colour: Colour = Colour.NONE
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether colours may be written there."""
+    is_terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return is_terminal and not os.environ.get("NO_COLOR")
+
+
+def join_spans(pieces: list[Span], columns: int, *, coloured: bool) -> str:
+    """One line of no more than so many characters."""
+    told = ""
+    for text, colour in pieces:
+        shown, columns = text[:columns], columns - len(text[:columns])
+        is_coloured = coloured and colour is not Colour.NONE and shown
+        told += f"\x1b[{colour.value}m{shown}\x1b[0m" if is_coloured else shown
+    return told
