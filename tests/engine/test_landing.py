@@ -53,6 +53,17 @@ def test_a_stream_becomes_files_by_offset(tmp_path: Path) -> None:
     assert landed(into)[-1] == (25, "from 25")
 
 
+@pytest.mark.parametrize("name", ["out", "out/landed", "out.batten/landed"])
+def test_nothing_is_landed_in_a_dataset(name: str, tmp_path: Path) -> None:
+    """What was acknowledged would be moved away with it when it is computed anew."""
+    made = batten.from_range(3).map(lambda number: {"double": 2 * number})
+    made.write_parquet(tmp_path / "out").run(executor="serial")
+    told: list[int] = []
+    with pytest.raises(batten.RefusedError, match=r"output of a job|within another dataset"):
+        batten.land(iter(ITEMS), into=tmp_path / name, acknowledge=told.append)
+    assert (told, os.listdir(tmp_path / "out")) == ([], ["part-000000.parquet"])
+
+
 def test_a_stream_with_offsets_of_its_own_is_landed_once(tmp_path: Path) -> None:
     into = tmp_path / "landed"
     land = partial(batten.land, into=into, offset=lambda item: item["n"], items_max=4)

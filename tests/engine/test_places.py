@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,28 @@ def test_within_another_dataset(tmp_path: Path, place: str) -> None:
         inner.run(executor="serial")
     assert batten.diagnose(tmp_path / "out").state == "COMPLETE"
     assert os.listdir(tmp_path / "out") == ["part-000000.parquet"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda made, out: made.write_jsonl(out / "more.jsonl"),
+        lambda made, out: made.write_sqlite(out / "more.db", "rows"),
+        lambda made, out: made.write_delta(out / "table"),
+        lambda made, out: made.write_tree(out / "notes", commit=write_note),
+    ],
+    ids=["file", "sqlite", "delta", "tree"],
+)
+@pytest.mark.parametrize("folder", ["out", "out.batten", "link"])
+def test_no_sink_writes_into_another_dataset(tmp_path: Path, write: Any, folder: str) -> None:
+    """It would be a stranger's file there, and go when that one is computed anew."""
+    pipeline(tmp_path / "out").run(executor="serial")
+    (tmp_path / "link").symlink_to("out")
+    before = sorted(tmp_path.rglob("*"))
+    writing = pipeline(tmp_path / "mine").options(batch_size=1)
+    with pytest.raises(batten.RefusedError, match="lies within another dataset"):
+        write(writing, tmp_path / folder).run(executor="serial")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def write_note(transaction: batten.Transaction, number: int, prepared: dict[str, int]) -> None:

@@ -70,6 +70,29 @@ def test_not_into_the_dataset_itself(out: Path, name: str) -> None:
         batten.open(out).export(out.parent / name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other/part-000000.parquet",
+        "other.batten/rows.csv",
+        "link/new.csv",
+        "rows.jsonl",
+        "./rows.jsonl",
+    ],
+)
+def test_not_in_the_place_of_what_a_job_made(out: Path, name: str) -> None:
+    """A part, a record or a whole file of another dataset was replaced without a word."""
+    made = batten.from_range(3).map(lambda number: {"double": 2 * number})
+    folder = out.parent
+    made.write_parquet(folder / "other").run(executor="serial")
+    made.write_jsonl(folder / "rows.jsonl").run(executor="serial")
+    (folder / "link").symlink_to("other")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(batten.UsageError, match=r"lies in the dataset|is the output of a job"):
+        batten.open(out).export(f"{folder}/{name}", "jsonl")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_values_that_json_has_no_type_for(tmp_path: Path) -> None:
     day = datetime.date(2026, 4, 24)
 

@@ -173,6 +173,9 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
     for output in (*own, *finalized):
         refuse_place(output)
         refuse_tree(output, trees)
+    places = [path for sink in pipeline.sinks for path in getattr(sink, "places", ())]
+    for made in (*pipeline.list_made(), *trees, *places):
+        refuse_place(made, pipeline.output)
     for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):
         refuse_folder(output)
     for sink in pipeline.sinks:

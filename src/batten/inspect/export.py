@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from batten.errors import UsageError
+from batten.ledger.facts.locating import find_dataset_around, is_output
 from batten.ledger.parts import Parts
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.value_class import value_class
@@ -66,12 +67,22 @@ def choose_format(target: str, format: str | None) -> str:
 
 
 def _refuse_within(parts: Parts, target: str) -> None:
+    """Raises `UsageError` for a file that is of a dataset, this or another one."""
+    try:
+        around, is_of_job = find_dataset_around(target), is_output(target)
+    except OSError as error:
+        raise publishing_failure(error, target) from error
     output = os.path.realpath(os.path.join(parts.storage.place, parts.layout.output))
-    real = os.path.realpath(target)
-    for folder in (output, output + CONTROL_SUFFIX):
-        if os.path.commonpath([folder, real]) == folder:
-            raise UsageError(
-                f"{target!r} lies in the dataset itself, where nothing else may be.",
-                safe="Nothing was written.",
-                next="Export to another folder.",
-            )
+    is_own = around is not None and os.path.realpath(around) in (output, output + CONTROL_SUFFIX)
+    what = ""
+    if around is not None:
+        which = "itself" if is_own else os.path.relpath(around)
+        what = f"lies in the dataset {which}, where nothing else may be"
+    elif is_of_job:
+        what = "is the output of a job, which an export would replace"
+    if what:
+        raise UsageError(
+            f"{target!r} {what}.",
+            safe="Nothing was written.",
+            next="Export to another place.",
+        )

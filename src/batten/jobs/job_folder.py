@@ -13,7 +13,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from batten.errors import RefusedError, StorageError
-from batten.model.disk.names import CONTROL_SUFFIX, Layout, TreeLayout
+from batten.ledger.facts.locating import find_dataset_around, is_output
+from batten.model.disk.names import Layout, TreeLayout
 from batten.model.telling.commands import as_path, command
 from batten.storage.failures import reading_failure
 
@@ -31,17 +32,29 @@ def show_path(path: Path) -> str:
     return str(path) if relative.startswith("../..") else as_path(relative)
 
 
-def refuse_place(output: Path) -> None:
-    """Raises `RefusedError` for an output that lies within another dataset."""
-    for folder in Path(os.path.abspath(output)).parents:
-        with _looking_at(folder):
-            is_dataset = _holds_dataset(folder)
-        if is_dataset:
-            raise RefusedError(
-                f"{show_path(output)} lies within another dataset: {show_path(folder)}.",
-                safe="Nothing was read or written.",
-                next="Write to a place of its own.",
-            )
+def refuse_place(output: Path, own: Path | None = None) -> None:
+    """Raises `RefusedError` for an output that lies within another dataset than the job's `own`."""
+    with _looking_at(output):
+        found = find_dataset_around(output)
+    if found is not None and (own is None or found != Path(os.path.abspath(own))):
+        raise RefusedError(
+            f"{show_path(output)} lies within another dataset: {show_path(found)}.",
+            safe="Nothing was read or written.",
+            next="Write to a place of its own.",
+        )
+
+
+def refuse_output(folder: Path) -> None:
+    """Raises `RefusedError` for a folder into which a job writes."""
+    with _looking_at(folder):
+        is_of_job = is_output(folder)
+    if is_of_job:
+        raise RefusedError(
+            f"{show_path(folder)} is the output of a job.",
+            safe="Nothing was read or written.",
+            next="Name a folder of its own. What is there: "
+            + command("diagnose", show_path(folder)),
+        )
 
 
 def refuse_tree(output: Path, own: Collection[Path]) -> None:
@@ -121,11 +134,3 @@ def _looking_at(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise reading_failure(error, "Looking at", show_path(path)) from error
-
-
-def _holds_dataset(folder: Path) -> bool:
-    """Whether it is a folder of parts, or a control folder."""
-    other = Layout(folder.name)
-    has_parts_inside = (folder.parent / Layout(folder.name, is_inside=True).data).exists()
-    is_control = folder.name.endswith(CONTROL_SUFFIX) and (folder / "dataset.json").exists()
-    return is_control or ((folder.parent / other.config).exists() and not has_parts_inside)

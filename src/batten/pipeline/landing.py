@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
-from batten.jobs.job_folder import current_folder, show_path
+from batten.jobs.job_folder import current_folder, refuse_output, refuse_place, show_path
 from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_line
 from batten.model.disk.names import Layout, is_throwaway
 from batten.pipeline.pipeline import Pipeline
@@ -79,6 +79,7 @@ def land(
 
     Raises:
         UsageError: An item is not what JSON can hold. What came before it in files is landed.
+        RefusedError: The folder is that of a dataset, or lies in one. Nothing was landed.
         InconsistentError: Offsets do not grow, or two files hold the same ones. What was landed
             stays.
         BusyError: Another process lands there. Nothing was changed.
@@ -86,6 +87,8 @@ def land(
         StorageError: The disk is full or failing. Files that were acknowledged stay.
     """
     folder = current_folder() / local_path(into)
+    refuse_place(folder)
+    refuse_output(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     storage, layout = LocalStorage(folder.parent), Layout(folder.name)
     storage.ensure_folder(layout.control)

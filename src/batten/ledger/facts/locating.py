@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from batten.errors import StorageError
-from batten.model.disk.names import Layout
+from batten.model.disk.names import CONTROL_SUFFIX, Layout
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.storage.base import Store
 
@@ -28,6 +31,29 @@ def find_layout(storage: Store, output: str) -> Layout:
         return inside if has_place or (is_file and _may_be_file(storage, layout)) else layout
     except StorageError:
         return inside if is_file else layout
+
+
+def find_dataset_around(path: str | os.PathLike[str]) -> Path | None:
+    """The folder of a dataset in which the path lies, as it is written or by the links that it
+    passes: that of its parts, or its control folder. Raises `OSError`."""
+    for way in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        for folder in Path(way).parents:
+            if _holds_dataset(folder):
+                return folder
+    return None
+
+
+def _holds_dataset(folder: Path) -> bool:
+    other = Layout(folder.name)
+    has_parts_inside = (folder.parent / Layout(folder.name, is_inside=True).data).exists()
+    is_control = folder.name.endswith(CONTROL_SUFFIX) and (folder / "dataset.json").exists()
+    return is_control or ((folder.parent / other.config).exists() and not has_parts_inside)
+
+
+def is_output(path: str | os.PathLike[str]) -> bool:
+    """Whether a job's records lie beside it. Raises `OSError`."""
+    real = Path(os.path.realpath(path))
+    return (real.parent / Layout(real.name).config).exists()
 
 
 def _may_be_file(storage: Store, layout: Layout) -> bool:
