@@ -131,8 +131,10 @@ def test_a_transaction_that_another_left_open_is_waited_for_and_then_told(
     pipeline.run(executor="serial", limit=2)
     with psycopg.connect(lab.address) as other:
         other.execute("LOCK TABLE rows IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError, match=r"no answer in 0\.5 s") as told:
             run(pipeline)
+        assert "closed the connection" not in told.value.what
+        assert "longer by timeout_seconds" in told.value.next
     run(pipeline)
     check(lab)
 

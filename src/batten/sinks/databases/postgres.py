@@ -26,7 +26,7 @@ from batten.sinks.databases.postgres_rows import (
     identify_tokens,
     name_columns,
 )
-from batten.sinks.databases.watchdog import Watchdog
+from batten.sinks.databases.watchdog import Watchdog, advise_waiting
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
 from batten.sinks.optional import ensure_optional
@@ -165,7 +165,7 @@ class PostgresDestination:
             try:
                 with self._watched() as connection:
                     connection.execute("COMMIT")
-            except (psycopg.OperationalError, psycopg.InternalError):
+            except (psycopg.OperationalError, psycopg.InternalError, TimeoutError):
                 self.close()
                 return PublishEnd.UNKNOWN
             return outcome
@@ -263,9 +263,9 @@ class PostgresDestination:
 
         try:
             yield
-        except (psycopg.OperationalError, psycopg.InternalError) as error:
+        except (psycopg.OperationalError, psycopg.InternalError, TimeoutError) as error:
             self.close()
-            remedy = "Wait until the server answers again"
+            remedy = advise_waiting("server", error)
             raise unreached(
                 action, self._target, error, remedy=remedy, hidden=self._passwords()
             ) from error

@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Self, TypeVar
 
+from batten.errors import BattenError
+
 Answer = TypeVar("Answer")
 
 
@@ -31,7 +33,18 @@ def await_answer(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
     except TimeoutError as error:
         if future.done():
             raise
-        raise TimeoutError(f"no answer in {timeout_seconds:g} s") from error
+        raise TimeoutError(_no_answer(timeout_seconds)) from error
+
+
+def _no_answer(timeout_seconds: float) -> str:
+    return f"no answer in {timeout_seconds:g} s"
+
+
+def advise_waiting(whose: str, error: Exception) -> str:
+    """What to do about an error of the server or catalogue: it may only need longer."""
+    if isinstance(error, TimeoutError):
+        return f"Wait until the {whose} answers again, or give it longer by timeout_seconds=…"
+    return f"Wait until the {whose} answers again"
 
 
 class Watchdog:
@@ -43,6 +56,7 @@ class Watchdog:
         self._timeout_seconds = timeout_seconds
         self._ends_at = time.monotonic() + timeout_seconds
         self._is_over = threading.Event()
+        self._has_cut = False
         self._thread = threading.Thread(target=self._watch, daemon=True, name="batten-watchdog")
 
     def touch(self) -> None:
@@ -52,14 +66,18 @@ class Watchdog:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Raises `TimeoutError` for what was cut off: the error of it blames the server."""
         self._is_over.set()
         self._thread.join()
         self._socket.close()
+        if self._has_cut and isinstance(error, Exception) and not isinstance(error, BattenError):
+            raise TimeoutError(_no_answer(self._timeout_seconds)) from error
 
     def _watch(self) -> None:
         while not self._is_over.wait(max(0.0, self._ends_at - time.monotonic())):
             if time.monotonic() >= self._ends_at:
+                self._has_cut = True
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
                 return

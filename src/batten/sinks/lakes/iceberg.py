@@ -25,7 +25,7 @@ from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
 from batten.sinks.databases.sqlite_commits import make_commits_durable
-from batten.sinks.databases.watchdog import Answer, await_answer
+from batten.sinks.databases.watchdog import Answer, advise_waiting, await_answer
 from batten.sinks.failures import refused, unreached
 from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
 from batten.sinks.lakes.columns import (
@@ -284,7 +284,7 @@ class IcebergDestination:
                 next="Run the same command again, which says what is lacking.",
             ) from error
         except (SQLAlchemyError, OSError, exceptions.RESTError) as error:
-            remedy = "Wait until the catalogue answers again"
+            remedy = advise_waiting("catalogue", error)
             raise unreached(
                 action, self._target, error, remedy=remedy, hidden=self._hidden()
             ) from error
