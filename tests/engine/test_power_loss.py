@@ -63,6 +63,10 @@ def square(number: int) -> dict[str, Any]:
     return {"square": number * number, "text": "a" * number}
 
 
+def square_alone(number: int) -> dict[str, Any]:
+    return {"square": number * number}
+
+
 def cube(number: int) -> dict[str, Any]:
     return {"square": number**3, "text": "b" * number}
 
@@ -350,6 +354,13 @@ SCENARIOS = [
         begin=after(run(written(ranged().map(cube)))),
         act=run(written(ranged().map(square)), is_fresh=True),
         keys=EVERY,
+        is_staged_used=False,
+    ),
+    Scenario(
+        name="columns added",
+        begin=after(run(written(ranged().map(square_alone)))),
+        act=run(written(ranged(MORE_ITEMS).map(square)), accepts_change=True, adds_columns=True),
+        keys=range(MORE_ITEMS),
         is_staged_used=False,
     ),
 ]

@@ -33,6 +33,7 @@ ROWS = "".join(json.dumps({"n": n, "id": f"k{n}"}) + "\n" for n in range(8))
 SINK = 'write_parquet("out")'
 SQLITE = 'write_sqlite("out", "t")'
 ACCEPT, FRESH = "--accept-change", "--fresh"
+ADD = "--accept-change --add-columns"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Case:
 
 
 CODE = ("FACTOR = 1", "FACTOR = 2")
+WIDER = 'batch_size=2, schema={"n": "int64", "value": "int64", "x": "double"}'
 MOVED = ROWS.replace('{"n": 0', '{"n": 99, "id": "new"}\n{"n": 0', 1)
 CASES = {
     "function": Case(job=CODE),
@@ -61,6 +63,10 @@ CASES = {
     "schema": Case(
         job=("batch_size=2", 'batch_size=2, schema={"n": "int64", "value": "double"}'),
         ways=(FRESH,),
+    ),
+    "a column more": Case(
+        job=("batch_size=2", WIDER),
+        ways=(FRESH, ADD),
     ),
     "keys": Case(job=('"in.jsonl"', '"in.jsonl", key="id"'), ways=(FRESH,)),
     "parameter": Case(words=("--param", "window=2"), ways=("", FRESH, ACCEPT)),

@@ -64,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the rows there are though the job changed; compute the rest by it",
     )
     parser.add_argument(
+        "--add-columns",
+        action="store_true",
+        help="with --accept-change: add the columns that only the changed job makes; rows there "
+        "are have nulls in them",
+    )
+    parser.add_argument(
         "--retry-quarantined", action="store_true", help="try quarantined items again"
     )
     parser.add_argument(
@@ -135,6 +141,7 @@ def execute(arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
             fresh=arguments.fresh,
             accept_change=arguments.accept_change,
+            add_columns=arguments.add_columns,
             memory_max=arguments.memory_max,
             workers=arguments.workers,
             drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,

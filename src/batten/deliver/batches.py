@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from math import inf
+from typing import TYPE_CHECKING
 
 from batten.deliver.route import Route
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError
@@ -12,7 +14,10 @@ from batten.model.disk.published import Published
 from batten.model.disk.tokens import Token, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
-from batten.sinks.base import RejectedError, Sink, Staged, other_content
+from batten.sinks.base import RejectedError, Sink, Staged, TakesColumns, other_content
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SAVE_SECONDS = 1.0
 """What was delivered is recorded this often. The record may lag: destinations are asked."""
@@ -38,7 +43,7 @@ class BatchRoute(Route):
         self._published, self._reach = set(published), 0
         commits = map(self._supply.load_commit, sorted(published))
         tokens = {self._token(commit): commit for commit in commits if self._is_given(commit)}
-        found = dict(zip(tokens, self.destination.lookup(list(tokens)), strict=True))
+        found = self._ask(tokens)
         record = self._book.find()
         delivered = record.batches if record is not None else 0
         for token, commit in tokens.items():
@@ -55,6 +60,21 @@ class BatchRoute(Route):
             raise other_content(self.target, token)
         self._lacking = {
             tokens[token].batch for token, held in found.items() if held is not TokenState.SAME
+        }
+
+    def _ask(self, tokens: Mapping[Token, Published]) -> dict[Token, TokenState]:
+        """What it has. A part with columns added has the rows that the part before had, so nothing
+        is published again (decision 0102)."""
+        found = dict(zip(tokens, self.destination.lookup(list(tokens)), strict=True))
+        earlier = {
+            replace(token, digest=digest): token
+            for token, commit in tokens.items()
+            if found[token] is TokenState.OTHER and commit.widens
+            for digest in commit.widens.split(",")
+        }
+        held = zip(earlier, self.destination.lookup(list(earlier)), strict=True) if earlier else ()
+        return found | {
+            earlier[token]: TokenState.SAME for token, state in held if state is TokenState.SAME
         }
 
     def refuse_retry(self, batches: Collection[int]) -> None:
@@ -152,6 +172,8 @@ class BatchRoute(Route):
                 next=f"Run the same command again; it resumes: {self._context.again}",
             )
         if self.is_behind(batches):
+            if batches and self._supply.list_added():
+                self._prepare(self._supply.read_schema(0))
             self._save()
 
     def list_kept(self, batches: Collection[int]) -> list[int]:
@@ -171,6 +193,15 @@ class BatchRoute(Route):
     def _is_keyed(self) -> bool:
         """Whether it tells the rows of an item by the item's key."""
         return self._context.pipeline.settings.key_column in self._key
+
+    def can_add_columns(self) -> bool:
+        return isinstance(self.destination, TakesColumns)
+
+    def _add_columns(self, schema: pa.Schema) -> None:
+        added = set(self._supply.list_added())
+        if added and isinstance(self.destination, TakesColumns):
+            new = [place for place, name in enumerate(schema.names) if name in added]
+            self.destination.add_columns(_select(schema, new))
 
     def can_start_anew(self) -> bool:
         record = self._book.find()
@@ -209,3 +240,9 @@ class BatchRoute(Route):
             next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
             f"away, then: {self._context.again}",
         )
+
+
+def _select(schema: pa.Schema, places: Sequence[int]) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([schema.field(place) for place in places])

@@ -33,10 +33,14 @@ ROUTES: dict[Takes, type[Route]] = {
 
 
 class Deliverer:
-    """The destinations of one run, open. Under the ledger's lock."""
+    """The destinations of one run, open. Under the ledger's lock. For a dataset that is made beside
+    another one, it `asks` those of the other, which have the rows that are taken over."""
 
-    def __init__(self, context: Context, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self, context: Context, sinks: Sequence[Sink], *, asks: Deliverer | None = None
+    ) -> None:
         self._context = context
+        self._asks = asks
         # A destination that may reject an item is asked first, before others have its rows.
         self._sinks = sorted(sinks, key=lambda sink: sink.takes is not Takes.ITEMS)
         self._routes: list[Route] = []
@@ -69,6 +73,8 @@ class Deliverer:
     def refuse_changed(self, batches: Collection[int]) -> None:
         """Raise where a destination could not let go of the rows of items of these published
         batches that have changed or gone."""
+        if self._asks is not None:
+            self._asks.refuse_changed(batches)
         for route in self._routes:
             if kept := route.list_kept(batches):
                 raise RefusedError(
@@ -78,6 +84,17 @@ class Deliverer:
                     next="Keep the rows of before, by the source's options changed='ignore' and "
                     f"removed='keep'; or {ELSEWHERE}. A table that is filled with "
                     "key=, the column of the item's key, can take them.",
+                )
+
+    def refuse_columns(self) -> None:
+        """Raise where a destination can't be given columns."""
+        for route in self._routes:
+            if not route.can_add_columns():
+                raise RefusedError(
+                    f"{route.target} can't be given columns: the package that brings this kind of "
+                    "destination has no way to.",
+                    safe="Nothing was changed.",
+                    next=f"Leave the new columns out; or {ELSEWHERE}.",
                 )
 
     def refuse_fresh(self) -> None:

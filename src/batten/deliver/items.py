@@ -29,6 +29,10 @@ class ItemRoute(BatchRoute):
         """What it may still reject, others don't get."""
         return self.first_lacking
 
+    def can_add_columns(self) -> bool:
+        """It has no columns."""
+        return True
+
     def withdraw(self, batches: Collection[int]) -> None:
         """It has nothing of what was rejected or had failed, so the record must not say that it was
         given that."""

@@ -149,6 +149,10 @@ class Route(ABC):
         """Whether nothing of the old dataset would remain among rows of a new one."""
         return True
 
+    def can_add_columns(self) -> bool:
+        """Whether it can have columns that its rows had not before."""
+        return True
+
     def open_again(self) -> None:
         """Record that what it has is about to be out of date."""
         self._book.forget()
@@ -166,9 +170,13 @@ class Route(ABC):
         """Whether this was the first time."""
         if self._is_prepared:
             return False
+        self._add_columns(schema)
         self.destination.prepare(schema)
         self._is_prepared = True
         return True
+
+    def _add_columns(self, schema: pa.Schema) -> None:  # noqa: B027
+        """See that it has those that came later, before it is asked whether it has all."""
 
     def _publish(self, staged: Staged) -> None:
         self._prepare(staged.schema)

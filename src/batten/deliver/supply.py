@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.ledger.contents import load_commit
 from batten.ledger.parts import Parts
+from batten.ledger.schema_file import list_added
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, decode_record
 from batten.model.disk.tokens import Token, digest_of_all
@@ -65,6 +66,10 @@ class Supply:
 
     def read_schema(self, batch: int) -> pa.Schema:
         return self._select([self.load_commit(batch)]).read_schema()
+
+    def list_added(self) -> list[str]:
+        """The columns that rows of before have not had."""
+        return list_added(self._context.storage, self._context.layout.schema)
 
     def stage(self, commit: Published, token: Token) -> Staged:
         parts = self._select([commit])

@@ -26,6 +26,7 @@ from batten.executors.output import losses
 from batten.ledger.contents import load_commit
 from batten.model.disk.names import SOME_ITEMS_MAX, StagedChunk
 from batten.model.rules.accounting import tally_outcomes
+from batten.model.rules.coverage import find_within
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
@@ -86,7 +87,7 @@ class Driver:
         self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
         self._streak = Streak(
             is_watched=context.pipeline.settings.stop_when is not None,
-            items=plan.items - self._published_items,
+            items=plan.items - self._published_items - self._count_taken_over(),
         )
         self._published: set[int] = set()
         self._changed: frozenset[int] = frozenset()
@@ -97,6 +98,12 @@ class Driver:
         self._waits: tuple[str, ...] = ()
         self._ends_at: float | None = None
         self._began = time.monotonic()
+
+    def _count_taken_over(self) -> int:
+        """Items of batches that another dataset has, and this one not yet."""
+        earlier, plan = self._context.earlier, self._plan
+        left = earlier.batches - self._dataset.observation.parts.keys() if earlier else ()
+        return sum(plan.batch(batch).items for batch in left)
 
     def drive(
         self,
@@ -163,7 +170,20 @@ class Driver:
         chunks, sealed = self._adoption.find(batch)
         if sealed is not None:
             self._failures.settle(sealed)
-        return chunks, sealed
+            return chunks, sealed
+        return self._take_over(batch, chunks), None
+
+    def _take_over(self, batch: int, chunks: list[StagedChunk]) -> list[StagedChunk]:
+        """With what the dataset has of the batch that this one is to replace. No function of this
+        run made that, nor of one before, so it does not count as adopted."""
+        earlier = self._context.earlier
+        if earlier is None or batch not in earlier.batches:
+            return chunks
+        wants_again = self._context.options.should_retry_quarantined
+        answer = self._bench.reopening.take_over(batch, earlier.layout, tries_failed=wants_again)
+        self._schedule.adopted_items -= sum(chunk.items for chunk in answer.chunks)
+        self._streak.expect(answer.count_again())
+        return [*answer.chunks, *find_within(chunks, answer.again)]
 
     def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
         """Take published batches up again of which items have failed, changed or gone. Their commit
@@ -237,6 +257,7 @@ class Driver:
         return batch not in self._published or batch in self._adoption.adopted
 
     def _loop(self, executor: Executor) -> None:
+        context = self._context
         while True:
             if self._streak.verdict is not None:
                 self._stop_failing(executor, self._streak.verdict)
@@ -254,7 +275,8 @@ class Driver:
             if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():
-                self._pin(serialize(pa.schema([])))
+                earlier = context.earlier
+                self._pin(serialize(pa.schema([]) if earlier is None else earlier.schema))
                 continue
             if is_stopping:
                 self._drain(executor)

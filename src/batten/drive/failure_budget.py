@@ -124,8 +124,10 @@ class Failures:
                 self._has_told_of_columns = True
                 items = count_of(self._plan.items, "item")
                 self._context.progress.note(
-                    "The columns of a dataset can't change: leave the new one out, or compute "
-                    f"all {items} anew: {self._context.again_fresh}"
+                    "The columns of a dataset don't change by themselves: leave the new one out; "
+                    "or add it and try what failed again, rows there are get nulls and none is "
+                    f"computed again: {self._context.again_adding_retried}; or compute all {items} "
+                    f"anew: {self._context.again_fresh}"
                 )
         most = options.quarantine_max
         if most is not None and self.quarantined > most:

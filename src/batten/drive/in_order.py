@@ -11,13 +11,16 @@ from batten.drive.config import make_config, put_config
 from batten.drive.order_of_store import bring_store_in_order
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.schema_file import rebuild_schema
-from batten.model.disk.records import encode_record
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Config, decode_record, encode_record
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
+from batten.model.words import FORMAT_VERSION
 from batten.plan.storing import list_beside
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset, is_blank
+from batten.storage.base import Folder
 from batten.storage.local.upkeep import (
     delete_orphans,
     rebuild_records,
@@ -48,6 +51,8 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     if has_new_config:
         _write_config(context, dataset)
     unrecorded = [f.batch for f in dataset.judgement.findings if f.code is Code.MISSING_RECORD]
+    if config is not None and not has_new_config and not context.is_beside:
+        settle_config(storage, layout)
     rebuild_records(
         storage,
         layout,
@@ -63,6 +68,14 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     delete_orphans(storage, [entry.name for entry in dataset.judgement.orphans])
     withdraw_parts(storage, layout, sorted(observation.early))
     return has_new_config or bool(observation.early)
+
+
+def settle_config(storage: Folder, layout: Layout) -> None:
+    """The dataset has the place of the one whose rows it took over, so it is one as any other."""
+    config = decode_record(Config, storage.read(layout.config))
+    if config.takes_over:
+        now = replace(config, takes_over="", format_version=FORMAT_VERSION)
+        replace_file(storage, layout.staging, layout.config, encode_record(now))
 
 
 def record_call(context: Context, dataset: FoundDataset) -> None:

@@ -33,7 +33,9 @@ class PublishedVersions:
 
     def allow(self, changed: Set[int], deliverer: Deliverer) -> None:
         """Raises `RefusedError` where a destination could not let go of the rows of these."""
-        deliverer.refuse_changed(self._observation.parts.keys() & changed)
+        earlier = self._context.earlier
+        there = self._observation.parts.keys() | (earlier.batches if earlier else frozenset())
+        deliverer.refuse_changed(there & changed)
 
     def find_outdated(self, plan: Plan) -> list[int]:
         """The batches of which items have changed or gone since their parts were made."""

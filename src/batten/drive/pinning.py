@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from batten.errors import CorruptError, RefusedError
 from batten.ledger.guarded import carry_out
-from batten.ledger.schema_file import decode_schema, encode_schema
+from batten.ledger.schema_file import decode_schema, encode_schema, list_added
 from batten.model.disk.records import NewerFormat, Unreadable
 from batten.model.rules.guards import PINNING
 from batten.rows.declared import Declared
@@ -47,7 +47,13 @@ def load_schema(context: Context, declared: Declared) -> bytes | None:
 
 def store_schema(context: Context, schema: pa.Schema) -> bytes:
     """Make it durable."""
-    storage, layout, data = context.storage, context.layout, encode_schema(schema)
+    storage, layout, earlier = context.storage, context.layout, context.earlier
+    names: list[str] = []
+    if earlier is not None:
+        before = list_added(storage, earlier.layout.schema)
+        new = [name for name in schema.names if name not in earlier.schema.names]
+        names = [*before, *new]
+    data = encode_schema(schema, names)
     if storage.folder is None:
         for step in PINNING:
             carry_out(storage, step, layout.schema, data)

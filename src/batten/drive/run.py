@@ -11,8 +11,9 @@ from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.closing import close, make_report
 from batten.drive.config import choose_batch_size
 from batten.drive.dry_run import foresee
-from batten.drive.in_order import bring_in_order, record_call
+from batten.drive.in_order import bring_in_order, record_call, settle_config
 from batten.drive.outdated import PublishedVersions, tell_versions
+from batten.drive.widening import begin_beside, find_earlier, look_beside, refuse_beside
 from batten.drive.worker_checks import check_workers
 from batten.errors import BattenError, UsageError
 from batten.executors.output import output_may_be_lost
@@ -138,7 +139,7 @@ def _refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptio
     reason = ""
     if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
         reason = "only a dataset of parts can lie there"
-    elif options.is_fresh:
+    elif options.is_fresh or options.adds_columns:
         reason = "a dataset can't take the place of another one there"
     if reason:
         raise UsageError(
@@ -191,6 +192,12 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
             safe="Nothing was read or written.",
             next="Leave batch_size= out.",
         )
+    if options.adds_columns and pipeline.whole is not None:
+        raise UsageError(
+            "add_columns= is for datasets of items, and .apply() makes its file anew each time.",
+            safe="Nothing was read or written.",
+            next="Leave it out.",
+        )
     check_steps(pipeline.steps)
     check_workers(pipeline, options)
     if pipeline.settings.schema is not None:
@@ -229,6 +236,8 @@ def _run(context: Context) -> Report:
         deliverer = stack.enter_context(Deliverer(context, context.pipeline.sinks))
         if context.options.is_fresh or _is_of_no_use(context, fingerprint):
             report = _run_fresh(context, deliverer, fingerprint, work)
+        elif context.options.adds_columns:
+            report = _run_adding(context, deliverer, fingerprint, work)
         else:
             report = _work_or_fresh(context, deliverer, fingerprint, work)
         return _finalize(context, replace(report, destinations=deliverer.report()))
@@ -281,7 +290,11 @@ def _run_fresh(
     delete_orphans(storage, [entry.name for entry in judgement.orphans])
     inner = replace(context, layout=layout.fresh, is_beside=True)
     begun, judged = observe_free(inner)
-    is_same = begun.config is not None and context.is_same(begun.config.fingerprint, fingerprint)
+    is_same = (
+        begun.config is not None
+        and not begun.config.takes_over
+        and context.is_same(begun.config.fingerprint, fingerprint)
+    )
     is_rowless = bool(begun.parts) and not judged.rows
     if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
         storage.delete_tree(layout.fresh_folder)
@@ -298,10 +311,43 @@ def _run_fresh(
         storage.ensure_folder(inner.layout.control)
         dataset = look(inner, fingerprint, work)
         report = _work(inner, Deliverer(inner, ()), dataset)
+    return _take_place(context, inner, deliverer, dataset, report)
+
+
+def _run_adding(
+    context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
+) -> Report:
+    """Make a dataset of the rows there are, with columns added, and put it in the place of the old
+    one when it is complete."""
+    dataset = look(context, fingerprint, work)
+    earlier = find_earlier(context, dataset)
+    if earlier is None:
+        return _work_or_fresh(context, deliverer, fingerprint, work)
+    delete_orphans(context.folder, [entry.name for entry in dataset.judgement.orphans])
+    deliverer.know(_items_of(context, plan_of(context, dataset)))
+    refuse_beside(context, deliverer, dataset)
+    refuse_unfit(
+        context, [check_disk(context, dataset.observation, dataset.accounts, is_anew=True)]
+    )
+    inner = begin_beside(context, dataset, earlier)
+    report = _work(inner, Deliverer(inner, (), asks=deliverer), look_beside(inner, dataset))
+    return _take_place(context, inner, deliverer, dataset, report)
+
+
+def _take_place(
+    context: Context,
+    inner: Context,
+    deliverer: Deliverer,
+    dataset: FoundDataset,
+    report: Report,
+) -> Report:
+    """The dataset beside takes the place of the old one, if it is complete."""
+    storage, layout = context.folder, context.layout
     if report.status in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
         storage.ensure_folder(layout.staging)
         deliverer.open_again()
         replace_dataset(storage, layout, run=context.run, time=utc_now())
+        settle_config(storage, layout)
         report = replace(report, status=RunStatus.COMPLETE)
         if context.pipeline.sinks:
             context.executed_items = inner.executed_items

@@ -38,6 +38,7 @@ from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
 from batten.ledger.runs import find_last_run, find_refusal
 from batten.model.disk.names import find_staging_owner
+from batten.model.disk.refusals import Way
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS, Ground
 from batten.model.telling.commands import command
@@ -228,11 +229,14 @@ def _list_begun(place: Place, observation: Observation, state: State) -> Iterato
         return
     if is_begun and state not in _REPLACED_OR_NOT_OURS:
         where = place.show(observation.layout.fresh_folder)
-        if is_finalized(find_begun(place, observation)):
+        begun = find_begun(place, observation)
+        if is_finalized(begun):
             # It is made anew by every run that finds it behind.
             yield f"a new dataset was begun in {where}, and not finished: it is of no use any more"
             return
-        again = find_again(place, observation, "--fresh").told
+        is_widened = begun is not None and begun.takes_over
+        way = Way.ADD_COLUMNS if is_widened else Way.FRESH
+        again = find_again(place, observation, *way.options).told
         yield f"a new dataset was begun in {where}; {again} goes on with it, if the job is the same"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from batten.errors import CorruptError, StorageError
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def encode_schema(schema: pa.Schema) -> bytes:
-    """The schema for batten, and its fields for people."""
+def encode_schema(schema: pa.Schema, added: Sequence[str] = ()) -> bytes:
+    """The schema for batten, and its fields for people. `added` are columns that came later."""
     ipc = base64.b64encode(schema.serialize().to_pybytes()).decode()
-    return encode_record(PinnedSchema(ipc=ipc, fields=_list_fields(schema)))
+    return encode_record(PinnedSchema(ipc=ipc, fields=_list_fields(schema), added=list(added)))
 
 
 def decode_schema(data: bytes) -> pa.Schema:
@@ -47,6 +47,14 @@ def load_schema(storage: Store, name: str) -> pa.Schema:
         raise Unreadable("it is gone") from error
     except StorageError as error:
         raise Unreadable(f"it can't be read: {error}") from error
+
+
+def list_added(storage: Store, name: str) -> list[str]:
+    """The columns that came later than others; none where the file can't tell."""
+    try:
+        return decode_record(PinnedSchema, storage.read(name)).added
+    except (FileNotFoundError, Unreadable):
+        return []
 
 
 def rebuild_schema(storage: Store, layout: Layout, batches: Iterable[int], key: str) -> None:

@@ -16,6 +16,10 @@ FORMAT_WITH_REMOVED = 2
 """That of records of a batch or dataset with removed items, an outcome that batten 0.1 doesn't
 know."""
 
+FORMAT_TAKING_OVER = 2
+"""That of `dataset.json` of a dataset that was made of the rows of another one, which batten 0.1
+would take for one that was computed anew."""
+
 FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
 """The kinds of destinations that are one file."""
 

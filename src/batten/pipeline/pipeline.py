@@ -178,6 +178,7 @@ class Pipeline(Steps):
         dry_run: bool = False,
         fresh: bool = False,
         accept_change: bool = False,
+        add_columns: bool = False,
         executor: ExecutorName | None = None,
         workers: WorkersName | None = None,
         memory_max: int | str | None = None,
@@ -208,6 +209,10 @@ class Pipeline(Steps):
                 is complete and replaces it in one step. False by default.
             accept_change: Whether to keep the rows there are although code or parameters changed,
                 and to compute the rest with the current ones. False by default.
+            add_columns: With `accept_change`: whether columns that only the current job makes are
+                added to the dataset, with nulls in the rows there are. Then a dataset with these
+                columns is made beside the old one, of its rows, and replaces it in one step.
+                False by default.
             executor: "processes", the default, survive a function that crashes. "threads" and
                 "serial" don't, and can't enforce time limits. It does not apply to `async def`
                 functions.
@@ -264,6 +269,7 @@ class Pipeline(Steps):
             is_dry_run=dry_run,
             is_fresh=fresh,
             accepts_change=accept_change,
+            adds_columns=add_columns,
             executor=executor if executor is not None else "processes",
             memory_bytes_max=read_memory_max(memory_max),
             drain_seconds=drain_seconds,

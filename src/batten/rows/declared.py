@@ -20,6 +20,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 
 from batten.jobs.step import Step
+from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.rows.python_types import PLAIN, read_type
 from batten.rows.row_classes import Fields, find_fields, find_return, holds_arrow, takes_others
@@ -53,6 +54,16 @@ class Declared:
     def is_settled(self) -> bool:
         """Whether no row is needed to know the schema."""
         return self.schema is not None and not self.open
+
+    def add_to(self, there: pa.Schema) -> Declared:
+        """The same, beside columns that stay as they are: what is declared of these tells
+        nothing new."""
+        new = {name: each for name, each in self.columns.items() if name not in there.names}
+        return Declared(
+            columns={**{each.name: each for each in there}, **new},
+            open=self.open.difference(there.names),
+            is_whole=self.is_whole,
+        )
 
     def settle(self, found: pa.Schema) -> pa.Schema:
         """The schema of a dataset whose first rows have these columns."""
@@ -99,6 +110,22 @@ def find_declared(steps: Sequence[Step], option: Any, key_column: str) -> Declar
         is_whole=bool(given) and not making.keeps_input and not takes_others(kind),
         comes_last=making.keeps_input,
     )
+
+
+def find_other(declared: Declared, there: pa.Schema) -> str:
+    """In which way columns that a job names by `schema=` are not those that are there, new ones
+    aside; empty if they are."""
+    if not declared.columns:
+        return ""
+    for old in there:
+        now = declared.columns.get(old.name, old)
+        if old.name not in declared.columns and declared.is_whole:
+            return f"The column {old.name!r} is left out."
+        is_settled = now is not None and old.name not in declared.open
+        if now is not None and is_settled and not now.type.equals(old.type):
+            was, is_now = show_type(old.type), show_type(now.type)
+            return f"The column {old.name!r} is {was}, and was to become {is_now}."
+    return ""
 
 
 def _list_given(option: Any) -> Fields:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement
-from batten.model.disk.records import Fingerprint, find_kept
+from batten.model.disk.records import Fingerprint, Unreadable, find_kept
 from batten.model.disk.refusals import Way, order_ways
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
 from batten.plan.differing import ChangedJobError
 from batten.run.context import Context
 from batten.run.identity import ONE_PER_DATASET, is_of_code
@@ -21,6 +22,13 @@ def refuse_changed(
     or mended the code and only wants failed items to be tried again."""
     fixed = _list_fixed(context, observation, fingerprint)
     is_mended = _is_mended(context, observation, judgement, fingerprint)
+    adding = _find_adding(context, observation) if fixed == ["schema"] else None
+    if adding is not None and not adding.obstacle:
+        if context.options.adds_columns:
+            return
+        raise _lacking_columns(context, observation, judgement, fingerprint, adding.names)
+    if adding is not None and context.options.adds_columns:
+        raise _other_columns(context, observation, fingerprint, adding.obstacle)
     if fixed or not (context.options.accepts_change or is_mended):
         raise _changed(context, observation, judgement, fingerprint, fixed)
 
@@ -33,9 +41,7 @@ def _changed(
     fixed: list[str],
 ) -> ChangedJobError:
     """`fixed` names what differs and can't within one dataset: then accepting is no way on."""
-    config = observation.config
-    lines = context.tell_difference(config.fingerprint, fingerprint) if config is not None else []
-    what = f"{context.path} was made by other code or settings: {'; '.join(lines)}."
+    what = _tell_changed(context, observation, fingerprint)
     parts, accounts = len(observation.parts), judgement.accounts
     staged = accounts.staged
     keeps = bool(find_kept(observation.deliveries))
@@ -72,6 +78,75 @@ def _changed(
         next=_name_ways(context, observation, accounts, retry),
         ways=order_ways((*anew, Way.ACCEPT, *retry)),
     )
+
+
+@value_class
+class _Adding:
+    """The columns that a job has and the dataset has not, by name. The `obstacle` is what else is
+    different in its columns."""
+
+    names: tuple[str, ...]
+    obstacle: str = ""
+
+
+def _find_adding(context: Context, observation: Observation) -> _Adding | None:
+    """None if nothing is published that has columns, or they can't be read."""
+    from batten.ledger.schema_file import load_schema
+    from batten.rows.declared import find_declared, find_other
+
+    try:
+        there = load_schema(context.storage, context.layout.schema)
+    except Unreadable:
+        return None
+    if not observation.parts:
+        return None
+    settings = context.pipeline.settings
+    declared = find_declared(context.pipeline.steps, settings.schema, settings.key_column)
+    new = tuple(name for name in declared.columns if name not in there.names)
+    return _Adding(names=new, obstacle=find_other(declared, there))
+
+
+def _lacking_columns(
+    context: Context,
+    observation: Observation,
+    judgement: Judgement,
+    fingerprint: Fingerprint,
+    names: tuple[str, ...],
+) -> ChangedJobError:
+    """The columns alone keep the run from beginning, and they can be added."""
+    anew = () if find_kept(observation.deliveries) else (Way.FRESH,)
+    accounts = judgement.accounts
+    rest = accounts.staged + accounts.pending
+    others = f"computes the other {count_of(rest, 'item')}" if rest else "no item is computed again"
+    listed = ", ".join(map(repr, names))
+    nulls = f" with nulls in {listed}" if names else ""
+    return ChangedJobError(
+        f"{_tell_changed(context, observation, fingerprint)[:-1]}. "
+        "The schema can't change by itself.",
+        safe=f"Nothing was changed; {_count(len(observation.parts), 'published part')} as before.",
+        next=f"Undo the change; or keep the rows there are{nulls}: {others} "
+        f"({context.wish_to_add()}); or {name_fresh_way(context, observation)}.",
+        ways=order_ways((*anew, Way.ADD_COLUMNS)),
+    )
+
+
+def _other_columns(
+    context: Context, observation: Observation, fingerprint: Fingerprint, obstacle: str
+) -> ChangedJobError:
+    anew = () if find_kept(observation.deliveries) else (Way.FRESH,)
+    return ChangedJobError(
+        f"{_tell_changed(context, observation, fingerprint)[:-1]}. {obstacle} "
+        "Columns can be added, and the others stay as they are.",
+        safe="Nothing was changed.",
+        next=f"Undo the change; or {name_fresh_way(context, observation)}.",
+        ways=anew,
+    )
+
+
+def _tell_changed(context: Context, observation: Observation, fingerprint: Fingerprint) -> str:
+    config = observation.config
+    lines = context.tell_difference(config.fingerprint, fingerprint) if config is not None else []
+    return f"{context.path} was made by other code or settings: {'; '.join(lines)}."
 
 
 def _find_retry(

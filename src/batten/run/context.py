@@ -15,6 +15,7 @@ from batten.model.disk.fingerprints import difference
 from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
+from batten.run.earlier import Earlier
 from batten.run.identity import Identity
 from batten.run.progress import Progress
 from batten.run.run_options import RunOptions
@@ -25,7 +26,8 @@ from batten.storage.base import Folder, Store
 @dataclass(kw_only=True)
 class Context:
     """One run: what it runs, where, and how far it is. `is_beside`: what it makes is to take the
-    place of another dataset, and lies beside it until then."""
+    place of another dataset, and lies beside it until then. `earlier`: the one whose rows are taken
+    over into it."""
 
     pipeline: Definition
     options: RunOptions
@@ -40,6 +42,7 @@ class Context:
     executed_items: int = 0
     adopted_items: int = 0
     is_beside: bool = False
+    earlier: Earlier | None = None
 
     @property
     def folder(self) -> Folder:
@@ -94,8 +97,27 @@ class Context:
     def again(self) -> str:
         """What to run to go on. A dataset that is made beside another one needs its option again.
         Without it the job could be refused, as before."""
+        if self.is_beside and self.options.adds_columns:
+            return self.again_adding
         is_fresh = self.is_beside and self.options.is_fresh
         return self.again_fresh if is_fresh else self._again_with()
+
+    @property
+    def again_adding(self) -> str:
+        """What to run to go on, with columns added."""
+        link = " " if self.options.next_command else ", "
+        return self._again_with(self.wish_to_add(link))
+
+    @property
+    def again_adding_retried(self) -> str:
+        """The same, with those that failed for good tried again."""
+        link = " " if self.options.next_command else ", "
+        return self._again_with(self.wish_to_add(link) + link + self.wish("retry_quarantined"))
+
+    def wish_to_add(self, link: str = "") -> str:
+        """How to ask for columns to be added, which needs two options."""
+        link = link or (" " if self.options.next_command else ", ")
+        return f"{self.wish('accept_change')}{link}{self.wish('add_columns')}"
 
     @property
     def again_fresh(self) -> str:

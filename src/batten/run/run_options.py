@@ -34,6 +34,7 @@ class RunOptions:
     is_dry_run: bool = False
     is_fresh: bool = False
     accepts_change: bool = False
+    adds_columns: bool = False
     executor: ExecutorName = "processes"
     workers: WorkersName | None = None
     memory_bytes_max: int | None = None
@@ -59,6 +60,13 @@ class RunOptions:
         check_choice("executor", self.executor, get_args(ExecutorName))
         if self.workers is not None:
             check_choice("workers", self.workers, get_args(WorkersName))
+        if self.adds_columns and not self.accepts_change:
+            raise UsageError(
+                "add_columns= adds what a changed job makes, and the change is not accepted.",
+                safe=_SAFE,
+                next="Ask for both: --accept-change --add-columns "
+                "(accept_change=True, add_columns=True).",
+            )
         check_seconds("drain_seconds", self.drain_seconds)
         if self.memory_bytes_max is not None and (is_async or self.executor != "processes"):
             raise UsageError(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from batten.errors import InconsistentError
 from batten.model.disk.names import Layout
@@ -199,6 +199,26 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of connections. It may be repeated."""
+        ...
+
+
+@runtime_checkable
+class TakesColumns(Protocol):
+    """A destination that can be given columns later; where it can't, a job that adds columns is
+    refused."""
+
+    def add_columns(self, schema: pa.Schema) -> None:
+        """Give it columns that its rows have nulls in, where it is there and lacks them.
+
+        It may be repeated.
+
+        Args:
+            schema: The columns, and no others.
+
+        Raises:
+            RefusedError: It can't have such columns. Nothing was changed.
+            StorageError: It can't be reached or changed.
+        """
         ...
 
 

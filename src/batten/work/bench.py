@@ -213,12 +213,12 @@ class Bench:
         quarantine_digest = ""
         if made.quarantine is not None:
             quarantine_digest = self.staging.store_file(batch, "quarantine", made.quarantine)
-        part, fingerprint = made.part, made.description.fingerprint
+        part, described = made.part, made.description
         if is_reopened and (kept := self.reopening.find_kept(batch, made)) is not None:
-            part, fingerprint = kept
+            part, described = kept
         digest = self.staging.store_file(batch, "sealed", part)
         return Sealed(
-            **fields_of(made.description) | {"fingerprint": fingerprint},
+            **fields_of(described),
             size=part.size,
             digest=digest,
             quarantine_digest=quarantine_digest,

@@ -31,15 +31,26 @@ _END = b"ARROW1"
 
 
 @value_class
+class TakenOver:
+    """Rows of a dataset that this one is to replace: the fingerprint that made them, and the
+    digests that their part has had, the last one last, with commas."""
+
+    fingerprint: str
+    digests: str
+
+
+@value_class
 class Piece:
     """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
-    failures. An item with neither was filtered."""
+    failures. An item with neither was filtered. `taken_over` if no function of this job made
+    them."""
 
     start: int
     stop: int
     table: pa.Table | None
     failures: tuple[Failure, ...]
     some: int | None = None
+    taken_over: TakenOver | None = None
 
 
 def cut_pieces(
@@ -111,6 +122,7 @@ def encode_piece(
         "work": work,
         "failures": [asdict(failure) for failure in piece.failures],
         **({"revision": revision} if revision else {}),
+        **({"taken_over": asdict(piece.taken_over)} if piece.taken_over else {}),
     }
     metadata = {**(table.schema.metadata or {}), _CHUNK: json.dumps(about).encode()}
     table = table.replace_schema_metadata(metadata)
@@ -147,6 +159,7 @@ def load_piece(
             return None
         if about["work"] not in works or about.get("revision", 0) != revision:
             return None
+        taken_over = read_taken_over(about.get("taken_over"))
         _check_items(chunk, table, failures)
     except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
         return None  # a digest tells damage, not malice
@@ -156,6 +169,7 @@ def load_piece(
         some=chunk.some,
         table=_without_chunk(table) if table.num_rows else None,
         failures=failures,
+        taken_over=taken_over,
     )
 
 
@@ -194,6 +208,16 @@ def read_failure(told: dict[str, Any]) -> Failure:
     if any(type(told[name]) is not kind for name, kind in kinds.items()):
         raise ValueError("a failure that is none")
     return Failure(**{name: told[name] for name in kinds})
+
+
+def read_taken_over(told: dict[str, Any] | None) -> TakenOver | None:
+    """Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
+    if told is None:
+        return None
+    found = TakenOver(fingerprint=told["fingerprint"], digests=told["digests"])
+    if not all(type(each) is str for each in vars(found).values()):
+        raise ValueError("rows of no dataset")
+    return found
 
 
 def _without_chunk(table: pa.Table) -> pa.Table:

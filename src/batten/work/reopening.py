@@ -12,18 +12,23 @@ from itertools import groupby
 import pyarrow as pa
 
 from batten.model.disk.footer import decode_part
-from batten.model.disk.names import StagedChunk
-from batten.model.disk.records import Unreadable
+from batten.model.disk.names import Layout, StagedChunk
+from batten.model.disk.records import PartDescription, Unreadable
 from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.storage.publishing import delete, sync_names
 from batten.work.calls import Failure
-from batten.work.chunk_files import cut_rows
+from batten.work.chunk_files import TakenOver, cut_rows
 from batten.work.most_fail import tell_ended
 from batten.work.seal import SealedBytes
-from batten.work.sealed_rows import SealedRows, load_failures, load_sealed
+from batten.work.sealed_rows import (
+    SealedRows,
+    load_failures,
+    load_sealed,
+    refuse_other_part,
+)
 from batten.work.staging import Staging
 from batten.work.tasks import Reopened, Sealed, WorkerJob
 
@@ -44,6 +49,17 @@ class Reopening:
         return self._take_apart(
             number, self._job.layout.part(number), but, keeps_failed=not tries_failed
         )
+
+    def take_over(self, number: int, earlier: Layout, *, tries_failed: bool) -> Reopened:
+        """Stage the finished items of a batch of the dataset that this one is to replace. Raises
+        `CorruptError` if its part is not what was published."""
+        storage, batch = self._job.storage, self._job.plan.batch(number)
+        sealed = load_sealed(
+            storage, earlier, earlier.part(number), self._job.plan, batch, self._job.key_column
+        )
+        refuse_other_part(storage, earlier, number, sealed.digest)
+        kept = () if tries_failed else load_failures(storage, earlier, batch, sealed)
+        return self._stage_apart(batch, sealed, kept=kept, taken_over=sealed.taken_over)
 
     def keep_finished(self, sealed: Sealed) -> list[StagedChunk]:
         """Chunks of the finished items, in the place of a sealed batch that is not published."""
@@ -75,8 +91,10 @@ class Reopening:
             ended=tell_ended(range(batch.items), failures),
         )
 
-    def find_kept(self, batch: PlanBatch, made: SealedBytes) -> tuple[pa.Buffer, str] | None:
-        """The published part and its fingerprint, if no outcome and no version has changed. Then
+    def find_kept(
+        self, batch: PlanBatch, made: SealedBytes
+    ) -> tuple[pa.Buffer, PartDescription] | None:
+        """The published part, and what it says of itself: if no outcome and no version has changed,
         its rows are the same. Destinations know the part by its digest, so they keep theirs."""
         try:
             data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
@@ -87,7 +105,7 @@ class Reopening:
             made.description.outcomes,
             made.description.revision,
         )
-        return (pa.py_buffer(data), described.fingerprint) if is_same else None
+        return (pa.py_buffer(data), described) if is_same else None
 
     def _take_apart(
         self,
@@ -100,12 +118,24 @@ class Reopening:
     ) -> Reopened:
         sealed = self._load_part(number, part)
         batch = self._job.plan.batch(number)
+        job = self._job
+        kept = load_failures(job.storage, job.layout, batch, sealed) if keeps_failed else ()
+        return self._stage_apart(batch, sealed, but, kept=kept, is_synced=is_synced)
+
+    def _stage_apart(
+        self,
+        batch: PlanBatch,
+        sealed: SealedRows,
+        but: Collection[int] = (),
+        *,
+        kept: Collection[Failure] = (),
+        is_synced: bool = False,
+        taken_over: TakenOver | None = None,
+    ) -> Reopened:
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
         start = 0
         but = self._job.plan.find_outdated(batch, sealed.revision).union(but)
-        job = self._job
-        kept = load_failures(job.storage, job.layout, batch, sealed) if keeps_failed else ()
         failures = {failure.item: failure for failure in kept}
         failed = [
             item in but or (outcome is Outcome.QUARANTINED and item not in failures)
@@ -117,10 +147,11 @@ class Reopening:
                 again.append((start, stop))
             else:
                 own = tuple(failures[item] for item in range(start, stop) if item in failures)
-                piece = replace(cut_rows(sealed.rows, start, stop), failures=own)
+                rows = cut_rows(sealed.rows, start, stop)
+                piece = replace(rows, failures=own, taken_over=taken_over)
                 chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
             start = stop
-        return Reopened(batch=number, chunks=tuple(chunks), again=tuple(again))
+        return Reopened(batch=batch.number, chunks=tuple(chunks), again=tuple(again))
 
     def _load_part(self, number: int, name: str) -> SealedRows:
         job = self._job

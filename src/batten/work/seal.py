@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -22,7 +24,7 @@ from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part
 from batten.work.batch_checks import Rule, check_batch
 from batten.work.calls import Failure
-from batten.work.chunk_files import Piece
+from batten.work.chunk_files import Piece, TakenOver
 from batten.work.items import fail_unfitting
 
 
@@ -63,8 +65,11 @@ def seal_pieces(
     )
     failures = [failure for piece in pieces for failure in piece.failures]
     pinned = None
+    taken_over = _find_taken_over(pieces, batch)
     if schema is None:
-        schema = pinned = _pin(batch, tables, declared)
+        # Rows that are taken over have the columns that are there already.
+        are_new = any(piece.table is not None and piece.taken_over is None for piece in pieces)
+        schema = pinned = _pin(batch, tables, declared) if are_new else None
         if schema is None:
             return None
     fitted: list[pa.Table] = []
@@ -83,15 +88,45 @@ def seal_pieces(
     keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
     table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
-    check_batch(rules, batch, table)
+    # Those of before passed the rules of their time, and stay (decision 0102).
+    check_batch(rules if taken_over is None else (), batch, table)
+    has_more = any(len(each.schema) < len(schema) + 1 for each in tables)
+    part, described = _encode(table, described, taken_over, has_more=has_more)
     return SealedBytes(
-        part=encode_part(table, described),
+        part=part,
         quarantine=_encode_failures(batch, failures, plan) if failures else None,
         description=described,
         pinned=pinned,
         failures=tuple(failures),
         misfits=tuple(misfits),
     )
+
+
+def _encode(
+    table: pa.Table,
+    described: PartDescription,
+    taken_over: TakenOver | None,
+    *,
+    has_more: bool,
+) -> tuple[pa.Buffer, PartDescription]:
+    """A part that is taken over and gets no column is the part that it was, byte for byte."""
+    if taken_over is None:
+        return encode_part(table, described), described
+    before, _, digest = taken_over.digests.rpartition(",")
+    described = replace(described, fingerprint=taken_over.fingerprint, widens=before)
+    if not has_more:
+        part = encode_part(table, described)
+        if hashlib.sha256(memoryview(part)).hexdigest() == digest:
+            return part, described
+    described = replace(described, widens=taken_over.digests)
+    return encode_part(table, described), described
+
+
+def _find_taken_over(pieces: Sequence[Piece], batch: PlanBatch) -> TakenOver | None:
+    """What the rows are of, if all of the batch is taken over from an earlier part of it."""
+    found = pieces[0].taken_over if len(pieces) == 1 else None
+    is_whole = found is not None and (pieces[0].start, pieces[0].stop) == (0, batch.items)
+    return found if is_whole and pieces[0].some is None else None
 
 
 def _pin(batch: PlanBatch, tables: Sequence[pa.Table], declared: Declared) -> pa.Schema | None:

@@ -13,6 +13,8 @@ from batten.ledger.part_rows import PartRows
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout
+from batten.model.disk.published import decode_published
+from batten.model.disk.records import Unreadable
 from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
@@ -21,18 +23,20 @@ from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.storage.base import Store
 from batten.work.calls import Failure
-from batten.work.chunk_files import read_failure
+from batten.work.chunk_files import TakenOver, read_failure
 
 
 @value_class
 class SealedRows:
     """Of one batch: `outcomes` and `revision` are those of its footer; `rows` have the numbers of
-    their items, and no key. `digest` is that of the part."""
+    their items, and no key. `digest` is that of the part. `taken_over`: what is to be kept of it
+    where another dataset gets the rows."""
 
     digest: str
     outcomes: str
     revision: int
     rows: pa.Table
+    taken_over: TakenOver
 
 
 def load_sealed(
@@ -50,12 +54,32 @@ def load_sealed(
         numbers = {key: n for n, key in enumerate(plan.key_column(batch).to_pylist())}
         items = [numbers[key] for key in table.column(key_column).to_pylist()]
         rows = rows.append_column(ITEM, integers(items))
+    digest = hashlib.sha256(data).hexdigest()
     return SealedRows(
-        digest=hashlib.sha256(data).hexdigest(),
+        digest=digest,
         outcomes=described.outcomes,
         revision=described.revision,
         rows=rows,
+        taken_over=TakenOver(
+            fingerprint=described.fingerprint,
+            digests=f"{described.widens},{digest}".removeprefix(","),
+        ),
     )
+
+
+def refuse_other_part(storage: Store, layout: Layout, number: int, digest: str) -> None:
+    """Raises `CorruptError` if the record of the batch, where there is one, is of another part."""
+    try:
+        recorded = decode_published(storage.read(layout.commit(number))).digest
+    except (FileNotFoundError, Unreadable):
+        return
+    if recorded != digest:
+        raise CorruptError(
+            f"{layout.part(number)} is damaged: its digest is not the one that was recorded.",
+            safe="Nothing was changed.",
+            next=f"See what else is damaged: "
+            f"{command('verify', f'{storage.place}/{layout.output}')}",
+        )
 
 
 def load_failures(

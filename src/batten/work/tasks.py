@@ -105,6 +105,7 @@ class Sealed:
     first_misfit: Failure | None = None
     ended: Ended = ()
     revision: int = 0
+    widens: str = ""
 
 
 @value_class

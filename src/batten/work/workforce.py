@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from batten.errors import UsageError
 from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
+from batten.jobs.definition import Definition
 from batten.jobs.in_fresh_workers import CannotLoadError
 from batten.model.disk.job_calls import BATTEN
 from batten.plan.plan import Plan
-from batten.rows.declared import find_declared
+from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
 from batten.work.bench import Bench
@@ -21,6 +22,8 @@ from batten.work.tasks import WorkerJob
 from batten.work.work_sizes import TASKS_A_SLOT_MAX
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from batten.work.fresh import Recipe
 
 NAMES_SHOWN = 3
@@ -125,7 +128,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         plan=plan,
         source=pipeline.source,
         steps=pipeline.steps,
-        declared=find_declared(pipeline.steps, settings.schema, settings.key_column),
+        declared=find_columns(pipeline, context.earlier and context.earlier.schema),
         key_column=settings.key_column,
         fingerprint=dataset.fingerprint.digest,
         work=dataset.work.digest,
@@ -137,6 +140,13 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         is_watched=settings.stop_when is not None,
         batch_rules=settings.batch_rules,
     )
+
+
+def find_columns(pipeline: Definition, there: pa.Schema | None = None) -> Declared:
+    """What the job says of its columns, beside those that are `there` already."""
+    settings = pipeline.settings
+    declared = find_declared(pipeline.steps, settings.schema, settings.key_column)
+    return declared if there is None else declared.add_to(there)
 
 
 def make_work(job: WorkerJob, recipe: Recipe | None, *, is_async: bool) -> Work:

@@ -105,6 +105,7 @@ Prose = Annotated[str, Text(MEBIBYTE)]
 """What is shown, and decides nothing."""
 Hexadecimal = Annotated[str, Text(64, "[0-9a-f]{64}")]
 MaybeHexadecimal = Annotated[str, Text(64, "([0-9a-f]{64})?")]
+Digests = Annotated[str, Text(MEBIBYTE, "([0-9a-f]{64}(,[0-9a-f]{64})*)?")]
 KeysDescription = Annotated[str, Text(80, r"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16})?")]
 Outcomes = Annotated[str, Text(16 * MEBIBYTE, r"(\d{1,16}[cfqr])*")]
 PathWithin = Annotated[str, Text(1 << 16, r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|\Z))[^\0]+(?<!/)")]

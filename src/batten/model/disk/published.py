@@ -33,9 +33,10 @@ class Published(NamedTuple):
     digest: str | None
     quarantine_digest: str | None
     revision: int = 0
+    widens: str = ""
 
 
-_SAID = (*Published._fields[:6], "revision")
+_SAID = (*Published._fields[:6], "revision", "widens")
 """The fields that the batch's part itself says."""
 
 _NUMBER = r"(\d{1,15})"
@@ -45,12 +46,14 @@ _MAYBE_DIGEST = r'"([0-9a-f]{64}|)"'
 _KEYS = r'"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16}|)"'
 _OUTCOMES = r'"((?:\d{1,16}[cfqr])*)"'
 _TEXT = r'"([^"\\]*)"'
+_DIGESTS = r'"((?:[0-9a-f]{64}(?:,(?!"))?)*)"'
 _UNUSED_TEXT = r'"[^"\\]*"'
 _CANONICAL = re.compile(
     rf'\{{"batch": {_BATCH}, "items": {_NUMBER}, "rows": {_NUMBER}, "outcomes": {_OUTCOMES}, '
     rf'"keys": {_KEYS}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_DIGEST}, '
     rf'"quarantine_digest": {_MAYBE_DIGEST}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
-    rf'(?:"revision": {_NUMBER}, )?"format_version": [12]\}}',
+    rf'(?:"revision": {_NUMBER}, )?'
+    rf'(?:"widens": {_DIGESTS}, )?"format_version": [12]\}}',
     re.ASCII,
 )
 
@@ -62,7 +65,7 @@ def decode_published(data: bytes) -> Published:
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:
         return published_by_record(decode_record(CommitRecord, data))
-    batch, items, rows, outcomes, keys, fingerprint, size, digest, quarantine, revision = (
+    batch, items, rows, outcomes, keys, fingerprint, size, digest, quarantine, revision, widens = (
         found.groups()
     )
     return Published(
@@ -76,6 +79,7 @@ def decode_published(data: bytes) -> Published:
         digest,
         quarantine,
         int(revision or 0),
+        widens or "",
     )
 
 

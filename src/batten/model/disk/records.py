@@ -20,6 +20,7 @@ from batten.model.disk.bounds import (
     Bytes,
     Count,
     Damaged,
+    Digests,
     Hexadecimal,
     KeysDescription,
     Many,
@@ -39,7 +40,12 @@ from batten.model.disk.bounds import (
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.disk.targets import Target, read_target
 from batten.model.value_class import value_class
-from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION, FORMAT_WITH_REMOVED
+from batten.model.words import (
+    FORMAT_OF_VALUES,
+    FORMAT_TAKING_OVER,
+    FORMAT_VERSION,
+    FORMAT_WITH_REMOVED,
+)
 
 
 class Unreadable(ValueError):
@@ -69,7 +75,8 @@ class Config:
     """`dataset.json`: what this dataset is. `sink` is the kind of its first destination. `target`
     is where that lies; it is empty for a folder of parts, and in records of 0.1. `job` is how its
     job was started last. `key_column` is empty if the items are the rows themselves. `next` is for
-    batten 0.1, which shows it. Here it is used if `job` is missing."""
+    batten 0.1, which shows it. Here it is used if `job` is missing. `takes_over`: the rows of the
+    dataset that this digest stands for become rows of this one, which is to take its place."""
 
     fingerprint: Fingerprint
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]
@@ -82,7 +89,10 @@ class Config:
     earlier_fingerprints: Annotated[list[Name], Many(100_000)]
     job: JobCall = field(default=UNKNOWN_CALL)
     target: Prose = ""
+    takes_over: Name = ""
     format_version: Version = FORMAT_VERSION
+
+    newest_format: ClassVar[int] = FORMAT_TAKING_OVER
 
     @property
     def call(self) -> JobCall:
@@ -141,7 +151,9 @@ class Segment:
 class PartDescription:
     """What a part says of itself, in its Parquet footer under `PART_KEY`. Deterministic: no times,
     no run. `outcomes` is a text of `model.outcomes`, `keys` one of `model.keys`. It was made of the
-    versions of its items that the plan had up to this `revision`."""
+    versions of its items that the plan had up to this `revision`. `widens`: it is a part of before
+    with columns added, and before that another; their digests, the first one
+    first, with commas."""
 
     batch: Position
     items: Count
@@ -150,6 +162,7 @@ class PartDescription:
     keys: KeysDescription
     fingerprint: Name
     revision: Count = 0
+    widens: Digests = ""
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
@@ -161,10 +174,12 @@ PART_KEY = "batten.part"
 @value_class
 class PinnedSchema:
     """`schema.json`: the columns without the key: the Arrow IPC schema message in base64, and its
-    fields for people."""
+    fields for people. `added` are the names of those that came later: where older rows have nulls.
+    """
 
     ipc: Annotated[str, Text(48 * MEBIBYTE)]
     fields: Annotated[list[Prose], Many(100_000)]
+    added: Annotated[list[Prose], Many(100_000)] = field(default_factory=list)
     format_version: Version = FORMAT_VERSION
 
 
@@ -172,7 +187,7 @@ class PinnedSchema:
 class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty.
-    `revision` as in the part."""
+    `revision` and `widens` as in the part."""
 
     batch: Position
     items: Count
@@ -186,6 +201,7 @@ class CommitRecord:
     run: Name
     time: Name
     revision: Count = 0
+    widens: Digests = ""
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_WITH_REMOVED

@@ -46,6 +46,7 @@ class Way(StrEnum):
 
     FRESH = "--fresh"
     ACCEPT = "--accept-change"
+    ADD_COLUMNS = "--accept-change --add-columns"
     RETRY = "--retry-quarantined"
     ACCEPT_AND_RETRY = "--accept-change --retry-quarantined"
 
@@ -58,6 +59,8 @@ class Way(StrEnum):
 COSTS: dict[Way, str] = {
     Way.FRESH: "computes all items anew; what is there stays until that is done",
     Way.ACCEPT: "keeps the published rows; computes the rest with the current job",
+    Way.ADD_COLUMNS: "keeps the published rows, with nulls in the new columns; computes the rest "
+    "with the current job",
     Way.RETRY: "keeps the published rows; tries what failed with the current job",
     Way.ACCEPT_AND_RETRY: "keeps the published rows; computes the rest, and tries what failed, "
     "with the current job",

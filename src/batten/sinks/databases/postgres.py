@@ -133,6 +133,21 @@ class PostgresDestination:
             found = self._list_columns(connection, self._table)
         refuse_missing_columns(self._target, schema, found)
 
+    def add_columns(self, schema: pa.Schema) -> None:
+        from psycopg import sql
+
+        with self._translated("Preparing"):
+            refuse_long(self._target, schema.names, bytes_max=self._longest_name())
+        with self._translated("Preparing"), self._watched() as connection:
+            found = self._list_columns(connection, self._table)
+            for each in schema if found else ():
+                if each.name not in found:
+                    connection.execute(
+                        sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(
+                            self._table, sql.Identifier(each.name), sql.SQL(name_type(each.type))
+                        )
+                    )
+
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         from psycopg import sql
 

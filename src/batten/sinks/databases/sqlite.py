@@ -100,6 +100,19 @@ class SqliteDestination:
             )
         refuse_missing_columns(self._target, schema, self._find_columns())
 
+    def add_columns(self, schema: pa.Schema) -> None:
+        if not os.path.exists(self._sink.path):
+            return
+        found = self._find_columns()
+        refuse_alike(self._target, [*found, *(n for n in schema.names if n not in found)])
+        with self._translated("Preparing"), self._transaction() as connection:
+            for each in schema if found else ():
+                if each.name not in found:
+                    connection.execute(
+                        f"ALTER TABLE {_quote(self._sink.table)} "
+                        f"ADD COLUMN {_quote(each.name)} {_type_of(each.type)}"
+                    )
+
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         if not os.path.exists(self._sink.path) or not tokens:
             return [TokenState.ABSENT for _ in tokens]

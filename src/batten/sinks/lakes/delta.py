@@ -114,6 +114,20 @@ class DeltaDestination:
             self._log.read_on()
         self._check(schema)
 
+    def add_columns(self, schema: pa.Schema) -> None:
+        self._log.read_on()
+        while self._log.version >= 0:
+            found = self._columns()
+            new = [each.with_nullable(True) for each in schema if each.name not in found.names]
+            if not new:
+                return
+            self._refuse_obstacle()
+            refuse_alike(self._name, [*found.names, *(each.name for each in new)])
+            self._storage.ensure_folder(self._staging)
+            entry = _widen_table(self._name, new, self._log.protocol, self._log.metadata)
+            self._log.append(self._staging, entry)  # Where another was first, look again.
+            self._log.read_on()
+
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         self._log.read_on()
         found = [self._look_at(token) for token in tokens]
@@ -245,6 +259,12 @@ class DeltaDestination:
         """Make ready to add files of this schema. Raises `RefusedError` if that is not all that
         the table asks for."""
         refuse_unknown_key(self._name, self._key, schema.names)
+        self._refuse_obstacle()
+        refuse_columns(self._name, _convert(schema), self._columns())
+        self._storage.ensure_folder(self._staging)
+        self._checked_changes = self._log.changes
+
+    def _refuse_obstacle(self) -> None:
         problem = _find_obstacle(self._log.protocol, self._log.metadata, is_keyed=bool(self._key))
         if problem:
             raise RefusedError(
@@ -252,9 +272,6 @@ class DeltaDestination:
                 safe="Nothing was changed there.",
                 next="Write to another table, and bring the rows over with a library that knows.",
             )
-        refuse_columns(self._name, _convert(schema), self._columns())
-        self._storage.ensure_folder(self._staging)
-        self._checked_changes = self._log.changes
 
     def _refuse_other_folder(self) -> None:
         entry = self._storage.find(self._name)
@@ -331,6 +348,36 @@ def _make_table(schema: pa.Schema) -> list[Action]:
     actions: list[Action] = [json.loads(line) for line in entry.splitlines()]
     kept = [action for action in actions if "protocol" in action or "metaData" in action]
     return [_information("CREATE TABLE", {}), *kept]
+
+
+def _widen_table(
+    target: str, new: Sequence[pa.Field], protocol: Action, metadata: Action
+) -> list[Action]:
+    """An entry that gives the table more columns, at the end. Raises `RefusedError` where these
+    need a feature that the table has not."""
+    import pyarrow as pa
+
+    first = _make_table(pa.schema(new))
+    needs = {**next(action for action in first if "protocol" in action)["protocol"]}
+    had = set(protocol.get("writerFeatures") or ()) | set(protocol.get("readerFeatures") or ())
+    lacking = sorted(set(needs.get("writerFeatures") or ()) - had)
+    if lacking:
+        raise RefusedError(
+            f"{target} lacks the feature {lacking[0]!r}, which the new columns need.",
+            safe="Nothing was changed there.",
+            next="Enable it there, give the column another type (schema=…), or write to another "
+            "table.",
+        )
+    made = next(action for action in first if "metaData" in action)["metaData"]
+    fields = json.loads(made["schemaString"])["fields"]
+    whole = json.loads(metadata["schemaString"])
+    whole["fields"] += fields
+    text = json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
+    told = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    return [
+        _information("ADD COLUMNS", {"columns": told}),
+        {"metaData": {**metadata, "schemaString": text}},
+    ]
 
 
 def _identify(staged: Staged) -> list[Action]:

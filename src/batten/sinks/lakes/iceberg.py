@@ -133,6 +133,17 @@ class IcebergDestination:
                 self._storage.delete(entry.name)
             self._check(table, schema)
 
+    def add_columns(self, schema: pa.Schema) -> None:
+        if self._catalog is None or not self._ask_there():
+            return
+        with self._translated("Preparing"):
+            table = self._load()
+            found = table.schema().column_names
+            new = [each.with_nullable(True) for each in schema if each.name not in found]
+            if new:
+                refuse_alike(self._target, [*found, *(each.name for each in new)])
+                self._await(lambda: _widen_table(table, new))
+
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
         properties = self._ask()
         found = [look_at(properties, token) for token in tokens]
@@ -224,6 +235,13 @@ class IcebergDestination:
                 return self._load().properties
             except NoSuchTableError:
                 return {}
+
+    def _ask_there(self) -> bool:
+        catalog = self._catalog
+        with self._translated("Asking"):
+            return catalog is not None and self._await(
+                lambda: catalog.table_exists(self._sink.table)
+            )
 
     def _put(self, table: Table, staged: Staged, lacking: Staged) -> str:
         """Where the file of a batch lies, durable."""
@@ -365,3 +383,10 @@ def _convert(schema: pa.Schema) -> Schema:
                 next="Give it another type (schema=…), or write to another destination.",
             ) from error
     return Catalog._convert_schema_if_needed(pa.schema(fields))
+
+
+def _widen_table(table: Table, new: Sequence[pa.Field]) -> None:
+    import pyarrow as pa
+
+    with table.update_schema() as update:
+        update.union_by_name(_convert(pa.schema(new)))

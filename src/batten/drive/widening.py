@@ -1,0 +1,140 @@
+"""Columns are added: a dataset with them is made beside the old one, of its rows.
+
+It takes the place of the old one in one step, as one does that is computed anew. So readers of the
+folder find one schema at any moment, and a kill leaves the old dataset or the new one (decision
+0102).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batten.deliver.delivering import Deliverer
+from batten.drive.config import make_config
+from batten.errors import UsageError
+from batten.ledger.facts.observation import Observation
+from batten.ledger.schema_file import load_schema
+from batten.model.disk.names import StagedChunk, find_staged
+from batten.model.disk.records import Config, Unreadable, encode_record
+from batten.model.rules.findings import Severity, find_worst
+from batten.model.words import FORMAT_TAKING_OVER
+from batten.plan.storing import list_beside
+from batten.run.context import Context
+from batten.run.earlier import Earlier, take_earlier
+from batten.run.found_dataset import FoundDataset, look, observe_free
+from batten.storage.base import Folder
+from batten.storage.publishing import create, put_aside
+from batten.work.workforce import find_columns
+
+DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
+
+
+def find_earlier(context: Context, dataset: FoundDataset) -> Earlier | None:
+    """The dataset that is there, if it has columns to which others can be added. Raises
+    `UsageError` for columns that can't be added to rows there are."""
+    observation = dataset.observation
+    if observation.config is None or _is_settled(context, dataset, observation.config):
+        return None
+    try:
+        schema = load_schema(context.storage, context.layout.schema)
+    except Unreadable:
+        return None
+    if not schema.names or not (observation.parts or observation.early):
+        return None
+    earlier = take_earlier(context.storage, context.layout, observation, schema)
+    columns = find_columns(context.pipeline, schema).columns.values()
+    for field in columns:
+        if field is not None and not field.nullable and schema.get_field_index(field.name) < 0:
+            raise UsageError(
+                f"The column {field.name!r} may hold no null, and the rows there are would have "
+                "nulls in it.",
+                safe="Nothing was changed.",
+                next="Let the column hold nulls; or compute all items anew: "
+                f"{context.wish('fresh')}",
+            )
+    return earlier
+
+
+def _is_settled(context: Context, dataset: FoundDataset, config: Config) -> bool:
+    """Whether the job as it is now made all there is, so that a command that is repeated finds
+    nothing to add."""
+    observation = dataset.observation
+    is_retried = context.options.should_retry_quarantined and dataset.quarantined_batches
+    return (
+        context.is_same(config.fingerprint, dataset.fingerprint)
+        and observation.completion is not None
+        and not (is_retried or observation.reopened)
+    )
+
+
+def begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> Context:
+    """The context of the dataset that is made beside it, which has the same plan. What a killed
+    run made of the same rows for the same job goes on; anything else there goes."""
+    storage, layout = context.folder, context.layout
+    inner = replace(context, layout=layout.fresh, is_beside=True, earlier=earlier)
+    begun, judged = observe_free(inner)
+    config = begun.config
+    is_same = (
+        config is not None
+        and config.takes_over == earlier.digest
+        and context.is_same(config.fingerprint, dataset.fingerprint)
+    )
+    if not is_same or find_worst(judged.findings) in DAMAGE:
+        storage.delete_tree(layout.fresh_folder)
+    fresh = inner.layout
+    for folder in (fresh.control, fresh.plan, fresh.staging, fresh.staged):
+        storage.ensure_folder(folder)
+    if storage.find(fresh.config) is None:
+        made = replace(
+            make_config(inner, dataset),
+            takes_over=earlier.digest,
+            format_version=FORMAT_TAKING_OVER,
+        )
+        create(storage, fresh.staging, fresh.config, encode_record(made))
+    _copy_plan(storage, inner, dataset.observation)
+    _copy_staged(storage, inner, dataset.observation)
+    return inner
+
+
+def _copy_plan(storage: Folder, inner: Context, observation: Observation) -> None:
+    """What lies beside the record of a segment comes first: without it, it means nothing."""
+    layout, fresh = inner.layout, inner.layout
+    if inner.earlier is not None:
+        layout = inner.earlier.layout
+    for segment in observation.segments:
+        number = segment.number
+        if storage.find(fresh.segment(number)) is not None:
+            continue
+        for old, new in zip(list_beside(layout, number), list_beside(fresh, number), strict=True):
+            if storage.find(old) is not None:
+                storage.delete(new)
+                create(storage, fresh.staging, new, storage.read(old, bytes_max=None))
+        record = storage.read(layout.segment(number))
+        create(storage, fresh.staging, fresh.segment(number), record)
+
+
+def _copy_staged(storage: Folder, inner: Context, observation: Observation) -> None:
+    """Finished items that are not published yet. Those that other code made are of no use, which
+    is seen when they are read."""
+    start = len(observation.layout.staged) + 1
+    for entry in observation.staged:
+        found = find_staged(entry.name[start:])
+        if not isinstance(found, StagedChunk) or storage.find(entry.name) is None:
+            continue  # what no run can adopt is gone
+        name = inner.layout.staged_chunk(found)
+        if storage.find(name) is None:
+            data = storage.read(entry.name, bytes_max=None)
+            put_aside(storage, inner.layout.staging, name, data, is_synced=False)
+
+
+def refuse_beside(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> None:
+    """Raises where a destination can't be given columns, or the rows of items that are retried."""
+    deliverer.refuse_columns()
+    retried = dataset.observation.reopened
+    if context.options.should_retry_quarantined:
+        deliverer.refuse_retry(set(dataset.quarantined_batches) - retried)
+
+
+def look_beside(inner: Context, dataset: FoundDataset) -> FoundDataset:
+    """The dataset beside, as far as it is made."""
+    return look(inner, dataset.fingerprint, dataset.work)
