@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from batten.model.disk.records import PART_KEY, seal_record
 
-ROWS = 400
+ROWS = 270
 """Of the part that has one long text in each; the others have two."""
 _ABOUT = b"#" * 4096
 """In the place of what a part says of itself."""

@@ -5,9 +5,11 @@ Inspections need no more of a destination, so this imports nothing that makes fi
 
 from __future__ import annotations
 
+import errno
 import os
 
 from batten.storage.base import Folder, Store
+from batten.storage.failures import reading_failure
 from batten.storage.local.folder import LocalStorage
 
 
@@ -31,9 +33,11 @@ def locate_read(storage: Store, target: str) -> tuple[Store, str]:
 
 
 def _is_elsewhere(storage: Store, target: str) -> bool:
-    return "/" in target and storage.local is not None
+    return ("/" in target or target in ("", ".", "..")) and storage.local is not None
 
 
 def _locate(place: str, target: str) -> tuple[Folder, str]:
     path = os.path.normpath(os.path.join(place, target))
+    if not os.path.basename(path):
+        raise reading_failure(IsADirectoryError(errno.EISDIR, "", path), "Looking up", path)
     return LocalStorage(os.path.dirname(path)), os.path.basename(path)

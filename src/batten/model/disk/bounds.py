@@ -103,6 +103,8 @@ Name = Annotated[str, Text(1 << 12)]
 """A name for people, of a run, a host, a time."""
 Prose = Annotated[str, Text(MEBIBYTE)]
 """What is shown, and decides nothing."""
+TargetText = Annotated[str, Text(MEBIBYTE, r"[^\0]*")]
+"""A path, an address, or what else a destination calls its place."""
 Hexadecimal = Annotated[str, Text(64, "[0-9a-f]{64}")]
 MaybeHexadecimal = Annotated[str, Text(64, "([0-9a-f]{64})?")]
 Digests = Annotated[str, Text(MEBIBYTE, "([0-9a-f]{64}(,[0-9a-f]{64})*)?")]

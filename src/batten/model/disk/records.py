@@ -32,6 +32,7 @@ from batten.model.disk.bounds import (
     Piece,
     Position,
     Prose,
+    TargetText,
     Text,
     Version,
     build,
@@ -88,7 +89,7 @@ class Config:
     created: Name
     earlier_fingerprints: Annotated[list[Name], Many(100_000)]
     job: JobCall = field(default=UNKNOWN_CALL)
-    target: Prose = ""
+    target: TargetText = ""
     takes_over: Name = ""
     format_version: Version = FORMAT_VERSION
 
@@ -255,7 +256,7 @@ class Delivery:
     """
 
     kind: Name
-    target: Prose
+    target: TargetText
     batches: Position
     rows: Count
     content: Name
