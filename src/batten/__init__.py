@@ -73,7 +73,6 @@ __all__ = [
     "StorageError",
     "Transaction",
     "UsageError",
-    "__version__",
     "diagnose",
     "from_csv",
     "from_dataset",

@@ -75,8 +75,13 @@ def test_the_names_that_batten_exports() -> None:
         "Limits",
         "OutdatedError",
         "Pipeline",
+        "Progress",
+        "QuarantinedError",
+        "QuarantinedWarning",
         "RefusedError",
+        "Report",
         "Secret",
+        "Status",
         "StorageError",
         "Transaction",
         "UsageError",
@@ -149,9 +154,7 @@ def test_each_command_has_help(name: str) -> None:
     assert "--json" in ended.stdout
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["nonsense"], ["diagnose"], ["clean", "x", "--older-than", "1"]]
-)
+@pytest.mark.parametrize("words", [["nonsense"], ["diagnose"], ["clean", "x", "--older-than", "1"]])
 def test_bad_arguments_are_told_in_three_lines(words: list[str]) -> None:
     ended = run(*words)
     assert (ended.returncode, ended.stdout) == (2, "")

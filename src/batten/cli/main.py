@@ -24,10 +24,14 @@ COMMANDS = {
     "clean": "remove what dead runs left, and journals of changes that are of no use any more",
     "show": "accounts, quarantined items with their errors, runs",
     "export": "write all rows to one file: JSON Lines, CSV or Parquet",
+    "init": "write a job file that runs, to begin with",
     "audit": "check a done file against the rows, key by key; changes nothing",
     "cache": "look at a cache, clear it up, read it through",
+    "completion": "print what completes commands and options in a shell",
 }
 """Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
+
+EXIT_NO_COMMAND = 2
 
 _EPILOG = """\
 exit codes: 0 done, 1 unexpected failure, 2 usage,
@@ -139,6 +143,10 @@ def _parse_without_command(words: list[str]) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, help_line in COMMANDS.items():
         commands.add_parser(name, help=help_line, add_help=False)
+    if not words:
+        # No command is a mistake where a script gives an empty one; so it is not told as done.
+        parser.print_help()
+        return EXIT_NO_COMMAND
     if not parser.parse_args(words).version:
         parser.error("a command is missing")
     return _print_version()

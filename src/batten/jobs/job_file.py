@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import linecache
@@ -20,6 +21,7 @@ from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import job_folder
+from batten.jobs.packages import find_module_file, find_package, imports_siblings
 from batten.jobs.parameters import BadParameters, bind_parameters
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
@@ -113,7 +115,10 @@ def _parse(spec: str) -> _Request:
         before, colon, after = spec.rpartition(":")
         if colon and (after.isidentifier() or Path(before).exists()):
             written, name = before, after
-    request = _Request(written, Path(written).absolute(), name)
+    path = Path(written)
+    if not path.exists() and (module := find_module_file(written)) is not None:
+        path = module
+    request = _Request(written, path.absolute(), name)
     if request.path.is_dir():
         example = Path(written) / "features.py"
         raise request.refusal(
@@ -130,9 +135,16 @@ def _parse(spec: str) -> _Request:
 
 
 def _load_module(request: _Request) -> ModuleType:
-    path, name = request.path, request.path.stem
+    path = request.path
+    code, has_siblings = _compile(request)
+    place = find_package(path)
+    if has_siblings and place is None:
+        raise request.refusal(
+            f"{request.written} imports from its package, and its folder is none.",
+            f"Put a file __init__.py there, or import by the name: {path.stem!r} is on the path.",
+        )
+    name = place.name if has_siblings and place is not None else path.stem
     _check_name(request, name)
-    code = _compile(request)
     spec = importlib.util.spec_from_file_location(
         name, path, loader=SourceFileLoader(name, str(path))
     )
@@ -142,14 +154,19 @@ def _load_module(request: _Request) -> ModuleType:
     path_before = list(sys.path)
     others = [each for each in path_before if each != str(path.parent)]
     own = [each for each in others if each in _OF_PYTHON]
-    sys.path[:] = [*own, str(path.parent), *(each for each in others if each not in own)]
-    sys.modules[name] = _loaded[name] = module
+    last = [place.root] if place is not None and place.root not in others else []
+    rest = [each for each in others if each not in own]
+    sys.path[:] = [*own, str(path.parent), *rest, *last]
     try:
         with _user_code(request, f"{request.written} cannot be loaded"):
+            if has_siblings:
+                importlib.import_module(name.rpartition(".")[0])
+            sys.modules[name] = _loaded[name] = module
             exec(code, vars(module))
     except BaseException:
         sys.path[:] = path_before
-        del sys.modules[name], _loaded[name]
+        if _loaded.pop(name, None) is not None:
+            sys.modules.pop(name, None)
         raise
     return module
 
@@ -157,7 +174,8 @@ def _load_module(request: _Request) -> ModuleType:
 def _check_name(request: _Request, name: str) -> None:
     """A job must not take the place of a module that others import by that name."""
     other = sys.modules.get(name)
-    is_taken = other is not None and other is not _loaded.get(name)
+    is_same = getattr(other, "__file__", None) == str(request.path)
+    is_taken = other is not None and other is not _loaded.get(name) and not is_same
     if name in sys.stdlib_module_names or is_taken:
         origin = "of Python itself" if name in sys.stdlib_module_names else "that is in use"
         raise request.refusal(
@@ -166,9 +184,10 @@ def _check_name(request: _Request, name: str) -> None:
         )
 
 
-def _compile(request: _Request) -> CodeType:
+def _compile(request: _Request) -> tuple[CodeType, bool]:
     """Compiled from the text itself, not from a cached file that may be older within a second. The
-    fingerprint then reads the same text, even if the file is edited meanwhile."""
+    fingerprint then reads the same text, even if the file is edited meanwhile. And whether it
+    imports from its own package."""
     path = str(request.path)
     try:
         data = request.path.read_bytes()
@@ -183,7 +202,7 @@ def _compile(request: _Request) -> CodeType:
         raise request.refusal(f"{request.written} cannot be read: {error}") from error
     lines = importlib.util.decode_source(data).splitlines(keepends=True)
     linecache.cache[path] = (len(data), None, lines, path)
-    return code
+    return code, imports_siblings(data)
 
 
 def _choose(request: _Request, module: ModuleType, kind: type[Loaded]) -> tuple[str, Any]:
