@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,6 +30,7 @@ from batten.sinks.tables import (
     publish_rows,
     refuse_missing_columns,
 )
+from batten.storage.failures import writing_failure
 from batten.storage.local.folder import LocalStorage
 
 if TYPE_CHECKING:
@@ -165,6 +168,7 @@ class SqliteDestination:
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
+            _refuse_special(self._sink.path)
             self._connection = sqlite3.connect(
                 self._sink.path, timeout=self._sink.timeout_seconds, isolation_level=None
             )
@@ -208,6 +212,21 @@ class SqliteDestination:
         except (sqlite3.Error, OverflowError) as error:
             self.close()
             raise refused(action, self._target, error) from error
+
+
+def _refuse_special(path: Path) -> None:
+    """SQLite waits for ever at a pipe, in the place of the database or of a file beside it.
+
+    Raises `StorageError`."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        beside = f"{path}{suffix}"
+        try:
+            mode = os.stat(beside).st_mode
+        except OSError:
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            error = OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), beside)
+            raise writing_failure(error, "Opening", beside)
 
 
 class _UndoneError(Exception):
