@@ -54,3 +54,18 @@ def test_an_error_may_be_anything_that_json_holds(build: Any) -> None:
         built.file(built.layout.run_log(RUN)).write_text(text)
         for command in ("show", "diagnose"):
             assert main([command, str(built.path)]) not in (1, 7)
+
+
+@pytest.mark.parametrize("name", sorted({*STOP} - {"event"} | {"seconds", "time", "cause", "ways"}))
+def test_a_field_of_null_is_as_one_that_is_not_there(
+    build: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = build(published=1)
+    stops = [STOP | {name: None}, {key: value for key, value in STOP.items() if key != name}]
+    shown = []
+    for stop in stops:
+        text = "".join(json.dumps(each) + "\n" for each in ({"event": "start"}, stop))
+        built.file(built.layout.run_log(RUN)).write_text(text)
+        assert main(["show", str(built.path)]) not in (1, 7)
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]

@@ -192,6 +192,8 @@ class Driver:
             return
         self._deliverer.withdraw(batches)
         for number, batch in enumerate(batches):
+            if self._is_stopping:
+                self._drain(executor)
             self._publisher.give_up(batch)
             executor.submit(-number - 1, self._ask_for(batch))
         left = len(batches)
@@ -202,6 +204,8 @@ class Driver:
                     executor.submit(event.task_id, self._ask_for(batches[-event.task_id - 1]))
                     continue
                 left -= 1
+                if self._is_stopping:
+                    self._drain(executor)
                 answer = answer_of(event)
                 if not isinstance(answer, Reopened):
                     raise FailedRunError(
@@ -261,7 +265,7 @@ class Driver:
         while True:
             if self._streak.verdict is not None:
                 self._stop_failing(executor, self._streak.verdict)
-            is_stopping = self._context.signals.received is not None
+            is_stopping = self._is_stopping
             if not is_stopping:
                 self._dispatch(executor)
             is_over = not self._schedule.outstanding
@@ -290,6 +294,11 @@ class Driver:
             for event in executor.wait(0 if is_lacking else POLL_SECONDS):
                 self._take(event)
             self._show()
+
+    @property
+    def _is_stopping(self) -> bool:
+        """Whether a signal has asked to stop."""
+        return self._context.signals.received is not None
 
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
