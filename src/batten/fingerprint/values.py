@@ -200,6 +200,10 @@ class ValueText:
             return f"numpy.dtype({value.descr!r})"
         if package == "pyarrow":
             return _arrow(value)
+        if package == "pandera":
+            # Their types are told by their text, and all else by its content (decision 0104).
+            is_type = any(each.__qualname__ == "DataType" for each in kind.__mro__)
+            return f"{name}({value})" if is_type else self._instance(value, kind)
         if name in _KNOWN_BY_TEXT:
             return f"{name}({value})"
         if name in _KNOWN_BY_CONTENT or namespace_of_class(kind).is_own:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from batten.errors import UsageError
 from batten.jobs.step import StepKind, make_step
 from batten.pipeline.outputs import Outputs
+from batten.rows.pandera_schemas import as_check
 from batten.work.cached_steps import choose_cache
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Steps(Outputs):
         Args:
             function: Called with the row, as the step before gave it. The row passes if it returns
                 something true, or nothing. A text says why the row does not pass; so does what it
-                raises.
+                raises. Or a schema of pandera, which is held against a frame of that one row.
             version: Stands for values of the function that can't be compared, as for `map`.
 
         Returns:
@@ -193,7 +194,7 @@ class Steps(Outputs):
             UsageError: `function` can't be called, or the pipeline has a sink already. Nothing was
                 read or written.
         """
-        return self._with_step("check", function, version=version)
+        return self._with_step("check", as_check(function), version=version)
 
     def check_batches(self, function: Callable[..., Any]) -> Self:
         """Let a batch be published only if `function` says so; else the run ends.
@@ -203,7 +204,7 @@ class Steps(Outputs):
 
         Args:
             function: Called with the `pyarrow.Table` of all rows of a batch, the key column first.
-                It answers as that of `check` does.
+                It answers as that of `check` does. Or a schema of pandera.
 
         Returns:
             A new pipeline with this check.
@@ -211,13 +212,13 @@ class Steps(Outputs):
         Raises:
             UsageError: `function` can't be called. Nothing was read or written.
         """
-        if not callable(function):
+        if not callable(as_check(function, of_batch=True)):
             raise UsageError(
                 f".check_batches() takes a function, not {type(function).__name__}.",
                 safe="Nothing was read or written.",
                 next="Give the function itself, without calling it.",
             )
-        rules = (*self.settings.batch_rules, function)
+        rules = (*self.settings.batch_rules, as_check(function, of_batch=True))
         return replace(self, settings=replace(self.settings, batch_rules=rules))
 
     def map_batches(
