@@ -242,17 +242,18 @@ _READERS = {
         "seconds": Annotated[dict[str, Annotated[float, Real(0, 1e12)]], Many(1000)],
     }.items()
 }
-"""What the fields of an event may hold; None is allowed for each, and others are not looked at."""
+"""What the fields of an event may hold; others are not looked at."""
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """None for what is no event. A field of null is as one that is not there."""
     try:
-        event = json.loads(line.decode())
-        if not isinstance(event, dict) or event.get("event") is None:
+        found = json.loads(line.decode())
+        if not isinstance(found, dict) or found.get("event") is None:
             return None
-        for name, value in event.items():
-            if value is not None and name in _READERS:
-                _READERS[name](value, name)
+        event = {name: value for name, value in found.items() if value is not None}
+        for name in event.keys() & _READERS.keys():
+            _READERS[name](event[name], name)
     except (ValueError, RecursionError):
         return None
     return event
