@@ -18,6 +18,12 @@ from batten.model.words import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batten.jobs.in_fresh_workers import JobFile
+    from batten.jobs.job_file import Job
+    from batten.pipeline.pipeline import Pipeline
+    from batten.pipeline.preview import Preview
+    from batten.run.report import Report
+
 NAME = "run"
 HELP = "run a job, or go on with it where it ended"
 
@@ -25,6 +31,8 @@ EPILOG = (
     "exit codes: 0 done, 3 done but items are quarantined, 75 interrupted: run again, 7 an input, "
     "the disk or a destination: run again later, 6 another run is at work; 1, 2, 4, 5: look first"
 )
+
+PREVIEW_ITEMS = 5
 
 EXIT_DONE = 0
 EXIT_QUARANTINED = 3
@@ -76,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="only the first N items; never marked complete"
     )
     parser.add_argument(
+        "--preview",
+        action="store_true",
+        help=f"print the rows of the first items (--limit, else {PREVIEW_ITEMS}); write nothing",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing"
     )
     _add_worker_options(parser)
@@ -109,10 +122,7 @@ def _add_worker_options(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     # How the run ends must be told also where no further file can be opened.
     import batten.cli.exits  # noqa: F401
-    from batten.display.choosing import choose_display
-    from batten.display.report_text import list_lines
     from batten.executors.output import output_may_be_lost
-    from batten.jobs.how_started import describe_call
     from batten.jobs.in_fresh_workers import JobFile
     from batten.jobs.job_file import load_job
     from batten.pipeline.pipeline import Pipeline
@@ -120,6 +130,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     parameters = _read_parameters(arguments.param)
     job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
+    preview: Preview | None = None
+    report: Report | None = None
     # What the user's own code prints must not mix with the one JSON object.
     with (
         output_may_be_lost(),
@@ -133,30 +145,62 @@ def execute(arguments: argparse.Namespace) -> int:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         # Modules and the job stay until the end, so no collection of garbage need look at them.
         gc.freeze()
-        report = job.pipeline.run(
-            jobs=arguments.jobs,
-            resume=arguments.resume,
-            retry_quarantined=arguments.retry_quarantined,
-            limit=arguments.limit,
-            dry_run=arguments.dry_run,
-            fresh=arguments.fresh,
-            accept_change=arguments.accept_change,
-            add_columns=arguments.add_columns,
-            memory_max=arguments.memory_max,
-            workers=arguments.workers,
-            drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
-            skip_checks=arguments.skip_checks,
-            progress=choose_display(False if arguments.quiet else None),
-            parameters=job.parameters,
-            call=describe_call(job, parameters, _list_options(arguments)),
-            job_file=job_file,
-        )
-    if arguments.json:
+        if arguments.preview:
+            limit = PREVIEW_ITEMS if arguments.limit is None else arguments.limit
+            preview = job.pipeline.preview(limit=limit, parameters=job.parameters)
+        else:
+            report = _run(job, parameters, job_file, arguments)
+    if preview is not None:
+        return _emit_preview(preview, is_json=arguments.json)
+    return EXIT_DONE if report is None else _tell_end(report, is_json=arguments.json)
+
+
+def _tell_end(report: Report, *, is_json: bool) -> int:
+    from batten.display.report_text import list_lines
+
+    if is_json:
         emit_object(report.to_json())
     else:
         tell(*list_lines(report))
     is_done = report.status != RunStatus.PLANNED
     return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
+
+
+def _emit_preview(preview: Preview, *, is_json: bool) -> int:
+    from batten.cli.output import emit
+    from batten.pipeline.preview import list_preview_lines
+
+    emit(preview, list_preview_lines(preview), is_json=is_json)
+    return EXIT_QUARANTINED if preview.failed else EXIT_DONE
+
+
+def _run(
+    job: Job[Pipeline],
+    parameters: dict[str, str],
+    job_file: JobFile,
+    arguments: argparse.Namespace,
+) -> Report:
+    from batten.display.choosing import choose_display
+    from batten.jobs.how_started import describe_call
+
+    return job.pipeline.run(
+        jobs=arguments.jobs,
+        resume=arguments.resume,
+        retry_quarantined=arguments.retry_quarantined,
+        limit=arguments.limit,
+        dry_run=arguments.dry_run,
+        fresh=arguments.fresh,
+        accept_change=arguments.accept_change,
+        add_columns=arguments.add_columns,
+        memory_max=arguments.memory_max,
+        workers=arguments.workers,
+        drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
+        skip_checks=arguments.skip_checks,
+        progress=choose_display(False if arguments.quiet else None),
+        parameters=job.parameters,
+        call=describe_call(job, parameters, _list_options(arguments)),
+        job_file=job_file,
+    )
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from batten.display.choosing import WantedProgress
     from batten.jobs.definition import WorkersName
     from batten.model.disk.job_calls import JobCall
+    from batten.pipeline.preview import Preview
     from batten.run.report import Report
     from batten.run.run_options import ExecutorName, Resume
 
@@ -167,6 +168,31 @@ class Pipeline(Steps):
                 )
             settings = replace(settings, key_column=key_column)
         return replace(self, settings=settings)
+
+    def preview(self, *, limit: int = 5, parameters: Mapping[str, str] | None = None) -> Preview:
+        """Make the rows of the first items in memory. Nothing is written, and nothing delivered.
+
+        The functions run in this process, without caches. A failure is shown, and ends nothing.
+
+        Args:
+            limit: How many items of the source to do; 5 by default.
+            parameters: Values for the names in paths; by default there are none.
+
+        Returns:
+            The rows, and the items that would be quarantined.
+
+        Raises:
+            UsageError: An argument or the pipeline can't be. Nothing was written.
+            StorageError: An input can't be read. Nothing was written.
+            InterruptedRunError: A signal stopped it. Nothing was written.
+            FailedRunError: A class that is a step can't be constructed. Nothing was written.
+        """
+        from batten.pipeline.preview import make_preview
+        from batten.run.run_options import RunOptions
+
+        options = RunOptions(jobs=1, limit=limit, parameters=dict(parameters or {}))
+        options.check(is_async=self.is_async)
+        return make_preview(self.fill(options.parameters), options)
 
     def run(
         self,

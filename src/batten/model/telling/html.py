@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from batten.printable import blot, escape
 
@@ -17,6 +17,22 @@ def show_as_html(title: str, rows: Iterable[tuple[str, object]]) -> str:
     )
     table = f"<table>{lines}</table>" if lines else ""
     return f"<div><strong>{_plain(title)}</strong>{table}</div>"
+
+
+def show_table_as_html(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    failed: Iterable[tuple[str, str]],
+) -> str:
+    """The title, a table with a head, and what failed, each with its reason."""
+    head = "".join(f"<th>{_plain(name)}</th>" for name in columns)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{_plain(value)}</td>' for value in row)}</tr>" for row in rows
+    )
+    table = f"<table><tr>{head}</tr>{lines}</table>" if columns else ""
+    rest = "".join(f"<div>{_plain(name)}: {_plain(why)}</div>" for name, why in failed)
+    return f"<div><strong>{_plain(title)}</strong>{table}{rest}</div>"
 
 
 def _plain(text: str) -> str:
