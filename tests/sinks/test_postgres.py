@@ -141,3 +141,40 @@ def test_an_address_that_is_none_is_told(lab: Lab) -> None:
 def test_no_secret_is_shown(lab: Lab, address: str, shown: str) -> None:
     sink = PostgresSink(address=address, table="rows")
     assert sink.describe(lab.folder) == f"table rows of {shown}"
+
+
+NANOSECONDS = {
+    "time": pa.timestamp("ns"),
+    "zoned": pa.timestamp("ns", "UTC"),
+    "hour": pa.time64("ns"),
+    "span": pa.duration("ns"),
+}
+
+
+@pytest.mark.parametrize("kind", NANOSECONDS.values(), ids=NANOSECONDS)
+@pytest.mark.parametrize("has_text_column", [False, True])
+def test_what_would_be_rounded_is_told_and_whole_microseconds_are_kept(
+    lab: Lab, kind: pa.DataType, has_text_column: bool
+) -> None:
+    """A time of another precision must not come back as another time without a word."""
+    if has_text_column and not pa.types.is_timestamp(kind):
+        return
+    if has_text_column:
+        lab.make("key bigint, name text")
+    values = [1_000, 2_001, None, 3_000]
+
+    def give(number: int) -> dict[str, Any]:
+        value = values[number]
+        return {"name": None if value is None else pa.scalar(value, pa.int64()).cast(kind)}
+
+    made = batten.from_range(4).map(give, version="1").options(schema={"name": kind})
+    report = lab.write(made).run(executor="serial")
+    if has_text_column:
+        assert report.quarantined == 0
+        assert "000002001" in lab.read()[1]["name"]
+        return
+    assert report.quarantined == 1
+    assert [row["key"] for row in lab.read()] == [0, 2, 3]
+    failed = next(iter(batten.open(lab.folder / "rows").quarantined()))
+    assert failed.key == "1"
+    assert "the column 'name' would round" in failed.error

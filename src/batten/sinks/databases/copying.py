@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from batten.sinks.plain_values import is_tensor, list_values
+from batten.sinks.rejecting import UnstorableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+NANOSECONDS = 1000
+"""In a microsecond."""
 
 _DURATIONS: dict[str, Callable[[int], str]] = {
     "s": "{} s".format,
@@ -31,6 +35,30 @@ def encode_copy(batch: pa.RecordBatch) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
     return sink.getvalue()
+
+
+def has_nanoseconds(kind: pa.DataType) -> bool:
+    """Whether it is of times or durations finer than PostgreSQL's, which are of microseconds."""
+    import pyarrow as pa
+
+    kinds = pa.types
+    is_time = kinds.is_timestamp(kind) or kinds.is_time64(kind) or kinds.is_duration(kind)
+    return bool(is_time and kind.unit == "ns")
+
+
+def refuse_fine(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """The rows, none of which would be rounded in these columns. Raises `UnstorableError`."""
+    import pyarrow as pa
+
+    for name in columns:
+        column = batch.column(name)
+        for place, value in enumerate(column.cast(pa.int64()).to_pylist()):
+            if value is not None and value % NANOSECONDS:
+                raise UnstorableError(
+                    f"the column {name!r} would round {column[place].cast(pa.string())} to "
+                    "microseconds; a text or the number of nanoseconds keeps it"
+                )
+    return batch
 
 
 def _writable(column: pa.Array) -> pa.Array:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 from batten.errors import RefusedError
 from batten.model.disk.tokens import Token
 from batten.sinks.base import Staged
-from batten.sinks.databases.copying import encode_copy
+from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
 from batten.sinks.databases.watchdog import Watchdog
+from batten.sinks.rejecting import UnstorableError
 from batten.sinks.tables import TOKENS, EarlierPublication
 
 if TYPE_CHECKING:
@@ -127,16 +128,31 @@ class PostgresTransaction:
     def attempt(self, schema: pa.Schema, rows: Iterable[pa.RecordBatch]) -> Exception | None:
         import psycopg
 
+        fine = self._list_fine(schema)
         self._do(f"SAVEPOINT {_ATTEMPT}")
         try:
-            self._insert(schema, rows)
-        except psycopg.Error as error:
-            if not _is_of_rows(error):
+            self._insert(schema, (refuse_fine(batch, fine) for batch in rows) if fine else rows)
+        except (psycopg.Error, UnstorableError) as error:
+            if isinstance(error, psycopg.Error) and not _is_of_rows(error):
                 raise
             self._do(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}; RELEASE SAVEPOINT {_ATTEMPT}")
             return error
         self._do(f"RELEASE SAVEPOINT {_ATTEMPT}")
         return None
+
+    def _list_fine(self, schema: pa.Schema) -> list[str]:
+        """The columns with nanoseconds whose column in the table would round them."""
+        from psycopg import sql
+
+        names = [field.name for field in schema if has_nanoseconds(field.type)]
+        if not names:
+            return []
+        query = sql.SQL(
+            "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attname = ANY(%s) "
+            "AND atttypid = ANY('{{timestamp,timestamptz,time,timetz,interval}}'::regtype[])"
+        ).format(sql.Literal(self._table.as_string(self._connection)))
+        with self._watched():
+            return [name for (name,) in self._connection.execute(query, (names,)).fetchall()]
 
     def _do(self, command: LiteralString) -> None:
         with self._watched():
