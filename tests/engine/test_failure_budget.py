@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
+from batten.storage import steps
 
 
 def measure(number: int) -> dict[str, int]:
@@ -35,3 +36,31 @@ def test_a_run_that_failed_too_often_is_mended_as_it_says(
     retried = job.run(executor="serial", retry_quarantined=True)
     assert retried.status == "complete"
     assert batten.open(output).count_rows() == 20
+
+
+class Killed(BaseException):
+    """Nobody catches it."""
+
+
+def test_a_retry_that_was_killed_counts_each_failure_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of what it had sealed, which goes with the marker that the next run goes on by."""
+    monkeypatch.setenv("MENDED", str(tmp_path / "never"))
+    made = batten.from_range(4).map(measure)
+    options = made.options(quarantine_max=2, batch_size=4, stop_when=None)
+    job = options.write_parquet(tmp_path / "out")
+    job.run(executor="serial")
+
+    def kill(moment: str, step: str, name: str) -> None:
+        if step in ("publish.link", "replace.rename") and name == "out/part-000000.parquet":
+            raise Killed
+
+    monkeypatch.setattr(steps, "observer", kill)
+    with pytest.raises(Killed):
+        job.run(executor="serial", retry_quarantined=True)
+    monkeypatch.setattr(steps, "observer", None)
+    report = job.run(executor="serial")
+    assert report.status == "complete"
+    assert report.accounts is not None
+    assert report.accounts.quarantined == 2

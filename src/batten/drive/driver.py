@@ -215,7 +215,9 @@ class Driver:
                     )
                 self._failures.take_back(self._quarantined_of(answer.batch))
                 self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
-                self._schedule.reopen(answer, self._adopt(answer.batch)[0])
+                # What is sealed of it is sealed again, and its failures are counted then.
+                chunks, _ = self._adoption.find(answer.batch)
+                self._schedule.reopen(answer, chunks)
 
     def _ask_for(self, batch: int) -> Reopen:
         tries_failed = self._context.options.should_retry_quarantined or batch not in self._changed
