@@ -63,6 +63,11 @@ def fit(lines: Iterable[str], columns: int, rows: int) -> list[str]:
     return [*told, f"           {dropped} lines more: --json has them all"] if dropped else told
 
 
+def fit_watch(lines: Iterable[str], columns: int, rows: int) -> list[str]:
+    """Lines that are drawn again and again: each takes one row, and they are no more than fit."""
+    return [_shorten(escape(line), columns - 1) for line in lines][: rows - _ROWS_LEFT]
+
+
 def _list_least_first(groups: Sequence[tuple[str, list[str]]]) -> list[int]:
     """The places of what may be left out, in that order."""
     places = [at for at, (label, _) in enumerate(groups) if label not in _ALWAYS]

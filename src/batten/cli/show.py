@@ -10,6 +10,11 @@ HELP = "accounts, quarantined items with their errors, runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="the output of a job")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="while a run is at work: its rate, items in hand, failures by kind",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all items")
 
 
@@ -17,7 +22,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
     from batten.cli.text.overview_text import list_lines
     from batten.inspect.show import show
+    from batten.model.words import State
 
     overview = show(arguments.path)
+    if arguments.watch and overview.diagnosis.state is State.RUNNING:
+        from batten.cli.watching import watch
+
+        if not watch(arguments.path, is_json=arguments.json):
+            return 0
+        overview = show(arguments.path)
     emit(overview, list_lines(overview), is_json=arguments.json)
     return 0

@@ -11,7 +11,7 @@ from batten.errors import StorageError
 from batten.inspect.output_path import Place
 from batten.inspect.plan_keys import PlanKeys
 from batten.ledger.facts.observation import Observation
-from batten.ledger.runs import find_last_run
+from batten.ledger.runs import find_last_log, find_last_run
 from batten.model.rules.accounting import PlannedBatches
 
 _SHOWN = 8
@@ -36,10 +36,19 @@ def tell_in_hand(place: Place, observation: Observation, run: str) -> str:
 def list_in_hand_keys(place: Place, plan: PlannedBatches | None) -> Iterator[str]:
     """The keys of the items. Where nobody holds the lock. Reads the plan."""
     run = find_last_run(place.storage, place.layout)
-    items = _list_items(place, run.run) if run is not None and run.stop is None else []
-    if plan is None or not items:
-        return
-    keys = PlanKeys(place.storage, place.layout, plan)
+    if plan is not None and run is not None and run.stop is None:
+        keys = PlanKeys(place.storage, place.layout, plan)
+        yield from _name_items(keys, plan, _list_items(place, run.run))
+
+
+def list_live_keys(place: Place, plan: PlannedBatches, keys: PlanKeys) -> Iterator[str]:
+    """The keys of what the run has in hand that is at work."""
+    run = find_last_log(place.storage, place.layout)
+    if run is not None and run.stop is None:
+        yield from _name_items(keys, plan, _list_items(place, run.run))
+
+
+def _name_items(keys: PlanKeys, plan: PlannedBatches, items: list[int]) -> Iterator[str]:
     for item in items:
         for segment in plan.segments:
             within = item - segment.first_ordinal

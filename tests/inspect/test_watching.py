@@ -1,0 +1,133 @@
+"""A run at work, seen from outside: the rate, what is in hand and since when, failures by kind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batten.inspect.watching import Watcher
+from batten.model.words import State
+
+Folder = Any
+"""A `JobFolder` of tests/conftest.py."""
+
+JOB = """
+    def work(path):
+        number = int(path.stem)
+        if number in (1, 2):
+            raise ValueError(f"no {number}")
+        if number == 3:
+            raise LookupError("none")
+        if number == 6:
+            open("gate").read()
+        return {"number": number}
+
+    pipeline = batten.from_files("in/*").map(work).options(batch_size=4, stop_when=None)
+    pipeline = pipeline.write_parquet("out")
+"""
+
+
+class Run:
+    """A run that is at work until its gate is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "batten", "run", "job.py", "--jobs", "1", "--quiet"],
+            cwd=folder,
+            stderr=subprocess.DEVNULL,
+        )
+        # It can be opened when the function opens its other end.
+        self._gate = os.open(folder / "gate", os.O_WRONLY)
+
+    def finish(self) -> int:
+        os.close(self._gate)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def run(job: Folder) -> Iterator[Run]:
+    job.write(JOB)
+    (job.path / "in").mkdir()
+    for number in range(12):
+        (job.path / "in" / f"{number:02}").write_text("")
+    os.mkfifo(job.path / "gate")
+    started = Run(job.path)
+    yield started
+    if started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+def test_what_each_look_sees(job: Folder, run: Run) -> None:
+    watcher = Watcher(job.path / "out")
+    first = watcher.look(100.0)
+    assert first.state is State.RUNNING
+    assert first.rate is None
+    assert [(each.key, each.seconds, each.is_longer) for each in first.in_hand] == [
+        ("06", 0.0, True)
+    ]
+    second = watcher.look(112.0)
+    assert second.rate == (second.finished - first.finished) / 12
+    assert [(each.key, each.seconds, each.is_longer) for each in second.in_hand] == [
+        ("06", 12.0, True)
+    ]
+    kinds = [(each.kind, each.count, each.key) for each in second.failures]
+    assert kinds in ([], [("ValueError", 2, "01"), ("LookupError", 1, "03")])
+    assert run.finish() == 3
+    last = watcher.look(120.0)
+    assert last.state is State.COMPLETE
+    assert last.in_hand == ()
+    assert last.finished == 12
+    assert [(each.kind, each.count, each.key, each.error) for each in last.failures] == [
+        ("ValueError", 2, "01", "ValueError: no 1"),
+        ("LookupError", 1, "03", "LookupError: none"),
+    ]
+
+
+def test_in_a_terminal_until_the_run_ends(job: Folder, run: Run) -> None:
+    leader, follower = pty.openpty()
+    ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "batten", "show", "out", "--watch"],
+        cwd=job.path,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    told = b""
+    while b"in hand  06: for 0:0" not in told:
+        told += os.read(leader, 65536)
+    assert run.finish() == 3
+    while piece := _read(leader):
+        told += piece
+    os.close(leader)
+    assert watching.wait(timeout=60) == 0
+    shown = told.decode()
+    assert shown.startswith("RUNNING  out  since ")
+    erased, _, rest = shown.rpartition("\x1b[J")
+    assert erased
+    assert rest.startswith("COMPLETE  out\r\n")
+
+
+def _read(leader: int) -> bytes:
+    try:
+        return os.read(leader, 65536)
+    except OSError:
+        return b""
+
+
+def test_a_run_that_has_ended_is_shown_as_it_is(job: Folder, run: Run) -> None:
+    assert run.finish() == 3
+    watched = job.batten("show", "out", "--watch")
+    assert (watched.code, watched.out) == (0, job.batten("show", "out").out)
+    assert job.batten("show", "absent", "--watch").code == 2
