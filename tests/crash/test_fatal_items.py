@@ -61,3 +61,51 @@ def test_in_hand_at_three_crashes_of_the_whole_run(jobs: int, way: str, tmp_path
     assert numbers == [number for number in range(ITEMS) if number != FATAL]
     again = run()
     assert (again.returncode, json.loads(again.stdout)["status"]) == (3, "nothing-to-do")
+
+
+BECOMES_FATAL = """
+import batten
+
+def work(item):
+    if item["state"] == "fatal":
+        open("fatal", "w").close()
+    if item["state"] == "bad":
+        raise ValueError("bad")
+    return {"state": item["state"]}
+
+source = batten.from_jsonl("items.jsonl", key="id", changed="CHANGED")
+pipeline = source.map(work).write_parquet("features/").options(batch_size=5)
+"""
+
+
+@pytest.mark.parametrize("is_changed", [True, False], ids=["changed", "retried"])
+def test_an_item_of_a_published_batch_that_crashes_the_run(
+    is_changed: bool, tmp_path: Path
+) -> None:
+    """Once it was taken up again, it is taken up by every run."""
+    job = BECOMES_FATAL.replace("CHANGED", "content" if is_changed else "ignore")
+    (tmp_path / "job.py").write_text(job)
+    batten = str(Path(sys.executable).with_name("batten"))
+
+    def write(state: str) -> None:
+        states = [state if number == FATAL else "good" for number in range(ITEMS)]
+        lines = (json.dumps({"id": n, "state": each}) for n, each in enumerate(states))
+        (tmp_path / "items.jsonl").write_text("\n".join(lines) + "\n")
+
+    def run(*options: str) -> Traced:
+        return run_traced(
+            [batten, "run", "job.py", "--jobs", "1", "--quiet", "--json", *options],
+            folders=[tmp_path / "fatal"],
+            working_folder=tmp_path,
+            fault=KillBefore(1),
+        )
+
+    write("good" if is_changed else "bad")
+    assert run().returncode == (0 if is_changed else EXIT_QUARANTINED)
+    write("fatal")
+    first = run() if is_changed else run("--retry-quarantined")
+    assert [each.returncode for each in (first, run(), run())] == [-9, -9, -9]
+    last = run()
+    assert (last.was_triggered, last.returncode) == (False, EXIT_QUARANTINED), last.stderr
+    (quarantined,) = pq.read_table(tmp_path / "features.batten" / "quarantine").to_pylist()
+    assert (quarantined["key"], quarantined["attempts"]) == (str(FATAL), 3)

@@ -103,15 +103,17 @@ class Schedule:
     ) -> None:
         """Take a published batch up again, with what was staged for it since. `keeps_rows`: those
         of its finished items stay."""
-        items = self._plan.batch(answer.batch).items
-        chunks, gaps = choose_cover([*answer.chunks, *find_within(staged, answer.again)], items)
+        planned = self._plan.batch(answer.batch)
+        within = find_within(staged, answer.again)
+        chunks, gaps = choose_cover([*answer.chunks, *within], planned.items)
         batch = OpenBatch(
             number=answer.batch,
-            items=items,
-            todo=deque(Range(start=start, stop=stop) for start, stop in gaps),
+            items=planned.items,
+            todo=deque(),
             chunks=chunks,
             is_reopened=keeps_rows,
         )
+        self._add_work(batch, gaps, planned.first_item)
         self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)
         self._open[batch.number] = batch
         self._open = dict(sorted(self._open.items()))
@@ -245,13 +247,16 @@ class Schedule:
             self.pace.items_left -= batch.staged_items
             if self._limit is not None:
                 gaps = cut_gaps(gaps, max(0, self._limit - planned.first_item))
-            for work in split_blamed(gaps, planned.first_item, self._blame):
-                if work.company is None:
-                    batch.todo.append(work)
-                else:
-                    self._suspects.add(batch, work)
+            self._add_work(batch, gaps, planned.first_item)
         self._open[number] = batch
         return batch
+
+    def _add_work(self, batch: OpenBatch, gaps: Iterable[tuple[int, int]], first_item: int) -> None:
+        for work in split_blamed(gaps, first_item, self._blame):
+            if work.company is None:
+                batch.todo.append(work)
+            else:
+                self._suspects.add(batch, work)
 
     def _cut(self, batch: OpenBatch) -> Range:
         """The next range of the batch. It likely takes a quarter of a second, and is no more than a
