@@ -78,11 +78,16 @@ pipeline = source.map(work).write_parquet("features/").options(batch_size=5)
 """
 
 
-@pytest.mark.parametrize("is_changed", [True, False], ids=["changed", "retried"])
+@pytest.mark.parametrize(
+    ("is_changed", "is_mended"),
+    [(True, False), (True, True), (False, False)],
+    ids=["changed", "changed and mended", "retried"],
+)
 def test_an_item_of_a_published_batch_that_crashes_the_run(
-    is_changed: bool, tmp_path: Path
+    is_changed: bool, is_mended: bool, tmp_path: Path
 ) -> None:
-    """Once it was taken up again, it is taken up by every run."""
+    """Once it was taken up again, it is taken up by every run. When it changes once more, what was
+    in hand at the crashes was another."""
     job = BECOMES_FATAL.replace("CHANGED", "content" if is_changed else "ignore")
     (tmp_path / "job.py").write_text(job)
     batten = str(Path(sys.executable).with_name("batten"))
@@ -105,6 +110,11 @@ def test_an_item_of_a_published_batch_that_crashes_the_run(
     write("fatal")
     first = run() if is_changed else run("--retry-quarantined")
     assert [each.returncode for each in (first, run(), run())] == [-9, -9, -9]
+    if is_mended:
+        write("mended")
+        assert run().returncode == 0
+        assert "mended" in pq.read_table(tmp_path / "features").column("state").to_pylist()
+        return
     last = run()
     assert (last.was_triggered, last.returncode) == (False, EXIT_QUARANTINED), last.stderr
     (quarantined,) = pq.read_table(tmp_path / "features.batten" / "quarantine").to_pylist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 
 from batten.errors import StorageError
@@ -82,6 +82,14 @@ def forget(storage: Store, layout: Layout) -> None:
     """Every item came to an end, so what was in hand at crashes says nothing about the next."""
     for entry in list(_list_tables(storage, layout)):
         delete(storage, entry.name)
+
+
+def forget_crashes_with(storage: Store, layout: Layout, items: Set[int]) -> None:
+    """These items are others now, so crashes with them in hand say nothing about the next."""
+    for entry in list(_list_tables(storage, layout)):
+        with suppress(FileNotFoundError, StorageError):
+            if not items.isdisjoint(read_in_flight(storage.read(entry.name))):
+                delete(storage, entry.name)
 
 
 def _list_tables(storage: Store, layout: Layout) -> Iterator[Entry]:

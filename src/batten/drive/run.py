@@ -11,6 +11,7 @@ from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.closing import close, make_report
 from batten.drive.config import choose_batch_size
 from batten.drive.dry_run import foresee
+from batten.drive.flight import forget_crashes_with
 from batten.drive.in_order import bring_in_order, record_call, settle_config
 from batten.drive.outdated import PublishedVersions, tell_versions
 from batten.drive.widening import begin_beside, find_earlier, look_beside, refuse_beside
@@ -42,6 +43,7 @@ from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
+from batten.plan.versions import find_batches
 from batten.run.changed import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run, utc_now
@@ -403,7 +405,7 @@ def _do_what_is_left(
             limit=context.options.limit,
             ways_on=name_fresh_way(context, dataset.observation),
             before_change=lambda: _withdraw_completion(context, dataset),
-            before_revision=lambda batches: versions.allow(batches, deliverer),
+            before_revision=lambda items: _allow_change(context, dataset, deliverer, items),
             published_revision=versions.revision_of,
             between_blocks=context.refuse_stopped,
         )
@@ -439,6 +441,16 @@ def _do_what_is_left(
         _withdraw_completion(context, dataset)
     work = ToDo(pending=pending, to_reopen=to_retry, changed=outdated)
     return _go_on(context, deliverer, dataset, plan, record, work, seen)
+
+
+def _allow_change(
+    context: Context, dataset: FoundDataset, deliverer: Deliverer, items: set[int]
+) -> None:
+    """Raises `RefusedError` where a destination could not let go of the rows of these items. What
+    was in hand at crashes was something else."""
+    batches = find_batches(plan_of(context, dataset), items)
+    PublishedVersions(context, dataset).allow(batches, deliverer)
+    forget_crashes_with(context.storage, context.layout, items)
 
 
 def _refuse_lost_destinations(context: Context) -> None:

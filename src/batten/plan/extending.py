@@ -18,7 +18,7 @@ from batten.plan.same_keys import PlannedKeys
 from batten.plan.same_rows import PlannedRows, refuse_shrunk
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import Row, Storing, encode_segment, make_segment
-from batten.plan.versions import Differences, list_changed, revise, revise_values
+from batten.plan.versions import Differences, revise, revise_values
 from batten.sources.base import ScanBlock, Source
 from batten.sources.digests import split_digests
 from batten.storage.base import Store
@@ -59,7 +59,7 @@ def extend_plan(
     limit: int | None = None,
     ways_on: str,
     before_change: Callable[[], None],
-    before_revision: Callable[[set[int]], None] = lambda batches: None,
+    before_revision: Callable[[set[int]], None] = lambda items: None,
     published_revision: Callable[[int], int] = lambda batch: 0,
     between_blocks: Callable[[], None] = lambda: None,
 ) -> tuple[Plan, SourceLook]:
@@ -70,7 +70,7 @@ def extend_plan(
     or marked as gone where the source says so. Without keys, a source that did not only grow raises
     `SourceDiffersError`, in which `ways_on` says how to compute all anew. With a `limit`, the
     plan holds at most so many items. `before_change` is called before anything is written,
-    `between_blocks` now and then, `before_revision` with the batches whose items have changed or
+    `between_blocks` now and then, `before_revision` with the numbers of items that have changed or
     gone: what these raise ends the planning. `published_revision` is that of the part of a batch,
     0 where there is none.
     """
@@ -125,7 +125,7 @@ def _revise(
     published_revision: Callable[[int], int],
 ) -> None:
     """From now on the versions that were found are wanted."""
-    if changed := list_changed(plan, look.differences):
+    if changed := look.differences.list_changed():
         before_revision(changed)
     if look.upstream is not None:
         look.upstream.forget()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from batten.errors import RefusedError
@@ -69,6 +69,11 @@ class Differences:
                 "anew: --fresh.",
             )
 
+    def list_changed(self) -> set[int]:
+        """The numbers of the items that have changed or gone."""
+        pairs = zip(self.items, self.are_changes, strict=True)
+        return {item for item, is_change in pairs if is_change}
+
     def take_gone(self, item: int) -> None:
         self._add(item, GONE, is_change=True)
         self.removed += 1
@@ -90,13 +95,12 @@ class Differences:
         self.are_changes.append(is_change)
 
 
-def list_changed(plan: Plan, found: Differences) -> set[int]:
-    """The batches in which items have changed or gone."""
+def find_batches(plan: Plan, items: Iterable[int]) -> set[int]:
+    """The batches that hold these items."""
     batches = set()
-    for item, is_change in zip(found.items, found.are_changes, strict=True):
-        if is_change:
-            segment = plan.segments[_place_of(plan, item)]
-            batches.add(segment.first_batch + (item - segment.first_ordinal) // segment.batch_size)
+    for item in items:
+        segment = plan.segments[_place_of(plan, item)]
+        batches.add(segment.first_batch + (item - segment.first_ordinal) // segment.batch_size)
     return batches
 
 
