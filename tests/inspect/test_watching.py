@@ -16,7 +16,11 @@ from typing import Any
 import pytest
 
 from batten.inspect.watching import Watcher
+from batten.ledger.chunk_failures import read_chunk_failures
 from batten.model.words import State
+from batten.storage.twin.memory import MemoryStorage
+from batten.work.calls import Failure
+from batten.work.chunk_files import Piece, encode_piece
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -81,8 +85,6 @@ def test_what_each_look_sees(job: Folder, run: Run) -> None:
     assert [(each.key, each.seconds, each.is_longer) for each in second.in_hand] == [
         ("06", 12.0, True)
     ]
-    kinds = [(each.kind, each.count, each.key) for each in second.failures]
-    assert kinds in ([], [("ValueError", 2, "01"), ("LookupError", 1, "03")])
     assert run.finish() == 3
     last = watcher.look(120.0)
     assert last.state is State.COMPLETE
@@ -92,6 +94,18 @@ def test_what_each_look_sees(job: Folder, run: Run) -> None:
         ("ValueError", 2, "01", "ValueError: no 1"),
         ("LookupError", 1, "03", "LookupError: none"),
     ]
+
+
+def test_failures_of_a_staged_chunk_are_read() -> None:
+    failures = (Failure(item=2, error="ValueError: no", trace="…", attempts=1),)
+    piece = Piece(start=0, stop=4, table=None, failures=failures)
+    data, _ = encode_piece(piece, 0, "work")
+    storage = MemoryStorage()
+    for name, content in (("chunk", data), ("torn", data[:-9]), ("none", b"")):
+        storage.put_new(name, content)
+    assert read_chunk_failures(storage, "chunk") == [(2, "ValueError: no")]
+    for name in ("torn", "none", "absent"):
+        assert read_chunk_failures(storage, name) == []
 
 
 def test_in_a_terminal_until_the_run_ends(job: Folder, run: Run) -> None:

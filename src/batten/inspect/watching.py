@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from batten.errors import StorageError
 from batten.inspect.advising.in_hand import list_live_keys
-from batten.inspect.output_path import Place, locate_output
+from batten.inspect.output_path import locate_output
 from batten.inspect.plan_keys import PlanKeys
+from batten.ledger.chunk_failures import read_chunk_failures
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.quarantine_file import read_quarantine
-from batten.model.rules.accounting import Accounts
+from batten.model.disk.names import Layout, StagedFile, find_staged
+from batten.model.rules.accounting import Accounts, PlannedBatches
 from batten.model.value_class import value_class
 from batten.model.words import State
+from batten.storage.relative import last_piece
+
+Failed = tuple[str, str]
+"""A key and its error."""
 
 RATE_SECONDS = 30.0
 """The rate is that of so long a time."""
@@ -87,7 +93,7 @@ class Watcher:
         self._seen: dict[str, float] = {}
         self._first_look: float | None = None
         self._finished: deque[tuple[float, int]] = deque()
-        self._failed: dict[tuple[int, str], list[tuple[str, str]]] = {}
+        self._failed: dict[str, list[Failed]] = {}
         self._keys: tuple[int, PlanKeys] | None = None
 
     def look(self, now_seconds: float) -> Sight:
@@ -105,7 +111,7 @@ class Watcher:
             since=holder.since if holder is not None else "",
             rate=self._measure(now_seconds, finished),
             in_hand=self._list_in_hand(now_seconds, judgement),
-            failures=_group(self._list_failed(observation)),
+            failures=_group(self._list_failed(observation, judgement.plan)),
         )
 
     def _measure(self, now: float, finished: int) -> float | None:
@@ -120,45 +126,64 @@ class Watcher:
         plan, place = judgement.plan, self._place
         if plan is None or judgement.verdict.state is not State.RUNNING:
             return ()
-        if self._keys is None or self._keys[0] != len(plan.segments):
-            # Segments are never changed, only added.
-            keys = PlanKeys(place.storage, place.layout, plan)
-            self._keys = (len(plan.segments), keys)
         if self._first_look is None:
             self._first_look = now
-        found = list_live_keys(place, plan, self._keys[1])
+        found = list_live_keys(place, plan, self._read_keys(plan))
         self._seen = {key: self._seen.get(key, now) for key in found}
         return tuple(
             InHand(key=key, seconds=now - since, is_longer=since == self._first_look)
             for key, since in sorted(self._seen.items(), key=lambda each: each[1])
         )
 
-    def _list_failed(self, observation: Observation) -> Iterable[tuple[str, str]]:
-        """Keys and errors of what published batches have quarantined; a file is read once."""
-        wanted = {}
-        for batch in sorted(observation.quarantine.keys() & observation.parts.keys()):
-            claim = observation.claims.get(batch)
-            digest = (claim.digest or "") if claim is not None else ""
-            wanted[batch, digest] = self._failed.get((batch, digest))
-        for (batch, digest), known in wanted.items():
-            if known is None:
-                wanted[batch, digest] = _read(self._place, batch, digest)
-        self._failed = {key: known for key, known in wanted.items() if known is not None}
-        return [each for known in self._failed.values() for each in known]
+    def _read_keys(self, plan: PlannedBatches) -> PlanKeys:
+        """Segments are never changed, only added."""
+        if self._keys is None or self._keys[0] != len(plan.segments):
+            keys = PlanKeys(self._place.storage, self._place.layout, plan)
+            self._keys = (len(plan.segments), keys)
+        return self._keys[1]
+
+    def _list_failed(self, observation: Observation, plan: PlannedBatches | None) -> list[Failed]:
+        """Of published batches, and of what is staged. A file is read once."""
+        known, self._failed = self._failed, {}
+        for name, batch in _list_files(self._place.layout, observation):
+            found = known.get(name)
+            if found is None:
+                found = self._read(name, batch, plan)
+            self._failed[name] = found
+        # A sealed batch has its failures in its chunks, too.
+        return list({key: error for found in self._failed.values() for key, error in found}.items())
+
+    def _read(self, name: str, batch: int, plan: PlannedBatches | None) -> list[Failed]:
+        storage = self._place.storage
+        if not name.endswith(".arrow"):
+            try:
+                rows = read_quarantine(storage, name, batch)
+            except (StorageError, OSError, ValueError, TypeError, KeyError):
+                return []
+            return [(row.key, row.error) for row in rows]
+        failed = read_chunk_failures(storage, name)
+        planned = plan.find(batch) if plan is not None and failed else None
+        if plan is None or planned is None:
+            return []
+        keys = self._read_keys(plan).find(planned) or []
+        return [(str(keys[item]), error) for item, error in failed if 0 <= item < len(keys)]
 
 
-def _read(place: Place, batch: int, digest: str) -> list[tuple[str, str]] | None:
-    """None if it can't be read now: it may be about to be replaced."""
-    try:
-        found = read_quarantine(place.storage, place.layout.quarantined(batch, digest), batch)
-    except (StorageError, OSError, ValueError, TypeError, KeyError):
-        return None
-    return [(each.key, each.error) for each in found]
+def _list_files(layout: Layout, observation: Observation) -> Iterator[tuple[str, int]]:
+    """The files that tell of failures, and their batches."""
+    for batch in sorted(observation.quarantine.keys() & observation.parts.keys()):
+        claim = observation.claims.get(batch)
+        yield layout.quarantined(batch, (claim.digest or "") if claim is not None else ""), batch
+    for entry in observation.staged:
+        staged = find_staged(last_piece(entry.name))
+        is_part = isinstance(staged, StagedFile) and staged.kind == "sealed"
+        if staged is not None and staged.batch not in observation.parts and not is_part:
+            yield entry.name, staged.batch
 
 
-def _group(failed: Iterable[tuple[str, str]]) -> tuple[FailureKind, ...]:
+def _group(failed: Iterable[Failed]) -> tuple[FailureKind, ...]:
     """By the name of the exception, or by the whole error if it names none; the most first."""
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[str, list[Failed]] = {}
     for key, error in failed:
         name, colon, _ = error.partition(":")
         groups.setdefault(name if colon and name.isidentifier() else error, []).append((key, error))

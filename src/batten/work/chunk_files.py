@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from batten.errors import StorageError
+from batten.ledger.chunk_failures import CHUNK_KEY
 from batten.ledger.facts.unpacked import refuse_unpacked
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
 from batten.model.rules.coverage import mark_items
@@ -26,7 +27,6 @@ from batten.storage.base import Store
 from batten.storage.failures import is_too_large
 from batten.work.calls import Failure
 
-_CHUNK = b"batten.chunk"
 _END = b"ARROW1"
 
 
@@ -124,7 +124,7 @@ def encode_piece(
         **({"revision": revision} if revision else {}),
         **({"taken_over": asdict(piece.taken_over)} if piece.taken_over else {}),
     }
-    metadata = {**(table.schema.metadata or {}), _CHUNK: json.dumps(about).encode()}
+    metadata = {**(table.schema.metadata or {}), CHUNK_KEY: json.dumps(about).encode()}
     table = table.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
@@ -152,7 +152,7 @@ def load_piece(
         refuse_unpacked(data)
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         table.validate(full=True)
-        about = json.loads(table.schema.metadata[_CHUNK].decode())
+        about = json.loads(table.schema.metadata[CHUNK_KEY].decode())
         failures = tuple(map(read_failure, about["failures"]))
         named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:
@@ -221,5 +221,5 @@ def read_taken_over(told: dict[str, Any] | None) -> TakenOver | None:
 
 
 def _without_chunk(table: pa.Table) -> pa.Table:
-    kept = {k: v for k, v in (table.schema.metadata or {}).items() if k != _CHUNK}
+    kept = {k: v for k, v in (table.schema.metadata or {}).items() if k != CHUNK_KEY}
     return table.replace_schema_metadata(kept or None)
