@@ -102,7 +102,7 @@ def test_failures_of_a_staged_chunk_are_read() -> None:
     data, _ = encode_piece(piece, 0, "work")
     storage = MemoryStorage()
     for name, content in (("chunk", data), ("torn", data[:-9]), ("none", b"")):
-        storage.put_new(name, content)
+        storage.put_new(name, bytes(content))
     assert read_chunk_failures(storage, "chunk") == [(2, "ValueError: no")]
     for name in ("torn", "none", "absent"):
         assert read_chunk_failures(storage, name) == []
