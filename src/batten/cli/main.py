@@ -24,6 +24,7 @@ COMMANDS = {
     "clean": "remove what dead runs left, and journals of changes that are of no use any more",
     "show": "accounts, quarantined items with their errors, runs",
     "export": "write all rows to one file: JSON Lines, CSV or Parquet",
+    "adopt": "take over the finished rows of a hand-made job; the next run computes the rest",
     "init": "write a job file that runs, to begin with",
     "audit": "check a done file against the rows, key by key; changes nothing",
     "cache": "look at a cache, clear it up, read it through",

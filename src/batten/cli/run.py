@@ -128,7 +128,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.pipeline.pipeline import Pipeline
     from batten.run.signals import stopped_while_loading
 
-    parameters = _read_parameters(arguments.param)
+    parameters = read_parameters(arguments.param)
     job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
     preview: Preview | None = None
     report: Report | None = None
@@ -217,7 +217,8 @@ def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
         raise
 
 
-def _read_parameters(given: list[str]) -> dict[str, str]:
+def read_parameters(given: list[str]) -> dict[str, str]:
+    """What `--param` was given, by name. Raises `UsageError`."""
     parameters: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")

@@ -105,7 +105,9 @@ def _find_remains(observation: Observation) -> Iterator[str]:
         yield f"batches {sorted(observation.given_up)} are marked for computing again"
     for entry in (*observation.staged, *observation.staging):
         yield f"{entry.name} was left"
-    failed = {b for b, claim in observation.claims.items() if tally_outcomes(claim.outcomes)[2]}
+    failed = {
+        b for b, claim in observation.claims.items() if tally_outcomes(claim.outcomes).quarantined
+    }
     if observation.quarantine.keys() != failed:
         yield f"quarantine files are of {sorted(observation.quarantine)}, not {sorted(failed)}"
 

@@ -126,5 +126,5 @@ def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
         quarantine_digest=sealed.quarantine_digest,
         run=run,
         time=utc_now(),
-        format_version=version_for(removed=tally_outcomes(sealed.outcomes)[3]),
+        format_version=version_for(tally_outcomes(sealed.outcomes).later),
     )

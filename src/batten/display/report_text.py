@@ -16,7 +16,8 @@ def list_lines(report: Report, *, retrying: str = "--retry-quarantined") -> list
     if accounts is None:
         return [f"{report.path}: {report.status}."]
     pending = accounts.pending + accounts.staged
-    counts = f"{accounts.committed:,} committed ({count_of(report.rows, 'row')})"
+    adopted = f", {accounts.adopted:,} adopted" if accounts.adopted else ""
+    counts = f"{accounts.committed:,} committed ({count_of(report.rows, 'row')}{adopted})"
     for count, word in (
         (accounts.filtered, "filtered"),
         (accounts.quarantined, "quarantined"),
@@ -99,5 +100,6 @@ _TITLES = {
     RunStatus.COMPLETE: "complete; the accounts are closed.",
     RunStatus.NOTHING_TO_DO: "complete already; nothing to do.",
     RunStatus.LIMITED: "limited: not the whole source was asked for, so it is not marked complete.",
+    RunStatus.ADOPTED: "adopted what was finished; the next run computes the rest.",
     RunStatus.PLANNED: "dry run; nothing was written.",
 }

@@ -69,7 +69,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         time=utc_now(),
         destinations=deliverer.list_kinds(),
         removed=closed.removed,
-        format_version=version_for(removed=closed.removed),
+        adopted=closed.adopted,
+        format_version=version_for(closed.removed + closed.adopted),
     )
     storage, layout, data = context.storage, context.layout, encode_record(completion)
     if storage.folder is None:

@@ -229,7 +229,7 @@ class Driver:
         claim = self._dataset.observation.claims.get(batch)
         if claim is None:
             return 0
-        return tally_outcomes(claim.outcomes)[2]
+        return tally_outcomes(claim.outcomes).quarantined
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
@@ -241,7 +241,7 @@ class Driver:
             tries, keeps_rows = max(1, self._outdated[batch]), False
             is_again = rejection.is_outdated and tries < PREPARE_TRIES
             had = load_commit(self._storage, self._layout, batch, self._context.path)
-            self._failures.take_back(tally_outcomes(had.outcomes)[2])
+            self._failures.take_back(tally_outcomes(had.outcomes).quarantined)
             if is_again:
                 answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
             elif self._adoption.leaves_failures_out and self._is_of_before(batch):

@@ -50,7 +50,7 @@ class Failures:
 
     def settle(self, sealed: Sealed) -> None:
         """A batch is sealed, so the outcome of each item is known."""
-        count = tally_outcomes(sealed.outcomes)[2] - self._told.pop(sealed.batch, 0)
+        count = tally_outcomes(sealed.outcomes).quarantined - self._told.pop(sealed.batch, 0)
         self._add(sealed.batch, count, sealed.first_misfit)
 
     def take_back(self, count: int) -> None:

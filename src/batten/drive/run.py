@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
+from batten.drive.adopting import refuse_unfinished, take_finished
 from batten.drive.closing import close, make_report
 from batten.drive.config import choose_batch_size
 from batten.drive.dry_run import foresee
@@ -67,6 +68,7 @@ from batten.run.report import Report
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.tree import TreeSink
+from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
 from batten.storage.local.folder import LocalStorage
@@ -89,13 +91,18 @@ NOTHING = ToDo()
 DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 
-def run_pipeline(pipeline: Definition, options: RunOptions, progress: Progress | None) -> Report:
-    """Run on local files; see `Pipeline.run`."""
+def run_pipeline(
+    pipeline: Definition,
+    options: RunOptions,
+    progress: Progress | None,
+    finished: FinishedRows | None = None,
+) -> Report:
+    """Run on local files; see `Pipeline.run`. With `finished` rows, adopt these."""
     pipeline = choose_ledger(pipeline)
     output = _check(pipeline, options)
     local = LocalStorage(output.parent)
     storage = pipeline.store.open() if pipeline.store is not None else local
-    return run_on(storage, pipeline, options, progress)
+    return run_on(storage, pipeline, options, progress, finished)
 
 
 def run_on(
@@ -103,6 +110,7 @@ def run_on(
     pipeline: Definition,
     options: RunOptions,
     progress: Progress | None = None,
+    finished: FinishedRows | None = None,
 ) -> Report:
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
@@ -122,6 +130,7 @@ def run_on(
         path=show_path(output) if pipeline.store is None else pipeline.store.shown,
         run=new_run(),
         progress=progress or Silent(),
+        finished=finished,
     )
     if storage.folder is None:
         _refuse_beyond_store(storage, pipeline, options)
@@ -387,8 +396,12 @@ def _do_what_is_left(
     context: Context, deliverer: Deliverer, dataset: FoundDataset, record: RunRecord
 ) -> Report:
     storage, layout = context.storage, context.layout
+    if context.finished is None:
+        refuse_unfinished(context, dataset)
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
+    if context.finished is not None:
+        return take_finished(context, context.finished, deliverer, dataset, record)
     # A retry that was begun goes on, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))

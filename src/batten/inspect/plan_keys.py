@@ -57,6 +57,11 @@ def select_keys(keys: list[Any], claim: Published, wanted: Outcome) -> list[Any]
     return list(compress(keys, (each is wanted for each in decode_outcomes(claim.outcomes))))
 
 
+def select_keys_of_rows(keys: list[Any], claim: Published) -> list[Any]:
+    """Those of a batch's keys whose items have rows."""
+    return list(compress(keys, (each.has_rows for each in decode_outcomes(claim.outcomes))))
+
+
 def list_missing_keys(
     keys: PlanKeys, plan: PlannedBatches, batches: Iterable[int], claims: dict[int, Published]
 ) -> Iterator[str]:
@@ -67,5 +72,5 @@ def list_missing_keys(
         if found is None or planned is None:
             continue
         is_known = claim is not None and claim.items == planned.items
-        rows = select_keys(found, claim, Outcome.COMMITTED) if claim and is_known else found
+        rows = select_keys_of_rows(found, claim) if claim and is_known else found
         yield from map(str, rows)

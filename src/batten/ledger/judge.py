@@ -157,7 +157,7 @@ def _find_fault(
         return Finding(
             code=Code.SIZE_DIFFERS, path=layout.part(batch), evidence=evidence, batch=batch
         )
-    quarantined = tally_outcomes(claim.outcomes)[2]
+    quarantined = tally_outcomes(claim.outcomes).quarantined
     if quarantined and batch not in observation.quarantine:
         evidence = f"it is gone; {count_of(quarantined, 'quarantined item')} lay in it"
         return Finding(
@@ -309,6 +309,7 @@ def _by_completion(completion: Completion, plan: PlannedBatches) -> Accounts:
         staged=0,
         pending=0,
         removed=completion.removed,
+        adopted=completion.adopted,
     )
 
 

@@ -12,9 +12,9 @@ FORMAT_OF_VALUES = 2
 """That of a segment of the plan whose items are kept as plain bytes, which batten 0.1 can't
 read."""
 
-FORMAT_WITH_REMOVED = 2
-"""That of records of a batch or dataset with removed items, an outcome that batten 0.1 doesn't
-know."""
+FORMAT_OF_OUTCOMES = 2
+"""That of records of a batch or dataset with removed or adopted items, outcomes that batten 0.1
+doesn't know."""
 
 FORMAT_TAKING_OVER = 2
 """That of `dataset.json` of a dataset that was made of the rows of another one, which batten 0.1
@@ -32,6 +32,12 @@ class Outcome(Enum):
     QUARANTINED = "q"
     REMOVED = "r"
     """Gone from the source, and its rows with it."""
+    ADOPTED = "a"
+    """Committed, with rows that a hand-made job had made (decision 0097)."""
+
+    @property
+    def has_rows(self) -> bool:
+        return self in (Outcome.COMMITTED, Outcome.ADOPTED)
 
 
 class State(StrEnum):
@@ -56,6 +62,8 @@ class RunStatus(StrEnum):
     NOTHING_TO_DO = "nothing-to-do"
     LIMITED = "limited"
     """Not the whole source was asked for."""
+    ADOPTED = "adopted"
+    """What a hand-made job had finished was taken over; the rest is still to be computed."""
     PLANNED = "planned"
     """A dry run."""
     INTERRUPTED = "interrupted"

@@ -32,16 +32,29 @@ class KeyIndex:
 
     def add(self, key: str) -> int | None:
         """The number of the key; None if it was not there, and is now."""
-        digest = hashlib.blake2b(key.encode(), digest_size=14).digest()
-        low, high, shelf = _split(digest)
-        shelf %= _SHELVES
+        low, high, shelf = _digest(key)
+        number, place = self._look(low, high, shelf)
+        if number is None:
+            self._sorted[shelf].insert(place, low)
+            self._beside[shelf].insert(place, high << _NUMBER_BITS | self._count)
+            self._count += 1
+        return number
+
+    def find(self, key: str) -> int | None:
+        """The number of the key, or None."""
+        return self._look(*_digest(key))[0]
+
+    def _look(self, low: int, high: int, shelf: int) -> tuple[int | None, int]:
+        """The number, and the place on the shelf where it is or would be."""
         lows, beside = self._sorted[shelf], self._beside[shelf]
         place = bisect_left(lows, low)
         while place < len(lows) and lows[place] == low:
             if beside[place] >> _NUMBER_BITS == high:
-                return beside[place] & _NUMBER_MASK
+                return beside[place] & _NUMBER_MASK, place
             place += 1
-        lows.insert(place, low)
-        beside.insert(place, high << _NUMBER_BITS | self._count)
-        self._count += 1
-        return None
+        return None, place
+
+
+def _digest(key: str) -> tuple[int, int, int]:
+    low, high, shelf = _split(hashlib.blake2b(key.encode(), digest_size=14).digest())
+    return low, high, shelf % _SHELVES

@@ -20,6 +20,7 @@ from batten.run.identity import Identity
 from batten.run.progress import Progress
 from batten.run.run_options import RunOptions
 from batten.run.signals import StopSignals
+from batten.sources.finished import FinishedRows
 from batten.storage.base import Folder, Store
 
 
@@ -27,7 +28,9 @@ from batten.storage.base import Folder, Store
 class Context:
     """One run: what it runs, where, and how far it is. `is_beside`: what it makes is to take the
     place of another dataset, and lies beside it until then. `earlier`: the one whose rows are taken
-    over into it."""
+    over into it. `is_adopting`: it takes over rows that a hand-made job had made, and calls no
+    function of the job. These are the `finished` ones, of a run that adopts before it plans the
+    rest."""
 
     pipeline: Definition
     options: RunOptions
@@ -43,6 +46,8 @@ class Context:
     adopted_items: int = 0
     is_beside: bool = False
     earlier: Earlier | None = None
+    is_adopting: bool = False
+    finished: FinishedRows | None = None
 
     @property
     def folder(self) -> Folder:
@@ -125,12 +130,17 @@ class Context:
         return self._again_with(self.wish("fresh"))
 
     @property
+    def again_run(self) -> str:
+        """What to run to do the job itself, where this adopts rows for it."""
+        return self.options.run_command or "run the pipeline"
+
+    @property
     def again_retrying(self) -> str:
         """What to run to go on, with those that failed for good tried again."""
         return self._again_with(self.wish("retry_quarantined"))
 
     def _again_with(self, wish: str = "") -> str:
-        command = self.options.next_command
+        command = self.options.run_command if wish else self.options.next_command
         link = " " if command else " with "
         return (command or "run the pipeline again") + (link + wish if wish else "")
 

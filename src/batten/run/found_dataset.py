@@ -63,7 +63,7 @@ class FoundDataset:
         return sorted(
             batch
             for batch, claim in self.observation.claims.items()
-            if batch in self.observation.parts and tally_outcomes(claim.outcomes)[2]
+            if batch in self.observation.parts and tally_outcomes(claim.outcomes).quarantined
         )
 
     @property

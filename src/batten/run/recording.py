@@ -45,6 +45,7 @@ class RunRecord:
             jobs=options.jobs,
             command=options.next_command,
             inputs=[str(path) for path in source.inputs],
+            **({"adopts": options.call.rows} if options.call.rows else {}),
             **tables,
         )
 

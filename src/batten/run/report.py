@@ -61,7 +61,8 @@ class Report:
         accounts: Of the whole dataset, all runs together; None if they are not known.
         rows: How many rows the dataset has.
         executed_items: For how many items this run called the job's functions.
-        adopted_items: How many items it took over from what an earlier run had staged.
+        adopted_items: How many items it took over from what an earlier run had staged, or from a
+            hand-made job.
         changed_items: How many planned items were found to be others than when they were planned.
         removed_items: How many planned items were found to be gone from the source.
         vanished_items: Of how many of these the rows are kept.
@@ -145,6 +146,7 @@ class Report:
             items["pending"] += self.accounts.staged
             items["staged"] = self.accounts.staged
             items["removed"] = self.accounts.removed
+            items["adopted"] = self.accounts.adopted
         value: dict[str, Any] = {
             "status": self.status,
             "path": self.path,

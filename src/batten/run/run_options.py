@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Literal, get_args
 
 from batten.errors import UsageError
@@ -49,6 +49,11 @@ class RunOptions:
         """What runs the job again from the folder of now; empty if it was not `batten run`."""
         call = self.call
         return compose(call, here=call.folder) if call.kind == BATTEN else ""
+
+    @property
+    def run_command(self) -> str:
+        """The same, of the job alone where rows are adopted for it."""
+        return replace(self, call=replace(self.call, rows=[])).next_command
 
     def check(self, *, is_async: bool) -> None:
         """Raises `UsageError` if one of them, or two together, can't be; `is_async` where the

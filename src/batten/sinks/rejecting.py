@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.rules.outcomes import decode_outcomes
-from batten.model.words import Outcome
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def _list_spans(staged: Staged, table: pa.Table) -> Iterator[tuple[int, int, int
     """Each item of the table, with the rows from where to where are its own. The rows of an item
     are neighbours and have its key in the first column."""
     outcomes = enumerate(decode_outcomes(staged.outcomes))
-    committed = (item for item, outcome in outcomes if outcome is Outcome.COMMITTED)
+    committed = (item for item, outcome in outcomes if outcome.has_rows)
     keys = (key for batch in staged.read() for key in batch.column(0).to_pylist())
     numbers = dict(zip((key for key, _ in groupby(keys)), committed, strict=True))
     start = 0

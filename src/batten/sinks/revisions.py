@@ -42,7 +42,8 @@ def select_lacking(staged: Staged, outcomes: str, target: str) -> Staged:
         InconsistentError: It is no later version of the batch that is there, or no outcomes were
             kept. Nothing was changed.
     """
-    is_new = staged.revision > 0 and not count_outcomes(outcomes)[Outcome.COMMITTED]
+    counts = count_outcomes(outcomes)
+    is_new = staged.revision > 0 and not any(counts[each] for each in Outcome if each.has_rows)
     is_later = not staged.revision and _is_later(outcomes, staged.outcomes)
     if not outcomes or not (is_new or is_later):
         raise other_content(target, staged.token)
@@ -67,11 +68,7 @@ def _is_later(old: str, new: str) -> bool:
     return (
         old != new
         and len(before) == len(after)
-        and all(
-            now is Outcome.COMMITTED
-            for was, now in zip(before, after, strict=True)
-            if was is Outcome.COMMITTED
-        )
+        and all(now.has_rows for was, now in zip(before, after, strict=True) if was.has_rows)
     )
 
 
@@ -80,9 +77,9 @@ def _select_rows(rows: Iterable[pa.RecordBatch], old: str, new: str) -> Iterator
     are not committed."""
     is_new = iter(
         [
-            was is not Outcome.COMMITTED
+            not was.has_rows
             for was, now in zip(decode_outcomes(old), decode_outcomes(new), strict=True)
-            if now is Outcome.COMMITTED
+            if now.has_rows
         ]
     )
     key, is_wanted = object(), False

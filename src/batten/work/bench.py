@@ -7,6 +7,7 @@ and `staged/` only; publishing is the driver's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import local
 from time import perf_counter
 from typing import Any
@@ -84,7 +85,8 @@ class Bench:
             done = Done(start=task.start, stop=task.stop, failures=[task.condemned])
         else:
             done = self._run(task, batch, mark, schema)
-        executed = 0 if task.condemned is not None else done.stop - done.start
+        is_called = task.condemned is None and not self._job.is_adopting
+        executed = done.stop - done.start if is_called else 0
         if executed:
             gone = self._job.plan.find_gone(batch)
             executed -= len(gone.intersection(range(done.start, done.stop)))
@@ -95,13 +97,15 @@ class Bench:
         sealed: Sealed | None = None
         if done.start == 0 and done.stop == batch.items and (schema is not None or task.may_pin):
             try:
-                sealed = self._store_sealed(batch, _cut(done), schema, is_reopened=task.is_reopened)
+                sealed = self._store_sealed(
+                    batch, self._cut(done), schema, is_reopened=task.is_reopened
+                )
             except MisfitsError as error:
                 failures = error.misfits
                 done = _before(done, failures[0].item)
         chunks: tuple[StagedChunk, ...] = ()
         if sealed is None and done.stop > done.start:
-            chunks = tuple(self.staging.store_piece(batch, piece) for piece in _cut(done))
+            chunks = tuple(self.staging.store_piece(batch, piece) for piece in self._cut(done))
         if done.error is not None:
             # The run ends; the next one adopts what is staged.
             raise done.error
@@ -118,6 +122,14 @@ class Bench:
             is_fitted=schema is not None,
             seconds=perf_counter() - began,
         )
+
+    def _cut(self, done: Done) -> list[Piece]:
+        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures)
+        if not self._job.is_adopting:
+            return pieces
+        return [
+            replace(piece, adopted=frozenset(range(piece.start, piece.stop))) for piece in pieces
+        ]
 
     def _run(self, task: Prepare, batch: PlanBatch, mark: Mark, schema: pa.Schema | None) -> Done:
         own = self._own
@@ -235,10 +247,6 @@ class Bench:
             self._own.schema = pa.ipc.read_schema(pa.py_buffer(serialized))
         schema: pa.Schema = self._own.schema
         return schema
-
-
-def _cut(done: Done) -> list[Piece]:
-    return cut_pieces(done.start, done.stop, done.tables, done.failures)
 
 
 def _before(done: Done, stop: int) -> Done:

@@ -9,8 +9,8 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
-from itertools import groupby
+from dataclasses import asdict, replace
+from itertools import chain, groupby
 from typing import Any
 
 import pyarrow as pa
@@ -43,7 +43,7 @@ class TakenOver:
 class Piece:
     """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
     failures. An item with neither was filtered. `taken_over` if no function of this job made
-    them."""
+    them; those of `adopted` items a hand-made job had made."""
 
     start: int
     stop: int
@@ -51,6 +51,7 @@ class Piece:
     failures: tuple[Failure, ...]
     some: int | None = None
     taken_over: TakenOver | None = None
+    adopted: frozenset[int] = frozenset()
 
 
 def cut_pieces(
@@ -91,7 +92,8 @@ def drop_failures(chunk: StagedChunk, piece: Piece, failed: Collection[int]) -> 
     # Within a run without gaps, items rise as fast as their places do.
     for _, run in groupby(enumerate(kept), lambda placed: placed[1] - placed[0]):
         items = [item for _, item in run]
-        made.append(cut_rows(piece.table, items[0], items[-1] + 1))
+        cut = cut_rows(piece.table, items[0], items[-1] + 1)
+        made.append(replace(cut, adopted=piece.adopted.intersection(items)))
     return made
 
 
@@ -123,6 +125,7 @@ def encode_piece(
         "failures": [asdict(failure) for failure in piece.failures],
         **({"revision": revision} if revision else {}),
         **({"taken_over": asdict(piece.taken_over)} if piece.taken_over else {}),
+        **({"adopted": list_runs(sorted(piece.adopted))} if piece.adopted else {}),
     }
     metadata = {**(table.schema.metadata or {}), CHUNK_KEY: json.dumps(about).encode()}
     table = table.replace_schema_metadata(metadata)
@@ -160,6 +163,7 @@ def load_piece(
         if about["work"] not in works or about.get("revision", 0) != revision:
             return None
         taken_over = read_taken_over(about.get("taken_over"))
+        adopted = _read_runs(about.get("adopted", ()), chunk)
         _check_items(chunk, table, failures)
     except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
         return None  # a digest tells damage, not malice
@@ -170,7 +174,27 @@ def load_piece(
         table=_without_chunk(table) if table.num_rows else None,
         failures=failures,
         taken_over=taken_over,
+        adopted=adopted,
     )
+
+
+def list_runs(items: Sequence[int]) -> list[tuple[int, int]]:
+    """From where to where rising numbers follow each other."""
+    runs = []
+    for _, run in groupby(enumerate(items), lambda placed: placed[1] - placed[0]):
+        own = [item for _, item in run]
+        runs.append((own[0], own[-1] + 1))
+    return runs
+
+
+def _read_runs(told: Sequence[Any], chunk: StagedChunk) -> frozenset[int]:
+    """Raises `ValueError` for runs that are not of the chunk."""
+    for start, stop in told:
+        if type(start) is not int or type(stop) is not int:
+            raise ValueError("runs of items that are no numbers")
+        if not chunk.start <= start < stop <= chunk.stop:
+            raise ValueError("runs of items that are not its own")
+    return frozenset(chain.from_iterable(range(start, stop) for start, stop in told))
 
 
 def _read_chunk(storage: Store, name: str) -> bytes | None:

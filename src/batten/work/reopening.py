@@ -14,7 +14,7 @@ import pyarrow as pa
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.disk.records import PartDescription, Unreadable
-from batten.model.rules.outcomes import decode_outcomes
+from batten.model.rules.outcomes import decode_outcomes, find_places
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
@@ -83,7 +83,11 @@ class Reopening:
         before = load_failures(job.storage, job.layout, batch, sealed)
         known = [each for each in before if each.item not in failed]
         failures = sorted([*known, *rejected], key=lambda failure: failure.item)
-        piece = replace(cut_rows(kept, 0, batch.items), failures=tuple(failures))
+        piece = replace(
+            cut_rows(kept, 0, batch.items),
+            failures=tuple(failures),
+            adopted=find_places(sealed.outcomes, Outcome.ADOPTED),
+        )
         return Reopened(
             batch=number,
             chunks=(self._staging.store_piece(batch, piece),),
@@ -135,6 +139,7 @@ class Reopening:
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
         start = 0
+        adopted = find_places(sealed.outcomes, Outcome.ADOPTED)
         but = self._job.plan.find_outdated(batch, sealed.revision).union(but)
         failures = {failure.item: failure for failure in kept}
         failed = [
@@ -148,7 +153,12 @@ class Reopening:
             else:
                 own = tuple(failures[item] for item in range(start, stop) if item in failures)
                 rows = cut_rows(sealed.rows, start, stop)
-                piece = replace(rows, failures=own, taken_over=taken_over)
+                piece = replace(
+                    rows,
+                    failures=own,
+                    taken_over=taken_over,
+                    adopted=adopted.intersection(range(start, stop)),
+                )
                 chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
             start = stop
         return Reopened(batch=batch.number, chunks=tuple(chunks), again=tuple(again))

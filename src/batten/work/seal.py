@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -84,7 +84,14 @@ def seal_pieces(
     items = table.column(ITEM).to_pylist()
     if items != (in_order := sorted(items)):
         table, items = table.sort_by(ITEM), in_order
-    described = _describe(batch, items, failures, plan, fingerprint)
+    adopted = {
+        item
+        for piece in pieces
+        if piece.adopted and piece.table is not None
+        for item in piece.table.column(ITEM).to_pylist()
+        if item in piece.adopted
+    }
+    described = _describe(batch, items, failures, plan, fingerprint, adopted)
     keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
     table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
@@ -171,11 +178,14 @@ def _describe(
     failures: Sequence[Failure],
     plan: Plan,
     fingerprint: str,
+    adopted: Collection[int],
 ) -> PartDescription:
     outcomes = [Outcome.FILTERED] * batch.items
     committed = Outcome.COMMITTED
     for item in items:
         outcomes[item] = committed
+    for item in adopted:
+        outcomes[item] = Outcome.ADOPTED
     for failure in failures:
         outcomes[failure.item] = Outcome.QUARANTINED
     gone = plan.find_gone(batch)
@@ -189,7 +199,7 @@ def _describe(
         keys=batch.keys_description,
         fingerprint=fingerprint,
         revision=plan.revision(batch),
-        format_version=version_for(removed=bool(gone)),
+        format_version=version_for(bool(gone) or bool(adopted)),
     )
 
 

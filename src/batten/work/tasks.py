@@ -20,7 +20,8 @@ from batten.work.most_fail import Ended
 class WorkerJob:
     """What all workers share: where things lie, what to do, and the fingerprints. `work` is
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
-    covers how they are laid out. `is_watched`: the run stops where most items fail."""
+    covers how they are laid out. `is_watched`: the run stops where most items fail. `is_adopting`:
+    the rows are not computed, a hand-made job had made them."""
 
     storage: Store
     layout: Layout
@@ -37,6 +38,7 @@ class WorkerJob:
     seed: int | None = None
     worker_items_max: int | None = None
     is_watched: bool = False
+    is_adopting: bool = False
     batch_rules: tuple[Rule, ...] = ()
 
 

@@ -90,7 +90,7 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
     marked in the control folder, if that is a folder on disk."""
     pipeline, options, local = context.pipeline, context.options, context.storage.local
     in_flight = None
-    if local is not None:
+    if local is not None and not context.is_adopting:  # No function of the job is called.
         in_flight = partial(local.create_shared, context.layout.in_flight(context.run))
     if pipeline.is_async:
         from batten.executors.asynchronous import AsyncExecutor
@@ -138,6 +138,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         seed=settings.seed,
         worker_items_max=settings.worker_items_max,
         is_watched=settings.stop_when is not None,
+        is_adopting=context.is_adopting,
         batch_rules=settings.batch_rules,
     )
 

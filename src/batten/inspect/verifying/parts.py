@@ -8,7 +8,7 @@ from itertools import groupby, islice
 from typing import Any, BinaryIO
 
 from batten.errors import StorageError
-from batten.inspect.plan_keys import PlanKeys, select_keys
+from batten.inspect.plan_keys import PlanKeys, select_keys, select_keys_of_rows
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.part_footers import published_by_footer_of
 from batten.ledger.facts.reasons import name_reason
@@ -106,7 +106,7 @@ class PartVerifier:
             if not rest.equals(self._schema, check_metadata=False):
                 yield Code.SCHEMA_DIFFERS, "its columns are not those of schema.json"
         keys = self._keys.find(planned)
-        wanted = select_keys(keys, claim, Outcome.COMMITTED) if keys is not None else []
+        wanted = select_keys_of_rows(keys, claim) if keys is not None else []
         given: list[Any] = []
         for batch in reader.read_shared():
             if keys is not None and column and len(given) <= 2 * len(wanted):

@@ -109,7 +109,7 @@ Hexadecimal = Annotated[str, Text(64, "[0-9a-f]{64}")]
 MaybeHexadecimal = Annotated[str, Text(64, "([0-9a-f]{64})?")]
 Digests = Annotated[str, Text(MEBIBYTE, "([0-9a-f]{64}(,[0-9a-f]{64})*)?")]
 KeysDescription = Annotated[str, Text(80, r"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16})?")]
-Outcomes = Annotated[str, Text(16 * MEBIBYTE, r"(\d{1,16}[cfqr])*")]
+Outcomes = Annotated[str, Text(16 * MEBIBYTE, r"(\d{1,16}[cfqra])*")]
 PathWithin = Annotated[str, Text(1 << 16, r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|\Z))[^\0]+(?<!/)")]
 """A relative name that leads nowhere else: no empty piece, no `.`, no `..`."""
 Piece = Annotated[str, Text(255, r"(?!\.{1,2}\Z)[^/\0]+")]

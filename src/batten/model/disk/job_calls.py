@@ -46,7 +46,8 @@ class JobCall:
     absolute. `is_relative`: the job file names its output relative to itself, so that both can be
     moved together. `parameters` and `options` are those that were given. `withheld` names
     parameters whose values are not kept; `has_arguments`: a script was given some, which are not
-    kept either."""
+    kept either. `rows`, with their `rows_key` and perhaps a `done` file, are those of a hand-made
+    job which `batten adopt` takes over into the `output`; they are named until it has ended."""
 
     kind: Annotated[str, Text(16, f"{BATTEN}|{SCRIPT}|{MODULE}|{SESSION}")]
     folder: _MaybePath
@@ -60,6 +61,13 @@ class JobCall:
     parameters: Annotated[dict[str, Prose], Many(10_000)] = field(default_factory=dict)
     options: Annotated[dict[str, Name], Many(100)] = field(default_factory=dict)
     withheld: Annotated[list[Name], Many(10_000)] = field(default_factory=list)
+    rows: Annotated[list[_MaybePath], Many(10_000)] = field(default_factory=list)
+    rows_key: Name = ""
+    done: _MaybePath = ""
+
+    @property
+    def is_adopting(self) -> bool:
+        return bool(self.rows)
 
     def find_fault(self) -> str:
         """In which way its fields don't fit each other, or what no batten would have written."""
@@ -136,12 +144,15 @@ def compose(call: JobCall, *, here: str, python: str = "python", more: tuple[str
 def _compose(call: JobCall, python: str, more: tuple[str, ...]) -> str:
     if call.kind == BATTEN:
         spec = as_path(_name_from(call.folder, call.file))
-        words = ["run", f"{spec}:{call.name}" if call.name else spec]
+        spec = f"{spec}:{call.name}" if call.name else spec
+        # Other options than those of the call are those of a run.
+        is_adopting = call.is_adopting and not more
+        words = _adopt_into(call, spec) if is_adopting else ["run", spec]
         for name, value in call.parameters.items():
             words += ["--param", f"{name}={value}"]
         for name in call.withheld:
             words += ["--param", f"{name}={WITHHELD}"]
-        for name, value in call.options.items():
+        for name, value in () if is_adopting else call.options.items():
             words += [f"--{name}", value]
         return command(*words, *more)
     if call.kind == SCRIPT and not call.has_arguments:
@@ -149,6 +160,13 @@ def _compose(call: JobCall, python: str, more: tuple[str, ...]) -> str:
     if call.kind == MODULE and not call.has_arguments:
         return join_words(python, "-m", call.module)
     return ""
+
+
+def _adopt_into(call: JobCall, job: str) -> list[str]:
+    rows = [as_path(_name_from(call.folder, path)) for path in call.rows]
+    done = ["--done", _name_from(call.folder, call.done)] if call.done else []
+    into = ["--into", _name_from(call.folder, call.output)]
+    return ["adopt", *rows, "--key", call.rows_key, *done, *into, "--job", job]
 
 
 def _name_from(folder: str, file: str) -> str:

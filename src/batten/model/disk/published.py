@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple, Protocol
 
 from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
-from batten.model.words import FORMAT_WITH_REMOVED
+from batten.model.words import FORMAT_OF_OUTCOMES
 
 
 class Described(Protocol):
@@ -44,7 +44,7 @@ _BATCH = r"(\d{1,7})"
 _DIGEST = r'"([0-9a-f]{64})"'
 _MAYBE_DIGEST = r'"([0-9a-f]{64}|)"'
 _KEYS = r'"(sha256:[0-9a-f]{64}|ordinals:\d{1,16}-\d{1,16}|)"'
-_OUTCOMES = r'"((?:\d{1,16}[cfqr])*)"'
+_OUTCOMES = r'"((?:\d{1,16}[cfqra])*)"'
 _TEXT = r'"([^"\\]*)"'
 _DIGESTS = r'"((?:[0-9a-f]{64}(?:,(?!"))?)*)"'
 _UNUSED_TEXT = r'"[^"\\]*"'
@@ -61,7 +61,7 @@ _CANONICAL = re.compile(
 def decode_published(data: bytes) -> Published:
     """The same as decoding a `CommitRecord`, and several times faster for one that batten wrote:
     an inspection reads ten thousand. Raises `Unreadable` or `NewerFormat`."""
-    body = open_record(data, FORMAT_WITH_REMOVED)
+    body = open_record(data, FORMAT_OF_OUTCOMES)
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:
         return published_by_record(decode_record(CommitRecord, data))

@@ -42,10 +42,10 @@ from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.disk.targets import Target, read_target
 from batten.model.value_class import value_class
 from batten.model.words import (
+    FORMAT_OF_OUTCOMES,
     FORMAT_OF_VALUES,
     FORMAT_TAKING_OVER,
     FORMAT_VERSION,
-    FORMAT_WITH_REMOVED,
 )
 
 
@@ -166,7 +166,7 @@ class PartDescription:
     widens: Digests = ""
     format_version: Version = FORMAT_VERSION
 
-    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
+    newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES
 
 
 PART_KEY = "batten.part"
@@ -205,14 +205,15 @@ class CommitRecord:
     widens: Digests = ""
     format_version: Version = FORMAT_VERSION
 
-    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
+    newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES
 
 
 @value_class
 class Completion:
     """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes.
     `destinations` are the kinds of those that had all of it, by their target; records of 0.1 name
-    none. `removed` items are not in the source any more, nor counted as of it."""
+    none. `removed` items are not in the source any more, nor counted as of it; `adopted` are those
+    of `committed` whose rows a hand-made job had made."""
 
     source: Count
     committed: Count
@@ -226,9 +227,10 @@ class Completion:
     time: Name
     destinations: Annotated[dict[str, Name], Many(1000)] = field(default_factory=dict)
     removed: Count = 0
+    adopted: Count = 0
     format_version: Version = FORMAT_VERSION
 
-    newest_format: ClassVar[int] = FORMAT_WITH_REMOVED
+    newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES
 
 
 @value_class
@@ -359,9 +361,10 @@ class Lease:
     format_version: Version = FORMAT_VERSION
 
 
-def version_for(*, removed: int | bool) -> int:
-    """The format version of a record of a batch or dataset with so many removed items."""
-    return FORMAT_WITH_REMOVED if removed else FORMAT_VERSION
+def version_for(later: int | bool) -> int:
+    """The format version of a record of a batch or dataset with so many items of outcomes that
+    batten 0.1 doesn't know."""
+    return FORMAT_OF_OUTCOMES if later else FORMAT_VERSION
 
 
 class AnyRecord(Protocol):

@@ -39,6 +39,7 @@ class Accounts:
         staged: Items that are finished and not published yet.
         pending: Items that are neither.
         removed: Planned items that the source no longer has, and whose rows went: none of `source`.
+        adopted: Those of `committed` whose rows a hand-made job had made; the others were computed.
     """
 
     source: int
@@ -49,6 +50,7 @@ class Accounts:
     staged: int
     pending: int
     removed: int = 0
+    adopted: int = 0
 
     def show(self) -> str:
         """Write them as the sum that they are.
@@ -63,6 +65,8 @@ class Accounts:
         )
         if self.staged or self.pending:
             text += f" + {self.staged:,} staged + {self.pending:,} pending"
+        if self.adopted:
+            text += f"; {self.adopted:,} adopted, {self.committed - self.adopted:,} computed"
         if self.removed:
             text += f"; {self.removed:,} removed, gone from the source"
         return text
@@ -166,9 +170,9 @@ def find_mismatch(planned: PlannedBatch, claim: Claim) -> str | None:
         tally = tally_outcomes(claim.outcomes)
     except ValueError as error:
         return str(error)
-    committed = tally[0]
-    if sum(tally) != claim.items:
-        return f"its outcomes are {sum(tally)}, its items {claim.items}"
+    committed = tally.committed
+    if tally.items != claim.items:
+        return f"its outcomes are {tally.items}, its items {claim.items}"
     if claim.rows < committed or (claim.rows and not committed):
         return f"it has {count_of(claim.rows, 'row')} of {count_of(committed, 'committed item')}"
     return None
@@ -182,15 +186,35 @@ def _name_difference(planned: PlannedBatch, claim: Claim) -> str:
     return "its keys are not those of the plan"
 
 
+class OutcomeCounts(NamedTuple):
+    """How many items of a batch there are of each outcome; `adopted` ones are `committed` too."""
+
+    committed: int
+    filtered: int
+    quarantined: int
+    removed: int
+    adopted: int
+
+    @property
+    def items(self) -> int:
+        return self.committed + self.filtered + self.quarantined + self.removed
+
+    @property
+    def later(self) -> int:
+        """Those of outcomes that batten 0.1 doesn't know."""
+        return self.removed + self.adopted
+
+
 @lru_cache(maxsize=4096)
-def tally_outcomes(text: str) -> tuple[int, int, int, int]:
-    """How many items were committed, filtered, quarantined and removed; raises `ValueError`."""
+def tally_outcomes(text: str) -> OutcomeCounts:
+    """Raises `ValueError` for a text that is none of outcomes."""
     counts = count_outcomes(text)
-    return (
-        counts[Outcome.COMMITTED],
-        counts[Outcome.FILTERED],
-        counts[Outcome.QUARANTINED],
-        counts[Outcome.REMOVED],
+    return OutcomeCounts(
+        committed=counts[Outcome.COMMITTED] + counts[Outcome.ADOPTED],
+        filtered=counts[Outcome.FILTERED],
+        quarantined=counts[Outcome.QUARANTINED],
+        removed=counts[Outcome.REMOVED],
+        adopted=counts[Outcome.ADOPTED],
     )
 
 
@@ -198,13 +222,14 @@ def count_accounts(
     segments: Sequence[Segment], claims: Iterable[Claim], *, staged: int = 0
 ) -> Accounts:
     """The accounts as they stand. Claims must have been held against the plan (`find_mismatch`)."""
-    committed = filtered = quarantined = removed = 0
+    committed = filtered = quarantined = removed = adopted = 0
     for claim in claims:
         of_batch = tally_outcomes(claim.outcomes)
-        committed += of_batch[0]
-        filtered += of_batch[1]
-        quarantined += of_batch[2]
-        removed += of_batch[3]
+        committed += of_batch.committed
+        filtered += of_batch.filtered
+        quarantined += of_batch.quarantined
+        removed += of_batch.removed
+        adopted += of_batch.adopted
     planned = sum(segment.items for segment in segments)
     duplicate = segments[-1].duplicates if segments else 0
     return Accounts(
@@ -216,6 +241,7 @@ def count_accounts(
         staged=staged,
         pending=planned - committed - filtered - quarantined - removed - staged,
         removed=removed,
+        adopted=adopted,
     )
 
 
@@ -269,7 +295,9 @@ def find_disagreement(completion: Completion, accounts: Accounts, segments: int)
     """In which way `COMPLETE` is not what the accounts say, or None."""
     recorded = {
         name: (getattr(completion, name), getattr(accounts, name))
-        for name in ("source", "committed", "filtered", "quarantined", "duplicate", "removed")
+        for name in (
+            *("source", "committed", "filtered", "quarantined", "duplicate", "removed", "adopted"),
+        )
     }
     recorded["segments"] = (completion.segments, segments)
     differing = [

@@ -9,7 +9,7 @@ from itertools import groupby
 from batten.model.patterns import pattern
 from batten.model.words import Outcome
 
-_RUN = pattern(r"(\d{1,16})([cfqr])", re.ASCII)
+_RUN = pattern(r"(\d{1,16})([cfqra])", re.ASCII)
 
 
 def encode_outcomes(outcomes: Iterable[Outcome]) -> str:
@@ -21,6 +21,13 @@ def decode_outcomes(text: str) -> Iterator[Outcome]:
         outcome = Outcome(kind)
         for _ in range(count):
             yield outcome
+
+
+def find_places(text: str, wanted: Outcome) -> frozenset[int]:
+    """The places of items with that outcome."""
+    if wanted.value not in text:
+        return frozenset()
+    return frozenset(n for n, outcome in enumerate(decode_outcomes(text)) if outcome is wanted)
 
 
 def count_outcomes(text: str) -> dict[Outcome, int]:

@@ -1,0 +1,1 @@
+"""What a hand-made job had finished becomes a dataset."""
