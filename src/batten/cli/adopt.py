@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.adopting.adopt import adopt_rows
     from batten.cli.output import emit_object, tell
-    from batten.cli.progress import choose_progress
     from batten.cli.run import read_parameters
     from batten.cli.text.adoption_text import list_lines
+    from batten.display.choosing import choose_display
     from batten.executors.output import output_may_be_lost
     from batten.jobs.how_started import describe_call
     from batten.jobs.job_file import load_job
@@ -76,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
             key=arguments.key,
             into=arguments.into,
             done=arguments.done,
-            progress=choose_progress(is_quiet=arguments.quiet),
+            progress=choose_display(False if arguments.quiet else None),
         )
     if arguments.json:
         emit_object(adoption.to_json())

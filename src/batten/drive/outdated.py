@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from batten.deliver.delivering import Deliverer
 from batten.ledger.contents import load_commit
+from batten.model.disk.published import Published
+from batten.model.disk.versions import GONE
+from batten.model.rules.outcomes import find_places
 from batten.model.telling.counts import count_of
+from batten.model.words import Outcome
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.context import Context
@@ -22,14 +26,14 @@ class PublishedVersions:
 
     def revision_of(self, batch: int) -> int:
         """0 where it has no part."""
-        observation = self._observation
-        if batch not in observation.parts:
-            return 0
-        claim = observation.claims.get(batch)
+        return self._load(batch).revision if batch in self._observation.parts else 0
+
+    def _load(self, batch: int) -> Published:
+        claim = self._observation.claims.get(batch)
         if claim is None:
             context = self._context
             claim = load_commit(context.storage, context.layout, batch, context.path)
-        return claim.revision
+        return claim
 
     def allow(self, changed: Set[int], deliverer: Deliverer) -> None:
         """Raises `RefusedError` where a destination could not let go of the rows of these."""
@@ -37,28 +41,43 @@ class PublishedVersions:
         there = self._observation.parts.keys() | (earlier.batches if earlier else frozenset())
         deliverer.refuse_changed(there & changed)
 
-    def find_outdated(self, plan: Plan) -> list[int]:
-        """The batches of which items have changed or gone since their parts were made."""
+    def find_outdated(self, plan: Plan, seen: SourceLook) -> list[int]:
+        """The batches of which items have changed, gone or come back since their parts were made.
+        Most are told by a revision; those of items without a key are not (decision 0098)."""
+        parts = self._observation.parts
+        touched = {plan.batch_of_item(item) for item in seen.differences.items}
+        candidates = {*self._list_revised(plan), *touched, *self._list_removed(plan)}
         return [
             batch
-            for batch in self._list_revised(plan)
+            for batch in sorted(each for each in candidates if each is not None and each in parts)
             if plan.revision(plan.batch(batch)) > self.revision_of(batch)
+            or find_places(self._load(batch).outcomes, Outcome.REMOVED)
+            != plan.find_gone(plan.batch(batch))
         ]
 
-    def _list_revised(self, plan: Plan) -> list[int]:
-        """Published batches in which an item has ever changed."""
-        revised = []
+    def _list_revised(self, plan: Plan) -> Iterator[int]:
+        """Batches in which an item has ever changed."""
         for segment in plan.segments:
             kept = plan.versions(segment)
             if kept is None or not kept.revisions:
                 continue
             size = segment.batch_size
             for index in range(segment.batches):
-                batch = segment.first_batch + index
-                own = kept.revisions[index * size : (index + 1) * size]
-                if any(own) and batch in self._observation.parts:
-                    revised.append(batch)
-        return revised
+                if any(kept.revisions[index * size : (index + 1) * size]):
+                    yield segment.first_batch + index
+
+    def _list_removed(self, plan: Plan) -> Iterator[int]:
+        """Batches with items that are gone, by the plan or by the part. Of a complete dataset they
+        agree, but for what this run has seen."""
+        if self._observation.completion is not None:
+            return
+        removed = Outcome.REMOVED.value
+        yield from (n for n, claim in self._observation.claims.items() if removed in claim.outcomes)
+        for segment in plan.segments:
+            kept = plan.versions(segment)
+            if kept is not None and GONE in kept.versions:
+                batches = range(segment.first_batch, segment.first_batch + segment.batches)
+                yield from (batch for batch in batches if plan.find_gone(plan.batch(batch)))
 
 
 def tell_versions(context: Context, seen: SourceLook) -> None:

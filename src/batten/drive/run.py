@@ -431,7 +431,7 @@ def _do_what_is_left(
         )
     tell_versions(context, seen)
     parts = dataset.observation.parts
-    outdated = versions.find_outdated(plan)
+    outdated = versions.find_outdated(plan, seen)
     to_retry = sorted({*to_retry, *outdated})
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     # Rows of before must not be given to a destination that could not let go of them again.

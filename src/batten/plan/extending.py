@@ -40,13 +40,14 @@ def foresee_plan(
 ) -> tuple[int, SourceLook]:
     """How many items a plan would gain now, and what else was seen. Writes nothing; raises as
     `extend_plan` does."""
-    look = _begin_look(source, ways_on)
+    look = _begin_look(source, plan, ways_on)
     look.upstream = begin_upstream(source, plan.storage, plan.layout, plan)
     return sum(1 for _ in _new_rows(source, plan, limit, look)), look
 
 
-def _begin_look(source: Source, ways_on: str) -> SourceLook:
-    return SourceLook(ways_on=ways_on, differences=Differences(has_kinds=source.has_kinds))
+def _begin_look(source: Source, plan: Plan, ways_on: str) -> SourceLook:
+    differences = Differences(has_kinds=source.has_kinds, names_place=plan.names_place)
+    return SourceLook(ways_on=ways_on, differences=differences)
 
 
 def extend_plan(
@@ -74,7 +75,7 @@ def extend_plan(
     gone: what these raise ends the planning. `published_revision` is that of the part of a batch,
     0 where there is none.
     """
-    look = _begin_look(source, ways_on)
+    look = _begin_look(source, plan, ways_on)
     look.between_blocks = between_blocks
     look.upstream = begin_upstream(source, storage, layout, plan)
     if storage.folder is None and source.drops_gone:
@@ -133,7 +134,7 @@ def _revise(
     for number, values in revise_values(plan, look.differences):
         storing.revise_values(number, values)
     for number, versions in revise(plan, look.differences, published_revision):
-        storing.revise(number, versions, is_change=bool(changed))
+        storing.revise(number, versions, is_change=look.differences.touches_parts)
 
 
 def _extend_by_count(
@@ -205,7 +206,7 @@ def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Ro
     same, rows = _skip_same(_scan(source, look), plan, look)
     pending = next(rows, None)
     if pending is None:
-        _take_gone(range(same, plan.items), plan.list_versions, source, look)
+        _take_gone(range(same, plan.items), plan, plan.list_versions, source, look)
         return
     versions = plan.list_versions(0, plan.items)
 
@@ -241,19 +242,29 @@ def _find_new_keyed(source: Source, plan: Plan, look: SourceLook) -> Iterator[Ro
                 look.positions = positions
         row_or_none = next(rows, None)
     missing = (item for item in range(same, plan.items) if not is_found[item])
-    _take_gone(missing, find_versions, source, look)
+    _take_gone(missing, plan, find_versions, source, look)
 
 
 def _take_gone(
-    missing: Iterable[int], find_versions: FindVersions, source: Source, look: SourceLook
+    missing: Iterable[int],
+    plan: Plan,
+    find_versions: FindVersions,
+    source: Source,
+    look: SourceLook,
 ) -> None:
-    """What the source does not have of the plan, unless it was marked before."""
+    """What the source does not have of the plan, unless it was marked before. A place where no item
+    without a key is any more goes in any case: whatever was there has a key now, or is elsewhere
+    (decision 0098)."""
     count = 0
     for item in missing:
-        if find_versions(item, item + 1) != GONE:
-            count += 1
-            if source.drops_gone:
-                look.differences.take_gone(item)
+        if find_versions(item, item + 1) == GONE:
+            continue
+        if plan.keeps_versions and plan.names_place(item):
+            look.differences.take_gone(item)
+            continue
+        count += 1
+        if source.drops_gone:
+            look.differences.take_gone(item)
     if not source.drops_gone:
         look.gone = count
     elif count and not look.seen and look.upstream is None:

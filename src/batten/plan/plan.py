@@ -42,6 +42,7 @@ from batten.model.disk.versions import (
 from batten.model.telling.commands import command, quote
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted
+from batten.sources.keys import is_stand_in
 from batten.storage.base import Store
 from batten.storage.failures import reading_failure
 from batten.storage.local.owner_rule import NotOwned, read_owned
@@ -80,6 +81,7 @@ class Plan:
         self._digests = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_digests)
         self._versions = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_versions)
         self._values = lru_cache(maxsize=OPEN_SEGMENTS)(self._load_values)
+        self._keys_of = lru_cache(maxsize=OPEN_SEGMENTS)(self._read_keys)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """What it has open is of this process."""
@@ -125,6 +127,22 @@ class Plan:
             segment=place,
             index=index,
         )
+
+    def names_place(self, item: int) -> bool:
+        """Whether the key of an item is only its place in the source, where it has no key."""
+        batch = self.batch_of_item(item)
+        if batch is None:
+            return False
+        found = self.batch(batch)
+        return is_stand_in(self._keys_of(batch)[item - found.first_item])
+
+    def _read_keys(self, batch: int) -> list[str]:
+        return self.key_texts(self.batch(batch))
+
+    @property
+    def keeps_versions(self) -> bool:
+        """Where no lock keeps others away, none are."""
+        return self._storage.folder is not None
 
     def batch_of_item(self, item: int) -> int | None:
         """The batch that holds the item of this number, or None if the plan does not."""

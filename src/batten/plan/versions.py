@@ -28,6 +28,10 @@ class Differences:
     or gone, and those of which no version was known. Grows with these alone."""
 
     has_kinds: bool
+    names_place: Callable[[int], bool] = lambda item: False
+    """Whether the key of an item is only its place: it is of an item without a key."""
+    touches_parts: bool = False
+    """Whether parts that are published are to be made anew."""
     changed: int = 0
     removed: int = 0
     other_kinds: int = 0
@@ -75,7 +79,9 @@ class Differences:
         return {item for item, is_change in pairs if is_change}
 
     def take_gone(self, item: int) -> None:
-        self._add(item, GONE, is_change=True)
+        # What has no key never had rows, so no row of its batch is another one.
+        self._add(item, GONE, is_change=not self.names_place(item))
+        self.touches_parts = True
         self.removed += 1
 
     def _take(self, item: int, was: bytes, now: bytes) -> bool:
@@ -83,7 +89,9 @@ class Differences:
         if now == UNKNOWN and was != GONE:
             return False
         is_of_other_kind = self.has_kinds and was[:1] != now[:1] and was not in (GONE, UNKNOWN)
-        is_change = was != UNKNOWN and not is_of_other_kind
+        is_back = was == GONE and self.names_place(item)
+        is_change = was != UNKNOWN and not is_of_other_kind and not is_back
+        self.touches_parts |= is_change or is_back
         self.other_kinds += is_of_other_kind
         self.changed += is_change
         self._add(item, now, is_change=is_change)

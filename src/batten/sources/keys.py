@@ -95,6 +95,13 @@ def stand_in_key(place: str, number: int) -> str:
     return f"{ESCAPED_PREFIX}{place}:{number}"
 
 
+def is_stand_in(key: str) -> bool:
+    """Whether the key names only a place. Then it is of an item that has no key, and tells nothing
+    of any item that has one."""
+    is_written = key.startswith(2 * ESCAPED_PREFIX) or "\\" in key
+    return key.startswith(ESCAPED_PREFIX) and not is_written
+
+
 def escape_key(text: str) -> str:
     """The key for a text; see the module."""
     if not text.startswith(ESCAPED_PREFIX) and (text.isascii() or _is_encodable(text)):

@@ -139,8 +139,10 @@ class Reopening:
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
         start = 0
-        adopted = find_places(sealed.outcomes, Outcome.ADOPTED)
-        but = self._job.plan.find_outdated(batch, sealed.revision).union(but)
+        plan, outcomes = self._job.plan, sealed.outcomes
+        adopted = find_places(outcomes, Outcome.ADOPTED)
+        moved = plan.find_gone(batch) ^ find_places(outcomes, Outcome.REMOVED)  # decision 0098
+        but = plan.find_outdated(batch, sealed.revision).union(moved, but)
         failures = {failure.item: failure for failure in kept}
         failed = [
             item in but or (outcome is Outcome.QUARANTINED and item not in failures)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from batten.adopting.adopt import Adopted
 from batten.adopting.finished import Passed
-from batten.cli.text.report_text import list_lines as list_report
+from batten.display.report_text import list_lines as list_report
 from batten.model.audit.advice import show_key
 from batten.model.telling.counts import count_of
 

@@ -134,6 +134,7 @@ class RecordFile:
         self._finalizer()
 
     def _seek(self, offset: int) -> None:
+        self._offset = None  # Whatever comes of it, the file stands elsewhere.
         self._file.seek(max(offset - 1, self.start))
         if offset > self.start and self._file.read(1) != b"\n":
             raise SourceChanged("no record begins there any more: the file has changed since")
