@@ -142,7 +142,7 @@ class Plan:
     @property
     def keeps_versions(self) -> bool:
         """Where no lock keeps others away, none are."""
-        return self._storage.folder is not None
+        return self.storage.folder is not None
 
     def batch_of_item(self, item: int) -> int | None:
         """The batch that holds the item of this number, or None if the plan does not."""
