@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import batten
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder
+from batten.storage.local.tree import TREES_OPEN_MAX
 
 if TYPE_CHECKING:
     from conftest import JobFolder, Notes
@@ -223,3 +226,14 @@ def test_a_busy_tree_says_so_after_the_time_given(notes: Notes) -> None:
             pass
         with pytest.raises(batten.BusyError), batten.read_lock(notes.root, wait_seconds=0):
             pass
+
+
+def test_who_looks_at_many_trees_keeps_few_folders_open(tmp_path: Path) -> None:
+    counts = []
+    for number in range(2 * TREES_OPEN_MAX):
+        (tmp_path / str(number)).mkdir()
+        with batten.transaction(tmp_path / str(number) / "tree") as change:
+            change.write("a/b", "text")
+        assert batten.diagnose(tmp_path / str(number) / "tree").state == "COMPLETE"
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert max(counts) == max(counts[:TREES_OPEN_MAX])

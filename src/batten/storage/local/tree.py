@@ -192,6 +192,10 @@ class LocalTree(LocalStorage):
             path = self._beneath.path(name)
             raise writing_failure(error, "Setting the permissions of", path) from error
 
+    def close_folders(self) -> None:
+        """Keep no folder open. The next act opens again what it needs."""
+        self._beneath.forget()
+
     def read_link(self, name: str) -> str:
         try:
             text: str = self._beneath.act(name, os.readlink)
@@ -207,9 +211,25 @@ class LocalTree(LocalStorage):
         self._unproven.note(name)
 
 
-@cache
+TREES_OPEN_MAX = 8
+"""So many keep folders open. A process may look at thousands, and may have fewer files open."""
+
+_last_used: dict[str, LocalTree] = {}
+
+
 def open_tree(folder: str) -> LocalTree:
     """The one tree of this process in that folder, which remembers what could not be synced."""
+    tree = _find_tree(folder)
+    _last_used.pop(folder, None)
+    _last_used[folder] = tree
+    for other in list(_last_used)[:-TREES_OPEN_MAX]:
+        if (left := _last_used.pop(other, None)) is not None:
+            left.close_folders()
+    return tree
+
+
+@cache
+def _find_tree(folder: str) -> LocalTree:
     return LocalTree(folder)
 
 
