@@ -16,13 +16,14 @@ export BATTEN_SEED
 ANY_SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report test test-any-seed test-all test-quick test-others check lint crash bench clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails test test-any-seed test-all test-quick test-others check lint crash bench clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
 	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
 	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
 	@echo "make demo-daily-report  a report, killed in every state, and what diagnose says of each"
+	@echo "make demo-thumbnails  pictures of the clips: killed, resumed, damaged, mended"
 	@echo "make test            all tests, with sampled crash sweeps; PYTHON=… names an interpreter"
 	@echo "make test-all        the same on every Python from 3.11 to 3.13 that is here"
 	@echo "make test-others     all but sweeps, demos and documents on those that .venv is not made of"
@@ -55,6 +56,9 @@ demo-knowledge-base: $(VENV)/.installed-demo
 
 demo-daily-report: $(VENV)/.installed-demo
 	@$(BIN)/python examples/daily_report/demo.py
+
+demo-thumbnails: $(VENV)/.installed-demo
+	@$(BIN)/python examples/thumbnails/demo.py
 
 test: $(VENV)/.installed-test
 	$(PYTEST) -n 2

@@ -34,6 +34,7 @@ NAMES = (
     "transactions",
     "knowledge_base",
     "destinations",
+    "small_files",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

@@ -47,8 +47,8 @@ class BatchRoute(Route):
         record = self._book.find()
         delivered = record.batches if record is not None else 0
         for token, commit in tokens.items():
-            if found[token] is TokenState.ABSENT and commit.batch < delivered:
-                raise self._lost(commit.batch)
+            if found[token] is TokenState.ABSENT:
+                self._refuse_loss(commit, delivered)
             self._rows[commit.batch] = commit.rows
         # Of items that have changed the rows are replaced by key, whatever is kept beside them.
         others = [
@@ -233,9 +233,12 @@ class BatchRoute(Route):
             self._reach += 1
         return self._reach
 
-    def _lost(self, batch: int) -> InconsistentError:
-        return InconsistentError(
-            f"{self.target} was given batch {batch}, and has it no more.",
+    def _refuse_loss(self, commit: Published, delivered: int) -> None:
+        """Raises `InconsistentError` if it was given the batch, which it has no more."""
+        if commit.batch >= delivered:
+            return
+        raise InconsistentError(
+            f"{self.target} was given batch {commit.batch}, and has it no more.",
             safe="Nothing was changed; every batch is kept in the ledger.",
             next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
             f"away, then: {self._context.again}",

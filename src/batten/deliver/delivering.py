@@ -14,6 +14,7 @@ from math import inf
 from typing import Self
 
 from batten.deliver.batches import BatchRoute
+from batten.deliver.files import FileRoute
 from batten.deliver.items import ItemRoute
 from batten.deliver.route import Route
 from batten.deliver.whole_file import WholeFileRoute
@@ -29,6 +30,7 @@ ROUTES: dict[Takes, type[Route]] = {
     Takes.DATASET: WholeFileRoute,
     Takes.BATCHES: BatchRoute,
     Takes.ITEMS: ItemRoute,
+    Takes.FILES: FileRoute,
 }
 
 

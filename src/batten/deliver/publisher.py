@@ -24,7 +24,8 @@ from batten.work.tasks import Sealed
 class Publisher:
     """Publishes under the dataset's lock. A batch taken up again replaces its part in one step.
 
-    `tried` are the batches of which an earlier try may have left a marker or a quarantine file."""
+    `tried` are the batches of which an earlier try may have left a marker or a quarantine file.
+    Parts rest on what lies in the folder `made`, if there is one."""
 
     def __init__(
         self,
@@ -33,7 +34,9 @@ class Publisher:
         *,
         run: str,
         tried: frozenset[int],
+        made: str | None = None,
     ) -> None:
+        self._made = made
         self._storage = storage
         self._layout = layout
         self._run = run
@@ -63,6 +66,8 @@ class Publisher:
             if batch in self.reopened and self._storage.find(name) is not None
         }
         self._publish_quarantines([each for each in failed if each.batch not in later])
+        if self._made is not None:
+            self._storage.sync_names(self._made)
         for sealed in ready:
             self._publish_part(sealed)
         self._storage.sync_names(self._layout.data)

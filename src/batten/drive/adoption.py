@@ -50,6 +50,8 @@ class Adoption:
                 self._fingerprints,
                 self._plan.revision(planned),
             )
+            if sealed is not None and not self._bench.staging.has_files(sealed, planned):
+                sealed = None
         if self.leaves_failures_out:
             chunks, sealed = self._leave_failures_out(batch, chunks, sealed)
         if sealed is not None or chunks:

@@ -41,6 +41,8 @@ def bring_in_order(context: Context, dataset: FoundDataset) -> bool:
     folders = (layout.data, layout.control, layout.plan, layout.commits, layout.quarantine)
     for folder in (*folders, layout.staging, layout.staged, layout.runs):
         storage.ensure_folder(folder)
+    if context.pipeline.file_names is not None:
+        storage.ensure_folder(layout.made)
     for folder in folders:
         storage.sync_names(folder)
     observation = dataset.observation

@@ -30,4 +30,5 @@ def make_publisher(context: Context, dataset: FoundDataset) -> AnyPublisher:
             context.storage, layout, run=context.run, versions=observation.versions
         )
     tried = observation.given_up.union(observation.quarantine)
-    return Publisher(context.storage.folder, layout, run=context.run, tried=tried)
+    made = layout.made if context.pipeline.file_names is not None else None
+    return Publisher(context.storage.folder, layout, run=context.run, tried=tried, made=made)

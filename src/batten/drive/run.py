@@ -27,6 +27,7 @@ from batten.jobs.job_folder import (
     refuse_tree,
     show_path,
 )
+from batten.jobs.making_files import check_files
 from batten.jobs.step import check_steps
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
@@ -74,6 +75,7 @@ from batten.storage.blame import machine_blamed
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import delete_orphans, take_lock
 from batten.storage.publishing import make_folders
+from batten.work.item_files import check_kept
 
 
 @value_class
@@ -193,7 +195,8 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
     for sink in pipeline.sinks:
         sink.check()
         if isinstance(sink, FileSink):
-            refuse_file(sink.path, None if pipeline.is_ledger_inside else Path(pipeline.output))
+            is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
+            refuse_file(sink.path, None if is_of_table else Path(pipeline.output))
     if pipeline.settings.batch_size != 1 and any(
         sink.takes is Takes.ITEMS for sink in pipeline.sinks
     ):
@@ -210,6 +213,10 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
             next="Leave it out.",
         )
     check_steps(pipeline.steps)
+    if pipeline.file_names is not None:
+        refuse_folder(output)
+        check_files(pipeline)
+        check_kept(pipeline.steps)
     check_workers(pipeline, options)
     if pipeline.settings.schema is not None:
         from batten.rows.schema import read_schema_option

@@ -7,6 +7,7 @@ in `recompute/` says so (decision 0009).
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence, Set
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from batten.storage.base import Entry, Folder, Store
 from batten.storage.local.locks import busy_error
 from batten.storage.local.upkeep import delete_orphans, rebuild_records, retire_earlier
 from batten.storage.publishing import create, set_aside
+from batten.storage.relative import folder_of
 
 RUN = "recover"
 """What a record that was made by recover gives as its run."""
@@ -198,12 +200,16 @@ def decide_steps(
             by_batch.setdefault(finding.batch, set()).add(finding.code)
     steps = []
     records_only = {batch for batch, codes in by_batch.items() if codes <= _OF_RECORDS}
-    given_up = sorted(by_batch.keys() - records_only)
-    is_open = bool(given_up) or any(finding.path == layout.complete for finding in damage)
+    files_only = {batch for batch, codes in by_batch.items() if codes <= _OF_FILES}
+    given_up = sorted(by_batch.keys() - records_only - files_only)
+    is_open = bool(given_up or files_only) or any(
+        finding.path == layout.complete for finding in damage
+    )
     if observation.has_complete and is_open:
         steps.append(_set_aside(layout.complete, "the accounts are open again"))
     for batch in given_up:
         steps += _give_up(observation, batch, by_batch[batch])
+    steps += _give_up_files(layout, damage, files_only)
     steps += [
         _set_aside(layout.commit(batch), "it can't be read; the part says the same", batch)
         for batch in sorted(records_only & observation.recorded)
@@ -232,6 +238,26 @@ def decide_steps(
 
 _OF_RECORDS = frozenset({Code.UNREADABLE_RECORD, Code.LOST_RECORD})
 """Findings of a batch whose part may be whole."""
+
+
+_OF_FILES = frozenset({Code.LOST_ITEM_FILE, Code.CHANGED_ITEM_FILE})
+"""Findings of a batch whose part is whole: files of its items are not."""
+
+
+def _give_up_files(
+    layout: Layout, damage: Sequence[Finding], batches: Set[int]
+) -> Iterator[RecoveryStep]:
+    """The part stays: the next run finds out which of its items lack a file."""
+    for finding in damage:
+        if finding.code is Code.CHANGED_ITEM_FILE:
+            yield _set_aside(finding.path, "it is not as batten made it", finding.batch or 0)
+    for batch in sorted(batches):
+        yield RecoveryStep(
+            kind=RecoveryVerb.GIVE_UP,
+            path=layout.recomputed(batch),
+            why="the next run computes the items again that lack a file",
+            batch=batch,
+        )
 
 
 def _give_up(observation: Observation, batch: int, codes: Set[Code]) -> Iterator[RecoveryStep]:
@@ -306,10 +332,29 @@ def _find_key_column(storage: Store, layout: Layout) -> str:
     return decode_record(Config, storage.read(layout.config)).key_column
 
 
+_PIECE_CHARACTERS_MAX = 150
+
+
+def _as_piece(place: str) -> str:
+    """A path as one piece of a name, which can't be as long as a path."""
+    piece = place.replace("/", "-")
+    if len(piece.encode(errors="surrogateescape")) <= _PIECE_CHARACTERS_MAX:
+        return piece
+    digest = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
+    return f"{piece[:20]}-{digest[:32]}"
+
+
 def _move(storage: Folder, layout: Layout, step: RecoveryStep, stamp: str) -> None:
     place = step.path.removeprefix(layout.data + "/").removeprefix(layout.control + "/")
-    evidence = f"{layout.set_aside}/{stamp}-{place.replace('/', '-')}"
+    evidence = f"{layout.set_aside}/{stamp}-{_as_piece(place)}"
     if step.kind is RecoveryVerb.SET_ASIDE:
+        entry = storage.find(step.path)
+        if entry is not None and not entry.is_file:
+            # A folder or a link, which somebody has put in the place of an item's file.
+            storage.replace(step.path, evidence)
+            for folder in (layout.set_aside, folder_of(step.path)):
+                storage.sync_names(folder)
+            return
         set_aside(storage, step.path, evidence)
         return
     record = layout.commit(step.batch)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from batten.errors import UsageError
 from batten.jobs.job_folder import current_folder, show_path
 from batten.jobs.path_parameters import make_filler
+from batten.model.disk.item_names import NamePattern
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 
@@ -69,6 +70,12 @@ class Definition:
     def sink_kind(self) -> str:
         """Of the first sink: what the output is."""
         return self.sinks[0].kind if self.is_ledger_inside else "parquet"
+
+    @property
+    def file_names(self) -> NamePattern | None:
+        """How the files are called that the steps make; None if they make rows."""
+        names = (getattr(sink, "names", None) for sink in self.sinks)
+        return next((each for each in names if isinstance(each, NamePattern)), None)
 
     @property
     def is_async(self) -> bool:

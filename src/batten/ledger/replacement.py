@@ -29,12 +29,15 @@ from batten.storage.digests import digest_file
 from batten.storage.publishing import create, is_same, set_aside
 from batten.storage.relative import folder_of, last_piece
 
-KEPT = ("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries")
+KEPT = (
+    *("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries"),
+    "files",
+)
 """What in a control folder is of the place and not of the dataset."""
 
 OWN = (
     *("dataset.json", "schema.json", "plan", "staged", "quarantine", "commits", "recompute"),
-    *("runs", "COMPLETE"),
+    *("runs", "COMPLETE", "made"),
 )
 """What in a control folder is of the dataset."""
 

@@ -15,6 +15,7 @@ from batten.errors import StorageError
 from batten.lookup.kept import CannotLookError, Found, find_mode
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
+from batten.model.words import FILES
 from batten.storage.base import Store
 from batten.storage.failures import find_obstacle
 
@@ -27,8 +28,8 @@ def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -
 
     Damage that keeps a look from being made is a finding, too, and so is that the system forbids
     the look (decision 0087)."""
-    if given.is_file or not given.batches or not given.is_here:
-        return []
+    if given.is_file or given.kind == FILES or not given.batches or not given.is_here:
+        return []  # Files are looked at by the records of the ledger.
     try:
         if not stat.S_ISDIR(find_mode(storage.place)):
             raise CannotLookError("the way to it begins in a folder that is not on this machine")

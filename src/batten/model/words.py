@@ -24,6 +24,10 @@ FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
 """The kinds of destinations that are one file."""
 
 
+FILES = "files"
+"""The kind of a destination that is a folder of the files of items."""
+
+
 class Outcome(Enum):
     """What became of an item of the plan. Duplicates never enter the plan."""
 
@@ -91,3 +95,4 @@ class Takes(Enum):
     DATASET = "the dataset as one thing, when that is complete"
     BATCHES = "batches, of any number of rows"
     ITEMS = "items: its batches have one, and it gets those that have rows"
+    FILES = "the files of which rows tell"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
+from batten.model.disk.item_names import split_pattern
 from batten.sinks.files.file import FileSink
+from batten.sinks.files.items import FilesSink
 from batten.sinks.files.tree import TreeSink, check_commit
 from batten.storage.addresses import local_path, refuse_address, refuse_other_database
 
@@ -312,6 +314,44 @@ class Outputs(Definition):
         written = os.fspath(ledger if ledger is not None else root)
         made = self._with_sink(sink, written)
         return replace(made, settings=replace(self.settings, batch_size=said or 1))
+
+    def write_files(self, pattern: str | os.PathLike[str]) -> Self:
+        """Write files, one or more an item, into a folder of their own.
+
+        The last function returns `bytes`; or a stream of them, such as a generator or an open file;
+        or the path of a file that it wrote in the folder it was given, as a second parameter called
+        `folder`. With `{name}` in the pattern it returns a dict of these, by name. A file appears
+        whole when its batch is done. Its size and its SHA-256 are in the accounts.
+
+        Args:
+            pattern: How the files are called: `thumbs/{key}.png`. `{key}` stands for the item's
+                key, `{stem}` for the key without its suffix, `{name}` for the name of one of
+                several. The folder before the first of these belongs to the output. It may hold
+                names of parameters, too.
+
+        Returns:
+            A new pipeline with this sink. Other sinks may follow, and get a row for each file: the
+            key, `file`, `bytes` and `sha256`.
+
+        Raises:
+            UsageError: The pattern can't be used, or it stands after another sink. Nothing was read
+                or written.
+        """
+        written = local_path(pattern)
+        folder, names = split_pattern(written)
+        if not folder or not names.tells_items_apart:
+            raise UsageError(
+                f"{written!r} does not say where the file of each item goes.",
+                safe="Nothing was read or written.",
+                next='Name a folder, and what tells items apart: .write_files("thumbs/{key}.png").',
+            )
+        if self.output is not None:
+            raise UsageError(
+                f"The folder of files {folder!r} stands after another sink.",
+                safe="Nothing was read or written.",
+                next="Put it first, and at most one; other sinks may follow it.",
+            )
+        return self._with_sink(FilesSink(path=self.folder / folder, names=names), folder)
 
     def write_to(
         self,

@@ -33,6 +33,7 @@ _OF_SETTINGS = frozenset(
         "seed",
         "key column",
         "schema",
+        "files",
     }
 )
 
@@ -128,6 +129,8 @@ def _describe_settings(pipeline: Definition, parameters: Mapping[str, str]) -> d
     if settings.seed is not None:
         parts["seed"] = str(settings.seed)
     parts["key column"] = settings.key_column
+    if pipeline.file_names is not None:
+        parts["files"] = pipeline.file_names.text
     if settings.schema is not None:
         parts["schema"] = _describe_schema(settings.schema)
     return parts

@@ -27,7 +27,17 @@ from batten.sinks.base import Destination, LedgerPlace, Sink
 
 OWN_SINKS = {
     name: f".write_{name}(…)"
-    for name in ("parquet", "csv", "jsonl", "sqlite", "postgres", "delta", "iceberg", "tree")
+    for name in (
+        "parquet",
+        "csv",
+        "jsonl",
+        "sqlite",
+        "postgres",
+        "delta",
+        "iceberg",
+        "tree",
+        "files",
+    )
 }
 _METHODS = ("fill", "describe", "identify", "check", "open")
 

@@ -39,7 +39,7 @@ def find_rejected(
     import pyarrow as pa
 
     table = pa.Table.from_batches(lacking.read(), schema=staged.schema)
-    spans = list(_list_spans(staged, table))
+    spans = list(list_spans(staged, table))
     search = _RowSearch(table, spans, attempt, target)
     search.halve(0, len(spans))
     return search.rejected
@@ -95,7 +95,7 @@ def tell_reason(error: Exception) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _list_spans(staged: Staged, table: pa.Table) -> Iterator[tuple[int, int, int]]:
+def list_spans(staged: Staged, table: pa.Table) -> Iterator[tuple[int, int, int]]:
     """Each item of the table, with the rows from where to where are its own. The rows of an item
     are neighbours and have its key in the first column."""
     outcomes = enumerate(decode_outcomes(staged.outcomes))

@@ -41,6 +41,7 @@ Step = Literal[
     "folder.remove",
     "file.create",
     "file.write",
+    "file.sync",
     "file.cut",
     "file.set_time",
     "file.protect",

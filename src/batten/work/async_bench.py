@@ -66,6 +66,7 @@ class AsyncBench:
     def __init__(self, job: WorkerJob) -> None:
         self._job = job
         self._bench = Bench(job)
+        self._files = job.make_item_files()
         self._turn = asyncio.Lock()
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
@@ -165,10 +166,16 @@ class AsyncBench:
         chain = self._chain
         if chain is None:
             return
+        files, hold = self._files, None
+        if files is not None:
+            hold = files.make_hold()
         try:
             if isinstance(item, Unavailable):
                 raise ItemFailedError(*describe_error(item.error), 1)
-            made = await chain.run(item, own.batch.first_item + number, place)
+            made = await chain.run(item, own.batch.first_item + number, place, hold)
+            if files is not None and hold is not None:
+                key = own.keys[number - own.task.start]
+                made = files.name(own.task.batch, key, made, hold)
             self._take_end(own, number, [as_row(value) for value in made])
         except ItemFailedError as failed:
             self._take_end(own, number, failed.at(number))
@@ -177,6 +184,9 @@ class AsyncBench:
             self._take_end(own, number, failure)
         except Exception as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
+        finally:
+            if hold is not None:
+                hold.release()
 
     def _end(self, own: _Range, mark: AsyncMark, done: asyncio.Task[None]) -> None:
         mark.leave_place(own.in_hand.pop(done))
@@ -223,6 +233,8 @@ class AsyncBench:
     def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
         """Put aside what ended. While no schema is pinned, items of different types lie apart."""
         job, schema = self._job, self._bench.read_schema(own.task.schema)
+        if self._files is not None:
+            self._files.sync()
         in_order = [item for item, _ in ended]
         ended.sort(key=lambda each: each[0])
         failures = [made for _, made in ended if isinstance(made, Failure)]

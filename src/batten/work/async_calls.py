@@ -14,7 +14,8 @@ from batten.executors.output import losses
 from batten.executors.throttle import Throttle
 from batten.jobs.step import Step
 from batten.work.cached_steps import find_kept
-from batten.work.calls import find_pause, list_rows, prepare_function
+from batten.work.calls import find_last_maker, find_pause, list_rows, prepare_function
+from batten.work.holding import Hold, take_streams, takes_folder
 from batten.work.results import hold_input, list_results
 
 
@@ -30,18 +31,21 @@ class AsyncCall:
         self._kept = find_kept(step)
         self._retry = step.retry
         self._timeout_seconds = step.timeout_seconds
+        self._takes_folder = takes_folder(step.function)
+        self.makes_files = False
         self._draining = draining
         self._throttle: Throttle | None = None
         if step.is_async:
             self._places = asyncio.Semaphore(step.calls_max)
             self._throttle = Throttle(step.limits or Limits(), step.calls_max)
 
-    def run(self, value: Any, item: int, place: SlotMark) -> Awaitable[Any]:
+    def run(self, value: Any, item: int, place: SlotMark, hold: Hold | None) -> Awaitable[Any]:
         """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
-        on, item number `item` of the plan is in hand. What was kept needs no place and no limit."""
+        on, item number `item` of the plan is in hand. What was kept needs no place and no limit.
+        With `hold` the steps make files."""
         if self._kept is None:
-            return self._run(value, item, place)
-        return self._kept.get_or_await(value, lambda: self._run(value, item, place))
+            return self._run(value, item, place, hold)
+        return self._kept.get_or_await(value, lambda: self._run(value, item, place, hold))
 
     def list_waits(self) -> list[str]:
         """What its calls wait for, in a few words."""
@@ -53,15 +57,15 @@ class AsyncCall:
         if aclose is not None:
             await aclose()
 
-    async def _run(self, value: Any, item: int, place: SlotMark) -> Any:
+    async def _run(self, value: Any, item: int, place: SlotMark, hold: Hold | None) -> Any:
         attempt = 1
         while True:
             lost = losses.count
             try:
                 if self._throttle is None:
-                    return await self._once(value)
+                    return await self._once(value, hold)
                 async with self._places:
-                    return await self._try(value, item, place, self._throttle)
+                    return await self._try(value, item, place, self._throttle, hold)
             except BattenError:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by `find_pause`
@@ -74,14 +78,16 @@ class AsyncCall:
             await asyncio.sleep(pause)
             attempt += 1
 
-    async def _try(self, value: Any, item: int, place: SlotMark, throttle: Throttle) -> Any:
+    async def _try(
+        self, value: Any, item: int, place: SlotMark, throttle: Throttle, hold: Hold | None
+    ) -> Any:
         passed = await throttle.begin(value)
         place.begin(item)
         error: BaseException | None = None
         try:
             if self._timeout_seconds is None:
-                return await self._once(value)
-            return await self._within_time(value, self._timeout_seconds)
+                return await self._once(value, hold)
+            return await self._within_time(value, self._timeout_seconds, hold)
         except asyncio.CancelledError as caught:
             error = caught
             task = asyncio.current_task()
@@ -95,20 +101,23 @@ class AsyncCall:
             place.end()
             throttle.end(passed, error)
 
-    async def _within_time(self, value: Any, seconds: float) -> Any:
+    async def _within_time(self, value: Any, seconds: float, hold: Hold | None) -> Any:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                return await self._once(value)
+                return await self._once(value, hold)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise TimeoutError(f"the item took longer than {seconds:g} seconds") from None
 
-    async def _once(self, value: Any) -> Any:
-        made = self._function(value)
+    async def _once(self, value: Any, hold: Hold | None) -> Any:
+        given = (hold.make_folder(),) if hold is not None and self._takes_folder else ()
+        made = self._function(value, *given)
         if inspect.isawaitable(made):
             made = await made
+        if hold is not None and self.makes_files:
+            return await take_streams(made, hold, is_many=self.kind == "flat_map")
         if self.kind != "flat_map":
             return made
         return [row async for row in made] if isinstance(made, AsyncIterable) else list_rows(made)
@@ -119,6 +128,9 @@ class AsyncChain:
 
     def __init__(self, steps: Sequence[Step], draining: asyncio.Event) -> None:
         self._calls = [AsyncCall(step, draining) for step in steps]
+        last = find_last_maker(steps)
+        for call in self._calls:
+            call.makes_files = call.step is last
 
     async def close(self) -> None:
         for call in self._calls:
@@ -128,14 +140,16 @@ class AsyncChain:
         """What calls wait for, in a few words."""
         return [wait for call in self._calls for wait in call.list_waits()]
 
-    async def run(self, value: Any, item: int, place: SlotMark) -> list[Any]:
+    async def run(
+        self, value: Any, item: int, place: SlotMark, hold: Hold | None = None
+    ) -> list[Any]:
         """What the steps make of the item: any number of values."""
         values = [value]
         for call in self._calls:
             made: list[Any] = []
             for each in values:
                 kept = hold_input(call.step, each)
-                result = await call.run(each, item, place)
+                result = await call.run(each, item, place, hold)
                 made += list_results(call.step, each, kept, result)
             values = made
         return values

@@ -137,12 +137,15 @@ class Bench:
             own.reader = self._job.source.open()
             own.items = 0
             job = self._job
-            own.runner = ItemRunner(job.steps, job.key_column, job.has_time_limit, job.seed)
+            own.runner = ItemRunner(
+                job.steps, job.key_column, job.has_time_limit, job.seed, job.make_item_files()
+            )
         runner: ItemRunner = own.runner
         stop, most = task.stop, self._job.worker_items_max  # decision 0061
         if most is not None and not runner.takes_units:
             stop = min(stop, task.start + most - own.items)
         wanted = self._job.plan.wanted(batch, task.start, stop)
+        runner.batch = batch.number
         keys: Sequence[Any]
         if wanted.keys is not None:
             keys = wanted.keys
@@ -159,6 +162,8 @@ class Bench:
             task.is_apart,
             task.failures_max,
         )
+        if runner.files is not None:
+            runner.files.sync()
         own.items += done.stop - done.start
         if most is not None and own.items >= most:
             mark.retire()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from batten.storage.addresses import local_path
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.jobs.step import Step
+    from batten.work.holding import Hold
 
 
 def choose_cache(wanted: Any, folder: Path) -> Cache | None:
@@ -48,8 +52,45 @@ class KeptResults:
     def get_or_compute(self, item: Any, compute: Callable[[], Any]) -> Any:
         return self._cache.get_or_compute((self._step, item), compute)
 
+    def get_or_write(self, item: Any, compute: Callable[[], Any], hold: Hold) -> Any:
+        """As `get_or_compute`, for what is files: those lie in the cache, and their copies are
+        given."""
+        with self._cache.get_or_create(
+            (self._step, item, "files"), partial(_build, compute, hold)
+        ) as entry:
+            shape = json.loads((entry.path / _SHAPE).read_text())
+            return _give(shape, entry.path, hold)
+
     async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:
         return await self._cache.get_or_await((self._step, item), compute)
+
+
+_SHAPE = "files.json"
+"""In an entry: the numbers of the files, in the lists and dicts that a function gave them in."""
+
+
+def _build(compute: Callable[[], Any], hold: Hold, folder: Path) -> None:
+    count = itertools.count()
+
+    def store(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: store(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [store(each) for each in value]
+        number = next(count)
+        hold.copy_to(value, folder / str(number))
+        return number
+
+    shape = store(compute())
+    (folder / _SHAPE).write_text(json.dumps(shape))
+
+
+def _give(shape: Any, folder: Path, hold: Hold) -> Any:
+    if isinstance(shape, dict):
+        return {name: _give(each, folder, hold) for name, each in shape.items()}
+    if isinstance(shape, list):
+        return [_give(each, folder, hold) for each in shape]
+    return hold.copy(folder / str(shape))
 
 
 def find_kept(step: Step) -> KeptResults | None:

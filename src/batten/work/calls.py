@@ -19,6 +19,7 @@ from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
 from batten.work.cached_steps import find_kept
+from batten.work.holding import Hold, takes_folder
 from batten.work.results import hold_input, list_results
 
 ERROR_CHARACTERS_MAX = 1000
@@ -100,10 +101,10 @@ class _ConstructedLater:
         self._kind = kind
         self._made: Callable[..., Any] | None = None
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         if self._made is None:
             self._made = construct(self._kind)
-        return self._made(value)
+        return self._made(*arguments)
 
     async def aclose(self) -> None:
         aclose = getattr(self._made, "aclose", None)
@@ -175,8 +176,23 @@ class Call:
         self._seeding = None if seeding is None else seeding.of_step(number)
         self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
         self._retry = step.retry
-        self.function = _prepare_seeded(step, self._seeding)
+        self.function = self._call = _prepare_seeded(step, self._seeding)
         self._kept = find_kept(step)
+        self._hold: Hold | None = None
+        self._makes_files = False
+
+    def hold(self, hold: Hold, *, makes_files: bool) -> None:
+        """Give the function a folder, if it asks for one. With `makes_files`, what it returns are
+        the files of an item."""
+        self._hold, self._makes_files = hold, makes_files
+        if takes_folder(self.step.function):
+            function = self.function
+            self._call = lambda value: function(value, hold.make_folder())
+
+    def _take_streams(self, made: Any, hold: Hold) -> Any:
+        if self.kind == "flat_map":
+            return [hold.take_streams(each) for each in made]
+        return hold.take_streams(made)
 
     def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed."""
@@ -184,6 +200,8 @@ class Call:
             self._seeding.begin_call()
         if self._kept is None:
             return self._run(value)
+        if self._hold is not None and self._makes_files:
+            return self._kept.get_or_write(value, lambda: self._run(value), self._hold)
         return self._kept.get_or_compute(value, lambda: self._run(value))
 
     def _run(self, value: Any) -> Any:
@@ -195,8 +213,10 @@ class Call:
             if self._seeding is not None:
                 self._seeding.begin_try()
             try:
-                result = self.function(value)
+                result = self._call(value)
                 made = list_rows(result) if self.kind == "flat_map" else result
+                if self._makes_files and self._hold is not None:
+                    made = self._take_streams(made, self._hold)
                 if self._seeding is None or not self._seeding.has_new():
                     return made
                 continue
@@ -217,6 +237,12 @@ class Call:
             attempt += 1
 
 
+def find_last_maker(steps: Sequence[Step]) -> Step | None:
+    """The step whose results are what becomes of an item."""
+    making = (step for step in reversed(steps) if step.kind in ("map", "flat_map"))
+    return next(making, None)
+
+
 class Chain:
     """Consecutive steps that take one item at a time; `first` is the number of the first one."""
 
@@ -232,6 +258,12 @@ class Chain:
     def watch_tries(self, begin_try: BeginTry) -> None:
         for call in self._calls:
             call.begin_try = begin_try
+
+    def hold(self, hold: Hold) -> None:
+        """What the last of them returns are files."""
+        last = find_last_maker([call.step for call in self._calls])
+        for call in self._calls:
+            call.hold(hold, makes_files=call.step is last)
 
     @property
     def functions(self) -> list[Any]:

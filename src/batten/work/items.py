@@ -23,6 +23,7 @@ from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.sources.base import Gone, Unavailable
 from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
+from batten.work.item_files import ItemFiles
 
 
 @dataclass(kw_only=True)
@@ -39,7 +40,7 @@ class Done:
 
 class ItemRunner:
     """Runs the steps in one worker. Made on the first task, so that classes are constructed
-    there."""
+    there. With `files`, what the steps give are files of the items of `batch`."""
 
     def __init__(
         self,
@@ -47,10 +48,16 @@ class ItemRunner:
         key_column: str,
         has_time_limit: bool,
         seed: int | None = None,
+        files: ItemFiles | None = None,
     ) -> None:
+        self.files = files
+        self.batch = 0
         self._seeding = seeding = Seeding(seed) if seed is not None else None
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
         self._chain = Chain(steps if place is None else steps[:place], 0, seeding)
+        if files is not None:
+            self._hold = files.make_hold()
+            self._chain.hold(self._hold)
         self._has_time_limit = has_time_limit
         self._key_column = key_column
         self._units = None
@@ -113,7 +120,7 @@ class ItemRunner:
         most = inf if failures_max is None or self._units is not None else failures_max
         number, ending = start - 1, None
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
-        iterator, seeding = iter(items), self._seeding
+        iterator, seeding, files = iter(items), self._seeding, self.files
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
             # The mark comes before the read: reading may be what ends the worker.
@@ -124,7 +131,8 @@ class ItemRunner:
             if seeding is not None:
                 seeding.begin_item(keys[number - start])
             try:
-                for value in run(item) if type(item) not in _ABSENT else give_none(item):
+                made = run(item) if type(item) not in _ABSENT else give_none(item)
+                for value in made if files is None else self._name(keys[number - start], made):
                     rows.append(value if type(value) is dict else as_row(value))
                     owners.append(number)
             except (ItemFailedError, Unfit) as error:
@@ -140,9 +148,15 @@ class ItemRunner:
                 _drop(rows, owners, number)
                 number, ending = number - 1, error
                 break
+            finally:
+                if files is not None:
+                    self._hold.release()
             if until is not None and perf_counter() > until:
                 break
         return rows, owners, failures, number + 1, ending
+
+    def _name(self, key: Any, made: Sequence[Any]) -> list[dict[str, Any]]:
+        return self.files.name(self.batch, key, made, self._hold) if self.files is not None else []
 
     def _tabulate(
         self,

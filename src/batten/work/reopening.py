@@ -11,6 +11,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
+from batten.ledger.part_rows import PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.disk.records import PartDescription, Unreadable
@@ -99,7 +100,8 @@ class Reopening:
         self, batch: PlanBatch, made: SealedBytes
     ) -> tuple[pa.Buffer, PartDescription] | None:
         """The published part, and what it says of itself: if no outcome and no version has changed,
-        its rows are the same. Destinations know the part by its digest, so they keep theirs."""
+        its rows are the same, unless a file of an item was lost and made again. Destinations know
+        the part by its digest, so they keep theirs."""
         try:
             data = self._job.storage.read(self._job.layout.part(batch.number), bytes_max=None)
             described = decode_part(data)
@@ -109,6 +111,10 @@ class Reopening:
             made.description.outcomes,
             made.description.revision,
         )
+        if self._job.file_names is not None and is_same:
+            is_same = (
+                PartRows(data).read_table().equals(PartRows(made.part.to_pybytes()).read_table())
+            )
         return (pa.py_buffer(data), described) if is_same else None
 
     def _take_apart(
@@ -143,6 +149,7 @@ class Reopening:
         adopted = find_places(outcomes, Outcome.ADOPTED)
         moved = plan.find_gone(batch) ^ find_places(outcomes, Outcome.REMOVED)  # decision 0098
         but = plan.find_outdated(batch, sealed.revision).union(moved, but)
+        but |= self._staging.find_lacking(batch.number, sealed.rows)
         failures = {failure.item: failure for failure in kept}
         failed = [
             item in but or (outcome is Outcome.QUARANTINED and item not in failures)

@@ -12,7 +12,9 @@ from batten.rows.rows import conform_table
 from batten.storage.publishing import delete, put_aside, sync_names
 from batten.work.chunk_files import Piece, drop_failures, encode_piece, load_piece
 from batten.work.items import fail_unfitting
-from batten.work.tasks import WorkerJob
+from batten.work.made_files import find_lacking
+from batten.work.sealed_rows import load_sealed
+from batten.work.tasks import Sealed, WorkerJob
 
 
 class Staging:
@@ -41,10 +43,30 @@ class Staging:
         return chunk
 
     def load(self, chunk: StagedChunk) -> Piece | None:
-        """None if it is gone, damaged, of other work, or of earlier versions of its items."""
+        """None if it is gone, damaged, of other work, or of earlier versions of its items; or a
+        file of one of its items is gone."""
         job = self._job
         revision = job.plan.revision(job.plan.batch(chunk.batch), chunk.start, chunk.stop)
-        return load_piece(job.storage, job.layout, chunk, job.works, revision)
+        piece = load_piece(job.storage, job.layout, chunk, job.works, revision)
+        if piece is not None and self.find_lacking(chunk.batch, piece.table):
+            return None
+        return piece
+
+    def find_lacking(self, batch: int, rows: pa.Table | None) -> set[int]:
+        """The items of these rows of whose files one is neither made nor in its place."""
+        job = self._job
+        if job.file_names is None or rows is None:
+            return set()
+        return find_lacking(job.storage, job.layout, batch, rows)
+
+    def has_files(self, sealed: Sealed, planned: PlanBatch) -> bool:
+        """Whether all files are there of a sealed batch that was staged by an earlier run."""
+        job = self._job
+        if job.file_names is None:
+            return True
+        name = job.layout.staged_file(sealed.batch, "sealed", sealed.digest)
+        found = load_sealed(job.storage, job.layout, name, job.plan, planned, job.key_column)
+        return not self.find_lacking(sealed.batch, found.rows)
 
     def without_failures(
         self, batch: PlanBatch, chunk: StagedChunk, schema: pa.Schema | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batten.jobs.step import Step
+from batten.model.disk.item_names import NamePattern
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
@@ -13,6 +14,7 @@ from batten.sources.base import Source
 from batten.storage.base import Store
 from batten.work.batch_checks import Rule
 from batten.work.calls import Failure
+from batten.work.item_files import ItemFiles
 from batten.work.most_fail import Ended
 
 
@@ -21,7 +23,8 @@ class WorkerJob:
     """What all workers share: where things lie, what to do, and the fingerprints. `work` is
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
     covers how they are laid out. `is_watched`: the run stops where most items fail. `is_adopting`:
-    the rows are not computed, a hand-made job had made them."""
+    the rows are not computed, a hand-made job had made them. With `file_names` the steps make
+    files, which are called so."""
 
     storage: Store
     layout: Layout
@@ -40,6 +43,13 @@ class WorkerJob:
     is_watched: bool = False
     is_adopting: bool = False
     batch_rules: tuple[Rule, ...] = ()
+    file_names: NamePattern | None = None
+
+    def make_item_files(self) -> ItemFiles | None:
+        """What names the files of items, where the steps make files."""
+        if self.file_names is None:
+            return None
+        return ItemFiles(self.storage, self.layout, self.file_names)
 
 
 @value_class

@@ -12,6 +12,7 @@ from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.definition import Definition
 from batten.jobs.in_fresh_workers import CannotLoadError
+from batten.model.disk.item_files import FILE_COLUMNS
 from batten.model.disk.job_calls import BATTEN
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
@@ -140,12 +141,15 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         is_watched=settings.stop_when is not None,
         is_adopting=context.is_adopting,
         batch_rules=settings.batch_rules,
+        file_names=pipeline.file_names,
     )
 
 
 def find_columns(pipeline: Definition, there: pa.Schema | None = None) -> Declared:
     """What the job says of its columns, beside those that are `there` already."""
     settings = pipeline.settings
+    if pipeline.file_names is not None:
+        return find_declared((), FILE_COLUMNS, settings.key_column)
     declared = find_declared(pipeline.steps, settings.schema, settings.key_column)
     return declared if there is None else declared.add_to(there)
 

@@ -13,7 +13,7 @@ from batten.cli.text.diagnosis_text import (
 from batten.inspect.verifying.verify import Verification
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_bytes
-from batten.model.words import State
+from batten.model.words import FILES, State
 
 _FINDINGS_SHOWN = 20
 
@@ -25,7 +25,9 @@ def list_lines(verification: Verification) -> Iterator[str]:
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
     of = count_of(verification.parts, "part")
     if verification.files:
-        of += f" and {count_of(verification.files, 'file')} of all rows"
+        are_of_items = any(each.kind == FILES for each in verification.diagnosis.destinations)
+        of_what = "" if are_of_items else " of all rows"
+        of += f" and {count_of(verification.files, 'file')}{of_what}"
     if diagnosis.state is State.RUNNING:
         yield labelled("so far", "a run is at work; this is of what it has published until now")
     yield labelled("read", f"{how} of {of}")

@@ -21,6 +21,7 @@ from batten.inspect.verifying.parts import PartVerifier
 from batten.ledger.delivered import find_changed_files, list_in_place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.facts.placed_files import find_changed_item_files, list_item_file_sizes
 from batten.ledger.judge import Judgement, judge
 from batten.model.rules.findings import Code, Finding, Severity, find_blocking
 from batten.model.value_class import value_class
@@ -112,7 +113,7 @@ def verify(
         findings = name_missing(place.storage, observation, findings)
     asked = dict(_ask_servers(place, observation)) if should_ask else {}
     findings += [finding for told in asked.values() for finding in told]
-    files = [] if is_quick else [each.size for each in list_in_place(observation)]
+    files = [] if is_quick else _list_read_sizes(place, observation)
     unread = {
         place.show(each.target): finding.evidence
         for each in list_in_place(observation)
@@ -133,6 +134,14 @@ def verify(
         files=len(files),
         bytes=0 if is_quick else sum(observation.parts.values()) + sum(files),
     )
+
+
+def _list_read_sizes(place: Place, observation: Observation) -> list[int]:
+    """Of the files beside the parts that were read."""
+    sizes = [each.size for each in list_in_place(observation)]
+    if observation.holder is None:
+        sizes += list_item_file_sizes(place.storage, observation)
+    return sizes
 
 
 def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, list[Finding]]]:
@@ -191,6 +200,7 @@ def find_faults(
     findings += find_control_faults(storage, observation, is_quick=is_quick)
     if not is_quick:
         findings += find_changed_files(storage, observation)
+        findings += find_changed_item_files(storage, observation)
     return _add_faults_of_parts(storage, observation, judgement, findings, is_quick=is_quick)
 
 

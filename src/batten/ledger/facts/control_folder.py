@@ -18,6 +18,7 @@ from batten.ledger.facts.part_footers import (
     is_vouched,
     published_by_footer_of,
 )
+from batten.ledger.facts.placed_files import list_current, look_at_files
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
@@ -32,6 +33,7 @@ from batten.model.disk.names import (
     find_staged,
     is_delivery,
     is_throwaway,
+    is_workroom,
 )
 from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import (
@@ -109,6 +111,7 @@ class Reading:
         placed = self._find_placed(deliveries, config, completion)
         if holder is None:
             self._look_at_destinations(deliveries, is_thorough=is_thorough)
+            self._look_at_files(config, deliveries, published)
         own_files = {last_piece(target) for target in (layout.output, *placed)}
         worst = find_worst(self.findings)
         return Observation(
@@ -174,6 +177,22 @@ class Reading:
     def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
         for delivery in deliveries:
             self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
+
+    def _look_at_files(
+        self, config: Config | None, deliveries: Iterable[Delivery], published: PublishedBatches
+    ) -> None:
+        current = list_current(published.claims, published.recorded)
+        found = look_at_files(
+            self.storage,
+            self.layout,
+            config,
+            deliveries,
+            None if published.is_vouched else current,
+        )
+        try:
+            self.findings += found
+        except StorageError as error:
+            self._note_error(Code.UNREADABLE_FOLDER, self.layout.files, error)
 
     def _find_misplaced(self) -> list[str]:
         """What in the control folder is not of the kind that its name says, each a finding."""
@@ -322,7 +341,8 @@ class Reading:
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
         known = []
         for entry in self._list(folder):
-            if not entry.is_file or not find(entry.name[len(folder) + 1 :]):
+            name = entry.name[len(folder) + 1 :]
+            if not (find(name) if entry.is_file else entry.is_folder and is_workroom(name)):
                 self._note(Code.FOREIGN_FILE, entry.name, _ODD_NAME)
             else:
                 known.append(entry)

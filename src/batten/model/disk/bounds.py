@@ -35,6 +35,7 @@ RECORD_BYTES_MAX = {
     "completion": 64 * MEBIBYTE,
     "quarantine": 256 * MEBIBYTE,
     "delivery": MEBIBYTE,
+    "files": 1024 * MEBIBYTE,
     "replacing": MEBIBYTE,
     "unsynced": 256 * MEBIBYTE,
     "journal": 256 * MEBIBYTE,

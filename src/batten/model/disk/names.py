@@ -22,6 +22,8 @@ features.batten/fresh/features, fresh/features.batten     what is being made to 
     features.batten/COMPLETE
 features.batten/parts/part-000042.parquet                 where the output is not a folder of parts
 features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
+thumbs.batten/made/000042-<digest>                        a file of an item that has no place yet
+thumbs.batten/files/000042.json                           which files of a batch have places
 features.batten/lock
 
 and beside a tree that is changed by transactions:
@@ -67,19 +69,22 @@ _THROWAWAY = pattern(
 )
 _DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _STAGED_WHAT = pattern(
-    rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file"
+    rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file|item"
     rf"|{_NUMBERED.pattern}|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
     r"|\d{18}-\d{18}\.jsonl",
     re.ASCII,
 )
-"""What batten stages, by the names that it will have; a file of all rows is staged as "file"."""
+"""What batten stages, by the names that it will have; a file of all rows is staged as "file", one
+of an item as "item"."""
+_WORKROOM = "workroom"
+_MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
 _CHANGE_STAGED = pattern(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
 
 _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
 
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
-    | {"fresh", "deliveries", "parts", "tree"}
+    | {"fresh", "deliveries", "parts", "tree", "made", "files"}
 )
 """What in a control folder is a folder."""
 FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "lock"})
@@ -145,6 +150,16 @@ class Layout:
     @property
     def deliveries(self) -> str:
         return f"{self.control}/deliveries"
+
+    @property
+    def made(self) -> str:
+        """The folder of files of items that have no place yet."""
+        return f"{self.control}/made"
+
+    @property
+    def files(self) -> str:
+        """The folder of records of files that have places."""
+        return f"{self.control}/files"
 
     @property
     def config(self) -> str:
@@ -271,6 +286,12 @@ class Layout:
     def staged_file(self, batch: int, kind: str, digest: str) -> str:
         return f"{self.staged}/{batch:06}-{kind}-{digest[:DIGEST_CHARACTERS]}.parquet"
 
+    def made_file(self, batch: int, digest: str) -> str:
+        return f"{self.made}/{batch:06}-{digest}"
+
+    def placed(self, batch: int) -> str:
+        return f"{self.files}/{batch:06}.json"
+
     def delivery(self, name: str) -> str:
         return f"{self.deliveries}/{name}.json"
 
@@ -385,6 +406,22 @@ def find_staging_owner(name: str) -> tuple[str, int] | None:
     """Host and process that wrote a throwaway file, or None for another name."""
     match = _THROWAWAY.fullmatch(name)
     return (match["host"], int(match["pid"])) if match else None
+
+
+def workroom_name(*, host: str, pid: int, random: str) -> str:
+    """That of a folder in `staging/` which a function is given to write in."""
+    return staging_name(_WORKROOM, host=host, pid=pid, random=random)
+
+
+def is_workroom(name: str) -> bool:
+    match = _THROWAWAY.fullmatch(name)
+    return match is not None and match["what"] == _WORKROOM
+
+
+def find_made(name: str) -> int | None:
+    """The batch of a file in `made/`, or None for another name."""
+    match = _MADE.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def is_throwaway(name: str, also: Collection[str] = ()) -> bool:

@@ -42,6 +42,7 @@ from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.disk.targets import Target, read_target
 from batten.model.value_class import value_class
 from batten.model.words import (
+    FILES,
     FORMAT_OF_OUTCOMES,
     FORMAT_OF_VALUES,
     FORMAT_TAKING_OVER,
@@ -293,7 +294,8 @@ class Delivery:
     def keeps_rows(self) -> bool:
         """Whether its rows can't be told from rows of others and taken out. Then it can't be given
         a dataset that is computed anew."""
-        return not self.is_file and self.batches > 0 and self.rows > 0
+        is_let_go = self.is_file or self.kind == FILES
+        return not is_let_go and self.batches > 0 and self.rows > 0
 
 
 def find_kept(deliveries: Iterable[Delivery]) -> str:
@@ -303,7 +305,11 @@ def find_kept(deliveries: Iterable[Delivery]) -> str:
 
 Entry = Annotated[
     str,
-    Text(255, r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries)\Z)[^/\0]+"),
+    Text(
+        255,
+        r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries|files)\Z)"
+        r"[^/\0]+",
+    ),
 ]
 """A name in the control folder that is the dataset's, and not of the place."""
 

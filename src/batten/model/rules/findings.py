@@ -66,6 +66,9 @@ class Code(Enum):
     UNDELIVERED = "undelivered"
     LOST_FILE = "lost-file"
     CHANGED_FILE = "changed-file"
+    LOST_ITEM_FILE = "lost-item-file"
+    CHANGED_ITEM_FILE = "changed-item-file"
+    UNREADABLE_FILES_RECORD = "unreadable-files-record"
     LOST_DELIVERY = "lost-delivery"
     LOST_TABLE = "lost-table"
     LACKING_ROWS = "lacking-rows"
@@ -148,6 +151,11 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNDELIVERED: Meaning(Severity.NOTE, "run: it gets what it lacks"),
     Code.LOST_FILE: Meaning(Severity.WARNING, "run: it is made again"),
     Code.CHANGED_FILE: Meaning(Severity.INCONSISTENT, "move it away, then run: it is made again"),
+    Code.LOST_ITEM_FILE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
+    Code.CHANGED_ITEM_FILE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.UNREADABLE_FILES_RECORD: Meaning(
+        Severity.CORRUPT, "move it away, then run: it is made anew from the files"
+    ),
     Code.LOST_DELIVERY: Meaning(
         Severity.INCONSISTENT,
         "restore that record from a copy, or move the file away, then run: it is made again",
@@ -242,6 +250,7 @@ UNRECOVERABLE = frozenset(
         Code.LACKING_ROWS,
         Code.UNREADABLE_FILE,
         Code.UNREADABLE_DELIVERY,
+        Code.UNREADABLE_FILES_RECORD,
     }
 )
 """What `recover` can't mend."""

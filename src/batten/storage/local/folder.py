@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import BinaryIO, Self
@@ -28,6 +28,7 @@ from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
 from batten.storage.local.modes import Modes
 from batten.storage.local.renaming import exchange_names, rename_without_replacing
+from batten.storage.local.syncing import TOGETHER_MIN, FilesystemSync
 from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
 from batten.storage.removing import remove_tree
@@ -138,6 +139,12 @@ class LocalStorage(ConditionsOfFolder):
         self._beneath.forget_moved(first, second)
         self._unproven.note(first, second)
 
+    def begin_syncs(self, folder: str) -> _Syncs:
+        try:
+            return _Syncs(self._beneath, FilesystemSync(self._beneath.open_folder(folder)))
+        except OSError as error:
+            raise reading_failure(error, "Opening", self._beneath.path(folder)) from error
+
     def sync_names(self, folder: str) -> None:
         path = self._beneath.path(folder)
         try:
@@ -193,6 +200,14 @@ class LocalStorage(ConditionsOfFolder):
         except OSError as error:
             raise writing_failure(error, "Making", self._beneath.path(name)) from error
         return descriptor
+
+    def make_workroom(self, name: str) -> str:
+        try:
+            with self._modes.restored():
+                steps.do("make_folder", name, self._beneath.act, name, os.mkdir)
+        except OSError as error:
+            raise writing_failure(error, "Making", self._beneath.path(name)) from error
+        return self._beneath.path(name)
 
     def find(self, name: str) -> Entry | None:
         try:
@@ -371,6 +386,34 @@ class LocalStorage(ConditionsOfFolder):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
             return False
         return True
+
+
+class _Syncs:
+    """Implements `Syncs`."""
+
+    def __init__(self, way: Beneath, filesystem: FilesystemSync) -> None:
+        self._way = way
+        self._filesystem = filesystem
+
+    def sync(self, names: Sequence[str]) -> None:
+        if len(names) < TOGETHER_MIN or not self._filesystem.is_able:
+            for name in names:
+                self._sync_alone(name)
+            return
+        try:
+            steps.do("file.sync", names[0], self._filesystem.sync)
+        except OSError as error:
+            raise writing_failure(error, "Syncing", self._way.path(names[0])) from error
+
+    def _sync_alone(self, name: str) -> None:
+        try:
+            descriptor = self._way.open_file(name)
+            try:
+                steps.do("file.sync", name, os.fsync, descriptor)
+            finally:
+                close_read(descriptor)
+        except OSError as error:
+            raise writing_failure(error, "Syncing", self._way.path(name)) from error
 
 
 def _write_pieces(descriptor: int, name: str, data: Data, *, is_hurried: bool) -> None:

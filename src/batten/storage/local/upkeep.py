@@ -13,7 +13,7 @@ from dataclasses import replace
 from batten.errors import BusyError, CorruptError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
-from batten.model.disk.names import CONTROL_SUFFIX, Layout
+from batten.model.disk.names import CONTROL_SUFFIX, Layout, is_workroom
 from batten.model.disk.published import decode_published, fields_of
 from batten.model.disk.records import CommitRecord, Holder, Unreadable, encode_record
 from batten.model.rules.outcomes import count_outcomes
@@ -134,6 +134,9 @@ def find_throwaway(
 
 
 def delete_orphans(storage: Folder, names: Iterable[str]) -> None:
-    """Delete throwaway files that no live run owns."""
+    """Delete throwaway files that no live run owns, and folders that functions wrote in."""
     for name in names:
-        storage.delete(name)
+        if is_workroom(last_piece(name)):
+            storage.delete_tree(name)
+        else:
+            storage.delete(name)

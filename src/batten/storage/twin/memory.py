@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from random import Random
@@ -149,6 +149,20 @@ class MemoryStorage(ConditionsOfFolder):
         except OSError as error:
             raise writing_failure(error, "Exchanging", second) from error
         self._unproven.note(first, second)
+
+    def begin_syncs(self, folder: str) -> Self:
+        return self
+
+    def sync(self, names: Sequence[str]) -> None:
+        """See `Syncs`: one by one."""
+        for name in names:
+            try:
+                file = self._node(check_name(name))
+                if isinstance(file, FolderNode):
+                    raise system_error(errno.EISDIR, name)
+                self._do("file.sync", name, mark_synced, file)
+            except OSError as error:
+                raise writing_failure(error, "Syncing", name) from error
 
     def sync_names(self, folder: str) -> None:
         try:
