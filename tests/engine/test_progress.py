@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_what_was_there_before_counts(tmp_path: Path, monkeypatch: pytest.Monkey
     pipeline.run(executor="serial", progress=seen)
     assert seen.statuses[0].committed >= 20
     assert seen.statuses[-1].executed == 20
+
+
+def fail_at_first(number: int) -> dict[str, int]:
+    if number % 4 == 0 and "BATTEN_TEST_MENDED" not in os.environ:
+        raise ValueError("not yet")
+    return {"n": number}
+
+
+def test_what_is_taken_up_again_is_not_finished_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
+    pipeline = batten.from_range(40).map(fail_at_first).options(batch_size=4, stop_when=None)
+    pipeline = pipeline.write_parquet(tmp_path / "out")
+    pipeline.run(executor="serial")
+    monkeypatch.setenv("BATTEN_TEST_MENDED", "1")
+    seen = Seen()
+    pipeline.run(executor="serial", retry_quarantined=True, progress=seen)
+    finished = [status.finished for status in seen.statuses]
+    assert finished == sorted(finished)
+    assert finished[-1] == 40
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ class Driver:
                         safe="The published part stands.",
                         next="Run the same command again.",
                     )
-                self._failures.take_back(self._quarantined_of(answer.batch))
+                self._take_back(answer.batch)
                 self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
                 # What is sealed of it is sealed again, and its failures are counted then.
                 chunks, _ = self._adoption.find(answer.batch)
@@ -223,13 +223,13 @@ class Driver:
         tries_failed = self._context.options.should_retry_quarantined or batch not in self._changed
         return Reopen(batch=batch, tries_failed=tries_failed)
 
-    def _quarantined_of(self, batch: int) -> int:
-        """How many items of it the accounts count as failed; they are counted anew when it is
-        sealed."""
+    def _take_back(self, batch: int) -> None:
+        """The accounts count its items as published, and some as failed. When it is sealed again
+        they are counted anew."""
         claim = self._dataset.observation.claims.get(batch)
-        if claim is None:
-            return 0
-        return tally_outcomes(claim.outcomes).quarantined
+        if claim is not None:
+            self._failures.take_back(tally_outcomes(claim.outcomes).quarantined)
+            self._published_items -= claim.items
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
