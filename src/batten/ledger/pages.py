@@ -8,8 +8,10 @@ without compression and how many values it holds. Arrow believes it, and so it i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from batten.ledger.thrift import Found, read_struct
+from batten.model.disk.footer import TAIL_SIZE, find_footer_size
 from batten.model.disk.records import Unreadable
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ RATIO_MAX = 1000
 _HEADER_BYTES, _HEADER_BYTES_MAX = 1 << 12, 1 << 24
 _DATA, _DATA_V2 = 5, 8
 _UNPACKED, _PACKED, _VALUES = 2, 3, 1
+_ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
+_CHUNK_VALUES, _CHUNK_PACKED, _DATA_START, _DICTIONARY_START = 5, 7, 9, 11
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _PLACE_BYTES = 8
 """Where a repeated value belongs, or where its text begins."""
@@ -45,12 +49,15 @@ class Pages:
         self.texts: dict[str, int] = {}
         self.row_bytes = 0
         position, end = file.tell(), file.seek(0, os.SEEK_END)
+        groups = _read_groups(file, end)
         held = 0
         for number in range(metadata.num_columns):
             column = metadata.schema.column(number)
             own = _Column(column.physical_type, column.length, column.max_repetition_level > 0)
-            for group in range(metadata.num_row_groups):
-                own.walk(file, metadata.row_group(group).column(number), end, rows)
+            for chunks in groups:
+                if number >= len(chunks):
+                    raise Unreadable("a row group of it lacks a column")
+                own.walk(file, chunks[number], end, rows)
             held += own.page_bytes + own.width
             # While a batch is read, there is a page of each column.
             refuse_inflated(held, end)
@@ -69,12 +76,12 @@ class _Column:
         self.page_bytes = self.text_bytes = 0
         self._is_repeated = is_repeated
 
-    def walk(self, file: BinaryIO, chunk: Any, end: int, rows: int) -> None:
+    def walk(self, file: BinaryIO, chunk: _Chunk, end: int, rows: int) -> None:
         """Through the pages, as far as Arrow would go."""
-        values, start = chunk.num_values, chunk.data_page_offset
-        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-            start = chunk.dictionary_page_offset
-        stop = min(start + max(chunk.total_compressed_size, 0), end)
+        values, start = chunk.values, chunk.data_start
+        if 0 < chunk.dictionary_start < start:
+            start = chunk.dictionary_start
+        stop = min(start + max(chunk.packed, 0), end)
         seen = dictionary = 0
         while seen < values and start < stop:
             size, header = _read_header(file, start, stop)
@@ -97,78 +104,66 @@ class _Column:
         self.text_bytes = max(self.text_bytes, dictionary * repeats)
 
 
-def _number(found: dict[int, object], field: int) -> int:
+class _Chunk(NamedTuple):
+    """Where the pages of one column lie that are of one row group."""
+
+    values: int
+    packed: int
+    data_start: int
+    dictionary_start: int
+
+
+def _read_groups(file: BinaryIO, end: int) -> list[list[_Chunk]]:
+    """The chunks of each row group, by the footer. pyarrow ends the process where it doubts what a
+    footer says of one."""
+    file.seek(max(end - TAIL_SIZE, 0))
+    size = find_footer_size(file.read(TAIL_SIZE))
+    file.seek(max(end - TAIL_SIZE - size, 0))
+    try:
+        footer, _ = read_struct(file.read(size), 0)
+    except IndexError as error:
+        raise Unreadable("its footer is torn") from error
+    return [
+        [_read_chunk(_struct(column)) for column in _list(_struct(group), _COLUMNS)]
+        for group in _list(footer, _ROW_GROUPS)
+    ]
+
+
+def _read_chunk(column: Found) -> _Chunk:
+    about = _struct(column.get(_META_DATA))
+    fields = (_CHUNK_VALUES, _CHUNK_PACKED, _DATA_START, _DICTIONARY_START)
+    return _Chunk(*(_number(about, field) for field in fields))
+
+
+def _struct(value: object) -> Found:
+    if not isinstance(value, dict):
+        raise Unreadable("its footer has odd fields")
+    return value
+
+
+def _list(found: Found, field: int) -> list[object]:
+    value = found.get(field)
+    if not isinstance(value, list):
+        raise Unreadable("its footer has odd fields")
+    return value
+
+
+def _number(found: Found, field: int) -> int:
     value = found.get(field, 0)
     return value if isinstance(value, int) else 0
 
 
-def _read_header(file: BinaryIO, start: int, stop: int) -> tuple[int, dict[int, object]]:
+def _read_header(file: BinaryIO, start: int, stop: int) -> tuple[int, Found]:
     """The bytes of a page's header, and its fields that are numbers or have such."""
     size = _HEADER_BYTES
     while True:
         file.seek(start)
         data = file.read(min(size, stop - start))
         try:
-            header, end = _read_struct(data, 0, 0)
+            header, end = read_struct(data, 0)
         except IndexError as error:
             if size >= min(_HEADER_BYTES_MAX, stop - start):
                 raise Unreadable("a page of it has no whole header") from error
             size *= 16
         else:
             return end, header
-
-
-# --- Thrift, compact protocol -------------------------------------------------------------------
-
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _FLOAT, _TEXT, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-_DEPTH_MAX = 8
-
-
-def _read_struct(data: bytes, at: int, depth: int) -> tuple[dict[int, object], int]:
-    """Its numbers and structs by the numbers of their fields, and where it ends. Raises
-    `IndexError` if the data does."""
-    found: dict[int, object] = {}
-    field = 0
-    while head := data[at]:
-        at += 1
-        kind, step = head & 0x0F, head >> 4
-        if step:
-            field += step
-        else:
-            number, at = _read_varint(data, at)
-            field = _signed(number)
-        if kind in (_I16, _I32, _I64):
-            number, at = _read_varint(data, at)
-            found[field] = _signed(number)
-        elif kind == _STRUCT and depth < _DEPTH_MAX:
-            found[field], at = _read_struct(data, at, depth + 1)
-        elif kind in (_TRUE, _FALSE):
-            pass
-        elif kind == _BYTE:
-            at += 1
-        elif kind == _FLOAT:
-            at += 8
-        elif kind == _TEXT:
-            size, at = _read_varint(data, at)
-            at += size
-        else:
-            # No page has lists or maps in its header.
-            raise Unreadable("a page of it has an odd header")
-    return found, at + 1
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise Unreadable("a page of it has an odd header")
-
-
-def _signed(number: int) -> int:
-    return (number >> 1) ^ -(number & 1)
