@@ -68,6 +68,7 @@ from batten.run.recording import RunRecord, recorded, refusals_logged
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
+from batten.sinks.files.hive import HiveSink
 from batten.sinks.files.tree import TreeSink
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
@@ -194,7 +195,7 @@ def _check(pipeline: Definition, options: RunOptions) -> Path:
         refuse_folder(output)
     for sink in pipeline.sinks:
         sink.check()
-        if isinstance(sink, FileSink):
+        if isinstance(sink, FileSink | HiveSink):
             is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
             refuse_file(sink.path, None if is_of_table else Path(pipeline.output))
     if pipeline.settings.batch_size != 1 and any(

@@ -76,6 +76,10 @@ def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
             yield from look_at_delta(place, given, is_thorough=is_thorough)
         case "iceberg":
             yield from _look_at_iceberg(given, is_thorough)
+        case "hive":
+            from batten.lookup.kept_hive import look_at_hive
+
+            yield from look_at_hive(place, given, is_thorough=is_thorough)
         case "tree":
             from batten.lookup.kept_trees import look_at_tree
 

@@ -20,6 +20,9 @@ FORMAT_TAKING_OVER = 2
 """That of `dataset.json` of a dataset that was made of the rows of another one, which batten 0.1
 would take for one that was computed anew."""
 
+HIVE = "hive"
+"""The kind of a folder of files by the values of columns."""
+
 FILE_KINDS = frozenset({"csv", "jsonl", "parquet"})
 """The kinds of destinations that are one file."""
 

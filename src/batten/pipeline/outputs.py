@@ -26,14 +26,21 @@ if TYPE_CHECKING:
 class Outputs(Definition):
     """A definition, and the methods that give one with a further sink."""
 
-    def write_parquet(self, path: str | os.PathLike[str]) -> Self:
+    def write_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        partition_by: str | Sequence[str] | None = None,
+    ) -> Self:
         """Write a folder of Parquet parts, or one file if the path ends with .parquet.
 
         A part appears whole when its batch is done, in the order of the plan. A single file appears
-        as for `write_csv`.
+        as for `write_csv`, and so does a folder with `partition_by`.
 
         Args:
             path: The folder or the file. It may hold names of parameters, such as `{run_date}`.
+            partition_by: A column, or several, by whose values the rows are divided, as hive does:
+                `year=2026/month=4/`. By default they are not.
 
         Returns:
             A new pipeline with this sink.
@@ -49,6 +56,8 @@ class Outputs(Definition):
 
             store = find_store(written, self.folder)
         written = written if store is not None else local_path(path)
+        if partition_by is not None:
+            return self._write_partitions(written, partition_by, is_here=store is None)
         if written.endswith(".parquet"):
             return self._write_file("parquet", written)
         if self.output is not None:
@@ -394,6 +403,20 @@ class Outputs(Definition):
 
     def _write_file(self, kind: str, written: str) -> Self:
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
+
+    def _write_partitions(
+        self, written: str, partition_by: str | Sequence[str], *, is_here: bool
+    ) -> Self:
+        from batten.sinks.files.hive import HiveSink, read_columns
+
+        columns = read_columns(partition_by)
+        if not is_here or written.endswith(".parquet"):
+            raise UsageError(
+                f"partition_by= makes a folder of this machine, and {written!r} is none.",
+                safe="Nothing was read or written.",
+                next='Name a folder: .write_parquet("visits/", partition_by="day").',
+            )
+        return self._with_sink(HiveSink(path=self.folder / written, columns=columns), written)
 
     def _with_sink(self, sink: Sink, written: str) -> Self:
         """A first sink's ledger lies in the control folder of the output that it is named by."""

@@ -10,7 +10,7 @@ pipeline = (
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -98,20 +98,24 @@ class TablePipeline(Pipeline):
         """
         raise _refuse(".finalize() follows no .apply().", "Do it in the function.")
 
-    def write_parquet(self, path: str | os.PathLike[str]) -> Self:
+    def write_parquet(
+        self, path: str | os.PathLike[str], *, partition_by: str | Sequence[str] | None = None
+    ) -> Self:
         """Write one Parquet file.
 
         Args:
             path: The file; it ends with .parquet. It may hold names of parameters, such as
                 `{run_date}`.
+            partition_by: Nothing; a file has no partitions. None by default.
 
         Returns:
             A new pipeline with this sink.
 
         Raises:
-            UsageError: The path is a folder, or can't be used. Nothing was read or written.
+            UsageError: The path is a folder, or can't be used, or `partition_by` is given. Nothing
+                was read or written.
         """
-        if not local_path(path).endswith(".parquet"):
+        if partition_by is not None or not local_path(path).endswith(".parquet"):
             raise _refuse(
                 f"{os.fspath(path)!r} would be a folder, and .apply() gives one file.",
                 'Name a file: .write_parquet("report.parquet").',

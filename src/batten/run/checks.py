@@ -26,6 +26,7 @@ from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
+from batten.sinks.files.hive import HiveSink
 from batten.sources.base import BatchedSource
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Store
@@ -216,7 +217,11 @@ class RoomWatch:
 def _list_files(context: Context) -> list[str]:
     """The destinations that are one file, as they are recorded."""
     folder = Path(context.storage.place)
-    return [sink.describe(folder) for sink in context.pipeline.sinks if isinstance(sink, FileSink)]
+    return [
+        sink.describe(folder)
+        for sink in context.pipeline.sinks
+        if isinstance(sink, FileSink | HiveSink)
+    ]
 
 
 def _check_room(context: Context, needed: int | None, pending: int = 0) -> Check:

@@ -139,8 +139,9 @@ class Destination(Protocol):
         ...
 
     def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
-        """Ask the destination which batches it has. What it has is durable when this returns: who
-        put it there may have been killed before.
+        """Ask the destination which batches it has.
+
+        What it has is durable when this returns: who put it there may have been killed before.
 
         Args:
             tokens: The tokens of the batches.

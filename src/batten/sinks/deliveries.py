@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from batten.errors import CorruptError
 from batten.model.disk.names import Layout
@@ -80,6 +80,7 @@ class DeliveryBook:
         size: int = 0,
         digest: str = "",
         replaces: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> None:
         """Record it in the place of what was recorded before; see `Delivery`."""
         record = Delivery(
@@ -90,6 +91,7 @@ class DeliveryBook:
             size=size,
             digest=digest,
             replaces=replaces,
+            files=dict(files or {}),
             run=self._run,
             time=self._now(),
         )
@@ -106,4 +108,5 @@ class DeliveryBook:
                 size=record.size,
                 digest=record.digest,
                 replaces=record.replaces,
+                files=record.files,
             )

@@ -37,6 +37,7 @@ OWN_SINKS = {
         "iceberg",
         "tree",
         "files",
+        "hive",
     )
 }
 _METHODS = ("fill", "describe", "identify", "check", "open")

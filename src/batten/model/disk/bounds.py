@@ -34,7 +34,7 @@ RECORD_BYTES_MAX = {
     "commit": 16 * MEBIBYTE,
     "completion": 64 * MEBIBYTE,
     "quarantine": 256 * MEBIBYTE,
-    "delivery": MEBIBYTE,
+    "delivery": 64 * MEBIBYTE,
     "files": 1024 * MEBIBYTE,
     "replacing": MEBIBYTE,
     "unsynced": 256 * MEBIBYTE,

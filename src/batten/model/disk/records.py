@@ -47,6 +47,7 @@ from batten.model.words import (
     FORMAT_OF_VALUES,
     FORMAT_TAKING_OVER,
     FORMAT_VERSION,
+    HIVE,
 )
 
 
@@ -255,6 +256,7 @@ class Delivery:
         package: The package that brings the kind of destination; empty if batten does (decision
             0085).
         is_remote: Whether a server has it.
+        files: Of a folder of partitions, the size and the SHA-256 of each file, by its name.
         format_version: The version of the record's format.
     """
 
@@ -272,6 +274,9 @@ class Delivery:
     adds_rows: bool = False
     package: Name = ""
     is_remote: bool = False
+    files: Annotated[
+        dict[str, Annotated[str, Text(100, r"\d{1,18} [0-9a-f]{64}")]], Many(100_000)
+    ] = field(default_factory=dict)
     format_version: Version = FORMAT_VERSION
 
     @property
@@ -294,7 +299,7 @@ class Delivery:
     def keeps_rows(self) -> bool:
         """Whether its rows can't be told from rows of others and taken out. Then it can't be given
         a dataset that is computed anew."""
-        is_let_go = self.is_file or self.kind == FILES
+        is_let_go = self.is_file or self.kind in (FILES, HIVE)
         return not is_let_go and self.batches > 0 and self.rows > 0
 
 
