@@ -10,7 +10,7 @@ from batten.model.audit.comparison import DoneKeys, MissingPlace, StagedKeys, co
 
 _KEYS = st.lists(st.sampled_from([f"k{number}" for number in range(12)]), max_size=20)
 _ROWS = st.lists(st.one_of(st.none(), st.sampled_from([f"k{n}" for n in range(12)])), max_size=20)
-_FILES = AuditedFiles(done="clips.done", rows="rows.parquet", staging="staging.jsonl")
+_FILES = AuditedFiles(done="clips.done", rows="rows.parquet", key="clip", staging="staging.jsonl")
 
 
 @given(done=_KEYS, rows=_ROWS, staged=_KEYS)

@@ -156,6 +156,20 @@ def give_dataset(folder: Path) -> None:
     run(folder, "run", "job.py", "--accept-change")
 
 
+def give_finished(folder: Path) -> None:
+    """Rows that a job by hand had made, in each form."""
+    give_job(folder, source='from_jsonl("in/rows.jsonl", key="n")')
+    rows = [{"n": number, "double": 2 * number} for number in range(6)]
+    (folder / "in/made.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    lines = [f"{row['n']},{row['double']}\n" for row in rows]
+    (folder / "in/made.csv").write_text("n,double\n" + "".join(lines))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "in/made.parquet")
+    for row in rows[:3]:
+        (folder / "in/made").mkdir(exist_ok=True)
+        (folder / f"in/made/{row['n']}.json").write_text(json.dumps(row))
+        (folder / f"in/made/{row['n']}.done").touch()
+
+
 def leave_change(folder: Path) -> None:
     """A tree of which a change was cut off."""
     with batten.transaction(folder / "out") as change:
@@ -252,6 +266,13 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
             'jsonl("out.jsonl")',
             'sqlite("out.db", table="rows")',
         )
+    },
+    **{
+        f"adopt {rows}": (
+            give_finished,
+            *[("adopt", f"in/{rows}", "--key", "n", "--into", "out", "--job", "job.py")],
+        )
+        for rows in ("made.jsonl", "made.csv", "made.parquet", "made")
     },
     "a change": (give_tree, ("change.py",)),
     "a cache": (give_cache, ("use.py",)),

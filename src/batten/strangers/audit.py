@@ -102,6 +102,7 @@ def audit_files(done: str, rows: str, key: str, staging: str | None = None) -> A
     files = AuditedFiles(
         done=done,
         rows=rows,
+        key=key,
         staging=staging,
         changed=tuple(name for name in watched if observe(name) != before[name]),
         unread=unread,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.model.audit.comparison import Audit, MissingPlace, StagedKeys
+from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.printable import escape
@@ -17,6 +18,7 @@ class AuditedFiles:
 
     done: str
     rows: str
+    key: str
     staging: str | None = None
     changed: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
@@ -162,6 +164,12 @@ def _hint_at_staging(audit: Audit, staged: StagedKeys, files: AuditedFiles) -> I
         )
 
 
+def _adopt(files: AuditedFiles) -> str:
+    """The command that takes the rows there are, with names for what has to be filled in."""
+    rows = [as_path(name) for name in (files.rows, files.staging) if name]
+    return command("adopt", *rows, "--key", files.key, "--into", "OUT", "--job", "JOB.py")
+
+
 def _list_steps(audit: Audit, files: AuditedFiles) -> Iterator[str]:
     if audit.is_consistent:
         yield "Nothing to do."
@@ -198,4 +206,8 @@ def _list_steps(audit: Audit, files: AuditedFiles) -> Iterator[str]:
         yield f"Keep one row of each of the {count_of(len(audit.duplicates), 'duplicate key')}."
     if audit.null_keys:
         yield f"Find out what the {count_of(audit.null_keys, 'row')} without a key belong to."
+    yield (
+        "Or leave this job, and let batten compute only what has no whole row: write its function "
+        f"as a job, then {_adopt(files)}"
+    )
     yield "Audit again: exit code 0 says that every key that is done has exactly one row."
