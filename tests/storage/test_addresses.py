@@ -136,7 +136,7 @@ CALLS: dict[str, Any] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
-    "address", ["s3://bucket/out", Path("s3://bucket/out")], ids=["text", "path"]
+    "address", ["hdfs://bucket/out", Path("s3://bucket/out")], ids=["text", "path"]
 )
 def test_every_call_refuses_it(
     call: str, address: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -148,16 +148,16 @@ def test_every_call_refuses_it(
 
 
 COMMANDS = [
-    ["run", "s3://bucket/job.py"],
-    ["diagnose", "s3://bucket/out"],
-    ["diagnose", "--final", "s3://bucket/out.csv"],
-    ["recover", "s3://bucket/out"],
-    ["verify", "s3://bucket/out"],
-    ["clean", "s3://bucket/out"],
-    ["show", "s3://bucket/out"],
-    ["export", "out", "s3://bucket/rows.csv"],
-    ["cache", "show", "s3://bucket/cache"],
-    ["audit", "--done", "s3://bucket/done", "--rows", "rows.parquet", "--key", "k"],
+    ["run", "hdfs://bucket/job.py"],
+    ["diagnose", "hdfs://bucket/out"],
+    ["diagnose", "--final", "hdfs://bucket/out.csv"],
+    ["recover", "hdfs://bucket/out"],
+    ["verify", "hdfs://bucket/out"],
+    ["clean", "hdfs://bucket/out"],
+    ["show", "hdfs://bucket/out"],
+    ["export", "out", "hdfs://bucket/rows.csv"],
+    ["cache", "show", "hdfs://bucket/cache"],
+    ["audit", "--done", "hdfs://bucket/done", "--rows", "rows.parquet", "--key", "k"],
 ]
 
 

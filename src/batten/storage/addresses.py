@@ -23,6 +23,8 @@ _SHORTENED = pattern(
 SQLite takes `file:base.db?mode=rw` for an address."""
 
 _SCHEME = pattern(r"\s*([A-Za-z][\w+.:-]*?):/", re.ASCII)
+STORES = frozenset({"s3", "gs", "az"})
+"""Schemes at which a dataset can lie."""
 _OF_POSTGRES = frozenset({"postgres", "postgresql"})
 
 
@@ -48,13 +50,15 @@ def refuse_address(written: str) -> None:
         return
     scheme = (found[1] or found[found.lastindex or 0]).lower()
     advice = "Name a local path, and copy what lies there with that storage's own tools."
+    if "://" not in written and scheme in STORES:
+        advice = f"If a dataset lies there, write the address as a text: '{scheme}://…'"
     if scheme == "file":
         from urllib.parse import unquote
 
         rest = unquote(written[found.end() :].partition("?")[0])
         advice = f"Write the path itself: {'/' + rest.lstrip('/') if rest[:1] == '/' else rest!r}"
     raise UsageError(
-        f"{written!r} is an address ({scheme}:), and batten reads and writes local paths only.",
+        f"{written!r} is an address ({scheme}:), and this takes a local path.",
         safe="Nothing was read or written.",
         next=advice,
     )

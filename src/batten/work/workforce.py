@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import warnings
 from functools import partial
@@ -69,8 +70,13 @@ def find_recipe(context: Context) -> Recipe | None:
 
 
 def _make_recipe(context: Context) -> Recipe:
-    if context.storage.local is None:
-        raise CannotLoadError("the output is not on a local disk", "Let workers be forked.")
+    try:
+        pickle.dumps(context.storage)
+    except Exception as error:
+        raise CannotLoadError(
+            f"{context.storage.place} can't be opened by another process ({error})",
+            "Let workers be forked.",
+        ) from error
     if not sys.executable:
         raise CannotLoadError("Python does not say where it is", "Let workers be forked.")
     from batten.work.fresh import make_recipe

@@ -1,0 +1,159 @@
+"""A relay between clients and an object store on this machine, which fails at will.
+
+with ObjectRelay(server.port, lambda request: RequestFate.LOST) as relay:
+    ...                                  # a client of relay.port
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import NamedTuple, Self
+
+_SECONDS = 60.0
+_OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding"})
+
+
+class RequestFate(Enum):
+    """What becomes of one request."""
+
+    NONE = auto()
+    LOST = auto()
+    """It never arrives, and no answer comes."""
+    UNHEARD = auto()
+    """It is done, and the answer is lost."""
+    LATE = auto()
+    """No answer comes, and it is done when `deliver_late` is called."""
+    ERROR_500 = auto()
+    """It is not done, and the store says that it is broken."""
+    DONE_500 = auto()
+    """It is done, and the store says that it is broken."""
+    ERROR_503 = auto()
+    """It is not done, and the store says that it is busy."""
+
+
+class ObjectRequest(NamedTuple):
+    """One request: `number` counts from 1, over all clients."""
+
+    number: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def is_change(self) -> bool:
+        return self.method in ("PUT", "POST", "DELETE")
+
+
+class ObjectRelay:
+    """Listens on `port` of this machine, and passes requests on.
+
+    `fate` is asked for each request, before it is passed on. `requests` are those that came."""
+
+    def __init__(self, server_port: int, fate: Callable[[ObjectRequest], RequestFate]) -> None:
+        self._server_port, self._fate = server_port, fate
+        self._one_at_a_time = threading.Lock()
+        self.requests: list[ObjectRequest] = []
+        self._late: list[ObjectRequest] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def deliver_late(self) -> None:
+        """Carry out what nobody waits for any more."""
+        waiting, self._late = self._late, []
+        for request in waiting:
+            self._pass_on(request)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _take(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ObjectRequest:
+        with self._one_at_a_time:
+            request = ObjectRequest(len(self.requests) + 1, method, path, headers, body)
+            self.requests.append(request)
+            return request
+
+    def _pass_on(self, request: ObjectRequest) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._server_port, timeout=_SECONDS)
+        try:
+            connection.putrequest(
+                request.method, request.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in request.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(request.body or None)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(length)
+        request = self._take(handler.command, handler.path, dict(handler.headers.items()), body)
+        mishap = self._fate(request)
+        if mishap is RequestFate.LATE:
+            self._late.append(request)
+        found = None
+        if mishap in (RequestFate.NONE, RequestFate.UNHEARD, RequestFate.DONE_500):
+            found = self._pass_on(request)
+        if mishap in (RequestFate.ERROR_500, RequestFate.DONE_500):
+            found = 500, [], b"<Error><Code>InternalError</Code></Error>"
+        elif mishap is RequestFate.ERROR_503:
+            found = 503, [], b"<Error><Code>SlowDown</Code></Error>"
+        if found is None or mishap is RequestFate.UNHEARD:
+            handler.close_connection = True
+            return
+        _send(handler, *found)
+
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                try:
+                    relay._answer(self)
+                except OSError:
+                    self.close_connection = True
+
+            do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
+
+            def log_message(self, format: str, *args: object) -> None:
+                return
+
+        return Handler
+
+
+def _send(
+    handler: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    handler.send_response_only(status)
+    has_length = False
+    for name, value in headers:
+        if name.lower() not in _OWN_HEADERS:
+            handler.send_header(name, value)
+            has_length = has_length or name.lower() == "content-length"
+    if not has_length:
+        handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(b"" if handler.command == "HEAD" else body)

@@ -1,0 +1,64 @@
+"""The contract of stores over a real one, and what it says where something fails."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from batten.errors import StorageError, UsageError
+from batten.storage.base import Put, Store
+from batten.storage.objects.store import BucketStore, declare
+from batten.testing import StoreContract
+
+
+class TestBucket(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _place(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def make_store(self) -> Store:
+        return BucketStore(self.prefix)
+
+
+def test_pickled_it_is_the_same_place(prefix: str) -> None:
+    store = BucketStore(prefix)
+    store.put_new("out/x", b"1")
+    again = pickle.loads(pickle.dumps(store))
+    assert again.read("out/x") == b"1"
+    assert again.place == prefix
+
+
+def test_an_object_that_changes_while_it_is_read_is_no_mixture(prefix: str) -> None:
+    store = BucketStore(prefix)
+    made = store.put_new("x", b"1" * (1 << 21))
+    with store.open("x") as file:
+        assert file.read(10) == b"1" * 10
+        store.put_if("x", b"2" * (1 << 21), made.version)
+        with pytest.raises(StorageError):
+            file.read()
+
+
+def test_empty_objects_are_read(prefix: str) -> None:
+    store = BucketStore(prefix)
+    assert store.put_new("x", b"").put is Put.MADE
+    assert store.read("x") == store.read("x", offset=-8) == store.read("x", offset=3) == b""
+    with store.open("x") as file:
+        assert file.read() == b""
+
+
+def test_a_bucket_that_is_not_there_is_named(prefix: str) -> None:
+    store = BucketStore("s3://no-such-bucket/x")
+    for look in (lambda: list(store.list("a")), lambda: store.put_new("a", b"")):
+        with pytest.raises(StorageError) as caught:
+            look()
+        assert "no-such-bucket" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://key:secret@bucket/x", "s3://bucket/x?secret=1", "s3://bucket/x#1"]
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        declare(None, address)
+    assert "secret" not in str(caught.value)
