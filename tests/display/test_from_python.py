@@ -70,6 +70,41 @@ def test_a_terminal_gets_a_bar(watch: Watch) -> None:
     assert "out: complete; the accounts are closed.\r\n" in told
 
 
+def test_a_run_that_is_refused_leaves_the_terminal_as_it_was(watch: Watch) -> None:
+    _, told = watch(
+        """
+        pipeline.run(progress=False)
+        from batten.executors.last_line import last_line
+        try:
+            pipeline.run(resume="never")
+        except batten.RefusedError:
+            print("claimed:", last_line.is_claimed)
+        """
+    )
+    assert "claimed: False" in told
+
+
+def test_one_of_ones_own_is_closed_once(pipeline: batten.Pipeline) -> None:
+    class Own:
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        def show(self, status: batten.Status) -> None:
+            self.calls.append("show")
+
+        def note(self, text: str) -> None:
+            self.calls.append(text)
+
+        def close(self) -> None:
+            self.calls.append("close")
+
+    own = Own()
+    pipeline.run(executor="serial", progress=own)
+    assert "First item that failed: '2': ValueError: no 2" in own.calls
+    assert own.calls[-2:] == ["show", "close"]
+    assert own.calls.count("close") == 1
+
+
 def test_a_dumb_terminal_gets_lines(watch: Watch) -> None:
     _, told = watch("pipeline.run()", TERM="dumb")
     assert "\x1b" not in told

@@ -253,7 +253,7 @@ def _run_job(pipeline: str, *, stop: bool = False) -> Callable[[Path], None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         job = load_job(f"job.py:{pipeline}", {}, Pipeline)
         try:
-            job.pipeline.run(executor="serial")
+            job.pipeline.run(executor="serial", progress=False)
         except BattenError:
             return
 

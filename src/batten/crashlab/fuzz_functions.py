@@ -30,7 +30,7 @@ def read_landed(root: Path) -> None:
     import batten
 
     landed = batten.from_landed(root / "out")
-    landed.map(_keep).write_parquet(root / "out-read").run(executor="serial")
+    landed.map(_keep).write_parquet(root / "out-read").run(executor="serial", progress=False)
 
 
 def _keep(item: dict[str, object]) -> dict[str, object]:

@@ -164,7 +164,7 @@ class Workplace:
             job = load_job(f"job.py:{base.pipeline}", {}, Pipeline)
             self._pipelines[base.pipeline] = job.pipeline
         options = {word.removeprefix("--").replace("-", "_"): True for word in words}
-        report = self._pipelines[base.pipeline].run(executor="serial", **options)
+        report = self._pipelines[base.pipeline].run(executor="serial", progress=False, **options)
         return 3 if report.quarantined else 0
 
     def _find_harm(self) -> str:

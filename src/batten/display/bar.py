@@ -40,9 +40,9 @@ class Bar:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         columns = columns or COLUMNS_USUAL
         told = self._rate.describe(status)
-        width = max(0, min(WIDTH_MAX, columns - sum(len(piece.text) for piece in told) - 4))
-        pieces = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
-        last_line.draw(join_spans(pieces, columns - 1, coloured=self._has_colours))
+        width = max(0, min(WIDTH_MAX, columns - sum(len(span.text) for span in told) - 4))
+        spans = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
+        last_line.draw(join_spans(spans, columns - 1, coloured=self._has_colours))
 
     def note(self, text: str) -> None:
         with suppress(OSError):

@@ -29,10 +29,10 @@ def has_colours(stream: TextIO) -> bool:
     return is_terminal and not os.environ.get("NO_COLOR")
 
 
-def join_spans(pieces: list[Span], columns: int, *, coloured: bool) -> str:
+def join_spans(spans: list[Span], columns: int, *, coloured: bool) -> str:
     """One line of no more than so many characters."""
     told = ""
-    for text, colour in pieces:
+    for text, colour in spans:
         shown, columns = text[:columns], columns - len(text[:columns])
         is_coloured = coloured and colour is not Colour.NONE and shown
         told += f"\x1b[{colour.value}m{shown}\x1b[0m" if is_coloured else shown

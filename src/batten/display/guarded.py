@@ -31,6 +31,7 @@ class GuardedProgress:
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
         self._is_failed = False
+        self._is_closed = False
 
     def show(self, status: Status) -> None:
         self._call(lambda: self._inner.show(status))
@@ -39,7 +40,9 @@ class GuardedProgress:
         self._call(lambda: self._inner.note(text))
 
     def close(self) -> None:
-        self._call(self._inner.close)
+        if not self._is_closed:
+            self._is_closed = True
+            self._call(self._inner.close)
 
     def _call(self, function: Callable[[], None]) -> None:
         if self._is_failed:

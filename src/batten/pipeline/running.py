@@ -34,7 +34,10 @@ def run_shown(
         display = choose_display(progress)
         if pipeline.is_async and has_workers_said:
             display.note("jobs and executor don't apply to async functions; concurrency= does.")
-        report = run_pipeline(pipeline.fill(options.parameters), options, display)
+        try:
+            report = run_pipeline(pipeline.fill(options.parameters), options, display)
+        finally:
+            display.close()
         if is_shown_by_itself(progress):
             for line in list_lines(report, retrying="run(retry_quarantined=True)"):
                 display.note(line)
