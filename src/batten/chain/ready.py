@@ -14,6 +14,7 @@ _WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 def refuse_unready(path: Path) -> None:
     """Raises `RefusedError` unless a complete dataset is there: `next` is what to do about that
     one. Of something else than a dataset, `UsageError`."""
+    from batten.inspect.advising.upstream import find_behind
     from batten.inspect.diagnose import diagnose
     from batten.inspect.output_path import locate_output
     from batten.ledger.facts.observe import observe_output
@@ -21,7 +22,8 @@ def refuse_unready(path: Path) -> None:
     found = diagnose(show_path(path))
     place = locate_output(found.path)
     observation = observe_output(place.storage, place.layout)
-    if found.state not in _WHOLE:
+    behind = find_behind(place, observation) if found.state is State.STALE else None
+    if found.state not in _WHOLE and not (behind is not None and behind.is_gone):
         raise RefusedError(
             f"{found.path} is not a complete dataset: {found.state.value}, {found.reason}.",
             safe="Nothing was read of it, and nothing was changed here.",

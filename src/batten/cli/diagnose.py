@@ -36,6 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUES",
         help="what should be there: run_date=2026-04-01..2026-04-30, hour=00..23, region=eu,us",
     )
+    parser.add_argument(
+        "--inputs",
+        action="store_true",
+        help="also look whether files and records that it was made of have changed; may take long",
+    )
+    parser.add_argument(
+        "--upstream",
+        action="store_true",
+        help="also show the datasets that it was made of, and whether each is up to date",
+    )
     foreign = parser.add_argument_group("for a layout that is not batten's, in the place of PATH")
     foreign.add_argument("--final", metavar="PATH", help="as 'out/refunds_{run_date}.csv'")
     foreign.add_argument("--staging", metavar="PATTERN", help="as '_staging/{run_date}.*.csv'")
@@ -65,12 +75,41 @@ def execute(arguments: argparse.Namespace) -> int:
     if is_foreign:
         return _diagnose_foreign(arguments)
     if is_survey(arguments.paths, arguments.expect):
+        _refuse_far_look(arguments)
         from batten.inspect.survey import survey
 
         return _show_all(survey(arguments.paths, arguments.expect), is_json=arguments.json)
+    if arguments.upstream:
+        return _show_chain(arguments)
+    if arguments.inputs:
+        from batten.chain.inputs import diagnose_inputs
+
+        return _show(diagnose_inputs(arguments.paths[0]), is_json=arguments.json)
     from batten.inspect.diagnose import diagnose
 
     return _show(diagnose(arguments.paths[0]), is_json=arguments.json)
+
+
+def _refuse_far_look(arguments: argparse.Namespace) -> None:
+    if arguments.inputs or arguments.upstream:
+        raise UsageError(
+            "batten diagnose: --inputs and --upstream are for one output at a time.",
+            safe="Nothing was read or written.",
+            next="Name one output.",
+        )
+
+
+def _show_chain(arguments: argparse.Namespace) -> int:
+    from batten.chain.walk import diagnose_chain
+    from batten.cli.output import emit
+    from batten.cli.screen import find_size, fit
+    from batten.cli.text.chain_text import list_lines
+
+    chain = diagnose_chain(arguments.paths[0], with_inputs=arguments.inputs)
+    lines, size = list_lines(chain), None if arguments.json else find_size()
+    shown = fit(lines, *size) if size is not None else lines
+    emit(chain, shown, is_json=arguments.json)
+    return chain.last.exit_code
 
 
 def _check(arguments: argparse.Namespace, *, is_foreign: bool) -> None:
@@ -80,6 +119,8 @@ def _check(arguments: argparse.Namespace, *, is_foreign: bool) -> None:
         problem = "a PATH is missing"
     elif is_foreign and (arguments.paths or arguments.expect):
         problem = "--final takes the place of PATH and --expect"
+    elif is_foreign and (arguments.inputs or arguments.upstream):
+        problem = "--inputs and --upstream are for outputs of batten"
     elif has_foreign and not is_foreign:
         problem = "--staging, --run and --fresh-for need --final"
     if problem:

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
@@ -18,6 +18,8 @@ from batten.model.words import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batten.chain.runs import UpstreamRun
+    from batten.jobs.definition import Definition
     from batten.jobs.in_fresh_workers import JobFile
     from batten.jobs.job_file import Job
     from batten.pipeline.pipeline import Pipeline
@@ -91,6 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing"
     )
+    parser.add_argument(
+        "--with-upstream",
+        action="store_true",
+        help="first run what the source was made of, where that is not up to date",
+    )
     _add_worker_options(parser)
     parser.add_argument(
         "--skip-checks", action="store_true", help="begin although a check before it forbids it"
@@ -132,6 +139,7 @@ def execute(arguments: argparse.Namespace) -> int:
     job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
     preview: Preview | None = None
     report: Report | None = None
+    ran: list[UpstreamRun] | None = None
     # What the user's own code prints must not mix with the one JSON object.
     with (
         output_may_be_lost(),
@@ -149,17 +157,40 @@ def execute(arguments: argparse.Namespace) -> int:
             limit = PREVIEW_ITEMS if arguments.limit is None else arguments.limit
             preview = job.pipeline.preview(limit=limit, parameters=job.parameters)
         else:
-            report = _run(job, parameters, job_file, arguments)
+            if arguments.with_upstream:
+                ran = _run_upstream(arguments, job.pipeline)
+            if not (ran and arguments.dry_run):
+                report = _run(job, parameters, job_file, arguments)
     if preview is not None:
         return _emit_preview(preview, is_json=arguments.json)
-    return EXIT_DONE if report is None else _tell_end(report, is_json=arguments.json)
+    before = {} if ran is None else {"upstream": [each.to_json() for each in ran]}
+    if report is None:
+        # Of a dry run: what comes after these can't be known before.
+        if arguments.json:
+            emit_object({"status": RunStatus.PLANNED, **before})
+        return EXIT_DONE
+    return _tell_end(report, before, is_json=arguments.json)
 
 
-def _tell_end(report: Report, *, is_json: bool) -> int:
+def _run_upstream(arguments: argparse.Namespace, pipeline: Definition) -> list[UpstreamRun]:
+    from batten.chain.runs import run_upstream
+    from batten.sources.base import BatchedSource
+
+    if not isinstance(pipeline.source, BatchedSource):
+        return []
+    return run_upstream(
+        pipeline.source.place,
+        is_dry_run=arguments.dry_run,
+        is_quiet=arguments.quiet,
+        tell=tell,
+    )
+
+
+def _tell_end(report: Report, before: dict[str, Any], *, is_json: bool) -> int:
     from batten.display.report_text import list_lines
 
     if is_json:
-        emit_object(report.to_json())
+        emit_object({**report.to_json(), **before})
     else:
         tell(*list_lines(report))
     is_done = report.status != RunStatus.PLANNED

@@ -16,7 +16,19 @@ from batten.printable import escape
 
 _ALWAYS = ("", "why", "do", "next", "risky")
 _BY_IMPORTANCE = (
-    *("or", "holder", "readers", "key", "items", "output", "tables", "again", "hint", "found"),
+    *(
+        "or",
+        "upstream",
+        "holder",
+        "readers",
+        "key",
+        "items",
+        "output",
+        "tables",
+        "again",
+        "hint",
+        "found",
+    ),
     *("has", "given", "input", "orphans", "read"),
 )
 _WHOLE = frozenset({"next", "or"})

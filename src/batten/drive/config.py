@@ -53,6 +53,7 @@ def make_config(context: Context, dataset: FoundDataset) -> Config:
         earlier_fingerprints=earlier,
         job=context.call,
         target=describe_target(context.pipeline),
+        drops_gone=context.pipeline.source.drops_gone,
     )
 
 

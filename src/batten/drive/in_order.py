@@ -82,10 +82,16 @@ def settle_config(storage: Folder, layout: Layout) -> None:
 
 
 def record_call(context: Context, dataset: FoundDataset) -> None:
-    """Keep how the job was started, if that was another way or place: advice is made of it."""
-    config = dataset.observation.config
-    if config is not None and config.job != context.call:
-        now = replace(config, job=context.call, next=context.options.next_command)
+    """Keep how the job was started, if that was another way or place, and whether rows of what is
+    gone are to go: advice is made of it."""
+    config, drops_gone = dataset.observation.config, context.pipeline.source.drops_gone
+    if config is not None and (config.job, config.drops_gone) != (context.call, drops_gone):
+        now = replace(
+            config,
+            job=context.call,
+            next=context.options.next_command,
+            drops_gone=drops_gone,
+        )
         storage, layout, data = context.storage, context.layout, encode_record(now)
         if storage.folder is None:
             put_config(storage, layout, data, dataset.observation.config_version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from batten.errors import StorageError
@@ -27,7 +27,7 @@ from batten.inspect.advising.outlook import (
 )
 from batten.inspect.advising.refused import find_refused, tell_refused
 from batten.inspect.advising.sayings import Kind, say
-from batten.inspect.advising.upstream import find_origin, is_finalized, tell_behind
+from batten.inspect.advising.upstream import Behind, find_behind, find_origin, is_finalized
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
 from batten.inspect.output_path import Place, find_linked_folder, has_tree, locate_output
@@ -45,6 +45,8 @@ from batten.model.telling.commands import command
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Entry
+
+FindBehind = Callable[[Place, Observation], Behind | None]
 
 
 def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
@@ -64,8 +66,11 @@ def diagnose(path: str | os.PathLike[str]) -> Diagnosis:
     return diagnose_place(locate_output(path))
 
 
-def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
-    """What is there now. `is_brief`: no input is read, for one of many outputs."""
+def diagnose_place(
+    place: Place, *, is_brief: bool = False, look: FindBehind = find_behind
+) -> Diagnosis:
+    """What is there now. `is_brief`: no input is read, for one of many outputs. `look` tells
+    whether a complete one is behind what it was made of."""
     if has_tree(place):
         from batten.inspect.kinds.trees import diagnose_tree, find_tree
 
@@ -77,10 +82,10 @@ def diagnose_place(place: Place, *, is_brief: bool = False) -> Diagnosis:
         evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
         found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
         return replace(found, next=f"name that folder: {command('diagnose', linked)}")
-    judgement, behind = judge(observation), ""
+    judgement, behind = judge(observation), None
     if judgement.verdict.state in _MADE and not is_brief:
-        behind = tell_behind(place, observation)
-    if behind:
+        behind = look(place, observation)
+    if behind is not None:
         judgement = replace(judgement, verdict=VERDICTS[State.STALE])
     found = describe(place, observation, judgement, now_seconds=time.time(), behind=behind)
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
@@ -131,20 +136,26 @@ def describe(
     judgement: Judgement,
     *,
     now_seconds: float,
-    behind: str = "",
+    behind: Behind | None = None,
 ) -> Diagnosis:
     """The diagnosis of what was judged; looks up hints. `behind` is what is newer than it."""
+    more = behind.options if behind is not None else ()
     state = judgement.verdict.state
     items = judgement.accounts
     files = [each.target for each in observation.deliveries if each.is_file]
     needed_bytes = estimate_room(observation, items, files) or 0
     hints, inputs, again = _look_ahead(place, observation, state, needed_bytes)
     is_run = judgement.verdict.action is Action.RUN
-    job = find_again(place, observation) if state not in _UNLOGGED or is_run else Again()
+    job = find_again(place, observation, *more) if state not in _UNLOGGED or is_run else Again()
+    if behind is not None and behind.first and not job.elsewhere:
+        job = replace(job, line="", words=f"{behind.first}; then: {job.told}")
     refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
     is_astray = bool(job.elsewhere) and (is_run or judgement.verdict.action is Action.STOP)
     is_other_way = is_run and refused is not None and bool(refused.choices)
-    said = say(Kind.JOB, state, gather_facts(place, observation, judgement, job, refused, behind))
+    facts = gather_facts(
+        place, observation, judgement, job, refused, behind.reason if behind is not None else ""
+    )
+    said = say(Kind.JOB, state, facts)
     return Diagnosis(
         state=state,
         path=place.path,

@@ -45,6 +45,13 @@ def foresee_plan(
     return sum(1 for _ in _new_rows(source, plan, limit, look)), look
 
 
+def compare_keys(source: Source, plan: Plan) -> tuple[list[str], SourceLook]:
+    """The keys that a source with keys has and the plan has not, and what else was seen. Writes
+    nothing; raises what the source does."""
+    look = _begin_look(source, plan, "compute all anew")
+    return [row[0] or "" for row in _find_new_keyed(source, plan, look)], look
+
+
 def _begin_look(source: Source, plan: Plan, ways_on: str) -> SourceLook:
     differences = Differences(has_kinds=source.has_kinds, names_place=plan.names_place)
     return SourceLook(ways_on=ways_on, differences=differences)

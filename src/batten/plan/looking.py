@@ -135,14 +135,15 @@ class UpstreamLook:
                     return None
                 positions = range(base + row, base + row + stop - start)
                 row += stop - start
-                keys = _list_keys(self._plan, start, stop)
+                keys = list_keys(self._plan, start, stop)
                 blocks.append(
                     ScanBlock(count=len(keys), keys=keys, positions=positions, digests=versions)
                 )
         return blocks
 
 
-def _list_keys(plan: Plan, start: int, stop: int) -> list[str]:
+def list_keys(plan: Plan, start: int, stop: int) -> list[str]:
+    """Those of items `start` to `stop` of the plan."""
     keys: list[str] = []
     number = plan.batch_of_item(start)
     while number is not None and len(keys) < stop - start:

@@ -18,8 +18,8 @@ from batten.sources.paths import SAFE
 Changed = Literal["stat", "content", "ignore"]
 Removed = Literal["keep", "drop"]
 
-_BY_STAT = b"\x01"
-_BY_CONTENT = b"\x02"
+BY_STAT = b"\x01"
+BY_CONTENT = b"\x02"
 _BLOCK_BYTES = 1 << 20
 _SIZE_AND_TIME = Struct("<qq").pack
 
@@ -60,14 +60,14 @@ def version_of_file(path: str | bytes, changed: str) -> bytes:
     """That of the file of now; `UNKNOWN` where it can't be read this time."""
     try:
         if changed == "content":
-            return _BY_CONTENT + _digest_file(path)
+            return BY_CONTENT + _digest_file(path)
         status = os.stat(path)
     except FileNotFoundError:
-        kind = _BY_CONTENT if changed == "content" else _BY_STAT
+        kind = BY_CONTENT if changed == "content" else BY_STAT
         return kind + _shorten(b"nothing is there")
     except OSError:
         return UNKNOWN
-    return _BY_STAT + _shorten(_SIZE_AND_TIME(status.st_size, status.st_mtime_ns))
+    return BY_STAT + _shorten(_SIZE_AND_TIME(status.st_size, status.st_mtime_ns))
 
 
 def _digest_file(path: str | bytes) -> bytes:

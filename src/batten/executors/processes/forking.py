@@ -27,6 +27,7 @@ from batten.errors import StorageError
 from batten.executors.last_line import ShownLine
 from batten.executors.output import OutputRelay
 from batten.executors.processes.foreign_threads import fork
+from batten.executors.processes.parents import end_with_parent
 from batten.executors.randomness import find_before_fork
 from batten.executors.stopping import outlive_signals
 
@@ -209,9 +210,7 @@ class _NurseryProcess:
     def _become_worker(self, nursery: int, slot: int, pipes: list[int]) -> NoReturn:
         try:
             _ensure_group(0)
-            _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-            if os.getppid() != nursery:
-                os._exit(1)
+            end_with_parent(nursery)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()

@@ -37,12 +37,13 @@ UNKNOWN_JOB = "batten run JOB.py, the job that writes here"
 class Again:
     """`line` is the command, empty if none is right here; `words` say what to do then. `warning`
     is what to know before the command is run. `elsewhere` is where the job writes, if that is
-    another place than the one that was looked at."""
+    another place than the one that was looked at. `call` is what the command is made of."""
 
     line: str = ""
     words: str = ""
     warning: str = ""
     elsewhere: str = ""
+    call: JobCall | None = None
 
     @property
     def told(self) -> str:
@@ -91,11 +92,12 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
         return Again(words=_tell_unknown_caller(call))
     missing = call.folder if call.folder and not os.path.isdir(call.folder) else ""
     if missing:
-        line = compose(replace(call, folder=""), here="", python=python, more=more)
+        call = replace(call, folder="")
+        line = compose(call, here="", python=python, more=more)
     if call.withheld:
         names = ", ".join(call.withheld)
         return Again(words=f"{line}, with the value of {names} in the place of {WITHHELD}")
-    return Again(line=line, warning=_tell_owner(call))
+    return Again(line=line, warning=_tell_owner(call), call=call)
 
 
 def find_path(place: Place) -> str:

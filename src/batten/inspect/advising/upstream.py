@@ -1,20 +1,40 @@
-"""The dataset that a finalized one is made of, and whether it is behind that: then it is STALE.
+"""The dataset that another one is made of, and whether it is behind that: then it is STALE.
 
-Decision 0042 says why.
+It was finalized from that one, or has it as its source (decisions 0042, 0093).
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from batten.errors import BattenError
 from batten.inspect.advising.again import find_begun, find_path
 from batten.inspect.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
+from batten.ledger.upstream import find_state, load_looked
 from batten.model.disk.fingerprints import FINALIZED_FROM
+from batten.model.disk.job_calls import BATTEN
+from batten.model.disk.looked import LookedUpstream
 from batten.model.disk.records import Completion, Config, Unreadable, decode_record
+from batten.model.telling.commands import as_path
+from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
 from batten.storage.local.folder import LocalStorage
+
+WITH_UPSTREAM = "--with-upstream"
+
+
+@value_class
+class Behind:
+    """Why an output is not made of what is there now. A run needs `options` then. `first` says what
+    has to be done before, in words. `is_gone`: nothing newer can be had."""
+
+    reason: str
+    options: tuple[str, ...] = ()
+    first: str = ""
+    is_gone: bool = False
 
 
 def is_finalized(config: Config | None) -> bool:
@@ -28,11 +48,19 @@ def find_origin(place: Place, observation: Observation) -> Place:
     config = observation.config or find_begun(place, observation)
     if config is None or not is_finalized(config):
         return place
-    return _locate_first(place, config)
+    return _locate(place, config.fingerprint.parts[FINALIZED_FROM])
 
 
-def _locate_first(place: Place, config: Config) -> Place:
-    written = config.fingerprint.parts[FINALIZED_FROM]
+def find_upstream(place: Place, observation: Observation) -> Place | None:
+    """Where the dataset lies that this one is made of; None if it is made of something else."""
+    config = observation.config
+    if config is not None and is_finalized(config):
+        return _locate(place, config.fingerprint.parts[FINALIZED_FROM])
+    looked = load_looked(place.storage, place.layout)
+    return None if looked is None else _locate(place, looked.path)
+
+
+def _locate(place: Place, written: str) -> Place:
     path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), written))
     folder, name = os.path.split(path)
     storage, shown = LocalStorage(folder), place.show(written)
@@ -44,27 +72,74 @@ def _locate_first(place: Place, config: Config) -> Place:
     )
 
 
-def tell_behind(place: Place, observation: Observation) -> str:
-    """Why a finalized dataset is not made of the first one as it is now. Empty if it is, or if
-    nobody can know. The digests of all parts are read only where the accounts of the first were
-    closed no earlier than its own."""
+def find_behind(place: Place, observation: Observation) -> Behind | None:
+    """None if a complete dataset is made of what is there now, or if nobody can know."""
     config, own = observation.config, observation.completion
-    if config is None or own is None or not is_finalized(config):
-        return ""
+    if config is None or own is None:
+        return None
+    try:
+        if is_finalized(config):
+            return _compare_first(place, config, own)
+        looked = load_looked(place.storage, place.layout)
+        behind = None if looked is None else _compare_looked(place, looked)
+    except (BattenError, OSError, Unreadable):
+        return None
+    if behind is not None and behind.options and config.call.kind != BATTEN:
+        return replace(behind, options=(), first="make that one complete")
+    return behind
+
+
+def _compare_first(place: Place, config: Config, own: Completion) -> Behind | None:
+    """The digests of all parts are read only where the accounts of the first were closed no earlier
+    than its own."""
     from batten.ledger.contents import digest_contents
 
-    try:
-        found = _locate_first(place, config)
-        storage, layout, shown = found.storage, found.layout, found.path
-        if storage.find(layout.config) is None:
-            return ""
-        if storage.find(layout.complete) is None:
-            return f"it was finalized from {shown}, which has changed since and is not complete"
-        first = decode_record(Completion, storage.read(layout.complete))
-        if first.time < own.time:
-            return ""
-        data = digest_contents(storage, layout, len(first.part_sizes), shown)
-    except (BattenError, OSError, Unreadable):
-        return ""
-    is_same = data == config.fingerprint.parts.get("data")
-    return "" if is_same else f"it was finalized from {shown}, which has changed"
+    found = _locate(place, config.fingerprint.parts[FINALIZED_FROM])
+    storage, layout, shown = found.storage, found.layout, found.path
+    if storage.find(layout.config) is None:
+        return None
+    made = f"it was finalized from {shown}, which has changed"
+    if storage.find(layout.complete) is None:
+        return Behind(reason=f"{made} since and is not complete")
+    first = decode_record(Completion, storage.read(layout.complete))
+    if first.time < own.time:
+        return None
+    data = digest_contents(storage, layout, len(first.part_sizes), shown)
+    return None if data == config.fingerprint.parts.get("data") else Behind(reason=made)
+
+
+def _compare_looked(place: Place, looked: LookedUpstream) -> Behind | None:
+    """Records of batches are read only where another record closes the accounts upstream."""
+    from batten.ledger.contents import load_commit
+
+    found = _locate(place, looked.path)
+    storage, layout, shown = found.storage, found.layout, found.path
+    if storage.find(layout.config) is None:
+        return Behind(
+            reason=f"it was made of {shown}, which is gone",
+            first=f"bring back {as_path(shown)}, with {as_path(shown.rstrip('/'))}.batten",
+            is_gone=True,
+        )
+    state = find_state(storage, layout)
+    if not state:
+        reason = f"it was made of {shown}, which has changed since and is not complete"
+        return Behind(reason=reason, options=(WITH_UPSTREAM,))
+    if state == looked.complete:
+        return None
+    completion = decode_record(Completion, storage.read(layout.complete))
+    now = [
+        str(load_commit(storage, layout, number, shown).digest)
+        for number in range(len(completion.part_sizes))
+    ]
+    before = [batch.digest.partition(" ")[0] for batch in looked.batches]
+    if now == before:
+        return None
+    count = max(len(now), len(before))
+    changed = count - sum(a == b for a, b in zip(now, before, strict=False))
+    batches = count_of(count, "batch", "batches")
+    are = "is" if changed == 1 else "are"
+    return Behind(
+        reason=f"it was made of {shown}, of which {changed} of {batches} {are} new or changed",
+        # That one may be behind in its turn.
+        options=(WITH_UPSTREAM,) if load_looked(storage, layout) is not None else (),
+    )

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from batten.model.disk.bounds import Many, MaybeHexadecimal, Name, Prose, Text
 from batten.model.patterns import pattern
-from batten.model.telling.commands import as_path, command, in_folder, join_words
+from batten.model.telling.commands import as_path, in_folder, join_words
 from batten.model.telling.hiding import PLACEHOLDER
 from batten.model.value_class import value_class
 
@@ -136,30 +136,31 @@ def read_old_command(text: str) -> JobCall:
 def compose(call: JobCall, *, here: str, python: str = "python", more: tuple[str, ...] = ()) -> str:
     """The command that starts the job again, right in the folder `here`; empty if there is none.
     `more` are options for this run. Values that are not kept are left for the reader to fill in."""
-    line = _compose(call, python, more)
+    line = join_words(*list_words(call, python, more))
     is_here = not call.folder or call.folder == here
     return in_folder("" if is_here else call.folder, line) if line else ""
 
 
-def _compose(call: JobCall, python: str, more: tuple[str, ...]) -> str:
+def list_words(call: JobCall, python: str = "python", more: tuple[str, ...] = ()) -> list[str]:
+    """The same as words, which hold in the folder of the call; none if there is no command."""
     if call.kind == BATTEN:
         spec = as_path(_name_from(call.folder, call.file))
         spec = f"{spec}:{call.name}" if call.name else spec
         # Other options than those of the call are those of a run.
         is_adopting = call.is_adopting and not more
-        words = _adopt_into(call, spec) if is_adopting else ["run", spec]
+        words = ["batten", *(_adopt_into(call, spec) if is_adopting else ["run", spec])]
         for name, value in call.parameters.items():
             words += ["--param", f"{name}={value}"]
         for name in call.withheld:
             words += ["--param", f"{name}={WITHHELD}"]
         for name, value in () if is_adopting else call.options.items():
             words += [f"--{name}", value]
-        return command(*words, *more)
+        return [*words, *more]
     if call.kind == SCRIPT and not call.has_arguments:
-        return join_words(python, call.file)
+        return [python, call.file]
     if call.kind == MODULE and not call.has_arguments:
-        return join_words(python, "-m", call.module)
-    return ""
+        return [python, "-m", call.module]
+    return []
 
 
 def _adopt_into(call: JobCall, job: str) -> list[str]:

@@ -79,7 +79,8 @@ class Config:
     is where that lies; it is empty for a folder of parts, and in records of 0.1. `job` is how its
     job was started last. `key_column` is empty if the items are the rows themselves. `next` is for
     batten 0.1, which shows it. Here it is used if `job` is missing. `takes_over`: the rows of the
-    dataset that this digest stands for become rows of this one, which is to take its place."""
+    dataset that this digest stands for become rows of this one, which is to take its place.
+    `drops_gone`: rows of what the source no longer has are to go."""
 
     fingerprint: Fingerprint
     batch_size: Annotated[int, Number(1, BATCHES_MAX)]
@@ -93,6 +94,7 @@ class Config:
     job: JobCall = field(default=UNKNOWN_CALL)
     target: TargetText = ""
     takes_over: Name = ""
+    drops_gone: bool = False
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_TAKING_OVER
