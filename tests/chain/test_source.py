@@ -67,6 +67,19 @@ def test_only_what_changed_is_computed_and_only_its_batch_is_read(
     assert reads == []
 
 
+def test_keys_stay_the_same_along_a_chain(pair: Pair) -> None:
+    pair.run_first()
+    pair.run_second()
+    third = batten.from_dataset(pair.down).map(_copy).write_parquet(pair.folder / "third")
+    third.run(executor="serial")
+    keys = [row["key"] for row in pq.read_table(pair.folder / "third").to_pylist()]
+    assert keys == list(pair.read())
+
+
+def _copy(row: dict[str, Any]) -> dict[str, Any]:
+    return {"loud": row["loud"]}
+
+
 def test_what_is_extended_gone_mended_and_made_anew_is_followed(pair: Pair) -> None:
     pair.write(2, BAD)
     pair.run_first()

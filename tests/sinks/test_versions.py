@@ -75,6 +75,35 @@ def test_rows_of_items_that_change_and_go_are_replaced_by_key(lab: Lab) -> None:
     assert [row for row in found if row != foreign] == expected(ITEMS)
 
 
+@KEYED
+def test_what_changes_in_a_dataset_upstream_reaches_the_table_by_key(lab: Lab) -> None:
+    """Whether an item there has other rows, fewer, or is gone."""
+    if lab.kind in ("sqlite", "postgres"):
+        lab.make("key text PRIMARY KEY, name text")
+
+    def load(items: list[Item]) -> Report:
+        first = batten.from_items(items, key="id", removed="drop").flat_map(split)
+        first.options(batch_size=3).write_parquet(lab.folder / "first").run(executor="serial")
+        second = batten.from_dataset(lab.folder / "first").map(_name).options(batch_size=4)
+        return lab.write(second, key="key").run(executor="serial")
+
+    def names(items: list[Item]) -> list[str]:
+        return sorted(row["name"] for item in items for row in split(item))
+
+    load(ITEMS)
+    assert sorted(row["name"] for row in lab.read()) == names(ITEMS)
+    report = load(CHANGED)
+    assert (report.changed_items, report.removed_items) == (2, 6)
+    assert sorted(row["name"] for row in lab.read()) == names(CHANGED)
+    assert load(CHANGED).status == "nothing-to-do"
+    load(ITEMS)
+    assert sorted(row["name"] for row in lab.read()) == names(ITEMS)
+
+
+def _name(row: dict[str, str]) -> dict[str, str]:
+    return {"name": row["name"]}
+
+
 def test_without_a_key_nothing_is_changed_and_the_way_on_is_told(lab: Lab) -> None:
     run(lab, ITEMS)
     before = lab.read()

@@ -46,6 +46,8 @@ class NamedRows:
         return _number_repeated(keys) if self.is_own else keys
 
     def _key_of(self, value: object, number: int, row: int) -> str:
+        if self.is_own and isinstance(value, str):
+            return value  # It is a key already.
         try:
             return make_key(value)
         except NoKey:

@@ -25,7 +25,7 @@ _CHAIN_MAX = 1000
 
 
 @value_class
-class Chain:
+class DatasetChain:
     """What was found of the datasets of a chain, the first one first."""
 
     diagnoses: tuple[Diagnosis, ...]
@@ -61,14 +61,14 @@ def list_places(path: str | os.PathLike[str]) -> list[Place]:
     return places[::-1]
 
 
-def diagnose_chain(path: str | os.PathLike[str], *, with_inputs: bool = False) -> Chain:
+def diagnose_chain(path: str | os.PathLike[str], *, with_inputs: bool = False) -> DatasetChain:
     """All of the chain, from the first on. `with_inputs`: also whether what the first was made of
     is another now."""
     found: list[Diagnosis] = []
     for place in list_places(path):
         look: FindBehind = _look_at_inputs if with_inputs and not found else find_behind
         found.append(diagnose_place(place, look=partial(_look, found[-1:], look)))
-    return Chain(diagnoses=tuple(found))
+    return DatasetChain(diagnoses=tuple(found))
 
 
 def _look_at_inputs(place: Place, observation: Observation) -> Behind | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.chain.walk import Chain
+from batten.chain.walk import DatasetChain
 from batten.cli.text import diagnosis_text
 from batten.model.words import Action
 
 
-def list_lines(chain: Chain) -> Iterator[str]:
+def list_lines(chain: DatasetChain) -> Iterator[str]:
     """The lines of the last one, and then one for each that is upstream, the first one first."""
     yield from diagnosis_text.list_lines(chain.last)
     for each in chain.diagnoses[:-1]:
