@@ -16,6 +16,7 @@ from batten.errors import UsageError
 
 ESCAPED_PREFIX = "//"
 
+_STAND_IN = re.compile(r"//[a-z]+:\d+(:\d+)?", re.ASCII)
 _UNSAFE = re.compile("[\\\\\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
@@ -98,8 +99,7 @@ def stand_in_key(place: str, number: int) -> str:
 def is_stand_in(key: str) -> bool:
     """Whether the key names only a place. Then it is of an item that has no key, and tells nothing
     of any item that has one."""
-    is_written = key.startswith(2 * ESCAPED_PREFIX) or "\\" in key
-    return key.startswith(ESCAPED_PREFIX) and not is_written
+    return _STAND_IN.fullmatch(key) is not None
 
 
 def escape_key(text: str) -> str:
