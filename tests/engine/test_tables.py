@@ -289,8 +289,8 @@ def test_a_signal_stops_the_function_when_its_time_is_over(tables: Folder) -> No
         ('batten.from_tables(a="a.xml").apply(print)', "its ending tells no format"),
         ('batten.from_tables(a="a.csv").apply(print).map(print)', ".map() follows no .apply()."),
         (
-            'batten.from_tables(a="a.csv").apply(print).write_csv("b.csv").write_csv("c.csv")',
-            ".apply() is followed by one file.",
+            'batten.from_tables(a="a.csv").apply(print).write_tree("t", print)',
+            "a live tree takes items one at a time",
         ),
         ('batten.from_tables(a="a.csv").apply(print).write_parquet("out/")', "would be a folder"),
     ],

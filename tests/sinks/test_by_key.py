@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -206,7 +207,7 @@ def test_files_are_known_after_compaction_and_from_a_checkpoint(lab: Lab) -> Non
 def test_a_table_that_lets_no_row_go_is_refused(lab: Lab, name: str) -> None:
     made = deltalake.Schema.from_arrow(SCHEMA)
     deltalake.DeltaTable.create(lab.folder / "table", schema=made, configuration={name: "true"})
-    with pytest.raises(RefusedError, match="are to be replaced by key"):
+    with pytest.raises(RefusedError, match="are to be replaced"):
         keyed(lab).open().prepare(SCHEMA)
     lab.open().prepare(SCHEMA)
 
@@ -255,14 +256,18 @@ ITEMS = [{"id": str(number), "names": ["a", "b"]} for number in range(5)]
 LATER = [{"id": "0", "names": ["c"]}, {"id": "1", "names": []}, *ITEMS[3:]]
 
 
-def pipeline(items: Sequence[Row]) -> Pipeline:
+def pipeline(items: Sequence[Row], **options: Any) -> Pipeline:
     made = batten.from_items(items, key="id", removed="drop").flat_map(describe, version="1")
-    made = made.options(batch_size=2)
-    return made.write_delta(f"/{LEDGER.output}", key=("key", "name"))
+    return made.options(batch_size=2).write_delta(f"/{LEDGER.output}", **options)
 
 
-def run(storage: MemoryStorage, items: Sequence[Row] = LATER) -> None:
-    run_on(storage, pipeline(items), RunOptions(jobs=1, executor="serial"))
+BY_KEY: dict[str, Any] = {"key": ("key", "name")}
+AT_ONCE: dict[str, Any] = {"mode": "replace"}
+OF_A_RUN: dict[str, Any] = {"mode": "replace", "where": {"day": "1"}}
+
+
+def run(storage: MemoryStorage, options: dict[str, Any], items: Sequence[Row] = LATER) -> None:
+    run_on(storage, pipeline(items, **options), RunOptions(jobs=1, executor="serial"))
 
 
 def read_table(storage: MemoryStorage) -> list[tuple[str, str]]:
@@ -288,19 +293,23 @@ def rows_of_items(items: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("sample", [12, pytest.param(400, marks=pytest.mark.crash)])
+@pytest.mark.parametrize(
+    "options", [BY_KEY, AT_ONCE, OF_A_RUN], ids=["by-key", "at-once", "of-a-run"]
+)
 def test_power_is_lost_while_items_change(
-    sample: int, seeded: random.Random, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], sample: int, seeded: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each batch is the old one or the new one, whole."""
+    """Each batch is the old one or the new one, whole; or all of them are."""
     monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
     monkeypatch.setattr(delta_sink, "CHECKPOINT_ENTRIES", 2)
     storage = MemoryStorage()
-    run(storage, ITEMS)
-    cuts = record_cuts(storage, run, LEDGER)
+    run(storage, options, ITEMS)
+    cuts = record_cuts(storage, partial(run, options=options), LEDGER)
     assert read_table(storage) == rows_of_items(LATER)
     for found in sample_states(cuts, seeded, sample):
         rows = read_table(found.storage)
-        for batch in ({"0", "1"}, {"2", "3"}, {"4"}):
+        batches = [{"0", "1"}, {"2", "3"}, {"4"}]
+        for batch in batches if options is BY_KEY else [set().union(*batches)]:
             kept = [row for row in rows if row[0] in batch]
             states = [
                 [row for row in rows_of_items(each) if row[0] in batch] for each in (ITEMS, LATER)
@@ -308,7 +317,7 @@ def test_power_is_lost_while_items_change(
             assert kept in states, found.how
         judgement = judge(observe_output(found.storage, LEDGER))
         assert judgement.verdict.state in UNHARMED, (found.how, judgement)
-        run(found.storage)
+        run(found.storage, options)
         assert read_table(found.storage) == rows_of_items(LATER), found.how
         state = judge(observe_output(found.storage, LEDGER)).verdict.state
         assert state is State.COMPLETE, found.how

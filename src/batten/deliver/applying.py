@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -36,10 +36,25 @@ _SAFE = "Nothing was published; what readers see is as before."
 
 
 def publish_applied(context: Context, destination: Destination, staged: Staged) -> None:
-    """Publish what the function makes of the tables that `staged` describes."""
+    """Publish what the function makes of the tables that `staged` describes, as one file."""
+    if not isinstance(destination, FileDestination):
+        raise TypeError(f"{context.pipeline} does not make a file of whole tables")
+    make_file(context, destination, staged)
+
+
+class FileMaker(Protocol):
+    """Makes a file of rows in another process, and puts it in its place in this one."""
+
+    def make(self, staged: Staged) -> MadeFile: ...
+
+    def place(self, made: MadeFile, staged: Staged) -> None: ...
+
+
+def make_file(context: Context, maker: FileMaker, staged: Staged) -> None:
+    """Run the function on the tables that `staged` describes, and put what it makes in place."""
     pipeline = context.pipeline
-    if pipeline.whole is None or not isinstance(destination, FileDestination):
-        raise TypeError(f"{pipeline} does not make a file of whole tables")
+    if pipeline.whole is None:
+        raise TypeError(f"{pipeline} takes no whole tables")
     recipe = find_recipe(context)
     executor = ProcessExecutor(
         1,
@@ -47,13 +62,13 @@ def publish_applied(context: Context, destination: Destination, staged: Staged) 
         birth=WorkerBirth(is_fresh=recipe is not None, modules=MODULES, stdout_to_stderr=True),
     )
     try:
-        executor.start(_FileMaking(None if recipe else pipeline, recipe, destination, staged))
+        executor.start(_FileMaking(None if recipe else pipeline, recipe, maker, staged))
         executor.submit(0, None)
         made = _await(context, executor, pipeline.whole)
     finally:
         executor.stop()
     context.refuse_stopped()
-    destination.place(made, staged)
+    maker.place(made, staged)
 
 
 class _FileMaking:
@@ -63,12 +78,12 @@ class _FileMaking:
         self,
         pipeline: Definition | None,
         recipe: Recipe | None,
-        destination: FileDestination,
+        maker: FileMaker,
         staged: Staged,
     ) -> None:
         self._pipeline = pipeline
         self._recipe = recipe
-        self._destination = destination
+        self._maker = maker
         self._staged = replace(staged, read=_read_nothing, load=bytes, load_item=object)
 
     def __call__(self, _: Any, mark: Mark) -> MadeFile:
@@ -89,7 +104,7 @@ class _FileMaking:
             seeding.take_up(function)
             seeding.begin_try()
         made = _as_table(pipeline.whole, tables.load())
-        return self._destination.make(
+        return self._maker.make(
             replace(self._staged, schema=made.schema, rows=made.num_rows, read=lambda: _cut(made))
         )
 

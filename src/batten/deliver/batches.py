@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from batten.deliver.applied_result import AppliedResult
 from batten.deliver.route import Route
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError
 from batten.model.disk.published import Published
@@ -28,8 +29,8 @@ class BatchRoute(Route):
 
     adds_rows = True
 
-    def __init__(self, context: Context, sink: Sink) -> None:
-        super().__init__(context, sink)
+    def __init__(self, context: Context, sink: Sink, result: AppliedResult | None = None) -> None:
+        super().__init__(context, sink, result)
         self._key: tuple[str, ...] = tuple(getattr(sink, "key", ()))
         self._published: set[int] = set()
         self._reach = 0

@@ -13,21 +13,24 @@ from contextlib import ExitStack
 from math import inf
 from typing import Self
 
+from batten.deliver.applied_result import AppliedResult, ResultFile
 from batten.deliver.batches import BatchRoute
 from batten.deliver.files import FileRoute
 from batten.deliver.items import ItemRoute
 from batten.deliver.route import Route
 from batten.deliver.whole_file import WholeFileRoute
+from batten.deliver.whole_table import WholeTableRoute
 from batten.errors import RefusedError
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.words import Takes
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.run.report import Delivered
-from batten.sinks.base import RejectedError, Sink
+from batten.sinks.base import RejectedError, Sink, Staged
 
 ROUTES: dict[Takes, type[Route]] = {
     Takes.DATASET: WholeFileRoute,
+    Takes.ROWS: WholeTableRoute,
     Takes.BATCHES: BatchRoute,
     Takes.ITEMS: ItemRoute,
     Takes.FILES: FileRoute,
@@ -46,12 +49,16 @@ class Deliverer:
         # A destination that may reject an item is asked first, before others have its rows.
         self._sinks = sorted(sinks, key=lambda sink: sink.takes is not Takes.ITEMS)
         self._routes: list[Route] = []
+        self._result = _find_result(context)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         try:
             for sink in self._sinks:
-                route = ROUTES[sink.takes](self._context, sink)
+                takes = sink.takes
+                if self._result is not None and takes is Takes.BATCHES:
+                    takes = Takes.ROWS
+                route = ROUTES[takes](self._context, sink, self._result)
                 self._open.callback(route.destination.close)
                 self._routes.append(route)
         except BaseException:
@@ -182,14 +189,33 @@ class Deliverer:
         for route in self._routes:
             with self._context.timed("deliver"):
                 route.finish(batches)
+        if self._result is not None:
+            self._result.discard()
 
     def open_again(self) -> None:
         """Record that what files hold is about to be out of date."""
         for route in self._routes:
             route.open_again()
+        if self._result is not None:
+            self._result.discard()
 
     def report(self) -> tuple[Delivered, ...]:
         return tuple(route.report() for route in self._routes)
+
+
+def _find_result(context: Context) -> AppliedResult | None:
+    """None where no function's table is needed, or it becomes a single file at once."""
+    pipeline = context.pipeline
+    is_one_file = [sink.takes for sink in pipeline.sinks] == [Takes.DATASET]
+    if pipeline.whole is None or is_one_file:
+        return None
+
+    def make(context: Context, maker: ResultFile, staged: Staged) -> None:
+        from batten.deliver.applying import make_file
+
+        make_file(context, maker, staged)
+
+    return AppliedResult(context=context, make_file=make)
 
 
 def refuse_strangers(context: Context) -> None:

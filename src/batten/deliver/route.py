@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batten.deliver.applied_result import AppliedResult
 from batten.deliver.supply import Supply
 from batten.errors import StorageError
 from batten.jobs.job_folder import show_path
@@ -37,8 +38,13 @@ class Route(ABC):
     adds_rows = False
     """Whether each batch adds rows of its own, that can't be told from others and taken out."""
 
-    def __init__(self, context: Context, sink: Sink) -> None:
-        self._context = context
+    @property
+    def lets_go(self) -> bool:
+        """Whether rows of an earlier dataset make way, or are merged with those of now."""
+        return False
+
+    def __init__(self, context: Context, sink: Sink, result: AppliedResult | None = None) -> None:
+        self._context, self._sink, self._result = context, sink, result
         self._supply = Supply(context, sink.dataset)
         folder = self._supply.folder
         self.kind, self.target = sink.kind, sink.describe(folder)
@@ -52,6 +58,7 @@ class Route(ABC):
                 adds_rows=self.adds_rows and not getattr(sink, "key", ()),
                 package=getattr(sink, "package", ""),
                 is_remote=getattr(sink, "is_remote", False),
+                lets_go=self.lets_go,
             ),
             run=context.run,
             now=utc_now,
@@ -183,7 +190,7 @@ class Route(ABC):
         for _ in range(TRIES):
             if self.destination.publish(staged) is PublishEnd.COMMITTED:
                 return
-            if self.destination.lookup([staged.token]) == [TokenState.SAME]:
+            if set(self.destination.lookup(staged.tokens)) == {TokenState.SAME}:
                 return
         raise StorageError(
             f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",

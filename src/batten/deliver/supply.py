@@ -97,7 +97,7 @@ class Supply:
             rows=sum(commit.rows for commit in commits),
             outcomes="",
             read=parts.read_batches,
-            load=_load_no_part,
+            load=partial(_encode_all, parts),
         )
 
     def _list_keys(self, batch: int) -> list[str]:
@@ -124,5 +124,11 @@ class Supply:
         return replace(self._parts, sizes={each.batch: each.size or 0 for each in commits})
 
 
-def _load_no_part() -> bytes:
-    raise LookupError("the whole dataset is no single part")
+def _encode_all(parts: Parts) -> bytes:
+    import pyarrow as pa
+
+    from batten.sinks.parquet import encode_rows
+
+    rows = pa.Table.from_batches(parts.read_batches(), schema=parts.read_schema())
+    encoded: bytes = encode_rows(rows).to_pybytes()
+    return encoded

@@ -41,7 +41,9 @@ class WholeFileRoute(Route):
         if not self.is_behind(batches):
             return
         staged = self._supply.stage_all(batches)
-        if self._context.pipeline.whole is None:
+        if self._result is not None:
+            self._publish(self._result.stage(staged))
+        elif self._context.pipeline.whole is None:
             self._publish(staged)
         else:
             from batten.deliver.applying import publish_applied

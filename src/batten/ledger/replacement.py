@@ -31,7 +31,7 @@ from batten.storage.relative import folder_of, last_piece
 
 KEPT = (
     *("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries"),
-    "files",
+    *("files", "RESULT.parquet"),
 )
 """What in a control folder is of the place and not of the dataset."""
 

@@ -110,7 +110,11 @@ class _Table:
             self.vectors.pop(name, None)
         change, what = _find_change(told, is_changed=is_changed)
         told_entry = f"entry {number} of its log ({what or 'of another program'})"
-        self.lineage.commit(added, removed - added.keys(), change, is_own=is_own, what=told_entry)
+        # Of a job that replaces its rows only those of now are left.
+        rows = _count_written(told) if is_own and change in _REPLACING else None
+        self.lineage.commit(
+            added, removed - added.keys(), change, is_own=is_own, what=told_entry, own_rows=rows
+        )
 
     def _is_own(self, application: str) -> bool:
         start, _, batch = application.rpartition(":")
@@ -148,6 +152,17 @@ def _find_change(told: Action, *, is_changed: bool) -> tuple[Change, str]:
     if operation == "WRITE" and is_overwriting and not parameters.get("predicate"):
         return Change.DROPPED, operation
     return _CHANGES.get(operation, Change.UNKNOWN), operation
+
+
+_REPLACING = (Change.DROPPED, Change.UNKNOWN)
+
+
+def _count_written(told: Action) -> int | None:
+    """How many rows of its own the job gave, where it replaced those it had given before."""
+    if str((told.get("operationParameters") or {}).get("mode", "")).lower() != "overwrite":
+        return None
+    rows = (told.get("operationMetrics") or {}).get("numOutputRows")
+    return int(rows) if rows is not None else None
 
 
 def _name_of(file: Action) -> str:

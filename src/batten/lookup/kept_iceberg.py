@@ -80,7 +80,8 @@ def _count(snapshots: dict[int, Any], current: int | None, given: Delivery) -> F
         if _number(snapshot, "added-equality-deletes", 0):
             low = 0
         if summary.get("batten.dataset") == given.dataset:
-            low, high = low + added, high + added
+            # What it rewrote of others' rows is among both.
+            low, high = max(0, low + added - deleted), max(0, high + added - deleted)
         elif summary.get("operation") != "replace":
             low = max(0, low - deleted - gone)
         deletes = _number(snapshot, "total-position-deletes", 0)

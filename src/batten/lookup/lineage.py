@@ -73,9 +73,11 @@ class Lineage:
         *,
         is_own: bool,
         what: str,
+        own_rows: int | None = None,
     ) -> None:
         """An entry of the log, named by `what`. `added` are files with their rows; `is_own`: by the
-        job. A file that was there before is as it was then."""
+        job. `own_rows`: the job replaced all its rows by so many. A file that was there before is
+        as it was then."""
         had = sum(self._rows_of(name) for name in removed)
         low, high = self._take(removed)
         new = {}
@@ -100,6 +102,8 @@ class Lineage:
                 high = min(high, has)
             case _:
                 low, high = 0, min(high, has)
+        if own_rows is not None:
+            low = high = own_rows
         if low != high:
             self.doubt = self.doubt or what
         self._put(new, low, high)

@@ -96,6 +96,7 @@ class Takes(Enum):
     """What a destination takes at a time."""
 
     DATASET = "the dataset as one thing, when that is complete"
+    ROWS = "all rows of the dataset at once, when that is complete"
     BATCHES = "batches, of any number of rows"
     ITEMS = "items: its batches have one, and it gets those that have rows"
     FILES = "the files of which rows tell"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,10 +14,9 @@ from batten.model.disk.item_names import split_pattern
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.items import FilesSink
 from batten.sinks.files.tree import TreeSink, check_commit
-from batten.storage.addresses import local_path, refuse_address, refuse_other_database
+from batten.storage.addresses import local_path, refuse_address
 
 if TYPE_CHECKING:
-    from batten.fingerprint.secret import Secret
     from batten.sinks.base import Sink
     from batten.transactions.transaction import Transaction
 
@@ -104,181 +103,6 @@ class Outputs(Definition):
                 written.
         """
         return self._write_file("jsonl", local_path(path))
-
-    def write_sqlite(
-        self,
-        path: str | os.PathLike[str],
-        table: str,
-        *,
-        key: str | Sequence[str] = (),
-        dataset: str = "",
-        ledger: str | os.PathLike[str] | None = None,
-        timeout_seconds: float = 30.0,
-    ) -> Self:
-        """Write the rows into a table of a SQLite database.
-
-        Each batch goes in one transaction, with a token in the table `batten_tokens`. By the token
-        a batch that is there is never written again. A table that is missing is made.
-
-        Args:
-            path: The file of the database.
-            table: The name of the table.
-            key: The column or columns by which a row replaces an older one. By default rows are
-                only added.
-            dataset: The name of these rows in tokens; by default the name of the output.
-            ledger: If this is the first sink: the output that names the control folder; by default
-                `path`.
-            timeout_seconds: How long to wait for other writers, in seconds; 30 by default.
-
-        Returns:
-            A new pipeline with this sink.
-
-        Raises:
-            UsageError: A path or a name can't be used, or another sink writes there. Nothing was
-                read or written.
-        """
-        from batten.sinks.databases.sqlite import SqliteSink
-
-        sink = SqliteSink(
-            path=self.folder / local_path(path),
-            table=table,
-            key=_columns(key),
-            dataset=dataset,
-            timeout_seconds=timeout_seconds,
-        )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
-
-    def write_postgres(
-        self,
-        address: str | Secret,
-        table: str,
-        *,
-        key: str | Sequence[str] = (),
-        dataset: str = "",
-        ledger: str | os.PathLike[str] | None = None,
-        timeout_seconds: float = 60.0,
-    ) -> Self:
-        """Write the rows into a table of a PostgreSQL database.
-
-        Each batch goes by COPY, in one transaction with its token, as for `write_sqlite`.
-
-        Args:
-            address: A URI (`postgresql://host/base`), a connection string, or the `batten.Secret`
-                that holds one. What it leaves out, such as a password, comes from the environment,
-                as for libpq.
-            table: The name of the table.
-            key: The column or columns by which a row replaces an older one. By default rows are
-                only added.
-            dataset: The name of these rows in tokens; by default the name of the output.
-            ledger: If this is the first sink: the output that names the control folder; by default
-                `table`.
-            timeout_seconds: The longest that one step may take, in seconds; 60 by default. Then the
-                connection is cut, and another one is asked what became of the step.
-
-        Returns:
-            A new pipeline with this sink.
-
-        Raises:
-            UsageError: The address or a name can't be used, or another sink writes there. Nothing
-                was read or written.
-        """
-        from batten.sinks.databases.postgres import PostgresSink
-
-        if isinstance(address, str):
-            refuse_other_database(address)
-        sink = PostgresSink(
-            address=address,
-            table=table,
-            key=_columns(key),
-            dataset=dataset,
-            timeout_seconds=timeout_seconds,
-        )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
-
-    def write_delta(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        key: str | Sequence[str] = (),
-        dataset: str = "",
-        ledger: str | os.PathLike[str] | None = None,
-    ) -> Self:
-        """Add the rows to a table of Delta Lake; a table that is missing is made.
-
-        Each batch is one entry of the table's log, with its token as a transaction identifier.
-
-        Args:
-            path: The folder of the table.
-            key: The column or columns by which a row replaces older ones. By default rows are only
-                added.
-            dataset: The name of these rows in tokens; by default the name of the output.
-            ledger: If this is the first sink: the output that names the control folder; by default
-                `path`.
-
-        Returns:
-            A new pipeline with this sink.
-
-        Raises:
-            UsageError: A path can't be used, or another sink writes there. Nothing was read or
-                written.
-        """
-        from batten.sinks.lakes.delta import DeltaSink
-
-        sink = DeltaSink(path=self.folder / local_path(path), key=_columns(key), dataset=dataset)
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else path))
-
-    def write_iceberg(
-        self,
-        table: str,
-        *,
-        catalog: str | Mapping[str, str | Secret] = "default",
-        key: str | Sequence[str] = (),
-        dataset: str = "",
-        ledger: str | os.PathLike[str] | None = None,
-        timeout_seconds: float = 60.0,
-    ) -> Self:
-        """Add the rows to an Iceberg table; a table that is missing is made.
-
-        Each batch is one commit, with its token as a property of the table.
-
-        Args:
-            table: The table, as `namespace.name`.
-            catalog: The name of a catalogue in pyiceberg's configuration, "default" by default. Or
-                its properties: `{"type": "sql", "uri": "sqlite:///…", "warehouse": "file:///…"}`,
-                and `"name"`.
-            key: The column or columns by which a row replaces older ones. By default rows are only
-                added.
-            dataset: The name of these rows in tokens; by default the name of the output.
-            ledger: If this is the first sink: the output that names the control folder; by default
-                `table`.
-            timeout_seconds: The longest that an answer of the catalogue may take, in seconds; 60 by
-                default.
-
-        Returns:
-            A new pipeline with this sink.
-
-        Raises:
-            UsageError: `catalog` is an address, a name can't be used, or another sink writes there.
-                Nothing was read or written.
-        """
-        from batten.sinks.lakes.iceberg import IcebergSink
-
-        if isinstance(catalog, str) and "://" in catalog:
-            raise UsageError(
-                "catalog= is an address, and a text there names a catalogue that is configured.",
-                safe="Nothing was read or written.",
-                next='Give its properties: catalog={"type": "sql", "uri": …, "warehouse": …}.',
-            )
-        given: dict[str, Any] = {"name": catalog} if isinstance(catalog, str) else dict(catalog)
-        sink = IcebergSink(
-            table=table,
-            catalog=given.pop("name", "default"),
-            properties=given,
-            key=_columns(key),
-            timeout_seconds=timeout_seconds,
-            dataset=dataset,
-        )
-        return self._with_sink(sink, os.fspath(ledger if ledger is not None else table))
 
     def write_tree(
         self,
@@ -441,7 +265,3 @@ class Outputs(Definition):
                 safe="Nothing was read or written.",
                 next='Name a folder or a file of its own: .write_parquet("features/").',
             )
-
-
-def _columns(key: str | Sequence[str]) -> tuple[str, ...]:
-    return (key,) if isinstance(key, str) else tuple(key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
 from batten.jobs.step import StepKind, make_step
-from batten.pipeline.outputs import Outputs
+from batten.pipeline.table_outputs import TableOutputs
 from batten.rows.pandera_schemas import as_check
 from batten.work.cached_steps import choose_cache
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps(Outputs):
+class Steps(TableOutputs):
     """A definition, and the methods that give one with a further step."""
 
     def map(

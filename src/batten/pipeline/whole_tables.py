@@ -39,8 +39,8 @@ class Tables:
     def apply(self, function: Callable[..., Any], *, version: str | None = None) -> TablePipeline:
         """Make one table of all of them.
 
-        One sink follows: `.write_csv`, `.write_jsonl` or `.write_parquet("….parquet")`. The
-        function runs in a process of its own.
+        Sinks follow: files (`.write_csv`, `.write_jsonl`, `.write_parquet("….parquet")`) and
+        tables, in any number. The function runs once, in a process of its own.
 
         Args:
             function: Called with a `pyarrow.Table` for each table, by name. It returns a table of
@@ -64,7 +64,7 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TablePipeline(Pipeline):
-    """Tables, the function that takes them all, and the file that its result becomes.
+    """Tables, the function that takes them all, and where its result is written.
 
     The items, as the accounts count them, are the tables.
     """
@@ -123,10 +123,10 @@ class TablePipeline(Pipeline):
         return super().write_parquet(path)
 
     def _with_sink(self, sink: Sink, written: str) -> Self:
-        if self.sinks or sink.takes is not Takes.DATASET:
+        if sink.takes is Takes.ITEMS:
             raise _refuse(
-                ".apply() is followed by one file.",
-                "Write a file, and load it elsewhere by another pipeline: batten.from_csv(…).",
+                ".apply() makes one table, and a live tree takes items one at a time.",
+                "Write a file or a table.",
             )
         return super()._with_sink(sink, written)
 

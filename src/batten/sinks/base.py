@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from batten.errors import InconsistentError
 from batten.model.disk.names import Layout
@@ -47,6 +48,8 @@ class Staged:
         revision: Above 0 if items of the batch have changed or gone: what is there of the batch
             makes way.
         load_keys: Gives the keys of all its items.
+        is_whole: Whether these are all rows of the dataset, whichever it had before.
+        more_tokens: Those of the other batches, where it is more than one.
     """
 
     token: Token
@@ -59,6 +62,13 @@ class Staged:
     load_item: Callable[[], Any] = _no_item
     revision: int = 0
     load_keys: Callable[[], list[str]] = list
+    is_whole: bool = False
+    more_tokens: tuple[Token, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All that name it at a destination."""
+        return (self.token, *self.more_tokens)
 
 
 class RejectedError(Exception):
@@ -76,12 +86,24 @@ class RejectedError(Exception):
 
 
 @value_class
-class BatchSink:
-    """What sinks have in common that take batches, of any number of rows. `dataset` names these at
-    the destination; empty, it is the name of the output."""
+class TableSink:
+    """What sinks have in common that are tables. `dataset` names the rows at the destination;
+    empty, it is the name of the output. With `key`, a row takes the place of those with the same
+    values in these columns; without it rows are only added. If it `replaces`, it takes all rows at
+    once, in the place of all that it holds, or of those with the values of `where`."""
 
     dataset: str = ""
-    takes: ClassVar[Takes] = Takes.BATCHES
+    key: tuple[str, ...] = ()
+    replaces: bool = False
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def takes(self) -> Takes:
+        return Takes.ROWS if self.replaces else Takes.BATCHES
+
+    def fill_where(self, fill: Callable[[str], str]) -> dict[str, str]:
+        """With parameters in the place of their names."""
+        return {name: fill(value) for name, value in self.where.items()}
 
 
 class AtPath:

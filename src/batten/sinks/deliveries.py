@@ -19,7 +19,8 @@ NAME_DIGEST_CHARACTERS = 12
 class Receiver:
     """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
     tokens; with `adds_rows` each of them is a row of its own. `package` brings the kind, where
-    batten does not; with `is_remote` a server has it."""
+    batten does not; with `is_remote` a server has it; with `lets_go` what it has makes way for a
+    dataset that is made anew."""
 
     kind: str
     target: str
@@ -27,6 +28,7 @@ class Receiver:
     adds_rows: bool = False
     package: str = ""
     is_remote: bool = False
+    lets_go: bool = False
 
 
 class DeliveryBook:

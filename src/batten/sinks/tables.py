@@ -17,7 +17,8 @@ from batten.errors import InconsistentError, RefusedError
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.rejecting import find_rejected
+from batten.sinks.rejecting import find_rejected, tell_reason
+from batten.sinks.replacing import refuse_others, refuse_unstorable
 from batten.sinks.revisions import select_lacking
 
 if TYPE_CHECKING:
@@ -50,7 +51,20 @@ class TableTransaction(Protocol):
         ...
 
     def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
-        """Put the token in the place of what was found; False if that is not there any more."""
+        """Put the tokens in the place of what was found; False if that is not there any more."""
+        ...
+
+    def hold(self) -> None:
+        """Let no other replace rows of the table until this transaction ends."""
+        ...
+
+    def find_others(self, token: Token, *, has_own: bool) -> str:
+        """What the table holds that the dataset of the token did not put there, in words; empty if
+        nothing tells of such. `has_own`: rows without a token may be its own."""
+        ...
+
+    def empty(self, token: Token, where: Mapping[str, str]) -> None:
+        """Delete the rows with these values, or all; and the tokens of the dataset."""
         ...
 
 
@@ -87,7 +101,9 @@ def refuse_missing_columns(target: str, schema: pa.Schema, columns: Collection[s
         )
 
 
-def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> PublishEnd:
+def publish_rows(
+    transaction: TableTransaction, staged: Staged, target: str, *, is_keyed: bool
+) -> PublishEnd:
     """Do all of the transaction but its end. If this does not give `COMMITTED`, the transaction is
     to be undone. Raises `InconsistentError` if the rows that are there are others, and
     `RejectedError`."""
@@ -96,11 +112,12 @@ def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> 
     if had is not None:
         if had.digest == staged.token.digest:
             return PublishEnd.LOST_RACE
-        if staged.revision and transaction.clear(staged):
-            lacking = staged
-        else:
+        is_cleared = staged.revision and transaction.clear(staged)
+        if not is_cleared and not (staged.is_whole and is_keyed):
             lacking = select_lacking(staged, had.outcomes, target)
-    if transaction.attempt(staged.schema, lacking.read()) is not None:
+    if (error := transaction.attempt(staged.schema, lacking.read())) is not None:
+        if staged.is_whole:
+            raise refuse_unstorable(target, error, tell_reason(error))
         rejected = _store_others(transaction, staged, lacking, target)
         # Rows that are there already are refused, too. So look first whether another was quicker.
         if transaction.find(staged.token) != had:
@@ -108,6 +125,23 @@ def publish_rows(transaction: TableTransaction, staged: Staged, target: str) -> 
         if rejected:
             raise RejectedError(rejected)
     return PublishEnd.COMMITTED if transaction.claim(staged, had) else PublishEnd.LOST_RACE
+
+
+def replace_rows(
+    transaction: TableTransaction, staged: Staged, target: str, where: Mapping[str, str]
+) -> PublishEnd:
+    """As `publish_rows`, for all rows of a dataset, in the place of those that are there, or of
+    those with the values of `where`. Raises `RefusedError` where these may be others'."""
+    transaction.hold()
+    had = transaction.find(staged.token)
+    if had is not None and had.digest == staged.token.digest:
+        return PublishEnd.LOST_RACE
+    if not where and (held := transaction.find_others(staged.token, has_own=had is not None)):
+        raise refuse_others(target, held)
+    transaction.empty(staged.token, where)
+    if (error := transaction.attempt(staged.schema, staged.read())) is not None:
+        raise refuse_unstorable(target, error, tell_reason(error))
+    return PublishEnd.COMMITTED if transaction.claim(staged, None) else PublishEnd.LOST_RACE
 
 
 def _store_others(

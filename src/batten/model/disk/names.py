@@ -24,6 +24,7 @@ features.batten/parts/part-000042.parquet                 where the output is no
 features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
 thumbs.batten/made/000042-<digest>                        a file of an item that has no place yet
 thumbs.batten/files/000042.json                           which files of a batch have places
+features.batten/RESULT.parquet                            what a function of whole tables made
 features.batten/lock
 
 and beside a tree that is changed by transactions:
@@ -160,6 +161,11 @@ class Layout:
     def files(self) -> str:
         """The folder of records of files that have places."""
         return f"{self.control}/files"
+
+    @property
+    def result(self) -> str:
+        """What a function of whole tables made, until all destinations have it."""
+        return f"{self.control}/RESULT.parquet"
 
     @property
     def config(self) -> str:

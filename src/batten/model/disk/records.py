@@ -259,6 +259,7 @@ class Delivery:
             0085).
         is_remote: Whether a server has it.
         files: Of a folder of partitions, the size and the SHA-256 of each file, by its name.
+        lets_go: Whether what it has makes way for a dataset that is computed anew (decision 0101).
         format_version: The version of the record's format.
     """
 
@@ -279,6 +280,7 @@ class Delivery:
     files: Annotated[
         dict[str, Annotated[str, Text(100, r"\d{1,18} [0-9a-f]{64}")]], Many(100_000)
     ] = field(default_factory=dict)
+    lets_go: bool = False
     format_version: Version = FORMAT_VERSION
 
     @property
@@ -301,7 +303,7 @@ class Delivery:
     def keeps_rows(self) -> bool:
         """Whether its rows can't be told from rows of others and taken out. Then it can't be given
         a dataset that is computed anew."""
-        is_let_go = self.is_file or self.kind in (FILES, HIVE)
+        is_let_go = self.is_file or self.lets_go or self.kind in (FILES, HIVE)
         return not is_let_go and self.batches > 0 and self.rows > 0
 
 

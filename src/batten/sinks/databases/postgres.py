@@ -17,7 +17,7 @@ from batten.fingerprint.secret import Secret
 from batten.model.disk.targets import show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.copying import name_type
 from batten.sinks.databases.postgres_address import list_passwords, name_place
 from batten.sinks.databases.postgres_rows import (
@@ -30,7 +30,13 @@ from batten.sinks.databases.watchdog import Watchdog, advise_waiting
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
 from batten.sinks.optional import ensure_optional
-from batten.sinks.tables import compare_tokens, publish_rows, refuse_missing_columns
+from batten.sinks.replacing import schema_with, stage_with
+from batten.sinks.tables import (
+    compare_tokens,
+    publish_rows,
+    refuse_missing_columns,
+    replace_rows,
+)
 from batten.storage.addresses import refuse_other_database
 
 if TYPE_CHECKING:
@@ -42,19 +48,20 @@ _NAME_BYTES_MAX = 63
 
 
 @value_class
-class PostgresSink(BatchSink):
+class PostgresSink(TableSink):
     """`table` (`schema.table`) of the database that `address` names, a URI or a connection string;
     what it leaves out comes from the environment, as libpq says. `timeout_seconds` is the longest
     that one step may take: connecting, a piece of a batch, a commit."""
 
     address: str | Secret = field(repr=False)
     table: str
-    key: tuple[str, ...] = ()
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "postgres"
 
     def fill(self, fill: Callable[[str], str]) -> PostgresSink:
-        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+        return replace(
+            self, table=fill(self.table), dataset=fill(self.dataset), where=self.fill_where(fill)
+        )
 
     def describe(self, folder: Path) -> str:
         return show_table(self.table, name_place(self.read_address()))
@@ -106,6 +113,7 @@ class PostgresDestination:
     def prepare(self, schema: pa.Schema) -> None:
         from psycopg import sql
 
+        schema = schema_with(schema, self._sink.where)
         with self._translated("Preparing"):
             refuse_long(self._target, schema.names, bytes_max=self._longest_name())
 
@@ -203,7 +211,10 @@ class PostgresDestination:
                 key=self._sink.key,
                 timeout_seconds=self._sink.timeout_seconds,
             )
-            return publish_rows(transaction, staged, self._target)
+            staged, sink = stage_with(staged, self._sink.where, self._target), self._sink
+            if sink.replaces:
+                return replace_rows(transaction, staged, self._target, sink.where)
+            return publish_rows(transaction, staged, self._target, is_keyed=bool(sink.key))
         except BaseException:
             # The server rolls back what is not committed when its client is gone.
             self.close()

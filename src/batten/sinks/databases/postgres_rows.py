@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from batten.errors import RefusedError
@@ -11,6 +11,7 @@ from batten.sinks.base import Staged
 from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
 from batten.sinks.databases.watchdog import Watchdog
 from batten.sinks.rejecting import UnstorableError
+from batten.sinks.replacing import tell_others
 from batten.sinks.tables import TOKENS, EarlierPublication
 
 if TYPE_CHECKING:
@@ -87,18 +88,56 @@ class PostgresTransaction:
     def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
         from psycopg import sql
 
-        token = staged.token
-        content: tuple[object, ...] = (token.digest, staged.outcomes)
-        name = (token.dataset, self._name, token.batch)
-        if had is None:
+        for token in staged.tokens:
+            values: tuple[object, ...] = (token.digest, staged.outcomes)
+            values += (token.dataset, self._name, token.batch)
             query = _PUT_TOKEN
-            values = (*content, *name)
-        else:
-            query = _RENEW_TOKEN
-            values = (*content, *name, had.digest)
+            if had is not None:
+                query, values = _RENEW_TOKEN, (*values, had.digest)
+            with self._watched():
+                made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
+            if not made.rowcount:
+                return False
+        return True
+
+    def hold(self) -> None:
         with self._watched():
-            made = self._connection.execute(sql.SQL(query).format(self._tokens), values)
-        return bool(made.rowcount)
+            self._connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext(%s))", (f"batten {self._name}",)
+            )
+
+    def find_others(self, token: Token, *, has_own: bool) -> str:
+        from psycopg import sql
+
+        with self._watched():
+            others = self._connection.execute(
+                sql.SQL(
+                    "SELECT dataset FROM {} WHERE target = %s AND dataset <> %s LIMIT 1"
+                ).format(self._tokens),
+                (self._name, token.dataset),
+            ).fetchone()
+            is_empty = (
+                has_own
+                or self._connection.execute(
+                    sql.SQL("SELECT FROM {} LIMIT 1").format(self._table)
+                ).fetchone()
+                is None
+            )
+        return tell_others(others[0] if others else "", is_empty=is_empty)
+
+    def empty(self, token: Token, where: Mapping[str, str]) -> None:
+        from psycopg import sql
+
+        query = sql.SQL("DELETE FROM {}").format(self._table)
+        if where:
+            terms = [sql.SQL("{} = %s").format(sql.Identifier(name)) for name in where]
+            query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(terms)
+        with self._watched():
+            self._connection.execute(query, list(where.values()))
+            self._connection.execute(
+                sql.SQL("DELETE FROM {} WHERE target = %s AND dataset = %s").format(self._tokens),
+                (self._name, token.dataset),
+            )
 
     def clear(self, staged: Staged) -> bool:
         import pyarrow as pa

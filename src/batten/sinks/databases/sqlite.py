@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -18,17 +18,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from batten.model.disk.targets import show_table
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, LedgerPlace, Staged
+from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.plain_values import list_values
+from batten.sinks.replacing import schema_with, stage_with, tell_others
 from batten.sinks.tables import (
     TOKENS,
     EarlierPublication,
     compare_tokens,
     publish_rows,
     refuse_missing_columns,
+    replace_rows,
 )
 from batten.storage.failures import writing_failure
 from batten.storage.local.folder import LocalStorage
@@ -43,13 +45,11 @@ _OF_ROWS = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
 
 
 @value_class
-class SqliteSink(BatchSink):
-    """`table` in the database file at `path`. With `key`, a row takes the place of one with the
-    same values in those columns; without it rows are only added."""
+class SqliteSink(TableSink):
+    """`table` in the database file at `path`."""
 
     path: Path
     table: str
-    key: tuple[str, ...] = ()
     timeout_seconds: float = 30.0
     kind: ClassVar[str] = "sqlite"
 
@@ -59,6 +59,7 @@ class SqliteSink(BatchSink):
             path=Path(fill(str(self.path))),
             table=fill(self.table),
             dataset=fill(self.dataset),
+            where=self.fill_where(fill),
         )
 
     def describe(self, folder: Path) -> str:
@@ -87,6 +88,7 @@ class SqliteDestination:
             self._find_columns()
 
     def prepare(self, schema: pa.Schema) -> None:
+        schema = schema_with(schema, self._sink.where)
         refuse_alike(self._target, schema.names)
         if not os.path.exists(self._sink.path):
             LocalStorage(self._sink.path.parent).ensure_folder("")
@@ -141,11 +143,15 @@ class SqliteDestination:
     def publish(self, staged: Staged) -> PublishEnd:
         with self._translated("Publishing"), self._transaction() as connection:
             transaction = self._begin(connection, staged)
-            return publish_rows(transaction, staged, self._target)
+            staged, sink = stage_with(staged, self._sink.where, self._target), self._sink
+            if sink.replaces:
+                return replace_rows(transaction, staged, self._target, sink.where)
+            return publish_rows(transaction, staged, self._target, is_keyed=bool(sink.key))
 
     def rehearse(self, staged: Staged) -> None:
         with suppress(_UndoneError), self._translated("Publishing"), self._transaction() as made:
-            publish_rows(self._begin(made, staged), staged, self._target)
+            transaction, is_keyed = self._begin(made, staged), bool(self._sink.key)
+            publish_rows(transaction, staged, self._target, is_keyed=is_keyed)
             raise _UndoneError
 
     def _begin(self, connection: sqlite3.Connection, staged: Staged) -> _SqliteTransaction:
@@ -249,13 +255,34 @@ class _SqliteTransaction:
         return EarlierPublication(digest=found[0], outcomes=found[1]) if found is not None else None
 
     def claim(self, staged: Staged, had: EarlierPublication | None) -> bool:
-        token = staged.token
-        self._connection.execute(
+        self._connection.executemany(
             f"INSERT OR REPLACE INTO {TOKENS} (dataset, target, batch, digest, outcomes) "
             "VALUES (?, ?, ?, ?, ?)",
-            (token.dataset, self._target, token.batch, token.digest, staged.outcomes),
+            [
+                (token.dataset, self._target, token.batch, token.digest, staged.outcomes)
+                for token in staged.tokens
+            ],
         )
         return True
+
+    def hold(self) -> None:
+        """The transaction has the database's one write lock."""
+
+    def find_others(self, token: Token, *, has_own: bool) -> str:
+        query = f"SELECT dataset FROM {TOKENS} WHERE target = ? COLLATE NOCASE AND dataset <> ?"
+        others = self._connection.execute(query, (self._target, token.dataset)).fetchone()
+        rows = self._connection.execute(f"SELECT 1 FROM {_quote(self._sink.table)} LIMIT 1")
+        return tell_others(others[0] if others else "", is_empty=has_own or not rows.fetchone())
+
+    def empty(self, token: Token, where: Mapping[str, str]) -> None:
+        query = f"DELETE FROM {_quote(self._sink.table)}"
+        if where:
+            query += " WHERE " + " AND ".join(f"{_quote(name)} = ?" for name in where)
+        self._connection.execute(query, list(where.values()))
+        self._connection.execute(
+            f"DELETE FROM {TOKENS} WHERE dataset = ? AND target = ?",
+            (token.dataset, self._target),
+        )
 
     def clear(self, staged: Staged) -> bool:
         column = staged.schema.names[0]

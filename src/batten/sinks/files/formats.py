@@ -77,13 +77,20 @@ class _Pieces:
         yield from taken
 
 
-def _parquet(schema: pa.Schema) -> Encode:
+def encode_parquet(schema: pa.Schema, *, has_checksums: bool = False) -> Encode:
+    """`has_checksums`: a reader that asks for it is told of damaged pages."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     def encode(batches: Batches) -> Iterator[Piece]:
         file = _Pieces()
-        with pq.ParquetWriter(file, schema, compression="zstd", compression_level=1) as writer:
+        with pq.ParquetWriter(
+            file,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=has_checksums,
+        ) as writer:
             for group in _groups(batches):
                 table = pa.Table.from_batches(group, schema=schema)
                 writer.write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
@@ -221,5 +228,5 @@ def _plain(value: object) -> object:
 FORMATS: dict[str, Callable[[pa.Schema], Encode]] = {
     "jsonl": _jsonl,
     "csv": _csv,
-    "parquet": _parquet,
+    "parquet": encode_parquet,
 }

@@ -6,12 +6,12 @@ that adds the new rows (decision 0099).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
 from batten.model.value_class import value_class
-from batten.sinks.base import Staged
+from batten.sinks.base import Staged, TableSink
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,12 +46,24 @@ def is_replaced_by_item(staged: Staged, key: Sequence[str]) -> bool:
     return staged.revision > 0 and staged.schema.names[0] in key
 
 
-def find_displaced(staged: Staged, lacking: Staged, key: Sequence[str]) -> list[Displaced]:
-    """What makes way for those rows of the batch that are lacking: rows of the same key; and, if
-    its items have changed or gone, all that have the key of one of them (decision 0090)."""
+def makes_way(staged: Staged, sink: TableSink) -> bool:
+    """Whether the rows of an earlier version of what is staged make way for those of now."""
+    is_merged = staged.is_whole and bool(sink.key)
+    return sink.replaces or is_merged or is_replaced_by_item(staged, sink.key)
+
+
+def find_displaced(
+    staged: Staged, lacking: Staged, key: Sequence[str], where: Mapping[str, str]
+) -> list[Displaced]:
+    """What makes way for those rows of the batch that are lacking: rows of the same key; if its
+    items have changed or gone, all that have the key of one of them (decision 0090); and rows with
+    the values of `where`."""
     import pyarrow as pa
 
     found = []
+    if where:
+        texts = {name: pa.array([value], pa.string()) for name, value in where.items()}
+        found.append(Displaced(keys=pa.table(texts)))
     if key and lacking.rows:
         rows = pa.Table.from_batches(lacking.read(), schema=staged.schema)
         keys = rows.select(list(key)).group_by(list(key), use_threads=False).aggregate([])

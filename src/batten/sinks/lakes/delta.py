@@ -23,8 +23,8 @@ from batten.model.disk.names import find_staging_owner
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
-from batten.sinks.base import AtPath, BatchSink, LedgerPlace, Staged
-from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
+from batten.sinks.base import AtPath, LedgerPlace, Staged, TableSink
+from batten.sinks.lakes.by_key import find_displaced, makes_way, refuse_unknown_key
 from batten.sinks.lakes.columns import (
     encode_as,
     fit_rows,
@@ -32,12 +32,14 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
-from batten.sinks.lakes.delta_files import replace_files
+from batten.sinks.lakes.delta_files import remove_files, replace_files
 from batten.sinks.lakes.delta_log import Action, DeltaLog
+from batten.sinks.lakes.delta_obstacles import find_obstacle
 from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
+from batten.sinks.replacing import refuse_others, schema_with, stage_with, tell_others
 from batten.sinks.revisions import is_open, select_lacking
 from batten.storage.local.upkeep import find_throwaway
 from batten.storage.publishing import create
@@ -48,58 +50,53 @@ if TYPE_CHECKING:
 
 ENGINE = "batten"
 
-FEATURES = frozenset(
-    {
-        *("appendOnly", "changeDataFeed", "checkConstraints", "columnMapping", "deletionVectors"),
-        *("domainMetadata", "generatedColumns", "identityColumns", "invariants", "timestampNanos"),
-        *("timestampNtz", "typeWidening", "v2Checkpoint", "vacuumProtocolCheck", "variantType"),
-    }
-)
-"""What a table may ask of its writers that adding a file keeps: some only while not in use."""
-
 CHECKPOINT_ENTRIES = 100
 """Where a table says nothing of it."""
 
-_NEWEST_WRITER = 7
-_FORBIDS_REMOVING = ("delta.appendOnly", "delta.enableChangeDataFeed")
-"""What a table may say of itself with which batten takes no row away: it writes no feed."""
-_FIELD_MARKS = ("delta.invariants", "delta.generationExpression", "delta.identity.")
-
 
 @value_class
-class DeltaSink(AtPath, BatchSink):
-    """The table in the folder `path`. With `key`, a row takes the place of those with the same
-    values in these columns; without it rows are only added."""
+class DeltaSink(AtPath, TableSink):
+    """The table in the folder `path`."""
 
     path: Path
-    key: tuple[str, ...] = ()
     kind: ClassVar[str] = "delta"
 
     def fill(self, fill: Callable[[str], str]) -> DeltaSink:
-        return replace(self, path=Path(fill(str(self.path))), dataset=fill(self.dataset))
+        return replace(
+            self,
+            path=Path(fill(str(self.path))),
+            dataset=fill(self.dataset),
+            where=self.fill_where(fill),
+        )
 
     def check(self) -> None:
         ensure_optional("deltalake", ".write_delta()")
 
     def open(self, ground: LedgerPlace) -> DeltaDestination:
-        return DeltaDestination(ground, self.key)
+        return DeltaDestination(self, ground)
 
 
 class DeltaDestination:
     """See `Destination`."""
 
-    def __init__(self, ground: LedgerPlace, key: tuple[str, ...] = ()) -> None:
-        self._key = key
+    def __init__(self, sink: DeltaSink, ground: LedgerPlace) -> None:
+        self._sink, self._key = sink, sink.key
         self._storage, self._name = locate_file(ground.storage, ground.book.target)
         owner = f"{ground.storage.place}\n{ground.layout.output}"
         ours = hashlib.sha256(owner.encode()).hexdigest()[:12]
         self._staging = f"{self._name}/_batten/{ours}"
         log = f"{self._name}/_delta_log"
-        self._log = DeltaLog(storage=self._storage, folder=log, lists_files=bool(key))
+        self._log = DeltaLog(storage=self._storage, folder=log, lists_files=self._removes)
         self._checked_changes = -1
         self._refuse_other_folder()
 
+    @property
+    def _removes(self) -> bool:
+        """Whether rows that are there make way for others."""
+        return bool(self._sink.key) or self._sink.replaces
+
     def prepare(self, schema: pa.Schema) -> None:
+        schema = schema_with(schema, self._sink.where)
         self._log.read_on()
         for entry in list(find_throwaway(self._storage, self._staging, find_staging_owner)):
             # The ledger's lock says that the writer is dead.
@@ -157,15 +154,17 @@ class DeltaDestination:
         held = self._look_at(staged.token)
         if held is TokenState.SAME:
             return PublishEnd.LOST_RACE
-        lacking = staged
-        if held is TokenState.OTHER and not is_replaced_by_item(staged, self._key):
+        self._refuse_others(staged.token, held)
+        staged = lacking = stage_with(staged, self._sink.where, self._name)
+        if held is TokenState.OTHER and not makes_way(staged, self._sink):
             outcomes = self._list_outcomes().get(_name_of(staged.token), "")
             lacking = select_lacking(staged, outcomes, self._name)
         if self._checked_changes != self._log.changes:
             self._check(staged.schema)
         changes = self._change_files(staged, lacking)
         removes = any("remove" in each for each in changes)
-        actions = [_tell(lacking, "MERGE" if removes else "WRITE"), *_identify(staged), *changes]
+        told = _tell(lacking, removes=removes, sink=self._sink)
+        actions = [told, *_identify(staged), *changes]
         if not self._log.append(self._staging, actions):
             return PublishEnd.LOST_RACE
         self._log.read_on()
@@ -224,13 +223,13 @@ class DeltaDestination:
             data = encode_rows(rows).to_pybytes()
             return self._put(name_file(staged.token, data, instead_of=path), data)
 
-        displaced = find_displaced(staged, lacking, self._key)
+        displaced = find_displaced(staged, lacking, self._key, self._sink.where)
         now, files = _now_milliseconds(), self._log.files
-        replaced = list(
-            replace_files(self._storage, self._name, files, displaced, put_left, now)
-            if displaced
-            else ()
-        )
+        replaced: list[Action] = []
+        if displaced:
+            replaced += replace_files(self._storage, self._name, files, displaced, put_left, now)
+        elif self._sink.replaces:
+            replaced += remove_files(files, now)
         if added and added[0]["add"]["path"] in files:
             # It holds these rows already, and no entry both adds and removes a file.
             path = added[0]["add"]["path"]
@@ -265,13 +264,24 @@ class DeltaDestination:
         self._checked_changes = self._log.changes
 
     def _refuse_obstacle(self) -> None:
-        problem = _find_obstacle(self._log.protocol, self._log.metadata, is_keyed=bool(self._key))
+        problem = find_obstacle(self._log.protocol, self._log.metadata, removes=self._removes)
         if problem:
             raise RefusedError(
                 f"{self._name} {problem}.",
                 safe="Nothing was changed there.",
                 next="Write to another table, and bring the rows over with a library that knows.",
             )
+
+    def _refuse_others(self, token: Token, held: TokenState) -> None:
+        """Raises `RefusedError` where all is to be replaced, and some of it may be others'."""
+        if not self._sink.replaces or self._sink.where:
+            return
+        known = [name.split(":", 1)[1] for name in self._log.versions if name.startswith("batten:")]
+        own = f"{token.dataset}:"
+        other = next((name.rpartition(":")[0] for name in known if not name.startswith(own)), "")
+        is_empty = held is not TokenState.ABSENT or not self._log.files
+        if told := tell_others(other, is_empty=is_empty):
+            raise refuse_others(self._name, told)
 
     def _refuse_other_folder(self) -> None:
         entry = self._storage.find(self._name)
@@ -290,29 +300,6 @@ class DeltaDestination:
                 safe="It was not touched.",
                 next="Move it away and run again, or write to another folder.",
             )
-
-
-def _find_obstacle(protocol: Action, metadata: Action, *, is_keyed: bool) -> str:
-    """What batten can't do for the table; empty if there is nothing."""
-    writer = protocol.get("minWriterVersion", 0)
-    features = set(protocol.get("writerFeatures") or ())
-    settings = metadata.get("configuration") or {}
-    if writer > _NEWEST_WRITER:
-        return f"asks for writers of version {writer}"
-    unknown = sorted(features - FEATURES)
-    if unknown:
-        return f"asks its writers for {unknown[0]!r}"
-    if metadata.get("partitionColumns"):
-        return f"is partitioned by {metadata['partitionColumns'][0]!r}"
-    if settings.get("delta.columnMapping.mode", "none") != "none":
-        return "maps the names of its columns"
-    if any(name.startswith("delta.constraints.") for name in settings):
-        return "has constraints, which batten does not check"
-    forbidding = [name for name in _FORBIDS_REMOVING if settings.get(name) == "true"]
-    if is_keyed and forbidding:
-        return f"has {forbidding[0]!r}, and rows are to be replaced by key"
-    marks = [name for name in _FIELD_MARKS if f'"{name}' in metadata.get("schemaString", "")]
-    return f"has columns with {marks[0].rstrip('.')!r}" if marks else ""
 
 
 def _convert(schema: pa.Schema) -> pa.Schema:
@@ -383,7 +370,7 @@ def _widen_table(
 def _identify(staged: Staged) -> list[Action]:
     """A transaction identifier is a name and a number, which stands here for the content. A second
     one, of the same number, has the outcomes in its name, where there may be a later version."""
-    names = [_name_of(staged.token)]
+    names = list(map(_name_of, staged.tokens))
     if is_open(staged):
         names.append(f"{names[0]}:{staged.outcomes}")
     return [{"txn": {"appId": name, "version": _number(staged.token)}} for name in names]
@@ -397,9 +384,14 @@ def _number(token: Token) -> int:
     return int.from_bytes(hashlib.sha256(token.digest.encode()).digest()[:8]) >> 1
 
 
-def _tell(staged: Staged, operation: str) -> Action:
+def _tell(staged: Staged, *, removes: bool, sink: DeltaSink) -> Action:
     token = staged.token
-    information = _information(operation, {"mode": "Append"} if operation == "WRITE" else {})
+    parameters = {"mode": "Overwrite" if sink.replaces else "Append"}
+    if sink.where:
+        terms = [f"{name} = {value!r}" for name, value in sink.where.items()]
+        parameters["predicate"] = " AND ".join(terms)
+    is_merge = removes and not sink.replaces
+    information = _information("MERGE", {}) if is_merge else _information("WRITE", parameters)
     information["commitInfo"] |= {
         "batten": {"dataset": token.dataset, "batch": token.batch, "digest": token.digest},
         "operationMetrics": {"numOutputRows": str(staged.rows)},

@@ -40,21 +40,32 @@ def replace_files(
         left = find_left(displaced, rows)
         if left is None:
             continue
-        yield {
-            "remove": {
-                "path": path,
-                "deletionTimestamp": now_milliseconds,
-                "dataChange": True,
-                "extendedFileMetadata": True,
-                "partitionValues": add.get("partitionValues") or {},
-                "size": add["size"],
-            }
-        }
+        yield _remove(path, add, now_milliseconds)
         if not left.num_rows:
             continue
         if not _is_small(add):
             left = find_left(displaced, _read(storage, name, None)) or left
         yield {"add": put(left, path)}
+
+
+def remove_files(files: Mapping[str, Action], now_milliseconds: int) -> list[Action]:
+    """What removes all of them."""
+    return [_remove(path, add, now_milliseconds) for path, add in files.items()]
+
+
+def _remove(path: str, add: Action, now_milliseconds: int) -> Action:
+    vector = {"deletionVector": add["deletionVector"]} if add.get("deletionVector") else {}
+    return {
+        "remove": {
+            "path": path,
+            "deletionTimestamp": now_milliseconds,
+            "dataChange": True,
+            "extendedFileMetadata": True,
+            "partitionValues": add.get("partitionValues") or {},
+            "size": add.get("size"),
+            **vector,
+        }
+    }
 
 
 _SMALL_BYTES = 1 << 20

@@ -23,11 +23,11 @@ from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
-from batten.sinks.base import BatchSink, LedgerPlace, RejectedError, Staged
+from batten.sinks.base import LedgerPlace, RejectedError, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.databases.watchdog import Answer, advise_waiting, await_answer
 from batten.sinks.failures import refused, unreached
-from batten.sinks.lakes.by_key import find_displaced, is_replaced_by_item, refuse_unknown_key
+from batten.sinks.lakes.by_key import find_displaced, makes_way, refuse_unknown_key
 from batten.sinks.lakes.columns import (
     Refuse,
     encode_as,
@@ -37,10 +37,11 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
-from batten.sinks.lakes.iceberg_commit import commit_batch, find_outcomes, look_at
+from batten.sinks.lakes.iceberg_commit import commit_batch, find_others, find_outcomes, look_at
 from batten.sinks.lakes.iceberg_places import find_database, find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
+from batten.sinks.replacing import refuse_others, schema_with, stage_with
 from batten.sinks.revisions import select_lacking
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.upkeep import find_throwaway
@@ -57,20 +58,20 @@ _FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
 
 
 @value_class
-class IcebergSink(BatchSink):
+class IcebergSink(TableSink):
     """`table` (`namespace.table`) of the catalogue that is configured as `catalog`, or that the
-    `properties` describe. With `key`, a row takes the place of those with the same values in these
-    columns. `timeout_seconds` is the longest that one of its answers may take."""
+    `properties` describe. `timeout_seconds` is the longest that one of its answers may take."""
 
     table: str
     catalog: str
     properties: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
-    key: tuple[str, ...] = ()
     timeout_seconds: float = 60.0
     kind: ClassVar[str] = "iceberg"
 
     def fill(self, fill: Callable[[str], str]) -> IcebergSink:
-        return replace(self, table=fill(self.table), dataset=fill(self.dataset))
+        return replace(
+            self, table=fill(self.table), dataset=fill(self.dataset), where=self.fill_where(fill)
+        )
 
     def describe(self, folder: Path) -> str:
         address = urlsplit(self.read_properties().get("uri", ""))
@@ -123,6 +124,7 @@ class IcebergDestination:
             self._catalog = self._await(lambda: _find_catalog(sink))
 
     def prepare(self, schema: pa.Schema) -> None:
+        schema = schema_with(schema, self._sink.where)
         with self._translated("Preparing"):
             converted = _convert(schema)
             self._catalog = self._await(lambda: self._make(converted))
@@ -163,20 +165,28 @@ class IcebergDestination:
     def publish(self, staged: Staged) -> PublishEnd:
         from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 
+        sink = self._sink
         with self._translated("Publishing to"):
             table = self._load()
             held = look_at(table.properties, staged.token)
             if held is TokenState.SAME:
                 return PublishEnd.LOST_RACE
-            lacking = staged
-            if held is TokenState.OTHER and not is_replaced_by_item(staged, self._sink.key):
+            is_emptied = sink.replaces and not sink.where
+            if is_emptied and (told := find_others(table, staged.token)):
+                raise refuse_others(self._target, told)
+            staged = lacking = stage_with(staged, sink.where, self._target)
+            if held is TokenState.OTHER and not makes_way(staged, sink):
                 outcomes = find_outcomes(table.properties, staged.token)
                 lacking = select_lacking(staged, outcomes, self._target)
             self._check(table, staged.schema)
             location = self._put(table, staged, lacking) if lacking.rows else None
-            displaced = find_displaced(staged, lacking, self._sink.key)
+            displaced = find_displaced(staged, lacking, sink.key, sink.where)
+
+            def commit() -> None:
+                commit_batch(table, staged, location, displaced, is_emptied=is_emptied)
+
             try:
-                self._await(lambda: commit_batch(table, staged, location, displaced))
+                self._await(commit)
             except CommitFailedException:
                 return PublishEnd.LOST_RACE
             except CommitStateUnknownException:

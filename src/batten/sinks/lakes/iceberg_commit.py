@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batten.model.disk.tokens import Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.lakes.by_key import Displaced, list_groups
+from batten.sinks.replacing import tell_others
 from batten.sinks.revisions import is_open
 
 if TYPE_CHECKING:
@@ -22,10 +23,18 @@ _RETRIES = "commit.retry.num-retries"
 
 
 def commit_batch(
-    table: Table, staged: Staged, location: str | None, displaced: Sequence[Displaced]
+    table: Table,
+    staged: Staged,
+    location: str | None,
+    displaced: Sequence[Displaced],
+    *,
+    is_emptied: bool = False,
 ) -> None:
-    """Add the file at `location`, if there is one, without the rows that make way. The library
-    writes the files anew that held such rows. Raises what the library raises."""
+    """Add the file at `location`, if there is one, without the rows that make way: those that are
+    displaced, or all. The library writes the files anew that held such rows. Raises what the
+    library raises."""
+    from pyiceberg.expressions import AlwaysTrue
+
     token = staged.token
     told = {"batten.dataset": token.dataset, "batten.batch": str(token.batch)}
     # This holds for this copy only: what is committed does not say it.
@@ -35,8 +44,9 @@ def commit_batch(
     with warnings.catch_warnings():
         # It warns where no row makes way, which is no fault.
         warnings.simplefilter("ignore")
-        for each in displaced:
-            transaction.delete(_match(each), snapshot_properties=told)
+        matches = [AlwaysTrue()] if is_emptied else map(_match, displaced)
+        for match in matches:
+            transaction.delete(match, snapshot_properties=told)
     if location is not None:
         transaction.add_files([location], snapshot_properties=told, check_duplicate_files=False)
     else:
@@ -69,6 +79,19 @@ def look_at(properties: Mapping[str, str], token: Token) -> TokenState:
     return TokenState.SAME if found == token.digest else TokenState.OTHER
 
 
+def find_others(table: Table, token: Token) -> str:
+    """What it holds that the dataset of the token did not put there, in words; empty for none."""
+    snapshot, other, has_own = table.current_snapshot(), "", False
+    for name in table.properties:
+        dataset, _, batch = name.removeprefix("batten.").rpartition(".")
+        if name.startswith("batten.") and batch.isdecimal():
+            has_own = has_own or dataset == token.dataset
+            other = other if dataset == token.dataset else dataset
+    summary = snapshot.summary if snapshot is not None else None
+    is_empty = summary is None or summary.get("total-records") == "0"
+    return tell_others(other, is_empty=has_own or is_empty)
+
+
 def find_outcomes(properties: Mapping[str, str], token: Token) -> str:
     """Those that are kept of the batch as it is there; empty if none are."""
     return properties.get(_name_of_outcomes(token), "")
@@ -84,8 +107,8 @@ def _name_of_outcomes(token: Token) -> str:
 
 def _list_properties(table: Table, staged: Staged) -> dict[str, str]:
     """The token; and the outcomes, where there may be a later version, or was an earlier one."""
-    name, kept = _name_of(staged.token), _name_of_outcomes(staged.token)
-    made = {name: staged.token.digest}
+    kept = _name_of_outcomes(staged.token)
+    made = {_name_of(token): token.digest for token in staged.tokens}
     if is_open(staged) or kept in table.properties:
         made[kept] = staged.outcomes
     return made

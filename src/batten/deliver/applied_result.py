@@ -1,0 +1,152 @@
+"""What the function of a whole-table job made, kept until every destination has it.
+
+It is needed where a table is among the destinations, or there are several. The function runs once.
+Its table is written as one file, `RESULT.parquet` in the control folder, which is durable before
+any destination gets a row. Each destination is given what the file holds. So a run that was killed
+between two goes on with the same rows, and the function is not called again. The file goes when all
+destinations have it (decision 0100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from batten.model.value_class import value_class
+from batten.run.context import Context
+from batten.sinks.base import Staged
+from batten.sinks.files.file import MadeFile
+from batten.sinks.files.formats import encode_parquet
+from batten.storage.base import Folder
+from batten.storage.digests import Measured, digest_file
+from batten.storage.publishing import fresh_name
+from batten.storage.relative import folder_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+OF = b"batten.result"
+"""Metadata of the file: what it was made of."""
+
+_SCHEMA = b"ARROW:schema"
+
+
+@value_class
+class AppliedResult:
+    """The result of one run, under the ledger's lock. `make_file` runs the function."""
+
+    context: Context
+    make_file: Callable[[Context, ResultFile, Staged], None]
+
+    @property
+    def name(self) -> str:
+        return self.context.layout.result
+
+    def stage(self, whole: Staged) -> Staged:
+        """Give what was made of the tables that `whole` describes; it is made if it is not there.
+        Its token stands for the bytes that were made, not for the tables.
+
+        Raises whatever the function ends with."""
+        identity = self.context.identity
+        of = f"{whole.token.digest} {identity.fingerprint.digest if identity else ''}"
+        found = self._find(of)
+        if found is None:
+            storage, layout = self.context.folder, self.context.layout
+            file = ResultFile(storage, self.name, staging=layout.staging, of=of)
+            self.make_file(self.context, file, whole)
+            found = self._find(of)
+        if found is None:
+            raise LookupError(f"{self.name} was made, and is not there")
+        schema, rows = found
+        storage = self.context.folder
+        digest = f"sha256:{digest_file(storage, self.name)}"
+        return replace(
+            whole,
+            token=replace(whole.token, digest=digest) if whole.is_whole else whole.token,
+            schema=schema,
+            rows=rows,
+            read=self._read,
+            load=lambda: storage.read(self.name, bytes_max=None),
+        )
+
+    def discard(self) -> None:
+        """All destinations have it, or it is of no use."""
+        storage = self.context.folder
+        if storage.find(self.name) is not None:
+            storage.delete(self.name)
+
+    def _find(self, of: str) -> tuple[pa.Schema, int] | None:
+        """Its columns and how many rows it has. None if it is not there, is damaged, or was made of
+        other tables or by other code."""
+        import pyarrow as pa
+
+        storage = self.context.folder
+        if storage.find(self.name) is None:
+            return None
+        try:
+            with self._open() as reader:
+                told = (reader.metadata.metadata or {}).get(OF, b"").decode()
+                schema, rows = _find_schema(reader), reader.metadata.num_rows
+                # A damaged page is told by its checksum.
+                for _ in reader.iter_batches():
+                    pass
+        except (pa.ArrowException, OSError, ValueError):
+            return None
+        return (schema, rows) if told == of else None
+
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        with self._open() as reader:
+            schema = _find_schema(reader)
+            for batch in reader.iter_batches():
+                yield batch.cast(schema)
+
+    def _open(self) -> pq.ParquetFile:
+        import pyarrow.parquet as pq
+
+        file = self.context.folder.open(self.name)
+        return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
+
+
+def _find_schema(reader: pq.ParquetFile) -> pa.Schema:
+    """As the function gave it: Parquet has no column of whole seconds, for one."""
+    import base64
+
+    import pyarrow as pa
+
+    told = (reader.metadata.metadata or {}).get(_SCHEMA)
+    schema = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(told))) if told else None
+    kept = {k: v for k, v in ((schema and schema.metadata) or {}).items() if k != OF}
+    return (schema or reader.schema_arrow).with_metadata(kept or None)
+
+
+class ResultFile:
+    """The file, as another process writes it for the one that holds the lock."""
+
+    def __init__(self, storage: Folder, name: str, *, staging: str, of: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._staging = staging
+        self._of = of
+
+    def make(self, staged: Staged) -> MadeFile:
+        """Write it, synced, under a throwaway name."""
+        known = staged.schema.metadata or {}
+        schema = staged.schema.with_metadata({**known, OF: self._of})
+        self._storage.ensure_folder(self._staging)
+        throwaway, measured = fresh_name(self._staging, "file"), Measured()
+        pieces = measured.pass_on(encode_parquet(schema, has_checksums=True)(staged.read()))
+        self._storage.stage(throwaway, pieces, is_synced=True)
+        return MadeFile(
+            name=throwaway,
+            rows=staged.rows,
+            size=measured.size,
+            digest=measured.digest,
+            replaces="",
+        )
+
+    def place(self, made: MadeFile, staged: Staged) -> None:
+        """Put it in its place, durable."""
+        self._storage.replace(made.name, self._name)
+        self._storage.sync_names(folder_of(self._name))

@@ -1,0 +1,90 @@
+"""A destination that takes all rows at once, when the dataset is complete: a table.
+
+Of a job of whole tables the rows are what its function made. Else they are those of all batches,
+and the table replaces what it holds. Each batch has a token there, and all tokens stand for the
+whole (decision 0100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from batten.deliver.route import Route
+from batten.errors import RefusedError
+from batten.model.disk.tokens import Token, TokenState
+from batten.sinks.base import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class WholeTableRoute(Route):
+    """A table that gets everything in one step."""
+
+    adds_rows = True
+
+    def expect(self, batches: Sequence[int]) -> None:
+        if batches and not self._is_prepared and self._result is None:
+            # What the table can't hold is told with the first batch, not with the last.
+            self._begin(self._supply.read_schema(batches[0]))
+
+    def refuse_retry(self, batches: Collection[int]) -> None:
+        """It takes whatever there is at the end."""
+
+    def rehearse(self, batch: int) -> None:
+        """Nobody knows before the end."""
+
+    def withdraw(self, batches: Collection[int]) -> None:
+        """It has none of them."""
+
+    def is_behind(self, batches: int) -> bool:
+        record = self._book.find()
+        if record is None or record.batches != batches or not record.content:
+            return True
+        if self._result is None and record.content != self._supply.token_of_all(batches).digest:
+            return True
+        tokens = self._list_tokens(batches, record.content)
+        return set(self.destination.lookup(tokens)) != {TokenState.SAME}
+
+    def finish(self, batches: int) -> None:
+        if not self.is_behind(batches):
+            return
+        staged = replace(self._supply.stage_all(batches), is_whole=True)
+        if self._result is not None:
+            staged = self._result.stage(staged)
+        token, *others = self._list_tokens(batches, staged.token.digest)
+        staged = replace(staged, token=token, more_tokens=tuple(others))
+        self._begin(staged.schema)
+        self._refuse_earlier(staged)
+        self._publish(staged)
+        self._book.save(batches=batches, rows=staged.rows, content=token.digest)
+
+    def can_start_anew(self) -> bool:
+        record = self._book.find()
+        return self.lets_go or record is None or not record.keeps_rows
+
+    def _refuse_earlier(self, staged: Staged) -> None:
+        """Rows can't be added to those that were made of other tables."""
+        if not self.lets_go and TokenState.OTHER in self.destination.lookup(staged.tokens):
+            raise RefusedError(
+                f"{self.target} holds rows that this job made before, of other tables or by other "
+                "code, and rows of now would stand beside them.",
+                safe="Nothing was changed there.",
+                next='Have them replaced: mode="replace", with where= for a table that other runs '
+                "share, or key=. Or write to another table.",
+            )
+
+    @property
+    def lets_go(self) -> bool:
+        return bool(getattr(self._sink, "replaces", False) or getattr(self._sink, "key", ()))
+
+    def _begin(self, schema: pa.Schema) -> None:
+        if self._prepare(schema) and self._book.find() is None:
+            self._book.save(batches=0, rows=0, content="")
+
+    def _list_tokens(self, batches: int, digest: str) -> list[Token]:
+        dataset = self._supply.dataset
+        numbers = range(max(1, batches))
+        return [Token(dataset=dataset, batch=number, digest=digest) for number in numbers]
