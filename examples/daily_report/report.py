@@ -2,6 +2,7 @@
 
 batten run report.py:report --param run_date=2013-12-31
 batten run report.py:load --param run_date=2013-12-31
+batten run report.py:load --param run_date=2013-12-31 --fresh      after a correction
 """
 
 import datetime
@@ -33,9 +34,15 @@ def report(run_date: datetime.date):
 
 
 def load(run_date: datetime.date):
-    """The report in a database: PostgreSQL where REPORT_DATABASE names one, else SQLite."""
-    rows = batten.from_csv(f"out/report_{run_date}.csv").options(batch_size=50_000)
+    """The same report as a file and in a database: PostgreSQL where REPORT_DATABASE names one, else
+    SQLite. A corrected day is loaded anew by `--fresh`: its rows there are replaced, no others."""
+    made = (
+        batten.from_tables(flights="in/flights_{run_date}.csv", airlines="in/airlines.csv")
+        .apply(join)
+        .write_csv("loaded/report_{run_date}.csv")
+    )
+    day = {"run_date": "{run_date}"}
     address = os.environ.get("REPORT_DATABASE")
     if address:
-        return rows.write_postgres(address, "report", ledger=f"loaded/report_{run_date}")
-    return rows.write_sqlite("reports.db", "report", ledger=f"loaded/report_{run_date}")
+        return made.write_postgres(address, "report", mode="replace", where=day)
+    return made.write_sqlite("reports.db", "report", mode="replace", where=day)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,34 +56,44 @@ FLIGHTS = """year,month,day,flight,origin,dest,dep_delay,arr_delay,carrier
 AIRLINES = "carrier,name\nUA,United\nAA,American\n"
 
 
-def test_the_report_is_loaded_into_postgresql_once(tmp_path: Path) -> None:
+def test_a_correction_reaches_postgresql_by_one_command(tmp_path: Path) -> None:
     (tmp_path / "report.py").write_bytes((EXAMPLE / "report.py").read_bytes())
     (tmp_path / "in").mkdir()
-    (tmp_path / "in/flights_2013-12-31.csv").write_text(FLIGHTS)
-    (tmp_path / "in/airlines.csv").write_text(AIRLINES)
+    for day in ("2013-12-30", "2013-12-31"):
+        (tmp_path / f"in/flights_{day}.csv").write_text(FLIGHTS)
+    airlines = tmp_path / "in/airlines.csv"
+    airlines.write_text(AIRLINES)
+
+    def run(server: Server, day: str, *words: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "batten", "run", "report.py:load"),
+                *("--param", f"run_date={day}", "--json", "--quiet", *words),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "REPORT_DATABASE": server.address()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
     with Server(is_synced=False) as server:
-        for pipeline, status in (
-            ("report", "complete"),
-            ("load", "complete"),
-            ("load", "nothing-to-do"),
-        ):
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "batten", "run", f"report.py:{pipeline}"),
-                    *("--param", "run_date=2013-12-31", "--json", "--quiet"),
-                ],
-                cwd=tmp_path,
-                env={**os.environ, "REPORT_DATABASE": server.address()},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            assert json.loads(done.stdout)["status"] == status
-        rows = server.ask("SELECT flight, airline, late FROM report ORDER BY arr_delay DESC")
+        for day in ("2013-12-30", "2013-12-31"):
+            assert run(server, day)["status"] == "complete"
+            assert run(server, day)["status"] == "nothing-to-do"
+        airlines.write_text(AIRLINES.replace("United", "United Air Lines"))
+        refused = run(server, "2013-12-31")
+        assert refused["status"] == "refused"
+        assert "table airlines changed" in refused["error"]["what"]
+        assert run(server, "2013-12-31", "--fresh")["status"] == "complete"
+        rows = server.ask(
+            "SELECT run_date, flight, airline, late FROM report ORDER BY run_date, arr_delay DESC"
+        )
     assert [tuple(map(str, row.values())) for row in rows] == [
-        ("8", "American", "true"),
-        ("7", "United", "false"),
-        ("9", "", "false"),
+        (day, *row)
+        for day, name in (("2013-12-30", "United"), ("2013-12-31", "United Air Lines"))
+        for row in (("8", "American", "True"), ("7", name, "False"), ("9", "None", "False"))
     ]
     assert not (tmp_path / "reports.db").exists()

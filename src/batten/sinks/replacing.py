@@ -1,7 +1,8 @@
 """Rows that take the place of all that a table holds, or of all that one run had put there.
 
 Which rows of the table are a run's, columns of the table tell: `where`, such as a report's day.
-Each row that is given has these values, in columns that batten adds where the rows lack them.
+Each row that is given has these values, in columns that batten adds where the rows lack them
+(decision 0101).
 """
 
 from __future__ import annotations
