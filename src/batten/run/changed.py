@@ -55,11 +55,12 @@ def _changed(
         )
     accept, fresh = context.wish("accept_change"), context.wish("fresh")
     if context.pipeline.whole is not None:
+        way = f"make it anew, the old file staying until then ({fresh})"
         return ChangedJobError(
             what,
             safe="Nothing was changed; readers see what they saw before.",
-            next=f"Undo the change; or make it anew, the old file staying until then ({fresh}).",
-            ways=(Way.FRESH,),
+            next=f"Undo the change; or {name_fresh_way(context, observation) if keeps else way}.",
+            ways=anew,
         )
     if not parts:
         return ChangedJobError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from batten.ledger.facts.observation import Observation
 from batten.ledger.runs import LoggedTable, find_last_log
 from batten.model.disk.fingerprints import DIGEST_PREFIX, find_tables
+from batten.model.disk.records import find_kept
 from batten.storage.base import Store
 
 if TYPE_CHECKING:
@@ -23,14 +24,16 @@ def list_changes(storage: Store, observation: Observation, *, is_brief: bool) ->
     config = observation.config
     recorded = find_tables(config.fingerprint) if config is not None else {}
     last = find_last_log(storage, observation.layout) if recorded else None
+    kept = find_kept(observation.deliveries)
+    way = f"{kept} keeps its rows, and refuses --fresh" if kept else "--fresh makes it anew"
     if last is not None:
         tables = last.tables
         for name, digest in recorded.items():
             if name in tables:
-                yield from _compare(tables[name], digest, is_brief=is_brief)
+                yield from _compare(tables[name], digest, way, is_brief=is_brief)
 
 
-def _compare(table: LoggedTable, recorded: str, *, is_brief: bool) -> Iterator[str]:
+def _compare(table: LoggedTable, recorded: str, way: str, *, is_brief: bool) -> Iterator[str]:
     from pathlib import Path
 
     path = Path(table.path)
@@ -42,7 +45,7 @@ def _compare(table: LoggedTable, recorded: str, *, is_brief: bool) -> Iterator[s
     if digest is None:
         yield f"the input {path} may have changed since this was made: its time has"
     elif digest != recorded:
-        yield f"the input {path} was changed since this was made; --fresh makes it anew"
+        yield f"the input {path} was changed since this was made; {way}"
 
 
 def _find_digest(path: Path, table: LoggedTable, recorded: str, *, is_brief: bool) -> str | None:
