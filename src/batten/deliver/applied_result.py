@@ -61,6 +61,8 @@ class AppliedResult:
             raise LookupError(f"{self.name} was made, and is not there")
         schema, rows = found
         storage = self.context.folder
+        # Who put it there may have been killed before its name was durable.
+        storage.sync_names(folder_of(self.name))
         digest = f"sha256:{digest_file(storage, self.name)}"
         return replace(
             whole,

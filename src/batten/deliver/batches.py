@@ -6,25 +6,21 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
 
 from batten.deliver.applied_result import AppliedResult
-from batten.deliver.route import Route
+from batten.deliver.table_route import TableRoute
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError
 from batten.model.disk.published import Published
 from batten.model.disk.tokens import Token, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
-from batten.sinks.base import RejectedError, Sink, Staged, TakesColumns, other_content
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from batten.sinks.base import RejectedError, Sink, Staged, other_content
 
 SAVE_SECONDS = 1.0
 """What was delivered is recorded this often. The record may lag: destinations are asked."""
 
 
-class BatchRoute(Route):
+class BatchRoute(TableRoute):
     """A destination of rows: a table, mostly."""
 
     adds_rows = True
@@ -195,15 +191,6 @@ class BatchRoute(Route):
         """Whether it tells the rows of an item by the item's key."""
         return self._context.pipeline.settings.key_column in self._key
 
-    def can_add_columns(self) -> bool:
-        return isinstance(self.destination, TakesColumns)
-
-    def _add_columns(self, schema: pa.Schema) -> None:
-        added = set(self._supply.list_added())
-        if added and isinstance(self.destination, TakesColumns):
-            new = [place for place, name in enumerate(schema.names) if name in added]
-            self.destination.add_columns(_select(schema, new))
-
     def can_start_anew(self) -> bool:
         record = self._book.find()
         return record is None or not record.keeps_rows
@@ -244,9 +231,3 @@ class BatchRoute(Route):
             next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
             f"away, then: {self._context.again}",
         )
-
-
-def _select(schema: pa.Schema, places: Sequence[int]) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema([schema.field(place) for place in places])

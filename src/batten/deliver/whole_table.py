@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from batten.deliver.route import Route
+from batten.deliver.table_route import TableRoute
 from batten.errors import RefusedError
 from batten.model.disk.tokens import Token, TokenState
 from batten.sinks.base import Staged
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class WholeTableRoute(Route):
+class WholeTableRoute(TableRoute):
     """A table that gets everything in one step."""
 
     adds_rows = True

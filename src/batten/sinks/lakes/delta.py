@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +19,6 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError
 from batten.model.disk.names import find_staging_owner
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
-from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sinks.base import AtPath, LedgerPlace, Staged, TableSink
 from batten.sinks.lakes.by_key import find_displaced, makes_way, refuse_unknown_key
@@ -32,6 +29,16 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
+from batten.sinks.lakes.delta_actions import (
+    convert,
+    identify,
+    make_table,
+    name_of,
+    now_milliseconds,
+    number,
+    tell,
+    widen_table,
+)
 from batten.sinks.lakes.delta_files import remove_files, replace_files
 from batten.sinks.lakes.delta_log import Action, DeltaLog
 from batten.sinks.lakes.delta_obstacles import find_obstacle
@@ -40,15 +47,13 @@ from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.replacing import refuse_others, schema_with, stage_with, tell_others
-from batten.sinks.revisions import is_open, select_lacking
+from batten.sinks.revisions import select_lacking
 from batten.storage.local.upkeep import find_throwaway
 from batten.storage.publishing import create
 from batten.storage.relative import last_piece
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ENGINE = "batten"
 
 CHECKPOINT_ENTRIES = 100
 """Where a table says nothing of it."""
@@ -104,7 +109,7 @@ class DeltaDestination:
         if self._log.version < 0:
             refuse_alike(self._name, schema.names)
             refuse_unknown_key(self._name, self._key, schema.names)
-            first = _make_table(schema)
+            first = make_table(schema)
             self._storage.ensure_folder(self._staging)
             self._storage.ensure_folder(self._log.folder)
             self._log.append(self._staging, first)
@@ -121,7 +126,7 @@ class DeltaDestination:
             self._refuse_obstacle()
             refuse_alike(self._name, [*found.names, *(each.name for each in new)])
             self._storage.ensure_folder(self._staging)
-            entry = _widen_table(self._name, new, self._log.protocol, self._log.metadata)
+            entry = widen_table(self._name, new, self._log.protocol, self._log.metadata)
             self._log.append(self._staging, entry)  # Where another was first, look again.
             self._log.read_on()
 
@@ -140,7 +145,7 @@ class DeltaDestination:
         return [
             token
             for token in tokens
-            if self._look_at(token) is not TokenState.ABSENT and not kept.get(_name_of(token))
+            if self._look_at(token) is not TokenState.ABSENT and not kept.get(name_of(token))
         ]
 
     def publish(self, staged: Staged) -> PublishEnd:
@@ -157,14 +162,14 @@ class DeltaDestination:
         self._refuse_others(staged.token, held)
         staged = lacking = stage_with(staged, self._sink.where, self._name)
         if held is TokenState.OTHER and not makes_way(staged, self._sink):
-            outcomes = self._list_outcomes().get(_name_of(staged.token), "")
+            outcomes = self._list_outcomes().get(name_of(staged.token), "")
             lacking = select_lacking(staged, outcomes, self._name)
         if self._checked_changes != self._log.changes:
             self._check(staged.schema)
         changes = self._change_files(staged, lacking)
         removes = any("remove" in each for each in changes)
-        told = _tell(lacking, removes=removes, sink=self._sink)
-        actions = [told, *_identify(staged), *changes]
+        told = tell(lacking, removes=removes, sink=self._sink)
+        actions = [told, *identify(staged), *changes]
         if not self._log.append(self._staging, actions):
             return PublishEnd.LOST_RACE
         self._log.read_on()
@@ -193,10 +198,10 @@ class DeltaDestination:
         return max(1, int(settings.get("delta.checkpointInterval", CHECKPOINT_ENTRIES)))
 
     def _look_at(self, token: Token) -> TokenState:
-        found = self._log.versions.get(_name_of(token))
+        found = self._log.versions.get(name_of(token))
         if found is None:
             return TokenState.ABSENT
-        return TokenState.SAME if found == _number(token) else TokenState.OTHER
+        return TokenState.SAME if found == number(token) else TokenState.OTHER
 
     def _list_outcomes(self) -> dict[str, str]:
         """Those that are kept of batches as they are there, by their names (decision 0026)."""
@@ -224,7 +229,7 @@ class DeltaDestination:
             return self._put(name_file(staged.token, data, instead_of=path), data)
 
         displaced = find_displaced(staged, lacking, self._key, self._sink.where)
-        now, files = _now_milliseconds(), self._log.files
+        now, files = now_milliseconds(), self._log.files
         replaced: list[Action] = []
         if displaced:
             replaced += replace_files(self._storage, self._name, files, displaced, put_left, now)
@@ -243,7 +248,7 @@ class DeltaDestination:
             "path": name,
             "partitionValues": {},
             "size": len(data),
-            "modificationTime": _now_milliseconds(),
+            "modificationTime": now_milliseconds(),
             "dataChange": True,
             "stats": json.dumps(describe_columns(data), separators=(",", ":")),
         }
@@ -259,7 +264,7 @@ class DeltaDestination:
         the table asks for."""
         refuse_unknown_key(self._name, self._key, schema.names)
         self._refuse_obstacle()
-        refuse_columns(self._name, _convert(schema), self._columns())
+        refuse_columns(self._name, convert(schema), self._columns())
         self._storage.ensure_folder(self._staging)
         self._checked_changes = self._log.changes
 
@@ -300,115 +305,3 @@ class DeltaDestination:
                 safe="It was not touched.",
                 next="Move it away and run again, or write to another folder.",
             )
-
-
-def _convert(schema: pa.Schema) -> pa.Schema:
-    """As a table of Delta Lake holds it."""
-    import deltalake
-    import pyarrow as pa
-
-    fields = []
-    for each in schema:
-        try:
-            if isinstance(each.type, pa.BaseExtensionType):
-                raise TypeError("readers would take its storage for it")
-            made = deltalake.Schema.from_arrow(pa.schema([each.remove_metadata()]))
-        except Exception as error:  # The library raises nothing more special than this.
-            raise RefusedError(
-                f"Delta Lake has no type for the column {each.name!r}, "
-                f"which is {show_type(each.type)}.",
-                safe="Nothing was changed there.",
-                next="Give it another type (schema=…), or write to another destination.",
-            ) from error
-        fields.append(pa.schema(made.to_arrow()).field(0))
-    return pa.schema(fields)
-
-
-def _make_table(schema: pa.Schema) -> list[Action]:
-    """The first entry of a log: which features the columns need, the library knows."""
-    import deltalake
-
-    made = deltalake.Schema.from_arrow(_convert(schema))
-    with tempfile.TemporaryDirectory() as folder:
-        deltalake.DeltaTable.create(folder, schema=made)
-        entry = Path(folder, "_delta_log", f"{0:020}.json").read_text()
-    actions: list[Action] = [json.loads(line) for line in entry.splitlines()]
-    kept = [action for action in actions if "protocol" in action or "metaData" in action]
-    return [_information("CREATE TABLE", {}), *kept]
-
-
-def _widen_table(
-    target: str, new: Sequence[pa.Field], protocol: Action, metadata: Action
-) -> list[Action]:
-    """An entry that gives the table more columns, at the end. Raises `RefusedError` where these
-    need a feature that the table has not."""
-    import pyarrow as pa
-
-    first = _make_table(pa.schema(new))
-    needs = {**next(action for action in first if "protocol" in action)["protocol"]}
-    had = set(protocol.get("writerFeatures") or ()) | set(protocol.get("readerFeatures") or ())
-    lacking = sorted(set(needs.get("writerFeatures") or ()) - had)
-    if lacking:
-        raise RefusedError(
-            f"{target} lacks the feature {lacking[0]!r}, which the new columns need.",
-            safe="Nothing was changed there.",
-            next="Enable it there, give the column another type (schema=…), or write to another "
-            "table.",
-        )
-    made = next(action for action in first if "metaData" in action)["metaData"]
-    fields = json.loads(made["schemaString"])["fields"]
-    whole = json.loads(metadata["schemaString"])
-    whole["fields"] += fields
-    text = json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
-    told = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    return [
-        _information("ADD COLUMNS", {"columns": told}),
-        {"metaData": {**metadata, "schemaString": text}},
-    ]
-
-
-def _identify(staged: Staged) -> list[Action]:
-    """A transaction identifier is a name and a number, which stands here for the content. A second
-    one, of the same number, has the outcomes in its name, where there may be a later version."""
-    names = list(map(_name_of, staged.tokens))
-    if is_open(staged):
-        names.append(f"{names[0]}:{staged.outcomes}")
-    return [{"txn": {"appId": name, "version": _number(staged.token)}} for name in names]
-
-
-def _name_of(token: Token) -> str:
-    return f"batten:{token.dataset}:{token.batch}"
-
-
-def _number(token: Token) -> int:
-    return int.from_bytes(hashlib.sha256(token.digest.encode()).digest()[:8]) >> 1
-
-
-def _tell(staged: Staged, *, removes: bool, sink: DeltaSink) -> Action:
-    token = staged.token
-    parameters = {"mode": "Overwrite" if sink.replaces else "Append"}
-    if sink.where:
-        terms = [f"{name} = {value!r}" for name, value in sink.where.items()]
-        parameters["predicate"] = " AND ".join(terms)
-    is_merge = removes and not sink.replaces
-    information = _information("MERGE", {}) if is_merge else _information("WRITE", parameters)
-    information["commitInfo"] |= {
-        "batten": {"dataset": token.dataset, "batch": token.batch, "digest": token.digest},
-        "operationMetrics": {"numOutputRows": str(staged.rows)},
-    }
-    return information
-
-
-def _information(operation: str, parameters: Action) -> Action:
-    return {
-        "commitInfo": {
-            "timestamp": _now_milliseconds(),
-            "operation": operation,
-            "operationParameters": parameters,
-            "engineInfo": ENGINE,
-        }
-    }
-
-
-def _now_milliseconds() -> int:
-    return time.time_ns() // 1_000_000
