@@ -289,8 +289,12 @@ def test_a_signal_stops_the_function_when_its_time_is_over(tables: Folder) -> No
         ('batten.from_tables(a="a.xml").apply(print)', "its ending tells no format"),
         ('batten.from_tables(a="a.csv").apply(print).map(print)', ".map() follows no .apply()."),
         (
-            'batten.from_tables(a="a.csv").apply(print).write_tree("t", print)',
-            "a live tree takes items one at a time",
+            'batten.from_tables(a="a.csv").apply(print).write_tree("t")',
+            "what follows it here takes items",
+        ),
+        (
+            'batten.from_tables(a="a.csv").apply(print).write_files("t/{key}.png")',
+            "what follows it here takes items",
         ),
         ('batten.from_tables(a="a.csv").apply(print).write_parquet("out/")', "would be a folder"),
     ],

@@ -123,9 +123,9 @@ class TablePipeline(Pipeline):
         return super().write_parquet(path)
 
     def _with_sink(self, sink: Sink, written: str) -> Self:
-        if sink.takes is Takes.ITEMS:
+        if sink.takes in (Takes.ITEMS, Takes.FILES):
             raise _refuse(
-                ".apply() makes one table, and a live tree takes items one at a time.",
+                ".apply() makes one table, and what follows it here takes items.",
                 "Write a file or a table.",
             )
         return super()._with_sink(sink, written)
