@@ -289,7 +289,7 @@ def test_a_signal_stops_the_function_when_its_time_is_over(tables: Folder) -> No
         ('batten.from_tables(a="a.xml").apply(print)', "its ending tells no format"),
         ('batten.from_tables(a="a.csv").apply(print).map(print)', ".map() follows no .apply()."),
         (
-            'batten.from_tables(a="a.csv").apply(print).write_tree("t")',
+            'batten.from_tables(a="a.csv").apply(print).write_tree("t", commit=print)',
             "what follows it here takes items",
         ),
         (
