@@ -109,3 +109,21 @@ def test_whole_tables_have_none(
     )
     assert main(["run", "tables_job.py", "--preview"]) == 2
     assert "takes all of them" in capsys.readouterr().err
+
+
+def test_files_are_made_in_memory(job: Folder) -> None:
+    job.write("""
+        def make(n, folder):
+            (folder / "made").write_bytes(b"x" * n)
+            return {"a": folder / "made", "b": iter([b"1", b"2"]), "c": b"123"}
+
+        pipeline = batten.from_range(100).map(make).write_files("out/{key}/{name}.bin")
+    """)
+    value = job.run("--limit", "2", "--preview", "--json").json
+    told = [(row["file"], row["bytes"]) for row in value["rows"]]
+    assert told == [
+        *(("0/a.bin", 0), ("0/b.bin", 2), ("0/c.bin", 3)),
+        *(("1/a.bin", 1), ("1/b.bin", 2), ("1/c.bin", 3)),
+    ]
+    assert not (job.path / "out").exists()
+    assert not (job.path / "out.batten").exists()

@@ -56,6 +56,8 @@ def refuse_unadoptable(pipeline: Definition) -> None:
     elif any(sink.takes is Takes.ITEMS for sink in pipeline.sinks):
         reason = "changes a live tree"
         next = "Write rows: .write_parquet(); or let the job do all items."
+    elif pipeline.file_names is not None:
+        reason, next = "makes files", "Let the job make them, in a folder of its own."
     elif pipeline.store is not None:
         reason = "writes to a store that is no folder"
         next = "Adopt into a folder of this machine."

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batten.run.run_options import RunOptions
+    from batten.sinks.base import Sink
 
 NAME = ".batten-preview"
 """What the output is called in memory."""
@@ -83,7 +84,8 @@ def make_preview(pipeline: Definition, options: RunOptions) -> Preview:
             safe="Nothing was read or written.",
             next="See what a run would do: --dry-run, in Python run(dry_run=True)",
         )
-    storage, layout = MemoryStorage(), Layout(NAME)
+    storage = MemoryStorage()
+    layout = Layout(NAME, is_inside=pipeline.file_names is not None)
     try:
         run_on(storage, _without_places(pipeline), _in_memory(options))
     except InterruptedRunError as error:
@@ -117,12 +119,21 @@ def _without_places(pipeline: Definition) -> Definition:
         output=Path(pipeline.folder, NAME),
         written_output=NAME,
         store=None,
-        sinks=(),
-        is_ledger_inside=False,
+        sinks=_keep_files(pipeline),
+        is_ledger_inside=pipeline.file_names is not None,
         finalizers=(),
         steps=tuple(steps),
         settings=settings,
     )
+
+
+def _keep_files(pipeline: Definition) -> tuple[Sink, ...]:
+    """The sink of a job that makes files, in memory: it says how they are called."""
+    if pipeline.file_names is None:
+        return ()
+    from batten.sinks.files.items import FilesSink
+
+    return (FilesSink(path=Path(pipeline.folder, NAME), names=pipeline.file_names),)
 
 
 def _in_memory(options: RunOptions) -> RunOptions:

@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from batten.errors import UsageError
 from batten.model.disk.names import Layout, workroom_name
 from batten.model.value_class import value_class
 from batten.storage.base import Folder, Piece
@@ -66,17 +66,17 @@ class Hold:
         self._storage = storage
         self._layout = layout
         self._folders: list[str] = []
+        self._outside: list[TemporaryDirectory[str]] = []
         self._held: list[str] = []
 
     def make_folder(self) -> Path:
         """A folder of its own for one call, empty; it lasts as long as the item is in hand."""
         local = self._storage.local
         if local is None:
-            raise UsageError(
-                "A function can be given a folder only on this machine.",
-                safe="Nothing was published.",
-                next="Return the bytes, or write to a folder of this machine.",
-            )
+            # A preview is made in memory, and a function can write there no more than read.
+            outside = TemporaryDirectory(prefix="batten-")
+            self._outside.append(outside)
+            return Path(outside.name)
         random = os.urandom(8).hex()
         piece = workroom_name(host=HOST, pid=os.getpid(), random=random)
         name = f"{self._layout.staging}/{piece}"
@@ -127,6 +127,9 @@ class Hold:
                 return self.copy(f"{local.place}/{name}")
             self._held.append(name)
             return HeldFile(held=name, size=measured.size, digest=measured.digest)
+        for outside in self._outside:
+            if _find_within(shown, outside.name):
+                return self.copy(shown)
         raise NoFileError(
             f"it returned the path {shown!r}, which is in no folder that it was given: "
             f"def make(item, {FOLDER_PARAMETER}) gets one"
@@ -153,6 +156,9 @@ class Hold:
             self._storage.delete(name)
         for name in self._folders:
             self._storage.delete_tree(name)
+        for outside in self._outside:
+            outside.cleanup()
+        self._outside.clear()
         self._held.clear()
         self._folders.clear()
 
