@@ -166,6 +166,7 @@ def test_what_can_not_be_meant_is_refused(
     [
         ('batten.from_range(9).map(str).write_parquet("out")', "a source without keys"),
         ('batten.from_files("clips/*").flat_map(list).write_parquet("out")', "--done FILE"),
+        ('batten.from_files("clips/*").map(str).write_files("out/{key}")', "makes files"),
     ],
 )
 def test_a_job_whose_items_can_not_be_told_is_refused(clips: Any, program: str, told: str) -> None:

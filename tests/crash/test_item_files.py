@@ -182,3 +182,41 @@ def test_a_call_fails(
     """None is of a function's own: what fails there may be its item's failure."""
     seed = seeded.getrandbits(32)
     sweep_course(plain, tmp_path / "sweep", FAILURES, sample, seed)
+
+
+RECOVER = [BATTEN, "recover", OUTPUT, "--recompute-missing", "--json"]
+
+
+@pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
+def test_a_recovery_is_killed_around_any_call(
+    course: Course, sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    damaged = tmp_path / "damaged"
+    course.prepare(damaged)
+    run(damaged)
+    (damaged / OUTPUT / "0" / "copy.bin").unlink()
+    (damaged / OUTPUT / "2" / "more" / "large.bin").write_bytes(b"?")
+
+    def check_always(folder: Path, trail: Trail) -> None:
+        assert "Traceback" not in trail.last.stderr, trail.last.stderr
+
+    def check(folder: Path, trail: Trail) -> None:
+        if read_files(folder) != course.after:
+            run(folder)
+        course.check(folder, trail)
+        assert [
+            path for path in (folder / CONTROL / "set-aside").iterdir() if path.stat().st_size == 1
+        ]
+
+    experiment = Experiment(
+        prepare=lambda folder: shutil.copytree(damaged, folder, dirs_exist_ok=True) and None,
+        command=lambda folder: RECOVER,
+        folders=lambda folder: [folder / OUTPUT, folder / CONTROL],
+        check=check,
+        check_always=check_always,
+        is_forked=True,
+    )
+    seed = seeded.getrandbits(32)
+    report = sweep(experiment, tmp_path / "sweep", faults=KILLS, sample=sample, seed=seed)
+    report.raise_on_failures()
+    assert report.hit
