@@ -258,6 +258,6 @@ def test_files_and_finalized_datasets_follow(job: Any) -> None:
     done = job.run(*ADD)
     assert done.code == 0, done.err
     assert (job.path / "out.csv").read_text().splitlines()[0] == '"key","value","half"'
-    assert (job.path / "out.csv").read_text().splitlines()[-1] == "4,4,2.0"
+    assert (job.path / "out.csv").read_text().splitlines()[-1] == "4,4,2"
     assert json.loads((job.path / "out.jsonl").read_text().splitlines()[0])["half"] is None
     assert [row["half"] for row in read_everywhere(job.path / "second")] == [None] * 4 + [2.0]

@@ -626,3 +626,14 @@ def test_json_of_a_record_names_sizes_and_digests(texts: JobFolder) -> None:
         len(record["files"])
         == pq.read_table(texts.path / "copies.batten" / "parts" / "part-000000.parquet").num_rows
     )
+
+
+def test_files_have_no_columns_to_add(texts: JobFolder) -> None:
+    assert texts.run().code == 0
+    refused = texts.run("--accept-change", "--add-columns")
+    assert refused.code == 0, refused.err
+    texts.write(DOUBLED.replace("* 2", "* 3"))
+    refused = texts.run("--accept-change", "--add-columns")
+    assert refused.code == 5
+    assert "has no way to be given columns" in refused.err
+    assert texts.batten("verify", "copies").code == 0

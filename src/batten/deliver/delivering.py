@@ -100,8 +100,7 @@ class Deliverer:
         for route in self._routes:
             if not route.can_add_columns():
                 raise RefusedError(
-                    f"{route.target} can't be given columns: the package that brings this kind of "
-                    "destination has no way to.",
+                    f"{route.target} ({route.kind}) has no way to be given columns.",
                     safe="Nothing was changed.",
                     next=f"Leave the new columns out; or {ELSEWHERE}.",
                 )
