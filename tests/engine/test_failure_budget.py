@@ -9,6 +9,7 @@ import pytest
 
 import batten
 from batten.storage import steps
+from batten.work import bench, work_sizes
 
 
 def measure(number: int) -> dict[str, int]:
@@ -64,3 +65,29 @@ def test_a_retry_that_was_killed_counts_each_failure_once(
     assert report.status == "complete"
     assert report.accounts is not None
     assert report.accounts.quarantined == 2
+
+
+class Endless(BaseException):
+    """Ends a test that would not end."""
+
+
+def test_what_is_staged_and_damaged_again_and_again_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call is paid, and its answer is lost with what is staged."""
+    monkeypatch.setattr(bench, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(work_sizes, "CHUNK_SECONDS", 0.0)
+    calls: list[int] = []
+
+    def damage(number: int) -> dict[str, int]:
+        calls.append(number)
+        if len(calls) > 100:
+            raise Endless
+        for path in (tmp_path / "out.batten/staged").iterdir():
+            path.write_bytes(b"")
+        return {"number": number}
+
+    job = batten.from_range(4).map(damage, version="1").options(batch_size=4)
+    with pytest.raises(batten.StorageError, match="could not be read"):
+        job.write_parquet(tmp_path / "out").run(executor="serial")
+    assert len(calls) <= 8

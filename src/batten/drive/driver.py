@@ -380,8 +380,7 @@ class Driver:
             self._take_sealed(answer)
         elif isinstance(answer, Unsealable):
             self._schedule.unsealable(event.task_id, answer)
-            if answer.misfit is not None:
-                self._failures.tell(answer.batch, 1, answer.misfit)
+            self._failures.tell_unsealable(answer)
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed

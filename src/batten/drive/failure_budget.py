@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from batten.errors import BattenError, FailedRunError
+from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.base import Died, Event, Finished, Raised, TimedOut, Told
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
@@ -13,13 +13,17 @@ from batten.run.context import Context
 from batten.sinks.rejecting import UnstorableError
 from batten.work.calls import Failure, describe_error
 from batten.work.most_fail import StreakVerdict
-from batten.work.tasks import Sealed
+from batten.work.tasks import Sealed, Unsealable
 
 KEPT = "Everything that was finished is kept."
 
 DEATHS_BETWEEN_MAX = 5
 """So many workers in a row that end with no item in hand, and the run ends: it is no item's
 fault."""
+
+DAMAGES_MAX = 2
+"""So often may what is staged of a batch turn out unreadable, and the run ends: to do it again and
+again would cost calls without an end."""
 
 UNFIT = "the row does not fit"
 """How the error of an item begins that has another row than the dataset's schema allows."""
@@ -40,6 +44,7 @@ class Failures:
         self._plan = plan
         self._told: Counter[int] = Counter()
         self._deaths_between = 0
+        self._damaged: Counter[int] = Counter()
         self._has_told_of_columns = False
         self.quarantined = quarantined
 
@@ -78,6 +83,23 @@ class Failures:
     def tell_progress(self) -> None:
         """A worker did what it was asked."""
         self._deaths_between = 0
+
+    def tell_unsealable(self, answer: Unsealable) -> None:
+        """An item turned out to have failed, or staged chunks can't be read. Raises `StorageError`
+        if that goes on."""
+        batch = answer.batch
+        if answer.misfit is not None:
+            self.tell(batch, 1, answer.misfit)
+        elif answer.damaged:
+            self._damaged[batch] += 1
+        if self._damaged[batch] >= DAMAGES_MAX:
+            raise StorageError(
+                f"What is staged of batch {batch} could not be read, and what was made in its "
+                "place neither: the disk damages it, or there is no memory for it.",
+                safe=KEPT,
+                next="Give it more memory, or check the disk and the kernel's log (dmesg); then "
+                f"run: {self._context.again}",
+            )
 
     def explain(self, verdict: StreakVerdict) -> FailedRunError:
         """The error of a run that is stopped because the job fails."""
