@@ -68,6 +68,20 @@ def _copy(row: dict[str, Any]) -> dict[str, Any]:
     return {"loud": row["loud"]}
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"{}"])
+def test_what_was_seen_upstream_is_lost(pair: Pair, damage: bytes | None) -> None:
+    """Nobody can tell, so it is not called up to date. A run looks again, and computes nothing."""
+    pair.run_first()
+    pair.run_second()
+    seen = pair.folder / "down.batten" / "plan" / "upstream.json"
+    seen.unlink() if damage is None else seen.write_bytes(damage)
+    found = batten.diagnose(pair.down)
+    assert (found.state, found.exit_code) == ("STALE", 10)
+    assert "is lost" in found.reason
+    assert pair.run_second().executed_items == 0
+    assert state(pair.down)[0] == "COMPLETE"
+
+
 def test_one_that_is_behind_is_no_source(pair: Pair) -> None:
     pair.run_first()
     pair.run_second()

@@ -81,12 +81,20 @@ def find_behind(place: Place, observation: Observation) -> Behind | None:
         if is_finalized(config):
             return _compare_first(place, config, own)
         looked = load_looked(place.storage, place.layout)
-        behind = None if looked is None else _compare_looked(place, looked)
+        behind = _compare_looked(place, looked) if looked else _tell_lost(place, config)
     except (BattenError, OSError, Unreadable):
         return None
     if behind is not None and behind.options and config.call.kind != BATTEN:
         return replace(behind, options=(), first="make that one complete")
     return behind
+
+
+def _tell_lost(place: Place, config: Config) -> Behind | None:
+    """A complete dataset that is made of another one keeps what it saw of that, in a folder."""
+    kind, _, written = config.fingerprint.parts.get("source", "").partition(" ")
+    if kind != "dataset" or place.storage.folder is None:
+        return None
+    return Behind(reason=f"what was seen of its source {written} is lost")
 
 
 def _compare_first(place: Place, config: Config, own: Completion) -> Behind | None:
