@@ -228,7 +228,7 @@ def test_a_file_that_can_not_be_rewritten_is_told(lab: Lab, what: str) -> None:
     entry.write_text("".join(json.dumps(line) + "\n" for line in lines))
     destination = lab.open()
     destination.prepare(SCHEMA)
-    with pytest.raises(RefusedError, match="may hold rows that are to be replaced by key"):
+    with pytest.raises(RefusedError, match="may hold rows that are to be replaced"):
         destination.publish(stage(1, (0, "b")))
     assert destination.publish(stage(1, (5, "b"))) is PublishEnd.COMMITTED
 

@@ -157,6 +157,8 @@ def test_a_table_alone_may_be_the_destination(lab: Lab) -> None:
     assert run(lab.folder, "--fresh").returncode == 0
     assert read_table(lab, "1") == rows_of("Anna")
     assert batten.diagnose(lab.folder / "loaded/1").state == "COMPLETE"
+    with pytest.raises(batten.RefusedError, match=r"is in table rows of .*base\.db alone"):
+        batten.open(lab.folder / "loaded/1").export(lab.folder / "copy.csv")
 
 
 @pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)

@@ -92,7 +92,7 @@ class Deliverer:
                     safe="No row was changed, neither there nor in the ledger.",
                     next="Keep the rows of before, by the source's options changed='ignore' and "
                     f"removed='keep'; or {ELSEWHERE}. A table that is filled with "
-                    "key=, the column of the item's key, can take them.",
+                    "key=, the column of the item's key, or with mode='replace' can take them.",
                 )
 
     def refuse_columns(self) -> None:

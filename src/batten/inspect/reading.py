@@ -18,7 +18,7 @@ from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.output_path import Place, locate_output
 from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.quarantined import read_quarantined
-from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.parts import parts_of
@@ -262,19 +262,23 @@ class Dataset:
 
         Raises:
             UsageError: The format is not known, or `to` lies in the dataset. Nothing was written.
-            RefusedError: The output is one file of whole tables already. Nothing was written.
+            RefusedError: The rows were made of whole tables, and are in the output's destinations
+                alone. Nothing was written.
             InconsistentError: The dataset changed since it was opened. A file that was there stays.
             CorruptError: A part can't be read. A file that was there stays.
             StorageError: The file can't be written. A file that was there stays.
         """
         from batten.inspect.export import export_rows
 
-        if list_tables(self._observation):
-            raise RefusedError(
-                f"{self.path} is one file of all rows already, made of whole tables.",
-                safe="Nothing was written.",
-                next=f"Copy it: {join_words('cp', as_path(self.path), as_path(os.fspath(to)))}",
-            )
+        observation = self._observation
+        if list_tables(observation):
+            what = f"{self.path} is one file of all rows already, made of whole tables."
+            way = f"Copy it: {join_words('cp', as_path(self.path), as_path(os.fspath(to)))}"
+            if find_own_file(observation.layout, observation.config) is None:
+                held = ", ".join(each.target for each in observation.deliveries)
+                what = f"What was made of whole tables for {self.path} is in {held} alone."
+                way = "Read it there."
+            raise RefusedError(what, safe="Nothing was written.", next=way)
 
         return export_rows(self._parts, to, format)
 

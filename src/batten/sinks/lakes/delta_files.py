@@ -121,8 +121,7 @@ def _locate(folder: str, path: str, add: Action) -> str:
         problem = "has rows that a deletion vector marks as deleted"
     if problem:
         raise RefusedError(
-            f"The file {path} of {folder} may hold rows that are to be replaced by key, and "
-            f"{problem}.",
+            f"The file {path} of {folder} may hold rows that are to be replaced, and {problem}.",
             safe="Nothing of this batch is there; every batch is kept in the ledger.",
             next="Have the table's files written anew (OPTIMIZE, or REORG … PURGE), then run the "
             "same command again.",
