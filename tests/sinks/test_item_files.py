@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ def test_each_file_is_there_and_in_the_accounts(texts: JobFolder) -> None:
     assert texts.batten("verify", "copies").code == 0
     assert texts.run("--quiet").code == 0
     assert len(texts.calls()) == FILES
+
+
+def test_the_room_that_is_needed_is_that_of_the_files(
+    texts: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = os.statvfs(texts.path)
+    fields = list(status)
+    fields[4] = 50_000_000 // status.f_frsize
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(fields))
+    texts.write("""
+        pipeline = (
+            batten.from_range(200).map(lambda number: bytes(1 << 20))
+            .options(batch_size=2).write_files("copies/{key}.bin")
+        )
+    """)
+    ended = texts.run("--quiet")
+    assert ended.code == 7, ended.err
+    assert "disk" in ended.err
+    assert len(read_files(texts)) < 20
 
 
 def test_a_file_is_stored_once(texts: JobFolder) -> None:

@@ -72,6 +72,11 @@ class FileRoute(BatchRoute):
                 next=_as_sentence(damage[0].advise(context.path)),
             )
 
+    def _count_bytes(self, batches: int) -> int:
+        if not isinstance(self.destination, FilesDestination):
+            return 0
+        return sum(size for batch, size in self.destination.bytes.items() if batch < batches)
+
     def _refuse_loss(self, commit: Published, delivered: int) -> None:
         """A lost record is made anew: the files say themselves what they are."""
 

@@ -9,6 +9,7 @@ from batten.model.disk.fingerprints import find_tables
 from batten.model.disk.records import Delivery
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.sizes import estimate_bytes
+from batten.model.words import FILES
 
 
 def estimate_room(
@@ -24,6 +25,7 @@ def estimate_room(
     config = observation.config
     is_of_tables = config is not None and bool(find_tables(config.fingerprint))
     sizes = list(observation.parts.values())
+    sizes += [each.size for each in observation.deliveries if each.kind == FILES]
     if to_do and not done and not is_of_tables:
         return None
     needed = 0 if is_of_tables else estimate_bytes(sizes, done, to_do)

@@ -17,7 +17,7 @@ from batten.jobs.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.room import estimate_room
 from batten.ledger.runs import list_runs, read_run
-from batten.model.disk.names import Layout
+from batten.model.disk.names import Layout, find_made
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import estimate_bytes, show_bytes
@@ -31,6 +31,7 @@ from batten.sources.base import BatchedSource
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
+from batten.storage.relative import last_piece
 
 _SAFE = "Nothing was started; what was committed before is untouched."
 
@@ -206,6 +207,9 @@ class RoomWatch:
         storage, layout = self._context.storage, self._context.layout
         found = [storage.find(layout.part(batch)) for batch in batches]
         sizes = [entry.size for entry in found if entry is not None]
+        if self._context.pipeline.file_names is not None:
+            made = storage.list(layout.made)
+            sizes += [each.size for each in made if find_made(last_piece(each.name)) in batches]
         items = sum(self._plan.batch(batch).items for batch in batches)
         pending = self._left.pending - items
         needed = estimate_bytes(sizes, items, pending)

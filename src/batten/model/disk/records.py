@@ -247,8 +247,8 @@ class Delivery:
         batches: How many batches it has been given, from the first on.
         rows: How many rows these hold.
         content: Stands for all of it.
-        size: Of a file, its bytes. The record is written before the file takes its place. Otherwise
-            0.
+        size: Of a file, its bytes. The record is written before the file takes its place. Of files
+            of items, the bytes of all. Otherwise 0.
         digest: Of a file, its SHA-256; otherwise empty.
         replaces: Of a file, the digest of the one before it; empty if there was none.
         run: The run that wrote the record.

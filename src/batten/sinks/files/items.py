@@ -86,6 +86,8 @@ class FilesDestination:
         self._storage, self._layout = ground.storage, ground.layout
         self._folder = ground.layout.output
         self._names = OwnedNames(self._list_records)
+        self.bytes: dict[int, int] = {}
+        """Of the files of each batch that has places."""
         found = self._storage.find(self._folder)
         if found is None or ground.book.find() is not None:
             return
@@ -111,6 +113,7 @@ class FilesDestination:
         if record is None:
             return TokenState.ABSENT
         is_same = record.content == token.digest
+        self.bytes[batch] = sum(map(size_of, record.files.values()))
         self._names.note(batch, is_current=is_same)
         return TokenState.SAME if is_same else TokenState.OTHER
 
@@ -128,6 +131,7 @@ class FilesDestination:
         self._place(placings)
         self._save(replace(begun, content=staged.token.digest))
         self._names.take(before, begun)
+        self.bytes[batch] = sum(map(size_of, files.values()))
         self._names.note(batch, is_current=True)
         for name, mark in files.items():
             file = ItemFile(name=name, size=size_of(mark), digest=digest_of(mark))
