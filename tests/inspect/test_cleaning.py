@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,34 @@ import pytest
 import batten
 from batten.inspect.clean import clean_output
 from batten.inspect.output_path import locate_output
+from batten.inspect.recover import recover_output
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.storage import steps
 
+Act = Callable[[batten.Pipeline, Path], None]
 
+
+def clean(made: batten.Pipeline, folder: Path) -> None:
+    place = locate_output(folder / "out")
+    assert len(clean_output(place, older_than_seconds=0, is_dry_run=False).removed) == 1
+
+
+def recover(made: batten.Pipeline, folder: Path) -> None:
+    recover_output(locate_output(folder / "out"), should_recompute=False, is_dry_run=False)
+
+
+def run_anew(made: batten.Pipeline, folder: Path) -> None:
+    made.run(executor="serial", fresh=True)
+
+
+@pytest.mark.parametrize("act", [clean, recover, run_anew])
 def test_what_is_staged_goes_when_the_part_made_of_it_is_durable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that was killed before it synced the part: a power cut would take both."""
     made = batten.from_range(6).map(lambda n: {"square": n * n}, version="1")
-    made.options(batch_size=3).write_parquet(tmp_path / "out").run(executor="serial")
+    made = made.options(batch_size=3).write_parquet(tmp_path / "out")
+    made.run(executor="serial")
     layout = Layout("out")
     for name in (layout.complete, layout.commit(1)):
         (tmp_path / name).unlink()
@@ -34,7 +53,6 @@ def test_what_is_staged_goes_when_the_part_made_of_it_is_durable(
             done.append((step, name))
 
     monkeypatch.setattr(steps, "observer", observe)
-    place = locate_output(tmp_path / "out")
-    assert len(clean_output(place, older_than_seconds=0, is_dry_run=False).removed) == 1
+    act(made, tmp_path)
     before = done[: done.index(("delete", staged))]
     assert ("sync_names", layout.data) in before

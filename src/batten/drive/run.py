@@ -74,7 +74,7 @@ from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.upkeep import delete_orphans, take_lock
+from batten.storage.local.upkeep import delete_staged_orphans, take_lock
 from batten.storage.publishing import make_folders
 from batten.work.item_files import check_kept
 
@@ -306,7 +306,7 @@ def _run_fresh(
     ):
         return _work(context, deliverer, look(context, fingerprint, work))
     deliverer.refuse_fresh()
-    delete_orphans(storage, [entry.name for entry in judgement.orphans])
+    delete_staged_orphans(storage, layout, [entry.name for entry in judgement.orphans])
     inner = replace(context, layout=layout.fresh, is_beside=True)
     begun, judged = observe_free(inner)
     is_same = (
@@ -342,7 +342,8 @@ def _run_adding(
     earlier = find_earlier(context, dataset)
     if earlier is None:
         return _work_or_fresh(context, deliverer, fingerprint, work)
-    delete_orphans(context.folder, [entry.name for entry in dataset.judgement.orphans])
+    orphans = [entry.name for entry in dataset.judgement.orphans]
+    delete_staged_orphans(context.folder, context.layout, orphans)
     deliverer.know(_items_of(context, plan_of(context, dataset)))
     refuse_beside(context, deliverer, dataset)
     refuse_unfit(

@@ -27,7 +27,7 @@ from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry
 from batten.storage.local.locks import busy_error
-from batten.storage.local.upkeep import delete_orphans
+from batten.storage.local.upkeep import delete_orphans, delete_staged_orphans
 from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 
 
@@ -113,10 +113,7 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
         if max(0.0, now - entry.modified_seconds) >= older_than_seconds and not is_damaged
     ]
     if not is_dry_run:
-        if chosen and observation.parts:
-            # A killed run may not have come to sync the parts that were made of what is staged.
-            folder.sync_names(place.layout.data)
-        delete_orphans(folder, [entry.name for entry, _ in chosen])
+        delete_staged_orphans(folder, place.layout, [entry.name for entry, _ in chosen])
     needless = () if is_damaged else _clean_changes(place, older_than_seconds, is_dry_run)
     return Cleaning(
         removed=tuple(orphan for _, orphan in chosen),

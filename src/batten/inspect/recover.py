@@ -34,7 +34,7 @@ from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
 from batten.storage.local.locks import busy_error
-from batten.storage.local.upkeep import delete_orphans, rebuild_records, retire_earlier
+from batten.storage.local.upkeep import delete_staged_orphans, rebuild_records, retire_earlier
 from batten.storage.publishing import create, set_aside
 from batten.storage.relative import folder_of
 
@@ -322,7 +322,7 @@ def apply_steps(
         elif kind is RecoveryVerb.RETIRE_MARKER:
             retire_earlier(storage, layout, batches, run=stamp)
         elif kind is RecoveryVerb.DELETE_ORPHAN:
-            delete_orphans(storage, [step.path for step in same])
+            delete_staged_orphans(storage, layout, [step.path for step in same])
         else:
             for step in same:
                 _move(storage, layout, step, stamp)

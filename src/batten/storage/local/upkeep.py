@@ -140,3 +140,13 @@ def delete_orphans(storage: Folder, names: Iterable[str]) -> None:
             storage.delete_tree(name)
         else:
             storage.delete(name)
+
+
+def delete_staged_orphans(storage: Folder, layout: Layout, names: Iterable[str]) -> None:
+    """The same of a dataset, where what is staged may have become a part. A run that was killed may
+    not have come to make that durable, and a power cut would take both."""
+    orphans = list(names)
+    is_staged = any(name.startswith(f"{layout.staged}/") for name in orphans)
+    if is_staged and storage.find(layout.data) is not None:
+        storage.sync_names(layout.data)
+    delete_orphans(storage, orphans)
