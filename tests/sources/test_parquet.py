@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import sys
 import tempfile
@@ -225,3 +226,18 @@ def test_making_a_source_imports_no_pyarrow(tmp_path: Path) -> None:
         "sys.exit('pyarrow' in sys.modules)\n"
     )
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", program]) == 0
+
+
+@pytest.mark.parametrize("key", [None, "n"])
+def test_files_are_closed_as_soon_as_they_are_scanned(tmp_path: Path, key: str | None) -> None:
+    """Not when garbage is collected: there may be more of them than files may be open."""
+    for number in range(40):
+        write(tmp_path / "in" / f"{number:02}.parquet", [{"n": number}])
+    source = ParquetSource("in", folder=tmp_path, key=key)
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        most = max(len(os.listdir("/proc/self/fd")) for _ in source.scan())
+    finally:
+        gc.enable()
+    assert most - before < 10

@@ -80,12 +80,11 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 class _Digests:
     """Those of the rows of a file in order, of one row group at a time. Items are read by row
-    groups too: where some of one can't be read, `unreadable` stands for each of its rows."""
+    groups too: where some of one can't be read, `unreadable` stands for each of its rows. The file
+    is closed when nobody has them any more."""
 
     def __init__(self, part: ParquetPart, columns: list[str] | None, unreadable: bytes) -> None:
-        self._columns = columns
-        self._unreadable = unreadable
-        self._groups = self._digest_groups(part)
+        self._groups = _digest_groups(part, columns, unreadable)
         self._held = b""
 
     def take(self, count: int) -> bytes:
@@ -102,31 +101,36 @@ class _Digests:
         self._held = bytes(held[size:])
         return bytes(held[:size])
 
-    def _digest_groups(self, part: ParquetPart) -> Iterator[bytes]:
-        with opened(part.path) as file:
-            for number in range(file.metadata.num_row_groups):
-                yield self._digest_group(file, number)
 
-    def _digest_group(self, file: pq.ParquetFile, number: int) -> bytes:
-        import pyarrow as pa
+def _digest_groups(
+    part: ParquetPart, columns: list[str] | None, unreadable: bytes
+) -> Iterator[bytes]:
+    with opened(part.path) as file:
+        for number in range(file.metadata.num_row_groups):
+            yield _digest_group(file, number, columns, unreadable)
 
-        count: int = file.metadata.row_group(number).num_rows
-        found = bytearray()
-        try:
-            for batch in _read_batches(file, [number], self._columns):
-                # In the order in which items have them.
-                rows = batch if self._columns is None else batch.select(self._columns)
-                found += digest_rows(rows)
-        except (pa.ArrowException, OSError, LookupError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            found.clear()
-        if len(found) != count * DIGEST_BYTES:
-            return self._unreadable * count
-        if self._unreadable == UNKNOWN or UNKNOWN not in found:
-            return bytes(found)
-        each = split_digests(bytes(found))
-        return b"".join(self._unreadable if one == UNKNOWN else one for one in each)
+
+def _digest_group(
+    file: pq.ParquetFile, number: int, columns: list[str] | None, unreadable: bytes
+) -> bytes:
+    import pyarrow as pa
+
+    count: int = file.metadata.row_group(number).num_rows
+    found = bytearray()
+    try:
+        for batch in _read_batches(file, [number], columns):
+            # In the order in which items have them.
+            found += digest_rows(batch if columns is None else batch.select(columns))
+    except (pa.ArrowException, OSError, LookupError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        found.clear()
+    if len(found) != count * DIGEST_BYTES:
+        return unreadable * count
+    if unreadable == UNKNOWN or UNKNOWN not in found:
+        return bytes(found)
+    each = split_digests(bytes(found))
+    return b"".join(unreadable if one == UNKNOWN else one for one in each)
 
 
 def _read_batches(
