@@ -34,58 +34,68 @@ _SCHEMA = b"ARROW:schema"
 
 
 @value_class
+class _Found:
+    """A file that is whole, and made of what the run is about."""
+
+    schema: pa.Schema
+    rows: int
+    digest: str
+
+
 class AppliedResult:
     """The result of one run, under the ledger's lock. `make_file` runs the function."""
 
-    context: Context
-    make_file: Callable[[Context, ResultFile, Staged], None]
-
-    @property
-    def name(self) -> str:
-        return self.context.layout.result
+    def __init__(
+        self, context: Context, make_file: Callable[[Context, ResultFile, Staged], None]
+    ) -> None:
+        self._context = context
+        self._make_file = make_file
+        self._name = context.layout.result
+        self._found: _Found | None = None
 
     def stage(self, whole: Staged) -> Staged:
         """Give what was made of the tables that `whole` describes; it is made if it is not there.
         Its token stands for the bytes that were made, not for the tables.
 
         Raises whatever the function ends with."""
-        identity = self.context.identity
+        found = self._found = self._found or self._ensure(whole)
+        token = replace(whole.token, digest=found.digest) if whole.is_whole else whole.token
+        return replace(
+            whole,
+            token=token,
+            schema=found.schema,
+            rows=found.rows,
+            read=self._read,
+            load=lambda: self._context.folder.read(self._name, bytes_max=None),
+        )
+
+    def _ensure(self, whole: Staged) -> _Found:
+        context, storage, layout = self._context, self._context.folder, self._context.layout
+        identity = context.identity
         of = f"{whole.token.digest} {identity.fingerprint.digest if identity else ''}"
         found = self._find(of)
         if found is None:
-            storage, layout = self.context.folder, self.context.layout
-            file = ResultFile(storage, self.name, staging=layout.staging, of=of)
-            self.make_file(self.context, file, whole)
+            file = ResultFile(storage, self._name, staging=layout.staging, of=of)
+            self._make_file(context, file, whole)
             found = self._find(of)
         if found is None:
-            raise LookupError(f"{self.name} was made, and is not there")
-        schema, rows = found
-        storage = self.context.folder
+            raise LookupError(f"{self._name} was made, and is not there")
         # Who put it there may have been killed before its name was durable.
-        storage.sync_names(folder_of(self.name))
-        digest = f"sha256:{digest_file(storage, self.name)}"
-        return replace(
-            whole,
-            token=replace(whole.token, digest=digest) if whole.is_whole else whole.token,
-            schema=schema,
-            rows=rows,
-            read=self._read,
-            load=lambda: storage.read(self.name, bytes_max=None),
-        )
+        storage.sync_names(folder_of(self._name))
+        return found
 
     def discard(self) -> None:
         """All destinations have it, or it is of no use."""
-        storage = self.context.folder
-        if storage.find(self.name) is not None:
-            storage.delete(self.name)
+        self._found, storage = None, self._context.folder
+        if storage.find(self._name) is not None:
+            storage.delete(self._name)
 
-    def _find(self, of: str) -> tuple[pa.Schema, int] | None:
-        """Its columns and how many rows it has. None if it is not there, is damaged, or was made of
-        other tables or by other code."""
+    def _find(self, of: str) -> _Found | None:
+        """None if it is not there, is damaged, or was made of other tables or by other code."""
         import pyarrow as pa
 
-        storage = self.context.folder
-        if storage.find(self.name) is None:
+        storage = self._context.folder
+        if storage.find(self._name) is None:
             return None
         try:
             with self._open() as reader:
@@ -96,7 +106,10 @@ class AppliedResult:
                     pass
         except (pa.ArrowException, OSError, ValueError):
             return None
-        return (schema, rows) if told == of else None
+        if told != of:
+            return None
+        digest = f"sha256:{digest_file(storage, self._name)}"
+        return _Found(schema=schema, rows=rows, digest=digest)
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         with self._open() as reader:
@@ -107,7 +120,7 @@ class AppliedResult:
     def _open(self) -> pq.ParquetFile:
         import pyarrow.parquet as pq
 
-        file = self.context.folder.open(self.name)
+        file = self._context.folder.open(self._name)
         return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
 
 

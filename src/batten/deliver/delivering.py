@@ -214,7 +214,7 @@ def _find_result(context: Context) -> AppliedResult | None:
 
         make_file(context, maker, staged)
 
-    return AppliedResult(context=context, make_file=make)
+    return AppliedResult(context, make)
 
 
 def refuse_strangers(context: Context) -> None:
