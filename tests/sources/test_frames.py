@@ -121,7 +121,14 @@ def _repeated() -> Any:
     return pd.DataFrame([[1, 2]], columns=["a", "a"])
 
 
+def _unread() -> Any:
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset(pa.table(COLUMNS))
+
+
 REFUSED = {
+    "dataset of Arrow": (_unread, "InMemoryDataset of pyarrow", "dataset.to_batches"),
     "lazy": (lambda: _polars().lazy(), "LazyFrame of polars", "collect()"),
     "another library": (_Elsewhere, "_Elsewhere of tests", "list of dicts"),
     "repeated": (_repeated, "several columns named a", "name of its own"),
@@ -183,3 +190,15 @@ def test_several_splits_are_refused_with_their_names() -> None:
     splits = datasets.DatasetDict({"train": datasets.Dataset.from_dict(COLUMNS)})
     with pytest.raises(batten.UsageError, match="holds 'train'"):
         ItemSource(splits, key="id")
+
+
+@pytest.mark.parametrize("is_in_pieces", [False, True])
+def test_the_key_may_be_of_the_index(is_in_pieces: bool, tmp_path: Path) -> None:
+    frame = _pandas().set_index("id")
+    items = [frame.iloc[:1], frame.iloc[1:]] if is_in_pieces else frame
+    pipeline = batten.from_items(items, key="id").map(lambda row: {**row})
+    report = pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert (report.rows, report.quarantined) == (len(frame), 0)
+    rows = pa.parquet.read_table(tmp_path / "out").to_pylist()
+    assert [row["key"] for row in rows] == [str(each) for each in frame.index]
+    assert all(row["key"] == str(row["id"]) for row in rows)

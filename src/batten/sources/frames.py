@@ -63,7 +63,7 @@ class ChainedRows(Sequence[Any]):
         return self._frames[number][place - (self._ends[number - 1] if number else 0)]
 
 
-def spread(items: Iterable[Any]) -> Iterator[Any]:
+def spread(items: Iterable[Any], key: object = None) -> Iterator[Any]:
     """The rows of those that are data frames, others as they are."""
     known: dict[type, bool] = {}
     for item in items:
@@ -71,18 +71,18 @@ def spread(items: Iterable[Any]) -> Iterator[Any]:
         if kind not in known:
             known[kind] = _is_frame(kind)
         if known[kind]:
-            yield from find_rows(item, has_key=True) or ()
+            yield from find_rows(item, has_key=True, key=key) or ()
         else:
             yield item
 
 
-def find_rows_of_all(items: Sequence[Any]) -> ChainedRows | None:
+def find_rows_of_all(items: Sequence[Any], key: object = None) -> ChainedRows | None:
     """The rows of a list of data frames, or None if it is another list."""
     if not items or not _is_frame(type(items[0])):
         return None
     if not all(map(_is_frame, set(map(type, items)))):
         return None
-    found = [find_rows(each, has_key=True) for each in items]
+    found = [find_rows(each, has_key=True, key=key) for each in items]
     return ChainedRows([rows for rows in found if rows is not None])
 
 
@@ -90,9 +90,9 @@ def _is_frame(kind: type) -> bool:
     return any(f"{k.__module__.partition('.')[0]}.{k.__name__}" in _FRAMES for k in kind.__mro__)
 
 
-def find_rows(items: Any, *, has_key: bool) -> FrameRows | None:
+def find_rows(items: Any, *, has_key: bool, key: object = None) -> FrameRows | None:
     """The rows of a data frame; None for what is no data frame. Raises `UsageError` for one whose
-    rows can't be had, or that comes without `key=`."""
+    rows can't be had, or that comes without `key=`. A `key` may be of the index of pandas."""
     kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(items).__mro__}
     make = next((make for kind, make in _LISTS.items() if kind in kinds), None)
     if make is not None:
@@ -103,6 +103,8 @@ def find_rows(items: Any, *, has_key: bool) -> FrameRows | None:
     if make is None:
         return None
     rows = make(items)
+    if make is _from_pandas and isinstance(key, str) and _is_of_index(items, key):
+        rows = FrameRows(len(items), partial(_load_pandas_with_index, items, key))
     if not has_key:
         raise _refuse(
             f"a {_name(items)} without key=",
@@ -121,6 +123,10 @@ def _from_pandas(frame: Any) -> FrameRows:
             "Give each column a name of its own.",
         )
     return FrameRows(len(frame), partial(_load_pandas, frame))
+
+
+def _is_of_index(frame: Any, key: str) -> bool:
+    return key not in frame.columns and key in frame.index.names
 
 
 def _from_polars(frame: Any) -> FrameRows:
@@ -159,6 +165,10 @@ def _load_pandas(frame: Any, start: int, stop: int) -> Any:
     return frame.iloc[start:stop].to_dict("records")
 
 
+def _load_pandas_with_index(frame: Any, key: str, start: int, stop: int) -> Any:
+    return frame.iloc[start:stop].reset_index(level=key).to_dict("records")
+
+
 def _load_polars(frame: Any, start: int, stop: int) -> Any:
     return frame.slice(start, stop - start).to_dicts()
 
@@ -178,6 +188,13 @@ def _refuse_lazy(frame: Any) -> FrameRows:
     )
 
 
+def _refuse_unread(dataset: Any) -> FrameRows:
+    raise _refuse(
+        f"a {_name(dataset)}, which has no rows yet",
+        "Give the function that reads it in pieces: from_items(dataset.to_batches, key=…).",
+    )
+
+
 def _refuse_splits(splits: Any) -> FrameRows:
     names = ", ".join(map(repr, splits))
     raise _refuse(f"a DatasetDict, which holds {names}", "Give one of them: splits['train'].")
@@ -189,6 +206,8 @@ _FRAMES: dict[str, Callable[[Any], FrameRows]] = {
     "polars.LazyFrame": _refuse_lazy,
     "pyarrow.Table": _from_arrow,
     "pyarrow.RecordBatch": _from_arrow,
+    "pyarrow.Dataset": _refuse_unread,
+    "pyarrow.Scanner": _refuse_unread,
     "pyarrow.RecordBatchReader": lambda reader: _from_arrow(reader.read_all()),
 }
 

@@ -49,7 +49,7 @@ class ItemSource:
         self.drops_gone = removed == "drop"
         self.key = key
         self._key_of = _make_key_function(key)
-        items = _as_rows(items, has_key=key is not None)
+        items = _as_rows(items, key)
         self._sequence = items if isinstance(items, Sequence) else None
         self._list = _make_lister(items)
         self._spent: Iterator[Any] | None = None
@@ -144,7 +144,7 @@ class ItemSource:
         count = 0
         try:
             items = self._begin()
-            for item in spread(items) if self.is_keyed else items:
+            for item in spread(items, self.key) if self.is_keyed else items:
                 yield item
                 count += 1
         except BattenError:
@@ -158,7 +158,7 @@ class ItemSource:
             ) from error
 
     def _begin(self) -> Iterator[Any]:
-        items = _as_rows(self._list(), has_key=self.is_keyed)
+        items = _as_rows(self._list(), self.key)
         _require_items(items)
         iterator: Iterator[Any] = iter(items)
         if iterator is self._spent:
@@ -258,13 +258,13 @@ def _require_key(key_of: KeyFunction, number: int, item: Any) -> str:
         ) from error
 
 
-def _as_rows(items: Any, *, has_key: bool) -> Any:
+def _as_rows(items: Any, key: Key | None) -> Any:
     """A data frame as its rows, and with a key a list of such; anything else as it is."""
     if isinstance(items, range | str):
         return items
     if isinstance(items, list | tuple):
-        return (find_rows_of_all(items) if has_key else None) or items
-    rows = find_rows(items, has_key=has_key)
+        return (None if key is None else find_rows_of_all(items, key)) or items
+    rows = find_rows(items, has_key=key is not None, key=key)
     return items if rows is None else rows
 
 
