@@ -94,6 +94,7 @@ def adopt_rows(
         )
     call = replace(
         options.call,
+        output=f"{os.path.realpath(output.parent)}/{output.name}",
         rows=[os.path.abspath(path) for path in rows],
         rows_key=key,
         done=os.path.abspath(done) if done else "",

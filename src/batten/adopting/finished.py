@@ -191,7 +191,7 @@ class FinishedFiles:
     def _add(self, row: WholeRow, converted: dict[str, Any]) -> None:
         number = self._index.add(row.key)
         if number is not None and self.is_single:
-            own = self._load_row(self._first[number])
+            own = self._load_row(self._first[number], row.key)
             if repr(own) == repr(converted):
                 self._pass("doubled", row.key, "it has the same row more than once")
             elif self._state[number] == _TAKEN:
@@ -219,7 +219,7 @@ class FinishedFiles:
         for number, first in enumerate(self._first):
             if first == self._last[number]:
                 continue
-            rows = [repr(row) for row in self._load_rows(number)]
+            rows = [repr(row) for row in self._load_rows(number, self._find_key(number), set())]
             if len(set(rows)) < len(rows):
                 self._differ(number, self._find_key(number), "it has the same row more than once")
 
@@ -243,23 +243,28 @@ class FinishedFiles:
         return number is not None and self._state[number] == _TAKEN
 
     def load(self, keys: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
+        looked_at: set[int] = set()
         for key in keys:
             number = self._index.find(key)
-            if number is None or self._find_key(number) != key:
+            if number is None:
                 raise changed(str(self.inputs[0]))
-            yield list(self._load_rows(number))
+            yield list(self._load_rows(number, key, looked_at))
 
-    def _load_rows(self, number: int) -> Iterator[dict[str, Any]]:
+    def _load_rows(self, number: int, key: str, looked_at: set[int]) -> Iterator[dict[str, Any]]:
+        """Each file is looked at once before its rows are: `looked_at` are those that were."""
         at = self._first[number]
         while at >= 0:
-            yield self._load_row(at)
+            if self._file_of[at] not in looked_at:
+                looked_at.add(self._file_of[at])
+                self._files[self._file_of[at]].refuse_changed()
+            yield self._load_row(at, key)
             at = self._next[at]
 
-    def _load_row(self, at: int) -> dict[str, Any]:
+    def _load_row(self, at: int, wanted: str) -> dict[str, Any]:
         file = self._files[self._file_of[at]]
         row = file.load(self._place_of[at])
-        key, why = self._read_key(file, FoundRow(place=0, line=0, row=row))
-        if why or self._fit is None:
+        key, _ = self._read_key(file, FoundRow(place=0, line=0, row=row))
+        if key != wanted or self._fit is None:
             raise changed(file.path)
         try:
             return self._convert(self._fit, WholeRow(self._file_of[at], 0, key, self._strip(row)))

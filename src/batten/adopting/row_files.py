@@ -54,6 +54,10 @@ class RowFile(Protocol):
         """The row at a place that `scan` gave. Raises `RefusedError` if none is there."""
         ...
 
+    def refuse_changed(self) -> None:
+        """Raise `RefusedError` if the file is not what it was when it was opened first."""
+        ...
+
 
 def open_rows(path: str, name: str = "") -> RowFile:
     """The file as its name and its beginning say. Raises `UsageError` for what is no file."""
@@ -124,9 +128,11 @@ class TextFile:
         names = syntax.parse_fields(header.data)
         return CsvSyntax(",", names, PLAIN), header.line + header.data.count(b"\n")
 
-    def load(self, place: int) -> dict[str, Any]:
+    def refuse_changed(self) -> None:
         if observe(self.path) != self._seen:
             raise changed(self.path)
+
+    def load(self, place: int) -> dict[str, Any]:
         try:
             if self._open is None:
                 file = RecordFile(Path(self.path))
@@ -166,6 +172,10 @@ class JsonFile:
             why = "" if isinstance(row, dict) else "not a JSON object"
             yield FoundRow(place=place, line=place + 1, row=None if why else row, why=why)
 
+    def refuse_changed(self) -> None:
+        if observe(self.path) != self._seen:
+            raise changed(self.path)
+
     def load(self, place: int) -> dict[str, Any]:
         try:
             row: dict[str, Any] = self._load()[place]
@@ -174,8 +184,6 @@ class JsonFile:
         return row
 
     def _load(self) -> list[Any]:
-        if observe(self.path) != self._seen:
-            raise changed(self.path)
         try:
             data = Path(self.path).read_bytes()
         except OSError as error:
@@ -208,9 +216,11 @@ class ParquetRows:
                 else:
                     yield FoundRow(place=place, line=place + 1, row=row)
 
-    def load(self, place: int) -> dict[str, Any]:
+    def refuse_changed(self) -> None:
         if observe(self.path) != self._seen:
             raise changed(self.path)
+
+    def load(self, place: int) -> dict[str, Any]:
         (row,) = self._read(range(place, place + 1))
         if isinstance(row, Unavailable):
             raise changed(self.path) from row.error

@@ -228,6 +228,7 @@ def _publish(
     settings = replace(
         context.pipeline.settings, on_error="raise", stop_when=None, worker_items_max=None
     )
+    # Its count of executed items is none of this run's: no function of the job is called.
     inner = replace(
         context,
         pipeline=replace(

@@ -85,8 +85,7 @@ class Bench:
             done = Done(start=task.start, stop=task.stop, failures=[task.condemned])
         else:
             done = self._run(task, batch, mark, schema)
-        is_called = task.condemned is None and not self._job.is_adopting
-        executed = done.stop - done.start if is_called else 0
+        executed = 0 if task.condemned is not None else done.stop - done.start
         if executed:
             gone = self._job.plan.find_gone(batch)
             executed -= len(gone.intersection(range(done.start, done.stop)))
