@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from batten.errors import RefusedError, StorageError
 from batten.storage import steps
 from batten.storage.local.stand_alone import publish_directory, publish_file
+from batten.storage.publishing import is_same
+from batten.storage.twin.memory import MemoryStorage
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -227,3 +232,23 @@ def test_the_steps_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         pass
     assert set(seen) <= set(steps.STEPS)
     assert len(seen) == 16
+
+
+class Untold(io.BytesIO):
+    """A file of which the system does not say which it is."""
+
+    def fileno(self) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+class UntoldStorage(MemoryStorage):
+    def open(self, name: str) -> BinaryIO:
+        return Untold(self.read(name))
+
+
+def test_bytes_are_compared_where_it_is_not_told_whether_files_are_one() -> None:
+    storage = UntoldStorage()
+    for name, data in {"a": b"same", "b": b"same", "c": b"another"}.items():
+        storage.stage(name, data, is_synced=True)
+    assert is_same(storage, "a", "b")
+    assert not is_same(storage, "a", "c")

@@ -26,7 +26,6 @@ Each may be killed anywhere and repeated. What a killed one leaves in `staging` 
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -190,10 +189,11 @@ def is_same(storage: Store, first: str, second: str) -> bool:
 
 
 def _is_one_file(one: BinaryIO, other: BinaryIO) -> bool:
-    """Whether it is one file under two names; a storage in memory can't tell."""
+    """Whether it is known to be one file under two names. A storage in memory can't tell, and the
+    system may fail to; then their bytes do."""
     try:
         return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
-    except io.UnsupportedOperation:
+    except OSError:
         return False
 
 
