@@ -24,7 +24,10 @@ from batten.model.rules.findings import MEANINGS, Code, Finding
 SOURCES = Path(batten.__file__).parent
 OUTPUT = "out/it's a report.csv"
 WRITTEN = re.compile(rf"batten ({'|'.join(COMMANDS)})\b(?!:)")
-IN_WORDS = {"batten diagnose PATH", "batten run JOB.py", "batten diagnose --help"}
+IN_WORDS = {
+    *("batten diagnose PATH", "batten run JOB.py", "batten diagnose --help"),
+    "batten completion bash",
+}
 """Where the path is not known. What follows is the user's to fill in, or asks for help."""
 
 

@@ -75,6 +75,7 @@ def test_a_finished_output_is_complete(build: Build) -> None:
         "staged": 0,
         "pending": 0,
         "removed": 0,
+        "adopted": 0,
     }
     assert (found.parts, found.rows, found.findings) == (3, 8, ())
 
