@@ -26,7 +26,7 @@ OUTPUT = "out/it's a report.csv"
 WRITTEN = re.compile(rf"batten ({'|'.join(COMMANDS)})\b(?!:)")
 IN_WORDS = {
     *("batten diagnose PATH", "batten run JOB.py", "batten diagnose --help"),
-    "batten completion bash",
+    *("batten completion bash", "batten init features.py"),
 }
 """Where the path is not known. What follows is the user's to fill in, or asks for help."""
 

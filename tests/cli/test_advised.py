@@ -67,6 +67,9 @@ CATALOGUE = '{"type": "sql", "uri": f"sqlite:///{here}/c.db", "warehouse": f"fil
 JOBS = {
     "parquet": f"made.write_parquet({NAME!r})",
     "csv": f"made.write_csv({NAME!r})",
+    "hive": f"made.write_parquet({NAME!r}, partition_by='n')",
+    "files": f"batten.from_range(6).map(lambda n: b'%d' % n).options(batch_size=2)"
+    f".write_files({NAME!r} + '/{{key}}.txt')",
     "sqlite": f"made.write_sqlite({NAME!r}, 't')",
     "delta": f"made.write_delta({NAME!r})",
     "iceberg": f"made.write_iceberg('lab.t', catalog={CATALOGUE}, ledger={NAME!r})",
@@ -106,7 +109,7 @@ def fail_sync(folder: Path) -> None:
 
 
 def find_part(folder: Path) -> Path:
-    places = (folder / NAME, control(folder) / "parts")
+    places = (control(folder) / "parts", folder / NAME)
     return next(p for each in places for p in each.rglob("part-000000.parquet"))
 
 
@@ -248,7 +251,7 @@ def test_each_state_of_each_kind_has_an_example() -> None:
 
 
 def test_each_kind_of_destination_is_one_of_the_kinds() -> None:
-    for module in pkgutil.iter_modules(batten.sinks.__path__, "batten.sinks."):
+    for module in pkgutil.walk_packages(batten.sinks.__path__, "batten.sinks."):
         importlib.import_module(module.name)
     found: set[str] = set()
     for module in list(sys.modules.values()):

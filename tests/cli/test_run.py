@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from batten.cli.main import main
+from batten.model.disk.records import Config
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -416,11 +417,11 @@ def test_a_newer_format_is_refused_with_what_can_read_it(job: Folder) -> None:
     job.run("--limit", "2")
     config = job.path / "out.batten" / "dataset.json"
     value = json.loads(config.read_text())
-    config.write_text(json.dumps(value | {"format_version": value["format_version"] + 1}))
+    config.write_text(json.dumps(value | {"format_version": Config.newest_format + 1}))
     before = job.snapshot()
     refused = job.run()
     assert refused.code == 5
-    assert "format version 2; this batten reads up to 1" in refused.told[0]
+    assert "format version 3; this batten reads up to 2" in refused.told[0]
     assert "newer batten" in refused.told[2]
     assert job.snapshot() == before
 

@@ -256,7 +256,7 @@ def run_async(failing: Failing, options: dict[str, Any]) -> Any:
     place = SlotMark(MarkTable(1).records[0])
 
     async def run() -> Any:
-        return await AsyncCall(step, asyncio.Event()).run(0, 0, place)
+        return await AsyncCall(step, asyncio.Event()).run(0, 0, place, None)
 
     with asyncio.Runner() as runner:
         return runner.run(run())

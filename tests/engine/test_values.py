@@ -308,3 +308,14 @@ def test_postgres_holds_tensors_as_lists() -> None:
     batch = pa.record_batch([images.chunk(0)], names=["value"])
     assert name_type(TENSOR) == "jsonb"
     assert encode_copy(batch).to_pybytes() == b'"[[1, 0], [0, 1]]"\n\n'
+
+
+def test_a_library_that_has_zones_ignored_changes_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
+    noon = datetime.datetime(2026, 4, 24, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    batten.from_range(2).map(lambda n: {"at": noon}).write_parquet(tmp_path / "out").run(
+        executor="serial", progress=False
+    )
+    assert batten.open(tmp_path / "out").to_arrow()["at"].to_pylist() == [noon, noon]

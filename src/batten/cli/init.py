@@ -59,7 +59,6 @@ def _write(file: str, run: str) -> None:
     from pathlib import Path
 
     from batten.errors import RefusedError, UsageError
-    from batten.model.telling.commands import command
     from batten.storage.failures import writing_failure
 
     path = Path(file)
@@ -77,7 +76,7 @@ def _write(file: str, run: str) -> None:
         raise RefusedError(
             f"{file} is there already.",
             safe="It was not changed.",
-            next=f"Give another name: {command('init', 'features.py')}",
+            next="Give another name: batten init features.py",
         ) from error
     except OSError as error:
         raise writing_failure(error, "Writing", file) from error

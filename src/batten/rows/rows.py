@@ -6,6 +6,7 @@ Every table carries the column `ITEM`: the number, within the batch, of the item
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -58,6 +59,8 @@ def build_tables(
     """
     if not rows:
         return [], []
+    # Some libraries set it when they are imported: a time with a zone would be taken for UTC.
+    os.environ.pop("PYARROW_IGNORE_TIMEZONE", None)
     if schema is not None:
         try:
             return [_with_items(conform(infer_table(rows, schema), schema), items)], []
