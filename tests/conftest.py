@@ -46,10 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed where none is given. The workers of xdist inherit it. A shell that starts
-    the tests in the background has them ignore Ctrl-C, and what they start would, too. The
-    thousands of processes of a sweep find batten compiled, also where Python is told to write no
-    bytecode: otherwise each would spend most of its time on that."""
+    the tests in the background has them ignore Ctrl-C, and `nohup` a hang-up. What they start
+    would, too. The thousands of processes of a sweep find batten compiled, also where Python is
+    told to write no bytecode: otherwise each would spend most of its time on that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     seed = os.environ.setdefault(SEED, USUAL_SEED)
     hypothesis.settings.register_profile(
         "batten", deadline=None, print_blob=True, derandomize=seed == USUAL_SEED

@@ -34,7 +34,7 @@ _SCHEMA = b"ARROW:schema"
 
 
 @value_class
-class _Found:
+class _Held:
     """A file that is whole, and made of what the run is about."""
 
     schema: pa.Schema
@@ -51,7 +51,7 @@ class AppliedResult:
         self._context = context
         self._make_file = make_file
         self._name = context.layout.result
-        self._found: _Found | None = None
+        self._found: _Held | None = None
 
     def stage(self, whole: Staged) -> Staged:
         """Give what was made of the tables that `whole` describes; it is made if it is not there.
@@ -69,7 +69,7 @@ class AppliedResult:
             load=lambda: self._context.folder.read(self._name, bytes_max=None),
         )
 
-    def _ensure(self, whole: Staged) -> _Found:
+    def _ensure(self, whole: Staged) -> _Held:
         context, storage, layout = self._context, self._context.folder, self._context.layout
         identity = context.identity
         of = f"{whole.token.digest} {identity.fingerprint.digest if identity else ''}"
@@ -90,7 +90,7 @@ class AppliedResult:
         if storage.find(self._name) is not None:
             storage.delete(self._name)
 
-    def _find(self, of: str) -> _Found | None:
+    def _find(self, of: str) -> _Held | None:
         """None if it is not there, is damaged, or was made of other tables or by other code."""
         import pyarrow as pa
 
@@ -109,7 +109,7 @@ class AppliedResult:
         if told != of:
             return None
         digest = f"sha256:{digest_file(storage, self._name)}"
-        return _Found(schema=schema, rows=rows, digest=digest)
+        return _Held(schema=schema, rows=rows, digest=digest)
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         with self._open() as reader:
