@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
-from batten.errors import StorageError, UsageError
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_server import ObjectStoreServer
+from batten.errors import BusyError, StorageError, UsageError
+from batten.model.disk.records import Lease, decode_record, encode_record
 from batten.storage.base import Put, Store
+from batten.storage.objects.lease import HeldLease
 from batten.storage.objects.store import BucketStore, declare
 from batten.testing import StoreContract
+from batten.testing.stores import HOLDER
 
 
 class TestBucket(StoreContract):
@@ -37,6 +43,37 @@ def test_an_object_that_changes_while_it_is_read_is_no_mixture(prefix: str) -> N
         store.put_if("x", b"2" * (1 << 21), made.version)
         with pytest.raises(StorageError):
             file.read()
+
+
+@pytest.mark.parametrize("fate", [each for each in RequestFate if each is not RequestFate.NONE])
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_store_is_not_blamed_for_an_answer_that_was_lost(
+    prefix: str,
+    objects: ObjectStoreServer,
+    fate: RequestFate,
+    at: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def decide(request: ObjectRequest) -> RequestFate:
+        return fate if request.number == at else RequestFate.NONE
+
+    with ObjectRelay(objects.port, decide) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
+        assert BucketStore(prefix).put_new("x", b"1").put in (Put.MADE, Put.SAME)
+
+
+def test_a_renewal_that_arrives_late_takes_no_lease_from_its_holder(prefix: str) -> None:
+    store = BucketStore(prefix)
+    with store.lease("lock", HOLDER) as lease:
+        assert isinstance(lease, HeldLease)
+        seen = store.get("lock")
+        late = replace(decode_record(Lease, seen.data), nonce="late")
+        store.put_if("lock", encode_record(late), seen.version)
+        lease.renew()
+        lease.renew()
+        with pytest.raises(BusyError):
+            store.lease("lock", HOLDER)
+    assert store.observe_lock("lock") is None
 
 
 def test_empty_objects_are_read(prefix: str) -> None:

@@ -72,7 +72,7 @@ class HeldLease:
         self._process = os.getpid()
         self._one_at_a_time = threading.Lock()
         self._is_ended = threading.Event()
-        thread = threading.Thread(target=self._renew, name="batten-lease", daemon=True)
+        thread = threading.Thread(target=self._keep, name="batten-lease", daemon=True)
         thread.start()
 
     def release(self) -> None:
@@ -85,16 +85,24 @@ class HeldLease:
             with suppress(StorageError):
                 self._write(replace(self._lease, is_held=False))
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Write it anew, unless it has ended."""
+        with self._one_at_a_time, suppress(StorageError):
+            if not self._is_ended.is_set():
+                self._write(replace(self._lease, nonce=_nonce()))
+
+    def _keep(self) -> None:
         while not self._is_ended.wait(SECONDS / 3):
-            with self._one_at_a_time, suppress(StorageError):
-                if not self._is_ended.is_set():
-                    self._write(replace(self._lease, nonce=_nonce()))
+            self.renew()
 
     def _write(self, lease: Lease) -> None:
         answer = self._store.put_if(self._name, encode_record(lease), self._version)
         if answer.put is Put.OTHER:
-            self._is_ended.set()  # Another has it; the store refuses what this one would change.
+            found = _load(self._store, self._name)
+            if found is not None and _is_of(_read(found), lease):
+                self._version = found.version  # A renewal of this one that arrived late.
+            else:
+                self._is_ended.set()  # Another has it, and the store refuses what is too late.
         elif answer.put is not Put.UNKNOWN:
             self._lease, self._version = lease, answer.version
 
@@ -135,6 +143,11 @@ def _read(found: Got) -> Lease:
 def _seems_held(found: Got) -> bool:
     lease = _read(found)
     return lease.is_held and not has_ended(lease.holder)
+
+
+def _is_of(found: Lease, mine: Lease) -> bool:
+    """Whether it is a renewal of the same lease: each who takes it counts one more epoch."""
+    return (found.epoch, found.holder) == (mine.epoch, mine.holder)
 
 
 def _changes(store: Store, name: str, found: Got) -> bool:
