@@ -10,6 +10,8 @@ import textwrap
 
 import pytest
 
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+
 LOOK = """
 import json
 from batten.executors.processes.foreign_threads import find_foreign_threads
@@ -92,6 +94,21 @@ def find_threads(code: str) -> list[str]:
 @pytest.mark.parametrize("name", SAFE)
 def test_what_survives_a_fork(name: str) -> None:
     assert find_threads(SAFE[name]) == []
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+def test_one_on_its_way_out_is_not_taken_for_a_stranger() -> None:
+    # A tracer holds up each call, so a pool that was just shut down has threads for a while.
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    from batten.executors.processes.foreign_threads import find_foreign_threads
+    for _ in range(150):
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            list(pool.map(str, range(4)))
+        assert find_foreign_threads() == []
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    subprocess.run(["strace", "-f", "-o", "/dev/null", *words], check=True)
 
 
 @pytest.mark.parametrize("name", HARMED)

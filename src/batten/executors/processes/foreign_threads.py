@@ -52,7 +52,8 @@ def find_foreign_threads() -> list[str]:
         if thread is not here and not thread.name.startswith(OWN_PREFIX):
             names.append(thread.name)
     others = [thread for thread in _list_threads() if thread not in known]
-    found = [(thread, name) for thread in others if (name := _name(thread)) not in _SAFE_NAMES]
+    named = [(thread, _name(thread)) for thread in others]
+    found = [(thread, name) for thread, name in named if name and name not in _SAFE_NAMES]
     # Pools that know of forks give their threads no name. Arrow's client of S3 does: it does not.
     unnamed = {_name(os.getpid()), os.path.basename(sys.executable)[:_NAME_BYTES]}
     mappings = list(_list_code()) if any(name in unnamed for _, name in found) else []
@@ -70,6 +71,7 @@ def _list_threads() -> list[int]:
 
 
 def _name(thread: int) -> str:
+    """Nothing, if it has ended since it was listed."""
     try:
         with open(f"/proc/self/task/{thread}/comm") as file:
             return file.read().strip()
@@ -122,7 +124,8 @@ def _run_nanoseconds(thread: int) -> int:
 
 
 def _read_stack(thread: int) -> bytes:
-    """The stack of a thread that waits; nothing if it runs."""
+    """The stack of a thread that rests; nothing of one that runs, or that a debugger holds up. A
+    thread on its way out still has a stack: it is soon gone."""
     with open(f"/proc/self/task/{thread}/syscall") as file:
         call = file.read().split()
     if len(call) < 3:
@@ -133,7 +136,13 @@ def _read_stack(thread: int) -> bytes:
     stop = next((stop for start, stop in places if start <= top < stop), top)
     with open("/proc/self/mem", "rb", buffering=0) as memory:
         memory.seek(top)
-        return memory.read(min(stop - top, _STACK_BYTES_MAX) // 8 * 8)
+        stack = memory.read(min(stop - top, _STACK_BYTES_MAX) // 8 * 8)
+    return stack if _rests(thread) else b""
+
+
+def _rests(thread: int) -> bool:
+    with open(f"/proc/self/task/{thread}/stat", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0] == "S"
 
 
 def _list_callers(stack: bytes, mappings: list[Mapping]) -> Iterator[str]:
