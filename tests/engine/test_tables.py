@@ -35,6 +35,8 @@ from batten.crashlab.tracing.system_calls import ALL, CallKind
 from batten.inspect.survey import survey
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.records import Delivery, decode_record, encode_record
+from batten.sources.base import is_batched
+from batten.sources.whole_tables import TableSource
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""
@@ -328,6 +330,15 @@ def test_other_formats(job: Folder) -> None:
     assert pq.read_table(job.path / "out.parquet")["a"].to_pylist() == [1, 2, 3, 4, 5]
     pq.write_table(pa.table({"a": [9]}), job.path / "many/part-1.parquet")
     assert "table many changed" in job.run().told[0]
+
+
+def test_what_kind_of_source_it_is_is_found_without_a_look_at_its_tables() -> None:
+    class Unread(TableSource):
+        @property
+        def identity(self) -> dict[str, str]:
+            raise AssertionError("all tables were read")
+
+    assert not is_batched(Unread({"refunds": "refunds.csv"}, folder=Path()))
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))

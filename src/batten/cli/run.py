@@ -174,9 +174,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _run_upstream(arguments: argparse.Namespace, pipeline: Definition) -> list[UpstreamRun]:
     from batten.chain.runs import run_upstream
-    from batten.sources.base import BatchedSource
+    from batten.sources.base import is_batched
 
-    if not isinstance(pipeline.source, BatchedSource):
+    if not is_batched(pipeline.source):
         return []
     return run_upstream(
         pipeline.source.place,

@@ -25,6 +25,7 @@ from batten.sources.base import (
     ScanBlock,
     Source,
     SourceBatch,
+    is_batched,
 )
 from batten.storage.base import Store
 from batten.storage.publishing import replace
@@ -164,6 +165,6 @@ def begin_upstream(
     source: Source, storage: Store, layout: Layout, plan: Plan
 ) -> UpstreamLook | None:
     """None where the source has no batches that tell."""
-    if not isinstance(source, BatchedSource):
+    if not is_batched(source):
         return None
     return UpstreamLook(source, storage, layout, plan)

@@ -27,7 +27,7 @@ from batten.run.context import Context
 from batten.run.run_options import RunOptions
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.hive import HiveSink
-from batten.sources.base import BatchedSource
+from batten.sources.base import is_batched
 from batten.sources.inputs import Input, look_at_input
 from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
@@ -66,7 +66,7 @@ def list_checks(context: Context) -> Iterator[Check]:
 def _check_inputs(context: Context) -> Iterator[Check]:
     source = context.pipeline.source
     for path in source.inputs:
-        if not isinstance(source, BatchedSource):
+        if not is_batched(source):
             yield check_input(look_at_input(path), context.again)
             continue
         shown = show_path(path)

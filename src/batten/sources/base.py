@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
@@ -198,7 +198,6 @@ class SourceBatch:
     rows: int
 
 
-@runtime_checkable
 class BatchedSource(Source, Protocol):
     """A source that tells of its batches whether they are as they were, without reading them
     (decision 0093)."""
@@ -228,3 +227,9 @@ class BatchedSource(Source, Protocol):
     def end_look(self, state: str) -> None:
         """Raises `RefusedError` unless the state is that of the beginning."""
         ...
+
+
+def is_batched(source: Source) -> TypeGuard[BatchedSource]:
+    """Whether it is a `BatchedSource`. Only a name is looked for: to ask a source for its
+    `identity` may read all of it."""
+    return hasattr(source, "list_batches")
