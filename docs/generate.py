@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from batten.model.rules import resume, rolling, states
+from batten.model.rules import resume, states, tree_recovery
 from batten.model.rules.findings import MEANINGS, Code, Severity
 from batten.model.rules.resume import Decision, Found, ResumeMode
 from batten.model.words import Action
@@ -128,7 +128,7 @@ def make_actions() -> str:
 
 def make_remedies() -> str:
     """What recovery of a tree does about the journal that it finds."""
-    rows = [[state.value, remedy.value] for state, remedy in rolling.REMEDIES.items()]
+    rows = [[state.value, remedy.value] for state, remedy in tree_recovery.REMEDIES.items()]
     return _table(["the journal is", "recovery does"], rows)
 
 
@@ -136,7 +136,7 @@ def make_operations() -> str:
     """What recovery of a tree does for each operation of a journal, by what it finds."""
     rows = [
         [action, staged.value, target.value, step.value]
-        for (action, staged, target), step in rolling.STEPS.items()
+        for (action, staged, target), step in tree_recovery.STEPS.items()
     ]
     return _table(["operation", "staged file or backup", "at the path", "recovery does"], rows)
 

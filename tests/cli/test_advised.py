@@ -23,7 +23,7 @@ import batten
 import batten.sinks
 from batten.cli.main import main
 from batten.crashlab.server import Server
-from batten.inspect.advising.sayings import SAYINGS, Kind
+from batten.inspect.advising.words_of_states import SAYINGS, Kind
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.names import TREE_FOLDER, Layout
 from batten.model.disk.records import encode_record, open_record, seal_record

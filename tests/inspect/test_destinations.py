@@ -22,8 +22,8 @@ from batten.inspect.clean import clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
-from batten.lookup.destinations import look_at_destination
-from batten.lookup.kept_trees import JOURNALS_MAX
+from batten.lookup.look_at_destination import look_at_destination
+from batten.lookup.look_at_tree import JOURNALS_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Delivery, decode_record, encode_record
 from batten.model.rules.findings import Code

@@ -17,7 +17,7 @@ import pytest
 
 import batten
 from batten.inspect.verifying.verify import verify
-from batten.lookup.kept_delta import _B85, _Z85
+from batten.lookup.look_at_delta import _B85, _Z85
 
 Action = dict[str, Any]
 

@@ -17,7 +17,7 @@ import pytest
 
 import batten
 from batten.inspect.verifying.verify import verify
-from batten.lookup import kept_sqlite
+from batten.lookup import look_at_sqlite
 
 HOLD = """
 import sqlite3, sys
@@ -182,8 +182,8 @@ def test_a_link_is_followed_and_what_lies_beside_its_end_counts(base: Path, tmp_
 def test_what_is_too_large_to_be_copied_is_told(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_sqlite, "COPIED_BYTES_MAX", 100)
-    monkeypatch.setattr(kept_sqlite, "COUNTED_BYTES_MAX", 100)
+    monkeypatch.setattr(look_at_sqlite, "COPIED_BYTES_MAX", 100)
+    monkeypatch.setattr(look_at_sqlite, "COUNTED_BYTES_MAX", 100)
     with held(base, WAL, LOSE):
         assert "too large to be copied" in check(base, UNTOLD)
     ask(base, "PRAGMA wal_checkpoint(TRUNCATE)")

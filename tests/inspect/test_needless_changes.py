@@ -16,7 +16,7 @@ from batten.inspect.clean import Cleaning, clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.verifying.verify import verify
 from batten.ledger.needless_changes import list_needless, remove_needless
-from batten.lookup.kept_trees import Left, find_last, list_left, read_kept
+from batten.lookup.look_at_tree import Left, find_last, list_left, read_kept
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.names import TreeLayout
 from batten.model.disk.records import encode_record

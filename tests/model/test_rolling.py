@@ -8,7 +8,7 @@ import pytest
 
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.records import NewerFormat, Unreadable, decode_record, encode_record
-from batten.model.rules.rolling import (
+from batten.model.rules.tree_recovery import (
     REMEDIES,
     STEPS,
     FoundAtPath,

@@ -35,7 +35,7 @@ from batten.plan.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
-from batten.run.changed import name_fresh_way
+from batten.run.changed_job import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, refuse_unfit
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset, look_again

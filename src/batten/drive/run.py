@@ -40,13 +40,13 @@ from batten.model.rules.findings import Severity, find_worst
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus, State, Takes
+from batten.plan.changed_items import find_batches
 from batten.plan.differing import SourceDiffersError
 from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
 from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
-from batten.plan.versions import find_batches
-from batten.run.changed import name_fresh_way
+from batten.run.changed_job import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run, utc_now
 from batten.run.context import Context

@@ -22,7 +22,7 @@ from batten.inspect.owning import hold_lock, refuse_pending
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.ledger.needless_changes import list_needless, remove_needless
-from batten.model.rules.rolling import JournalState
+from batten.model.rules.tree_recovery import JournalState
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry

@@ -26,8 +26,8 @@ from batten.inspect.advising.outlook import (
     foresee,
 )
 from batten.inspect.advising.refused import find_refused, tell_refused
-from batten.inspect.advising.sayings import Kind, say
 from batten.inspect.advising.upstream import Behind, find_behind, find_origin, is_finalized
+from batten.inspect.advising.words_of_states import Kind, say
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
 from batten.inspect.output_path import Place, find_linked_folder, has_tree, locate_output

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from batten.errors import StorageError
-from batten.lookup.kept_trees import (
+from batten.lookup.look_at_tree import (
     Left,
     find_last,
     is_within,

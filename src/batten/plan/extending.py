@@ -11,14 +11,14 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
 from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.telling.counts import count_of
+from batten.plan.changed_items import Differences, revise, revise_values
+from batten.plan.changed_rows import PlannedRows, refuse_shrunk
 from batten.plan.key_index import KeyIndex
 from batten.plan.looking import begin_upstream
 from batten.plan.plan import Plan
 from batten.plan.same_keys import PlannedKeys
-from batten.plan.same_rows import PlannedRows, refuse_shrunk
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import Row, Storing, encode_segment, make_segment
-from batten.plan.versions import Differences, revise, revise_values
 from batten.sources.base import ScanBlock, Source
 from batten.sources.digests import split_digests
 from batten.storage.base import Store

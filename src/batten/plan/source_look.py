@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from batten.plan.changed_items import Differences
 from batten.plan.looking import UpstreamLook
-from batten.plan.versions import Differences
 
 
 @dataclass

@@ -24,7 +24,7 @@ from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.run.changed import refuse_changed
+from batten.run.changed_job import refuse_changed
 from batten.run.context import Context
 from batten.run.identity import (
     LAYOUT_PARTS,

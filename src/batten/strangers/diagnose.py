@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from batten.errors import StorageError
 from batten.inspect.advising.last_end import tell_disk
 from batten.inspect.advising.outlook import Likelihood, Outlook
-from batten.inspect.advising.sayings import Kind, StrangerFacts, say
+from batten.inspect.advising.words_of_states import Kind, StrangerFacts, say
 from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
 from batten.inspect.matching import list_files, match_paths
 from batten.inspect.survey import Survey

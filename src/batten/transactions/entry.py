@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.disk.names import TreeLayout, is_change_throwaway
-from batten.model.rules.rolling import Remedy
+from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage.addresses import local_path

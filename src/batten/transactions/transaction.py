@@ -25,7 +25,7 @@ from batten.transactions.journals import publish_journal
 from batten.transactions.overlay import Overlay
 from batten.transactions.paths import check_path, find_longest_name, is_below, refuse_unnamable
 from batten.transactions.protection import Protection
-from batten.transactions.rolling import complete, delete_staged
+from batten.transactions.roll_forward import complete, delete_staged
 
 
 class Transaction:

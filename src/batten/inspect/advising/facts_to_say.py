@@ -1,4 +1,4 @@
-"""The facts of a job's output that the sayings are made of, and what its readers see."""
+"""The facts of a job's output that the words of its state are made of, and what its readers see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from batten.errors import StorageError
 from batten.inspect.advising.again import Again
 from batten.inspect.advising.made_files import find_unmade, list_tables
 from batten.inspect.advising.refused import Refused
-from batten.inspect.advising.sayings import JobFacts
+from batten.inspect.advising.words_of_states import JobFacts
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.judge import Judgement

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from batten.errors import RefusedError
-from batten.inspect.advising.sayings import Kind, LandingFacts, say
+from batten.inspect.advising.words_of_states import Kind, LandingFacts, say
 from batten.inspect.diagnosis import NO_RUN, Diagnosis
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.errors import CorruptError
-from batten.inspect.advising.sayings import HALF_DONE
+from batten.inspect.advising.words_of_states import HALF_DONE
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.kinds.trees import TreeObservation, describe_tree, observe_tree
 from batten.inspect.output_path import Place
 from batten.inspect.recover import Recovery, RecoveryStep, RecoveryVerb
-from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep
+from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep
 from batten.storage.local.locks import busy_error
 from batten.transactions.entry import TreePlace, hold_unrecovered
 from batten.transactions.recovery import recover_tree, set_journal_aside

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batten.errors import RefusedError
-from batten.inspect.advising.sayings import Kind, TreeFacts, say
+from batten.inspect.advising.words_of_states import Kind, TreeFacts, say
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.output_path import Place, has_tree
 from batten.model.disk.names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.disk.records import Holder
 from batten.model.rules.findings import Code, Finding
-from batten.model.rules.rolling import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.rules.states import Damage, Facts, Ground, Verdict, decide_state
+from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, describe_kind
 from batten.storage.local.tree import Tree
@@ -22,7 +22,7 @@ from batten.storage.local.upkeep import find_throwaway
 from batten.storage.relative import last_piece
 from batten.transactions.entry import TreePlace, locate_tree
 from batten.transactions.journals import FoundJournal, find_journal
-from batten.transactions.rolling import DecidedOperation, decide
+from batten.transactions.roll_forward import DecidedOperation, decide
 
 
 @value_class

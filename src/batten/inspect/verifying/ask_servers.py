@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from batten.errors import StorageError
-from batten.lookup.kept import CannotLookError, tell_batches, tell_rows
-from batten.lookup.kept_plugins import look_at_plugin
+from batten.lookup.look_at_plugin import look_at_plugin
+from batten.lookup.telling_lacks import CannotLookError, tell_batches, tell_rows
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command

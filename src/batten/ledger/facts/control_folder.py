@@ -22,7 +22,7 @@ from batten.ledger.facts.placed_files import list_current, look_at_files
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
-from batten.lookup.destinations import look_at_destination
+from batten.lookup.look_at_destination import look_at_destination
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import (
     FILE_NAMES,

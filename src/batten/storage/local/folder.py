@@ -28,7 +28,7 @@ from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
 from batten.storage.local.modes import Modes
 from batten.storage.local.renaming import exchange_names, rename_without_replacing
-from batten.storage.local.syncing import TOGETHER_MIN, FilesystemSync
+from batten.storage.local.syncing_many import TOGETHER_MIN, FilesystemSync
 from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
 from batten.storage.removing import remove_tree

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
-from batten.lookup.kept import CannotLookError, Found, find_mode
+from batten.lookup.telling_lacks import CannotLookError, Found, find_mode
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILES
@@ -60,34 +60,34 @@ def _tell_damage(what: str) -> tuple[Code, str]:
 
 def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
     if given.package:
-        from batten.lookup.kept_plugins import look_at_plugin
+        from batten.lookup.look_at_plugin import look_at_plugin
 
         yield from look_at_plugin(place, given)
         return
     # Each is imported where it is needed: a command that starts looks at few or none.
     match given.kind:
         case "sqlite":
-            from batten.lookup.kept_sqlite import look_at_sqlite
+            from batten.lookup.look_at_sqlite import look_at_sqlite
 
             yield from look_at_sqlite(place, given, is_thorough=is_thorough)
         case "delta":
-            from batten.lookup.kept_delta import look_at_delta
+            from batten.lookup.look_at_delta import look_at_delta
 
             yield from look_at_delta(place, given, is_thorough=is_thorough)
         case "iceberg":
             yield from _look_at_iceberg(given, is_thorough)
         case "hive":
-            from batten.lookup.kept_hive import look_at_hive
+            from batten.lookup.look_at_hive import look_at_hive
 
             yield from look_at_hive(place, given, is_thorough=is_thorough)
         case "tree":
-            from batten.lookup.kept_trees import look_at_tree
+            from batten.lookup.look_at_tree import look_at_tree
 
             yield from look_at_tree(place, given, is_thorough=is_thorough)
 
 
 def _look_at_iceberg(given: Delivery, is_thorough: bool) -> Found:
-    from batten.lookup.kept_iceberg import look_at_iceberg
+    from batten.lookup.look_at_iceberg import look_at_iceberg
 
     locations: list[str] = []
     yield from _ask_catalogue(given, locations, is_thorough)
@@ -106,7 +106,7 @@ def find_iceberg(given: Delivery) -> str:
 
 def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> Found:
     """Where it is a database of SQLite on this machine; adds to the locations."""
-    from batten.lookup.kept_sqlite import look_at_database
+    from batten.lookup.look_at_sqlite import look_at_database
 
     where = given.where
     if not where.path:

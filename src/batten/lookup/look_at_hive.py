@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from batten.lookup.kept import Found, find_mode
+from batten.lookup.telling_lacks import Found, find_mode
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
 from batten.storage.digests import find_digest

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from batten.lookup.kept import CannotLookError, Found, tell_batches, tell_rows
+from batten.lookup.telling_lacks import CannotLookError, Found, tell_batches, tell_rows
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from batten.lookup.kept import CannotLookError, Found, find_mode
+from batten.lookup.telling_lacks import CannotLookError, Found, find_mode
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.journal import ABSENT, Journal, OperationKind, Phase
 from batten.model.disk.names import TreeLayout

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from batten.lookup.kept import CannotLookError, Found, find_mode, tell_batches, tell_lost
-from batten.lookup.lineage import MANY, Change, Lineage
+from batten.lookup.delta_lineage import MANY, Change, Lineage
+from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of

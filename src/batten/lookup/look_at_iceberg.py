@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from batten.lookup.kept import CannotLookError, Found, find_mode, tell_batches, tell_lost
+from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.model.disk.records import Delivery
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
