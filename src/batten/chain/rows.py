@@ -73,7 +73,7 @@ class LoadedRows:
 
     def digests(self, first: int, stop: int) -> bytes:
         """Of rows from one to another (exclusive)."""
-        found = digest_rows(self._table.slice(first, stop - first))
+        found = digest_rows(self._table.slice(first, stop - first), skips_nulls=True)
         if UNKNOWN not in found:
             return found
         return b"".join(UNREADABLE if one == UNKNOWN else one for one in split_digests(found))

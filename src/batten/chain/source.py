@@ -18,7 +18,7 @@ from batten.errors import RefusedError, UsageError
 from batten.inspect.output_path import Place, locate_output
 from batten.jobs.job_folder import show_path
 from batten.ledger.contents import load_commit
-from batten.ledger.upstream import find_state
+from batten.ledger.upstream import find_state, list_digests
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.records import Completion, Config, Unreadable, decode_record
 from batten.sources.base import POSITION_BITS, SCAN_BLOCK_ITEMS, ScanBlock, SourceBatch
@@ -122,8 +122,11 @@ class DatasetSource:
         start = 0
         for number in range(count):
             claim = load_commit(storage, layout, number, place.path)
-            digest = str(claim.digest) if names.key else f"{claim.digest} from {start}"
-            batches.append(SourceBatch(number=number, digest=digest, rows=claim.rows))
+            ending = "" if names.key else f" from {start}"
+            digest, *earlier = (f"{each}{ending}" for each in list_digests(claim))
+            batches.append(
+                SourceBatch(number=number, digest=digest, rows=claim.rows, earlier=earlier)
+            )
             start += claim.rows
         return batches
 

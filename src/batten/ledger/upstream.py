@@ -8,6 +8,7 @@ from batten.errors import StorageError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.looked import LookedUpstream
 from batten.model.disk.names import Layout
+from batten.model.disk.published import Published
 from batten.model.disk.records import Unreadable, decode_record
 from batten.storage.base import Store
 
@@ -29,3 +30,9 @@ def find_state(storage: Store, layout: Layout) -> str:
         return hashlib.sha256(storage.read(layout.complete)).hexdigest()
     except FileNotFoundError:
         return ""
+
+
+def list_digests(claim: Published) -> list[str]:
+    """Those under which the rows of a batch were seen: that of its part of now first, then those
+    that it had with fewer columns (decision 0116)."""
+    return [str(claim.digest), *filter(None, claim.widens.split(","))]

@@ -80,7 +80,7 @@ class UpstreamLook:
         for batch in self._source.list_batches():
             self._trails.append(_Trail(batch))
             same = known.get(batch.number)
-            is_same = same is not None and (same.digest, same.rows) == (batch.digest, batch.rows)
+            is_same = same is not None and batch.is_same(same.digest, same.rows)
             blocks = self._take_from_plan(same) if same and is_same and same.is_whole else None
             yield from self._source.scan_batch(batch) if blocks is None else blocks
         self._source.end_look(self._state)

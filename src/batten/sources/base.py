@@ -191,11 +191,17 @@ in it."""
 @value_class
 class SourceBatch:
     """Consecutive items that a source keeps together, all of which are as they were as long as the
-    `digest` is. It has so many `rows`, of which each is an item unless its key came before."""
+    `digest` is, or was one of `earlier`. It has so many `rows`, of which each is an item unless its
+    key came before."""
 
     number: int
     digest: str
     rows: int
+    earlier: Sequence[str] = ()
+
+    def is_same(self, digest: str, rows: int) -> bool:
+        """Whether its items are those of a batch that was seen before."""
+        return rows == self.rows and digest in (self.digest, *self.earlier)
 
 
 class BatchedSource(Source, Protocol):

@@ -35,19 +35,31 @@ def digest_items(items: Iterable[Any]) -> bytes:
     return b"".join([_digest_value(item) for item in items])
 
 
-def digest_rows(table: pa.Table | pa.RecordBatch) -> bytes:
-    """Of rows as they are in Python, however their columns are stored."""
-    names = marshal.dumps(table.schema.names, _MARSHAL_VERSION)
+def digest_rows(table: pa.Table | pa.RecordBatch, *, skips_nulls: bool = False) -> bytes:
+    """Of rows as they are in Python, however their columns are stored. `skips_nulls`: a column that
+    is null in a row is no part of the row (decision 0116)."""
+    names: list[str] = table.schema.names
     try:
         columns = [_plain_column(column) for column in table.columns]
     except (ValueError, OverflowError):
         if table.num_rows == 1:
             return UNKNOWN
-        return b"".join(digest_rows(table.slice(row, 1)) for row in range(table.num_rows))
+        single = (table.slice(row, 1) for row in range(table.num_rows))
+        return b"".join(digest_rows(row, skips_nulls=skips_nulls) for row in single)
     rows: Iterable[tuple[Any, ...]] = (
         zip(*columns, strict=True) if columns else [()] * table.num_rows
     )
-    return b"".join([_digest_value(row, names) for row in rows])
+    if skips_nulls and any(column.null_count for column in table.columns):
+        return b"".join([_digest_without_nulls(names, row) for row in rows])
+    before = marshal.dumps(names, _MARSHAL_VERSION)
+    return b"".join([_digest_value(row, before) for row in rows])
+
+
+def _digest_without_nulls(names: Sequence[str], row: Sequence[Any]) -> bytes:
+    """As of a row of the other columns."""
+    there = [at for at, value in enumerate(row) if value is not None]
+    before = marshal.dumps([names[at] for at in there], _MARSHAL_VERSION)
+    return _digest_value(tuple(row[at] for at in there), before)
 
 
 def split_digests(digests: bytes) -> Sequence[bytes]:

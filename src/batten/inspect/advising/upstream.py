@@ -13,7 +13,7 @@ from batten.inspect.advising.again import find_begun, find_path
 from batten.inspect.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
-from batten.ledger.upstream import find_state, load_looked
+from batten.ledger.upstream import find_state, list_digests, load_looked
 from batten.model.disk.fingerprints import FINALIZED_FROM
 from batten.model.disk.job_calls import BATTEN
 from batten.model.disk.looked import LookedUpstream
@@ -136,14 +136,14 @@ def _compare_looked(place: Place, looked: LookedUpstream) -> Behind | None:
         return None
     completion = decode_record(Completion, storage.read(layout.complete))
     now = [
-        str(load_commit(storage, layout, number, shown).digest)
+        list_digests(load_commit(storage, layout, number, shown))
         for number in range(len(completion.part_sizes))
     ]
     before = [batch.digest.partition(" ")[0] for batch in looked.batches]
-    if now == before:
-        return None
     count = max(len(now), len(before))
-    changed = count - sum(a == b for a, b in zip(now, before, strict=False))
+    changed = count - sum(was in batch for was, batch in zip(before, now, strict=False))
+    if not changed:
+        return None
     batches = count_of(count, "batch", "batches")
     are = "is" if changed == 1 else "are"
     return Behind(
