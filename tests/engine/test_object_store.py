@@ -19,7 +19,7 @@ import pytest
 
 import batten
 from batten.crashlab.promises import read_parts
-from batten.drive.run import DAMAGE, run_on
+from batten.drive.run import run_on
 from batten.errors import BattenError, BusyError, StorageError, UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
@@ -27,7 +27,7 @@ from batten.ledger.judge import Judgement, judge
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout
 from batten.model.rules.accounting import tally_outcomes
-from batten.model.rules.findings import find_worst
+from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.words import RunStatus, State
 from batten.pipeline.pipeline import Pipeline
 from batten.plan.plan import Plan
@@ -131,7 +131,7 @@ def refuse_harm(server: ObjectServer, parts: dict[int, bytes]) -> None:
     """What must hold at any moment. `parts` are those that were there before, which it brings up to
     date."""
     observation, judgement = look(server)
-    assert find_worst(judgement.findings) not in DAMAGE, judgement.findings
+    assert find_worst(judgement.findings) not in DOUBT, judgement.findings
     found = read_parts(ObjectStorage(server), LAYOUT)
     for batch, before in parts.items():
         if found[batch] != before:

@@ -9,12 +9,10 @@ from batten.errors import InconsistentError
 from batten.ledger.facts.placed_files import look_at_files
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, decode_record
-from batten.model.rules.findings import Severity
+from batten.model.rules.findings import DOUBT
 from batten.model.telling.counts import count_of
 from batten.plan.planned_items import PlannedItems
 from batten.sinks.files.items import FilesDestination
-
-_DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 
 class FileRoute(BatchRoute):
@@ -63,7 +61,7 @@ class FileRoute(BatchRoute):
             [] if record is None else [record],
             current,
         )
-        damage = [each for each in found if each.severity in _DAMAGE]
+        damage = [each for each in found if each.severity in DOUBT]
         if damage:
             more = f" (and {count_of(len(damage) - 1, 'more finding')})" if damage[1:] else ""
             raise InconsistentError(

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.closing import close, make_report
-from batten.drive.config import choose_batch_size
 from batten.drive.driver import Driver
 from batten.drive.in_order import delete_segments, record_call
-from batten.drive.outdated import PublishedVersions
 from batten.drive.pinning import store_schema
+from batten.drive.planning import items_of, plan_more, plan_of
 from batten.errors import RefusedError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path
@@ -30,18 +29,14 @@ from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus, Takes
-from batten.plan.extending import extend_plan
 from batten.plan.key_index import KeyIndex
 from batten.plan.plan import Plan
-from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
-from batten.run.changed_job import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, refuse_unfit
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset, look_again
 from batten.run.recording import RunRecord
 from batten.run.report import Report
-from batten.sources.base import Source
 from batten.sources.finished import FinishedItems, FinishedRows, give_rows
 from batten.storage.local.upkeep import delete_orphans
 
@@ -97,12 +92,12 @@ def take_finished(
     # First, so that until this has ended the record says what is to be adopted.
     record_call(context, dataset)
     dataset = look_again(context, dataset)
-    deliverer.know(_items_of(context, _plan_of(context, dataset)))
+    deliverer.know(items_of(context, plan_of(context, dataset)))
     finished = FinishedItems(context.pipeline.source, rows)
     with context.timed("plan"):
-        plan, _ = _extend(context, deliverer, dataset, _plan_of(context, dataset), finished)
+        plan, _ = plan_more(context, deliverer, dataset, plan_of(context, dataset), finished)
         chosen = range(plan.batches)
-        plan, seen = _extend(context, deliverer, dataset, plan, context.pipeline.source)
+        plan, seen = plan_more(context, deliverer, dataset, plan, context.pipeline.source)
     if chosen:
         _pin(context, rows)
         published = dataset.observation.parts
@@ -142,7 +137,7 @@ def _is_computed(dataset: FoundDataset) -> bool:
 def _refuse_beside_computed(context: Context, rows: FinishedRows, dataset: FoundDataset) -> None:
     """Raise if there are rows of items that are not published: the plan stands, and a run may be
     half way through any batch. What is adopted already may be adopted again."""
-    plan, published = _plan_of(context, dataset), KeyIndex()
+    plan, published = plan_of(context, dataset), KeyIndex()
     for number in dataset.observation.parts:
         claim = load_commit(context.storage, context.layout, number, context.path)
         keys = plan.key_texts(plan.batch(number))
@@ -190,24 +185,6 @@ def _pin(context: Context, rows: FinishedRows) -> None:
         )
 
 
-def _extend(
-    context: Context, deliverer: Deliverer, dataset: FoundDataset, plan: Plan, source: Source
-) -> tuple[Plan, SourceLook]:
-    versions = PublishedVersions(context, dataset)
-    return extend_plan(
-        context.storage,
-        context.layout,
-        source,
-        plan,
-        choose_batch_size(context, dataset.observation.config),
-        ways_on=name_fresh_way(context, dataset.observation),
-        before_change=lambda: None,
-        before_revision=lambda batches: versions.allow(batches, deliverer),
-        published_revision=versions.revision_of,
-        between_blocks=context.refuse_stopped,
-    )
-
-
 def _publish(
     context: Context,
     finished: FinishedItems,
@@ -218,7 +195,7 @@ def _publish(
     pending: list[int],
 ) -> None:
     """Publish and deliver these batches: the same as in a run, but for where rows come from."""
-    deliverer.look(dataset.observation.parts, _items_of(context, plan))
+    deliverer.look(dataset.observation.parts, items_of(context, plan))
     left = replace(dataset.accounts, pending=sum(plan.batch(each).items for each in pending))
     refuse_unfit(context, [check_disk(context, dataset.observation, left)])
     record.begin()
@@ -260,12 +237,3 @@ def _report(context: Context, dataset: FoundDataset, seen: SourceLook | None = N
     is_complete = dataset.observation.completion is not None
     status = RunStatus.NOTHING_TO_DO if is_complete else RunStatus.ADOPTED
     return make_report(context, status, dataset.accounts, dataset.rows, seen)
-
-
-def _plan_of(context: Context, dataset: FoundDataset) -> Plan:
-    found = dataset.judgement.plan
-    return Plan(context.storage, context.layout, list(found.segments) if found else [])
-
-
-def _items_of(context: Context, plan: Plan) -> PlannedItems:
-    return PlannedItems(plan, context.pipeline.source)

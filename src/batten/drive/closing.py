@@ -18,7 +18,7 @@ from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import observe_free, refuse_damaged
+from batten.run.found_dataset import FoundDataset, observe_free, refuse_damaged
 from batten.run.report import Report
 from batten.storage.local.upkeep import delete_orphans
 from batten.storage.publishing import create
@@ -93,6 +93,15 @@ def _refuse_overtaken(context: Context, plan: Plan, observation: Observation) ->
     for batch in observation.parts:
         if batch not in observation.recorded:
             raise taken_over(storage, layout.part(batch))
+
+
+def withdraw_completion(context: Context, dataset: FoundDataset) -> None:
+    """The dataset is about to grow or change. So first the record that it is complete goes."""
+    folder = context.storage.folder
+    # Elsewhere it bears in its name what it completes, and means nothing of anything else.
+    if dataset.is_complete and folder is not None:
+        folder.delete(context.layout.complete)
+        folder.sync_names(context.layout.control)
 
 
 def make_report(

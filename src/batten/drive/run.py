@@ -9,46 +9,36 @@ from pathlib import Path
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.adopting import refuse_unfinished, take_finished
-from batten.drive.closing import close, make_report
-from batten.drive.config import choose_batch_size
+from batten.drive.closing import close, make_report, withdraw_completion
 from batten.drive.dry_run import foresee
-from batten.drive.flight import forget_crashes_with
-from batten.drive.in_order import bring_in_order, record_call, settle_config
+from batten.drive.in_order import bring_in_order, record_call
+from batten.drive.job_checks import check_job, refuse_beyond_store
 from batten.drive.outdated import PublishedVersions, tell_versions
-from batten.drive.widening import begin_beside, find_earlier, look_beside, refuse_beside
-from batten.drive.worker_checks import check_workers
-from batten.errors import BattenError, UsageError
+from batten.drive.planning import items_of, plan_more, plan_of
+from batten.drive.successor import Successor, begin_again, begin_anew, take_place
+from batten.drive.widening import begin_widened, find_earlier
+from batten.errors import BattenError
 from batten.executors.output import output_may_be_lost
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import (
-    refuse_file,
-    refuse_folder,
-    refuse_place,
-    refuse_tree,
     show_path,
 )
-from batten.jobs.making_files import check_files
-from batten.jobs.step import check_steps
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
-from batten.ledger.replacement import replace_dataset, roll_forward
+from batten.ledger.replacement import roll_forward
 from batten.ledger.runs import find_refusal
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
 from batten.model.disk.row_digests import DIGEST_BYTES
-from batten.model.rules.findings import Severity, find_worst
+from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
-from batten.model.words import RunStatus, State, Takes
-from batten.plan.changed_items import find_batches
+from batten.model.words import RunStatus
 from batten.plan.differing import SourceDiffersError
-from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan
-from batten.plan.planned_items import PlannedItems
 from batten.plan.source_look import SourceLook
-from batten.run.changed_job import name_fresh_way
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
-from batten.run.clock import new_run, utc_now
+from batten.run.clock import new_run
 from batten.run.context import Context
 from batten.run.events import tell_logging
 from batten.run.found_dataset import (
@@ -58,7 +48,6 @@ from batten.run.found_dataset import (
     look_again,
     observe_free,
     refuse_damaged,
-    refuse_other_job,
 )
 from batten.run.identity import identify_pipeline
 from batten.run.open_files import open_files_raised
@@ -67,16 +56,12 @@ from batten.run.progress import Progress, Silent
 from batten.run.recording import RunRecord, recorded, refusals_logged
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
-from batten.sinks.files.file import FileSink
-from batten.sinks.files.hive import HiveSink
-from batten.sinks.files.tree import TreeSink
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.upkeep import delete_staged_orphans, take_lock
+from batten.storage.local.upkeep import take_lock
 from batten.storage.publishing import make_folders
-from batten.work.item_files import check_kept
 
 
 @value_class
@@ -91,8 +76,6 @@ class ToDo:
 
 NOTHING = ToDo()
 
-DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
-
 
 def run_pipeline(
     pipeline: Definition,
@@ -102,7 +85,7 @@ def run_pipeline(
 ) -> Report:
     """Run on local files; see `Pipeline.run`. With `finished` rows, adopt these."""
     pipeline = choose_ledger(pipeline)
-    output = _check(pipeline, options)
+    output = check_job(pipeline, options)
     local = LocalStorage(output.parent)
     storage = pipeline.store.open() if pipeline.store is not None else local
     return run_on(storage, pipeline, options, progress, finished)
@@ -117,7 +100,7 @@ def run_on(
 ) -> Report:
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
-    output = _check(pipeline, options)
+    output = check_job(pipeline, options)
     if pipeline.whole is not None:
         # Its items are descriptions; the function has a process of its own.
         options = replace(options, executor="serial", jobs=1)
@@ -136,7 +119,7 @@ def run_on(
         finished=finished,
     )
     if storage.folder is None:
-        _refuse_beyond_store(storage, pipeline, options)
+        refuse_beyond_store(storage, pipeline, options)
     has_begun_before = storage.find(context.layout.control) is not None
     try:
         with output_may_be_lost(), open_files_raised():
@@ -148,21 +131,6 @@ def run_on(
         raise
 
 
-def _refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:
-    """Raises `UsageError` for what needs a folder of a file system."""
-    reason = ""
-    if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
-        reason = "only a dataset of parts can lie there"
-    elif options.is_fresh or options.adds_columns:
-        reason = "a dataset can't take the place of another one there"
-    if reason:
-        raise UsageError(
-            f"{storage.place} is no folder of a file system: {reason}.",
-            safe="Nothing was read or written.",
-            next="Write to another place, or to a folder of this machine.",
-        )
-
-
 def _tell_folder(context: Context, error: BattenError) -> None:
     """The code that said "nothing was changed" did not know that this run is the first."""
     with suppress(BattenError):
@@ -172,58 +140,6 @@ def _tell_folder(context: Context, error: BattenError) -> None:
             is_path = context.storage.folder is not None
             made = show_path(Path(place) / control) if is_path else f"{place}/{control}"
             error.safe += f" There is {made} now, where the next run goes on."
-
-
-def _check(pipeline: Definition, options: RunOptions) -> Path:
-    if pipeline.output is None:
-        raise UsageError(
-            "The pipeline has no sink, so its rows would go nowhere.",
-            safe="Nothing was read or written.",
-            next='End it with a sink: .write_parquet("features/").',
-        )
-    pipeline.refuse_double()
-    finalized = [each.output for each in pipeline.finalizers]
-    trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
-    own = [pipeline.output] if pipeline.store is None else []
-    for output in (*own, *finalized):
-        refuse_place(output)
-        refuse_tree(output, trees)
-    places = [path for sink in pipeline.sinks for path in getattr(sink, "places", ())]
-    for made in (*pipeline.list_made(), *trees, *places):
-        refuse_place(made, pipeline.output)
-    for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):
-        refuse_folder(output)
-    for sink in pipeline.sinks:
-        sink.check()
-        if isinstance(sink, FileSink | HiveSink):
-            is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
-            refuse_file(sink.path, None if is_of_table else Path(pipeline.output))
-    if pipeline.settings.batch_size != 1 and any(
-        sink.takes is Takes.ITEMS for sink in pipeline.sinks
-    ):
-        raise UsageError(
-            f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "
-            "a time.",
-            safe="Nothing was read or written.",
-            next="Leave batch_size= out.",
-        )
-    if options.adds_columns and pipeline.whole is not None:
-        raise UsageError(
-            "add_columns= is for datasets of items, and .apply() makes its file anew each time.",
-            safe="Nothing was read or written.",
-            next="Leave it out.",
-        )
-    check_steps(pipeline.steps)
-    if pipeline.file_names is not None:
-        refuse_folder(output)
-        check_files(pipeline)
-        check_kept(pipeline.steps)
-    check_workers(pipeline, options)
-    if pipeline.settings.schema is not None:
-        from batten.rows.schema import read_schema_option
-
-        read_schema_option(pipeline.settings.schema, pipeline.settings.key_column)
-    return Path(pipeline.output)
 
 
 @machine_blamed()
@@ -271,7 +187,7 @@ def _is_of_no_use(context: Context, fingerprint: Fingerprint) -> bool:
     config = observation.config
     is_open = config is not None and observation.completion is None
     is_other = config is not None and not context.is_same(config.fingerprint, fingerprint)
-    return is_open and is_other and find_worst(judgement.findings) not in DAMAGE
+    return is_open and is_other and find_worst(judgement.findings) not in DOUBT
 
 
 def _work_or_fresh(
@@ -295,84 +211,46 @@ def _finalize(context: Context, report: Report) -> Report:
 def _run_fresh(
     context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
 ) -> Report:
-    """Make a new dataset beside the old one, which stays as it is until the new one is complete.
-    A killed one is taken up again by the next fresh run, if it is of the same fingerprint."""
-    storage, layout = context.folder, context.layout
-    observation, judgement = observe_free(context)
-    refuse_other_job(context, observation, fingerprint)
-    is_damaged = find_worst(judgement.findings) in DAMAGE
-    if judgement.verdict.state is State.UNKNOWN or (
-        observation.config is None and not observation.parts and not is_damaged
-    ):
+    """Compute all anew. An old dataset stays as it is until the new one is complete."""
+    successor = begin_anew(context, deliverer, fingerprint, work)
+    if successor is None:
         return _work(context, deliverer, look(context, fingerprint, work))
-    deliverer.refuse_fresh()
-    delete_staged_orphans(storage, layout, [entry.name for entry in judgement.orphans])
-    inner = replace(context, layout=layout.fresh, is_beside=True)
-    begun, judged = observe_free(inner)
-    is_same = (
-        begun.config is not None
-        and not begun.config.takes_over
-        and context.is_same(begun.config.fingerprint, fingerprint)
-    )
-    is_rowless = bool(begun.parts) and not judged.rows
-    if not is_same or is_rowless or find_worst(judged.findings) in DAMAGE:
-        storage.delete_tree(layout.fresh_folder)
-    if not is_damaged:
-        refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])
-    storage.ensure_folder(inner.layout.control)
-    # The destinations are the old dataset's until the new one has taken its place.
-    dataset = look(inner, fingerprint, work)
     try:
-        report = _work(inner, Deliverer(inner, ()), dataset)
+        report = _work_beside(successor)
     except SourceDiffersError:
-        # A killed fresh run began this for an earlier source, so nothing is lost with it.
-        storage.delete_tree(layout.fresh_folder)
-        storage.ensure_folder(inner.layout.control)
-        dataset = look(inner, fingerprint, work)
-        report = _work(inner, Deliverer(inner, ()), dataset)
-    return _take_place(context, inner, deliverer, dataset, report)
+        successor = begin_again(context, successor)
+        report = _work_beside(successor)
+    return _succeed(context, deliverer, successor, report)
 
 
 def _run_adding(
     context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
 ) -> Report:
-    """Make a dataset of the rows there are, with columns added, and put it in the place of the old
-    one when it is complete."""
+    """Add columns to the rows there are. The old dataset stays until the new one is complete."""
     dataset = look(context, fingerprint, work)
     earlier = find_earlier(context, dataset)
     if earlier is None:
         return _work_or_fresh(context, deliverer, fingerprint, work)
-    orphans = [entry.name for entry in dataset.judgement.orphans]
-    delete_staged_orphans(context.folder, context.layout, orphans)
-    deliverer.know(_items_of(context, plan_of(context, dataset)))
-    refuse_beside(context, deliverer, dataset)
-    refuse_unfit(
-        context, [check_disk(context, dataset.observation, dataset.accounts, is_anew=True)]
-    )
-    inner = begin_beside(context, dataset, earlier)
-    report = _work(inner, Deliverer(inner, (), asks=deliverer), look_beside(inner, dataset))
-    return _take_place(context, inner, deliverer, dataset, report)
+    successor = begin_widened(context, deliverer, dataset, earlier)
+    return _succeed(context, deliverer, successor, _work_beside(successor))
 
 
-def _take_place(
-    context: Context,
-    inner: Context,
-    deliverer: Deliverer,
-    dataset: FoundDataset,
-    report: Report,
+def _work_beside(successor: Successor) -> Report:
+    return _work(successor.context, successor.deliverer, successor.dataset)
+
+
+def _succeed(
+    context: Context, deliverer: Deliverer, successor: Successor, report: Report
 ) -> Report:
-    """The dataset beside takes the place of the old one, if it is complete."""
-    storage, layout = context.folder, context.layout
-    if report.status in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
-        storage.ensure_folder(layout.staging)
-        deliverer.open_again()
-        replace_dataset(storage, layout, run=context.run, time=utc_now())
-        settle_config(storage, layout)
-        report = replace(report, status=RunStatus.COMPLETE)
-        if context.pipeline.sinks:
-            context.executed_items = inner.executed_items
-            context.adopted_items = inner.adopted_items
-            report = _deliver_anew(context, deliverer, look_again(context, dataset), report)
+    """If it is complete, it takes the place of the old dataset, and destinations get its rows."""
+    if report.status not in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
+        return report
+    take_place(context, deliverer)
+    report = replace(report, status=RunStatus.COMPLETE)
+    if context.pipeline.sinks:
+        context.executed_items = successor.context.executed_items
+        context.adopted_items = successor.context.adopted_items
+        report = _deliver_anew(context, deliverer, look_again(context, successor.dataset), report)
     return report
 
 
@@ -380,9 +258,9 @@ def _deliver_anew(
     context: Context, deliverer: Deliverer, dataset: FoundDataset, report: Report
 ) -> Report:
     """A dataset has taken the place of another one: it is complete when its destinations are."""
-    _withdraw_completion(context, dataset)
+    withdraw_completion(context, dataset)
     plan = plan_of(context, dataset)
-    deliverer.look(range(plan.batches), _items_of(context, plan))
+    deliverer.look(range(plan.batches), items_of(context, plan))
     with recorded(context) as record:
         done = replace(
             _go_on(context, deliverer, dataset, plan, record),
@@ -414,23 +292,11 @@ def _do_what_is_left(
     # A retry that was begun goes on, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
     to_retry = sorted(dataset.observation.reopened.union(failed))
-    deliverer.know(_items_of(context, plan_of(context, dataset)))
+    deliverer.know(items_of(context, plan_of(context, dataset)))
     deliverer.refuse_retry(set(to_retry) - dataset.observation.reopened)
-    versions = PublishedVersions(context, dataset)
     with context.timed("plan"):
-        plan, seen = extend_plan(
-            storage,
-            layout,
-            context.pipeline.source,
-            plan_of(context, dataset),
-            choose_batch_size(context, dataset.observation.config),
-            limit=context.options.limit,
-            ways_on=name_fresh_way(context, dataset.observation),
-            before_change=lambda: _withdraw_completion(context, dataset),
-            before_revision=lambda items: _allow_change(context, dataset, deliverer, items),
-            published_revision=versions.revision_of,
-            between_blocks=context.refuse_stopped,
-        )
+        found = plan_of(context, dataset)
+        plan, seen = plan_more(context, deliverer, dataset, found, context.pipeline.source)
     record_call(context, dataset)
     if seen.unproven:
         rows = count_of(sum(map(len, seen.unproven.values())) // DIGEST_BYTES, "row")
@@ -440,12 +306,12 @@ def _do_what_is_left(
         )
     tell_versions(context, seen)
     parts = dataset.observation.parts
-    outdated = versions.find_outdated(plan, seen)
+    outdated = PublishedVersions(context, dataset).find_outdated(plan, seen)
     to_retry = sorted({*to_retry, *outdated})
     pending = [batch for batch in range(plan.batches) if batch not in parts]
     # Rows of before must not be given to a destination that could not let go of them again.
     given = parts.keys() - dataset.observation.reopened.union(outdated)
-    deliverer.look(given, _items_of(context, plan))
+    deliverer.look(given, items_of(context, plan))
     completion = dataset.observation.completion
     if storage.folder is None:
         is_as_seen = len(plan.segments) == len(dataset.observation.segments)
@@ -460,19 +326,9 @@ def _do_what_is_left(
             record.begin()  # What kept the last run from beginning is gone.
         return make_report(context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen)
     if to_retry or is_behind:
-        _withdraw_completion(context, dataset)
+        withdraw_completion(context, dataset)
     work = ToDo(pending=pending, to_reopen=to_retry, changed=outdated)
     return _go_on(context, deliverer, dataset, plan, record, work, seen)
-
-
-def _allow_change(
-    context: Context, dataset: FoundDataset, deliverer: Deliverer, items: set[int]
-) -> None:
-    """Raises `RefusedError` where a destination could not let go of the rows of these items. What
-    was in hand at crashes was something else."""
-    batches = find_batches(plan_of(context, dataset), items)
-    PublishedVersions(context, dataset).allow(batches, deliverer)
-    forget_crashes_with(context.storage, context.layout, items)
 
 
 def _refuse_lost_destinations(context: Context) -> None:
@@ -506,21 +362,3 @@ def _go_on(
     with context.timed("account"):
         status, accounts, rows = close(context, plan, deliverer)
     return make_report(context, status, accounts, rows, seen)
-
-
-def plan_of(context: Context, dataset: FoundDataset) -> Plan:
-    found = dataset.judgement.plan
-    return Plan(context.storage, context.layout, list(found.segments) if found else [])
-
-
-def _items_of(context: Context, plan: Plan) -> PlannedItems:
-    return PlannedItems(plan, context.pipeline.source)
-
-
-def _withdraw_completion(context: Context, dataset: FoundDataset) -> None:
-    """The dataset is about to grow or change. So first the record that it is complete goes."""
-    folder = context.storage.folder
-    # Elsewhere it bears in its name what it completes, and means nothing of anything else.
-    if dataset.is_complete and folder is not None:
-        folder.delete(context.layout.complete)
-        folder.sync_names(context.layout.control)

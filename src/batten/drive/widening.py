@@ -11,22 +11,24 @@ from dataclasses import replace
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.config import make_config
+from batten.drive.planning import items_of, plan_of
+from batten.drive.successor import Successor, open_successor
 from batten.errors import UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.schema_file import load_schema
 from batten.model.disk.names import StagedChunk, find_staged
 from batten.model.disk.records import Config, Unreadable, encode_record
-from batten.model.rules.findings import Severity, find_worst
+from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.words import FORMAT_TAKING_OVER
 from batten.plan.storing import list_beside
+from batten.run.checks import check_disk, refuse_unfit
 from batten.run.context import Context
 from batten.run.earlier import Earlier, take_earlier
-from batten.run.found_dataset import FoundDataset, look, observe_free
+from batten.run.found_dataset import FoundDataset, observe_free
 from batten.storage.base import Folder
+from batten.storage.local.upkeep import delete_staged_orphans
 from batten.storage.publishing import create, put_aside
 from batten.work.workforce import find_columns
-
-DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT, Severity.UNKNOWN)
 
 
 def find_earlier(context: Context, dataset: FoundDataset) -> Earlier | None:
@@ -67,7 +69,25 @@ def _is_settled(context: Context, dataset: FoundDataset, config: Config) -> bool
     )
 
 
-def begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> Context:
+def begin_widened(
+    context: Context, deliverer: Deliverer, dataset: FoundDataset, earlier: Earlier
+) -> Successor:
+    """One of the rows there are, with columns added. Raises where a destination can't be given
+    columns, or the rows of items that are retried."""
+    orphans = [entry.name for entry in dataset.judgement.orphans]
+    delete_staged_orphans(context.folder, context.layout, orphans)
+    deliverer.know(items_of(context, plan_of(context, dataset)))
+    deliverer.refuse_columns()
+    if context.options.should_retry_quarantined:
+        retried = set(dataset.quarantined_batches) - dataset.observation.reopened
+        deliverer.refuse_retry(retried)
+    check = check_disk(context, dataset.observation, dataset.accounts, is_anew=True)
+    refuse_unfit(context, [check])
+    inner = _begin_beside(context, dataset, earlier)
+    return open_successor(inner, dataset.fingerprint, dataset.work, asks=deliverer)
+
+
+def _begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> Context:
     """The context of the dataset that is made beside it, which has the same plan. What a killed
     run made of the same rows for the same job goes on; anything else there goes."""
     storage, layout = context.folder, context.layout
@@ -79,7 +99,7 @@ def begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> C
         and config.takes_over == earlier.digest
         and context.is_same(config.fingerprint, dataset.fingerprint)
     )
-    if not is_same or find_worst(judged.findings) in DAMAGE:
+    if not is_same or find_worst(judged.findings) in DOUBT:
         storage.delete_tree(layout.fresh_folder)
     fresh = inner.layout
     for folder in (fresh.control, fresh.plan, fresh.staging, fresh.staged):
@@ -125,16 +145,3 @@ def _copy_staged(storage: Folder, inner: Context, observation: Observation) -> N
         if storage.find(name) is None:
             data = storage.read(entry.name, bytes_max=None)
             put_aside(storage, inner.layout.staging, name, data, is_synced=False)
-
-
-def refuse_beside(context: Context, deliverer: Deliverer, dataset: FoundDataset) -> None:
-    """Raises where a destination can't be given columns, or the rows of items that are retried."""
-    deliverer.refuse_columns()
-    retried = dataset.observation.reopened
-    if context.options.should_retry_quarantined:
-        deliverer.refuse_retry(set(dataset.quarantined_batches) - retried)
-
-
-def look_beside(inner: Context, dataset: FoundDataset) -> FoundDataset:
-    """The dataset beside, as far as it is made."""
-    return look(inner, dataset.fingerprint, dataset.work)

@@ -29,7 +29,7 @@ from batten.ledger.replacement import roll_forward
 from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Config, decode_record
-from batten.model.rules.findings import UNRECOVERABLE, Code, Finding, Severity
+from batten.model.rules.findings import DAMAGE, UNRECOVERABLE, Code, Finding, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
@@ -162,7 +162,7 @@ def _decide(place: Place, observation: Observation, should_recompute: bool) -> l
 def _refuse_unmendable(
     place: Place, observation: Observation, findings: Sequence[Finding], should_recompute: bool
 ) -> None:
-    damage = [finding for finding in findings if finding.severity in _DAMAGE]
+    damage = [finding for finding in findings if finding.severity in DAMAGE]
     blocked = [finding for finding in damage if finding.code in UNRECOVERABLE]
     told = blocked or damage
     if not told or (should_recompute and not blocked):
@@ -183,7 +183,6 @@ def _refuse_unmendable(
     )
 
 
-_DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
 _AGAIN = "Without one: {} sets it aside, deletes nothing, and the next run computes it again."
 
 
@@ -193,7 +192,7 @@ def decide_steps(
     """What to do about the findings, in an order in which a kill between any two steps leaves what
     the next recovery understands. Pure."""
     layout = observation.layout
-    damage = [finding for finding in findings if finding.severity in _DAMAGE]
+    damage = [finding for finding in findings if finding.severity in DAMAGE]
     by_batch: dict[int, set[Code]] = {}
     for finding in damage:
         if finding.batch is not None:

@@ -18,7 +18,7 @@ from batten.ledger.judge import Judgement, judge
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Delivery, Fingerprint
 from batten.model.rules.accounting import Accounts, tally_outcomes
-from batten.model.rules.findings import Finding, Severity
+from batten.model.rules.findings import DOUBT, Finding
 from batten.model.rules.resume import Decision, Found, ResumeMode, decide_resume
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
@@ -180,11 +180,7 @@ def refuse_damaged(context: Context, observation: Observation, judgement: Judgem
         )
     if state in (State.NEW, State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS):
         return
-    worst = [
-        finding
-        for finding in judgement.findings
-        if finding.severity in (Severity.UNKNOWN, Severity.CORRUPT, Severity.INCONSISTENT)
-    ]
+    worst = [finding for finding in judgement.findings if finding.severity in DOUBT]
     first = worst[0]
     more = f" (and {count_of(len(worst) - 1, 'more finding')})" if len(worst) > 1 else ""
     what = f"{first.path}: {first.evidence}{more}."

@@ -23,12 +23,10 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.facts.placed_files import find_changed_item_files, list_item_file_sizes
 from batten.ledger.judge import Judgement, judge
-from batten.model.rules.findings import Code, Finding, Severity, find_blocking
+from batten.model.rules.findings import DAMAGE, Code, Finding, find_blocking
 from batten.model.value_class import value_class
 from batten.storage.base import Store
 from batten.storage.local.locks import busy_error
-
-DAMAGE = (Severity.INCONSISTENT, Severity.CORRUPT)
 
 
 @value_class

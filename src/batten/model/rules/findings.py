@@ -24,6 +24,11 @@ class Severity(Enum):
 
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
+DAMAGE = frozenset({Severity.INCONSISTENT, Severity.CORRUPT})
+
+DOUBT = DAMAGE | {Severity.UNKNOWN}
+"""Damaged, or nobody knows: no run goes on with it."""
+
 
 class Code(Enum):
     """The names of findings, which users may script against."""

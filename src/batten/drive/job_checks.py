@@ -1,0 +1,122 @@
+"""Whether a job can be run as it is asked for: where it writes, with which options and workers.
+
+Nothing is read or written for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batten.errors import UsageError
+from batten.jobs.definition import Definition
+from batten.jobs.job_folder import refuse_file, refuse_folder, refuse_place, refuse_tree
+from batten.jobs.making_files import check_files
+from batten.jobs.step import check_steps
+from batten.model.words import Takes
+from batten.run.run_options import RunOptions
+from batten.sinks.files.file import FileSink
+from batten.sinks.files.hive import HiveSink
+from batten.sinks.files.tree import TreeSink
+from batten.storage.base import Store
+from batten.work.item_files import check_kept
+
+
+def check_workers(pipeline: Definition, options: RunOptions) -> None:
+    """Raises `UsageError` for what can't be kept where the functions run."""
+    is_timed = any(s.timeout_seconds is not None and not s.is_async for s in pipeline.steps)
+    if is_timed and options.executor != "processes":
+        raise UsageError(
+            f"timeout_seconds= can't be kept with executor={options.executor!r}.",
+            safe="Nothing was read or written.",
+            next="Use processes, the default, or leave the time limit out.",
+        )
+    settings = pipeline.settings
+    where = "functions that are awaited" if pipeline.is_async else f"executor={options.executor!r}"
+    has_processes = options.executor == "processes" and not pipeline.is_async
+    if settings.worker_items_max is not None and not has_processes:
+        raise UsageError(
+            f"worker_items_max= can't be kept with {where}.",
+            safe="Nothing was read or written.",
+            next="Use processes, or leave it out.",
+        )
+    if settings.seed is None:
+        return
+    if pipeline.is_async or options.executor == "threads":
+        raise UsageError(
+            f"seed= can't be kept with {where}: items draw from one generator by turns.",
+            safe="Nothing was read or written.",
+            next="Make a generator of each item's own: random.Random(f'{SEED} {item}')",
+        )
+    if any(step.cache is not None for step in pipeline.steps):
+        raise UsageError(
+            "seed= can't be kept beside cache=: what was kept may be of another seed.",
+            safe="Nothing was read or written.",
+            next="Leave one of them out.",
+        )
+
+
+def check_job(pipeline: Definition, options: RunOptions) -> Path:
+    if pipeline.output is None:
+        raise UsageError(
+            "The pipeline has no sink, so its rows would go nowhere.",
+            safe="Nothing was read or written.",
+            next='End it with a sink: .write_parquet("features/").',
+        )
+    pipeline.refuse_double()
+    finalized = [each.output for each in pipeline.finalizers]
+    trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
+    own = [pipeline.output] if pipeline.store is None else []
+    for output in (*own, *finalized):
+        refuse_place(output)
+        refuse_tree(output, trees)
+    places = [path for sink in pipeline.sinks for path in getattr(sink, "places", ())]
+    for made in (*pipeline.list_made(), *trees, *places):
+        refuse_place(made, pipeline.output)
+    for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):
+        refuse_folder(output)
+    for sink in pipeline.sinks:
+        sink.check()
+        if isinstance(sink, FileSink | HiveSink):
+            is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
+            refuse_file(sink.path, None if is_of_table else Path(pipeline.output))
+    if pipeline.settings.batch_size != 1 and any(
+        sink.takes is Takes.ITEMS for sink in pipeline.sinks
+    ):
+        raise UsageError(
+            f"batch_size is {pipeline.settings.batch_size}, and .write_tree() takes items one at "
+            "a time.",
+            safe="Nothing was read or written.",
+            next="Leave batch_size= out.",
+        )
+    if options.adds_columns and pipeline.whole is not None:
+        raise UsageError(
+            "add_columns= is for datasets of items, and .apply() makes its file anew each time.",
+            safe="Nothing was read or written.",
+            next="Leave it out.",
+        )
+    check_steps(pipeline.steps)
+    if pipeline.file_names is not None:
+        refuse_folder(output)
+        check_files(pipeline)
+        check_kept(pipeline.steps)
+    check_workers(pipeline, options)
+    if pipeline.settings.schema is not None:
+        from batten.rows.schema import read_schema_option
+
+        read_schema_option(pipeline.settings.schema, pipeline.settings.key_column)
+    return Path(pipeline.output)
+
+
+def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:
+    """Raises `UsageError` for what needs a folder of a file system."""
+    reason = ""
+    if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
+        reason = "only a dataset of parts can lie there"
+    elif options.is_fresh or options.adds_columns:
+        reason = "a dataset can't take the place of another one there"
+    if reason:
+        raise UsageError(
+            f"{storage.place} is no folder of a file system: {reason}.",
+            safe="Nothing was read or written.",
+            next="Write to another place, or to a folder of this machine.",
+        )

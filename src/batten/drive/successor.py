@@ -1,0 +1,92 @@
+"""What takes the place of an output: a dataset that is made beside the old one.
+
+The old one stays as it is, for readers and for a run that goes on with it, until the new one is
+complete. Then one step puts it in the old one's place. A killed one is taken up again by the next
+run that makes the same, and is deleted if it can't be (decisions 0016, 0102).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batten.deliver.delivering import Deliverer
+from batten.drive.in_order import settle_config
+from batten.ledger.replacement import replace_dataset
+from batten.model.disk.records import Fingerprint
+from batten.model.rules.findings import DOUBT, find_worst
+from batten.model.value_class import value_class
+from batten.model.words import State
+from batten.run.checks import check_disk, refuse_unfit
+from batten.run.clock import utc_now
+from batten.run.context import Context
+from batten.run.found_dataset import FoundDataset, look, observe_free, refuse_other_job
+from batten.storage.local.upkeep import delete_staged_orphans
+
+
+@value_class
+class Successor:
+    """A dataset beside another one, as it was found. The destinations are the old one's until it
+    has taken its place, so its `deliverer` has none, and at most asks those."""
+
+    context: Context
+    dataset: FoundDataset
+    deliverer: Deliverer
+
+
+def begin_anew(
+    context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
+) -> Successor | None:
+    """One that is computed anew. None where there is no old one, and nothing is beside which it
+    could be made."""
+    storage, layout = context.folder, context.layout
+    observation, judgement = observe_free(context)
+    refuse_other_job(context, observation, fingerprint)
+    is_doubtful = find_worst(judgement.findings) in DOUBT
+    if judgement.verdict.state is State.UNKNOWN or (
+        observation.config is None and not observation.parts and not is_doubtful
+    ):
+        return None
+    deliverer.refuse_fresh()
+    delete_staged_orphans(storage, layout, [entry.name for entry in judgement.orphans])
+    inner = replace(context, layout=layout.fresh, is_beside=True)
+    begun, judged = observe_free(inner)
+    is_same = (
+        begun.config is not None
+        and not begun.config.takes_over
+        and context.is_same(begun.config.fingerprint, fingerprint)
+    )
+    is_rowless = bool(begun.parts) and not judged.rows
+    if not is_same or is_rowless or find_worst(judged.findings) in DOUBT:
+        storage.delete_tree(layout.fresh_folder)
+    if not is_doubtful:
+        refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])
+    return open_successor(inner, fingerprint, work)
+
+
+def begin_again(context: Context, successor: Successor) -> Successor:
+    """A killed run had begun it for an earlier source, so nothing is lost with what is there."""
+    context.folder.delete_tree(context.layout.fresh_folder)
+    dataset = successor.dataset
+    return open_successor(successor.context, dataset.fingerprint, dataset.work)
+
+
+def open_successor(
+    inner: Context,
+    fingerprint: Fingerprint,
+    work: Fingerprint,
+    *,
+    asks: Deliverer | None = None,
+) -> Successor:
+    """The dataset beside, as far as it is made."""
+    inner.folder.ensure_folder(inner.layout.control)
+    dataset = look(inner, fingerprint, work)
+    return Successor(context=inner, dataset=dataset, deliverer=Deliverer(inner, (), asks=asks))
+
+
+def take_place(context: Context, deliverer: Deliverer) -> None:
+    """Put the dataset beside, which is complete, in the place of the old one."""
+    storage, layout = context.folder, context.layout
+    storage.ensure_folder(layout.staging)
+    deliverer.open_again()
+    replace_dataset(storage, layout, run=context.run, time=utc_now())
+    settle_config(storage, layout)
