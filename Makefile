@@ -16,7 +16,7 @@ export BATTEN_SEED
 ANY_SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails test test-any-seed test-all test-quick test-others check lint crash bench clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails test test-any-seed test-all test-quick test-others check lint crash bench docs clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
@@ -31,6 +31,7 @@ help:
 	@echo "make check           style, types, layers, tests"
 	@echo "make crash           the complete crash sweeps; goes on where it was stopped"
 	@echo "make bench           the benchmarks, as tables"
+	@echo "make docs            the documents as a site, in build/site"
 	@echo "make setup           .venv with everything in it"
 	@echo "make clean           removes what the above left, .venv included"
 
@@ -44,6 +45,9 @@ $(VENV)/.installed-demo: $(SETUP)
 
 $(VENV)/.installed-test: $(SETUP)
 	@VENV=$(VENV) tools/setup.sh test
+
+$(VENV)/.installed-docs: $(SETUP)
+	@VENV=$(VENV) tools/setup.sh docs
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/python examples/video_features/demo.py
@@ -93,6 +97,11 @@ crash: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+# Decision 0115. Nothing reads the network, and warnings are errors; the tests build it, too.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open build/site/index.html"
 
 clean:
 	rm -rf .venv .venv-3.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache \

