@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from batten.crashlab.object_server import BUCKET, ObjectStoreServer
+from batten.storage.staged_here import FOLDER_VARIABLE
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +19,9 @@ def objects() -> Iterator[ObjectStoreServer]:
 
 
 @pytest.fixture
-def prefix(objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def prefix(objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An address under which nothing is, and the environment that leads there."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "staged"))
     for name, value in objects.environment().items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{os.urandom(6).hex()}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from batten.storage.local.user_caches import user_caches
+
 FOLDER_VARIABLE = "BATTEN_CACHE_DIR"
 DISABLE_VARIABLE = "BATTEN_DISABLE_CACHE"
 
@@ -13,8 +15,7 @@ def default_folder() -> str:
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return chosen
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(caches, "batten")
+    return os.path.join(user_caches(), "batten")
 
 
 def is_disabled() -> bool:

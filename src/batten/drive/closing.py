@@ -53,9 +53,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
             missing=tuple(missing),
         )
     deliverer.finish(plan.batches)
-    # Dead workers left this half done. All others have ended too, so nobody will adopt it.
-    if context.storage.folder is not None:
-        delete_orphans(context.storage.folder, [entry.name for entry in judgement.orphans])
+    # Dead workers left this half done. All is published, so nobody will adopt it.
+    delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     completion = Completion(
         source=closed.source,
         committed=closed.committed,

@@ -6,7 +6,7 @@ from batten.ledger.guarded import carry_out
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config
 from batten.model.rules.guards import BEGINNING, CHANGING
-from batten.run.clock import utc_now
+from batten.run.clock import utc_now, utc_now_exact
 from batten.run.context import Context
 from batten.run.found_dataset import FoundDataset
 from batten.run.identity import keep_parameters
@@ -49,7 +49,7 @@ def make_config(context: Context, dataset: FoundDataset) -> Config:
         sink=context.pipeline.sink_kind,
         parameters=keep_parameters(context.options.parameters),
         next=context.options.next_command,
-        created=utc_now(),
+        created=utc_now() if context.storage.folder is not None else utc_now_exact(),
         earlier_fingerprints=earlier,
         job=context.call,
         target=describe_target(context.pipeline),

@@ -9,6 +9,11 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def utc_now_exact() -> str:
+    """To the microsecond: no two datasets of one machine were created at the same."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def new_run() -> str:
     """A name for the run that begins now."""
     return name_run(datetime.now(UTC))

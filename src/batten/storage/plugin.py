@@ -16,6 +16,7 @@ from batten.model.value_class import value_class
 from batten.plugins import PluginError, PluginGroup, declare, find_plugin, load_plugin
 from batten.storage.addresses import find_scheme
 from batten.storage.base import Store
+from batten.storage.staged_here import StagedHere, staging_folder
 
 _SAFE = "Nothing was read or written."
 
@@ -39,10 +40,11 @@ class StoreAddress:
         return replace(self, address=fill(self.address), name=fill(self.name))
 
     def open(self) -> Store:
-        """Raises `UsageError` where no package brings it."""
+        """What is staged of it lies on this machine, unless it is a folder itself (decision 0108).
+        Raises `UsageError` where no package brings it."""
         plugin = load_plugin(PluginGroup.STORE, self.scheme, needs=["declare"], own={})
         store: Store = declare(PluginGroup.STORE, plugin, self.folder, [self.address], {})
-        return store
+        return store if store.folder is not None else StagedHere(store, staging_folder())
 
 
 def find_store(written: str, folder: Path) -> StoreAddress | None:

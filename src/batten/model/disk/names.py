@@ -77,6 +77,7 @@ _STAGED_WHAT = pattern(
 )
 """What batten stages, by the names that it will have; a file of all rows is staged as "file", one
 of an item as "item"."""
+_IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 _WORKROOM = "workroom"
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
 _CHANGE_STAGED = pattern(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
@@ -357,6 +358,13 @@ class TreeLayout:
 def holds_throwaways(folder: str) -> bool:
     """Whether what lies in the folder can be made again, and so need not be durable."""
     return folder.rpartition("/")[2] in ("staging", "staged")
+
+
+def find_staging_control(name: str) -> str:
+    """The control folder in whose `staged/` or `staging/` a name is, or that is such a folder; else
+    empty."""
+    match = _IN_STAGING.fullmatch(name)
+    return match[1] if match else ""
 
 
 def find_part(name: str) -> int | None:

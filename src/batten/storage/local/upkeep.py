@@ -23,7 +23,7 @@ from batten.storage.base import Entry, Folder, Lock, Store
 from batten.storage.digests import digest_file
 from batten.storage.local.locks import busy_error, current_holder
 from batten.storage.machine import Machine
-from batten.storage.publishing import create_many, set_aside, sync_names
+from batten.storage.publishing import create_many, delete, set_aside, sync_names
 from batten.storage.relative import last_piece
 
 
@@ -133,20 +133,20 @@ def find_throwaway(
             yield entry
 
 
-def delete_orphans(storage: Folder, names: Iterable[str]) -> None:
+def delete_orphans(storage: Store, names: Iterable[str]) -> None:
     """Delete throwaway files that no live run owns, and folders that functions wrote in."""
     for name in names:
-        if is_workroom(last_piece(name)):
-            storage.delete_tree(name)
+        if storage.folder is not None and is_workroom(last_piece(name)):
+            storage.folder.delete_tree(name)
         else:
-            storage.delete(name)
+            delete(storage, name)
 
 
-def delete_staged_orphans(storage: Folder, layout: Layout, names: Iterable[str]) -> None:
+def delete_staged_orphans(storage: Store, layout: Layout, names: Iterable[str]) -> None:
     """The same of a dataset, where what is staged may have become a part. A run that was killed may
     not have come to make that durable, and a power cut would take both."""
     orphans = list(names)
     is_staged = any(name.startswith(f"{layout.staged}/") for name in orphans)
     if is_staged and storage.find(layout.data) is not None:
-        storage.sync_names(layout.data)
+        sync_names(storage, [layout.data])
     delete_orphans(storage, orphans)
