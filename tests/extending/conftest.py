@@ -59,7 +59,12 @@ class Installed:
         return subprocess.run(
             [sys.executable, *words],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(self.packages)} | environment,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(self.packages),
+                "XDG_CACHE_HOME": str(self.packages / "caches"),
+                **environment,
+            },
             capture_output=True,
             text=True,
             check=False,
