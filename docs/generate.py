@@ -1,9 +1,9 @@
-"""Writes the tables and diagrams of the documents that are made from the code.
+"""Writes the tables, pictures and the index that are made from the code.
 
     python docs/generate.py            write them
     python docs/generate.py --check    change nothing; fail where a document is not up to date
 
-Each stands between `<!-- made by generate.py: NAME -->` and `<!-- end -->`.
+A table stands between `<!-- made by generate.py: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import pictures
+
+import batten
 from batten.cli.main import COMMANDS, make_parser
 from batten.model.rules import resume, states, tree_recovery
 from batten.model.rules.findings import MEANINGS, Code, Severity
-from batten.model.rules.resume import Decision, Found, ResumeMode
+from batten.model.rules.resume import Found, ResumeMode
 from batten.model.words import Action
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -53,35 +56,6 @@ def make_states() -> str:
     return _table([*_FACTS.values(), "state", "safe action", "exit code"], rows)
 
 
-def make_states_diagram() -> str:
-    """The same rows as questions, in their order."""
-    lines = ["flowchart TD"]
-    last = len(states.TABLE) - 1
-    for number, row in enumerate(states.TABLE):
-        verdict = states.VERDICTS[row.state]
-        asked = [
-            f"{_FACTS[fact].strip('`')}: {_word(value)}"
-            for fact, value in row.needs.items()
-            if _is_telling(row, fact, value)
-        ]
-        question = "<br/>".join(asked)
-        answer = f"{row.state.value}<br/>{verdict.action.value}, exit {verdict.exit_code}"
-        lines.append(f'    q{number}{{"{question}"}} -- yes --> s{number}["{answer}"]')
-        lines.append(
-            f"    q{number} -- no --> q{number + 1}"
-            if number < last
-            else f'    q{number} -- no --> none["can\'t come about: an error"]'
-        )
-    return _mermaid(lines)
-
-
-def _is_telling(row: states.Row, fact: str, value: Any) -> bool:
-    """Whether a need is worth showing: where nothing is batten's, the rest follows from that."""
-    if fact == "ground":
-        return value is not states.Ground.OURS or len(row.needs) == 1
-    return row.needs["ground"] not in (states.Ground.NOTHING, states.Ground.FOREIGN)
-
-
 def make_resume() -> str:
     """The table of what a run does with what it finds."""
     modes = list(ResumeMode)
@@ -90,21 +64,6 @@ def make_resume() -> str:
         for found in Found
     ]
     return _table(["what is found", *(f"`{mode.value}`" for mode in modes)], rows)
-
-
-def make_resume_diagram() -> str:
-    """From what is found to what is done; modes that do the same share an arrow."""
-    lines = ["flowchart LR"]
-    lines += [f'    {found.name}["{found.value}"]' for found in Found]
-    lines += [f'    {decision.name}(["{decision.value}"])' for decision in Decision]
-    for found in Found:
-        modes: dict[Decision, list[str]] = {}
-        for mode in ResumeMode:
-            modes.setdefault(resume.decide_resume(found, mode), []).append(mode.value)
-        for decision, names in modes.items():
-            label = "" if len(names) == len(ResumeMode) else f'|"{", ".join(names)}"|'
-            lines.append(f"    {found.name} -->{label} {decision.name}")
-    return _mermaid(lines)
 
 
 def make_findings() -> str:
@@ -206,15 +165,9 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _mermaid(lines: list[str]) -> str:
-    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
-
-
 SECTIONS: dict[str, Callable[[], str]] = {
     "states": make_states,
-    "states-diagram": make_states_diagram,
     "resume": make_resume,
-    "resume-diagram": make_resume_diagram,
     "actions": make_actions,
     "verdicts": make_verdicts,
     "findings": make_findings,
@@ -223,6 +176,54 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "operations": make_operations,
     "commands": make_commands,
 }
+
+
+PICTURES: dict[str, Callable[[], str]] = {
+    "layout": pictures.draw_layout,
+    "row": pictures.draw_row,
+    "row-in-code": pictures.draw_row_in_code,
+    "kill": pictures.draw_kill,
+    "states": pictures.draw_states,
+    "killed": pictures.draw_killed,
+}
+
+
+def make_index() -> str:
+    """`llms.txt`: what batten is, and every document with what is in it."""
+    documents = (_ROOT / "docs" / "README.md").read_text()
+    listed = documents.partition("\n")[2].partition("\n\nThe tests run")[0].strip()
+    listed = re.sub(r"^(\S.*):$", r"## \1", listed, flags=re.MULTILINE)
+    text = "\n".join(["# batten", "", f"> {batten.__doc__}", "", *_ABOUT, "", listed])
+    for document, page in _ONLY_PAGES.items():
+        text = text.replace(f"]({document})", f"]({page})")
+    commands = [f"- `batten {name}`: {says}" for name, says in COMMANDS.items()]
+    return "\n".join([text, "", "## Commands", "", *commands]) + "\n"
+
+
+_ONLY_PAGES = {
+    "reference/python.md": "reference/python.html",
+    "reference/packages.md": "reference/packages.html",
+    "../CONTRIBUTING.md": "contributing.html",
+}
+"""What is whole only as a page of the site; each other document lies beside its page."""
+
+
+_ABOUT = (
+    "A Python library and a command for Linux. A job file builds a pipeline: a source, functions,",
+    "a destination. `batten run JOB.py` runs it, and resumes it by itself after a kill.",
+    "`batten diagnose OUTPUT` names the state of an output and the one safe action. Nothing is",
+    "ever guessed: what a run can't be sure of it refuses, with the commands by which to go on.",
+)
+
+
+def list_made() -> Iterable[tuple[Path, str]]:
+    """Each file that is made, or has a part that is, with what it should hold."""
+    folder = _ROOT / "docs"
+    for document in sorted(folder.rglob("*.md")):
+        yield document, render(document.read_text())
+    for name, draw in PICTURES.items():
+        yield folder / "pictures" / f"{name}.svg", draw()
+    yield folder / "llms.txt", make_index()
 
 
 def render(text: str) -> str:
@@ -235,12 +236,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, fail on a difference")
     is_check = parser.parse_args().check
     stale = []
-    for document in sorted((_ROOT / "docs").rglob("*.md")):
-        text = document.read_text()
-        if render(text) != text:
-            stale.append(str(document.relative_to(_ROOT)))
+    for path, text in list_made():
+        if not path.exists() or path.read_text() != text:
+            stale.append(str(path.relative_to(_ROOT)))
             if not is_check:
-                document.write_text(render(text))
+                path.write_text(text)
     sys.stdout.write("".join(f"{name}\n" for name in stale))
     return 1 if stale and is_check else 0
 

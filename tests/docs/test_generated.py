@@ -24,6 +24,8 @@ from batten.model.disk.records import (
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"
+SHOWN = ("README.md", "concepts.md")
+"""What pictures and the index are made of."""
 FORMAT = ROOT / "docs" / "on-disk-format.md"
 
 
@@ -40,9 +42,11 @@ def test_documents_are_up_to_date() -> None:
 
 def test_a_document_that_differs_is_found_and_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
-    folder.mkdir()
-    shutil.copy(GENERATE, folder)
+    (folder / "pictures").mkdir(parents=True)
+    for path in (*GENERATE.parent.glob("*.py"), *map(GENERATE.parent.joinpath, SHOWN)):
+        shutil.copy(path, folder)
     document = folder / "architecture.md"
+    assert run(folder / GENERATE.name).returncode == 0
     document.write_text("<!-- made by generate.py: resume -->\nold\n<!-- end -->\nafter\n")
     program = folder / GENERATE.name
 
@@ -51,6 +55,22 @@ def test_a_document_that_differs_is_found_and_made_anew(tmp_path: Path) -> None:
     assert run(program, "--check").returncode == 0
     assert "| nothing | start |" in document.read_text()
     assert document.read_text().endswith("<!-- end -->\nafter\n")
+
+
+@pytest.mark.parametrize("made", ["pictures/killed.svg", "pictures/kill.svg", "llms.txt"])
+def test_what_is_made_of_a_document_follows_it(tmp_path: Path, made: str) -> None:
+    folder = tmp_path / "docs"
+    (folder / "pictures").mkdir(parents=True)
+    for path in (*GENERATE.parent.glob("*.py"), *map(GENERATE.parent.joinpath, SHOWN)):
+        shutil.copy(path, folder)
+    program = folder / GENERATE.name
+    assert run(program).returncode == 0
+    for name in SHOWN:
+        text = (folder / name).read_text()
+        text = text.replace("16 committed", "15 committed").replace("8 of 24", "9 of 24")
+        (folder / name).write_text(text.replace("a first job", "the first job"))
+
+    assert made in run(program, "--check").stdout
 
 
 @pytest.mark.parametrize(
