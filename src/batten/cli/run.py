@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from batten.cli.outcome import RunOutcome
 from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
 from batten.model.telling.hiding import is_secret_text
@@ -102,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-checks", action="store_true", help="begin although a check before it forbids it"
     )
+    _add_watching_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -126,7 +128,44 @@ def _add_worker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_watching_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics",
+        metavar="FILE",
+        help="write metrics to it in the text format of Prometheus, every few seconds",
+    )
+    parser.add_argument(
+        "--on-end",
+        metavar="COMMAND",
+        help="run it by the shell after the run has ended, whichever way; on its standard input "
+        "is what --json prints",
+    )
+    parser.add_argument(
+        "--on-end-seconds",
+        type=float,
+        metavar="N",
+        help="how long that command may take (default: 60)",
+    )
+
+
 def execute(arguments: argparse.Namespace) -> int:
+    # Where nothing is run, nothing ends.
+    if arguments.on_end is None or arguments.dry_run or arguments.preview:
+        return _execute(arguments).exit_code
+    from batten.cli.on_end import ON_END_SECONDS, run_then
+    from batten.jobs.bounds import check_seconds
+
+    given = arguments.on_end_seconds
+    seconds = ON_END_SECONDS if given is None else check_seconds("on_end_seconds", given)
+    return run_then(
+        arguments.on_end,
+        lambda: _execute(arguments),
+        seconds=seconds,
+        is_json=arguments.json,
+    )
+
+
+def _execute(arguments: argparse.Namespace) -> RunOutcome:
     # How the run ends must be told also where no further file can be opened.
     import batten.cli.exits  # noqa: F401
     from batten.executors.output import output_may_be_lost
@@ -162,13 +201,13 @@ def execute(arguments: argparse.Namespace) -> int:
             if not (ran and arguments.dry_run):
                 report = _run(job, parameters, job_file, arguments)
     if preview is not None:
-        return _emit_preview(preview, is_json=arguments.json)
+        return RunOutcome(_emit_preview(preview, is_json=arguments.json), {})
     before = {} if ran is None else {"upstream": [each.to_json() for each in ran]}
     if report is None:
         # Of a dry run: what comes after these can't be known before.
         if arguments.json:
             emit_object({"status": RunStatus.PLANNED, **before})
-        return EXIT_DONE
+        return RunOutcome(EXIT_DONE, {})
     return _tell_end(report, before, is_json=arguments.json)
 
 
@@ -186,15 +225,16 @@ def _run_upstream(arguments: argparse.Namespace, pipeline: Definition) -> list[U
     )
 
 
-def _tell_end(report: Report, before: dict[str, Any], *, is_json: bool) -> int:
+def _tell_end(report: Report, before: dict[str, Any], *, is_json: bool) -> RunOutcome:
     from batten.display.report_text import list_lines
 
+    told = {**report.to_json(), **before}
     if is_json:
-        emit_object({**report.to_json(), **before})
+        emit_object(told)
     else:
         tell(*list_lines(report))
     is_done = report.status != RunStatus.PLANNED
-    return EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE
+    return RunOutcome(EXIT_QUARANTINED if is_done and report.quarantined else EXIT_DONE, told)
 
 
 def _emit_preview(preview: Preview, *, is_json: bool) -> int:
@@ -227,7 +267,8 @@ def _run(
         workers=arguments.workers,
         drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
         skip_checks=arguments.skip_checks,
-        progress=choose_display(False if arguments.quiet else None),
+        metrics=arguments.metrics,
+        progress=False if arguments.quiet else choose_display(),
         parameters=job.parameters,
         call=describe_call(job, parameters, _list_options(arguments)),
         job_file=job_file,

@@ -17,6 +17,7 @@ from batten.drive.adoption import Adoption
 from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
 from batten.drive.pinning import load_schema, serialize, store_schema
+from batten.drive.published_items import PublishedItems
 from batten.drive.publishers import make_publisher
 from batten.drive.schedule import Schedule
 from batten.drive.waiting import Waiting
@@ -84,10 +85,10 @@ class Driver:
         self._layout = context.layout
         self._publisher = make_publisher(context, dataset)
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
-        self._published_items = sum(claim.items for claim in dataset.observation.claims.values())
+        self._published_items = PublishedItems(dataset.observation.claims.values())
         self._streak = Streak(
             is_watched=context.pipeline.settings.stop_when is not None,
-            items=plan.items - self._published_items - self._count_taken_over(),
+            items=plan.items - self._published_items.items - self._count_taken_over(),
         )
         self._published: set[int] = set()
         self._changed: frozenset[int] = frozenset()
@@ -229,7 +230,7 @@ class Driver:
         claim = self._dataset.observation.claims.get(batch)
         if claim is not None:
             self._failures.take_back(tally_outcomes(claim.outcomes).quarantined)
-            self._published_items -= claim.items
+            self._published_items.take_away(claim.outcomes)
 
     def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
@@ -256,7 +257,7 @@ class Driver:
                     self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
             self._publisher.give_up(batch)
             self._schedule.reopen(answer, (), keeps_rows=keeps_rows)
-            self._published_items -= planned.items
+            self._published_items.take_away(had.outcomes)
 
     def _is_of_before(self, batch: int) -> bool:
         """Whether an earlier run made rows of it, perhaps by what was mended since."""
@@ -310,6 +311,7 @@ class Driver:
             found = schedule.next_task()
             if found is None:
                 return
+            self._waiting.note_begun(found[1].batch)
             executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
 
     def _drain(self, executor: Executor) -> None:
@@ -424,7 +426,8 @@ class Driver:
         published = self._waiting.publish(is_last=is_last, in_doubt=in_doubt)
         self._room.take([sealed.batch for sealed in published])
         self._published.update(sealed.batch for sealed in published)
-        self._published_items += sum(sealed.items for sealed in published)
+        for sealed in published:
+            self._published_items.add(sealed.outcomes)
         return [sealed.batch for sealed in published]
 
     def _deliver(self, published: Sequence[int]) -> bool:
@@ -440,16 +443,18 @@ class Driver:
             return
         self._shown_at = now
         losses.look()
-        self._context.progress.show(
+        staged = self._schedule.staged_items + self._waiting.items
+        self._context.show(
             Status(
                 source=self._plan.items + self._plan.duplicates,
-                committed=self._published_items,
-                staged=self._schedule.staged_items + self._waiting.items,
+                committed=self._published_items.items,
+                staged=staged,
                 quarantined=self._failures.quarantined,
                 executed=self._context.executed_items,
                 adopted=self._schedule.adopted_items,
                 seconds=now - self._began,
                 waits=self._list_waits(now),
+                accounts=self._published_items.make_accounts(self._plan, staged=staged),
             )
         )
 

@@ -40,7 +40,7 @@ from batten.plan.source_look import SourceLook
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run
 from batten.run.context import Context
-from batten.run.events import tell_logging
+from batten.run.events import tell_events
 from batten.run.found_dataset import (
     FirstRowsError,
     FoundDataset,
@@ -56,6 +56,7 @@ from batten.run.progress import Progress, Silent
 from batten.run.recording import RunRecord, recorded, refusals_logged
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
+from batten.run.watching import RunWatcher, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
@@ -82,13 +83,14 @@ def run_pipeline(
     options: RunOptions,
     progress: Progress | None,
     finished: FinishedRows | None = None,
+    watchers: Sequence[RunWatcher] = (),
 ) -> Report:
     """Run on local files; see `Pipeline.run`. With `finished` rows, adopt these."""
     pipeline = choose_ledger(pipeline)
     output = check_job(pipeline, options)
     local = LocalStorage(output.parent)
     storage = pipeline.store.open() if pipeline.store is not None else local
-    return run_on(storage, pipeline, options, progress, finished)
+    return run_on(storage, pipeline, options, progress, finished, watchers)
 
 
 def run_on(
@@ -97,6 +99,7 @@ def run_on(
     options: RunOptions,
     progress: Progress | None = None,
     finished: FinishedRows | None = None,
+    watchers: Sequence[RunWatcher] = (),
 ) -> Report:
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
@@ -104,6 +107,7 @@ def run_on(
     if pipeline.whole is not None:
         # Its items are descriptions; the function has a process of its own.
         options = replace(options, executor="serial", jobs=1)
+    progress = progress or Silent()
     context = Context(
         pipeline=pipeline,
         options=options,
@@ -115,15 +119,16 @@ def run_on(
         ),
         path=show_path(output) if pipeline.store is None else pipeline.store.shown,
         run=new_run(),
-        progress=progress or Silent(),
+        progress=progress,
         finished=finished,
+        watchers=Watchers(watchers, note=progress.note),
     )
     if storage.folder is None:
         refuse_beyond_store(storage, pipeline, options)
     has_begun_before = storage.find(context.layout.control) is not None
     try:
         with output_may_be_lost(), open_files_raised():
-            return tell_logging(context, _run)
+            return tell_events(context, _run)
     except BattenError as error:
         if not has_begun_before:
             _tell_folder(context, error)
@@ -163,6 +168,7 @@ def _run(context: Context) -> Report:
             make_folders(context.storage, [context.layout.control])
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
+        context.watchers.tell(lambda watcher: watcher.hold())
         stack.enter_context(refusals_logged(context))
         if not is_new:
             refuse_unfit(context, list_checks(context))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from batten.drive.publishers import AnyPublisher
+from batten.run.clock import now_ns
 from batten.run.context import Context
 from batten.run.events import RunEvents
 from batten.work.most_fail import Streak
@@ -32,12 +33,17 @@ class Waiting:
         self._streak = streak
         self._events = RunEvents(context)
         self._ready: list[ReadyBatch] = []
+        self._begun_ns: dict[int, int] = {}
         self._published_at = 0.0
 
     @property
     def items(self) -> int:
         """How many items wait."""
         return sum(sealed.items for sealed, _ in self._ready)
+
+    def note_begun(self, batch: int) -> None:
+        """Work of a batch is handed out. May be repeated."""
+        self._begun_ns.setdefault(batch, now_ns())
 
     def add(self, sealed: Sealed, leftovers: list[str]) -> None:
         """Take a batch before which none is open, and the names of what was staged for it."""
@@ -59,8 +65,10 @@ class Waiting:
                 each.batch,
                 items=each.items,
                 rows=each.rows,
+                size=each.size,
                 outcomes=each.outcomes,
                 digest=each.digest,
+                began_ns=self._begun_ns.pop(each.batch, None),
             )
         self._ready = rest
         self._published_at = time.monotonic()

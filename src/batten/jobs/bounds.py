@@ -1,11 +1,13 @@
-"""What a run may take, as the user gives it: memory and time."""
+"""What a run is given by its user, read and checked: memory, time, a file for metrics."""
 
 from __future__ import annotations
 
 import math
+import os
 
 from batten.errors import UsageError
 from batten.model.telling.sizes import parse_bytes
+from batten.storage.addresses import local_path
 
 
 def read_memory_max(given: int | str | None) -> int | None:
@@ -26,6 +28,16 @@ def check_seconds(name: str, given: object) -> float:
     if not isinstance(given, int | float) or not 0 <= given < math.inf:
         raise _refuse(f"{name} is {given!r}.", "Give seconds, 0 or more.")
     return float(given)
+
+
+def read_metrics_path(given: str | os.PathLike[str] | None) -> str | None:
+    """The path; raises `UsageError` for what can be none."""
+    if given is None:
+        return None
+    path = local_path(given)
+    if not path or "\0" in path:
+        raise _refuse(f"metrics is {path!r}.", 'Name a file: metrics="batten.prom".')
+    return path
 
 
 def _refuse(what: str, next: str) -> UsageError:

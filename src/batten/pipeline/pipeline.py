@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
-from batten.jobs.bounds import check_choice, read_memory_max
+from batten.jobs.bounds import check_choice, read_memory_max, read_metrics_path
 from batten.jobs.finalizer import make_finalizer
 from batten.jobs.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
@@ -212,6 +212,7 @@ class Pipeline(Steps):
         skip_checks: bool = False,
         progress: WantedProgress = None,
         check: bool = False,
+        metrics: str | os.PathLike[str] | None = None,
         parameters: Mapping[str, str] | None = None,
         call: JobCall | None = None,
         job_file: JobFile | None = None,
@@ -256,6 +257,9 @@ class Pipeline(Steps):
                 standard error leads.
             check: Whether to raise `QuarantinedError` if items are quarantined when all is done. By
                 default that is a `QuarantinedWarning`.
+            metrics: A file that gets the metrics of the run in the text format of Prometheus: every
+                few seconds, and at the end. That it can't be written is a warning. By default there
+                is none.
             parameters: Values for the names in the paths of sinks and tables, such as `{run_date}`;
                 by default there are none.
             call: How the job was started, for what is recorded and advised; by default it is
@@ -307,6 +311,12 @@ class Pipeline(Steps):
         )
         options.check(is_async=self.is_async)
         has_workers_said = jobs is not None or executor is not None
-        report = run_shown(self, options, progress, has_workers_said=has_workers_said)
+        report = run_shown(
+            self,
+            options,
+            progress,
+            has_workers_said=has_workers_said,
+            metrics=read_metrics_path(metrics),
+        )
         tell_quarantined(report, options, check=check)
         return report

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.display.choosing import choose_display, is_shown_by_itself
+from batten.display.metrics_file import MetricsFile
 from batten.display.report_text import list_lines
+from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning
 from batten.executors.output import output_may_be_lost
@@ -14,12 +19,16 @@ from batten.model.disk.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
+from batten.printable import escape
+from batten.run.progress import Silent
 
 if TYPE_CHECKING:
     from batten.display.choosing import WantedProgress
     from batten.jobs.definition import Definition
+    from batten.run.progress import Progress
     from batten.run.report import Report
     from batten.run.run_options import RunOptions
+    from batten.run.watching import RunWatcher
 
 
 def run_shown(
@@ -28,6 +37,7 @@ def run_shown(
     progress: WantedProgress,
     *,
     has_workers_said: bool,
+    metrics: str | None,
 ) -> Report:
     """The run, shown as it is wanted; where batten chose how, its end is told, too."""
     with output_may_be_lost():
@@ -35,13 +45,41 @@ def run_shown(
         if pipeline.is_async and has_workers_said:
             display.note("jobs and executor don't apply to async functions; concurrency= does.")
         try:
-            report = run_pipeline(pipeline.fill(options.parameters), options, display)
+            watchers = _choose_watchers(metrics, display, options)
+            report = run_pipeline(
+                pipeline.fill(options.parameters), options, display, watchers=watchers
+            )
         finally:
             display.close()
         if is_shown_by_itself(progress):
             for line in list_lines(report, retrying="run(retry_quarantined=True)"):
                 display.note(line)
     return report
+
+
+def _choose_watchers(
+    metrics: str | None, display: Progress, options: RunOptions
+) -> list[RunWatcher]:
+    """What else is told of the run than what shows it. The span of a run is the outermost."""
+    watchers: list[RunWatcher] = []
+    telemetry = find_telemetry()
+    if telemetry is not None:
+        watchers.append(telemetry)
+    if metrics is not None:
+        is_command = options.call.kind == BATTEN
+        silent = partial(_warn_of_silent, is_command=is_command)
+        is_shown = not isinstance(display, Silent)
+        watchers.append(MetricsFile(metrics, display.note if is_shown else silent))
+    return watchers
+
+
+def _warn_of_silent(text: str, *, is_command: bool) -> None:
+    """Where no progress is shown, a warning is told all the same."""
+    if not is_command:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return
+    with suppress(OSError):
+        print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - of the command
 
 
 def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 
@@ -12,6 +13,11 @@ def utc_now() -> str:
 def utc_now_exact() -> str:
     """To the microsecond: no two datasets of one machine were created at the same."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def now_ns() -> int:
+    """Nanoseconds since 1970."""
+    return time.time_ns()
 
 
 def new_run() -> str:

@@ -17,9 +17,10 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
 from batten.run.earlier import Earlier
 from batten.run.identity import Identity
-from batten.run.progress import Progress
+from batten.run.progress import Progress, Status
 from batten.run.run_options import RunOptions
 from batten.run.signals import StopSignals
+from batten.run.watching import Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Folder, Store
 
@@ -48,6 +49,7 @@ class Context:
     earlier: Earlier | None = None
     is_adopting: bool = False
     finished: FinishedRows | None = None
+    watchers: Watchers = field(default_factory=Watchers)
 
     @property
     def folder(self) -> Folder:
@@ -84,12 +86,17 @@ class Context:
         return min(lines, before, key=len)
 
     @property
+    def place(self) -> str:
+        """The path of the output, right from anywhere; or its address."""
+        if self.storage.folder is None:
+            return self.path
+        return f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
+
+    @property
     def call(self) -> JobCall:
         """How the job was started, for the record of the dataset."""
         # A dataset that is made anew lies elsewhere until it is complete, but belongs here.
-        output = ""
-        if self.storage.folder is not None:
-            output = f"{os.path.realpath(self.storage.place)}/{os.path.basename(self.path)}"
+        output = self.place if self.storage.folder is not None else ""
         is_first = self.pipeline.output is not None and self.path == show_path(self.pipeline.output)
         is_relative = (
             is_first
@@ -149,6 +156,11 @@ class Context:
         if not self.options.next_command:
             return f"{name}={value!r}" if value else f"{name}=True"
         return f"--{name.replace('_', '-')} {value}".rstrip()
+
+    def show(self, status: Status) -> None:
+        """Tell all who are told how far the run is."""
+        self.progress.show(status)
+        self.watchers.tell(lambda watcher: watcher.show(status))
 
     def refuse_stopped(self) -> None:
         """Raise where a signal has asked to stop. For when nothing is in hand."""

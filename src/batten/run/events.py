@@ -1,7 +1,8 @@
-"""What `logging` gets of a run: it began, a batch was published, an item was quarantined, it ended.
+"""What is told of a run: it began, a batch was published, an item was quarantined, it ended.
 
-Each record has fields beside its text (`extra=`), for a handler that writes JSON. Nobody is made to
-listen: without a handler nothing is printed, and nothing is read to be told (decision 0105).
+It is told to those who watch the run, and to `logging`. There each record has fields beside its
+text (`extra=`), for a handler that writes JSON. Nobody is made to listen: without a handler nothing
+is printed, and nothing is read to be told (decision 0105).
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import BattenError, InterruptedRunError
+from batten.errors import BattenError
 from batten.ledger.quarantine_file import read_quarantine
 from batten.model.rules.accounting import tally_outcomes
+from batten.model.rules.endings import find_ending
 from batten.model.telling.counts import count_of
 from batten.model.telling.hiding import redact
 from batten.model.words import RunStatus
 from batten.printable import blot, escape
+from batten.run.clock import now_ns
+from batten.run.watching import BatchPublished, RunBegan, RunEnded
 
 if TYPE_CHECKING:
     from batten.run.context import Context
@@ -27,7 +31,7 @@ _log = logging.getLogger("batten.run")
 _log.addHandler(logging.NullHandler())
 
 
-def tell_logging(context: Context, run: Callable[[Context], Report]) -> Report:
+def tell_events(context: Context, run: Callable[[Context], Report]) -> Report:
     """Do the run, and tell of its beginning and its end, however that comes."""
     if context.options.is_dry_run:
         return run(context)
@@ -49,18 +53,41 @@ class RunEvents:
         self._context = context
 
     def tell_began(self) -> None:
-        options = self._context.options
+        context, options = self._context, self._context.options
+        began = RunBegan(output=context.place, run=context.run, jobs=options.jobs, time_ns=now_ns())
+        context.watchers.tell(lambda watcher: watcher.begin(began))
         self._tell(
             logging.INFO, "run_began", "began", jobs=options.jobs, command=options.next_command
         )
 
     def tell_published(
-        self, batch: int, *, items: int, rows: int, outcomes: str, digest: str
+        self,
+        batch: int,
+        *,
+        items: int,
+        rows: int,
+        size: int,
+        outcomes: str,
+        digest: str,
+        began_ns: int | None,
     ) -> None:
-        """A batch was published, and its quarantined items; `digest` is that of its part."""
+        """A batch was published, and its quarantined items. `size`, in bytes, and `digest` are
+        those of its part. It `began_ns` where functions were called for it."""
+        counts = tally_outcomes(outcomes)
+        if self._context.watchers:
+            time_ns = now_ns()
+            published = BatchPublished(
+                batch=batch,
+                rows=rows,
+                size=size,
+                counts=counts,
+                began_ns=began_ns if began_ns is not None else time_ns,
+                time_ns=time_ns,
+            )
+            self._context.watchers.tell(lambda watcher: watcher.publish(published))
         if not _is_heard():
             return
-        quarantined = tally_outcomes(outcomes)[2]
+        quarantined = counts.quarantined
         self._tell(
             logging.INFO,
             "batch_published",
@@ -93,6 +120,7 @@ class RunEvents:
             )
 
     def tell_ended(self, report: Report) -> None:
+        self._tell_watchers(report.status, report, None)
         self._tell(
             logging.INFO,
             "run_ended",
@@ -107,11 +135,11 @@ class RunEvents:
 
     def tell_failed(self, failure: BaseException) -> None:
         """The run ended otherwise."""
-        is_interrupted = isinstance(failure, InterruptedRunError)
-        status = RunStatus.INTERRUPTED if is_interrupted else RunStatus.FAILED
+        status = find_ending(failure).status
+        self._tell_watchers(status, None, failure)
         told = failure.what if isinstance(failure, BattenError) else str(failure)
         self._tell(
-            logging.WARNING if is_interrupted else logging.ERROR,
+            logging.WARNING if status is RunStatus.INTERRUPTED else logging.ERROR,
             "run_ended",
             f"{status}: {_first_line(told)}",
             status=status.value,
@@ -119,6 +147,21 @@ class RunEvents:
             kind=type(failure).__name__,
             **self._measure(),
         )
+
+    def _tell_watchers(
+        self, status: RunStatus, report: Report | None, error: BaseException | None
+    ) -> None:
+        context = self._context
+        ended = RunEnded(
+            status=status,
+            report=report,
+            error=error,
+            executed=context.executed_items,
+            adopted=context.adopted_items,
+            seconds=dict(context.seconds),
+            time_ns=now_ns(),
+        )
+        context.watchers.tell(lambda watcher: watcher.end(ended))
 
     def _measure(self) -> dict[str, Any]:
         context = self._context

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from batten.model.value_class import value_class
+
+if TYPE_CHECKING:
+    from batten.model.rules.accounting import Accounts
 
 
 @value_class
@@ -21,6 +24,7 @@ class Status:
         seconds: The time since it began with the items, in seconds.
         waits: What keeps it waiting, each in a few words: a server that asks for patience, calls
             that are held back, items that are tried alone, a signal after which it ends.
+        accounts: The accounts as they stand.
     """
 
     source: int
@@ -31,6 +35,7 @@ class Status:
     adopted: int
     seconds: float
     waits: tuple[str, ...] = ()
+    accounts: Accounts | None = None
 
     @property
     def finished(self) -> int:

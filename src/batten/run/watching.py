@@ -1,0 +1,92 @@
+"""Who is told what becomes of a run, besides those to whom it is shown: metrics, spans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from batten.model.rules.accounting import OutcomeCounts
+from batten.model.value_class import value_class
+from batten.model.words import RunStatus
+
+if TYPE_CHECKING:
+    from batten.run.progress import Status
+    from batten.run.report import Report
+
+_log = logging.getLogger("batten.run")
+
+
+@value_class
+class RunBegan:
+    """A run has begun. `output` is the path of the output, or its address. Times are nanoseconds
+    since 1970."""
+
+    output: str
+    run: str
+    jobs: int
+    time_ns: int
+
+
+@value_class
+class BatchPublished:
+    """A batch was published. It `began_ns` when its first task was handed out."""
+
+    batch: int
+    rows: int
+    size: int
+    counts: OutcomeCounts
+    began_ns: int
+    time_ns: int
+
+
+@value_class
+class RunEnded:
+    """A run has ended, with a `report` or by an `error`. `seconds` are those of its stages."""
+
+    status: RunStatus
+    report: Report | None
+    error: BaseException | None
+    executed: int
+    adopted: int
+    seconds: dict[str, float]
+    time_ns: int
+
+
+class RunWatcher(Protocol):
+    """Is told of one run, in its own thread and in this order."""
+
+    def begin(self, began: RunBegan) -> None: ...
+
+    def hold(self) -> None:
+        """The run holds the lock of its output, so no other one is at work on it."""
+
+    def show(self, status: Status) -> None:
+        """How far it is, a few times a second."""
+
+    def publish(self, published: BatchPublished) -> None: ...
+
+    def end(self, ended: RunEnded) -> None: ...
+
+
+class Watchers:
+    """All who watch one run. One that fails is left out from then on, and ends no run."""
+
+    def __init__(
+        self, watchers: Sequence[RunWatcher] = (), note: Callable[[str], object] = _log.warning
+    ) -> None:
+        self._watchers = list(watchers)
+        self._note = note
+
+    def __bool__(self) -> bool:
+        return bool(self._watchers)
+
+    def tell(self, call: Callable[[RunWatcher], None]) -> None:
+        for watcher in tuple(self._watchers):
+            try:
+                call(watcher)
+            except Exception as error:  # noqa: BLE001 - told, and no failure of the run
+                self._watchers.remove(watcher)
+                told = f"{type(error).__name__}: {error}".split("\n")[0]
+                self._note(f"{type(watcher).__name__} failed: {told}. The run goes on without it.")
+                _log.debug("a watcher failed", exc_info=error)
