@@ -50,9 +50,8 @@ class RunMetrics:
         self.status = ended.status.value
         self.executed, self.adopted = ended.executed, ended.adopted
         self.stages, self.ended_ns = ended.seconds, ended.time_ns
-        report = ended.report or getattr(ended.error, "report", None)
-        if report is not None and report.accounts is not None:
-            self.accounts, self.rows = report.accounts, report.rows
+        if ended.accounts is not None:
+            self.accounts, self.rows = ended.accounts, ended.rows
 
     def list_metrics(self, now_ns: int) -> Iterator[Metric]:
         """All that are known, in a fixed order."""

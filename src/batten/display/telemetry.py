@@ -118,9 +118,9 @@ class Telemetry:
                 "batten.adopted_items": ended.adopted,
             }
         )
-        if ended.report is not None and ended.report.accounts is not None:
-            span.set_attribute("batten.items.quarantined", ended.report.quarantined)
-            span.set_attribute("batten.rows", ended.report.rows)
+        if ended.accounts is not None:
+            span.set_attribute("batten.items.quarantined", ended.accounts.quarantined)
+            span.set_attribute("batten.rows", ended.rows)
         if ended.error is not None:
             self._tell_error(ended.error)
         span.end(end_time=ended.time_ns)

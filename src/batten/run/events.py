@@ -152,9 +152,11 @@ class RunEvents:
         self, status: RunStatus, report: Report | None, error: BaseException | None
     ) -> None:
         context = self._context
+        reached = report or getattr(error, "report", None)
         ended = RunEnded(
             status=status,
-            report=report,
+            accounts=reached.accounts if reached is not None else None,
+            rows=reached.rows if reached is not None else 0,
             error=error,
             executed=context.executed_items,
             adopted=context.adopted_items,

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from batten.model.rules.accounting import OutcomeCounts
+from batten.model.rules.accounting import Accounts, OutcomeCounts
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
-    from batten.run.report import Report
 
 _log = logging.getLogger("batten.run")
 
@@ -42,10 +41,12 @@ class BatchPublished:
 
 @value_class
 class RunEnded:
-    """A run has ended, with a `report` or by an `error`. `seconds` are those of its stages."""
+    """A run has ended, perhaps by an `error`. Then the accounts may not be known. `seconds` are
+    those of its stages."""
 
     status: RunStatus
-    report: Report | None
+    accounts: Accounts | None
+    rows: int
     error: BaseException | None
     executed: int
     adopted: int
