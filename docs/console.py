@@ -6,7 +6,7 @@
 The commands of a document run in order, in one temporary folder, on one processor:
 
     ```console                    commands after `$ `, each followed by what it prints
-    ```python                     with the first line `# name.py`: a file of that name
+    ```python, ```sh, ```yaml     with the first line `# name.py`: a file of that name
     <!-- prepare … -->            shell commands that the reader is not shown
     <!-- killed before PATH -->   the next command is killed with all it started, before its first
                                   system call that changes a file whose path fits this pattern
@@ -35,9 +35,9 @@ _SOURCES = Path(__file__).parents[1] / "src"
 
 _PIECE = re.compile(
     r"^```console\n(?P<console>.*?)^```$"
-    r"|^```python\n(?P<python># (?P<name>[\w.-]+)\n.*?)^```$"
+    r"|^```(?:python|sh|yaml)\n(?P<file># (?P<name>[\w-]+\.\w+)\n.*?)^```$"
     r"|^<!-- prepare\n(?P<prepare>.*?)^-->$"
-    r"|^<!-- (?P<how>killed|SIG[A-Z]+) before (?P<path>\S+) -->$",
+    r"|^<!-- (?P<how>killed|SIG[A-Z]+[12]?) before (?P<path>\S+) -->$",
     re.MULTILINE | re.DOTALL,
 )
 _COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<shown>(?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -128,7 +128,7 @@ def run_document(text: str) -> tuple[str, list[str]]:
                 printed = _COMMAND.sub(lambda each: _run_shown(session, each, differences), shown)
                 return f"```console\n{printed}```"
             if match["name"] is not None:
-                (session.folder / match["name"]).write_text(match["python"])
+                (session.folder / match["name"]).write_text(match["file"])
             elif match["prepare"] is not None:
                 session.execute(match["prepare"])
             else:

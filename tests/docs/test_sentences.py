@@ -12,6 +12,8 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "docs" / "guides").glob("*.md"),
+    *(ROOT / "docs" / "cookbook").glob("*.md"),
+    *(ROOT / "docs" / "reference").glob("*.md"),
 ]
 
 WORDS_MAX = 33
