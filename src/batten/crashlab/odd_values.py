@@ -43,7 +43,8 @@ ODD_VALUES: list[Any] = [None, True, False, [], {}, [None], [[]], {"a": {"b": []
 def change_json(value: Any, dice: random.Random) -> Any:
     """The value with one thing in it changed, anywhere."""
     slots: list[tuple[Any, Any]] = []
-    _collect_slots(value, slots)
+    if isinstance(value, dict | list):
+        _collect_slots(value, slots)
     if not slots or dice.random() < 0.03:
         return dice.choice([*ODD_VALUES, dice.choice(ODD_NUMBERS), dice.choice(ODD_TEXTS)])
     holder, key = dice.choice(slots)
