@@ -378,7 +378,7 @@ def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
     server = scenario.begin()
     before = dict(server.objects)
     for act in (
-        run(scenario.make(ITEMS), is_fresh=True),
+        run(scenario.make(ITEMS), adds_columns=True),
         run(scenario.make(ITEMS).write_jsonl("/features.jsonl")),
     ):
         with pytest.raises(UsageError, match="no folder of a file system"):

@@ -19,6 +19,7 @@ from batten.model.disk.records import (
     Config,
     Delivery,
     Fingerprint,
+    Generations,
     Holder,
     Lease,
     PartDescription,
@@ -104,6 +105,7 @@ RECORDS = [
     Replacing(entries=["COMPLETE"], run="r", time="t"),
     Holder(pid=1, host="h", since="s", boot="b"),
     Lease(epoch=1, nonce="n", is_held=True, holder=Holder(pid=1, host="h", since="s", boot="b")),
+    Generations(current="first", next="2026-ab", is_swept=True, nonce="n"),
     Journal(
         phase="committed",
         change="c",

@@ -127,4 +127,8 @@ def make_report(
 
 
 def _show_beside(context: Context) -> str:
-    return f"{context.path}{CONTROL_SUFFIX}/fresh" if context.is_beside else ""
+    if not context.is_beside:
+        return ""
+    if context.storage.folder is None:
+        return f"{context.storage.place}/{context.layout.output}"
+    return f"{context.path}{CONTROL_SUFFIX}/fresh"

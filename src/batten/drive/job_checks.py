@@ -112,8 +112,8 @@ def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOption
     reason = ""
     if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
         reason = "only a dataset of parts can lie there"
-    elif options.is_fresh or options.adds_columns:
-        reason = "a dataset can't take the place of another one there"
+    elif options.adds_columns:
+        reason = "columns can't be added there"
     if reason:
         raise UsageError(
             f"{storage.place} is no folder of a file system: {reason}.",

@@ -40,5 +40,6 @@ def _refuse_other_plan(context: Context) -> None:
     raise RefusedError(
         f"{context.path} was planned by other code or settings, and nothing is published yet.",
         safe="Nothing was changed.",
-        next="Undo the change, or write to another place: a plan is never taken back here.",
+        next="Undo the change, or make a new dataset, since no plan is taken back here: "
+        + context.wish("fresh"),
     )

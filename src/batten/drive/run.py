@@ -24,6 +24,7 @@ from batten.jobs.job_folder import (
     show_path,
 )
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import enter, find_current
 from batten.ledger.judge import judge
 from batten.ledger.replacement import roll_forward
 from batten.ledger.runs import find_refusal
@@ -157,6 +158,7 @@ def _run(context: Context) -> Report:
 
         check_finalizers(context.pipeline.finalizers)
     if context.options.is_dry_run:
+        context.layout = find_current(context.storage, context.layout)
         return _finalize(context, foresee(context, fingerprint, work))
     with ExitStack() as stack:
         stack.enter_context(context.signals)
@@ -169,6 +171,7 @@ def _run(context: Context) -> Report:
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
         context.watchers.tell(lambda watcher: watcher.hold())
+        context.layout = enter(context.storage, context.layout, is_fresh=context.options.is_fresh)
         stack.enter_context(refusals_logged(context))
         if not is_new:
             refuse_unfit(context, list_checks(context))
@@ -251,7 +254,7 @@ def _succeed(
     """If it is complete, it takes the place of the old dataset, and destinations get its rows."""
     if report.status not in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
         return report
-    take_place(context, deliverer)
+    take_place(context, deliverer, successor)
     report = replace(report, status=RunStatus.COMPLETE)
     if context.pipeline.sinks:
         context.executed_items = successor.context.executed_items

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from batten.errors import StorageError, UsageError
 from batten.ledger.facts.locating import find_layout
+from batten.ledger.generations import find_current
 from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
@@ -112,7 +113,7 @@ def _locate_in_store(written: str) -> Place | None:
     storage = found.open()
     return Place(
         storage=storage,
-        layout=Layout(name, is_shared=storage.folder is None),
+        layout=find_current(storage, Layout(name, is_shared=storage.folder is None)),
         path=f"{found.address}/{name}",
         folder=f"{found.address}/",
     )

@@ -24,13 +24,15 @@ from batten.model.value_class import value_class
 @value_class
 class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
-    are the keys of the items that were in hand when the last run was killed."""
+    are the keys of the items that were in hand when the last run was killed. `parts_at` is where
+    the parts lie, if that is not where the output is."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
     unreadable: tuple[str, ...]
     runs: tuple[RunLog, ...]
     in_hand: tuple[str, ...]
+    parts_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -44,6 +46,7 @@ class Overview:
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),
+            "parts_at": self.parts_at or None,
             "runs": [dict(vars(run.summarize())) for run in self.runs],
         }
 
@@ -64,6 +67,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
         quarantined=tuple(read_quarantined(place, observation, unreadable)),
         unreadable=tuple(unreadable),
+        parts_at=place.show(place.layout.data) if place.layout.home else "",
         runs=tuple(
             read_run(place.storage, place.layout, run)
             for run in list_runs(place.storage, place.layout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from batten.errors import StorageError
@@ -18,6 +19,7 @@ from batten.inspect.plan_keys import PlanKeys
 from batten.ledger.chunk_failures import read_chunk_failures
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import find_current
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.quarantine_file import read_quarantine
 from batten.model.disk.names import Layout, StagedFile, find_staged
@@ -98,6 +100,7 @@ class Watcher:
 
     def look(self, now_seconds: float) -> Sight:
         """What is there now; `now_seconds` are of a clock that never goes back."""
+        self._follow()
         place = self._place
         observation = observe_output(place.storage, place.layout)
         judgement = judge(observation)
@@ -113,6 +116,13 @@ class Watcher:
             in_hand=self._list_in_hand(now_seconds, judgement),
             failures=_group(self._list_failed(observation, judgement.plan)),
         )
+
+    def _follow(self) -> None:
+        """In a store another dataset may have taken the place of the one before."""
+        place = self._place
+        layout = find_current(place.storage, place.layout)
+        if layout != place.layout:
+            self._place, self._keys = replace(place, layout=layout), None
 
     def _measure(self, now: float, finished: int) -> float | None:
         looks = self._finished

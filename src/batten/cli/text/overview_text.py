@@ -19,6 +19,8 @@ def list_lines(overview: Overview) -> Iterator[str]:
     diagnosis = overview.diagnosis
     yield f"{diagnosis.state.value}  {diagnosis.path}"
     yield from list_contents(diagnosis)
+    if overview.parts_at:
+        yield labelled("lies at", overview.parts_at)
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"

@@ -463,6 +463,7 @@ _RECORDS = {
     "schema.json": "schema",
     "COMPLETE": "completion",
     "REPLACING": "replacing",
+    "CURRENT": "generations",
 }
 """Those whose content counts; the text of a lock may be anything."""
 

@@ -12,6 +12,7 @@ from batten.errors import MisplacedError, StorageError
 from batten.ledger.facts.control_folder import Reading
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.reasons import name_reason
+from batten.ledger.generations import refuse_replaced
 from batten.ledger.replacement import load_journal
 from batten.model.disk.names import Layout, find_part
 from batten.model.disk.records import Unreadable
@@ -25,7 +26,8 @@ def observe_output(
 ) -> Observation:
     """What is at the output now. A live run may change it meanwhile: see `holder`. With
     `is_thorough` all records are read, whatever `COMPLETE` says. `is_mine` is said by the holder
-    of the lock: nobody else is at work, so there is no `holder`, and destinations are looked at."""
+    of the lock: nobody else is at work, so there is no `holder`, and destinations are looked at.
+    Raises `BusyError` where another dataset has taken its place in a store."""
     try:
         ground, findings = _find_ground(storage, layout)
         is_replacing = ground is Ground.OURS and storage.find(layout.replacing) is not None
@@ -39,7 +41,10 @@ def observe_output(
     if ground is not Ground.OURS:
         return Observation(layout=layout, ground=ground, findings=tuple(findings))
     if unsynced is None and not is_replacing:
-        return Reading(storage, layout).observe(is_thorough=is_thorough, is_mine=is_mine)
+        found = Reading(storage, layout).observe(is_thorough=is_thorough, is_mine=is_mine)
+        if layout.is_shared:
+            refuse_replaced(storage, layout)
+        return found
     journal = layout.replacing if unsynced is None else layout.unsynced
     if unsynced is not None:
         fault = "" if unsynced.kind == "file" else f"a {unsynced.kind}, where a file should be"

@@ -40,6 +40,7 @@ RECORD_BYTES_MAX = {
     "unsynced": 256 * MEBIBYTE,
     "journal": 256 * MEBIBYTE,
     "lock": 4096,
+    "generations": 4096,
     "run log": 64 * MEBIBYTE,
     "in flight": 16 * MEBIBYTE,
     "cache listing": 1024 * MEBIBYTE,
@@ -115,6 +116,7 @@ PathWithin = Annotated[str, Text(1 << 16, r"(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|\Z))
 """A relative name that leads nowhere else: no empty piece, no `.`, no `..`."""
 Piece = Annotated[str, Text(255, r"(?!\.{1,2}\Z)[^/\0]+")]
 """One piece of a name."""
+GenerationName = Annotated[str, Text(64, r"[0-9A-Za-z-]*")]
 
 Reader = Callable[[object, str], Any]
 

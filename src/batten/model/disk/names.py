@@ -24,6 +24,8 @@ features.batten/parts/part-000042.parquet                 where the output is no
 features.batten/deliveries/<kind>-<digest>.json           what a destination has been given
 thumbs.batten/made/000042-<digest>                        a file of an item that has no place yet
 thumbs.batten/files/000042.json                           which files of a batch have places
+features.batten/CURRENT                                   in a store: which generation counts
+features.batten/generations/<name>/features, features.batten      one that is not the first
 features.batten/RESULT.parquet                            what a function of whole tables made
 features.batten/lock
 
@@ -59,6 +61,9 @@ DIGEST_CHARACTERS = 32
 SOME_ITEMS_MAX = 256
 """A chunk that lacks items spans at most so many, since its name has a bit for each."""
 
+FIRST_GENERATION = "first"
+"""What the dataset is called in `CURRENT` that lies where the output is."""
+
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
 _PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
 _NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
@@ -86,10 +91,10 @@ _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
 
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
-    | {"fresh", "deliveries", "parts", "tree", "made", "files"}
+    | {"fresh", "deliveries", "parts", "tree", "made", "files", "generations"}
 )
 """What in a control folder is a folder."""
-FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "lock"})
+FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "CURRENT", "lock"})
 """What in a control folder is a file."""
 
 
@@ -134,11 +139,15 @@ class Layout:
     """Where everything of one output lies. `output` is its name in the folder that holds it;
     `is_inside` says that the parts lie in the control folder, since the output is something else:
     a file, a table. `is_shared`: no lock keeps others from writing there; see `model.rules.guards`.
-    Then what describes something else bears in its name a part of what it is `of`."""
+    Then what describes something else bears in its name a part of what it is `of`. There, a dataset
+    that took the place of another is a generation of the output: then `home` is the name of that.
+    `next` is the generation that is being made."""
 
     output: str
     is_inside: bool = False
     is_shared: bool = False
+    home: str = ""
+    next: str = ""
 
     @cached_property
     def control(self) -> str:
@@ -225,13 +234,41 @@ class Layout:
         return "-" + hashlib.sha256(of.encode()).hexdigest()[:DIGEST_CHARACTERS]
 
     @property
+    def _home_control(self) -> str:
+        return (self.home or self.output) + CONTROL_SUFFIX
+
+    @property
+    def current(self) -> str:
+        """Says which generation counts."""
+        return f"{self._home_control}/CURRENT"
+
+    @property
+    def generations(self) -> str:
+        """The folder of all generations but the first."""
+        return f"{self._home_control}/generations"
+
+    @property
+    def generation(self) -> str:
+        return self.output.split("/")[-2] if self.home else FIRST_GENERATION
+
+    def of_generation(self, name: str) -> Layout:
+        home = self.home or self.output
+        if name == FIRST_GENERATION:
+            return replace(self, output=home, home="", next="")
+        return replace(self, output=f"{self.generations}/{name}/{home}", home=home, next="")
+
+    @property
     def fresh(self) -> Layout:
         """The dataset that is being made to replace this one."""
+        if self.next:
+            return self.of_generation(self.next)
         name = self.output.rpartition("/")[2]
         return replace(self, output=f"{self.control}/fresh/{name}")
 
     @property
     def fresh_folder(self) -> str:
+        if self.next:
+            return f"{self.generations}/{self.next}"
         return f"{self.control}/fresh"
 
     @property
@@ -248,7 +285,7 @@ class Layout:
 
     @property
     def lock(self) -> str:
-        return f"{self.control}/lock"
+        return f"{self._home_control}/lock"
 
     def part(self, batch: int) -> str:
         return f"{self.data}/part-{batch:06}.parquet"

@@ -21,6 +21,7 @@ from batten.model.disk.bounds import (
     Count,
     Damaged,
     Digests,
+    GenerationName,
     Hexadecimal,
     KeysDescription,
     Many,
@@ -373,6 +374,19 @@ class Lease:
     nonce: Name
     is_held: bool
     holder: Holder
+    format_version: Version = FORMAT_VERSION
+
+
+@value_class
+class Generations:
+    """`CURRENT`, in a store: which generation of an output is read, and which one is being made to
+    take its place, or none. `is_swept` where no other is left. `nonce` tells this from all others.
+    """
+
+    current: GenerationName
+    next: GenerationName
+    is_swept: bool
+    nonce: Name
     format_version: Version = FORMAT_VERSION
 
 

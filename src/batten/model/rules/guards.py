@@ -9,7 +9,7 @@ what comes too late, and each step is made so that it can:
 - what takes the place of something is put only in the place of the version that was seen;
 - what describes something else bears that in its name, so that it can't be taken for a description
   of what came later; if it is there already, it says the same;
-- nothing that is of the dataset is ever deleted.
+- nothing that is of the dataset is ever deleted, as long as no other has taken its place.
 
 `COMPLETE` follows from that. It bears in its name what it completes: the plan and the version of
 each part. Who reads looks for the one that belongs to what is there. An old one means nothing any
@@ -34,6 +34,7 @@ class Thing(Enum):
     PART = auto()
     RECORD = auto()
     COMPLETION = auto()
+    CURRENT = auto()
 
 
 class Naming(Enum):
@@ -106,3 +107,9 @@ RETRYING = (
 
 COMPLETING = (GuardedStep(Thing.COMPLETION, Naming.BY_CONTENT, Guard.NEW, IfOther.KEEP),)
 """The accounts closed."""
+
+SUCCEEDING_FIRST = (GuardedStep(Thing.CURRENT, Naming.BY_PLACE, Guard.NEW, IfOther.STOP),)
+"""Which generation is read and which is made, said for the first time."""
+
+SUCCEEDING = (GuardedStep(Thing.CURRENT, Naming.BY_PLACE, Guard.SEEN, IfOther.STOP),)
+"""The same, of what was seen when the generation was claimed."""

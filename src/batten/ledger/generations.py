@@ -1,0 +1,176 @@
+"""Generations: how a dataset in a store takes the place of another one (decision 0109).
+
+A store can't exchange two folders. So the new dataset is made under a prefix of its own, and one
+small object, `CURRENT`, says which is read. It is written only in the place of the version that
+was seen. Without it, the first generation is read, which lies where the output is.
+
+A run that makes a new generation claims it in `CURRENT` before it writes anything. Any other run
+that finds such a claim writes `CURRENT` anew. So whoever was overtaken meanwhile can't put its
+generation in the place of rows that it has not seen.
+
+A generation that is neither read nor made is of no use any more, and no other will bear its name.
+So it may be deleted, however late. What there is is listed first, and `CURRENT` read after that: a
+generation is claimed before it is there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from batten.errors import CorruptError
+from batten.ledger.guarded import carry_out, taken_over
+from batten.model.disk.names import FIRST_GENERATION, Layout, find_part
+from batten.model.disk.records import Generations, Unreadable, decode_record, encode_record
+from batten.model.rules.guards import SUCCEEDING, SUCCEEDING_FIRST
+from batten.model.value_class import value_class
+from batten.storage.base import Entry, Store
+from batten.storage.publishing import delete, settle
+from batten.storage.relative import last_piece
+
+_OWN_FOLDERS = ("plan", "quarantine", "commits", "recompute", "runs")
+_OWN_FILES = ("dataset.json", "schema.json", "COMPLETE")
+
+
+@value_class
+class SeenGenerations:
+    """What `CURRENT` says, and its version; empty if it is not there."""
+
+    generations: Generations
+    version: str
+
+
+def load_generations(storage: Store, layout: Layout) -> SeenGenerations:
+    """Raises `CorruptError` where it can't be read: nobody knows then what is the dataset."""
+    try:
+        found = storage.get(layout.current)
+    except FileNotFoundError:
+        none = Generations(current=FIRST_GENERATION, next="", is_swept=True, nonce="")
+        return SeenGenerations(generations=none, version="")
+    try:
+        return SeenGenerations(
+            generations=decode_record(Generations, found.data), version=found.version
+        )
+    except Unreadable as error:
+        raise CorruptError(
+            f"{storage.place}/{layout.current} can't be read: {error}.",
+            safe="Nothing was changed.",
+            next="Restore it from an earlier version of the object; it says which rows are read.",
+        ) from error
+
+
+def find_current(storage: Store, layout: Layout) -> Layout:
+    """Where the dataset of the output lies, and the one that is being made; elsewhere than in a
+    store, where it is named."""
+    if storage.folder is not None:
+        return layout
+    return _locate(layout, load_generations(storage, layout).generations)
+
+
+def refuse_replaced(storage: Store, layout: Layout) -> None:
+    """Raises `BusyError` where another generation has taken the place of this one, or of what this
+    one was to replace."""
+    seen = load_generations(storage, layout).generations
+    if layout.generation not in (seen.current, seen.next):
+        raise taken_over(storage, layout.current)
+
+
+def enter(storage: Store, layout: Layout, *, is_fresh: bool) -> Layout:
+    """As `find_current`, for the holder of the lease. A run that is not `is_fresh` goes on with
+    what is current, so who was making the next generation meanwhile has to look again. What a
+    killed run did not come to delete is deleted."""
+    if storage.folder is not None:
+        return layout
+    seen = load_generations(storage, layout)
+    if not seen.generations.is_swept:
+        sweep(storage, layout)
+        seen = load_generations(storage, layout)
+    if seen.generations.next and not is_fresh:
+        seen = _put(storage, layout, seen, seen.generations)
+    return _locate(layout, seen.generations)
+
+
+def claim(storage: Store, layout: Layout, *, name: str) -> SeenGenerations:
+    """Say that the generation of that name is being made to take the place of the current one."""
+    seen = load_generations(storage, layout)
+    before = seen.generations
+    is_swept = before.is_swept and before.next in ("", name)
+    return _put(storage, layout, seen, replace(before, next=name, is_swept=is_swept))
+
+
+def succeed(storage: Store, layout: Layout, seen: SeenGenerations) -> None:
+    """From now on the generation is read that was claimed. Raises `BusyError` if another run was
+    there since."""
+    claimed = seen.generations
+    now = replace(claimed, current=claimed.next, next="", is_swept=False)
+    _put(storage, layout, seen, now)
+
+
+def sweep(storage: Store, layout: Layout, *, is_dry_run: bool = False) -> list[str]:
+    """Delete all generations that are neither read nor made, and their names. It may be killed, and
+    repeated."""
+    there = [last_piece(each.name) for each in storage.list(layout.generations)]
+    seen = load_generations(storage, layout)
+    used = (seen.generations.current, seen.generations.next)
+    first = layout.of_generation(FIRST_GENERATION)
+    if FIRST_GENERATION not in used and _holds_any(storage, first):
+        there.append(FIRST_GENERATION)
+    left = sorted(name for name in there if name not in used)
+    if is_dry_run:
+        return left
+    for name in left:
+        _delete(storage, layout.of_generation(name))
+    if seen.version and not seen.generations.is_swept:
+        _put(storage, layout, seen, replace(seen.generations, is_swept=True))
+    return left
+
+
+def _locate(layout: Layout, seen: Generations) -> Layout:
+    return replace(layout.of_generation(seen.current), next=seen.next)
+
+
+def _put(
+    storage: Store, layout: Layout, seen: SeenGenerations, now: Generations
+) -> SeenGenerations:
+    now = replace(now, nonce=os.urandom(8).hex())
+    (step,) = SUCCEEDING if seen.version else SUCCEEDING_FIRST
+    answer = carry_out(storage, step, layout.current, encode_record(now), seen=seen.version)
+    return SeenGenerations(generations=now, version=answer.version)
+
+
+def _delete(storage: Store, layout: Layout) -> None:
+    """What is staged goes first: where it lies is known by the record of the dataset."""
+    for folder in (layout.staged, layout.staging):
+        for entry in list(storage.list(folder)):
+            delete(storage, entry.name)
+    for each in _list_own(storage, layout):
+        settle(storage, partial(storage.delete_if, each.name, each.version))
+
+
+def _holds_any(storage: Store, layout: Layout) -> bool:
+    return next(_list_own(storage, layout), None) is not None
+
+
+def _list_own(storage: Store, layout: Layout) -> Iterator[Entry]:
+    """The objects of a generation. What lies beside the first that is not batten's is not of it."""
+    if layout.home:
+        yield from _walk(storage, f"{layout.generations}/{layout.generation}")
+        return
+    for entry in storage.list(layout.data):
+        if entry.is_file and find_part(last_piece(entry.name)) is not None:
+            yield entry
+    for folder in _OWN_FOLDERS:
+        yield from _walk(storage, f"{layout.control}/{folder}")
+    for entry in storage.list(layout.control):
+        if entry.is_file and last_piece(entry.name).partition("-")[0] in _OWN_FILES:
+            yield entry
+
+
+def _walk(storage: Store, folder: str) -> Iterator[Entry]:
+    for entry in storage.list(folder):
+        if entry.is_folder:
+            yield from _walk(storage, entry.name)
+        else:
+            yield entry

@@ -1,0 +1,266 @@
+"""A dataset in a store takes the place of another one: killed, unanswered, overtaken, anywhere.
+
+At any moment a reader finds the old rows or the new ones, all of them. In the end nothing is left
+of the old ones. Each row says which run made it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import batten
+from batten.crashlab.promises import read_parts
+from batten.drive.run import run_on
+from batten.errors import BusyError, CorruptError
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import find_current, load_generations, sweep
+from batten.ledger.judge import judge
+from batten.model.disk.names import FIRST_GENERATION, Layout
+from batten.model.words import RunStatus, State
+from batten.run.run_options import RunOptions
+from batten.storage.twin.objects import (
+    ChangeRequest,
+    Fate,
+    ObjectServer,
+    ObjectStorage,
+    SenderDied,
+)
+
+LAYOUT = Layout("features", is_shared=True)
+ITEMS, MORE_ITEMS = 4, 7
+DEATHS = (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE)
+LOSSES = (Fate.LOST, Fate.UNHEARD, Fate.LATE)
+MAKER = "BATTEN_TEST_MAKER"
+EVERY = pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.crash, id="each")])
+
+
+def tell(number: int) -> dict[str, Any]:
+    return {"number": number, "maker": os.environ[MAKER]}
+
+
+def run(storage: ObjectStorage, maker: str, *, items: int = ITEMS, is_fresh: bool = False) -> Any:
+    before, os.environ[MAKER] = os.environ.get(MAKER, ""), maker
+    pipeline = batten.from_range(items).map(tell).options(batch_size=2).write_parquet("/features")
+    options = RunOptions(jobs=1, executor="serial", is_fresh=is_fresh)
+    try:
+        return run_on(storage, pipeline, options).status
+    finally:
+        os.environ[MAKER] = before
+
+
+def begin() -> ObjectServer:
+    server = ObjectServer()
+    run(ObjectStorage(server), "old")
+    return server
+
+
+def read(server: ObjectServer, *, is_open: bool = False) -> list[dict[str, Any]]:
+    """What a reader finds, which must be whole; while it grows, what was there before."""
+    storage = ObjectStorage(server)
+    layout = find_current(storage, LAYOUT)
+    observation = observe_output(storage, layout)
+    state = judge(observation).verdict.state
+    assert is_open or observation.completion is not None, state
+    sound = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS, State.RUNNING, State.INTERRUPTED)
+    assert state in sound, observation
+    rows: list[dict[str, Any]] = []
+    for data in read_parts(storage, layout).values():
+        rows += pq.read_table(io.BytesIO(data)).to_pylist()
+    numbers = [row["number"] for row in rows]
+    assert numbers == [*range(len(numbers))]
+    assert len(rows) >= ITEMS
+    return rows
+
+
+class WatchedServer(ObjectServer):
+    """A reader looks after each change."""
+
+    def __init__(self, server: ObjectServer) -> None:
+        super().__init__()
+        self.objects = dict(server.objects)
+        self.makers: list[set[str]] = []
+
+    def apply(self, change: ChangeRequest) -> Any:
+        answer = super().apply(change)
+        if "/runs/" not in change.name and "/staged/" not in change.name:
+            found = {row["maker"] for row in read(self, is_open=True)}
+            if found not in self.makers[-1:]:
+                self.makers.append(found)
+        return answer
+
+
+def finish(server: ObjectServer) -> None:
+    """A last fresh run, after which all is of it, or of one that it went on with."""
+    server.deliver_late()
+    assert run(ObjectStorage(server), "last", is_fresh=True) in (
+        RunStatus.COMPLETE,
+        RunStatus.NOTHING_TO_DO,
+    )
+    server.deliver_late()
+    assert {row["maker"] for row in read(server)} <= {"new", "other", "last"}
+    storage = ObjectStorage(server)
+    current = find_current(storage, LAYOUT)
+    assert not current.next
+    sweep(storage, LAYOUT)
+    own = (f"{current.output}/", f"{current.control}/")
+    beside = [name for name in server.objects if not name.startswith(own)]
+    assert sorted(beside) == [LAYOUT.current, LAYOUT.lock]
+
+
+def count_changes() -> int:
+    server = begin()
+    before = server.changes
+    run(ObjectStorage(server), "new", is_fresh=True)
+    return server.changes - before
+
+
+def choose(count: int, random: Random, most: int | None) -> Sequence[int]:
+    return range(count) if most is None else sorted(random.sample(range(count), min(most, count)))
+
+
+def once(at: int, fate: Fate) -> Callable[[ChangeRequest], Fate]:
+    left = iter([*[Fate.DONE] * at, fate])
+    return lambda change: next(left, Fate.DONE)
+
+
+def test_the_new_dataset_takes_the_place_in_one_step() -> None:
+    server = WatchedServer(begin())
+    assert run(ObjectStorage(server), "new", is_fresh=True) is RunStatus.COMPLETE
+    assert server.makers == [{"old"}, {"new"}]
+    read(server)
+    assert run(ObjectStorage(server), "none") is RunStatus.NOTHING_TO_DO
+    assert run(ObjectStorage(server), "more", items=MORE_ITEMS) is RunStatus.COMPLETE
+    assert [row["maker"] for row in read(server)] == ["new"] * ITEMS + ["more"] * 3
+    assert run(ObjectStorage(server), "newer", is_fresh=True) is RunStatus.COMPLETE
+    finish(server)
+
+
+@EVERY
+@pytest.mark.parametrize("death", DEATHS)
+def test_killed_at_a_change(death: Fate, most: int | None, seeded: Random) -> None:
+    for at in choose(count_changes(), seeded, most):
+        server = WatchedServer(begin())
+        with suppress(SenderDied):
+            run(ObjectStorage(server, fate=once(at, death)), "new", is_fresh=True)
+        if seeded.random() < 0.5:
+            server.deliver_late()
+        if seeded.random() < 0.5:
+            assert run(ObjectStorage(server), "none") is RunStatus.NOTHING_TO_DO
+        finish(server)
+        assert set(map(frozenset, server.makers)) <= {
+            *map(frozenset, ({"old"}, {"new"}, {"last"}, {"new", "last"}))
+        }
+
+
+@EVERY
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_answer_is_lost(loss: Fate, most: int | None, seeded: Random) -> None:
+    for at in choose(count_changes(), seeded, most):
+        server = WatchedServer(begin())
+        ended = run(ObjectStorage(server, fate=once(at, loss)), "new", is_fresh=True)
+        assert ended is RunStatus.COMPLETE
+        finish(server)
+
+
+def overtake(
+    server: ObjectServer, at: int, act: Callable[[ObjectStorage], Any]
+) -> tuple[list[Any], list[str]]:
+    """A fresh run, and all of another before its request of that number: how both ended, and what
+    the first had asked for until then."""
+    asked: list[str] = []
+    ended: list[Any] = []
+
+    def other() -> None:
+        try:
+            ended.append(act(ObjectStorage(server)))
+        except BusyError as error:
+            ended.append(error)
+
+    def before(what: str) -> None:
+        asked.append(what)
+        if len(asked) == at + 1:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+
+    try:
+        ended.append(run(ObjectStorage(server, before=before), "new", is_fresh=True))
+    except BusyError as error:
+        ended.append(error)
+    return ended, asked[: at + 1]
+
+
+def count_requests() -> int:
+    asked: list[str] = []
+    run(ObjectStorage(begin(), before=asked.append), "new", is_fresh=True)
+    return len(asked)
+
+
+@EVERY
+def test_overtaken_by_another_fresh_run(most: int | None, seeded: Random) -> None:
+    for at in choose(count_requests(), seeded, most):
+        server = WatchedServer(begin())
+        ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
+        assert RunStatus.COMPLETE in ended, ended
+        finish(server)
+
+
+@EVERY
+def test_overtaken_by_a_run_that_goes_on_with_the_old_one(most: int | None, seeded: Random) -> None:
+    """Its rows are not lost to one that planned before them."""
+    for at in choose(count_requests(), seeded, most):
+        server = WatchedServer(begin())
+        ended, asked = overtake(server, at, lambda each: run(each, "other", items=MORE_ITEMS))
+        assert RunStatus.COMPLETE in ended, ended
+        has_claimed = any("CURRENT" in what and "put" in what for what in asked[:-1])
+        has_succeeded = load_generations(ObjectStorage(server), LAYOUT).generations.current
+        if has_claimed and ended[0] is RunStatus.COMPLETE:
+            assert len(read(server)) == MORE_ITEMS, (at, asked[-1], has_succeeded)
+        finish(server)
+
+
+def test_what_is_begun_for_other_items_is_not_gone_on_with() -> None:
+    server = begin()
+    with suppress(SenderDied):
+        run(ObjectStorage(server, fate=once(8, Fate.DIES_AFTER)), "new", is_fresh=True)
+    begun = find_current(ObjectStorage(server), LAYOUT).next
+    assert begun
+    run(ObjectStorage(server), "last", is_fresh=True, items=1)
+    assert find_current(ObjectStorage(server), LAYOUT).generation != begun
+
+
+def test_a_reader_that_looked_too_early_is_told() -> None:
+    server = begin()
+    run(ObjectStorage(server), "new", is_fresh=True)
+    storage = ObjectStorage(server)
+    before = find_current(storage, LAYOUT)
+    run(storage, "newer", is_fresh=True)
+    asked: list[str] = []
+
+    def switch(what: str) -> None:
+        asked.append(what)
+        if len(asked) == 5:
+            run(ObjectStorage(server), "newest", is_fresh=True)
+
+    layout = find_current(storage, LAYOUT)
+    assert layout.generation not in (FIRST_GENERATION, before.generation)
+    with pytest.raises(BusyError):
+        observe_output(ObjectStorage(server, before=switch), layout)
+
+
+def test_a_record_of_generations_that_is_damaged_is_named() -> None:
+    storage = ObjectStorage(begin())
+    run(storage, "new", is_fresh=True)
+    version = load_generations(storage, LAYOUT).version
+    storage.put_if(LAYOUT.current, b"{}", version)
+    with pytest.raises(CorruptError, match="CURRENT"):
+        run(storage, "none")
