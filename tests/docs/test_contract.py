@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from batten.cli.exits import ENDINGS
 from batten.cli.main import COMMANDS
+from batten.model.rules.endings import ENDINGS
 from batten.model.rules.states import VERDICTS
 from batten.model.words import Action, RunStatus, State
 
