@@ -35,6 +35,7 @@ NAMES = (
     "knowledge_base",
     "destinations",
     "small_files",
+    "changed_records",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

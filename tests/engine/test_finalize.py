@@ -246,6 +246,30 @@ def test_one_that_failed_at_first_is_no_dataset(tmp_path: Path) -> None:
     assert told(run(pipeline(tmp_path))) == [("final", "complete", 10)]
 
 
+@pytest.mark.parametrize("has_run", [False, True])
+def test_a_failure_is_told_as_one_and_not_as_a_run_that_did_not_begin(
+    tmp_path: Path, has_run: bool
+) -> None:
+    """Also where nothing else was left to do, and the log of the run would else be of nothing."""
+    if has_run:
+        batten.from_range(10).map(group).options(batch_size=4).write_parquet(tmp_path / "out").run(
+            executor="serial"
+        )
+    with pytest.raises(batten.FailedRunError):
+        run(pipeline(tmp_path, function=fails))
+    (hint,) = batten.diagnose(tmp_path / "out").hints
+    assert "did not begin" not in hint
+    assert "stopped by itself (failed): Finalizing into" in hint
+    logs = [
+        json.loads(log)
+        for path in sorted((tmp_path / "out.batten/runs").glob("*.jsonl"))
+        for log in path.read_text().splitlines()
+    ]
+    assert [log["status"] for log in logs if log["event"] == "stop"][-1] == "failed"
+    assert run(pipeline(tmp_path)).finalized[0].status == "complete"
+    assert batten.diagnose(tmp_path / "out").hints == ()
+
+
 def test_another_dataset_is_never_replaced(tmp_path: Path) -> None:
     run(batten.from_range(3).map(group).write_parquet(tmp_path / "final"))
     before = contents(tmp_path / "final")

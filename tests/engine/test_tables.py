@@ -126,7 +126,7 @@ def test_diagnose_tells_which_table_has_changed_since(tables: Folder) -> None:
     assert tables.run().code == 0
     report, merchants = tables.path / "out/report_1.csv", tables.path / "in/merchants.csv"
     assert batten.diagnose(report).hints == ()
-    changed = f"the input {merchants} was changed since this was made; --fresh makes it anew"
+    changed = f"the input {merchants} was changed since this was made"
     os.utime(merchants, ns=(1, 1))
     assert batten.diagnose(report).hints == ()
     (brief,) = survey([str(tables.path / "out/report_*.csv")]).diagnoses
@@ -137,7 +137,11 @@ def test_diagnose_tells_which_table_has_changed_since(tables: Folder) -> None:
     for other in (text.replace("Eight", "Seven"), text + "9,Nine\n"):
         merchants.write_text(other)
         found = batten.diagnose(report)
-        assert (found.state, found.hints) == ("COMPLETE", (changed,))
+        assert (found.state, found.exit_code, found.hints) == ("STALE", 10, ())
+        assert changed in found.reason
+        assert found.next.endswith("batten run job.py --fresh")
+    (brief,) = survey([str(tables.path / "out/report_*.csv")]).diagnoses
+    assert brief.state == "STALE", "its size alone tells"
     # A run that was killed before it replaced the report knows the tables of now.
     run_traced(
         [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--fresh", "--quiet"],
@@ -145,13 +149,27 @@ def test_diagnose_tells_which_table_has_changed_since(tables: Folder) -> None:
         fault=KillBefore(1),
         working_folder=tables.path,
     )
-    assert changed in batten.diagnose(report).hints
+    assert changed in batten.diagnose(report).reason
+    assert tables.batten("verify", "out/report_1.csv", "--upstream").code == 10
     assert tables.run("--fresh").code == 0
-    assert batten.diagnose(report).hints == ()
+    assert (batten.diagnose(report).state, batten.diagnose(report).hints) == ("COMPLETE", ())
+    assert tables.batten("verify", "out/report_1.csv", "--upstream").code == 0
+    assert tables.batten("diagnose", "out/report_1.csv", "--inputs").code == 0
     merchants.unlink()
-    assert batten.diagnose(report).hints == (
-        f"the input {merchants} can't be looked at: No such file or directory",
-    )
+    assert tables.run().code == 7
+    found = batten.diagnose(report)
+    assert (found.state, found.exit_code) == ("STALE", 10)
+    assert f"the input {merchants} is gone" in found.reason
+    assert found.next.startswith(f"bring back {merchants}; then: ")
+
+
+def test_a_change_of_a_table_that_was_accepted_is_none(tables: Folder) -> None:
+    assert tables.run().code == 0
+    report, merchants = tables.path / "out/report_1.csv", tables.path / "in/merchants.csv"
+    merchants.write_text(merchants.read_text() + "9,Nine\n")
+    assert batten.diagnose(report).state == "STALE"
+    assert tables.run("--accept-change").code == 0
+    assert batten.diagnose(report).state == "COMPLETE"
 
 
 def test_a_function_that_raises_is_mended_and_run_again(tables: Folder) -> None:

@@ -121,8 +121,9 @@ def test_rows_are_added_once_and_what_can_not_make_way_is_refused(lab: Lab) -> N
     correct(lab.folder)
     told = run(lab.folder)
     assert (told.returncode, "refuses --fresh" in told.stderr) == (5, True), told.stderr
-    hints = batten.diagnose(lab.folder / "out/report_1.csv").hints
-    assert any("refuses --fresh" in hint for hint in hints), hints
+    found = batten.diagnose(lab.folder / "out/report_1.csv")
+    assert (found.state, "refuses --fresh" in found.reason) == ("STALE", True), found
+    assert "--fresh" not in found.next
     refused = run(lab.folder, "--fresh")
     assert refused.returncode == 5, refused.stderr
     assert "holds rows of the old dataset" in refused.stderr

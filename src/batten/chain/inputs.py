@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from batten.chain.recorded_source import find_source
 from batten.errors import BattenError, StorageError
+from batten.inspect.advising.changed_tables import look_at_tables
+from batten.inspect.advising.made_files import list_tables
 from batten.inspect.advising.upstream import Behind, find_behind
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
@@ -47,9 +49,10 @@ def diagnose_inputs(path: str | os.PathLike[str]) -> Diagnosis:
 
 def compare_inputs(place: Place, observation: Observation) -> InputsSeen:
     """Of a complete output, beginning with the dataset that it is made of, if it is."""
-    behind = find_behind(place, observation)
-    if behind is not None:
-        return InputsSeen(behind=behind)
+    tables = look_at_tables(place.storage, observation, is_brief=False)
+    behind = tables.behind or find_behind(place, observation)
+    if behind is not None or list_tables(observation):
+        return InputsSeen(behind=behind, unknown="; ".join(tables.unknown))
     plan = Plan(place.storage, place.layout, list(observation.segments))
     try:
         source = find_source(place, observation, plan)

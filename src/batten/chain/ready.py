@@ -23,7 +23,8 @@ def refuse_unready(path: Path) -> None:
     place = locate_output(found.path)
     observation = observe_output(place.storage, place.layout)
     behind = find_behind(place, observation) if found.state is State.STALE else None
-    if found.state not in _WHOLE and not (behind is not None and behind.is_gone):
+    is_usable = found.state in _WHOLE or (behind is not None and behind.is_gone)
+    if not is_usable and not found.contents.tables:
         raise RefusedError(
             f"{found.path} is not a complete dataset: {found.state.value}, {found.reason}.",
             safe="Nothing was read of it, and nothing was changed here.",

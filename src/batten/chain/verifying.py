@@ -131,11 +131,14 @@ def verify_chain(
     )
     last, observation = places[-1], observations[-1]
     is_command = observation.config is not None and observation.config.call.kind == BATTEN
-    more = (WITH_UPSTREAM,) if is_command and len(places) > 1 else ()
+    inputs = compare_inputs(places[0], observations[0])
+    more = inputs.behind.options if inputs.behind is not None else ()
+    if len(places) > 1:
+        more = (WITH_UPSTREAM,) if is_command else ()
     return ChainVerification(
         verifications=verified,
         links=links,
-        inputs=compare_inputs(places[0], observations[0]),
+        inputs=inputs,
         run=find_again(last, observation, *more).told,
     )
 

@@ -214,7 +214,15 @@ def _finalize(context: Context, report: Report) -> Report:
         return report
     from batten.finalize.finalize import finalize_all
 
-    return finalize_all(context, report)
+    if context.options.is_dry_run:
+        return finalize_all(context, report)
+    # What was done before is logged, and its log is closed.
+    with recorded(context, tells_failure=True) as record:
+        done = finalize_all(context, report)
+        if done.status != report.status:
+            record.begin()
+            record.status = done.status
+    return done
 
 
 def _run_fresh(

@@ -9,10 +9,15 @@ from dataclasses import replace
 
 from batten.errors import StorageError
 from batten.inspect.advising.again import Again, find_again, find_begun
-from batten.inspect.advising.changed_tables import list_changes
+from batten.inspect.advising.changed_tables import TablesSeen, look_at_tables
 from batten.inspect.advising.facts_to_say import gather_facts, tell_readers
 from batten.inspect.advising.in_hand import tell_in_hand
-from batten.inspect.advising.last_end import gather_evidence, list_hints, tell_refusal
+from batten.inspect.advising.last_end import (
+    gather_evidence,
+    list_hints,
+    tell_late_failure,
+    tell_refusal,
+)
 from batten.inspect.advising.made_files import (
     find_linked_file,
     list_held,
@@ -36,7 +41,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
-from batten.ledger.runs import find_last_run, find_refusal
+from batten.ledger.runs import find_last_log, find_last_run, find_refusal
 from batten.model.disk.names import find_staging_owner
 from batten.model.disk.refusals import Way
 from batten.model.rules.findings import Code, Finding
@@ -82,19 +87,20 @@ def diagnose_place(
         evidence = f"a symbolic link, which parts can't be kept in; it leads to {linked}"
         found = _describe_link(place, observation, Code.LINKED_FOLDER, evidence)
         return replace(found, next=f"name that folder: {command('diagnose', linked)}")
-    judgement, behind = judge(observation), None
-    if judgement.verdict.state in _MADE and not is_brief:
-        behind = look(place, observation)
+    judgement, tables = judge(observation), TablesSeen()
+    behind = None
+    if judgement.verdict.state in _MADE:
+        tables = look_at_tables(place.storage, observation, is_brief=is_brief)
+        behind = tables.behind
+        if behind is None and not is_brief:
+            behind = look(place, observation)
     if behind is not None:
         judgement = replace(judgement, verdict=VERDICTS[State.STALE])
     found = describe(place, observation, judgement, now_seconds=time.time(), behind=behind)
     if found.action is Action.RUN and (linked := find_linked_file(place, observation)):
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
         return _describe_link(place, observation, Code.LINKED_FILE, evidence)
-    is_made = found.state in _MADE
-    changes = list_changes(place.storage, observation, is_brief=is_brief) if is_made else ()
-    if told := tuple(changes):
-        found = replace(found, hints=(*found.hints, *told))
+    found = replace(found, hints=(*found.hints, *tables.unknown))
     if files := list_landed_files(observation):
         return describe_landing(place, observation, files, found)
     if found.state in _SOUND and has_tree(place):
@@ -149,7 +155,9 @@ def describe(
     job = find_again(place, observation, *more) if state not in _UNLOGGED or is_run else Again()
     if behind is not None and behind.first and not job.elsewhere:
         job = replace(job, line="", words=f"{behind.first}; then: {job.told}")
-    refused = find_refused(place, observation) if state in _SOUND and not job.elsewhere else None
+    is_first_elsewhere = bool(job.elsewhere) or (behind is not None and bool(behind.first))
+    has_refusal = state in _SOUND and not is_first_elsewhere
+    refused = find_refused(place, observation) if has_refusal else None
     is_astray = bool(job.elsewhere) and (is_run or judgement.verdict.action is Action.STOP)
     is_other_way = is_run and refused is not None and bool(refused.choices)
     facts = gather_facts(
@@ -211,6 +219,8 @@ def _look_ahead(
     storage, layout = origin.storage, origin.layout
     if state is State.COMPLETE and (refusal := find_refusal(storage, layout)):
         return (tell_refusal(refusal),), (), NOTHING_TO_RUN
+    if state is State.COMPLETE and (told := tell_late_failure(find_last_log(storage, layout))):
+        return (told,), (), NOTHING_TO_RUN
     if state in (State.RUNNING, State.COMPLETE):
         return (), (), NOTHING_TO_RUN
     if state in _UNLOGGED:

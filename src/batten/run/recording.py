@@ -110,16 +110,17 @@ def _tell_ways(context: Context, failure: DiffersError) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(context: Context) -> Iterator[RunRecord]:
+def recorded(context: Context, *, tells_failure: bool = False) -> Iterator[RunRecord]:
     """For the time that the lock is held and work is done. When it ends, no worker lives; so what
-    lies in `staging/` is nobody's."""
+    lies in `staging/` is nobody's. With `tells_failure` a failure is logged though nothing was: it
+    is none of a run that did not begin."""
     record = RunRecord(context)
     context.signals.before_end = record.end_at_once
     try:
         yield record
     except BaseException as error:
         is_interrupted = isinstance(error, InterruptedRunError)
-        if record.is_begun or is_interrupted:
+        if record.is_begun or is_interrupted or tells_failure:
             record.begin()
             _clear_staging(context)
             record.end(RunStatus.INTERRUPTED if is_interrupted else RunStatus.FAILED, error)

@@ -154,6 +154,12 @@ def tell_refusal(refusal: RunLog) -> str:
     return f"the run of {time} did not begin: {_find_error(refusal) or 'no reason was logged'}"
 
 
+def tell_late_failure(run: RunLog | None) -> str:
+    """What failed after all was complete: a step that makes a second dataset."""
+    is_failure = run is not None and run.stop is not None and run.stop.get("status") == "failed"
+    return _tell_error(run) if run is not None and is_failure else ""
+
+
 def _tell_error(run: RunLog) -> str:
     error = _find_error(run)
     if run.stop is None or run.was_refused or not error:
