@@ -44,6 +44,9 @@ def last(table):
 def report(a):
     return a
 
+def again(row):
+    return {"n": row["n"]}
+
 made = batten.from_range(6).map(lambda n: {"n": n}).options(batch_size=2)
 """
 LANDS = f"""
@@ -77,7 +80,16 @@ JOBS = {
     "tree": f"made.options(batch_size=1).write_tree({NAME!r}, commit=put)",
     "tables": f"batten.from_tables(a='a.csv').apply(report).write_csv({NAME!r})",
     "finalized": f"made.write_parquet('first').finalize(last, into={NAME!r})",
+    "dataset": f"batten.from_dataset('first').map(again).options(batch_size=2)"
+    f".write_parquet({NAME!r})",
+    "adopted": f"batten.from_jsonl('items.jsonl', key='key').map(again).options(batch_size=2)"
+    f".write_parquet({NAME!r})",
 }
+BEFORE = {
+    "dataset": ("run", "job.py:first", "--quiet", "--jobs", "1"),
+    "adopted": ("adopt", "rows.jsonl", "--key", "key", f"--into={NAME}", "--job", "job.py"),
+}
+"""Commands before the run of the job itself."""
 PROGRAMS = {"landing": LANDS, "transactions": CHANGES}
 
 
@@ -129,6 +141,10 @@ def be_of_a_newer_batten(folder: Path) -> None:
 
 def change_the_first(folder: Path) -> None:
     (folder / "first.batten" / "COMPLETE").unlink()
+
+
+def change_the_table(folder: Path) -> None:
+    (folder / "a.csv").write_text("n\n1\n2\n3\n")
 
 
 def tree(folder: Path) -> Path:
@@ -219,6 +235,8 @@ OF_TRANSACTIONS = {
 EXAMPLES: dict[tuple[str, State], Example] = {
     **{(kind, state): each for kind in JOBS for state, each in OF_JOBS.items()},
     ("finalized", State.STALE): Example(change_the_first, DONE),
+    ("dataset", State.STALE): Example(change_the_first, DONE),
+    ("tables", State.STALE): Example(change_the_table, DONE),
     **{("landing", state): each for state, each in OF_LANDINGS.items()},
     **{("transactions", state): each for state, each in OF_TRANSACTIONS.items()},
 }
@@ -229,7 +247,8 @@ NEVER: dict[tuple[str, State], str] = {
     ("landing", State.CORRUPT): "its files are told by their names, and read by the next job",
     ("landing", State.UNKNOWN): "it has no record of a version",
 }
-del NEVER["finalized", State.STALE]
+for _kind in ("finalized", "dataset", "tables"):
+    del NEVER[_kind, State.STALE]
 
 
 def list_said(kind: str) -> set[State]:
@@ -306,12 +325,18 @@ class Workshop:
             assert shell("python job.py", folder).returncode == 0
             return
         (folder / "a.csv").write_text("n\n1\n2\n")
-        text = f"{HEAD}\nhere = {str(folder)!r}\npipeline = {JOBS[kind]}\n"
+        lines = [json.dumps({"key": f"{n}", "n": n}) + "\n" for n in range(6)]
+        (folder / "items.jsonl").write_text("".join(lines))
+        (folder / "rows.jsonl").write_text("".join(lines[::2]))
+        first = "first = made.write_parquet('first')" * (kind == "dataset")
+        text = f"{HEAD}\n{first}\nhere = {str(folder)!r}\npipeline = {JOBS[kind]}\n"
         if kind == "postgres":
             self.server = self.server or Server(is_synced=False)
             text = text.replace("ADDRESS", self.server.address())
         (folder / "job.py").write_text(text)
         with contextlib.chdir(folder):
+            if kind in BEFORE:
+                assert main([*BEFORE[kind]]) in (0, 3, 10)
             assert main(["run", "job.py", "--quiet", "--jobs", "1"]) == 0
 
     def elsewhere(self) -> Path:

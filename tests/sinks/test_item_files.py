@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from tests.conftest import Ended, JobFolder
 
 import batten
 from batten.cli.main import main
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.facts.placed_files import look_at_files
+from batten.model.disk.names import Layout
+from batten.storage.local.folder import LocalStorage
 
 DOUBLED = """
     def double(path):
@@ -657,3 +662,49 @@ def test_files_have_no_columns_to_add(texts: JobFolder) -> None:
     assert refused.code == 5
     assert "has no way to be given columns" in refused.err
     assert texts.batten("verify", "copies").code == 0
+
+
+MANY = """
+    def make(number):
+        return b"x"
+
+    def pipeline(files: int):
+        made = batten.from_range(files).map(make).options(batch_size=50)
+        return made.write_files("many/{key}.bin")
+"""
+
+
+def _look(job: JobFolder) -> int:
+    """The most bytes of Python objects that a look at all files takes."""
+    place = LocalStorage(job.path)
+    observation = observe_output(place, Layout("many"))
+    current = {batch: str(claim.digest) for batch, claim in observation.claims.items()}
+    tracemalloc.start()
+    found = list(
+        look_at_files(
+            place, Layout("many"), observation.config, list(observation.deliveries), current
+        )
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == []
+    return peak
+
+
+def test_memory_does_not_grow_with_the_files(job: JobFolder) -> None:
+    job.write(MANY)
+    assert job.run("--param", "files=100").code == 0
+    few = _look(job)
+    assert job.run("--param", "files=1000", "--accept-change").code == 0
+    assert _look(job) < 1.5 * few
+
+
+def test_one_foreign_file_among_many_is_found(job: JobFolder) -> None:
+    job.write(MANY)
+    assert job.run("--param", "files=200").code == 0
+    (job.path / "many/else.txt").write_text("else")
+    (job.path / "many/deep").mkdir()
+    (job.path / "many/deep/7.bin").write_text("x")
+    told = json.loads(job.batten("diagnose", "many", "--json").out)
+    paths = {each["path"] for each in told["findings"]}
+    assert paths == {"many/else.txt", "many/deep/7.bin"}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -41,15 +42,19 @@ def fuzz(
     only: int | None = None,
     folder: str | None = None,
     block: int = BLOCK_CASES,
+    bases_named: str = "",
     progress: Callable[[int, Tally], None] = lambda case, tally: None,
 ) -> Tally:
     """Do so many calls; gives what was done. `first` is the case to begin with, `only` the one to
     do. `folder` is where to do it, best in memory; `block` is how many cases a process does.
-    `progress` is told up to which case all is done, and what was done since it was last told."""
+    `progress` is told up to which case all is done, and what was done since it was last told.
+    `bases_named` is a pattern of names of folders: only these are taken, which makes other cases of
+    the same numbers."""
     holder = "/dev/shm" if folder is None and os.path.isdir("/dev/shm") else folder
     with tempfile.TemporaryDirectory(prefix="batten-fuzz-", dir=holder) as root:
         os.chmod(root, 0o755)
-        bases = build_bases(Path(root) / "bases")
+        built = build_bases(Path(root) / "bases")
+        bases = [each for each in built if re.search(bases_named, each.name)]
         prepare_bombs(Path(root) / "bombs")
         import_all()
         total = Tally()
@@ -90,6 +95,7 @@ def _command(words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--only", type=int, metavar="CASE", help="one case alone")
+    parser.add_argument("--bases", default="", metavar="PATTERN", help="folders of such names only")
     parser.add_argument("--state", metavar="FILE", help="go on where it was stopped, by this file")
     arguments = parser.parse_args(words)
     state = Path(arguments.state) if arguments.state else None
@@ -121,6 +127,7 @@ def _command(words: Sequence[str]) -> int:
         jobs=arguments.jobs,
         first=first,
         only=arguments.only,
+        bases_named=arguments.bases,
         progress=progress,
     )
     emit_object({**vars(total), "failures": len(total.failures)})

@@ -13,9 +13,6 @@ import pickle
 import pkgutil
 import random
 import shutil
-import signal
-import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,54 +29,28 @@ from batten.crashlab.fuzz_functions import (
     read_output,
     use_cache,
 )
+from batten.crashlab.fuzz_jobs import PIPELINES, lay_job, run_job
 from batten.crashlab.odd_records import Folder, bytes_of
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.disk.records import Holder, Replacing, Unsynced, encode_record
-
-JOB = textwrap.dedent("""
-    import os
-    import signal
-    import batten
-
-    def double(n: int) -> dict:
-        if n == 3:
-            raise ValueError("three is odd")
-        if n == 5 and os.environ.get("FUZZ_STOP"):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return {"double": 2 * n, "text": f"t{n}"}
-
-    def numbers():
-        yield from [*range(8), 1]
-
-    own = [*range(8), 1]
-    keyed = batten.from_items(own, key=str).map(double).options(batch_size=2).write_parquet("out")
-    lazy = batten.from_items(numbers, key=str).map(double).options(batch_size=3)
-    values = lazy.write_parquet("out")
-    plain = batten.from_items(numbers).map(double).options(batch_size=3).write_parquet("out")
-    table = lazy.write_csv("out")
-    database = lazy.write_sqlite("out", "rows", key="key")
-
-    def put(change, item, prepared):
-        change.write(f"{item}.md", prepared["text"])
-
-    pages = batten.from_items(own, key=str).map(double).write_tree("out", commit=put)
-    both = keyed.write_jsonl("out-too").finalize(lambda rows: rows.slice(0, 2), into="out-few")
-    whole = batten.from_tables(rows="job.csv").apply(lambda rows: rows).write_csv("out")
-""")
 
 LOOKS = (
     *("diagnose out", "diagnose --json out", "verify out", "verify --quick --json out"),
     *("show out", "show --json out", "clean --dry-run out", "recover --dry-run out"),
     "read",
 )
+CHAIN_LOOKS = (
+    *("diagnose --upstream out", "diagnose --inputs out", "verify --upstream out"),
+    *("diagnose --upstream --json out", "verify --upstream --quick --json out"),
+)
+MADE_OF_OTHERS = ("chain", "both", "adopted", "files")
 CHANGES = (
     *("clean out", "recover out", "recover --recompute-missing out", "recover --json out", "run"),
     *("run", "run --dry-run", "run --fresh", "run --retry-quarantined", "run --accept-change"),
     *("export --allow-incomplete out", "verify out", "diagnose out"),
 )
 STILL_CHANGES = tuple(each for each in CHANGES if not each.startswith("run"))
-PIPELINES = ("keyed", "values", "plain", "table", "database", "pages", "both", "whole")
 TREE_LOOKS = (*LOOKS[:-1], "read lock")
 TREE_CHANGES = (
     *("recover out", "recover --set-aside-journal out", "recover --json out", "clean out"),
@@ -141,12 +112,14 @@ def build_bases(root: Path) -> list[Base]:
     bases = []
     for pipeline in PIPELINES:
         for stop in (False, True):
-            files = _make_staged(root, pipeline) if stop else _make(root, _run_job(pipeline))
+            files = _make_staged(root, pipeline) if stop else _make(root, run_job(pipeline))
             name = f"{pipeline} {'stopped' if stop else 'complete'}"
             functions: dict[str, Function] = {"read": read_output}
             # Its function runs in a process, which answers with a pickle.
             changes = STILL_CHANGES if pipeline == "whole" else CHANGES
-            bases.append(Base(name, files, changes=changes, pipeline=pipeline, functions=functions))
+            looks = (*LOOKS, *CHAIN_LOOKS) if pipeline in MADE_OF_OTHERS else LOOKS
+            more: dict[str, Any] = {"functions": functions, "pipeline": pipeline}
+            bases.append(Base(name, files, looks=looks, changes=changes, **more))
     landed: dict[str, Function] = {"land more": land_more, "read landed": read_landed}
     bases.append(
         Base(
@@ -197,12 +170,6 @@ def import_all() -> None:
     pa.array([1, None]).to_numpy(zero_copy_only=False)
 
 
-def lay_job(root: Path) -> None:
-    """The job, and the table that one of its pipelines reads."""
-    (root / "job.py").write_text(JOB)
-    (root / "job.csv").write_text("n,text\n1,a\n2,b\n")
-
-
 def _make(root: Path, action: Callable[[Path], object]) -> Folder:
     """What a process leaves that does it."""
     shutil.rmtree(root, ignore_errors=True)
@@ -222,7 +189,7 @@ def _make(root: Path, action: Callable[[Path], object]) -> Folder:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.stem != "job" and "__pycache__" not in path.parts
+        if path.is_file() and not path.name.startswith("job") and "__pycache__" not in path.parts
     }
 
 
@@ -231,7 +198,7 @@ def _make_staged(root: Path, pipeline: str) -> Folder:
     out in whole batches, there may be none."""
     files: Folder = {}
     for _ in range(3):
-        files = _make(root, _run_job(pipeline, stop=True))
+        files = _make(root, run_job(pipeline, stop=True))
         if _list_staged(files):
             break
     return files
@@ -239,25 +206,6 @@ def _make_staged(root: Path, pipeline: str) -> Folder:
 
 def _list_staged(files: Folder) -> list[str]:
     return [name for name in files if name.endswith(".arrow") and "/staged/" in name]
-
-
-def _run_job(pipeline: str, *, stop: bool = False) -> Callable[[Path], None]:
-    def run(root: Path) -> None:
-        from batten.errors import BattenError
-        from batten.jobs.job_file import load_job
-        from batten.pipeline.pipeline import Pipeline
-
-        if stop:
-            os.environ["FUZZ_STOP"] = "1"
-        sys.dont_write_bytecode = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        job = load_job(f"job.py:{pipeline}", {}, Pipeline)
-        try:
-            job.pipeline.run(executor="serial", progress=False)
-        except BattenError:
-            return
-
-    return run
 
 
 def _make_tree(root: Path) -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from batten.cli.main import guard, main
-from batten.crashlab.fuzz_bases import Base, lay_job, make_canary
+from batten.crashlab.fuzz_bases import Base, make_canary
+from batten.crashlab.fuzz_jobs import lay_job
 from batten.crashlab.mutations import mutate
 from batten.crashlab.odd_records import Folder, Node
 
@@ -94,7 +95,7 @@ class Workplace:
             (victim / name).parent.mkdir(parents=True, exist_ok=True)
             (victim / name).write_text("precious")
         lay_job(root)
-        self._kept = {"victim", "temporary", "job.py", "job.csv", "__pycache__"}
+        self._kept = {"victim", "temporary", "job.py", "job.csv", "job.jsonl", "__pycache__"}
         for above, _, files in os.walk(victim, topdown=False):
             for name in (*files, "."):
                 _make_older(os.path.join(above, name), _AGES[-1])

@@ -11,6 +11,7 @@ import random
 import re
 from contextlib import suppress
 
+from batten.crashlab.odd_files import mutate_list, mutate_listed, mutate_made, mutate_sealed
 from batten.crashlab.odd_records import (
     Folder,
     Mutation,
@@ -142,6 +143,10 @@ def _odd_place(folder: Folder, name: str, dice: random.Random) -> str:
 _COMMON: list[Mutation] = [_kind, _above, _bytes, _gone, _renamed, _copied]
 
 _KINDS: list[tuple[str, Mutation]] = [
+    (r"(^|/)(files/\d+\.json|deliveries/hive-[^/]+\.json)$", mutate_list),
+    (r"^out/[^/]+/[^/]+\.(txt|parquet)$", mutate_listed),
+    (r"(^|/)made/", mutate_made),
+    (r"plan/\d+\.(digests|versions|values)$", mutate_sealed),
     (r"(^|/)(plan|commits|recompute|deliveries|tokens)/[^/]+\.json$", mutate_record),
     (r"(^|/)(dataset|schema)\.json$", mutate_record),
     (r"(^|/)(COMPLETE|REPLACING|UNSYNCED|JOURNAL|lock|budget|total)$", mutate_record),

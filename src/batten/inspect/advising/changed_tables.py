@@ -6,7 +6,6 @@ It compares size and time, and reads a table only where these tell nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from batten.inspect.advising.upstream import Behind
 from batten.ledger.facts.observation import Observation

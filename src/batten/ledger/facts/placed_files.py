@@ -5,9 +5,12 @@ A look tells what is gone, what has another size, and what is somebody's. `verif
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import errno
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 from batten.errors import StorageError
+from batten.ledger.facts.name_sums import NameSums
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.strays import is_hidden
@@ -41,34 +44,140 @@ def look_at_files(
     given = next((each for each in deliveries if each.kind == FILES), None)
     if given is None and (config is None or config.sink != FILES):
         return
-    records: dict[int, PlacedFiles] = {}
-    for batch, found in _read_records(storage, layout):
-        if isinstance(found, Finding):
-            yield found
-        else:
-            records[batch] = found
-    lacking = [batch for batch in range(given.batches if given else 0) if batch not in records]
-    if lacking and given is not None:
-        evidence = f"the records of {count_of(len(lacking), 'batch', 'batches')} are gone"
-        yield Finding(code=Code.UNDELIVERED, path=given.target, evidence=evidence)
+    look = _FilesLook(storage, layout, given, current)
     try:
-        there = {entry.name: entry for entry in _walk(storage, layout.output, DEPTH_MAX)}
-    except StorageError as error:
-        path, evidence = layout.output, name_reason(error)
+        with storage.folder.steady() if storage.folder is not None else nullcontext():
+            yield from look.compare()
+            if not look.lacking:
+                yield from look.find_foreign(_find_pattern(config))
+    except _UnreadableFolderError as error:
+        path, evidence = layout.output, name_reason(error.failure)
         yield Finding(code=Code.UNREADABLE_FOLDER, path=path, evidence=evidence)
-        return
-    marks: dict[str, set[str]] = {}
-    for record in records.values():
-        for name in {*record.files, *record.leaving}:
-            marks.setdefault(name, set()).update(record.marks_of(name))
-    for record in records.values():
-        yield from _compare(layout, record, there, None if _is_current(record, current) else marks)
-    if not lacking:
-        names = _find_pattern(config)
-        start = len(layout.output) + 1
-        for name in sorted(there):
-            if name[start:] not in marks:
-                yield _tell_foreign(name, name[start:], names)
+
+
+class _UnreadableFolderError(Exception):
+    def __init__(self, failure: StorageError) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+class _FilesLook:
+    """Goes through records and folders name by name, so that memory does not grow with the files:
+    only names of batches that are not current are kept, and sums of all names."""
+
+    def __init__(
+        self,
+        storage: Store,
+        layout: Layout,
+        given: Delivery | None,
+        current: Mapping[int, str] | None,
+    ) -> None:
+        self._storage, self._layout, self._given = storage, layout, given
+        self._current = current
+        self._recorded = NameSums()
+        self.lacking = 0
+
+    def compare(self) -> Iterator[Finding]:
+        """Each file that a record names, held against what is there."""
+        batches: set[int] = set()
+        uncertain: list[PlacedFiles] = []
+        for batch, found in _read_records(self._storage, self._layout):
+            if isinstance(found, Finding):
+                yield found
+                continue
+            batches.add(batch)
+            is_current = _is_current(found, self._current)
+            if not is_current:
+                uncertain.append(found)
+            for name in found.leaving.keys() - found.files.keys():
+                self._look_up(name)
+            for name, mark in found.files.items():
+                entry = self._look_up(name)
+                if is_current:
+                    yield from self._hold_against(found, name, entry, mark)
+        if self._given is not None:
+            self.lacking = sum(batch not in batches for batch in range(self._given.batches))
+        if self.lacking and self._given is not None:
+            evidence = f"the records of {count_of(self.lacking, 'batch', 'batches')} are gone"
+            yield Finding(code=Code.UNDELIVERED, path=self._given.target, evidence=evidence)
+        yield from self._compare_uncertain(uncertain)
+
+    def _compare_uncertain(self, records: Sequence[PlacedFiles]) -> Iterator[Finding]:
+        """Files that are getting their places: each may be gone, or have any mark of its name."""
+        marks: dict[str, set[str]] = {name: set() for each in records for name in each.files}
+        for _, record in _read_records(self._storage, self._layout) if marks else ():
+            if isinstance(record, PlacedFiles):
+                for name in marks.keys() & {*record.files, *record.leaving}:
+                    marks[name].update(record.marks_of(name))
+        for record in records:
+            for name, mark in record.files.items():
+                entry = self._find(name)
+                if entry is not None:
+                    yield from self._hold_against(record, name, entry, mark, marks[name])
+
+    def _look_up(self, name: str) -> Entry | None:
+        entry = self._find(name)
+        if entry is not None:
+            self._recorded.add(name)
+        return entry
+
+    def _find(self, name: str) -> Entry | None:
+        """What lies there; None if it is nothing, or a folder."""
+        try:
+            entry = self._storage.find(f"{self._layout.output}/{name}")
+        except StorageError as error:
+            if error.errno in _NOTHING_THERE:
+                return None
+            raise _UnreadableFolderError(error) from error
+        return None if entry is None or entry.is_folder else entry
+
+    def _hold_against(
+        self,
+        record: PlacedFiles,
+        name: str,
+        entry: Entry | None,
+        mark: str,
+        others: Collection[str] = (),
+    ) -> Iterator[Finding]:
+        """`others` are marks that the file may have as well."""
+        path, code = f"{self._layout.output}/{name}", Code.CHANGED_ITEM_FILE
+        if entry is None:
+            code = Code.LOST_ITEM_FILE
+            evidence = f"it is gone; {count_of(size_of(mark), 'byte')} were written"
+        elif not entry.is_file:
+            evidence = f"{describe_kind(entry)} lies where the file should be"
+        elif entry.size not in map(size_of, (mark, *others)):
+            evidence = f"it has {entry.size} bytes; {size_of(mark)} were written"
+        else:
+            return
+        yield Finding(code=code, path=path, evidence=evidence, batch=record.batch)
+
+    def find_foreign(self, names: NamePattern | None) -> Iterator[Finding]:
+        """What no record names. Only names whose sums differ are kept and compared."""
+        there = NameSums()
+        for name in self._walk():
+            there.add(name)
+        differing = self._recorded.find_differing(there)
+        if not differing:
+            return
+        foreign = {name for name in self._walk() if there.bucket_of(name) in differing}
+        for _, record in _read_records(self._storage, self._layout):
+            if isinstance(record, PlacedFiles):
+                foreign.difference_update(record.files, record.leaving)
+        for name in sorted(foreign):
+            yield _tell_foreign(f"{self._layout.output}/{name}", name, names)
+
+    def _walk(self) -> Iterator[str]:
+        start = len(self._layout.output) + 1
+        try:
+            for entry in _walk(self._storage, self._layout.output, DEPTH_MAX):
+                yield entry.name[start:]
+        except StorageError as error:
+            raise _UnreadableFolderError(error) from error
+
+
+_NOTHING_THERE = frozenset({errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
+"""What is answered where a name leads over something that is no folder, or can't be one."""
 
 
 def find_changed_item_files(storage: Store, observation: Observation) -> Iterator[Finding]:
@@ -106,13 +215,15 @@ def _list_whole(storage: Store, observation: Observation) -> Iterator[tuple[str,
     if config is None or config.sink != FILES:
         return
     current = list_current(observation.claims, observation.recorded)
-    there = {entry.name: entry for entry in _walk(storage, layout.output, DEPTH_MAX)}
     for batch, record in _read_records(storage, layout):
         if isinstance(record, Finding) or not _is_current(record, current):
             continue
         for name, mark in record.files.items():
             full = f"{layout.output}/{name}"
-            entry = there.get(full)
+            try:
+                entry = storage.find(full)
+            except StorageError:
+                continue  # The look has told of it.
             if entry is not None and entry.is_file and entry.size == size_of(mark):
                 yield full, mark, batch
 
@@ -141,33 +252,6 @@ def _walk(storage: Store, folder: str, depth: int) -> Iterator[Entry]:
             yield from _walk(storage, entry.name, depth - 1)
         else:
             yield entry
-
-
-def _compare(
-    layout: Layout,
-    record: PlacedFiles,
-    there: dict[str, Entry],
-    others: dict[str, set[str]] | None,
-) -> Iterator[Finding]:
-    """`others` are the marks that a file may have as well; None where its own is the only one."""
-    for name, mark in record.files.items():
-        path = f"{layout.output}/{name}"
-        entry = there.get(path)
-        if entry is None:
-            if others is None:
-                evidence = f"it is gone; {count_of(size_of(mark), 'byte')} were written"
-                yield Finding(
-                    code=Code.LOST_ITEM_FILE, path=path, evidence=evidence, batch=record.batch
-                )
-            continue
-        sizes = {size_of(each) for each in ((mark,) if others is None else others[name])}
-        if not entry.is_file:
-            evidence = f"{describe_kind(entry)} lies where the file should be"
-        elif entry.size not in sizes:
-            evidence = f"it has {entry.size} bytes; {size_of(mark)} were written"
-        else:
-            continue
-        yield Finding(code=Code.CHANGED_ITEM_FILE, path=path, evidence=evidence, batch=record.batch)
 
 
 def _tell_foreign(path: str, name: str, names: NamePattern | None) -> Finding:
