@@ -15,6 +15,7 @@ import pytest
 
 import batten
 from batten.chain.inputs import diagnose_inputs
+from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -78,7 +79,14 @@ def test_what_was_seen_upstream_is_lost(pair: Pair, damage: bytes | None) -> Non
     found = batten.diagnose(pair.down)
     assert (found.state, found.exit_code) == ("STALE", 10)
     assert "is lost" in found.reason
+    told = verify(pair.down)
+    assert told.is_sound is (damage is None)
+    paths = [each.path for each in told.findings]
+    assert [path.endswith("down.batten/plan/upstream.json") for path in paths] == (
+        [] if damage is None else [True]
+    )
     assert pair.run_second().executed_items == 0
+    assert verify(pair.down).is_sound
     assert state(pair.down)[0] == "COMPLETE"
 
 

@@ -10,9 +10,11 @@ from batten.ledger.facts.reasons import name_reason
 from batten.ledger.plan_file import KEY, PlanFile
 from batten.ledger.runs import list_runs, read_run
 from batten.ledger.schema_file import load_schema
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.key_digests import describe_keys
+from batten.model.disk.looked import LookedUpstream
 from batten.model.disk.names import Layout, find_staged
-from batten.model.disk.records import Segment, Unreadable
+from batten.model.disk.records import NewerFormat, Segment, Unreadable, decode_record
 from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
 from batten.model.disk.versions import (
     VALUES_BYTES_MAX,
@@ -50,6 +52,7 @@ def find_control_faults(
         if evidence is not None:
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
         yield from _find_versions_faults(storage, layout, segment)
+    yield from _find_look_faults(storage, layout)
     for entry in observation.staged:
         staged = find_staged(entry.name.rpartition("/")[2])
         if staged and not _digest(storage, entry.name).startswith(staged.digest):
@@ -121,6 +124,20 @@ def _find_versions_faults(storage: Store, layout: Layout, segment: Segment) -> I
             is_whole, evidence = False, name_reason(error)
         if not is_whole:
             yield Finding(code=Code.UNREADABLE_PLAN, path=name, evidence=evidence)
+
+
+def _find_look_faults(storage: Store, layout: Layout) -> Iterator[Finding]:
+    """It may be lost, for it can be made again. What is there is to be whole."""
+    name = layout.upstream
+    try:
+        data = storage.read(name, bytes_max=RECORD_BYTES_MAX["upstream"])
+        decode_record(LookedUpstream, data)
+    except FileNotFoundError:
+        return
+    except (Unreadable, StorageError) as error:
+        is_newer = isinstance(error, NewerFormat)
+        code = Code.NEWER_FORMAT if is_newer else Code.UNREADABLE_LOOK
+        yield Finding(code=code, path=name, evidence=name_reason(error))
 
 
 _STAGED_BYTES_MAX = 1 << 32

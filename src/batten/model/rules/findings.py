@@ -43,6 +43,7 @@ class Code(Enum):
     UNREADABLE_CONFIG = "unreadable-config"
     UNREADABLE_SCHEMA = "unreadable-schema"
     UNREADABLE_PLAN = "unreadable-plan"
+    UNREADABLE_LOOK = "unreadable-look"
     PLAN_GAP = "plan-gap"
     UNREADABLE_FOLDER = "unreadable-folder"
     UNREADABLE_REPLACING = "unreadable-replacing"
@@ -118,6 +119,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNREADABLE_CONFIG: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.UNREADABLE_SCHEMA: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.UNREADABLE_PLAN: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
+    Code.UNREADABLE_LOOK: Meaning(
+        Severity.CORRUPT, "run: what it is made of is looked at again, and the record made anew"
+    ),
     Code.PLAN_GAP: Meaning(Severity.CORRUPT, _RESTORE_OR_FRESH),
     Code.UNREADABLE_FOLDER: Meaning(
         Severity.CORRUPT,
