@@ -20,6 +20,7 @@ from batten.inspect.kinds.trees import (
 from batten.inspect.output_path import Place, has_tree
 from batten.inspect.owning import hold_lock, refuse_pending
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.generations import sweep
 from batten.ledger.judge import judge
 from batten.ledger.needless_changes import list_needless, remove_needless
 from batten.model.rules.tree_recovery import JournalState
@@ -100,7 +101,6 @@ def _clean_tree(
 
 
 def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Cleaning:
-    folder = place.own_folder
     observation = observe_output(place.storage, place.layout, is_mine=True)
     judgement = judge(observation)
     refuse_pending(place, judgement)
@@ -113,14 +113,28 @@ def _clean(place: Place, older_than_seconds: float, *, is_dry_run: bool) -> Clea
         if max(0.0, now - entry.modified_seconds) >= older_than_seconds and not is_damaged
     ]
     if not is_dry_run:
-        delete_staged_orphans(folder, place.layout, [entry.name for entry, _ in chosen])
+        names = [entry.name for entry, _ in chosen]
+        delete_staged_orphans(place.storage, place.layout, names)
+    left = () if is_damaged else _sweep(place, is_dry_run=is_dry_run)
     needless = () if is_damaged else _clean_changes(place, older_than_seconds, is_dry_run)
     return Cleaning(
-        removed=tuple(orphan for _, orphan in chosen),
+        removed=(*(orphan for _, orphan in chosen), *left),
         needless=needless,
         kept=len(judgement.orphans) - len(chosen),
         is_dry_run=is_dry_run,
         diagnosis=diagnosis,
+    )
+
+
+def _sweep(place: Place, *, is_dry_run: bool) -> tuple[Orphan, ...]:
+    """The datasets of a store whose place another one has taken, each as one; whatever their age:
+    nobody can use them any more."""
+    if place.storage.folder is not None:
+        return ()
+    left = sweep(place.storage, place.layout, is_dry_run=is_dry_run)
+    return tuple(
+        Orphan(path=place.show(each.folder), bytes=each.bytes, age_seconds=0, owner=None)
+        for each in left
     )
 
 

@@ -12,7 +12,7 @@ from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, Layout
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
-from batten.storage.base import Folder, Store
+from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 
 
@@ -34,17 +34,6 @@ class Place:
     def control(self) -> str:
         """The control folder, for messages."""
         return self.show(self.layout.control)
-
-    @property
-    def own_folder(self) -> Folder:
-        """The folder of a file system that it lies in. Raises `UsageError` elsewhere."""
-        if self.storage.folder is None:
-            raise UsageError(
-                f"{self.path} lies in a store that is no folder, and this needs one.",
-                safe="Nothing was changed.",
-                next=f"Look at it: {self.command('diagnose')}",
-            )
-        return self.storage.folder
 
     def command(self, *words: str) -> str:
         """A command line about this output, safe to paste."""

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any
 
 from batten.errors import CorruptError, InconsistentError
+from batten.inspect.advising.again import find_again
 from batten.inspect.diagnose import describe, find_missing
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.kinds.landings import refuse_landing
@@ -35,7 +36,7 @@ from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
 from batten.storage.local.locks import busy_error
 from batten.storage.local.upkeep import delete_staged_orphans, rebuild_records, retire_earlier
-from batten.storage.publishing import create, set_aside
+from batten.storage.publishing import create, make_folders, set_aside
 from batten.storage.relative import folder_of
 
 RUN = "recover"
@@ -93,7 +94,6 @@ class Recovery:
 def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) -> Recovery:
     """Recover the output. Raises `BusyError`, `RefusedError` if it is not batten's, and
     `InconsistentError` or `CorruptError` if only a copy, or computing again, can mend it."""
-    folder = place.own_folder
     observation = observe_output(place.storage, place.layout, is_thorough=True)
     refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:
@@ -108,11 +108,11 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
     with hold_lock(place, observation):
         mine = _observe_mine(place)
         rolled = [_roll_step(place)] if mine.has_journal else []
-        if rolled:
-            roll_forward(folder, place.layout)
+        if rolled and place.storage.folder is not None:
+            roll_forward(place.storage.folder, place.layout)
             mine = _observe_mine(place)
         steps = _decide(place, mine, should_recompute)
-        apply_steps(folder, place.layout, steps, now=datetime.now(UTC))
+        apply_steps(place.storage, place.layout, steps, now=datetime.now(UTC))
         after = _observe_mine(place)
     return _tell(place, (*renewed, *rolled, *steps), after, is_dry_run=False)
 
@@ -165,7 +165,8 @@ def _refuse_unmendable(
     damage = [finding for finding in findings if finding.severity in DAMAGE]
     blocked = [finding for finding in damage if finding.code in UNRECOVERABLE]
     told = blocked or damage
-    if not told or (should_recompute and not blocked):
+    is_store = place.storage.folder is None
+    if not told or (should_recompute and not blocked and not is_store):
         return
     first = told[0]
     more = f" (and {len(told) - 1} more: {place.command('verify')})" if len(told) > 1 else ""
@@ -174,6 +175,12 @@ def _refuse_unmendable(
     if blocked:
         advice = first.advise(place.path, observation.deliveries)
         next_step = f"For {place.show(first.path)}: {advice}. Then: {place.command('diagnose')}"
+    elif is_store:
+        again = find_again(place, observation, "--fresh").told
+        next_step = (
+            "Restore what is damaged from an earlier version of the object, or a copy. In a store "
+            f"nothing is set aside or computed again by itself; to compute all anew: {again}"
+        )
     kind = CorruptError if first.severity is Severity.CORRUPT else InconsistentError
     raise kind(
         f"{place.show(first.path)}: {first.evidence}{more}.",
@@ -217,7 +224,7 @@ def decide_steps(
     steps += [
         RecoveryStep(
             kind=RecoveryVerb.REBUILD_RECORD,
-            path=layout.commit(batch),
+            path=layout.commit(batch, observation.versions.get(batch, "")),
             why="from what the part says of itself",
             batch=batch,
         )
@@ -304,12 +311,12 @@ def _delete_orphans(
 
 
 def apply_steps(
-    storage: Folder, layout: Layout, steps: Sequence[RecoveryStep], *, now: datetime
+    storage: Store, layout: Layout, steps: Sequence[RecoveryStep], *, now: datetime
 ) -> None:
     """Do the steps in order; those of a kind that follow each other share their syncs."""
-    for folder in (layout.staging, layout.commits, layout.recompute, layout.set_aside):
-        if steps:
-            storage.ensure_folder(folder)
+    if steps:
+        folders = (layout.staging, layout.commits, layout.recompute, layout.set_aside)
+        make_folders(storage, folders)
     stamp = f"{now:%Y%m%dT%H%M%S.%fZ}"
     for kind, group in groupby(steps, key=lambda step: step.kind):
         same = list(group)
@@ -318,13 +325,15 @@ def apply_steps(
             rebuild_records(storage, layout, batches, run=RUN, time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
         elif kind is RecoveryVerb.REBUILD_SCHEMA:
             rebuild_schema(storage, layout, batches, _find_key_column(storage, layout))
-        elif kind is RecoveryVerb.RETIRE_MARKER:
-            retire_earlier(storage, layout, batches, run=stamp)
         elif kind is RecoveryVerb.DELETE_ORPHAN:
             delete_staged_orphans(storage, layout, [step.path for step in same])
+        elif storage.folder is None:
+            raise ValueError(f"a step that needs a folder: {kind}")
+        elif kind is RecoveryVerb.RETIRE_MARKER:
+            retire_earlier(storage.folder, layout, batches, run=stamp)
         else:
             for step in same:
-                _move(storage, layout, step, stamp)
+                _move(storage.folder, layout, step, stamp)
 
 
 def _find_key_column(storage: Store, layout: Layout) -> str:

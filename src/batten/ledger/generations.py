@@ -16,7 +16,7 @@ generation is claimed before it is there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -40,6 +40,14 @@ class SeenGenerations:
 
     generations: Generations
     version: str
+
+
+@value_class
+class LeftGeneration:
+    """A dataset whose place another one has taken: where it lies, and what it holds."""
+
+    folder: str
+    bytes: int
 
 
 def load_generations(storage: Store, layout: Layout) -> SeenGenerations:
@@ -108,21 +116,25 @@ def succeed(storage: Store, layout: Layout, seen: SeenGenerations) -> None:
     _put(storage, layout, seen, now)
 
 
-def sweep(storage: Store, layout: Layout, *, is_dry_run: bool = False) -> list[str]:
-    """Delete all generations that are neither read nor made, and their names. It may be killed, and
-    repeated."""
-    there = [last_piece(each.name) for each in storage.list(layout.generations)]
+def sweep(storage: Store, layout: Layout, *, is_dry_run: bool = False) -> list[LeftGeneration]:
+    """Delete all generations that are neither read nor made. It may be killed, and repeated."""
+    there = [
+        FIRST_GENERATION,
+        *(last_piece(each.name) for each in storage.list(layout.generations)),
+    ]
     seen = load_generations(storage, layout)
     used = (seen.generations.current, seen.generations.next)
-    first = layout.of_generation(FIRST_GENERATION)
-    if FIRST_GENERATION not in used and _holds_any(storage, first):
-        there.append(FIRST_GENERATION)
-    left = sorted(name for name in there if name not in used)
-    if is_dry_run:
-        return left
-    for name in left:
-        _delete(storage, layout.of_generation(name))
-    if seen.version and not seen.generations.is_swept:
+    left = []
+    for name in sorted(set(there).difference(used)):
+        own = layout.of_generation(name)
+        found = list(_list_own(storage, own))
+        if not found:
+            continue
+        folder = f"{layout.generations}/{name}" if own.home else own.output
+        left.append(LeftGeneration(folder=folder, bytes=sum(each.size for each in found)))
+        if not is_dry_run:
+            _delete(storage, own, found)
+    if not is_dry_run and seen.version and not seen.generations.is_swept:
         _put(storage, layout, seen, replace(seen.generations, is_swept=True))
     return left
 
@@ -140,17 +152,13 @@ def _put(
     return SeenGenerations(generations=now, version=answer.version)
 
 
-def _delete(storage: Store, layout: Layout) -> None:
+def _delete(storage: Store, layout: Layout, objects: Iterable[Entry]) -> None:
     """What is staged goes first: where it lies is known by the record of the dataset."""
     for folder in (layout.staged, layout.staging):
         for entry in list(storage.list(folder)):
             delete(storage, entry.name)
-    for each in _list_own(storage, layout):
+    for each in objects:
         settle(storage, partial(storage.delete_if, each.name, each.version))
-
-
-def _holds_any(storage: Store, layout: Layout) -> bool:
-    return next(_list_own(storage, layout), None) is not None
 
 
 def _list_own(storage: Store, layout: Layout) -> Iterator[Entry]:
