@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.crashlab.kept_templates import ForkedCommands, execute
 from batten.storage.beneath import Beneath
 from batten.storage.removing import remove_tree
 
@@ -133,11 +134,16 @@ class Ended:
         return json.loads(self.out)
 
 
+_forked = ForkedCommands()
+
+
 @dataclasses.dataclass
 class JobFolder:
-    """A folder with `job.py` in it, which the finished command runs as users run it."""
+    """A folder with `job.py` in it, which the finished command runs as users run it. It is forked
+    from a process that has imported batten, unless `is_executed`."""
 
     path: Path
+    is_executed: bool = False
 
     def write(self, text: str, file: str = "job.py") -> JobFolder:
         (self.path / file).write_text("import batten\n" + textwrap.dedent(text))
@@ -147,16 +153,9 @@ class JobFolder:
         return self.batten("run", job, *words, cwd=cwd, **env)
 
     def batten(self, *words: str, cwd: Path | None = None, **env: str) -> Ended:
-        ended = subprocess.run(
-            [sys.executable, "-m", "batten", *words],
-            cwd=cwd or self.path,
-            env=os.environ | env,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=300,
-        )
+        command = [sys.executable, "-m", "batten", *words]
+        run = execute if self.is_executed else _forked.run
+        ended = run(command, cwd or self.path, **env)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def parts(self, output: str = "out") -> dict[str, bytes]:

@@ -1,32 +1,27 @@
 """A crash or a failure at each named step of every command that writes: what is left is understood,
 and the same command again ends as if nothing had been.
 
-The steps are asked for by environment variables, so this needs no tracing. Where that is possible,
-the many runs are forked under a tracer that looks at nothing, which is faster."""
+The steps are asked for by environment variables, so this needs no tracing."""
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.imports import find_imports
-from batten.crashlab.tracing.laboratory import is_tracing_possible, run_traced
-from batten.crashlab.tracing.starting import Template
+from batten.crashlab.kept_templates import ForkedCommands
+from batten.crashlab.tracing.laboratory import CommandEnd
 from batten.storage.steps import STEPS
 
 if TYPE_CHECKING:
@@ -112,47 +107,16 @@ SCENARIOS = {
 }
 
 
-class Ended(Protocol):
-    """How a command ended."""
-
-    @property
-    def returncode(self) -> int: ...
-    @property
-    def stderr(self) -> str: ...
+_forked = ForkedCommands()
 
 
-def batten_in(
-    folder: Path,
-    *arguments: str,
-    environment: dict[str, str] | None = None,
-    template: Template | None = None,
-) -> Ended:
+def batten_in(folder: Path, *arguments: str, **variables: str) -> CommandEnd:
     command = [sys.executable, "-m", "batten", *arguments]
-    if template is not None:
-        return run_traced(
-            command,
-            folders=[],
-            kinds=frozenset(),
-            environment={**template.environment, **(environment or {})},
-            working_folder=folder,
-            timeout_seconds=120,
-            template=template,
-        )
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return _forked.run(command, folder, timeout_seconds=120, **variables)
 
 
 class Bench:
     """One scenario: its state before, copied for each trial, and the steps of its command."""
-
-    template: Template | None = None
 
     def __init__(self, scenario: Scenario, subject: Subject, workspace: Path) -> None:
         self.scenario = scenario
@@ -162,9 +126,7 @@ class Bench:
         scenario.prepare(subject, self._template)
         folder = self._fill("counted")
         counted = workspace / "steps"
-        done = batten_in(
-            folder, *scenario.command, environment={"BATTEN_COUNT_STEPS": str(counted)}
-        )
+        done = batten_in(folder, *scenario.command, BATTEN_COUNT_STEPS=str(counted))
         assert done.returncode in (0, subject.done_code), done.stderr
         self._parts_before = subject.read_parts(self._template)
         self.steps = [line.split(" ")[0] for line in counted.read_text().splitlines()]
@@ -175,35 +137,17 @@ class Bench:
         shutil.copytree(self._template, folder)
         return folder
 
-    @contextmanager
-    def forking(self, sample: int | None) -> Iterator[None]:
-        """Fork the runs where there are many."""
-        if sample == 1 or not is_tracing_possible():
-            yield
-            return
-        command = [sys.executable, "-m", "batten", *self.scenario.command]
-        imports = find_imports(command, self._fill("imports"), None, 120)
-        with Template(imports, None) as self.template:
-            yield
-        self.template = None
-        shutil.rmtree(self._workspace / "imports")
-
     def try_one(self, variable: str, value: str, second: str | None = None) -> None:
         """Disturb it once, and the rerun at `second`; the next one must end well."""
         told = f"{variable}={value}" + (f", then {second}" if second else "")
         folder = self._fill(told)
         for at in filter(None, (value, second)):
-            ended = batten_in(
-                folder,
-                *self.scenario.command,
-                environment={variable: at},
-                template=self.template,
-            )
+            ended = batten_in(folder, *self.scenario.command, **{variable: at})
             codes = {0, self.subject.done_code, EXIT_ENVIRONMENT, -9}
             assert ended.returncode in codes, (told, ended.returncode, ended.stderr)
             assert "Traceback" not in ended.stderr, (told, ended.stderr)
             self.subject.check_unharmed(folder, self._parts_before)
-        again = batten_in(folder, *self.scenario.command, template=self.template)
+        again = batten_in(folder, *self.scenario.command)
         assert again.returncode in (0, self.subject.done_code), (told, again.stderr)
         try:
             self.check_ended(folder)
@@ -214,7 +158,7 @@ class Bench:
     def check_ended(self, folder: Path) -> None:
         if self.scenario.command[0] == "recover":
             assert batten.diagnose(folder / "features").action in ("run", "nothing")
-            batten_in(folder, *RUN, template=self.template)
+            batten_in(folder, *RUN)
         self.subject.check_done(folder)
         if self.scenario.command[0] == "export":
             whole = pq.read_table(folder / EXPORTED)
@@ -256,12 +200,11 @@ def test_killed_at_a_step(
 ) -> None:
     """All of them before each step: what a kill after one leaves, a kill before the next does."""
     bench = bench_of(name)
-    with bench.forking(sample):
-        for number in choose(len(bench.steps), sample, seeded):
-            moment = "before" if sample is None else seeded.choice(MOMENTS)
-            bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
-        if sample is None:
-            bench.try_one("BATTEN_CRASH_AT", f"{len(bench.steps)}:after")
+    for number in choose(len(bench.steps), sample, seeded):
+        moment = "before" if sample is None else seeded.choice(MOMENTS)
+        bench.try_one("BATTEN_CRASH_AT", f"{number}:{moment}")
+    if sample is None:
+        bench.try_one("BATTEN_CRASH_AT", f"{len(bench.steps)}:after")
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
@@ -270,9 +213,8 @@ def test_killed_at_a_step_and_again_in_the_rerun(
     bench_of: MakeBench, name: str, sample: int, seeded: random.Random
 ) -> None:
     bench = bench_of(name)
-    with bench.forking(sample):
-        for number in choose(len(bench.steps), sample, seeded):
-            bench.try_one("BATTEN_CRASH_AT", f"{number}", str(seeded.randint(1, len(bench.steps))))
+    for number in choose(len(bench.steps), sample, seeded):
+        bench.try_one("BATTEN_CRASH_AT", f"{number}", str(seeded.randint(1, len(bench.steps))))
 
 
 @pytest.mark.parametrize("sample", SIZES)
@@ -283,9 +225,8 @@ def test_a_step_fails(
     """Each with one error; steps of one name, of which there are many, with each of them."""
     bench = bench_of(name)
     tried: Counter[str] = Counter()
-    with bench.forking(sample):
-        for number in choose(len(bench.steps), sample, seeded):
-            step = bench.steps[number - 1]
-            error = ERRORS[tried[step] % len(ERRORS)] if sample is None else seeded.choice(ERRORS)
-            tried[step] += 1
-            bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")
+    for number in choose(len(bench.steps), sample, seeded):
+        step = bench.steps[number - 1]
+        error = ERRORS[tried[step] % len(ERRORS)] if sample is None else seeded.choice(ERRORS)
+        tried[step] += 1
+        bench.try_one("BATTEN_FAIL_AT", f"{number}:{error}")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batten.crashlab.faults import KillBefore, Meanwhile
-from batten.crashlab.imports import find_imports
+from batten.crashlab.imports import watch_imports
 from batten.crashlab.tracing.laboratory import (
     Traced,
     find_tracing_obstacle,
@@ -237,7 +237,7 @@ def test_imports_are_found_in_every_process(
             os._exit(0)
         os.waitpid(child, 0)
     """)
-    found = find_imports(command, tmp_path, None, 60)
+    _, found = watch_imports(command, tmp_path, None, 60)
     assert [name for name in found if name.startswith("a_package")] == [
         "a_package",
         "a_package.used",

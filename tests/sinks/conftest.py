@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -17,9 +19,11 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
+from batten.crashlab.kept_templates import ForkedCommands
 from batten.crashlab.relay import Relay
 from batten.crashlab.server import Server
 from batten.crashlab.staging import SCHEMA
+from batten.crashlab.tracing.laboratory import CommandEnd
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import Destination, Sink
 from batten.sinks.databases.postgres import PostgresSink
@@ -32,6 +36,7 @@ Row = dict[str, Any]
 
 
 _opened: list[Any] = []
+_commands: dict[str, ForkedCommands] = defaultdict(ForkedCommands)
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +80,11 @@ class Lab:
         names = {"made": pipeline, "options": options}
         written: Pipeline = eval(f"made.{method}({given[:-1]}, **options)", names)
         return replace(written, output=self.folder / str(written.written_output))
+
+    def command(self, *words: str) -> CommandEnd:
+        """Run batten in the folder, forked from what has imported the library of this table."""
+        batten = str(Path(sys.executable).with_name("batten"))
+        return _commands[self.kind].run([batten, *words], self.folder)
 
     def open(self) -> Destination:
         destination: Destination = self.keep(open_sink(self.sink, self.folder))

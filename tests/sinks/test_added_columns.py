@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -114,15 +113,15 @@ def test_killed_around_any_call(
     sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
     labs: dict[Path, Lab] = {}
-    command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
-    adding = [*command, "--accept-change", "--add-columns"]
+    command = ["run", "job.py", "--jobs", "1", "--quiet"]
+    adding = [BATTEN, *command, "--accept-change", "--add-columns"]
 
     def prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         lab = labs[folder] = make_lab(folder)
         text = textwrap.dedent(JOB).replace("CALL", lab.call)
         (folder / "job.py").write_text(text)
-        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+        assert lab.command(*command).returncode == 0
         text = text.replace("from_range(5)", "from_range(7)")
         text = text.replace("return row", 'return {**row, "half": number / 2}')
         (folder / "job.py").write_text(text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import random
-import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ class Subject:
         self, make_lab: MakeLab, *, codes: Sequence[int] = (0,), is_retry: bool = False
     ) -> None:
         self._is_retry = is_retry
-        self._command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
+        self._command = ["run", "job.py", "--jobs", "1", "--quiet"]
         self._make_lab = make_lab
         self._labs: dict[Path, Lab] = {}
         self._codes = codes
@@ -77,7 +76,7 @@ class Subject:
         (folder / "job.py").write_text(text)
         if self._is_retry:
             (folder / "broken").touch()
-            first = subprocess.run(self._command, cwd=folder, capture_output=True, check=False)
+            first = lab.command(*self._command)
             assert first.returncode == EXIT_QUARANTINED, first.stderr
             (folder / "broken").unlink()
 
@@ -99,7 +98,7 @@ class Subject:
         assert batten.diagnose(folder / "rows").state == "COMPLETE"
 
     def experiment(self) -> Experiment:
-        command = [*self._command, *["--retry-quarantined"][: self._is_retry]]
+        command = [BATTEN, *self._command, *["--retry-quarantined"][: self._is_retry]]
         return Experiment(
             prepare=self.prepare,
             command=lambda folder: command,

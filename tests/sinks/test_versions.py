@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import random
-import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -175,7 +174,7 @@ def test_disturbed_around_any_call(
 ) -> None:
     """Each batch of the table is the old one or the new one, whole."""
     labs: dict[Path, Lab] = {}
-    command = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
+    command = ["run", "job.py", "--jobs", "1", "--quiet"]
 
     def prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +183,7 @@ def test_disturbed_around_any_call(
         (folder / "job.py").write_text(textwrap.dedent(JOB).rstrip() + call + "\n")
         make_table(lab)
         write(folder, ITEMS)
-        subprocess.run(command, cwd=folder, capture_output=True, check=True)
+        assert lab.command(*command).returncode == 0
         write(folder, CHANGED)
 
     def write(folder: Path, items: list[Item]) -> None:
@@ -211,7 +210,7 @@ def test_disturbed_around_any_call(
 
     experiment = Experiment(
         prepare=prepare,
-        command=lambda folder: command,
+        command=lambda folder: [BATTEN, *command],
         folders=lambda folder: [folder / "rows", folder / "rows.batten", *labs[folder].folders],
         check=check,
         check_always=check_always,

@@ -7,7 +7,6 @@ import csv
 import errno
 import os
 import random
-import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -20,7 +19,7 @@ import pytest
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
-from batten.crashlab.tracing.laboratory import is_tracing_possible, run_traced
+from batten.crashlab.tracing.laboratory import CommandEnd, is_tracing_possible, run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.inspect.verifying.verify import verify
 
@@ -62,9 +61,8 @@ def prepare(folder: Path, lab: Lab, **options: Any) -> None:
     (folder / "names.csv").write_text("id,name\na,Ann\nb,Bob\n")
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [BATTEN, "run", "job.py", "--quiet", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def run(lab: Lab, *words: str, job: str = "job.py") -> CommandEnd:
+    return lab.command("run", job, "--quiet", *words)
 
 
 def rows_of(a: str) -> list[tuple[int, str]]:
@@ -94,18 +92,18 @@ def correct(folder: Path) -> None:
 def test_a_corrected_table_reaches_each_destination_by_one_command(lab: Lab) -> None:
     prepare(lab.folder, lab, **DAY)
     for day in ("1", "2"):
-        done = run(lab.folder, "--param", f"day={day}")
+        done = run(lab, "--param", f"day={day}")
         assert done.returncode == 0, done.stderr
     assert count_calls(lab.folder) == 2
     correct(lab.folder)
-    refused = run(lab.folder)
+    refused = run(lab)
     assert (refused.returncode, "--fresh" in refused.stderr) == (5, True)
     assert read_table(lab, "1") == rows_of("Ann")
-    done = run(lab.folder, "--fresh")
+    done = run(lab, "--fresh")
     assert done.returncode == 0, done.stderr
     for day, name in (("1", "Anna"), ("2", "Ann")):
         assert read_table(lab, day) == read_csv(lab.folder, day) == rows_of(name)
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     assert count_calls(lab.folder) == 3
     for day in ("1", "2"):
         found = verify(lab.folder / f"out/report_{day}.csv")
@@ -115,16 +113,16 @@ def test_a_corrected_table_reaches_each_destination_by_one_command(lab: Lab) -> 
 
 def test_rows_are_added_once_and_what_can_not_make_way_is_refused(lab: Lab) -> None:
     prepare(lab.folder, lab)
-    assert run(lab.folder).returncode == 0
-    assert run(lab.folder, "--param", "day=2").returncode == 0
+    assert run(lab).returncode == 0
+    assert run(lab, "--param", "day=2").returncode == 0
     assert len(lab.read()) == 6
     correct(lab.folder)
-    told = run(lab.folder)
+    told = run(lab)
     assert (told.returncode, "refuses --fresh" in told.stderr) == (5, True), told.stderr
     found = batten.diagnose(lab.folder / "out/report_1.csv")
     assert (found.state, "refuses --fresh" in found.reason) == ("STALE", True), found
     assert "--fresh" not in found.next
-    refused = run(lab.folder, "--fresh")
+    refused = run(lab, "--fresh")
     assert refused.returncode == 5, refused.stderr
     assert "holds rows of the old dataset" in refused.stderr
     assert len(lab.read()) == 6
@@ -134,10 +132,10 @@ def test_rows_are_merged_by_their_key(lab: Lab) -> None:
     if lab.kind in ("sqlite", "postgres"):
         lab.make("key bigint PRIMARY KEY, name text")
     prepare(lab.folder, lab, key="key")
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     correct(lab.folder)
     (lab.folder / "orders_1.csv").write_text("key,id\n1,a\n4,b\n")
-    done = run(lab.folder, "--fresh")
+    done = run(lab, "--fresh")
     assert done.returncode == 0, done.stderr
     assert read_table(lab, "1") == [(1, "Anna"), (2, "Bob"), (3, "Ann"), (4, "Bob")]
     assert read_csv(lab.folder, "1") == [(1, "Anna"), (4, "Bob")]
@@ -152,10 +150,10 @@ def test_a_table_alone_may_be_the_destination(lab: Lab) -> None:
             "'day': '{day}'}", "'day': '{day}'}, ledger='loaded/{day}'"
         )
     )
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     assert read_table(lab, "1") == rows_of("Ann")
     correct(lab.folder)
-    assert run(lab.folder, "--fresh").returncode == 0
+    assert run(lab, "--fresh").returncode == 0
     assert read_table(lab, "1") == rows_of("Anna")
     assert batten.diagnose(lab.folder / "loaded/1").state == "COMPLETE"
     with pytest.raises(batten.RefusedError, match=r"is in table rows of .*base\.db alone"):
@@ -186,10 +184,9 @@ def alone(day: str = "1"):
     return made.write_csv("alone.csv").options(seed=1)
 """
     (lab.folder / "job.py").write_text(text + odd)
-    done = run(lab.folder)
+    done = run(lab)
     assert done.returncode == 0, done.stderr
-    command = [BATTEN, "run", "job.py:alone", "--quiet"]
-    subprocess.run(command, cwd=lab.folder, capture_output=True, check=True)
+    assert run(lab, job="job.py:alone").returncode == 0
     alone = (lab.folder / "alone.csv").read_bytes()
     assert (lab.folder / "out/report_1.csv").read_bytes() == alone
 
@@ -212,7 +209,7 @@ def test_killed_between_two_destinations_it_is_not_called_again(lab: Lab) -> Non
     assert (found.state, found.exit_code) == ("INTERRUPTED", 10)
     result = lab.folder / "out/report_1.csv.batten/RESULT.parquet"
     assert pq.read_table(result).num_rows == 3
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     assert read_table(lab, "1") == rows_of("Ann")
     assert count_calls(lab.folder) == 1
     assert not result.exists()
@@ -223,7 +220,7 @@ def test_killed_between_two_destinations_it_is_not_called_again(lab: Lab) -> Non
 @pytest.mark.parametrize("how", ["torn", "folder", "of other tables"])
 def test_a_result_that_can_not_be_used_is_made_anew(lab: Lab, how: str) -> None:
     prepare(lab.folder, lab, **DAY)
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     result = lab.folder / "out/report_1.csv.batten/RESULT.parquet"
     (lab.folder / "out/report_1.csv").unlink()
     if how == "torn":
@@ -232,9 +229,9 @@ def test_a_result_that_can_not_be_used_is_made_anew(lab: Lab, how: str) -> None:
         pq.write_table(pq.read_table(next(result.parent.glob("parts/*.parquet"))), result)
     else:
         result.mkdir()
-        assert run(lab.folder).returncode == 4
+        assert run(lab).returncode == 4
         result.rmdir()
-    assert run(lab.folder).returncode == 0
+    assert run(lab).returncode == 0
     assert read_csv(lab.folder, "1") == rows_of("Ann")
     assert not result.exists()
 
@@ -267,9 +264,9 @@ def test_disturbed_around_any_call(
         folder.mkdir(parents=True, exist_ok=True)
         lab = labs[folder] = make_lab(folder)
         prepare(folder, lab, **DAY)
-        assert run(folder, "--param", "day=2").returncode == 0
+        assert run(lab, "--param", "day=2").returncode == 0
         if is_reload:
-            assert run(folder).returncode == 0
+            assert run(lab).returncode == 0
             correct(folder)
 
     def check_always(folder: Path, trail: Trail) -> None:

@@ -8,20 +8,23 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from batten.crashlab.tracing.laboratory import run_traced
+from batten.crashlab.tracing.laboratory import Traced, run_traced
+from batten.crashlab.tracing.starting import Template
 from batten.crashlab.tracing.system_calls import CallKind
 
 _COMPILED = "__pycache__"
 _PACKAGE = "__init__"
 
 
-def find_imports(
+def watch_imports(
     command: Sequence[str],
     working_folder: Path,
     environment: Mapping[str, str] | None,
     timeout_seconds: float,
-) -> list[str]:
-    """The names of what is found on this Python's path, in the order in which it is opened.
+    template: Template | None = None,
+) -> tuple[Traced, list[str]]:
+    """How the command ended, and the names of what it found on this Python's path, in the order in
+    which it is opened; of a fork, what its template has not imported.
 
     Some may be no modules: a library may lie among them.
     """
@@ -33,10 +36,11 @@ def find_imports(
         environment=environment,
         working_folder=working_folder,
         timeout_seconds=timeout_seconds,
+        template=template,
     )
     paths = dict.fromkeys(os.path.realpath(call.path) for call in run.calls)
     names = (_name_of(Path(path), folders) for path in paths)
-    return list(dict.fromkeys(name for name in names if name is not None))
+    return run, list(dict.fromkeys(name for name in names if name is not None))
 
 
 def _name_of(path: Path, folders: Sequence[Path]) -> str | None:

@@ -21,20 +21,21 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-from batten.crashlab.faults import Fault, KillAfter, KillBefore, Victims
-from batten.crashlab.imports import find_imports
+from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite, Victims
+from batten.crashlab.kept_templates import find_template
 from batten.crashlab.tracing.laboratory import Traced, run_traced
 from batten.crashlab.tracing.starting import Template
 from batten.crashlab.tracing.system_calls import CHANGING, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 MakeFault = Callable[[int], Fault]
+
+KILLS: Sequence[MakeFault] = (KillBefore, KillAfter, TearWrite)
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Experiment:
     included: an error that was tolerated must not have cost anything. `check_always` is called
     after every run, whatever became of it. Both must be safe to call from several threads.
 
-    With `is_forked` the command is one of this Python, and the runs of a sweep are forked from a
-    process that has imported what they import, which is several times as fast.
+    With `is_forked` the command is one of this Python, and its runs are forked from a process that
+    has imported what they import, which is several times as fast.
 
     With `is_seen_whole` the command changes nothing but by calls of `kinds` in `folders`. So when
     everything is killed before a call, it leaves what a kill after the call before that left. A
@@ -184,20 +185,19 @@ def sweep(
     """
     seed = secrets.randbits(32) if seed is None else seed
     chooser = random.Random(seed)
-    with _open_template(experiment, workspace) as template:
-        run = partial(_run_trail, experiment, template)
-        undisturbed = run(workspace / "undisturbed", ())
-        if undisturbed.problem is not None:
-            raise AssertionError(f"undisturbed, {undisturbed.problem}\n{undisturbed.trail}")
-        points = _points(undisturbed.trail.runs[0].calls, faults)
-        if experiment.is_seen_whole:
-            points = _without_repeated(points)
-        trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
-        if sample is not None and sample < len(trails):
-            trails = chooser.sample(trails, sample)
-        sys.stderr.write(f"sweep: {len(trails)} of {len(points)} points, seed {seed}\n")
-        with ThreadPoolExecutor(jobs) as pool:
-            outcomes = list(pool.map(partial(_try_point, run, workspace), count(1), trails))
+    run = partial(_run_trail, experiment, _find_template(experiment, workspace))
+    undisturbed = run(workspace / "undisturbed", ())
+    if undisturbed.problem is not None:
+        raise AssertionError(f"undisturbed, {undisturbed.problem}\n{undisturbed.trail}")
+    points = _points(undisturbed.trail.runs[0].calls, faults)
+    if experiment.is_seen_whole:
+        points = _without_repeated(points)
+    trails = [(point, chooser.choice(points)) if is_twice else (point,) for point in points]
+    if sample is not None and sample < len(trails):
+        trails = chooser.sample(trails, sample)
+    sys.stderr.write(f"sweep: {len(trails)} of {len(points)} points, seed {seed}\n")
+    with ThreadPoolExecutor(jobs) as pool:
+        outcomes = list(pool.map(partial(_try_point, run, workspace), count(1), trails))
     return SweepReport(
         seed=seed,
         points=len(trails),
@@ -206,20 +206,44 @@ def sweep(
     )
 
 
-def _open_template(
-    experiment: Experiment, workspace: Path
-) -> AbstractContextManager[Template | None]:
-    """What the runs are forked from, if they are. What they import, an executed one tells."""
+def disturb(
+    experiment: Experiment,
+    workspace: Path,
+    *,
+    seeded: random.Random,
+    faults: Sequence[MakeFault] = KILLS,
+    sample: int | None = None,
+    is_twice: bool = False,
+    twice_max: int | None = None,
+) -> None:
+    """Sweep, or raise `AssertionError` about what failed, or if no call was hit. A sweep of all
+    points that disturbs twice is cut to `twice_max` of them."""
+    if is_twice and sample is None:
+        sample = twice_max
+    report = sweep(
+        experiment,
+        workspace / "sweep",
+        faults=faults,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+        is_twice=is_twice,
+    )
+    report.raise_on_failures()
+    if not report.hit:
+        raise AssertionError("no call was hit")
+
+
+def _find_template(experiment: Experiment, workspace: Path) -> Template | None:
+    """What the runs are forked from, if they are."""
     if not experiment.is_forked:
-        return nullcontext()
+        return None
     folder = workspace / "imports"
     folder.mkdir(parents=True)
     experiment.prepare(folder)
-    imports = find_imports(
-        experiment.command(folder), folder, experiment.environment, experiment.timeout_seconds
-    )
+    command = experiment.command(folder)
+    template = find_template(command, folder, experiment.environment, experiment.timeout_seconds)
     shutil.rmtree(folder)
-    return Template(imports, experiment.environment)
+    return template
 
 
 def _points(calls: Sequence[TracedCall], faults: Sequence[MakeFault]) -> list[Fault]:

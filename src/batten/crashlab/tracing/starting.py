@@ -81,6 +81,18 @@ class Template:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Kill it, and all that it started."""
         self._socket.close()
         self._process.kill()
         self._process.wait()
