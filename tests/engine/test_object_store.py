@@ -32,9 +32,9 @@ from batten.model.words import RunStatus, State
 from batten.pipeline.pipeline import Pipeline
 from batten.plan.plan import Plan
 from batten.run.run_options import RunOptions
+from batten.storage.twin.fates import DEATHS, Fate
 from batten.storage.twin.objects import (
     ChangeRequest,
-    Fate,
     ObjectServer,
     ObjectStorage,
     SenderDied,
@@ -47,7 +47,6 @@ LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 5, 8
 FAILING = "BATTEN_TEST_FAILING"
 ROUNDS_MAX = 40
-DEATHS = (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE)
 
 
 def square(number: int) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import ObjectStoreServer
 from batten.errors import BusyError, StorageError, UsageError
 from batten.model.disk.records import Lease, decode_record, encode_record
 from batten.storage.base import Put, Store
 from batten.storage.objects.lease import HeldLease
 from batten.storage.objects.store import BucketStore, declare
+from batten.storage.twin.fates import MISHAPS, Fate
 from batten.testing import StoreContract
 from batten.testing.stores import HOLDER
 
@@ -45,17 +46,17 @@ def test_an_object_that_changes_while_it_is_read_is_no_mixture(prefix: str) -> N
             file.read()
 
 
-@pytest.mark.parametrize("fate", [each for each in RequestFate if each is not RequestFate.NONE])
+@pytest.mark.parametrize("fate", MISHAPS)
 @pytest.mark.parametrize("at", range(1, 7))
 def test_a_store_is_not_blamed_for_an_answer_that_was_lost(
     prefix: str,
     objects: ObjectStoreServer,
-    fate: RequestFate,
+    fate: Fate,
     at: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def decide(request: ObjectRequest) -> RequestFate:
-        return fate if request.number == at else RequestFate.NONE
+    def decide(request: ObjectRequest) -> Fate:
+        return fate if request.number == at else Fate.DONE
 
     with ObjectRelay(objects.port, decide) as relay:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")

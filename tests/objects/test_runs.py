@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import BUCKET, ObjectStoreServer
 from batten.errors import StorageError
 from batten.model.words import RunStatus, State
 from batten.storage.objects import lease
+from batten.storage.twin.fates import DEATHS, MISHAPS, Fate
 
 ITEMS = 12
 BATCH_SIZE = 4
@@ -45,7 +46,6 @@ if __name__ == "__main__":
     pipeline.run(executor="serial", progress=False)
 """
 EVERY = pytest.mark.parametrize("most", [1, pytest.param(None, marks=pytest.mark.crash, id="each")])
-LOSSES = [each for each in RequestFate if each is not RequestFate.NONE]
 
 
 def square(number: int) -> dict[str, int]:
@@ -99,8 +99,8 @@ def use(relay: ObjectRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
 
 
-def pass_all(request: ObjectRequest) -> RequestFate:
-    return RequestFate.NONE
+def pass_all(request: ObjectRequest) -> Fate:
+    return Fate.DONE
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +151,12 @@ def test_workers_begin_in_a_fresh_interpreter(prefix: str, tmp_path: Path) -> No
 
 
 @EVERY
-@pytest.mark.parametrize("mishap", LOSSES)
+@pytest.mark.parametrize("mishap", MISHAPS)
 def test_something_happens_to_a_request(
     prefix: str,
     objects: ObjectStoreServer,
     requests: int,
-    mishap: RequestFate,
+    mishap: Fate,
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,8 +164,8 @@ def test_something_happens_to_a_request(
     for at in choose(requests, seeded, most):
         output = f"{prefix}/{at}"
 
-        def fate(request: ObjectRequest, at: int = at) -> RequestFate:
-            return mishap if request.number == at else RequestFate.NONE
+        def fate(request: ObjectRequest, at: int = at) -> Fate:
+            return mishap if request.number == at else Fate.DONE
 
         with monkeypatch.context() as patch, ObjectRelay(objects.port, fate) as relay:
             use(relay, patch)
@@ -175,12 +175,12 @@ def test_something_happens_to_a_request(
 
 
 @EVERY
-@pytest.mark.parametrize("mishap", [RequestFate.LOST, RequestFate.UNHEARD, RequestFate.LATE])
+@pytest.mark.parametrize("death", DEATHS)
 def test_killed_at_a_request(
     prefix: str,
     objects: ObjectStoreServer,
     requests: int,
-    mishap: RequestFate,
+    death: Fate,
     most: int | None,
     seeded: Random,
     monkeypatch: pytest.MonkeyPatch,
@@ -190,15 +190,13 @@ def test_killed_at_a_request(
         output = f"{prefix}/{at}"
         begun: list[subprocess.Popen[bytes]] = []
 
-        def fate(
-            request: ObjectRequest, at: int = at, begun: list[subprocess.Popen[bytes]] = begun
-        ) -> RequestFate:
-            if request.number != at:
-                return RequestFate.NONE
-            os.killpg(begun[0].pid, signal.SIGKILL)
-            return mishap
+        def fate(request: ObjectRequest, at: int = at) -> Fate:
+            return death if request.number == at else Fate.DONE
 
-        with monkeypatch.context() as patch, ObjectRelay(objects.port, fate) as relay:
+        def kill(begun: list[subprocess.Popen[bytes]] = begun) -> None:
+            os.killpg(begun[0].pid, signal.SIGKILL)
+
+        with monkeypatch.context() as patch, ObjectRelay(objects.port, fate, kill) as relay:
             use(relay, patch)
             begun.append(start(tmp_path, output))
             begun[0].wait()
@@ -223,10 +221,10 @@ def test_overtaken_at_a_request(
     for at in choose(requests, seeded, most):
         output = f"{prefix}/{at}"
 
-        def fate(request: ObjectRequest, at: int = at, output: str = output) -> RequestFate:
+        def fate(request: ObjectRequest, at: int = at, output: str = output) -> Fate:
             if request.number == at:
                 assert start(tmp_path, output, lease_seconds=0.2).wait() == 0
-            return RequestFate.NONE
+            return Fate.DONE
 
         with monkeypatch.context() as patch, ObjectRelay(objects.port, fate) as relay:
             use(relay, patch)
@@ -240,12 +238,12 @@ def test_the_store_is_killed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> 
     with ObjectStoreServer() as server:
         killed: list[int] = []
 
-        def fate(request: ObjectRequest) -> RequestFate:
+        def fate(request: ObjectRequest) -> Fate:
             if request.is_change and request.number > 30 and not killed:
                 killed.append(request.number)
                 server.kill()
                 server.start()
-            return RequestFate.NONE
+            return Fate.DONE
 
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)

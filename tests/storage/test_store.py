@@ -14,8 +14,9 @@ from batten.errors import StorageError
 from batten.storage import publishing
 from batten.storage.base import Put, Store
 from batten.storage.local.folder import LocalStorage
+from batten.storage.twin.fates import Fate
 from batten.storage.twin.memory import MemoryStorage
-from batten.storage.twin.objects import ChangeRequest, Fate, ObjectServer, ObjectStorage, SenderDied
+from batten.storage.twin.objects import ChangeRequest, ObjectServer, ObjectStorage, SenderDied
 from batten.testing import StoreContract
 
 SOURCE = Path(batten.__file__).parent

@@ -1,6 +1,6 @@
 """A relay between clients and an object store on this machine, which fails at will.
 
-with ObjectRelay(server.port, lambda request: RequestFate.LOST) as relay:
+with ObjectRelay(server.port, lambda request: Fate.LOST) as relay:
     ...                                  # a client of relay.port
 """
 
@@ -9,31 +9,18 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable
-from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from batten.storage.twin.fates import Fate
+
 _SECONDS = 60.0
+_ERRORS = {
+    500: b"<Error><Code>InternalError</Code></Error>",
+    503: b"<Error><Code>SlowDown</Code></Error>",
+}
 _OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding"})
-
-
-class RequestFate(Enum):
-    """What becomes of one request."""
-
-    NONE = auto()
-    LOST = auto()
-    """It never arrives, and no answer comes."""
-    UNHEARD = auto()
-    """It is done, and the answer is lost."""
-    LATE = auto()
-    """No answer comes, and it is done when `deliver_late` is called."""
-    ERROR_500 = auto()
-    """It is not done, and the store says that it is broken."""
-    DONE_500 = auto()
-    """It is done, and the store says that it is broken."""
-    ERROR_503 = auto()
-    """It is not done, and the store says that it is busy."""
 
 
 class ObjectRequest(NamedTuple):
@@ -53,10 +40,16 @@ class ObjectRequest(NamedTuple):
 class ObjectRelay:
     """Listens on `port` of this machine, and passes requests on.
 
-    `fate` is asked for each request, before it is passed on. `requests` are those that came."""
+    `fate` is asked for each request, before it is passed on, and where the sender is to die, `kill`
+    is called. `requests` are those that came."""
 
-    def __init__(self, server_port: int, fate: Callable[[ObjectRequest], RequestFate]) -> None:
-        self._server_port, self._fate = server_port, fate
+    def __init__(
+        self,
+        server_port: int,
+        fate: Callable[[ObjectRequest], Fate],
+        kill: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._server_port, self._fate, self._kill = server_port, fate, kill
         self._one_at_a_time = threading.Lock()
         self.requests: list[ObjectRequest] = []
         self._late: list[ObjectRequest] = []
@@ -109,17 +102,17 @@ class ObjectRelay:
         length = int(handler.headers.get("Content-Length") or 0)
         body = handler.rfile.read(length)
         request = self._take(handler.command, handler.path, dict(handler.headers.items()), body)
-        mishap = self._fate(request)
-        if mishap is RequestFate.LATE:
+        fate = self._fate(request)
+        if fate.is_death:
+            self._kill()
+        if fate.is_late:
             self._late.append(request)
-        found = None
-        if mishap in (RequestFate.NONE, RequestFate.UNHEARD, RequestFate.DONE_500):
-            found = self._pass_on(request)
-        if mishap in (RequestFate.ERROR_500, RequestFate.DONE_500):
-            found = 500, [], b"<Error><Code>InternalError</Code></Error>"
-        elif mishap is RequestFate.ERROR_503:
-            found = 503, [], b"<Error><Code>SlowDown</Code></Error>"
-        if found is None or mishap is RequestFate.UNHEARD:
+        found = self._pass_on(request) if fate.is_done else None
+        if fate.status is not None:
+            found = fate.status, [], _ERRORS[fate.status]
+        elif fate is not Fate.DONE:
+            found = None
+        if found is None:
             handler.close_connection = True
             return
         _send(handler, *found)

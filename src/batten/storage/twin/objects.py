@@ -3,7 +3,7 @@
 It has no rename, no links, no folders and no lock of a kernel. It keeps conditions, and nothing
 else can be relied on: an answer may be lost, before the deed or after it; a request that nobody
 heard of may be carried out much later, even when its sender is dead; and a lease may be over at any
-moment. What becomes of each change is said by a test, by its `Fate`.
+moment. What becomes of each change is said by a test, by a `Fate`.
 
 The version of an object is made of its bytes, as an ETag is: the same content again is the same
 version again.
@@ -16,7 +16,6 @@ import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from enum import Enum, auto
 from functools import partial
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
@@ -28,28 +27,11 @@ from batten.storage.failures import reading_failure, too_large
 from batten.storage.local.locks import busy_error
 from batten.storage.publishing import settle
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
+from batten.storage.twin.fates import Fate
 
 
 class SenderDied(BaseException):
     """The process that asks is dead. No `Exception`: no code of it handles its own death."""
-
-
-class Fate(Enum):
-    """What becomes of one change that is asked for."""
-
-    DONE = auto()
-    LOST = auto()
-    """It never arrives, and no answer comes."""
-    UNHEARD = auto()
-    """It is done, and the answer is lost."""
-    LATE = auto()
-    """No answer comes, and it is done when the test delivers it."""
-    DIES_BEFORE = auto()
-    """The sender dies before it asks."""
-    DIES_AFTER = auto()
-    """It is done, and the sender dies."""
-    DIES_LATE = auto()
-    """The sender dies, and it is done when the test delivers it."""
 
 
 class ChangeRequest(NamedTuple):
@@ -246,15 +228,13 @@ class ObjectStorage:
     def _change(self, change: ChangeRequest) -> PutAnswer:
         self._ask(f"{change.kind} {change.name}")
         fate = self._fate(change)
-        if fate in (Fate.LATE, Fate.DIES_LATE):
+        if fate.is_late:
             self.server.late.append(change)
-        answer = None
-        if fate in (Fate.DONE, Fate.UNHEARD, Fate.DIES_AFTER):
-            answer = self.server.apply(change)
-        if fate in (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE):
+        answer = self.server.apply(change) if fate.is_done else None
+        if fate.is_death:
             self.is_alive = False
             raise SenderDied(f"{fate.name} {change.kind} {change.name}")
-        if answer is None or fate is Fate.UNHEARD or answer.put is Put.OTHER:
+        if answer is None or fate is not Fate.DONE or answer.put is Put.OTHER:
             return self._look(change)
         return answer
 
