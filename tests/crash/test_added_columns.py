@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.changes import Change, find_change, read_parts, run_plainly
+from batten.crashlab.changes import FolderChange, find_change, read_parts, run_plainly
 from batten.crashlab.sweeping import disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
@@ -58,7 +58,7 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def mended(tmp_path_factory: pytest.TempPathFactory) -> Change:
+def mended(tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
     """A dataset whose job has been mended since."""
     folder = tmp_path_factory.mktemp("mended") / "job"
     folder.mkdir()
@@ -81,7 +81,7 @@ def mended(tmp_path_factory: pytest.TempPathFactory) -> Change:
 @pytest.mark.parametrize("is_twice", [False, True])
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
-    mended: Change, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+    mended: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = mended.experiment()
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batten.chain.verifying import verify_chain
-from batten.crashlab.changes import Change, find_change, read_files, run_plainly
+from batten.crashlab.changes import FolderChange, find_change, read_files, run_plainly
 from batten.crashlab.sweeping import disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.model.words import State
@@ -77,7 +77,7 @@ def check_chain(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Change:
+def behind(tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
     """Three datasets, of which the source of the first has changed."""
     folder = tmp_path_factory.mktemp("chain") / "job"
     (folder / "texts").mkdir(parents=True)
@@ -102,7 +102,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Change:
 @pytest.mark.parametrize("is_twice", [False, True])
 @pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
-    behind: Change, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+    behind: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = behind.experiment(timeout_seconds=240.0, is_seen_whole=False)
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=120)

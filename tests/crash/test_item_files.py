@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.crashlab.changes import Change, find_change, read_files, run_plainly
+from batten.crashlab.changes import FolderChange, find_change, read_files, run_plainly
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
@@ -68,18 +68,20 @@ PLAIN = """
 
 
 @pytest.fixture(scope="module", params=["first", "changed"])
-def course(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def course(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> FolderChange:
     folder = tmp_path_factory.mktemp("files") / "job"
     return make_course(folder, PROGRAM, is_changed=request.param == "changed")
 
 
 @pytest.fixture(scope="module", params=["first", "changed"])
-def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Change:
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
     folder = tmp_path_factory.mktemp("plain") / "job"
     return make_course(folder, PLAIN, is_changed=request.param == "changed")
 
 
-def make_course(folder: Path, program: str, *, is_changed: bool) -> Change:
+def make_course(folder: Path, program: str, *, is_changed: bool) -> FolderChange:
     (folder / "texts").mkdir(parents=True)
     (folder / JOB).write_text(textwrap.dedent(program))
     for number in range(FILES):
@@ -97,7 +99,7 @@ def make_course(folder: Path, program: str, *, is_changed: bool) -> Change:
 @pytest.mark.parametrize("is_twice", [False, True])
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
-    course: Change, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+    course: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = course.experiment()
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)
@@ -105,7 +107,7 @@ def test_killed_around_any_call(
 
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash, id="all")])
 def test_a_call_fails(
-    plain: Change, sample: int | None, tmp_path: Path, seeded: random.Random
+    plain: FolderChange, sample: int | None, tmp_path: Path, seeded: random.Random
 ) -> None:
     """None is of a function's own: what fails there may be its item's failure."""
     disturb(plain.experiment(), tmp_path, seeded=seeded, faults=FAILURES, sample=sample)
@@ -116,7 +118,7 @@ RECOVER = [BATTEN, "recover", OUTPUT, "--recompute-missing", "--json"]
 
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
 def test_a_recovery_is_killed_around_any_call(
-    course: Change, sample: int | None, tmp_path: Path, seeded: random.Random
+    course: FolderChange, sample: int | None, tmp_path: Path, seeded: random.Random
 ) -> None:
     damaged = tmp_path / "damaged"
     course.prepare(damaged)

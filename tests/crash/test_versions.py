@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.changes import Change, find_change, read_parts, run_plainly
+from batten.crashlab.changes import FolderChange, find_change, read_parts, run_plainly
 from batten.crashlab.sweeping import disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.model.words import State
@@ -53,7 +53,7 @@ def check_accounts(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Change:
+def changed(tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
     """A dataset whose source has changed since."""
     folder = tmp_path_factory.mktemp("changed") / "job"
     (folder / "texts").mkdir(parents=True)
@@ -81,7 +81,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Change:
 @pytest.mark.parametrize("is_twice", [False, True])
 @pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
 def test_killed_around_any_call(
-    changed: Change, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
+    changed: FolderChange, sample: int | None, is_twice: bool, tmp_path: Path, seeded: random.Random
 ) -> None:
     experiment = changed.experiment()
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)

@@ -4,21 +4,23 @@ the next run ends as if nothing had been."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import batten
-from batten.crashlab.power import find_states, record_cuts, sample_states
+from batten.crashlab.power_sweeps import Act, sweep_power
 from batten.drive import waiting
 from batten.drive.run import run_on
 from batten.model.disk.names import Layout
+from batten.model.rules.findings import Code
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
 
 LAYOUT = Layout("out", is_inside=True)
 SAMPLED_STATES = 10
+NOT_ON_DISK = Code.NOT_LOOKED_AT
+"""The folder is in memory as well, where nobody looks for it."""
 
 
 def give(number: int) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def negate(number: int) -> dict[str, Any]:
     return {"kind": "abc"[number % 3], "value": -number}
 
 
-def act(count: int, function: Any = give, **options: Any) -> Callable[[MemoryStorage], object]:
+def act(count: int, function: Any = give, **options: Any) -> Act:
     made = batten.from_range(count).map(function).options(batch_size=2)
     pipeline = made.write_parquet("/out", partition_by="kind")
     return lambda storage: run_on(
@@ -43,6 +45,10 @@ def see(storage: MemoryStorage) -> dict[str, bytes]:
         for name, data in storage.snapshot().items()
         if name.startswith("out/") and data is not None
     }
+
+
+def find_left(storage: MemoryStorage) -> list[str]:
+    return [name for name in storage.snapshot() if name.startswith(".out.")]
 
 
 SCENARIOS = {
@@ -59,20 +65,16 @@ def test_power_lost(
 ) -> None:
     monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 1e9)
     before, run = SCENARIOS[name]
-    storage = MemoryStorage()
-    if before is not None:
-        before(storage)
-    old = see(storage)
-    cuts = record_cuts(storage, run, LAYOUT)
-    new = see(storage)
-    assert new
-    assert new != old
-    states = (
-        find_states(cuts, LAYOUT, seeded) if sample is None else sample_states(cuts, seeded, sample)
+    swept = sweep_power(
+        LAYOUT,
+        run,
+        see,
+        before=before,
+        is_at_once=True,
+        left=find_left,
+        tolerated=frozenset({Code.DAMAGED_LOG, NOT_ON_DISK}),
     )
-    for found in states:
-        assert see(found.storage) in (old, new), found.how
-        run(found.storage)
-        assert see(found.storage) == new, found.how
-        left = [each for each in found.storage.snapshot() if each.startswith(".out.")]
-        assert not left, found.how
+    assert swept.new
+    assert swept.new != swept.old
+    for found in swept.choose(seeded, sample):
+        swept.check(found)

@@ -4,23 +4,17 @@ if nothing had been."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import batten
-from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
-from batten.crashlab.promises import UNHARMED
+from batten.crashlab.power_sweeps import Act, PowerSweep, sweep_power
 from batten.drive import waiting
 from batten.drive.run import run_on
-from batten.inspect.verifying.verify import find_faults
-from batten.ledger.facts.observe import observe_output
-from batten.ledger.judge import judge
 from batten.model.disk.names import Layout
-from batten.model.rules.findings import Code
-from batten.model.words import State
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
@@ -28,10 +22,7 @@ from batten.work import bench
 from batten.work import work_sizes as pace
 
 LAYOUT = Layout("copies", is_inside=True)
-SAMPLED_STATES = 10
-
-Act = Callable[[MemoryStorage], object]
-Seen = dict[str, bytes]
+SAMPLES = [10, pytest.param(None, marks=pytest.mark.crash, id="all")]
 
 
 def write(number: int) -> bytes:
@@ -137,41 +128,16 @@ def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return found
 
 
-class Sweep:
-    """A scenario, its undisturbed end, and its cuts."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.act = scenario.act
-        storage = MemoryStorage()
-        if scenario.before is not None:
-            scenario.before(storage)
-        self.old = see(storage)
-        self.cuts = record_cuts(storage, scenario.act, LAYOUT)
-        self.new = see(storage)
-
-    def check(self, found: StateAfterCut) -> None:
-        storage = found.storage
-        for judgement in (
-            judge(observe_output(storage, LAYOUT)),
-            judge(observe_output(storage, LAYOUT, is_thorough=True)),
-        ):
-            assert judgement.verdict.state in UNHARMED, (found.how, judgement)
-        for name, data in see(storage).items():
-            assert data in (self.old.get(name), self.new.get(name)), (found.how, name)
-        if judgement.verdict.state is State.COMPLETE:
-            assert see(storage) in (self.new, self.old), found.how
-        self.act(storage)
-        assert see(storage) == self.new, found.how
-        observation = observe_output(storage, LAYOUT, is_thorough=True)
-        judgement = judge(observation)
-        assert judgement.verdict.state is State.COMPLETE, (found.how, judgement)
-        faults = find_faults(storage, observation, judgement)
-        assert [fault for fault in faults if fault.code is not Code.DAMAGED_LOG] == [], found.how
-        for folder in (LAYOUT.made, LAYOUT.staging, LAYOUT.staged):
-            assert list(storage.list_names(folder)) == [], found.how
+def find_left(storage: MemoryStorage) -> list[str]:
+    folders = (LAYOUT.made, LAYOUT.staging, LAYOUT.staged)
+    return [name for folder in folders for name in storage.list_names(folder)]
 
 
-def see(storage: MemoryStorage) -> Seen:
+def sweep_scenario(scenario: Scenario) -> PowerSweep:
+    return sweep_power(LAYOUT, scenario.act, see, before=scenario.before, left=find_left)
+
+
+def see(storage: MemoryStorage) -> dict[str, bytes]:
     start = f"{LAYOUT.output}/"
     return {
         name.removeprefix(start): data
@@ -181,20 +147,14 @@ def see(storage: MemoryStorage) -> Seen:
 
 
 def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
-    sweep = Sweep(scenario)
-    assert sorted(sweep.new) == scenario.files.split()
-    assert len(sweep.cuts) > 20
-    sweep.check(StateAfterCut(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
+    swept = sweep_scenario(scenario)
+    assert sorted(swept.new) == scenario.files.split()
+    assert len(swept.cuts) > 20
+    swept.check_undisturbed()
 
 
-def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:
-    sweep = Sweep(scenario)
-    for found in sample_states(sweep.cuts, seeded, SAMPLED_STATES):
-        sweep.check(found)
-
-
-@pytest.mark.crash
-def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> None:
-    sweep = Sweep(scenario)
-    for found in find_states(sweep.cuts, LAYOUT, seeded):
-        sweep.check(found)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_power_lost(scenario: Scenario, sample: int | None, seeded: random.Random) -> None:
+    swept = sweep_scenario(scenario)
+    for found in swept.choose(seeded, sample):
+        swept.check(found)

@@ -5,33 +5,25 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import batten
-from batten.crashlab.power import MODELS, StateAfterCut, find_states, record_cuts, sample_states
-from batten.crashlab.promises import UNHARMED
+from batten.crashlab.power import MODELS, record_cuts
+from batten.crashlab.power_sweeps import Act, PowerSweep, sweep_power
 from batten.drive import waiting
 from batten.drive.run import run_on
-from batten.inspect.verifying.verify import find_faults
-from batten.ledger.facts.observe import observe_output
-from batten.ledger.judge import judge
 from batten.model.disk.names import Layout
-from batten.model.rules.findings import Code
-from batten.model.words import State
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
 
 LAYOUT = Layout("rows.jsonl", is_inside=True)
 SECOND = "more/rows.csv"
-SAMPLED_STATES = 10
+SAMPLES = [10, pytest.param(None, marks=pytest.mark.crash, id="all")]
 
-Act = Callable[[MemoryStorage], object]
-Seen = dict[str, bytes | None]
 
 failing: set[int] = set()
 
@@ -115,41 +107,16 @@ def scenario(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return found
 
 
-class Sweep:
-    """A scenario, its undisturbed end, and its cuts."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.act = scenario.again or scenario.act
-        storage = MemoryStorage()
-        if scenario.before is not None:
-            scenario.before(storage)
-        self.old = see(storage)
-        self.cuts = record_cuts(storage, scenario.act, LAYOUT)
-        self.new = see(storage)
-
-    def check(self, found: StateAfterCut) -> None:
-        storage = found.storage
-        for judgement in (
-            judge(observe_output(storage, LAYOUT)),
-            judge(observe_output(storage, LAYOUT, is_thorough=True)),
-        ):
-            assert judgement.verdict.state in UNHARMED, (found.how, judgement)
-        for name, data in see(storage).items():
-            assert data in (self.old[name], self.new[name]), (found.how, name)
-        if judgement.verdict.state is State.COMPLETE:
-            assert see(storage) in (self.new, self.old), found.how
-        self.act(storage)
-        assert see(storage) == self.new, found.how
-        observation = observe_output(storage, LAYOUT, is_thorough=True)
-        judgement = judge(observation)
-        assert judgement.verdict.state is State.COMPLETE, (found.how, judgement)
-        faults = find_faults(storage, observation, judgement)
-        assert [fault for fault in faults if fault.code is not Code.DAMAGED_LOG] == [], found.how
-        left = [entry.name for entry in storage.list("more")]
-        assert left in ([], [SECOND]), found.how
+def find_left(storage: MemoryStorage) -> list[str]:
+    return [entry.name for entry in storage.list("more") if entry.name != SECOND]
 
 
-def see(storage: MemoryStorage) -> Seen:
+def sweep_scenario(scenario: Scenario) -> PowerSweep:
+    again, before = scenario.again, scenario.before
+    return sweep_power(LAYOUT, scenario.act, see, before=before, again=again, left=find_left)
+
+
+def see(storage: MemoryStorage) -> dict[str, bytes | None]:
     found = storage.snapshot()
     return {name: found.get(name) for name in (LAYOUT.output, SECOND)}
 
@@ -159,16 +126,17 @@ def keys_of(data: bytes | None) -> list[int]:
 
 
 def test_undisturbed_it_does_what_is_expected(scenario: Scenario) -> None:
-    sweep = Sweep(scenario)
-    assert keys_of(sweep.new[LAYOUT.output]) == scenario.keys
-    assert len(sweep.cuts) > 20
-    sweep.check(StateAfterCut(how="the end", committed=frozenset(), storage=sweep.cuts[-1].storage))
+    swept = sweep_scenario(scenario)
+    assert keys_of(swept.new[LAYOUT.output]) == scenario.keys
+    assert len(swept.cuts) > 20
+    swept.check_undisturbed()
 
 
-def test_power_lost_at_a_few_steps(scenario: Scenario, seeded: random.Random) -> None:
-    sweep = Sweep(scenario)
-    for found in sample_states(sweep.cuts, seeded, SAMPLED_STATES):
-        sweep.check(found)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_power_lost(scenario: Scenario, sample: int | None, seeded: random.Random) -> None:
+    swept = sweep_scenario(scenario)
+    for found in swept.choose(seeded, sample):
+        swept.check(found)
 
 
 def cut_before(storage: MemoryStorage, act: Act, step: str) -> MemoryStorage:
@@ -198,10 +166,3 @@ def test_a_second_kill_before_a_power_cut_blames_nobody_else() -> None:
         for state in storage.surviving_states(model):
             act(state)
             assert keys_of(state.read(LAYOUT.output)) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.crash
-def test_power_lost_at_every_step(scenario: Scenario, seeded: random.Random) -> None:
-    sweep = Sweep(scenario)
-    for found in find_states(sweep.cuts, LAYOUT, seeded):
-        sweep.check(found)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 import batten
 from batten.crashlab.kept_templates import ForkedCommands
-from batten.crashlab.promises import UNHARMED
+from batten.crashlab.promises import UNHARMED, raise_first
 from batten.crashlab.sweeping import Experiment, Trail
 from batten.inspect.verifying.verify import verify
 from batten.model.value_class import value_class
@@ -32,7 +32,7 @@ _forked = ForkedCommands()
 
 
 @value_class
-class Change:
+class FolderChange:
     """`folder` as it is before, the outputs in it, and what `read` finds before and after.
 
     With `is_at_once` a reader finds all files of before or all of after. `codes` are those that a
@@ -57,11 +57,11 @@ class Change:
 
     def check_always(self, folder: Path, trail: Trail) -> None:
         """What must hold whenever nobody is at work."""
-        _raise_first(self._find_broken(folder, trail))
+        raise_first(self._find_broken(folder, trail))
 
     def check(self, folder: Path, trail: Trail) -> None:
         """What must hold when a run says that it is done."""
-        _raise_first(self._find_undone(folder))
+        raise_first(self._find_undone(folder))
         self.check_more(folder)
 
     def _find_broken(self, folder: Path, trail: Trail) -> Iterator[str]:
@@ -120,7 +120,7 @@ def find_change(
     read: Callable[[Path], Files],
     before: Files,
     **more: Any,
-) -> Change:
+) -> FolderChange:
     """What the command makes of a copy of the folder, which stays in `undisturbed` beside it."""
     done = folder.with_name("undisturbed")
     shutil.copytree(folder, done)
@@ -128,7 +128,7 @@ def find_change(
     after = read(done)
     if after == before:
         raise AssertionError("the command changes nothing that is read")
-    return Change(
+    return FolderChange(
         folder=folder,
         command=command,
         outputs=outputs,
@@ -144,11 +144,6 @@ def run_plainly(command: Sequence[str], folder: Path, *, code: int = 0) -> None:
     ended = _forked.run(command, folder)
     if ended.returncode != code:
         raise AssertionError(f"exit {ended.returncode}: {ended.stderr}")
-
-
-def _raise_first(told: Iterator[str]) -> None:
-    for each in told:
-        raise AssertionError(each)
 
 
 def read_parts(folder: Path, output: str) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ def watch_imports(
     """How the command ended, and the names of what it found on this Python's path, in the order in
     which it is opened; of a fork, what its template has not imported.
 
-    Some may be no modules: a library may lie among them.
+    Some may be no modules: a library may lie among them. A program, `__main__`, is left out.
     """
     folders = [Path(entry) for entry in map(os.path.realpath, sys.path) if os.path.isdir(entry)]
     run = run_traced(
@@ -54,4 +54,8 @@ def _name_of(path: Path, folders: Sequence[Path]) -> str | None:
     parts = [each for each in packages if each != _COMPILED]
     if module != _PACKAGE:
         parts.append(module)
-    return ".".join(parts) if parts and all(map(str.isidentifier, parts)) else None
+    return (
+        ".".join(parts)
+        if parts and parts[-1] != "__main__" and all(map(str.isidentifier, parts))
+        else None
+    )

@@ -29,7 +29,9 @@ from batten.crashlab.tracing.starting import Template
 
 _KEPT_MAX = 4
 _OF_ONE_TEST = "PYTEST_CURRENT_TEST"
-_LABORATORY = ("batten.crashlab", "batten.testing", "batten.__main__")
+_NOT_USUAL = ("batten.crashlab", "batten.testing", "batten.sinks.lakes", "batten.__main__")
+"""What proves batten, and adapters that stand on large libraries."""
+
 
 _Key = tuple[frozenset[str], frozenset[tuple[str, str]]]
 
@@ -132,9 +134,9 @@ def execute(
 
 @cache
 def _name_usual() -> list[str]:
-    """All of batten but what proves it. None of that imports an optional library by itself."""
+    """All of batten that imports no optional library by itself."""
     modules = pkgutil.walk_packages(batten.__path__, "batten.")
-    names = [module.name for module in modules if not module.name.startswith(_LABORATORY)]
+    names = [module.name for module in modules if not module.name.startswith(_NOT_USUAL)]
     return [*names, "pyarrow.parquet"]
 
 

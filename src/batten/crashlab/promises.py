@@ -32,6 +32,12 @@ UNHARMED = frozenset(
 Parts = Mapping[int, bytes]
 
 
+def raise_first(told: Iterator[str]) -> None:
+    """Raise `AssertionError` with the first of the broken promises, if there is one."""
+    for each in told:
+        raise AssertionError(each)
+
+
 @value_class
 class Expected:
     """The parts that there may be: those of before, if any, and those of an undisturbed run."""
