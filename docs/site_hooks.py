@@ -62,6 +62,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let each link lead to a page of the site, or be its text."""
+    if page.file.src_uri in ("index.md", "documents.md"):
+        page.meta["hide"] = ["navigation"]  # it has no neighbours
+    if page.file.src_uri.startswith("decisions/"):
+        page.meta["search"] = {"boost": 0.2}  # who searches wants to know how first, then why
     return relink(markdown, page.file.src_uri)
 
 
