@@ -188,7 +188,8 @@ def sweep(
     run = partial(_run_trail, experiment, _find_template(experiment, workspace))
     undisturbed = run(workspace / "undisturbed", ())
     if undisturbed.problem is not None:
-        raise AssertionError(f"undisturbed, {undisturbed.problem}\n{undisturbed.trail}")
+        told = undisturbed.trail.last.stderr
+        raise AssertionError(f"undisturbed, {undisturbed.problem}\n{told}")
     points = _points(undisturbed.trail.runs[0].calls, faults)
     if experiment.is_seen_whole:
         points = _without_repeated(points)
