@@ -114,9 +114,22 @@ def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOption
         reason = "only a dataset of parts can lie there"
     elif options.adds_columns:
         reason = "columns can't be added there"
+    if pipeline.store is not None:
+        _keep_apart(pipeline.source, pipeline.store.shown)
     if reason:
         raise UsageError(
             f"{storage.place} is no folder of a file system: {reason}.",
             safe="Nothing was read or written.",
             next="Write to another place, or to a folder of this machine.",
+        )
+
+
+def _keep_apart(source: object, address: str) -> None:
+    """Raises `UsageError` where each run would find what the one before has made."""
+    may_list = getattr(source, "may_list", None)
+    if may_list is not None and may_list(address):
+        raise UsageError(
+            f"{address!r} lies among the objects that the pipeline reads.",
+            safe="Nothing was read or written.",
+            next="Write to a prefix of its own.",
         )

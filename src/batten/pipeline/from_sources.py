@@ -26,9 +26,12 @@ def from_files(
     order of the bytes of their paths. A hidden file matches only if the pattern has the dot. A file
     that has changed is computed again, and its old rows go.
 
+    Of objects in a store, each item is the `Path` of a local copy. The copy is there as long as
+    something refers to that `Path`. A change is seen by the object's ETag and size.
+
     Args:
         pattern: Such as `clips/**/*.mp4`; relative to the folder of the job file, or to the current
-            one.
+            one. Or an address such as `s3://bucket/clips/**/*.mp4`.
         changed: How a change is seen: by the file's size and time ("stat"), or by its bytes
             ("content", which reads all files at each run). With "ignore" it is not.
         removed: Whether the rows of a file that is gone stay ("keep"), or go ("drop").
@@ -39,9 +42,15 @@ def from_files(
     Raises:
         UsageError: The pattern names no files, or a place with a scheme. Nothing was read.
     """
+    folder = current_folder()
+    if isinstance(pattern, str) and "://" in pattern:
+        from batten.sources.object_files import ObjectFileSource, is_in_store
+
+        if is_in_store(pattern, folder):
+            there = ObjectFileSource(pattern, folder=folder, changed=changed, removed=removed)
+            return Pipeline(source=there, folder=folder)
     from batten.sources.files import FileSource
 
-    folder = current_folder()
     source = FileSource(pattern, folder=folder, changed=changed, removed=removed)
     return Pipeline(source=source, folder=folder)
 

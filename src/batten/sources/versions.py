@@ -70,6 +70,11 @@ def version_of_file(path: str | bytes, changed: str) -> bytes:
     return BY_STAT + _shorten(_SIZE_AND_TIME(status.st_size, status.st_mtime_ns))
 
 
+def version_of_object(version: str, size: int) -> bytes:
+    """That of an object of now, by what its store says of it."""
+    return BY_STAT + _shorten(f"{version} {size}".encode())
+
+
 def _digest_file(path: str | bytes) -> bytes:
     digest = blake2b(digest_size=VERSION_BYTES - 1)
     with open(path, "rb", buffering=0) as file:

@@ -222,7 +222,7 @@ def has_ended(holder: Holder) -> bool:
     that can't be known."""
     here = current_holder()
     place = (holder.host, holder.boot, holder.pid_namespace)
-    return place == (here.host, here.boot, here.pid_namespace) and not _is_alive(holder.pid)
+    return place == (here.host, here.boot, here.pid_namespace) and not is_alive(holder.pid)
 
 
 def _probe(descriptor: int) -> bool:
@@ -236,7 +236,8 @@ def _probe(descriptor: int) -> bool:
     return True
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process on this machine now."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

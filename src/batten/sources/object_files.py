@@ -1,0 +1,208 @@
+"""Files in an object store that a pattern names (decision 0110).
+
+The key is the path below the pattern's fixed prefix, the version is the object's ETag and size. The
+function gets a local copy, which is there as long as anything refers to its `Path`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import weakref
+from collections.abc import Iterator
+from pathlib import Path, PosixPath
+from typing import Any, BinaryIO
+
+from batten.errors import StorageError, UsageError
+from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
+from batten.sources.blocks import cut_blocks
+from batten.sources.keys import escape_key, unescape_key
+from batten.sources.paths import SAFE, absent_input
+from batten.sources.pattern import Pattern, States, split_pattern
+from batten.sources.versions import check_changed, version_of_object
+from batten.storage.addresses import find_scheme
+from batten.storage.base import Entry, Store
+from batten.storage.local.folder import LocalStorage
+from batten.storage.local.locks import is_alive
+from batten.storage.plugin import StoreAddress, find_store
+from batten.storage.publishing import HOST
+from batten.storage.relative import last_piece
+from batten.storage.staged_here import staging_folder
+
+_PIECE_BYTES = 1 << 24
+"""So much of an object is asked for at a time."""
+_TRIES = 3
+"""So often is an object copied that changes meanwhile."""
+_COPIES = re.compile(r"(?P<host>.+)-(?P<pid>[1-9]\d*)-[0-9a-f]{16}", re.DOTALL)
+
+
+def is_in_store(pattern: object, folder: Path) -> bool:
+    """Whether it is an address of a store that a package brings."""
+    return isinstance(pattern, str) and find_store(pattern, folder) is not None
+
+
+class ObjectFileSource:
+    """The objects at `s3://bucket/prefix/**/*.mp4` and its like, in the order of the bytes of their
+    names. What holds for names of files, `FileSource` says. Their ETags are looked at unless
+    `changed` is "ignore"."""
+
+    is_keyed = True
+    is_counted = False
+    has_kinds = True
+    inputs: tuple[Path, ...] = ()
+
+    def __init__(
+        self, pattern: str, *, folder: Path, changed: str = "stat", removed: str = "keep"
+    ) -> None:
+        check_changed("from_files", changed, removed, is_file=True)
+        if changed == "content":
+            raise UsageError(
+                "from_files(changed='content') would read all objects at each run.",
+                safe=SAFE,
+                next="Leave changed= out: a store says by the ETag whether an object has changed.",
+            )
+        self._is_compared = changed == "stat"
+        self.drops_gone = removed == "drop"
+        self._written = pattern
+        scheme = find_scheme(pattern)
+        rest = pattern.partition("://")[2]
+        fixed, self._components = split_pattern(rest)
+        is_odd = any(mark in rest for mark in "?#") or "@" in rest.partition("/")[0]
+        if is_odd or not fixed or not self._components or ".." in rest.split("/"):
+            raise UsageError(
+                "The pattern of an address takes a bucket, a prefix, and names with * or […].",
+                safe=SAFE,
+                next=f"Write {scheme}://bucket/prefix/**/*.mp4, and give credentials by the "
+                "environment.",
+            )
+        self._address = f"{scheme}://{fixed}"
+        self._store = StoreAddress(scheme=scheme, address=self._address, name="", folder=folder)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"source": f"files {escape_key(self._written)}"}
+
+    def may_list(self, address: str) -> bool:
+        """Whether what lies at the address may be among its items."""
+        return address.startswith(self._address + "/")
+
+    def count_items(self) -> None:
+        return None
+
+    def scan(self) -> Iterator[ScanBlock]:
+        for found in cut_blocks(self._find()):
+            versions = [version_of_object(each.version, each.size) for each in found]
+            yield ScanBlock(
+                count=len(found),
+                keys=[escape_key(each.name) for each in found],
+                digests=b"".join(versions) if self._is_compared else None,
+            )
+
+    def open(self) -> ObjectFileReader:
+        return ObjectFileReader(self._store.open(), self._address)
+
+    def _find(self) -> Iterator[Entry]:
+        store, pattern = self._store.open(), Pattern(self._components)
+        if next(iter(store.list("")), None) is None:
+            raise absent_input(f"There is nothing at {self._address!r}.")
+        return _walk(store, "", pattern, pattern.begin())
+
+
+def _walk(store: Store, folder: str, pattern: Pattern, states: States) -> Iterator[Entry]:
+    """The objects that match, in the order of the bytes of their names."""
+    found: list[tuple[bytes, Entry, States | None]] = []
+    for entry in store.list(folder):
+        name = last_piece(entry.name)
+        if not name or entry.name == folder:
+            raise UsageError(
+                f"In {store.place!r} below {folder!r} an object has a name with an empty piece.",
+                safe=SAFE,
+                next="Give it another name, or name a prefix that does not hold it.",
+            )
+        order = os.fsencode(name)
+        if entry.is_folder:
+            if entered := pattern.enter(states, name):
+                found.append((order + b"/", entry, entered))
+        elif pattern.accept(states, name):
+            found.append((order, entry, None))
+    for _, entry, within in sorted(found, key=lambda each: each[0]):
+        if within is None:
+            yield entry
+        else:
+            yield from _walk(store, entry.name, pattern, within)
+
+
+class LocalCopy(PosixPath):
+    """The path of a copy of an object. The copy goes when nobody refers to this any more."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path, (str(self),)
+
+
+class ObjectFileReader:
+    """Gives local copies of objects that are there, and `Unavailable` for those that are not."""
+
+    def __init__(self, store: Store, address: str) -> None:
+        self._store, self._address = store, address
+        self._folder: LocalStorage | None = None
+        self._count = 0
+
+    def read(self, wanted: ItemsWanted) -> Iterator[Path | Unavailable]:
+        if wanted.keys is None:
+            raise ValueError("files are read by their keys")
+        for key in wanted.keys:
+            name = unescape_key(key)
+            try:
+                copy: Path | Unavailable = self._copy(name)
+            except FileNotFoundError:
+                told = f"there is no object {self._address}/{name}"
+                copy = Unavailable(FileNotFoundError(errno.ENOENT, told))
+            yield copy
+            # The worker may let go of it before the next one is asked for.
+            del copy
+
+    def _copy(self, name: str) -> Path:
+        """Of one version, whole. Raises `FileNotFoundError`, and `StorageError` for an object that
+        changes each time that it is read."""
+        if self._folder is None:
+            self._folder = _begin_copies()
+        folder = self._folder
+        self._count += 1
+        place = str(self._count)
+        to = f"{place}/{last_piece(name)}"
+        for tries_left in reversed(range(_TRIES)):
+            before = self._store.find(name)
+            try:
+                with self._store.open(name) as file:
+                    folder.ensure_folder(place)
+                    # A store refuses the rest of an object that has another version by now.
+                    folder.stage(to, _read(file), is_synced=False)
+                break
+            except StorageError:
+                now = self._store.find(name)
+                has_changed = now is None or before is None or now.version != before.version
+                if not (has_changed and tries_left):
+                    raise
+        copy = LocalCopy(f"{folder.place}/{to}")
+        weakref.finalize(copy, folder.delete_tree, place)
+        return copy
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    while data := file.read(_PIECE_BYTES):
+        yield data
+
+
+def _begin_copies() -> LocalStorage:
+    """A folder for the copies of this process. Those of dead ones go."""
+    root = f"{staging_folder()}/copies"
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    every = LocalStorage(root)
+    for name in list(every.list_names("")):
+        found = _COPIES.fullmatch(name)
+        if found is not None and found["host"] == HOST and not is_alive(int(found["pid"])):
+            every.delete_tree(name)
+    own = f"{HOST}-{os.getpid()}-{os.urandom(8).hex()}"
+    every.ensure_folder(own)
+    return LocalStorage(f"{root}/{own}")
