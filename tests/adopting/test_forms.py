@@ -245,6 +245,21 @@ def test_a_table_gets_the_adopted_rows_too(clips: Any) -> None:
         assert database.execute("select count(*) from rows").fetchone() == (CLIPS,)
 
 
+def test_an_item_that_changed_while_a_table_has_its_rows_is_refused(clips: Any) -> None:
+    text = (clips.path / "job.py").read_text()
+    more = '.write_parquet("out/").write_sqlite("out.db", table="rows")'
+    (clips.path / "job.py").write_text(text.replace('.write_parquet("out/")', more))
+    lines = [json.dumps(row_of(number)) + "\n" for number in EVEN]
+    (clips.path / "rows.jsonl").write_text("".join(lines))
+    adopt(clips, "rows.jsonl")
+    # It is the fifth item of the plan, and the only one of the second batch.
+    (clips.path / "clips" / "c8.mp4").write_bytes(bytes(50))
+    words = ("adopt", "rows.jsonl", "--key", "clip", "--into", "out", "--job", "job.py")
+    refused = clips.batten(*words)
+    assert refused.code != 0
+    assert "Items have changed or gone" in refused.err
+
+
 def test_a_changed_item_is_computed_and_no_longer_adopted(clips: Any) -> None:
     lines = [json.dumps(row_of(number)) + "\n" for number in EVEN]
     (clips.path / "rows.jsonl").write_text("".join(lines))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batten.drive.flight import Blame
-from batten.drive.open_batch import Range
+from batten.drive.open_batch import BatchLeft, Range, left_of
 from batten.drive.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import Plan
@@ -37,8 +37,8 @@ SECONDS = 0.05
 """What an item takes."""
 
 
-def no_files(batch: int) -> tuple[list[StagedChunk], Sealed | None]:
-    return [], None
+def no_files(batch: int) -> BatchLeft:
+    return BatchLeft(number=batch)
 
 
 def chunk(batch: int, start: int, stop: int, digest: str = "d") -> StagedChunk:
@@ -70,7 +70,7 @@ class World:
     unit_items: int | None = None
     limit: int | None = None
     blame: Blame = NO_BLAME
-    find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]] = no_files
+    find_left: Callable[[int], BatchLeft] = no_files
     kills: Mapping[int, int] = field(default_factory=dict)
     slow: Mapping[int, int] = field(default_factory=dict)
     timeout_tries: int = 1
@@ -80,7 +80,7 @@ class World:
         self.schedule = Schedule(
             self.plan,
             range(self.plan.batches),
-            find_staged=self.find_staged,
+            find_left=self.find_left,
             schema=b"pinned",
             allotment=Allotment(
                 slots=self.slots,
@@ -123,10 +123,10 @@ class World:
         """To the end, whoever ends first."""
         for _ in range(100_000):
             self.hand_out()
-            for sealed, _chunks in self.schedule.take_ready():
-                self.published.append(sealed.batch)
+            ready = [sealed.batch for sealed, _ in self.schedule.take_ready()]
+            self.published += ready
             if not self.running:
-                if self.schedule.is_exhausted:
+                if self.schedule.is_exhausted and not ready:
                     return
                 continue
             numbers = sorted(self.running)
@@ -328,12 +328,14 @@ def test_a_limit_cuts_the_last_batch(make_plan: MakePlan) -> None:
 
 
 def test_what_is_staged_is_adopted(make_plan: MakePlan) -> None:
-    def find(batch: int) -> tuple[list[StagedChunk], Sealed | None]:
-        if batch == 0:
-            return [], seal(0, 10)
-        return ([chunk(1, 2, 5), chunk(1, 4, 6)], None) if batch == 1 else ([], None)
+    def find(batch: int) -> BatchLeft:
+        return BatchLeft(
+            number=batch,
+            chunks=(chunk(1, 2, 5), chunk(1, 4, 6)) if batch == 1 else (),
+            sealed=seal(0, 10) if batch == 0 else None,
+        )
 
-    world = World(make_plan(30, 10), find_staged=find)
+    world = World(make_plan(30, 10), find_left=find)
     world.run()
     assert world.published == [0, 1, 2]
     assert sorted(world.done) == [10, 11, *range(15 if 15 in world.done else 16, 30)]
@@ -341,7 +343,11 @@ def test_what_is_staged_is_adopted(make_plan: MakePlan) -> None:
 
 
 def test_damaged_chunks_are_done_again(make_plan: MakePlan) -> None:
-    world = World(make_plan(10, 10), slots=1, find_staged=lambda batch: ([chunk(0, 0, 10)], None))
+    world = World(
+        make_plan(10, 10),
+        slots=1,
+        find_left=lambda batch: BatchLeft(number=0, chunks=(chunk(0, 0, 10),)),
+    )
     world.hand_out()
     (number,) = world.running
     task = world.running.pop(number)
@@ -358,15 +364,42 @@ def test_a_batch_that_is_taken_up_again(make_plan: MakePlan) -> None:
     world.schedule = Schedule(
         plan,
         (),
-        find_staged=no_files,
+        find_left=no_files,
         schema=b"pinned",
         allotment=Allotment(slots=2),
         blame=NO_BLAME,
     )
     chunks = (chunk(0, 0, 4), chunk(0, 5, 10))
-    world.schedule.reopen(Reopened(batch=0, chunks=chunks, again=((4, 5),)), ())
+    world.schedule.reopen(
+        left_of(Reopened(batch=0, chunks=chunks, again=((4, 5),)), is_reopened=True)
+    )
     world.run()
     assert (world.published, list(world.done)) == ([0], [4])
+
+
+def test_what_was_staged_since_is_adopted_and_what_a_part_had_is_not(make_plan: MakePlan) -> None:
+    world = World(make_plan(20, 10))
+    chunks = (chunk(1, 0, 4),)
+    answer = Reopened(batch=1, chunks=chunks, again=((4, 10),))
+    world.schedule.reopen(left_of(answer, [chunk(1, 3, 6), chunk(1, 6, 8)], is_reopened=True))
+    assert world.schedule.adopted_items == 2
+    assert world.schedule.staged_items == 6
+
+
+def test_a_batch_that_is_taken_up_again_is_done_beyond_the_limit(make_plan: MakePlan) -> None:
+    world = World(make_plan(20, 10), limit=5)
+    world.schedule.reopen(left_of(Reopened(batch=1, chunks=(chunk(1, 0, 4),), again=((4, 10),))))
+    world.run()
+    assert sorted(world.done) == [*range(5), *range(14, 20)]
+
+
+def test_batches_are_published_in_order_whichever_was_begun_first(make_plan: MakePlan) -> None:
+    plan = make_plan(30, 10)
+    world = World(plan, find_left=lambda n: BatchLeft(number=n, chunks=(chunk(n, 0, 10),)))
+    world.schedule.reopen(left_of(Reopened(batch=2, chunks=(chunk(2, 0, 9),), again=((9, 10),))))
+    world.schedule._pending = iter([0, 1])
+    world.run()
+    assert world.published == [0, 1, 2]
 
 
 def test_batches_begun_are_bounded(make_plan: MakePlan) -> None:
@@ -390,7 +423,7 @@ def test_without_a_schema_one_task_a_worker_and_sealing_in_order(make_plan: Make
     schedule = Schedule(
         make_plan(40, 10),
         range(4),
-        find_staged=no_files,
+        find_left=no_files,
         schema=None,
         allotment=Allotment(slots=3),
         blame=NO_BLAME,
@@ -464,7 +497,9 @@ def test_a_closed_schedule_hands_out_no_item(make_plan: MakePlan) -> None:
     assert found is not None
     finished = Prepared(batch=0, start=0, stop=10, chunks=(chunk(0, 0, 10),))
     world.schedule.prepared(found[0], finished)
-    world.schedule.reopen(Reopened(batch=3, chunks=(chunk(3, 0, 10),), again=()), ())
+    world.schedule.reopen(
+        left_of(Reopened(batch=3, chunks=(chunk(3, 0, 10),), again=()), is_reopened=True)
+    )
     world.schedule.close()
     world.hand_out()
     assert [(type(task), task.batch) for task in world.running.values()] == [(Seal, 3)]

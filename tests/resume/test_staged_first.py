@@ -12,6 +12,7 @@ import pytest
 import batten
 from batten.drive import waiting
 from batten.drive.flight import Blame
+from batten.drive.open_batch import BatchLeft
 from batten.drive.schedule import Schedule
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor
@@ -67,7 +68,7 @@ def _schedule(staged: dict[int, list[StagedChunk]], schema: bytes | None = b"") 
     return Schedule(
         _plan(),
         range(BATCHES),
-        find_staged=lambda batch: (staged.get(batch, []), None),
+        find_left=lambda batch: BatchLeft(number=batch, chunks=tuple(staged.get(batch, []))),
         schema=schema,
         allotment=Allotment(slots=2),
         blame=Blame(condemned={}, suspects={}),

@@ -16,6 +16,7 @@ from batten.deliver.delivering import Deliverer
 from batten.drive.adoption import Adoption
 from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
+from batten.drive.open_batch import BatchLeft, left_of
 from batten.drive.pinning import load_schema, serialize, store_schema
 from batten.drive.published_items import PublishedItems
 from batten.drive.publishers import make_publisher
@@ -25,9 +26,8 @@ from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
 from batten.executors.output import losses
 from batten.ledger.contents import load_commit
-from batten.model.disk.names import SOME_ITEMS_MAX, StagedChunk
+from batten.model.disk.names import SOME_ITEMS_MAX
 from batten.model.rules.accounting import tally_outcomes
-from batten.model.rules.coverage import find_within
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
@@ -154,7 +154,7 @@ class Driver:
         self._schedule = Schedule(
             self._plan,
             pending,
-            find_staged=self._adopt,
+            find_left=self._find_left,
             schema=schema,
             allotment=Allotment(
                 slots=slots,
@@ -167,24 +167,20 @@ class Driver:
         )
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
 
-    def _adopt(self, batch: int) -> tuple[list[StagedChunk], Sealed | None]:
+    def _find_left(self, batch: int) -> BatchLeft:
+        """With what the dataset has of the batch that this one is to replace. No function of this
+        run made that, nor of one before, so it does not count as adopted."""
         chunks, sealed = self._adoption.find(batch)
         if sealed is not None:
             self._failures.settle(sealed)
-            return chunks, sealed
-        return self._take_over(batch, chunks), None
-
-    def _take_over(self, batch: int, chunks: list[StagedChunk]) -> list[StagedChunk]:
-        """With what the dataset has of the batch that this one is to replace. No function of this
-        run made that, nor of one before, so it does not count as adopted."""
+            return BatchLeft(number=batch, sealed=sealed)
         earlier = self._context.earlier
         if earlier is None or batch not in earlier.batches:
-            return chunks
+            return BatchLeft(number=batch, chunks=tuple(chunks))
         wants_again = self._context.options.should_retry_quarantined
         answer = self._bench.reopening.take_over(batch, earlier.layout, tries_failed=wants_again)
-        self._schedule.adopted_items -= sum(chunk.items for chunk in answer.chunks)
         self._streak.expect(answer.count_again())
-        return [*answer.chunks, *find_within(chunks, answer.again)]
+        return left_of(answer, chunks)
 
     def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
         """Take published batches up again of which items have failed, changed or gone. Their commit
@@ -218,7 +214,7 @@ class Driver:
                 self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
                 # What is sealed of it is sealed again, and its failures are counted then.
                 chunks, _ = self._adoption.find(answer.batch)
-                self._schedule.reopen(answer, chunks)
+                self._schedule.reopen(left_of(answer, chunks, is_reopened=True))
 
     def _ask_for(self, batch: int) -> Reopen:
         tries_failed = self._context.options.should_retry_quarantined or batch not in self._changed
@@ -256,7 +252,7 @@ class Driver:
                 if batch not in self._known_to_fail:
                     self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
             self._publisher.give_up(batch)
-            self._schedule.reopen(answer, (), keeps_rows=keeps_rows)
+            self._schedule.reopen(left_of(answer, is_reopened=keeps_rows))
             self._published_items.take_away(had.outcomes)
 
     def _is_of_before(self, batch: int) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.base import Died, Event, Finished, Raised, TimedOut, Told
+from batten.ledger.guarded import taken_over
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
@@ -85,14 +86,15 @@ class Failures:
         self._deaths_between = 0
 
     def tell_unsealable(self, answer: Unsealable) -> None:
-        """An item turned out to have failed, or staged chunks can't be read. Raises `StorageError`
-        if that goes on."""
+        """An item turned out to have failed, or staged chunks can't be read. If that goes on,
+        raises `BusyError` where another run cleared them away, `StorageError` otherwise."""
         batch = answer.batch
         if answer.misfit is not None:
             self.tell(batch, 1, answer.misfit)
         elif answer.damaged:
             self._damaged[batch] += 1
         if self._damaged[batch] >= DAMAGES_MAX:
+            self._refuse_overtaken(answer)
             raise StorageError(
                 f"What is staged of batch {batch} could not be read, and what was made in its "
                 "place neither: the disk damages it, or there is no memory for it.",
@@ -100,6 +102,14 @@ class Failures:
                 next="Give it more memory, or check the disk and the kernel's log (dmesg); then "
                 f"run: {self._context.again}",
             )
+
+    def _refuse_overtaken(self, answer: Unsealable) -> None:
+        """Where no lock keeps others away, another run that publishes a batch clears away what is
+        staged of it."""
+        storage, layout = self._context.storage, self._context.layout
+        for chunk in answer.damaged if layout.is_shared else ():
+            if storage.find(layout.staged_chunk(chunk)) is None:
+                raise taken_over(storage, layout.staged_chunk(chunk))
 
     def explain(self, verdict: StreakVerdict) -> FailedRunError:
         """The error of a run that is stopped because the job fails."""

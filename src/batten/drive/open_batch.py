@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from batten.drive.flight import Blame
 from batten.model.disk.names import StagedChunk
+from batten.model.rules.coverage import find_within
 from batten.model.value_class import value_class
 from batten.work.calls import Failure
-from batten.work.tasks import Sealed
+from batten.work.tasks import Reopened, Sealed
 
 
 @value_class
@@ -25,6 +26,33 @@ class Range:
     is_apart: bool = False
     company: int | None = None
     condemned: Failure | None = None
+
+
+@value_class
+class BatchLeft:
+    """What is left of a batch when its work begins: all but the items of the `chunks`; if it is
+    `sealed`, nothing but to publish it. `kept_items` of the chunks' are of a part that is there,
+    the others are adopted from an earlier run. `is_reopened`: the finished items of the part stay.
+    """
+
+    number: int
+    chunks: tuple[StagedChunk, ...] = ()
+    kept_items: int = 0
+    sealed: Sealed | None = None
+    is_reopened: bool = False
+
+
+def left_of(
+    answer: Reopened, staged: Iterable[StagedChunk] = (), *, is_reopened: bool = False
+) -> BatchLeft:
+    """Of a batch whose part was taken apart, with what was staged since of items that are to be
+    done again."""
+    return BatchLeft(
+        number=answer.batch,
+        chunks=(*answer.chunks, *find_within(staged, answer.again)),
+        kept_items=sum(chunk.items for chunk in answer.chunks),
+        is_reopened=is_reopened,
+    )
 
 
 @dataclass(kw_only=True)

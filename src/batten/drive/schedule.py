@@ -6,16 +6,16 @@ A piece takes about a quarter of a second. What was staged before is taken over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from batten.drive.flight import Blame
-from batten.drive.open_batch import OpenBatch, Range, cut_gaps, split_blamed
+from batten.drive.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.suspects import Suspects
 from batten.model.disk.names import StagedChunk
-from batten.model.rules.coverage import choose_cover, find_within
+from batten.model.rules.coverage import choose_cover
 from batten.plan.plan import Plan
 from batten.work.calls import Failure
-from batten.work.tasks import Portion, Prepare, Prepared, Reopened, Seal, Sealed, Task, Unsealable
+from batten.work.tasks import Portion, Prepare, Prepared, Seal, Sealed, Task, Unsealable
 from batten.work.work_sizes import Allotment, Pace
 
 OPEN_BATCHES_MAX = 1024
@@ -33,14 +33,14 @@ class Schedule:
         plan: Plan,
         pending: Iterable[int],
         *,
-        find_staged: Callable[[int], tuple[list[StagedChunk], Sealed | None]],
+        find_left: Callable[[int], BatchLeft],
         schema: bytes | None,
         allotment: Allotment,
         blame: Blame,
     ) -> None:
         self._plan = plan
         self._pending = iter(pending)
-        self._find_staged = find_staged
+        self._find_left = find_left
         self.schema = schema
         self._slots = allotment.slots
         self.pace = Pace(slots=allotment.slots, tasks_a_slot_min=allotment.tasks_a_slot_min)
@@ -98,25 +98,11 @@ class Schedule:
         """Items that wait to be tried apart from others."""
         return self._suspects.count_items()
 
-    def reopen(
-        self, answer: Reopened, staged: Sequence[StagedChunk], *, keeps_rows: bool = True
-    ) -> None:
-        """Take a published batch up again, with what was staged for it since. `keeps_rows`: those
-        of its finished items stay."""
-        planned = self._plan.batch(answer.batch)
-        within = find_within(staged, answer.again)
-        chunks, gaps = choose_cover([*answer.chunks, *within], planned.items)
-        batch = OpenBatch(
-            number=answer.batch,
-            items=planned.items,
-            todo=deque(),
-            chunks=chunks,
-            is_reopened=keeps_rows,
-        )
-        self._add_work(batch, gaps, planned.first_item)
-        self.adopted_items += batch.staged_items - sum(chunk.items for chunk in answer.chunks)
-        self._open[batch.number] = batch
-        self._open = dict(sorted(self._open.items()))
+    def reopen(self, left: BatchLeft) -> None:
+        """Take a published batch up again. It is done to its end, whatever the limit is."""
+        items = self._plan.batch(left.number).items
+        self.pace.items_left += items
+        self._begin(left, items)
 
     def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
@@ -235,20 +221,29 @@ class Schedule:
             self._pending = iter(())
             self.is_exhausted = True
             return None
-        number = planned.number
-        chunks, sealed = self._find_staged(number)
-        batch = OpenBatch(number=number, items=planned.items, todo=deque(), sealed=sealed)
-        if sealed is not None:
-            self.adopted_items += planned.items
-            self.pace.items_left -= planned.items
-        else:
-            batch.chunks, gaps = choose_cover(chunks, planned.items)
-            self.adopted_items += batch.staged_items
-            self.pace.items_left -= batch.staged_items
-            if self._limit is not None:
-                gaps = cut_gaps(gaps, max(0, self._limit - planned.first_item))
-            self._add_work(batch, gaps, planned.first_item)
-        self._open[number] = batch
+        within = planned.items if self._limit is None else self._limit - planned.first_item
+        return self._begin(self._find_left(planned.number), within)
+
+    def _begin(self, left: BatchLeft, within: int) -> OpenBatch:
+        """Begin to do what is left of the batch, of its first items, `within` so many."""
+        planned = self._plan.batch(left.number)
+        chunks, gaps = choose_cover(left.chunks, planned.items)
+        batch = OpenBatch(
+            number=planned.number,
+            items=planned.items,
+            todo=deque(),
+            chunks=chunks,
+            sealed=left.sealed,
+            is_reopened=left.is_reopened,
+        )
+        self.adopted_items += batch.staged_items - left.kept_items
+        self.pace.items_left -= batch.staged_items
+        if batch.sealed is None:
+            self._add_work(batch, cut_gaps(gaps, within), planned.first_item)
+        is_last = not self._open or next(reversed(self._open)) < batch.number
+        self._open[batch.number] = batch
+        if not is_last:
+            self._open = dict(sorted(self._open.items()))
         return batch
 
     def _add_work(self, batch: OpenBatch, gaps: Iterable[tuple[int, int]], first_item: int) -> None:
