@@ -27,7 +27,6 @@ class BatchRoute(TableRoute):
 
     def __init__(self, context: Context, sink: Sink, result: AppliedResult | None = None) -> None:
         super().__init__(context, sink, result)
-        self._key: tuple[str, ...] = tuple(getattr(sink, "key", ()))
         self._published: set[int] = set()
         self._reach = 0
         self._saved_at = 0.0
@@ -189,7 +188,7 @@ class BatchRoute(TableRoute):
     @property
     def _is_keyed(self) -> bool:
         """Whether it tells the rows of an item by the item's key."""
-        return self._context.pipeline.settings.key_column in self._key
+        return self._context.pipeline.settings.key_column in self._capabilities.key
 
     def can_start_anew(self) -> bool:
         record = self._book.find()

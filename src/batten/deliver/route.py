@@ -22,6 +22,7 @@ from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.report import Delivered
 from batten.sinks.base import Destination, LedgerPlace, RejectedError, Sink, Staged
+from batten.sinks.capabilities import capabilities_of
 from batten.sinks.deliveries import DeliveryBook, Receiver
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Route(ABC):
 
     def __init__(self, context: Context, sink: Sink, result: AppliedResult | None = None) -> None:
         self._context, self._sink, self._result = context, sink, result
+        self._capabilities = capabilities_of(sink)
         self._supply = Supply(context, sink.dataset)
         folder = self._supply.folder
         self.kind, self.target = sink.kind, sink.describe(folder)
@@ -55,9 +57,9 @@ class Route(ABC):
                 kind=sink.kind,
                 target=self.target,
                 dataset=self._supply.dataset,
-                adds_rows=self.adds_rows and not getattr(sink, "key", ()),
-                package=getattr(sink, "package", ""),
-                is_remote=getattr(sink, "is_remote", False),
+                adds_rows=self.adds_rows and not self._capabilities.key,
+                package=self._capabilities.package,
+                is_remote=self._capabilities.is_remote,
                 lets_go=self.lets_go,
             ),
             run=context.run,

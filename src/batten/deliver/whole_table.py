@@ -78,7 +78,7 @@ class WholeTableRoute(TableRoute):
 
     @property
     def lets_go(self) -> bool:
-        return bool(getattr(self._sink, "replaces", False) or getattr(self._sink, "key", ()))
+        return bool(self._capabilities.replaces or self._capabilities.key)
 
     def _begin(self, schema: pa.Schema) -> None:
         if self._prepare(schema) and self._book.find() is None:

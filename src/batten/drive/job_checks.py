@@ -14,6 +14,7 @@ from batten.jobs.making_files import check_files
 from batten.jobs.step import check_steps
 from batten.model.words import Takes
 from batten.run.run_options import RunOptions
+from batten.sinks.capabilities import capabilities_of
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.hive import HiveSink
 from batten.sinks.files.tree import TreeSink
@@ -69,7 +70,7 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
     for output in (*own, *finalized):
         refuse_place(output)
         refuse_tree(output, trees)
-    places = [path for sink in pipeline.sinks for path in getattr(sink, "places", ())]
+    places = [path for sink in pipeline.sinks for path in capabilities_of(sink).places]
     for made in (*pipeline.list_made(), *trees, *places):
         refuse_place(made, pipeline.output)
     for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):

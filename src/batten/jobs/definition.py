@@ -17,6 +17,7 @@ from batten.jobs.path_parameters import make_filler
 from batten.model.disk.item_names import NamePattern
 from batten.model.value_class import value_class
 from batten.model.words import Takes
+from batten.sinks.capabilities import capabilities_of
 
 if TYPE_CHECKING:
     from batten.jobs.finalizer import Finalizer
@@ -74,8 +75,8 @@ class Definition:
     @property
     def file_names(self) -> NamePattern | None:
         """How the files are called that the steps make; None if they make rows."""
-        names = (getattr(sink, "names", None) for sink in self.sinks)
-        return next((each for each in names if isinstance(each, NamePattern)), None)
+        names = (capabilities_of(sink).names for sink in self.sinks)
+        return next((each for each in names if each is not None), None)
 
     @property
     def is_async(self) -> bool:
@@ -153,7 +154,7 @@ class Definition:
             store=self.store.fill(fill) if self.store is not None else None,
             sinks=tuple(sink.fill(fill) for sink in self.sinks),
         )
-        places = [path for sink in filled.sinks for path in getattr(sink, "places", ())]
+        places = [path for sink in filled.sinks for path in capabilities_of(sink).places]
         return replace(filled, source=keep_apart(self.source, filled.list_made(), places))
 
     def list_made(self) -> list[Path]:
@@ -164,7 +165,8 @@ class Definition:
                 changed.
         """
         made = [] if self.output is None or self.store is not None else [self.output]
-        made += [path for sink in self.sinks if (path := getattr(sink, "path", None)) is not None]
+        paths = (capabilities_of(sink).path for sink in self.sinks)
+        made += [path for path in paths if path is not None]
         trees = {
             os.path.realpath(sink.identify()) for sink in self.sinks if sink.takes is Takes.ITEMS
         }

@@ -14,6 +14,7 @@ from batten.model.disk.fingerprints import TABLE_PREFIX
 from batten.model.disk.records import Fingerprint
 from batten.model.telling.hiding import hide, is_secret_part, read_secret_name
 from batten.model.value_class import value_class
+from batten.sinks.capabilities import capabilities_of
 
 LAYOUT_PARTS = ("schema",)
 """Parts of the fingerprint that change how rows are written but not what the functions make."""
@@ -78,7 +79,7 @@ def identify_pipeline(pipeline: Definition, parameters: Mapping[str, str]) -> Id
     given = [name for text in parameters.values() if (name := read_secret_name(text))]
     needed = [*merged.secrets, *given]
     for sink in pipeline.sinks:
-        needed += getattr(sink, "secrets", ())
+        needed += capabilities_of(sink).secrets
     return Identity(
         fingerprint=fingerprint,
         work=work,

@@ -1,0 +1,51 @@
+"""What a sink may have besides the methods of `Sink`, and what holds where it has not.
+
+Whoever asks a sink for one of these asks here. An open destination may have one more:
+`add_columns`, see `TakesColumns`. What a source may have stands at the end of `sources.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batten.model.disk.item_names import NamePattern
+from batten.model.value_class import value_class
+
+if TYPE_CHECKING:
+    from batten.sinks.base import Sink
+
+
+@value_class
+class Capabilities:
+    """The attributes by their names, each with what is taken where a sink has it not.
+
+    Attributes:
+        path: The file or folder that it makes. No source reads it, and no other sink has it.
+        places: Further files and folders of this machine that it changes.
+        secrets: The environment variables that it needs.
+        key: The columns by which rows take the place of others. Without, rows are only added.
+        replaces: Whether a whole table takes the place of what is there.
+        names: How the files of items are called, where it takes files.
+        package: The package that brings it, where one does.
+        is_remote: Whether a server has what it gets, so that only `verify --ask` looks at it.
+    """
+
+    path: Path | None = None
+    places: Sequence[Path] = ()
+    secrets: Sequence[str] = ()
+    key: Sequence[str] = ()
+    replaces: bool = False
+    names: NamePattern | None = None
+    package: str = ""
+    is_remote: bool = False
+
+
+def capabilities_of(sink: Sink) -> Capabilities:
+    """What the sink says of these."""
+    said: dict[str, Any] = {
+        each.name: getattr(sink, each.name, each.default) for each in fields(Capabilities)
+    }
+    return Capabilities(**said)
