@@ -26,7 +26,8 @@ from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
 from batten.storage.publishing import create
-from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model
 
 BATTEN = str(Path(sys.executable).with_name("batten"))

@@ -19,8 +19,7 @@ import pytest
 import batten
 import batten.extending
 import batten.testing
-from batten.cache.cache import Statistics
-from batten.cache.counts import Counts
+from batten.cache.counts import Counts, Statistics
 from batten.inspect.diagnosis import Contents, NextRun, Orphan
 from batten.ledger.quarantine_file import Quarantined
 from batten.ledger.runs import RunSummary

@@ -43,7 +43,8 @@ from batten.ledger.judge import judge
 from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
-from batten.storage.twin.memory import FailSync, MemoryStorage
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.power_cuts import FailSync
 from batten.work import bench
 from batten.work import work_sizes as pace
 

@@ -13,12 +13,8 @@ from pathlib import Path
 import pytest
 
 from batten.errors import UsageError
-from batten.fingerprint.functions import (
-    FunctionDescription,
-    combine,
-    describe_function,
-    merge_descriptions,
-)
+from batten.fingerprint.descriptions import FunctionDescription, combine, merge_descriptions
+from batten.fingerprint.functions import describe_function
 from batten.model.disk.fingerprints import difference
 
 Describe = Callable[..., FunctionDescription]

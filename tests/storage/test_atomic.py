@@ -17,7 +17,7 @@ import pytest
 from batten.errors import RefusedError, StorageError
 from batten.storage import steps
 from batten.storage.local.stand_alone import publish_directory, publish_file
-from batten.storage.publishing import is_same
+from batten.storage.setting_aside import is_same
 from batten.storage.twin.memory import MemoryStorage
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from batten.storage import publishing
 from batten.storage.local.locks import current_holder
-from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model
 
 STAGING = "out.batten/staging"

@@ -23,7 +23,8 @@ from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import HURRY_BYTES, LocalStorage, write_all
 from batten.storage.local.locks import current_holder
-from batten.storage.publishing import fresh_name, is_same
+from batten.storage.publishing import fresh_name
+from batten.storage.setting_aside import is_same
 
 
 def test_names_that_are_not_utf8_are_listed_read_and_deleted(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import BLOCK_BYTES, Model
 
 Snapshot = dict[str, bytes | None]

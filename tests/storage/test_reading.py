@@ -17,7 +17,7 @@ import pytest
 from batten.errors import StorageError
 from batten.storage.digests import digest_file, digest_open
 from batten.storage.local.folder import LocalStorage
-from batten.storage.publishing import is_same
+from batten.storage.setting_aside import is_same
 
 UNREADABLE = "mem"
 

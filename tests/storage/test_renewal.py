@@ -10,7 +10,9 @@ from batten.errors import StorageError
 from batten.model.disk.names import UNSYNCED
 from batten.model.disk.records import Holder
 from batten.storage.publishing import create
-from batten.storage.twin.memory import CutPower, FailSync, MemoryLock, MemoryStorage, PowerLost
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.memory_lock import MemoryLock
+from batten.storage.twin.power_cuts import CutPower, FailSync, PowerLost
 
 CONTROL = "out.batten"
 FILES = {f"out/{number:02}": str(number).encode() for number in range(12)}

@@ -11,7 +11,8 @@ from batten.ledger.replacement import replace_dataset, roll_forward
 from batten.model.disk.names import Layout
 from batten.model.disk.records import CommitRecord, Completion, encode_record
 from batten.storage.publishing import create
-from batten.storage.twin.memory import CutPower, MemoryStorage, PowerLost
+from batten.storage.twin.memory import MemoryStorage
+from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model
 
 LAYOUT = Layout("features")

@@ -10,11 +10,11 @@ from itertools import count
 import pytest
 
 from batten.errors import StorageError
-from batten.model.disk.names import TreeLayout
+from batten.model.disk.tree_names import TreeLayout
 from batten.storage.local.tree import TreeLock
 from batten.storage.publishing import create
-from batten.storage.twin.memory import CutPower, FailSync, PowerLost
 from batten.storage.twin.memory_tree import MemoryTree
+from batten.storage.twin.power_cuts import CutPower, FailSync, PowerLost
 from batten.storage.twin.volatile import Model
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import recover_tree

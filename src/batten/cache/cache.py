@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from batten.cache.budget import Budget, Publication, scan_sizes
-from batten.cache.counts import Counter, Counts, load_total
+from batten.cache.counts import Counter, Counts, Statistics, load_total
 from batten.cache.default_folder import default_folder, is_disabled, observe_boot
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
@@ -33,7 +33,6 @@ from batten.cache.store import CacheStore
 from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
-from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage.addresses import local_path
 from batten.storage.local import folders
@@ -46,23 +45,6 @@ Result = TypeVar("Result")
 GIGABYTE = 1 << 30
 
 _log = logging.getLogger("batten.cache")
-
-
-@value_class
-class Statistics:
-    """What a cache did and what it holds.
-
-    Attributes:
-        process: What this process did with it.
-        total: What all processes did with it that ever used it.
-        entries: How many entries it holds.
-        bytes: What they take on disk, in bytes.
-    """
-
-    process: Counts
-    total: Counts
-    entries: int
-    bytes: int
 
 
 class Cache:

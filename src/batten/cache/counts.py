@@ -234,3 +234,20 @@ def _has_ended(layout: CacheLayout, name: str) -> bool:
         return held.try_lock(is_shared=False)
     finally:
         held.release()
+
+
+@value_class
+class Statistics:
+    """What a cache did and what it holds.
+
+    Attributes:
+        process: What this process did with it.
+        total: What all processes did with it that ever used it.
+        entries: How many entries it holds.
+        bytes: What they take on disk, in bytes.
+    """
+
+    process: Counts
+    total: Counts
+    entries: int
+    bytes: int

@@ -17,7 +17,8 @@ from batten.model.telling.commands import command
 from batten.run.clock import utc_now
 from batten.storage.base import Folder
 from batten.storage.local.upkeep import retire_earlier
-from batten.storage.publishing import create_many, set_aside
+from batten.storage.publishing import create_many
+from batten.storage.setting_aside import set_aside
 from batten.work.tasks import Sealed
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from batten.errors import BattenError, RefusedError
 from batten.finalize.second_dataset import FinalDataset
-from batten.fingerprint.functions import combine, describe_function
+from batten.fingerprint.descriptions import combine
+from batten.fingerprint.functions import describe_function
 from batten.fingerprint.secret import Secret
 from batten.jobs.finalizer import Finalizer
 from batten.jobs.job_folder import show_path

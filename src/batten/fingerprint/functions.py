@@ -7,13 +7,10 @@ reads. It does not cover the code's formatting, its place, or what is installed.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import importlib.util
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable
 from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
@@ -29,6 +26,7 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.fingerprint import classes, code
+from batten.fingerprint.descriptions import FunctionDescription
 from batten.fingerprint.ownership import (
     Namespace,
     namespace_of_class,
@@ -38,9 +36,7 @@ from batten.fingerprint.ownership import (
 )
 from batten.fingerprint.reads import Reads
 from batten.fingerprint.values import Opaque, ValueText, digest_text, shorten
-from batten.model.disk.records import Fingerprint
 from batten.model.telling.hiding import hide, is_secret_part
-from batten.model.value_class import value_class
 
 _BUILT_IN_METHODS = (
     ClassMethodDescriptorType,
@@ -49,21 +45,6 @@ _BUILT_IN_METHODS = (
     MethodDescriptorType,
     WrapperDescriptorType,
 )
-
-
-@value_class
-class FunctionDescription:
-    """What the results of a function depend on. `name` is the function for people; `parts` maps
-    names for people to short values or digests, `places` maps those of functions and classes to
-    "features.py:12". What looks like a secret is hidden in `parts`. `parts_before` are the parts as
-    batten 0.1 kept them, to be compared with what it wrote and never to be written. `secrets` are
-    the names of the `batten.Secret`s that it uses."""
-
-    name: str
-    parts: dict[str, str]
-    places: dict[str, str]
-    parts_before: dict[str, str] = field(repr=False)
-    secrets: tuple[str, ...] = ()
 
 
 def describe_function(
@@ -81,43 +62,6 @@ def describe_loaded(value: Any, *, version: str | None = None) -> tuple[Function
     """Describe any value by its source and its compiled code. Also tells what was read for that."""
     walk = _Walk(_name_of(value), version=version, has_bytecode=True)
     return walk.describe(value), walk.reads
-
-
-def merge_descriptions(descriptions: Iterable[FunctionDescription]) -> FunctionDescription:
-    """One description for the functions of all steps, in order. A part that an earlier step gave
-    another value carries the step's number: two closures of one function are both seen."""
-    known = list(descriptions)
-    parts, placed = _merge([each.parts for each in known])
-    places = {own: known[n].places[part] for own, n, part in placed if part in known[n].places}
-    return FunctionDescription(
-        name=", ".join(each.name for each in known),
-        parts=parts,
-        places=places,
-        parts_before=_merge([each.parts_before for each in known])[0],
-        secrets=tuple(dict.fromkeys(name for each in known for name in each.secrets)),
-    )
-
-
-def _merge(
-    described: Sequence[Mapping[str, str]],
-) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
-    """All parts. For each also its name there, the description that it is from, and its name in
-    that description."""
-    parts: dict[str, str] = {}
-    placed = []
-    for number, each in enumerate(described):
-        for part, value in each.items():
-            own = part if parts.get(part, value) == value else f"{part} (step {number + 1})"
-            parts[own] = value
-            placed.append((own, number, part))
-    return parts, placed
-
-
-def combine(parts: Mapping[str, str], places: Mapping[str, str]) -> Fingerprint:
-    """The fingerprint of all parts; its digest does not depend on their order, nor on places."""
-    canonical = json.dumps(sorted(parts.items()), separators=(",", ":")).encode()
-    digest = f"sha256:{hashlib.sha256(canonical).hexdigest()}"
-    return Fingerprint(digest=digest, parts=dict(parts), places=dict(places))
 
 
 def _name_of(value: Any) -> str:

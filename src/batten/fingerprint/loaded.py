@@ -11,7 +11,8 @@ from types import FunctionType
 from typing import Any
 
 from batten.errors import UsageError
-from batten.fingerprint.functions import combine, describe_loaded
+from batten.fingerprint.descriptions import combine
+from batten.fingerprint.functions import describe_loaded
 from batten.fingerprint.reads import Reads
 
 _known: weakref.WeakKeyDictionary[Any, tuple[Reads, str]] = weakref.WeakKeyDictionary()

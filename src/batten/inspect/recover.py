@@ -36,8 +36,9 @@ from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
 from batten.storage.local.locks import busy_error
 from batten.storage.local.upkeep import delete_staged_orphans, rebuild_records, retire_earlier
-from batten.storage.publishing import create, make_folders, set_aside
+from batten.storage.publishing import create, make_folders
 from batten.storage.relative import folder_of
+from batten.storage.setting_aside import set_aside
 
 RUN = "recover"
 """What a record that was made by recover gives as its run."""

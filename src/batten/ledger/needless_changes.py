@@ -22,8 +22,8 @@ from batten.lookup.look_at_tree import (
     time_of,
 )
 from batten.model.disk.journal import Journal
-from batten.model.disk.names import TreeLayout
 from batten.model.disk.records import Unreadable
+from batten.model.disk.tree_names import TreeLayout
 from batten.storage.base import Entry
 from batten.storage.local.tree import Tree
 

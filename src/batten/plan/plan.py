@@ -16,14 +16,13 @@ file is published first, so a record never names keys that are not there.
 from __future__ import annotations
 
 import errno
-import hashlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import CorruptError, RefusedError
+from batten.errors import CorruptError
 from batten.ledger.plan_file import PICKLE, VALUE, PlanFile
 from batten.model.disk.key_digests import describe_ordinals
 from batten.model.disk.names import Layout
@@ -39,13 +38,13 @@ from batten.model.disk.versions import (
     decode_values,
     decode_versions,
 )
-from batten.model.telling.commands import command, quote
+from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.plan.pickles_of_0_1 import require_owned
 from batten.sources.base import ItemsWanted
 from batten.sources.keys import is_stand_in
 from batten.storage.base import Store
 from batten.storage.failures import reading_failure
-from batten.storage.local.owner_rule import NotOwned, read_owned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -206,33 +205,13 @@ class Plan:
             return None
 
         def give() -> list[bytes]:
-            self._require_owned(self.segments[batch.segment])
+            segment = self.segments[batch.segment]
+            if segment.number not in self._owned:
+                require_owned(self.storage, self.layout, segment)
+                self._owned.add(segment.number)
             return _slice(table, PICKLE, start, stop) or []
 
         return give
-
-    def _require_owned(self, segment: Segment) -> None:
-        """Raises `RefusedError`, unless only oneself or root can have written the keys file."""
-        if segment.number in self._owned:
-            return
-        storage, layout = self.storage, self.layout
-        name = layout.segment_keys(segment.number, segment.keys_digest)
-        try:
-            data = read_owned(storage.place, name, above=layout.control)
-            if hashlib.sha256(data).hexdigest() != segment.keys_digest:
-                raise NotOwned(f"{name} is not what it was a moment ago")
-        except NotOwned as error:
-            control = quote(f"{storage.place}/{layout.control}")
-            raise RefusedError(
-                f"{name} holds items as batten 0.1 kept them, which can run code: {error}.",
-                safe="Nothing was changed, and none of these items was read.",
-                next="Give from_items a list of the items, which is read in the place of these. Or "
-                "if you trust all who could write there, make it yours: "
-                f"chown -R $(id -u) {control} && chmod -R go-w {control}",
-            ) from error
-        except OSError as error:
-            raise reading_failure(error, "Reading", name) from error
-        self._owned.add(segment.number)
 
     def _digests_of(self, batch: PlanBatch, start: int, stop: int) -> bytes | None:
         segment = self.segments[batch.segment]

@@ -11,7 +11,7 @@ from batten.errors import (
     InconsistentError,
     RefusedError,
 )
-from batten.fingerprint.functions import combine
+from batten.fingerprint.descriptions import combine
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge

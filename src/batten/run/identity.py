@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import get_origin
 
-from batten.fingerprint.functions import combine, describe_function, merge_descriptions
+from batten.fingerprint.descriptions import combine, merge_descriptions
+from batten.fingerprint.functions import describe_function
 from batten.fingerprint.secret import Secret
 from batten.jobs.definition import Definition
 from batten.jobs.step import Step

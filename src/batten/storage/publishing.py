@@ -19,7 +19,6 @@ was lost is asked for again, until it is known what became of it (decision 0081)
     replace     what is there already is replaced in one step
     put_aside   a file whose name says what it holds
     delete      the file is gone
-    set_aside   moved, with no moment in which the file has no durable name; on a folder
 
 Each may be killed anywhere and repeated. What a killed one leaves in `staging` is throwaway.
 """
@@ -30,17 +29,15 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import BinaryIO
 
-from batten.errors import RefusedError, StorageError
+from batten.errors import StorageError
 from batten.model.disk.names import staging_name
 from batten.storage.base import Folder, Piece, Put, PutAnswer, Store
 from batten.storage.relative import folder_of, last_piece
+from batten.storage.setting_aside import is_same
 
 HOST = os.uname().nodename.partition(".")[0]
 """This machine, without its domain: in names of files dots set the host apart."""
-_COMPARED_BYTES = 1 << 20
-
 TRIES = 5
 """So often is a change asked for of which no answer comes."""
 
@@ -158,43 +155,6 @@ def settle(storage: Store, change: Callable[[], PutAnswer]) -> PutAnswer:
         safe="Nothing is lost: it was made or not, and the next run looks.",
         next="When it answers again, run the same command again.",
     )
-
-
-def set_aside(folder: Folder, name: str, to: str) -> None:
-    """Move the file. Done already, it does nothing; raises `FileNotFoundError` where there is no
-    such file under either name, and `RefusedError` if `to` is another file."""
-    if folder.find(name) is not None:
-        if not folder.publish(name, to) and not is_same(folder, name, to):
-            raise RefusedError(
-                f"{name!r} cannot be set aside as {to!r}: there is another file of that name.",
-                safe="Neither file was touched.",
-                next="Run the same command again, which chooses a new name.",
-            )
-    elif folder.find(to) is None:
-        raise FileNotFoundError(name)
-    folder.sync_names(folder_of(to))
-    folder.delete(name)
-    folder.sync_names(folder_of(name))
-
-
-def is_same(storage: Store, first: str, second: str) -> bool:
-    """Whether the two files hold the same bytes."""
-    with storage.open(first) as one, storage.open(second) as other:
-        if _is_one_file(one, other):
-            return True  # which may be a large one of the user's
-        while piece := one.read(_COMPARED_BYTES):
-            if other.read(len(piece)) != piece:
-                return False
-        return not other.read(1)
-
-
-def _is_one_file(one: BinaryIO, other: BinaryIO) -> bool:
-    """Whether it is known to be one file under two names. A storage in memory can't tell, and the
-    system may fail to; then their bytes do."""
-    try:
-        return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
-    except OSError:
-        return False
 
 
 def _compare(folder: Folder, throwaway: str, name: str) -> Put:

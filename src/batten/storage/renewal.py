@@ -22,12 +22,13 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.names import CONTROL_SUFFIX, TREE_FOLDER, UNSYNCED, holds_throwaways
+from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED, holds_throwaways
 from batten.model.disk.records import Unsynced, decode_record, encode_record
+from batten.model.disk.tree_names import TREE_FOLDER
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Folder
-from batten.storage.publishing import is_same
 from batten.storage.relative import check_name, folder_of
+from batten.storage.setting_aside import is_same
 
 
 class UnprovenNames:

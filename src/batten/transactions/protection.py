@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from batten.errors import RefusedError
 from batten.model.disk.journal import Operation, OperationKind
-from batten.model.disk.names import TreeLayout
+from batten.model.disk.tree_names import TreeLayout
 from batten.storage.local.tree import Tree
 from batten.storage.relative import folder_of
 from batten.transactions.copying import copy_file

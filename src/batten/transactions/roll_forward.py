@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from batten.errors import MisplacedError, RefusedError, StorageError
 from batten.model.disk.journal import NOT_STAGED, Journal, Operation, OperationKind
-from batten.model.disk.names import TreeLayout, is_change_throwaway
+from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import FoundAtPath, FoundStaged, RollStep, decide_step
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class

@@ -51,8 +51,6 @@ from batten.model.patterns import pattern
 from batten.model.value_class import value_class
 
 CONTROL_SUFFIX = ".batten"
-TREE_FOLDER = "/tree"
-"""Where in the control folder of a tree everything about its transactions lies."""
 UNSYNCED = "UNSYNCED"
 """The record, beside a lock, of names that could not be made durable."""
 DIGEST_CHARACTERS = 32
@@ -85,7 +83,6 @@ of an item as "item"."""
 _IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 _WORKROOM = "workroom"
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
-_CHANGE_STAGED = pattern(r"[0-9a-f]{16}\.\d{6,}", re.ASCII)
 
 _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
 
@@ -346,52 +343,6 @@ class Layout:
         return f"{self.runs}/{run}.inflight"
 
 
-@dataclass(frozen=True)
-class TreeLayout:
-    """Where everything of one tree lies. `root` is its name in the folder that holds it."""
-
-    root: str
-
-    @property
-    def control(self) -> str:
-        return f"{self.root}{CONTROL_SUFFIX}{TREE_FOLDER}"
-
-    @property
-    def lock(self) -> str:
-        return f"{self.control}/lock"
-
-    @property
-    def journal(self) -> str:
-        return f"{self.control}/JOURNAL"
-
-    @property
-    def unsynced(self) -> str:
-        return f"{self.control}/{UNSYNCED}"
-
-    @property
-    def staging(self) -> str:
-        return f"{self.control}/staging"
-
-    @property
-    def tokens(self) -> str:
-        return f"{self.control}/tokens"
-
-    @property
-    def set_aside(self) -> str:
-        return f"{self.control}/set-aside"
-
-    def target(self, path: str) -> str:
-        """What `path`, relative to the root, is called."""
-        return f"{self.root}/{path}"
-
-    def staged(self, change: str, number: int) -> str:
-        return f"{self.staging}/{change}.{number:06}"
-
-    def token(self, digest: str) -> str:
-        """`digest` is of the token."""
-        return f"{self.tokens}/{digest[:DIGEST_CHARACTERS]}.json"
-
-
 def holds_throwaways(folder: str) -> bool:
     """Whether what lies in the folder can be made again, and so need not be durable."""
     return folder.rpartition("/")[2] in ("staging", "staged")
@@ -482,8 +433,3 @@ def is_throwaway(name: str, also: Collection[str] = ()) -> bool:
     return match is not None and (
         match["what"] in also or _STAGED_WHAT.fullmatch(match["what"]) is not None
     )
-
-
-def is_change_throwaway(name: str) -> bool:
-    """As `is_throwaway`, for a file of the `staging/` of a tree."""
-    return _CHANGE_STAGED.fullmatch(name) is not None or is_throwaway(name)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from batten.errors import BattenError, InconsistentError, RefusedError, UsageError
@@ -37,6 +37,7 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
+from batten.sinks.lakes.iceberg_catalog import find_catalog, list_errors, open_catalog
 from batten.sinks.lakes.iceberg_commit import commit_batch, find_others, find_outcomes, look_at
 from batten.sinks.lakes.iceberg_places import find_database, find_places
 from batten.sinks.named import refuse_alike
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
-
-_FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
 
 
 @value_class
@@ -121,7 +120,7 @@ class IcebergDestination:
         self._schema_id: int | None = None
         self._catalog: Catalog | None = None
         with self._translated("Opening"):
-            self._catalog = self._await(lambda: _find_catalog(sink))
+            self._catalog = self._await(lambda: find_catalog(sink.catalog, sink.read_properties()))
 
     def prepare(self, schema: pa.Schema) -> None:
         schema = schema_with(schema, self._sink.where)
@@ -215,7 +214,7 @@ class IcebergDestination:
 
     def _make(self, schema: Schema) -> Catalog:
         """The catalogue, with namespace and table."""
-        catalog = self._catalog or _open_catalog(self._sink)
+        catalog = self._catalog or open_catalog(self._sink.catalog, self._sink.read_properties())
         try:
             self._make_table(catalog, schema)
         except BaseException:
@@ -316,61 +315,12 @@ class IcebergDestination:
             raise unreached(
                 action, self._target, error, remedy=remedy, hidden=self._hidden()
             ) from error
-        except _list_errors() as error:
+        except list_errors() as error:
             raise refused(action, self._target, error, hidden=self._hidden()) from error
 
     def _hidden(self) -> list[str]:
         given = self._sink.read_properties()
         return [value for name, value in given.items() if value and is_secret(name, value)]
-
-
-def _list_errors() -> tuple[type[Exception], ...]:
-    """What the library raises where it refuses, which has nothing in common."""
-    from pyiceberg import exceptions
-
-    found = [each for each in vars(exceptions).values() if isinstance(each, type)]
-    theirs = (each for each in found if issubclass(each, Exception))
-    return (ValueError, TypeError, NotImplementedError, *theirs)
-
-
-def _find_catalog(sink: IcebergSink) -> Catalog | None:
-    """The catalogue, or None if its database is not there, or has no tables of a catalogue."""
-    database = find_database(sink.read_properties())
-    if database and not database.exists():
-        return None
-    found = _open_catalog(sink, init_catalog_tables="false")
-    engine: Any = getattr(found, "engine", None)
-    if engine is not None:
-        from sqlalchemy import inspect
-
-        try:
-            is_catalogue = inspect(engine).has_table("iceberg_tables")
-        except BaseException:
-            found.close()
-            raise
-        if not is_catalogue:
-            found.close()
-            return None
-    return found
-
-
-def _open_catalog(sink: IcebergSink, **settings: str) -> Catalog:
-    from pyiceberg.catalog import load_catalog
-
-    given = {**sink.read_properties(), **settings, "py-io-impl": _FILES}
-    found = load_catalog(sink.catalog, **given)
-    engine: Any = getattr(found, "engine", None)
-    if engine is not None and engine.dialect.name == "sqlite":
-        from sqlalchemy import event
-
-        event.listen(engine, "connect", _sync_names)
-        engine.dispose()
-    return found
-
-
-def _sync_names(connection: Any, _: object) -> None:
-    """What SQLite confirmed stays also where the name of its journal would come back."""
-    connection.execute("PRAGMA synchronous = EXTRA")
 
 
 def _convert(schema: pa.Schema) -> Schema:

@@ -23,8 +23,9 @@ from batten.storage.base import Entry, Folder, Lock, Store
 from batten.storage.digests import digest_file
 from batten.storage.local.locks import busy_error, current_holder
 from batten.storage.machine import Machine
-from batten.storage.publishing import create_many, delete, set_aside, sync_names
+from batten.storage.publishing import create_many, delete, sync_names
 from batten.storage.relative import last_piece
+from batten.storage.setting_aside import set_aside
 
 
 def take_lock(storage: Store, layout: Layout, output: str) -> Lock:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from random import Random
-from types import TracebackType
 from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
@@ -27,41 +26,12 @@ from batten.storage.local.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.renewal import UnprovenNames
 from batten.storage.steps import Observer, Step
+from batten.storage.twin.memory_lock import MemoryLock
+from batten.storage.twin.power_cuts import PowerLost
 from batten.storage.twin.volatile import File, FolderNode, Model, Node, VolatileTree
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-class PowerLost(BaseException):
-    """The machine is off. Not an `Exception`: no code of a dead process handles its own death."""
-
-
-class CutPower:
-    """An observer that cuts the power before or after the n-th step, counted from 1."""
-
-    def __init__(self, at: int, moment: str = "before") -> None:
-        self._at = at
-        self._moment = moment
-        self._count = 0
-
-    def __call__(self, moment: str, step: str, name: str) -> None:
-        self._count += moment == "before"
-        if self._count == self._at and moment == self._moment:
-            raise PowerLost(f"{moment} {step} {name}")
-
-
-class FailSync:
-    """An observer that fails the n-th sync of a folder, counted from 1."""
-
-    def __init__(self, at: int) -> None:
-        self._at = at
-        self.count = 0
-
-    def __call__(self, moment: str, step: str, name: str) -> None:
-        self.count += (moment, step) == ("before", "sync_names")
-        if self.count == self._at and (moment, step) == ("before", "sync_names"):
-            raise system_error(errno.EIO, name)
 
 
 class MemoryStorage(ConditionsOfFolder):
@@ -435,33 +405,6 @@ class MemoryStorage(ConditionsOfFolder):
     def _write_lock(self, name: str, file: File, step: Step, text: bytes) -> None:
         with suppress(OSError):
             self._do(step, name, write_file, file, text)
-
-
-class MemoryLock:
-    """A lock of a `MemoryStorage`; it is gone after a crash."""
-
-    def __init__(self, write: Callable[[Step, bytes], None], drop: Callable[[], object]) -> None:
-        self._write = write
-        self._drop = drop
-        self._is_held = True
-
-    def release(self) -> None:
-        """Empty the text, then unlock. May be repeated."""
-        if self._is_held:
-            self._is_held = False
-            self._write("lock.clear", b"")
-            self._drop()
-
-    def __enter__(self) -> MemoryLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def write_file(file: File, data: bytes) -> None:

@@ -1,0 +1,62 @@
+"""The catalogue of an Iceberg table: found, opened, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from batten.sinks.lakes.iceberg_places import find_database
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+_FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
+
+
+def list_errors() -> tuple[type[Exception], ...]:
+    """What the library raises where it refuses, which has nothing in common."""
+    from pyiceberg import exceptions
+
+    found = [each for each in vars(exceptions).values() if isinstance(each, type)]
+    theirs = (each for each in found if issubclass(each, Exception))
+    return (ValueError, TypeError, NotImplementedError, *theirs)
+
+
+def find_catalog(name: str, properties: Mapping[str, str]) -> Catalog | None:
+    """The catalogue, or None if its database is not there, or has no tables of a catalogue."""
+    database = find_database(properties)
+    if database and not database.exists():
+        return None
+    found = open_catalog(name, properties, init_catalog_tables="false")
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None:
+        from sqlalchemy import inspect
+
+        try:
+            is_catalogue = inspect(engine).has_table("iceberg_tables")
+        except BaseException:
+            found.close()
+            raise
+        if not is_catalogue:
+            found.close()
+            return None
+    return found
+
+
+def open_catalog(name: str, properties: Mapping[str, str], **settings: str) -> Catalog:
+    from pyiceberg.catalog import load_catalog
+
+    given = {**properties, **settings, "py-io-impl": _FILES}
+    found = load_catalog(name, **given)
+    engine: Any = getattr(found, "engine", None)
+    if engine is not None and engine.dialect.name == "sqlite":
+        from sqlalchemy import event
+
+        event.listen(engine, "connect", _sync_catalog)
+        engine.dispose()
+    return found
+
+
+def _sync_catalog(connection: Any, _: object) -> None:
+    """What SQLite confirmed stays also where the name of its journal would come back."""
+    connection.execute("PRAGMA synchronous = EXTRA")
