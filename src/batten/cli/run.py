@@ -63,26 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="if_possible",
         help="never: refuse where the output exists (default: if_possible)",
     )
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument(
-        "--fresh",
-        action="store_true",
-        help="compute all anew; the old output stays until the new one replaces it in one step",
-    )
-    ways.add_argument(
-        "--accept-change",
-        action="store_true",
-        help="keep the rows there are though the job changed; compute the rest by it",
-    )
-    parser.add_argument(
-        "--add-columns",
-        action="store_true",
-        help="with --accept-change: add the columns that only the changed job makes; rows there "
-        "are have nulls in them",
-    )
-    parser.add_argument(
-        "--retry-quarantined", action="store_true", help="try quarantined items again"
-    )
+    _add_ways_on(parser)
     parser.add_argument(
         "--limit", type=int, metavar="N", help="only the first N items; never marked complete"
     )
@@ -106,6 +87,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_watching_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_ways_on(parser: argparse.ArgumentParser) -> None:
+    """What becomes of the rows there are."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--fresh",
+        action="store_true",
+        help="compute all anew; the old output stays until the new one replaces it in one step",
+    )
+    ways.add_argument(
+        "--accept-change",
+        action="store_true",
+        help="keep the rows there are though the job changed; compute the rest by it",
+    )
+    parser.add_argument(
+        "--add-columns",
+        action="store_true",
+        help="with --accept-change: add the columns that only the changed job makes; rows there "
+        "are have nulls in them",
+    )
+    parser.add_argument(
+        "--retry-quarantined", action="store_true", help="try quarantined items again"
+    )
 
 
 def _add_worker_options(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.adoption import Adoption
+from batten.drive.draining import Draining
 from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
 from batten.drive.open_batch import BatchLeft, left_of
@@ -54,10 +54,6 @@ from batten.work.workforce import find_recipe, make_executor, make_job, make_wor
 
 DELIVER_SECONDS = 0.1
 POLL_SECONDS = 0.2
-SIGNAL_SECONDS = 1.0
-"""What failed shortly before a signal, or after it, is in doubt. Schedulers send the signal to all
-processes of a job, and a program that a function had started may have died of it."""
-
 PREPARE_TRIES = 5
 """How often an item is prepared whose source changes each time before it is taken."""
 
@@ -94,10 +90,9 @@ class Driver:
         self._changed: frozenset[int] = frozenset()
         self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
-        self._failed_at = -math.inf
         self._shown_at = 0.0
         self._waits: tuple[str, ...] = ()
-        self._ends_at: float | None = None
+        self._draining = Draining(context, record)
         self._began = time.monotonic()
 
     def _count_taken_over(self) -> int:
@@ -189,7 +184,7 @@ class Driver:
             return
         self._deliverer.withdraw(batches)
         for number, batch in enumerate(batches):
-            if self._is_stopping:
+            if self._draining.is_asked:
                 self._drain(executor)
             self._publisher.give_up(batch)
             executor.submit(-number - 1, self._ask_for(batch))
@@ -201,7 +196,7 @@ class Driver:
                     executor.submit(event.task_id, self._ask_for(batches[-event.task_id - 1]))
                     continue
                 left -= 1
-                if self._is_stopping:
+                if self._draining.is_asked:
                     self._drain(executor)
                 answer = answer_of(event)
                 if not isinstance(answer, Reopened):
@@ -264,7 +259,7 @@ class Driver:
         while True:
             if self._streak.verdict is not None:
                 self._stop_failing(executor, self._streak.verdict)
-            is_stopping = self._is_stopping
+            is_stopping = self._draining.is_asked
             if not is_stopping:
                 self._dispatch(executor)
             is_over = not self._schedule.outstanding
@@ -294,11 +289,6 @@ class Driver:
                 self._take(event)
             self._show()
 
-    @property
-    def _is_stopping(self) -> bool:
-        """Whether a signal has asked to stop."""
-        return self._context.signals.received is not None
-
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
         schedule.is_failing = self._streak.is_failing
@@ -312,15 +302,9 @@ class Driver:
 
     def _drain(self, executor: Executor) -> None:
         """A signal asked to stop."""
-        self._record.note_signal()
-        if self._schedule.outstanding:
-            told = self._context.signals.tell_draining(self._context.options.drain_seconds)
-            self._context.progress.note(told)
-        until = time.monotonic() - SIGNAL_SECONDS
+        self._draining.tell(self._schedule.outstanding)
         self._end_in_hand(executor)
-        if self._failed_at > until:
-            self._record.note_doubt()
-        self._context.refuse_stopped()
+        self._draining.end()
 
     def _stop_failing(self, executor: Executor, verdict: StreakVerdict) -> NoReturn:
         """The job fails, not its items. What failed is to be tried again, so it does not count as
@@ -337,9 +321,8 @@ class Driver:
     def _end_in_hand(self, executor: Executor) -> None:
         """No new work; what is in hand may end, and is published where nothing is in doubt."""
         executor.drain()
-        until = self._ends_at = time.monotonic() + self._context.options.drain_seconds
-        while self._schedule.outstanding and time.monotonic() < until:
-            left = max(0.0, until - time.monotonic())
+        self._draining.begin()
+        while self._schedule.outstanding and (left := self._draining.seconds_left):
             for event in executor.wait(min(POLL_SECONDS, left)):
                 self._take(event)
             self._show()
@@ -383,7 +366,7 @@ class Driver:
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
         if answer.failures:
-            self._failed_at = time.monotonic()
+            self._draining.note_failure()
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
         # An item that failed before and is tried again tells nothing of the job.
         if answer.batch not in self._known_to_fail:
@@ -395,7 +378,7 @@ class Driver:
         self._pin(sealed.schema)
         self._failures.settle(sealed)
         if sealed.ended and sealed.batch not in self._known_to_fail:
-            self._failed_at = time.monotonic()
+            self._draining.note_failure()
             self._streak.tell_anew(sealed.batch, sealed.ended, sealed.first_misfit)
         self._streak.settle(sealed.batch)
 
@@ -449,14 +432,14 @@ class Driver:
                 executed=self._context.executed_items,
                 adopted=self._schedule.adopted_items,
                 seconds=now - self._began,
-                waits=self._list_waits(now),
+                waits=self._list_waits(),
                 accounts=self._published_items.make_accounts(self._plan, staged=staged),
             )
         )
 
-    def _list_waits(self, now: float) -> tuple[str, ...]:
-        if self._ends_at is not None:
-            return (f"stopping: {max(0, math.ceil(self._ends_at - now))} s for what is in hand",)
+    def _list_waits(self) -> tuple[str, ...]:
+        if self._draining.shown:
+            return (self._draining.shown,)
         alone = self._schedule.suspect_items
         apart = (f"{count_of(alone, 'item')} to be tried apart",) if alone else ()
         return (*self._waits, *apart)

@@ -84,14 +84,7 @@ def seal_pieces(
     items = table.column(ITEM).to_pylist()
     if items != (in_order := sorted(items)):
         table, items = table.sort_by(ITEM), in_order
-    adopted = {
-        item
-        for piece in pieces
-        if piece.adopted and piece.table is not None
-        for item in piece.table.column(ITEM).to_pylist()
-        if item in piece.adopted
-    }
-    described = _describe(batch, items, failures, plan, fingerprint, adopted)
+    described = _describe(batch, items, failures, plan, fingerprint, _find_adopted(pieces))
     keys = _keys_of_rows(plan, batch, items)
     table = table.drop_columns([ITEM])
     table = table.add_column(0, pa.field(key_column, keys.type, nullable=False), keys)
@@ -107,6 +100,17 @@ def seal_pieces(
         failures=tuple(failures),
         misfits=tuple(misfits),
     )
+
+
+def _find_adopted(pieces: Sequence[Piece]) -> set[int]:
+    """The items whose rows a hand-made job had made."""
+    return {
+        item
+        for piece in pieces
+        if piece.adopted and piece.table is not None
+        for item in piece.table.column(ITEM).to_pylist()
+        if item in piece.adopted
+    }
 
 
 def _encode(

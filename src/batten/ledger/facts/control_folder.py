@@ -5,12 +5,13 @@ What can't be read, or is not what it should be, becomes a finding (decision 003
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TypeVar
 
 from batten.errors import StorageError
 from batten.ledger.facts.described import find_quarantined, find_recorded
+from batten.ledger.facts.noted_reads import NotedReads
 from batten.ledger.facts.observation import Observation, find_own_file, list_expected
 from batten.ledger.facts.part_footers import (
     PublishedBatches,
@@ -19,7 +20,6 @@ from batten.ledger.facts.part_footers import (
     published_by_footer_of,
 )
 from batten.ledger.facts.placed_files import list_current, look_at_files
-from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
 from batten.lookup.look_at_destination import look_at_destination
@@ -46,26 +46,22 @@ from batten.model.disk.records import (
     Unreadable,
     decode_record,
 )
-from batten.model.rules.findings import Code, Finding, Severity, find_worst
+from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read
 from batten.storage.base import Entry, Store, describe_kind
-from batten.storage.failures import find_obstacle, is_of_wrong_kind
+from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
 
 Value = TypeVar("Value")
 
 
-class Reading:
+class Reading(NotedReads):
     """One pass over an output that is batten's, collecting findings as it goes."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
-        self.storage = storage
-        self.layout = layout
-        self.findings: list[Finding] = []
-        self.failure: StorageError | None = None
-        self._misplaced: tuple[str, ...] = ()
+        super().__init__(storage, layout)
         self._versions: dict[int, str] = {}
         self._config_version = ""
 
@@ -83,12 +79,7 @@ class Reading:
         parts = parts if is_shared else self._list_parts()
         versions = [self._versions[batch] for batch in sorted(parts)]
         complete = layout.complete_of(len(segments), versions)
-        completion = self._decode(
-            complete,
-            Code.UNREADABLE_COMPLETE,
-            partial(decode_record, Completion),
-            is_required=False,
-        )
+        completion = self._read_completion(complete)
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
@@ -103,10 +94,7 @@ class Reading:
             staged = self._list_known(layout.staged, find_staged)
         if parts or published.recorded or completion or staged:
             self._note_what_is_gone(config, completion, len(segments))
-        lacks_schema = bool(parts) and not self._is_there(layout.schema)
-        if lacks_schema:
-            evidence = "it is gone; each part says itself which columns it has"
-            self._note(Code.MISSING_SCHEMA, layout.schema, evidence)
+        lacks_schema = self._find_lack_of_schema(parts)
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config, completion)
         if holder is None:
@@ -140,6 +128,18 @@ class Reading:
             versions=self._versions,
             config_version=self._config_version,
         )
+
+    def _read_completion(self, name: str) -> Completion | None:
+        decode = partial(decode_record, Completion)
+        return self._decode(name, Code.UNREADABLE_COMPLETE, decode, is_required=False)
+
+    def _find_lack_of_schema(self, parts: Collection[int]) -> bool:
+        name = self.layout.schema
+        if not parts or self._is_there(name):
+            return False
+        evidence = "it is gone; each part says itself which columns it has"
+        self._note(Code.MISSING_SCHEMA, name, evidence)
+        return True
 
     def _read_config(self) -> Config | None:
         name = self.layout.config
@@ -295,6 +295,24 @@ class Reading:
             self._note_error(Code.UNREADABLE_FOLDER, folder, error)
             return []
 
+    def _load(self, name: str) -> bytes:
+        if not (self.layout.is_shared and name == self.layout.config):
+            return super()._load(name)
+        data, self._config_version = self.storage.get(name)
+        return data
+
+    def _note_what_is_gone(
+        self, config: Config | None, completion: Completion | None, segments: int
+    ) -> None:
+        """Results without what says what they are results of."""
+        told = {finding.path for finding in self.findings}
+        if config is None and self.layout.config not in told:
+            self._note(Code.MISSING_CONFIG, self.layout.config, "it is gone, and results are there")
+        expected = max(1, completion.segments if completion else 0)
+        name = self.layout.segment(segments)
+        if segments < expected and name not in told:
+            self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
+
     def _read_deliveries(self) -> tuple[Delivery, ...]:
         names = []
         for name in sorted(entry.name for entry in self._list(self.layout.deliveries)):
@@ -383,70 +401,6 @@ class Reading:
         except (Unreadable, StorageError, FileNotFoundError) as error:
             self._note_error(Code.UNREADABLE_PART, name, error, batch)
         return None
-
-    def _decode(
-        self,
-        name: str,
-        code: Code,
-        decode: Callable[[bytes], Value],
-        batch: int | None = None,
-        *,
-        is_required: bool = True,
-    ) -> Value | None:
-        try:
-            return decode(self._load(name))
-        except NewerFormat as error:
-            self._note(Code.NEWER_FORMAT, name, str(error), batch)
-        except FileNotFoundError as error:
-            if is_required:
-                self._note_error(code, name, error, batch)
-        except (Unreadable, StorageError) as error:
-            self._note_error(code, name, error, batch)
-        return None
-
-    def _load(self, name: str) -> bytes:
-        if not (self.layout.is_shared and name == self.layout.config):
-            return self.storage.read(name)
-        data, self._config_version = self.storage.get(name)
-        return data
-
-    def _is_there(self, name: str) -> bool:
-        """Also of what can't be looked up."""
-        try:
-            return self.storage.find(name) is not None
-        except StorageError as error:
-            self.failure = self.failure or error
-            return True
-
-    def _list(self, folder: str) -> Iterable[Entry]:
-        try:
-            yield from self.storage.list(folder)
-        except StorageError as error:
-            self._note_error(Code.UNREADABLE_FOLDER, folder, error)
-
-    def _note_what_is_gone(
-        self, config: Config | None, completion: Completion | None, segments: int
-    ) -> None:
-        """Results without what says what they are results of."""
-        told = {finding.path for finding in self.findings}
-        if config is None and self.layout.config not in told:
-            self._note(Code.MISSING_CONFIG, self.layout.config, "it is gone, and results are there")
-        expected = max(1, completion.segments if completion else 0)
-        name = self.layout.segment(segments)
-        if segments < expected and name not in told:
-            self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
-
-    def _note_error(
-        self, code: Code, path: str, error: Exception, batch: int | None = None
-    ) -> None:
-        if isinstance(error, StorageError) and not is_of_wrong_kind(error):
-            self.failure = self.failure or error
-        self._note(code, path, name_reason(error), batch)
-
-    def _note(self, code: Code, path: str, evidence: str, batch: int | None = None) -> None:
-        if any(path == each or path.startswith(each + "/") for each in self._misplaced):
-            return  # All that is wrong there was told.
-        self.findings.append(Finding(code=code, path=path, evidence=evidence, batch=batch))
 
 
 _ODD_NAME = "its name is not one that batten gives"
