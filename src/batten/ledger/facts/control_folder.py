@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import TypeVar
 
 from batten.errors import StorageError
 from batten.ledger.facts.described import find_quarantined, find_recorded
@@ -53,8 +52,6 @@ from batten.sinks.located import locate_read
 from batten.storage.base import Entry, Store, describe_kind
 from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
-
-Value = TypeVar("Value")
 
 
 class Reading(NotedReads):
