@@ -218,7 +218,8 @@ class Kind(enum.Enum):
 def measure(x, kinds=(Kind.A,)):
     return helpers.scale(x in NAMES and x in {"p", "q"})
 if __name__ == "__main__" or True:
-    from batten.fingerprint.functions import combine, describe_function
+    from batten.fingerprint.descriptions import combine
+    from batten.fingerprint.functions import describe_function
     described = describe_function(measure)
     print(combine(described.parts, described.places))
 """
