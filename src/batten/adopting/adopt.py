@@ -10,7 +10,7 @@ from typing import Any
 
 from batten.adopting.finished import NAMED, FinishedFiles, Passed
 from batten.adopting.row_files import RowFile, open_rows
-from batten.drive.adopting import refuse_unadoptable
+from batten.drive.adopt_finished import refuse_unadoptable
 from batten.drive.run import run_pipeline
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.jobs.definition import Definition

@@ -12,7 +12,6 @@ from typing import NoReturn
 import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.adoption import Adoption
 from batten.drive.draining import Draining
 from batten.drive.failure_budget import Failures, answer_of, as_failure
 from batten.drive.flight import find_blame
@@ -21,6 +20,7 @@ from batten.drive.pinning import load_schema, serialize, store_schema
 from batten.drive.published_items import PublishedItems
 from batten.drive.publishers import make_publisher
 from batten.drive.schedule import Schedule
+from batten.drive.staged_before import StagedBefore
 from batten.drive.waiting import Waiting
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
@@ -122,8 +122,8 @@ class Driver:
         job = make_job(context, self._dataset, self._plan)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
-        self._adoption = Adoption(context, self._dataset, self._plan, self._bench, schema)
-        self._adoption.leaves_failures_out = tries_failed_again
+        self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
+        self._staged_before.leaves_failures_out = tries_failed_again
         self._make_schedule(pending, executor.slots, schema)
         try:
             with context.timed("prepare"):
@@ -165,7 +165,7 @@ class Driver:
     def _find_left(self, batch: int) -> BatchLeft:
         """With what the dataset has of the batch that this one is to replace. No function of this
         run made that, nor of one before, so it does not count as adopted."""
-        chunks, sealed = self._adoption.find(batch)
+        chunks, sealed = self._staged_before.find(batch)
         if sealed is not None:
             self._failures.settle(sealed)
             return BatchLeft(number=batch, sealed=sealed)
@@ -208,7 +208,7 @@ class Driver:
                 self._take_back(answer.batch)
                 self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
                 # What is sealed of it is sealed again, and its failures are counted then.
-                chunks, _ = self._adoption.find(answer.batch)
+                chunks, _ = self._staged_before.find(answer.batch)
                 self._schedule.reopen(left_of(answer, chunks, is_reopened=True))
 
     def _ask_for(self, batch: int) -> Reopen:
@@ -236,8 +236,8 @@ class Driver:
             self._failures.take_back(tally_outcomes(had.outcomes).quarantined)
             if is_again:
                 answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
-            elif self._adoption.leaves_failures_out and self._is_of_before(batch):
-                self._adoption.adopted.discard(batch)
+            elif self._staged_before.leaves_failures_out and self._is_of_before(batch):
+                self._staged_before.adopted.discard(batch)
                 answer = self._bench.reopening.reopen(batch, rejection.errors)
             else:
                 errors = rejection.errors.items()
@@ -252,7 +252,7 @@ class Driver:
 
     def _is_of_before(self, batch: int) -> bool:
         """Whether an earlier run made rows of it, perhaps by what was mended since."""
-        return batch not in self._published or batch in self._adoption.adopted
+        return batch not in self._published or batch in self._staged_before.adopted
 
     def _loop(self, executor: Executor) -> None:
         context = self._context
@@ -315,7 +315,7 @@ class Driver:
         self._end_in_hand(executor)
         stopped = self._failures.explain(verdict)
         with suppress(BattenError):  # The next run does it as well.
-            self._adoption.clear_failures(self._schedule.schema)
+            self._staged_before.clear_failures(self._schedule.schema)
         raise stopped
 
     def _end_in_hand(self, executor: Executor) -> None:
@@ -396,7 +396,7 @@ class Driver:
         ready = self._schedule.take_ready()
         for sealed, chunks in ready:
             leftovers = [self._layout.staged_chunk(chunk) for chunk in chunks]
-            leftovers += self._adoption.take_leftovers(sealed.batch)
+            leftovers += self._staged_before.take_leftovers(sealed.batch)
             self._waiting.add(sealed, leftovers)
         return bool(ready)
 

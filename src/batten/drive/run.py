@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
-from batten.drive.adopting import refuse_unfinished, take_finished
+from batten.drive.adopt_finished import refuse_unfinished, take_finished
 from batten.drive.closing import close, make_report, withdraw_completion
 from batten.drive.dry_run import foresee
 from batten.drive.in_order import bring_in_order, record_call
