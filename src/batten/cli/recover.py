@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _recover(place: Place, arguments: argparse.Namespace) -> Recovery:
-    from batten.inspect.kinds.tree_recovery import recover_place
+    from batten.inspect.kinds.recover_tree import recover_place
     from batten.inspect.kinds.trees import find_tree
     from batten.inspect.recover import recover_output
 

@@ -25,7 +25,7 @@ from batten.executors.marks import (
 )
 from batten.executors.processes.forking import Tell, kill_group
 from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe_end
-from batten.executors.processes.memory import LOOK_SECONDS
+from batten.executors.processes.memory_limit import LOOK_SECONDS
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.terms import WorkerBirth, WorkerLimits
