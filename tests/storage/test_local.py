@@ -21,8 +21,9 @@ from batten.storage import publishing, steps
 from batten.storage.base import READ_BYTES_MAX, Put
 from batten.storage.beneath import OPEN_MAX
 from batten.storage.failures import is_of_wrong_kind
-from batten.storage.local.folder import HURRY_BYTES, LocalStorage, write_all
+from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder
+from batten.storage.local.writing import HURRY_BYTES, write_all
 from batten.storage.publishing import fresh_name
 from batten.storage.setting_aside import is_same
 

@@ -14,21 +14,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import BinaryIO, Self
 
 from batten.model.disk.records import Holder
 from batten.storage import steps
-from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind, pieces_of
+from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind
 from batten.storage.beneath import READ, Beneath, Obstructed, close_read
 from batten.storage.conditions import ConditionsOfFolder
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
 from batten.storage.local.modes import Modes
 from batten.storage.local.renaming import exchange_names, rename_without_replacing
-from batten.storage.local.syncing_many import TOGETHER_MIN, FilesystemSync
+from batten.storage.local.syncing_many import FilesystemSync, ManySyncs
+from batten.storage.local.writing import write_pieces
 from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
 from batten.storage.removing import remove_tree
@@ -38,8 +39,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _CREATE_SHARED = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-HURRY_BYTES = 1 << 24
-"""A file that will be synced goes to the disk in pieces of about this size while it is made."""
 
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -90,7 +89,7 @@ class LocalStorage(ConditionsOfFolder):
         try:
             try:
                 self._modes.settle(descriptor)
-                _write_pieces(descriptor, name, data, is_hurried=is_synced)
+                write_pieces(descriptor, name, data, is_hurried=is_synced)
                 if is_synced:
                     steps.do("stage.sync", name, os.fsync, descriptor)
             finally:
@@ -139,9 +138,9 @@ class LocalStorage(ConditionsOfFolder):
         self._beneath.forget_moved(first, second)
         self._unproven.note(first, second)
 
-    def begin_syncs(self, folder: str) -> _Syncs:
+    def begin_syncs(self, folder: str) -> ManySyncs:
         try:
-            return _Syncs(self._beneath, FilesystemSync(self._beneath.open_folder(folder)))
+            return ManySyncs(self._beneath, FilesystemSync(self._beneath.open_folder(folder)))
         except OSError as error:
             raise reading_failure(error, "Opening", self._beneath.path(folder)) from error
 
@@ -386,56 +385,6 @@ class LocalStorage(ConditionsOfFolder):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
             return False
         return True
-
-
-class _Syncs:
-    """Implements `Syncs`."""
-
-    def __init__(self, way: Beneath, filesystem: FilesystemSync) -> None:
-        self._way = way
-        self._filesystem = filesystem
-
-    def sync(self, names: Sequence[str]) -> None:
-        if len(names) < TOGETHER_MIN or not self._filesystem.is_able:
-            for name in names:
-                self._sync_alone(name)
-            return
-        try:
-            steps.do("file.sync", names[0], self._filesystem.sync)
-        except OSError as error:
-            raise writing_failure(error, "Syncing", self._way.path(names[0])) from error
-
-    def _sync_alone(self, name: str) -> None:
-        try:
-            descriptor = self._way.open_file(name)
-            try:
-                steps.do("file.sync", name, os.fsync, descriptor)
-            finally:
-                close_read(descriptor)
-        except OSError as error:
-            raise writing_failure(error, "Syncing", self._way.path(name)) from error
-
-
-def _write_pieces(descriptor: int, name: str, data: Data, *, is_hurried: bool) -> None:
-    """`is_hurried`: the disk begins with what is there while the rest is made, so that a sync at
-    the end finds little left."""
-    written = begun = 0
-    for piece in pieces_of(data):
-        steps.do("stage.write", name, write_all, descriptor, piece)
-        written += len(piece)
-        if is_hurried and written - begun >= HURRY_BYTES:
-            # The kernel begins to write what this would drop from memory. A failure of that is
-            # told by the sync.
-            with suppress(OSError):
-                os.posix_fadvise(descriptor, begun, written - begun, os.POSIX_FADV_DONTNEED)
-            begun = written
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of `data`, however little the kernel takes at a time."""
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 _KIND_BITS = 0o170000

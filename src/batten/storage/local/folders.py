@@ -18,8 +18,8 @@ from functools import partial
 from batten.storage import removing, steps
 from batten.storage.beneath import Beneath, close_read
 from batten.storage.digests import Measured
-from batten.storage.local.folder import write_all
 from batten.storage.local.held import Held, hold_reached, lock_reached
+from batten.storage.local.writing import write_all
 from batten.storage.reading import read_range
 from batten.storage.removing import OCCUPIED
 

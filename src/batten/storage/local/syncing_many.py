@@ -1,4 +1,4 @@
-"""Many files made durable together.
+"""Many files are made durable together.
 
 A sync of one file waits for the disk, and a thousand of them wait a thousand times. The kernel can
 sync the whole filesystem at once, which waits once. It tells of a write that failed to each who had
@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
+
+from batten.storage import steps
+from batten.storage.beneath import Beneath, close_read
+from batten.storage.failures import writing_failure
 
 TOGETHER_MIN = 16
 """So many files are synced together; fewer one by one."""
@@ -95,3 +99,31 @@ def _find_kind(descriptor: int) -> str:
     except (OSError, IndexError):
         return ""
     return ""
+
+
+class ManySyncs:
+    """Implements `Syncs`."""
+
+    def __init__(self, way: Beneath, filesystem: FilesystemSync) -> None:
+        self._way = way
+        self._filesystem = filesystem
+
+    def sync(self, names: Sequence[str]) -> None:
+        if len(names) < TOGETHER_MIN or not self._filesystem.is_able:
+            for name in names:
+                self._sync_alone(name)
+            return
+        try:
+            steps.do("file.sync", names[0], self._filesystem.sync)
+        except OSError as error:
+            raise writing_failure(error, "Syncing", self._way.path(names[0])) from error
+
+    def _sync_alone(self, name: str) -> None:
+        try:
+            descriptor = self._way.open_file(name)
+            try:
+                steps.do("file.sync", name, os.fsync, descriptor)
+            finally:
+                close_read(descriptor)
+        except OSError as error:
+            raise writing_failure(error, "Syncing", self._way.path(name)) from error

@@ -20,8 +20,9 @@ from batten.storage.base import Folder, Kind
 from batten.storage.beneath import close_read
 from batten.storage.failures import reading_failure, writing_failure
 from batten.storage.local import locks
-from batten.storage.local.folder import LocalStorage, kind_of, write_all
+from batten.storage.local.folder import LocalStorage, kind_of
 from batten.storage.local.modes import Modes
+from batten.storage.local.writing import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _COPIED_BYTES = 1 << 20
