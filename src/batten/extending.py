@@ -25,7 +25,7 @@ from batten.executors.base import (
     Work,
 )
 from batten.fingerprint.secret import Secret
-from batten.model.disk.records import Delivery
+from batten.model.disk.delivery import Delivery
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.words import Takes
 from batten.sinks.base import Destination, LedgerPlace, RejectedError, Sink, Staged

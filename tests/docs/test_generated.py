@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from batten.model.disk.delivery import Delivery
+from batten.model.disk.holders import Holder
 from batten.model.disk.records import (
     CommitRecord,
     Completion,
     Config,
-    Delivery,
     Fingerprint,
-    Holder,
     PartDescription,
     PinnedSchema,
     Segment,

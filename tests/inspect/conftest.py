@@ -14,6 +14,7 @@ import pytest
 
 from batten.ledger.quarantine_file import encode_quarantine
 from batten.ledger.schema_file import encode_schema
+from batten.model.disk.holders import Holder
 from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.key_digests import describe_keys, describe_ordinals
 from batten.model.disk.names import Layout
@@ -22,7 +23,6 @@ from batten.model.disk.records import (
     Completion,
     Config,
     Fingerprint,
-    Holder,
     PartDescription,
     Segment,
     encode_record,

@@ -11,17 +11,16 @@ from batten.cache.budget import Sum
 from batten.cache.counts import Total
 from batten.model.cached.manifests import Listing, Manifest
 from batten.model.disk import records
+from batten.model.disk.delivery import Delivery
+from batten.model.disk.holders import Holder, Lease
 from batten.model.disk.journal import Journal, Operation
 from batten.model.disk.published import decode_published
 from batten.model.disk.records import (
     CommitRecord,
     Completion,
     Config,
-    Delivery,
     Fingerprint,
     Generations,
-    Holder,
-    Lease,
     PartDescription,
     PinnedSchema,
     Replacing,

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError, StorageError
-from batten.model.disk.records import Holder, decode_record, encode_record
+from batten.model.disk.holders import Holder
+from batten.model.disk.records import decode_record, encode_record
 from batten.storage.local import locks
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batten.ledger.facts.observation import Observation
+from batten.model.disk.delivery import Delivery
 from batten.model.disk.fingerprints import find_tables
-from batten.model.disk.records import Delivery
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.sizes import estimate_bytes
 from batten.model.words import FILES

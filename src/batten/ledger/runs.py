@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeGuard
 from batten.errors import StorageError
 from batten.ledger.facts.secrecy import conceal_event
 from batten.model.disk.bounds import Count, Many, Name, Prose, Real, make_reader
+from batten.model.disk.holders import Holder
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Holder, Unreadable, decode_record
+from batten.model.disk.records import Unreadable, decode_record
 from batten.model.disk.refusals import Refusal, read_call, read_cause, read_ways
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement
-from batten.model.disk.records import Fingerprint, Unreadable, find_kept
+from batten.model.disk.delivery import find_kept
+from batten.model.disk.records import Fingerprint, Unreadable
 from batten.model.disk.refusals import Way, order_ways
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import ELSEWHERE

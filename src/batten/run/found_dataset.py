@@ -15,8 +15,9 @@ from batten.fingerprint.descriptions import combine
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
+from batten.model.disk.delivery import Delivery
 from batten.model.disk.names import CONTROL_SUFFIX
-from batten.model.disk.records import Delivery, Fingerprint
+from batten.model.disk.records import Fingerprint
 from batten.model.rules.accounting import Accounts, tally_outcomes
 from batten.model.rules.findings import DOUBT, Finding
 from batten.model.rules.resume import Decision, Found, ResumeMode, decide_resume

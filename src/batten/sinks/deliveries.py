@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from batten.errors import CorruptError
+from batten.model.disk.delivery import Delivery
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Delivery, Unreadable, decode_record, encode_record
+from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.base import Folder
 from batten.storage.publishing import replace

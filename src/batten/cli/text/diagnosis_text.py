@@ -8,7 +8,7 @@ from itertools import islice
 from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
-from batten.model.disk.records import Delivery
+from batten.model.disk.delivery import Delivery
 from batten.model.rules.findings import Finding, Severity, find_blocking
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
+from batten.model.disk.delivery import Delivery
 from batten.model.disk.fingerprints import find_tables
-from batten.model.disk.records import Delivery
 
 
 def list_tables(observation: Observation) -> tuple[str, ...]:

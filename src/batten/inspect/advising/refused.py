@@ -11,8 +11,8 @@ from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.runs import find_refusal
+from batten.model.disk.delivery import find_kept
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall
-from batten.model.disk.records import find_kept
 from batten.model.disk.refusals import CAUSES, COSTS, Cause, Refusal, Way
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.value_class import value_class

@@ -14,7 +14,7 @@ from batten.ledger.part_rows import PartRows
 from batten.lookup.look_at_destination import find_iceberg
 from batten.lookup.look_at_sqlite import look_at_database
 from batten.lookup.telling_lacks import Found
-from batten.model.disk.records import Delivery
+from batten.model.disk.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
 from batten.storage.base import Store

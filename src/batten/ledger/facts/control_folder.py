@@ -23,6 +23,8 @@ from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
 from batten.lookup.look_at_destination import look_at_destination
 from batten.model.disk.bounds import RECORD_BYTES_MAX
+from batten.model.disk.delivery import Delivery
+from batten.model.disk.holders import Holder
 from batten.model.disk.names import (
     FILE_NAMES,
     FOLDER_NAMES,
@@ -38,8 +40,6 @@ from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import (
     Completion,
     Config,
-    Delivery,
-    Holder,
     NewerFormat,
     Segment,
     Unreadable,

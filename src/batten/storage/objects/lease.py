@@ -20,7 +20,8 @@ from dataclasses import replace
 from types import TracebackType
 
 from batten.errors import StorageError
-from batten.model.disk.records import Holder, Lease, Unreadable, decode_record, encode_record
+from batten.model.disk.holders import Holder, Lease
+from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.storage.base import Got, Put, Store
 from batten.storage.local.locks import busy_error, has_ended
 from batten.storage.publishing import settle

@@ -18,7 +18,8 @@ from random import Random
 from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
-from batten.model.disk.records import Holder, encode_record
+from batten.model.disk.holders import Holder
+from batten.model.disk.records import encode_record
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
 from batten.storage.conditions import ConditionsOfFolder
 from batten.storage.failures import reading_failure, too_large, writing_failure

@@ -1,0 +1,102 @@
+"""What a destination was given, as the ledger records it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Annotated
+
+from batten.model.disk.bounds import (
+    Bytes,
+    Count,
+    Many,
+    MaybeHexadecimal,
+    Name,
+    Position,
+    Prose,
+    TargetText,
+    Text,
+    Version,
+)
+from batten.model.disk.targets import Target, read_target
+from batten.model.value_class import value_class
+from batten.model.words import (
+    FILES,
+    FORMAT_VERSION,
+    HIVE,
+)
+
+
+@value_class
+class Delivery:
+    """What a destination has been given: a record `deliveries/<kind>-<digest>.json`.
+
+    Attributes:
+        kind: csv, jsonl, parquet, sqlite and so on.
+        target: Names the destination, without secrets.
+        batches: How many batches it has been given, from the first on.
+        rows: How many rows these hold.
+        content: Stands for all of it.
+        size: Of a file, its bytes. The record is written before the file takes its place. Of files
+            of items, the bytes of all. Otherwise 0.
+        digest: Of a file, its SHA-256; otherwise empty.
+        replaces: Of a file, the digest of the one before it; empty if there was none.
+        run: The run that wrote the record.
+        time: When it was written, in UTC.
+        dataset: The name of the rows in tokens; empty in records of 0.1.
+        adds_rows: Whether each row is a row of its own there. False in records of 0.1.
+        package: The package that brings the kind of destination; empty if batten does (decision
+            0085).
+        is_remote: Whether a server has it.
+        files: Of a folder of partitions, the size and the SHA-256 of each file, by its name.
+        lets_go: Whether what it has makes way for a dataset that is computed anew (decision 0101).
+        format_version: The version of the record's format.
+    """
+
+    kind: Name
+    target: TargetText
+    batches: Position
+    rows: Count
+    content: Name
+    size: Bytes
+    digest: MaybeHexadecimal
+    replaces: MaybeHexadecimal
+    run: Name
+    time: Name
+    dataset: Prose = ""
+    adds_rows: bool = False
+    package: Name = ""
+    is_remote: bool = False
+    files: Annotated[
+        dict[str, Annotated[str, Text(100, r"\d{1,18} [0-9a-f]{64}")]], Many(100_000)
+    ] = field(default_factory=dict)
+    lets_go: bool = False
+    format_version: Version = FORMAT_VERSION
+
+    @property
+    def is_file(self) -> bool:
+        return bool(self.digest)
+
+    @property
+    def where(self) -> Target:
+        """What `target` says, part by part."""
+        return read_target(self.kind, self.target)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it lies on this machine, so that it can be looked at. If not, a server has it."""
+        if self.package:
+            return not self.is_remote
+        return bool(self.where.path)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether its rows can't be told from rows of others and taken out. Then it can't be given
+        a dataset that is computed anew."""
+        is_let_go = self.is_file or self.lets_go or self.kind in (FILES, HIVE)
+        return not is_let_go and self.batches > 0 and self.rows > 0
+
+
+def find_kept(deliveries: Iterable[Delivery]) -> str:
+    """The first destination that keeps its rows, for messages; empty if none does."""
+    return next((delivery.target for delivery in deliveries if delivery.keeps_rows), "")
