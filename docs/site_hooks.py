@@ -80,7 +80,7 @@ def relink(markdown: str, page: str) -> str:
         name, mark, anchor = match["target"].partition("#")
         path = os.path.normpath(origin.parent / name)
         target = _MOVED.get(path, path.removeprefix("docs/"))
-        if path not in _MOVED and not path.startswith("docs/"):
+        if path not in _MOVED and (path.endswith(".py") or not path.startswith("docs/")):
             return match["text"] if (_ROOT / path).exists() else match[0]
         relative = os.path.relpath(target, PurePosixPath(page).parent)
         return f"{match['image']}[{match['text']}]({relative}{mark}{anchor})"
