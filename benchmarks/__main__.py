@@ -36,6 +36,7 @@ NAMES = (
     "destinations",
     "small_files",
     "changed_records",
+    "changed_files",
 )
 README = Path(__file__).with_name("README.md")
 MARK = "<!-- measured: everything below is written by `python -m benchmarks --write` -->"

@@ -134,6 +134,9 @@ def test_diagnose_tells_which_table_has_changed_since(tables: Folder) -> None:
     assert brief.hints == (
         f"the input {merchants} may have changed since this was made: its time has",
     )
+    told = tables.batten("diagnose", "out/report_{number}.csv").out
+    assert "rows; the input" in told
+    assert "may have changed" in told, "who asks about many is told what was not looked at"
     text = merchants.read_text()
     for other in (text.replace("Eight", "Seven"), text + "9,Nine\n"):
         merchants.write_text(other)

@@ -41,7 +41,8 @@ def _tell(diagnosis: Diagnosis) -> str:
         return "missing: nothing is there"
     if diagnosis.action is Action.NOTHING:
         rows = next((each.rows for each in diagnosis.destinations), diagnosis.rows)
-        return count_of(rows, "row") if items.source else escape(diagnosis.readers)
+        told = count_of(rows, "row") if items.source else diagnosis.readers
+        return escape("; ".join([told, *diagnosis.hints[:1]]))
     if diagnosis.state is State.RUNNING and diagnosis.holder:
         return f"{progress}process {diagnosis.holder.pid or 'unknown'}: leave it alone"
     if diagnosis.state is State.INTERRUPTED:
