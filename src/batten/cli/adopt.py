@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 
 NAME = "adopt"
@@ -59,6 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.pipeline.pipeline import Pipeline
     from batten.run.run_options import RunOptions
     from batten.run.signals import stopped_while_loading
+    from batten.storage.processors import count_processors
 
     parameters = read_parameters(arguments.param)
     # What the user's own code prints must not mix with the one JSON object.
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
         adoption = adopt_rows(
             job.pipeline.fill(job.parameters),
             RunOptions(
-                jobs=len(os.sched_getaffinity(0)),
+                jobs=count_processors(),
                 parameters=job.parameters,
                 call=describe_call(job, parameters, {}),
             ),

@@ -28,6 +28,7 @@ from batten.model.telling.html import show_as_html
 from batten.pipeline.stages import list_stages, show_stages
 from batten.pipeline.steps import Steps
 from batten.storage.addresses import local_path
+from batten.storage.processors import count_processors
 
 if TYPE_CHECKING:
     from batten.display.choosing import WantedProgress
@@ -288,11 +289,12 @@ class Pipeline(Steps):
         from batten.jobs.how_started import observe_caller
 
         refuse_while_loading()
-        from batten.pipeline.running import run_shown, tell_quarantined
+        from batten.pipeline.running import refuse_other_system, run_shown, tell_quarantined
         from batten.run.run_options import RunOptions
 
+        refuse_other_system()
         options = RunOptions(
-            jobs=jobs if jobs is not None else len(os.sched_getaffinity(0)),
+            jobs=jobs if jobs is not None else count_processors(),
             resume=resume,
             should_retry_quarantined=retry_quarantined,
             limit=limit,

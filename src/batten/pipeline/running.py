@@ -13,7 +13,7 @@ from batten.display.metrics_file import MetricsFile
 from batten.display.report_text import list_lines
 from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
-from batten.errors import QuarantinedError, QuarantinedWarning
+from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
 from batten.executors.output import output_may_be_lost
 from batten.model.disk.job_calls import BATTEN
 from batten.model.telling.commands import command
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from batten.run.report import Report
     from batten.run.run_options import RunOptions
     from batten.run.watching import RunWatcher
+
+
+def refuse_other_system() -> None:
+    """Raises `UsageError` where there is no Linux. What others would need: docs/versions.md."""
+    if sys.platform != "linux":
+        raise UsageError(
+            f"batten runs jobs on Linux, and this is {sys.platform}.",
+            safe="Nothing was read or written.",
+            next="Run it on Linux; datasets can be looked at from here.",
+        )
 
 
 def run_shown(

@@ -10,7 +10,6 @@ import base64
 import io
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
 from batten.sinks.plain_values import list_rows
 from batten.storage.base import Piece
+from batten.storage.processors import count_processors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,7 +147,7 @@ def _encode_csv(rows: pa.Table | pa.RecordBatch, *, has_header: bool = False) ->
 
 def _ahead(encode: Callable[[pa.RecordBatch], Piece], batches: Batches) -> Iterator[Piece]:
     """The bytes of each, in order; some are made while others are written."""
-    threads = min(ENCODERS_MAX, len(os.sched_getaffinity(0)))
+    threads = min(ENCODERS_MAX, count_processors())
     with ThreadPoolExecutor(max_workers=threads) as pool:
         begun: deque[Future[Piece]] = deque()
         for batch in batches:
