@@ -158,6 +158,17 @@ def find_states(
                 yield _found(cut, f"{model}, chance {number}", chance)
 
 
+def find_different(storage: MemoryStorage, layout: Layout) -> Iterator[MemoryStorage]:
+    """What may be left of this storage by any model, and differs in what counts."""
+    seen: set[frozenset[tuple[bytes, bytes]]] = set()
+    for model in MODELS:
+        for state in storage.surviving_states(model):
+            identity = identify(state, layout)
+            if identity not in seen:
+                seen.add(identity)
+                yield state
+
+
 def sample_states(cuts: Sequence[Cut], random: Random, count: int) -> Iterator[StateAfterCut]:
     """So many states by chance, after any cut, under any model."""
     for _ in range(count):
