@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from batten.inspect.diagnose import diagnose
     from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.reading import Dataset, open
+    from batten.model.rules.usage import Usage
     from batten.pipeline.from_sources import (
         from_csv,
         from_dataset,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from batten.storage.local.stand_alone import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
     from batten.transactions.transaction import Transaction
+    from batten.work.usage import usage
 
 __all__ = [
     "BattenError",
@@ -72,6 +74,7 @@ __all__ = [
     "Status",
     "StorageError",
     "Transaction",
+    "Usage",
     "UsageError",
     "diagnose",
     "from_csv",
@@ -91,6 +94,7 @@ __all__ = [
     "publish_file",
     "read_lock",
     "transaction",
+    "usage",
 ]
 
 _MODULES = {
@@ -106,6 +110,7 @@ _MODULES = {
         "from_range",
         "from_source",
     ),
+    "batten.model.rules.usage": ("Usage",),
     "batten.pipeline.landing": ("Landed", "from_landed", "land"),
     "batten.pipeline.pipeline": ("Pipeline",),
     "batten.pipeline.whole_tables": ("from_tables",),
@@ -133,6 +138,7 @@ _MODULES = {
     "batten.storage.local.stand_alone": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
     "batten.transactions.transaction": ("Transaction",),
+    "batten.work.usage": ("usage",),
 }
 
 

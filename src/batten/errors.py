@@ -130,7 +130,8 @@ class MisplacedError(StorageError):
 
 
 class InterruptedRunError(BattenError):
-    """A signal stopped the run; exit code 75. What was finished is kept: run it again."""
+    """A signal or the budget stopped the run; exit code 75. What was finished is kept: run it
+    again."""
 
 
 class FailedRunError(BattenError):

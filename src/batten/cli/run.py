@@ -82,6 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_worker_options(parser)
     parser.add_argument(
+        "--budget",
+        metavar="N",
+        help="how much the dataset may cost, over all its runs, as its functions tell; of another "
+        "unit: input_tokens=1e6; several with commas. Before it is passed, the run stops (75)",
+    )
+    parser.add_argument(
         "--skip-checks", action="store_true", help="begin although a check before it forbids it"
     )
     _add_watching_options(parser)
@@ -271,6 +277,7 @@ def _run(
         memory_max=arguments.memory_max,
         workers=arguments.workers,
         drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
+        budget=arguments.budget,
         skip_checks=arguments.skip_checks,
         metrics=arguments.metrics,
         progress=False if arguments.quiet else choose_display(),
@@ -324,4 +331,5 @@ def _list_options(arguments: argparse.Namespace) -> dict[str, object]:
         "memory-max": arguments.memory_max,
         "drain-seconds": arguments.drain_seconds,
         "workers": arguments.workers,
+        "budget": arguments.budget,
     }

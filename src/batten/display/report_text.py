@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batten.model.rules.usage import tell_usage
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
@@ -36,6 +37,8 @@ def list_lines(report: Report, *, retrying: str = "--retry-quarantined") -> list
             f"  this run: {report.executed_items:,} executed, {report.adopted_items:,} adopted "
             f"from before, {seconds:.1f} s"
         )
+    if report.usage is not None:
+        lines.extend(f"  {name}: {told}" for name, told in tell_usage(report.usage))
     lines.extend(_list_differences(report))
     lines.extend(list_checks(report))
     lines.extend(_describe_delivered(each) for each in report.destinations)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from batten.deliver.delivering import Deliverer
 from batten.drive.flight import forget
-from batten.errors import InconsistentError
+from batten.errors import BattenError, InconsistentError
 from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
 from batten.ledger.guarded import carry_out, taken_over
+from batten.ledger.usage import compute_usage, find_usage, record_lost_calls
+from batten.ledger.usage_journal import UsageJournal, list_journals
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record, version_for
+from batten.model.disk.usage_lines import BeforeLine, total
 from batten.model.rules.accounting import Accounts, close_accounts
 from batten.model.rules.guards import COMPLETING
+from batten.model.rules.usage import Usage, record_usage
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus
@@ -55,6 +62,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
     deliverer.finish(plan.batches)
     # Dead workers left this half done. All is published, so nobody will adopt it.
     delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
+    record_lost_calls(context.storage, context.layout, context.run)
+    usage = _sum_usage(context, observation)
     completion = Completion(
         source=closed.source,
         committed=closed.committed,
@@ -69,6 +78,7 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         destinations=deliverer.list_kinds(),
         removed=closed.removed,
         adopted=closed.adopted,
+        usage=record_usage(usage),
         format_version=version_for(closed.removed + closed.adopted),
     )
     storage, layout, data = context.storage, context.layout, encode_record(completion)
@@ -79,8 +89,29 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
             carry_out(storage, step, name, data)
     else:
         create(storage, layout.staging, layout.complete, data)
-    forget(context.storage, layout)
+    forget(context.storage, layout, context.run)
     return RunStatus.COMPLETE, closed, rows
+
+
+def _sum_usage(context: Context, observation: Observation) -> Usage | None:
+    """What all calls used. A dataset that is to take the place of another one keeps what that one
+    had used, which goes with it."""
+    storage, layout = context.storage, context.layout
+    if (outer := layout.outer) is not None:
+        before = find_usage(storage, observe_output(storage, outer, is_mine=True))
+        if before is not None:
+            used = total((before.total, before.before))
+            UsageJournal(storage, layout, context.run).write(BeforeLine(used=used))
+    return compute_usage(storage, observation)
+
+
+def _tell_usage(context: Context) -> Usage | None:
+    """For the end of the run, whichever it is."""
+    storage, layout = context.storage, context.layout
+    with suppress(BattenError):
+        if list_journals(storage, layout):
+            return find_usage(storage, observe_output(storage, layout))
+    return None
 
 
 def _refuse_overtaken(context: Context, plan: Plan, observation: Observation) -> None:
@@ -122,6 +153,7 @@ def make_report(
         removed_items=look.removed if look is not None else 0,
         seconds=dict(context.seconds),
         run=context.run,
+        usage=_tell_usage(context),
         beside=_show_beside(context) if status is RunStatus.LIMITED else "",
     )
 

@@ -20,6 +20,7 @@ from batten.drive.pinning import load_schema, serialize, store_schema
 from batten.drive.published_items import PublishedItems
 from batten.drive.publishers import make_publisher
 from batten.drive.schedule import Schedule
+from batten.drive.spending import Spending
 from batten.drive.staged_before import StagedBefore
 from batten.drive.waiting import Waiting
 from batten.errors import BattenError, FailedRunError
@@ -94,6 +95,7 @@ class Driver:
         self._waits: tuple[str, ...] = ()
         self._draining = Draining(context, record)
         self._began = time.monotonic()
+        self._spending = Spending(context)
 
     def _count_taken_over(self) -> int:
         """Items of batches that another dataset has, and this one not yet."""
@@ -125,6 +127,7 @@ class Driver:
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
         self._staged_before.leaves_failures_out = tries_failed_again
         self._make_schedule(pending, executor.slots, schema)
+        self._spending.begin()
         try:
             with context.timed("prepare"):
                 if pipeline.find_unit_items(self._plan.batch_size) is not None:
@@ -136,6 +139,7 @@ class Driver:
                 self._make_anew(rejected)
                 self._loop(executor)
         finally:
+            self._spending.end()
             executor.stop()
             for event in executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
@@ -155,12 +159,19 @@ class Driver:
                 slots=slots,
                 tasks_a_slot_min=2 if pipeline.sinks else 1,
                 unit_items=pipeline.find_unit_items(self._plan.batch_size),
-                range_items=SOME_ITEMS_MAX if pipeline.is_async else None,
+                range_items=self._choose_range_items(),
                 limit=context.options.limit,
             ),
             blame=find_blame(self._storage, self._layout, self._plan),
         )
+        self._schedule.may_begin = self._spending.may_begin
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
+
+    def _choose_range_items(self) -> int | None:
+        """With a budget the driver decides on each item whether it may be begun."""
+        if self._context.options.budget is not None:
+            return 1
+        return SOME_ITEMS_MAX if self._context.pipeline.is_async else None
 
     def _find_left(self, batch: int) -> BatchLeft:
         """With what the dataset has of the batch that this one is to replace. No function of this
@@ -281,6 +292,9 @@ class Driver:
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
                 is_moving = is_freed or is_lacking or published
+                if self._schedule.is_held_up and not is_moving:
+                    self._end_in_hand(executor)
+                    self._spending.refuse_more()
                 if self._schedule.is_exhausted and not is_moving:
                     self._show(is_last=True)
                     return
@@ -335,9 +349,11 @@ class Driver:
             if event.item is None:
                 self._schedule.put_back(event.task_id)
                 return
+            self._spending.lose()
             self._schedule.died(event.task_id, event.item, partial(as_failure, event))
             return
         if isinstance(event, TimedOut):
+            self._spending.lose()
             tries = self._context.pipeline.tries_max
             failure = partial(as_failure, event)
             self._schedule.timed_out(event.task_id, event.item, tries, failure)
@@ -365,6 +381,8 @@ class Driver:
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed
+        if answer.executed:
+            self._spending.take_end()
         if answer.failures:
             self._draining.note_failure()
         self._failures.tell(answer.batch, answer.failures, answer.first_failure)
@@ -402,7 +420,9 @@ class Driver:
 
     def _publish(self, *, is_last: bool, in_doubt: bool = False) -> list[int]:
         """The batches that were published now."""
-        published = self._waiting.publish(is_last=is_last, in_doubt=in_doubt)
+        published = self._waiting.publish(
+            is_last=is_last, in_doubt=in_doubt, before=self._spending.sync
+        )
         self._room.take([sealed.batch for sealed in published])
         self._published.update(sealed.batch for sealed in published)
         for sealed in published:

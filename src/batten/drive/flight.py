@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
+from batten.ledger.usage import record_lost_calls
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
@@ -78,14 +79,18 @@ def _read_tables(storage: Store, layout: Layout) -> Iterator[set[int]]:
             yield set(read_in_flight(storage.read(entry.name)))
 
 
-def forget(storage: Store, layout: Layout) -> None:
-    """Every item came to an end, so what was in hand at crashes says nothing about the next."""
+def forget(storage: Store, layout: Layout, run: str) -> None:
+    """Every item came to an end, so what was in hand at crashes says nothing about the next. How
+    many calls that were is kept in what this `run` tells."""
+    record_lost_calls(storage, layout, run)
     for entry in list(_list_tables(storage, layout)):
         delete(storage, entry.name)
 
 
-def forget_crashes_with(storage: Store, layout: Layout, items: Set[int]) -> None:
-    """These items are others now, so crashes with them in hand say nothing about the next."""
+def forget_crashes_with(storage: Store, layout: Layout, items: Set[int], run: str) -> None:
+    """These items are others now, so crashes with them in hand say nothing about the next. How
+    many calls that were is kept in what this `run` tells."""
+    record_lost_calls(storage, layout, run)
     for entry in list(_list_tables(storage, layout)):
         with suppress(FileNotFoundError, StorageError):
             if not items.isdisjoint(read_in_flight(storage.read(entry.name))):

@@ -38,7 +38,7 @@ def plan_more(
     def allow(items: set[int]) -> None:
         published.allow(find_batches(plan, items), deliverer)
         # What was in hand at crashes was something else.
-        forget_crashes_with(context.storage, context.layout, items)
+        forget_crashes_with(context.storage, context.layout, items, context.run)
 
     return extend_plan(
         context.storage,

@@ -26,7 +26,8 @@ class Schedule:
     """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage.
 
     `is_exhausted`: all batches have been opened. Until then there is more to do, even if nothing
-    can be handed out: open batches must be published first."""
+    can be handed out: open batches must be published first. `may_begin` says of so many tasks in
+    hand whether one more may be; if not, there is work that `is_held_up`."""
 
     def __init__(
         self,
@@ -58,6 +59,8 @@ class Schedule:
         self.adopted_items = 0
         self.failures_max: int | None = None
         self._heard = 0
+        self.may_begin: Callable[[int], bool] = lambda _: True
+        self.is_held_up = False
         self.is_failing = False
         self._is_closing = False
 
@@ -106,6 +109,7 @@ class Schedule:
 
     def next_task(self) -> tuple[int, Task] | None:
         """The next task and its number, or None while there is nothing to hand out."""
+        self.is_held_up = False
         if self._is_closing:
             return self._hand_out(self._next_seal())
         if self._whole is None:
@@ -162,19 +166,32 @@ class Schedule:
         return None
 
     def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
+        if self._suspects and not self._may_go_on():
+            return None
         found = self._suspects.take([work for _, work in self._running.values()])
         return self._give(*found) if found is not None else None
 
     def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
+        batch = self._find_todo()
+        if batch is None or not self._may_go_on():
+            return None
+        return self._give(batch, self._cut(batch))
+
+    def _may_go_on(self) -> bool:
+        """Whether items may be begun beside those in hand. If not, `is_held_up` says so."""
+        in_hand = sum(work is not None for _, work in self._running.values())
+        self.is_held_up = not self.may_begin(in_hand)
+        return not self.is_held_up
+
+    def _find_todo(self) -> OpenBatch | None:
+        """The first batch with items to be done."""
         for batch in self._open.values():
             if batch.todo:
-                return self._give(batch, self._cut(batch))
+                return batch
         while self._has_room:
             opened = self._open_next()
-            if opened is None:
-                return None
-            if opened.todo:
-                return self._give(opened, self._cut(opened))
+            if opened is None or opened.todo:
+                return opened
         return None
 
     @property

@@ -7,6 +7,7 @@ some of their items failed (decision 0056).
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from batten.drive.publishers import AnyPublisher
 from batten.run.clock import now_ns
@@ -49,9 +50,10 @@ class Waiting:
         """Take a batch before which none is open, and the names of what was staged for it."""
         self._ready.append((sealed, leftovers))
 
-    def publish(self, *, is_last: bool, in_doubt: bool) -> list[Sealed]:
+    def publish(self, *, is_last: bool, in_doubt: bool, before: Callable[[], None]) -> list[Sealed]:
         """The batches that were published now: those before the first that is in doubt, or all. A
-        batch that is taken up again has its part, so it waits for no batch before it."""
+        batch that is taken up again has its part, so it waits for no batch before it. What comes
+        `before` a part may appear is done first."""
         ready, rest = (self._ready, []) if in_doubt else self._split()
         now = time.monotonic()
         is_due = now - self._published_at >= PUBLISH_SECONDS
@@ -59,6 +61,7 @@ class Waiting:
             return []
         batches = [sealed for sealed, _ in ready]
         with self._context.timed("publish"):
+            before()
             self._publisher.publish(batches, [name for _, names in ready for name in names])
         for each in batches:
             self._events.tell_published(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from batten.errors import StorageError
@@ -42,10 +43,12 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
 from batten.ledger.runs import find_last_log, find_last_run, find_refusal
+from batten.ledger.usage import find_usage
 from batten.model.disk.names import find_staging_owner
 from batten.model.disk.refusals import Way
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS, Ground
+from batten.model.rules.usage import Usage
 from batten.model.telling.commands import command
 from batten.model.words import Action, State
 from batten.sources.inputs import Input, look_at_input
@@ -192,6 +195,7 @@ def describe(
             destinations=tuple(list_held(place, observation)),
             unseen=dict(list_unseen(place, observation)),
             tables=list_tables(observation),
+            usage=_look_at_usage(place, observation),
         ),
         next_run=NextRun(
             inputs=inputs,
@@ -269,6 +273,13 @@ def find_missing(place: Place, observation: Observation, judgement: Judgement) -
         return ()
     keys = PlanKeys(place.storage, place.layout, plan)
     return tuple(list_missing_keys(keys, plan, lost, observation.claims))
+
+
+def _look_at_usage(place: Place, observation: Observation) -> Usage | None:
+    """Of a file that can't be read, the other checks tell."""
+    with suppress(StorageError):
+        return find_usage(place.storage, observation)
+    return None
 
 
 def _describe_orphan(place: Place, entry: Entry, now_seconds: float) -> Orphan:

@@ -11,6 +11,7 @@ from batten.model.disk.delivery import Delivery
 from batten.model.disk.holders import Holder
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding
+from batten.model.rules.usage import Usage
 from batten.model.telling.counts import count_of
 from batten.model.telling.html import show_as_html
 from batten.model.value_class import value_class
@@ -52,6 +53,7 @@ class Contents:
         destinations: What each destination was given.
         unseen: Why a destination, by its target, could not be looked at.
         tables: The names of the tables that a function of whole tables is given.
+        usage: What all calls used, in all runs; None if no call told anything.
     """
 
     items: Accounts = NO_ITEMS
@@ -60,6 +62,7 @@ class Contents:
     destinations: tuple[Delivery, ...] = ()
     unseen: dict[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 @value_class
@@ -192,6 +195,7 @@ class Diagnosis:
             "items": dict(vars(self.items)),
             "parts": self.parts,
             "rows": self.rows,
+            "usage": self.contents.usage.to_json() if self.contents.usage is not None else None,
             "orphans": [dict(vars(orphan)) for orphan in self.orphans],
             "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
             "hints": list(self.hints),

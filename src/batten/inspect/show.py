@@ -43,6 +43,7 @@ class Overview:
             "items": dict(vars(diagnosis.items)),
             "parts": diagnosis.parts,
             "rows": diagnosis.rows,
+            "usage": diagnosis.contents.usage.to_json() if diagnosis.contents.usage else None,
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),

@@ -31,6 +31,8 @@ from batten.storage.addresses import local_path
 from batten.storage.processors import count_processors
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from batten.display.choosing import WantedProgress
     from batten.jobs.definition import WorkersName
     from batten.model.disk.job_calls import JobCall
@@ -210,6 +212,7 @@ class Pipeline(Steps):
         workers: WorkersName | None = None,
         memory_max: int | str | None = None,
         drain_seconds: float = 10.0,
+        budget: float | Decimal | str | Mapping[str, float | Decimal] | None = None,
         skip_checks: bool = False,
         progress: WantedProgress = None,
         check: bool = False,
@@ -250,6 +253,11 @@ class Pipeline(Steps):
                 that kills its worker. By default there is no limit.
             drain_seconds: How long items in hand may take to end after a signal, in seconds; 10 by
                 default.
+            budget: How much the dataset may use, over all its runs, by what its functions tell with
+                `batten.usage`: a number for the cost, or numbers by unit. No call is begun with
+                which it could be passed, each taken to be as dear as the dearest item so far. Only
+                a call that is dearer than all before it can pass it. Then the run ends as if a
+                signal had come. By default there is none.
             skip_checks: Whether to begin although a check of inputs, output, memory or disk forbids
                 it. False by default.
             progress: Shows how the run goes: a bar on a terminal and in a notebook, elsewhere a
@@ -281,12 +289,14 @@ class Pipeline(Steps):
             BusyError: Another process holds the lock. Nothing was changed.
             StorageError: The disk is full or failing, or a permission or an input is missing. What
                 is committed stays.
-            InterruptedRunError: A signal stopped the run. What was finished is kept.
+            InterruptedRunError: A signal stopped the run, or the budget is used up. What was
+                finished is kept.
             FailedRunError: The job's own code failed in a way that ends the run. What was finished
                 is kept.
             QuarantinedError: All is done, `check` was asked for, and items are quarantined.
         """
         from batten.jobs.how_started import observe_caller
+        from batten.model.rules.usage_budget import read_budget
 
         refuse_while_loading()
         from batten.pipeline.running import refuse_other_system, run_shown, tell_quarantined
@@ -305,6 +315,7 @@ class Pipeline(Steps):
             executor=executor if executor is not None else "processes",
             memory_bytes_max=read_memory_max(memory_max),
             drain_seconds=drain_seconds,
+            budget=read_budget(budget) if budget is not None else None,
             skips_checks=skip_checks,
             parameters=dict(parameters or {}),
             call=call if call is not None else observe_caller(),

@@ -131,6 +131,13 @@ class Context:
         link = link or (" " if self.options.next_command else ", ")
         return f"{self.wish('accept_change')}{link}{self.wish('add_columns')}"
 
+    def again_within(self, budget: str) -> str:
+        """What to run to go on with that budget."""
+        if not self.options.next_command:
+            return f"run the pipeline again with budget={budget!r}"
+        options = {**self.options.call.options, "budget": budget}
+        return replace(self.options, call=replace(self.options.call, options=options)).next_command
+
     @property
     def again_fresh(self) -> str:
         """What to run to compute all anew."""

@@ -11,6 +11,7 @@ from typing import Any
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
 from batten.ledger.runs import AT_ONCE, DOUBT, find_last_log
+from batten.ledger.usage import record_lost_calls
 from batten.model.disk.names import is_throwaway
 from batten.model.words import RunStatus, State
 from batten.plan.differing import DiffersError
@@ -76,6 +77,8 @@ class RunRecord:
         if self._is_ended:
             return
         self.begin()
+        with suppress(BattenError):
+            record_lost_calls(context.storage, context.layout, context.run, end=context.run)
         with suppress(BattenError):
             delete(context.storage, context.layout.in_flight(context.run))
         stopped = InterruptedRunError(f"{AT_ONCE}, {name}.", safe="", next="")

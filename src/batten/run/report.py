@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
 from batten.model.rules.accounting import Accounts
+from batten.model.rules.usage import Usage
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.telling.html import show_as_html
@@ -73,6 +74,7 @@ class Report:
         checks: What was checked, of a dry run.
         error: What ended the run, of a run that did not end well; otherwise None.
         beside: Where a dataset that is made anew waits until it is complete; otherwise empty.
+        usage: What all calls of the dataset used, in all runs; None if no call told anything.
     """
 
     status: RunStatus
@@ -91,6 +93,7 @@ class Report:
     checks: tuple[Check, ...] = ()
     error: BattenError | None = None
     beside: str = ""
+    usage: Usage | None = None
 
     @property
     def source(self) -> int:
@@ -166,6 +169,7 @@ class Report:
             "finalized": [dict(vars(each)) for each in self.finalized],
             "destinations": [dict(vars(each)) for each in self.destinations],
             "beside": self.beside or None,
+            "usage": self.usage.to_json() if self.usage is not None else None,
         }
         if self.error is not None:
             value["error"] = self.error.to_json()

@@ -11,6 +11,7 @@ from batten.jobs.definition import WorkersName
 from batten.jobs.in_fresh_workers import JobFile
 from batten.jobs.step import check_count
 from batten.model.disk.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
+from batten.model.disk.usage_lines import Amount
 from batten.model.value_class import value_class
 
 Resume = Literal["if_possible", "always", "never"]
@@ -25,7 +26,7 @@ _SAFE = "Nothing was read or written."
 @value_class
 class RunOptions:
     """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
-    command loaded the pipeline from."""
+    command loaded the pipeline from; `budget`: how much the dataset may use, by unit."""
 
     jobs: int
     resume: Resume = "if_possible"
@@ -39,6 +40,7 @@ class RunOptions:
     workers: WorkersName | None = None
     memory_bytes_max: int | None = None
     drain_seconds: float = 10.0
+    budget: dict[str, Amount] | None = None
     skips_checks: bool = False
     parameters: dict[str, str] = field(default_factory=dict, repr=False)
     job_file: JobFile | None = None

@@ -265,6 +265,11 @@ class Folder(Store, Protocol):
         there. Of a link, the link. It may be killed with half of it done, and repeated."""
         ...
 
+    def append(self, name: str, data: bytes) -> None:
+        """Add all of `data` to the end of a file, which is made if need be. Any number of processes
+        may do so at a time, each whole. Not synced. After an error a part of it may be there."""
+        ...
+
     def append_log(self, name: str, line: bytes) -> None:
         """Add a line to a run log. Never relied upon, so never synced; failures are ignored."""
         ...

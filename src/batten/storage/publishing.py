@@ -143,6 +143,13 @@ def append_line(storage: Store, name: str, line: bytes) -> None:
             storage.put_if(name, had + line, version)
 
 
+def sync_file(storage: Store, name: str) -> None:
+    """What was added to the file, and its name, is durable. Elsewhere it was at once."""
+    if storage.folder is not None:
+        storage.folder.begin_syncs(folder_of(name)).sync([name])
+        storage.folder.sync_names(folder_of(name))
+
+
 def settle(storage: Store, change: Callable[[], PutAnswer]) -> PutAnswer:
     """Ask for a change until it is known what became of it: each asks for the same, so it is done
     once. Raises `StorageError` if no answer comes."""

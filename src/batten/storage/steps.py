@@ -25,6 +25,7 @@ Step = Literal[
     "link",
     "set_attributes",
     "delete",
+    "append",
     "append_log",
     "lock",
     "lock.write",

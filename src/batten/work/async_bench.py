@@ -26,6 +26,7 @@ from batten.work.chunk_files import scatter_pieces
 from batten.work.items import fail_unfitting, without_key
 from batten.work.most_fail import Streak, name_kind, tell_ended
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
+from batten.work.usage import Teller
 
 STAGE_SECONDS = 0.5
 """Items that ended wait this long for others, to be staged together."""
@@ -67,6 +68,7 @@ class AsyncBench:
         self._job = job
         self._bench = Bench(job)
         self._files = job.make_item_files()
+        self._journal = job.make_journal()
         self._turn = asyncio.Lock()
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
@@ -169,10 +171,14 @@ class AsyncBench:
         files, hold = self._files, None
         if files is not None:
             hold = files.make_hold()
+        in_plan = own.batch.first_item + number
+        teller = Teller(self._journal)
+        teller.item = in_plan
         try:
             if isinstance(item, Unavailable):
                 raise ItemFailedError(*describe_error(item.error), 1)
-            made = await chain.run(item, own.batch.first_item + number, place, hold)
+            with teller.working():
+                made = await chain.run(item, in_plan, place, hold)
             if files is not None and hold is not None:
                 key = own.keys[number - own.task.start]
                 made = files.name(own.task.batch, key, made, hold)

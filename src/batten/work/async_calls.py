@@ -17,6 +17,7 @@ from batten.work.cached_steps import find_kept
 from batten.work.calls import find_last_maker, find_pause, list_rows, prepare_function
 from batten.work.holding import Hold, take_streams, takes_folder
 from batten.work.results import hold_input, list_results
+from batten.work.usage import current_teller
 
 
 class AsyncCall:
@@ -72,6 +73,8 @@ class AsyncCall:
                 if losses.look() != lost:
                     # The reader of the log went away meanwhile, which may be why it failed.
                     continue
+                if (teller := current_teller()) is not None:
+                    teller.fail_try()
                 pause = find_pause(self._retry, error, attempt)
             if self._draining.is_set():
                 raise asyncio.CancelledError
@@ -144,12 +147,14 @@ class AsyncChain:
         self, value: Any, item: int, place: SlotMark, hold: Hold | None = None
     ) -> list[Any]:
         """What the steps make of the item: any number of values."""
-        values = [value]
+        values, teller = [value], current_teller()
         for call in self._calls:
             made: list[Any] = []
             for each in values:
                 kept = hold_input(call.step, each)
                 result = await call.run(each, item, place, hold)
+                if teller is not None:
+                    teller.settle()
                 made += list_results(call.step, each, kept, result)
             values = made
         return values

@@ -40,6 +40,7 @@ from batten.work.tasks import (
     Unsealable,
     WorkerJob,
 )
+from batten.work.usage import Teller
 
 CHUNK_SECONDS = 0.25
 """After so much work a worker puts aside what it has, so that no kill costs more."""
@@ -136,8 +137,14 @@ class Bench:
             own.reader = self._job.source.open()
             own.items = 0
             job = self._job
+            own.teller = Teller(job.make_journal())
             own.runner = ItemRunner(
-                job.steps, job.key_column, job.has_time_limit, job.seed, job.make_item_files()
+                job.steps,
+                job.key_column,
+                job.has_time_limit,
+                job.seed,
+                job.make_item_files(),
+                own.teller,
             )
         runner: ItemRunner = own.runner
         stop, most = task.stop, self._job.worker_items_max  # decision 0061
@@ -150,17 +157,19 @@ class Bench:
             keys = wanted.keys
         else:
             keys = range(wanted.first_ordinal, wanted.first_ordinal + wanted.count)
-        done = runner.run(
-            read_planned(own.reader, wanted),
-            keys,
-            task.start,
-            batch.first_item,
-            mark,
-            schema,
-            CHUNK_SECONDS,
-            task.is_apart,
-            task.failures_max,
-        )
+        with own.teller.working():
+            own.teller.begin()
+            done = runner.run(
+                read_planned(own.reader, wanted),
+                keys,
+                task.start,
+                batch.first_item,
+                mark,
+                schema,
+                CHUNK_SECONDS,
+                task.is_apart,
+                task.failures_max,
+            )
         if runner.files is not None:
             runner.files.sync()
         own.items += done.stop - done.start

@@ -21,6 +21,7 @@ from batten.storage.blame import find_machine_failure
 from batten.work.cached_steps import find_kept
 from batten.work.holding import Hold, takes_folder
 from batten.work.results import hold_input, list_results
+from batten.work.usage import Teller
 
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
@@ -169,8 +170,15 @@ class Call:
     `number` is that of the step. `begin_try` is called with the time limit of each try before it,
     where tries have one."""
 
-    def __init__(self, step: Step, number: int = 0, seeding: Seeding | None = None) -> None:
+    def __init__(
+        self,
+        step: Step,
+        number: int = 0,
+        seeding: Seeding | None = None,
+        teller: Teller | None = None,
+    ) -> None:
         self.step = step
+        self._teller = teller
         self.kind = step.kind
         self.begin_try: BeginTry | None = None
         self._seeding = None if seeding is None else seeding.of_step(number)
@@ -229,6 +237,8 @@ class Call:
                     continue
                 if self._seeding is not None and self._seeding.has_new():
                     continue
+                if self._teller is not None:
+                    self._teller.fail_try()
                 pause = find_pause(self._retry, error, attempt)
             if self.begin_try is not None:
                 # A pause is no part of a try.
@@ -247,9 +257,15 @@ class Chain:
     """Consecutive steps that take one item at a time; `first` is the number of the first one."""
 
     def __init__(
-        self, steps: Sequence[Step], first: int = 0, seeding: Seeding | None = None
+        self,
+        steps: Sequence[Step],
+        first: int = 0,
+        seeding: Seeding | None = None,
+        teller: Teller | None = None,
     ) -> None:
-        self._calls = [Call(step, number, seeding) for number, step in enumerate(steps, first)]
+        self._teller = teller
+        numbered = enumerate(steps, first)
+        self._calls = [Call(step, number, seeding, teller) for number, step in numbered]
         first_step = steps[0] if len(steps) == 1 else None
         is_one_map = first_step is not None and first_step.kind == "map"
         is_plain = first_step is not None and not first_step.keeps_input
@@ -279,6 +295,8 @@ class Chain:
             for value in values:
                 kept = hold_input(step, value)
                 results += list_results(step, value, kept, call.run(value))
+                if self._teller is not None:
+                    self._teller.settle()
             values = results
             if not values:
                 break

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_tabl
 from batten.sources.base import Gone, Unavailable
 from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
 from batten.work.item_files import ItemFiles
+from batten.work.usage import Teller
 
 
 @dataclass(kw_only=True)
@@ -49,12 +51,14 @@ class ItemRunner:
         has_time_limit: bool,
         seed: int | None = None,
         files: ItemFiles | None = None,
+        teller: Teller | None = None,
     ) -> None:
         self.files = files
+        self._teller: Teller | SimpleNamespace = teller or SimpleNamespace()
         self.batch = 0
         self._seeding = seeding = Seeding(seed) if seed is not None else None
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
-        self._chain = Chain(steps if place is None else steps[:place], 0, seeding)
+        self._chain = Chain(steps if place is None else steps[:place], 0, seeding, teller)
         if files is not None:
             self._hold = files.make_hold()
             self._chain.hold(self._hold)
@@ -62,7 +66,7 @@ class ItemRunner:
         self._key_column = key_column
         self._units = None
         if place is not None:
-            self._units = UnitCalls(steps[place:], key_column, place, seeding)
+            self._units = UnitCalls(steps[place:], key_column, place, seeding, teller)
         if seeding is None:
             in_units = [] if self._units is None else self._units.functions
             seed_held([*self._chain.functions, *in_units])
@@ -96,6 +100,7 @@ class ItemRunner:
             if self._has_time_limit:
                 self._units.watch_tries(partial(mark.begin, first_item + start))
             mark.begin(first_item + start, inf)
+            self._units.first_item = first_item
             made = self._units.run(rows, owners, keys, start, failures, is_apart)
         mark.end()
         tables, unfitting = self._tabulate(made, keys, start, schema)
@@ -121,10 +126,12 @@ class ItemRunner:
         number, ending = start - 1, None
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         iterator, seeding, files = iter(items), self._seeding, self.files
+        teller = self._teller
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
             # The mark comes before the read: reading may be what ends the worker.
             begin(in_hand, inf)
+            teller.item = in_hand
             item = next(iterator)
             if is_timed:
                 chain.watch_tries(partial(begin, in_hand))
@@ -246,17 +253,25 @@ Group = tuple[int, list[dict[str, Any]]]
 
 
 class UnitCalls:
-    """`map_batches` and what follows it, over the rows of a unit of items."""
+    """`map_batches` and what follows it, over the rows of a unit of items. `first_item` is the
+    number, in the plan, of the first item of their batch."""
 
     def __init__(
-        self, steps: Sequence[Step], key_column: str, first: int, seeding: Seeding | None
+        self,
+        steps: Sequence[Step],
+        key_column: str,
+        first: int,
+        seeding: Seeding | None,
+        teller: Teller | None = None,
     ) -> None:
-        self._call = Call(steps[0], first, seeding)
+        self.first_item = 0
+        self._teller = teller
+        self._call = Call(steps[0], first, seeding, teller)
         place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
-        self._chain = Chain(steps[1:place], first + 1, seeding) if place > 1 else None
+        self._chain = Chain(steps[1:place], first + 1, seeding, teller) if place > 1 else None
         self._next = None
         if place < len(steps):
-            self._next = UnitCalls(steps[place:], key_column, first + place, seeding)
+            self._next = UnitCalls(steps[place:], key_column, first + place, seeding, teller)
         self._key_column = key_column
         self._seeding = seeding
 
@@ -303,7 +318,10 @@ class UnitCalls:
         return made
 
     def _begin_unit(self, groups: Sequence[Group], keys: Sequence[Any], start: int) -> None:
-        """A unit has the numbers of its first item and of how many it holds."""
+        """A unit has the numbers of its first item and of how many it holds. What its call uses
+        stands at its first item."""
+        if self._teller is not None:
+            self._teller.item = self.first_item + groups[0][0]
         if self._seeding is not None:
             self._seeding.begin_item(f"{len(groups)} from {keys[groups[0][0] - start]}")
 
@@ -320,7 +338,10 @@ class UnitCalls:
         table = tables[0].drop_columns([ITEM])
         key_values = pa.array([keys[owner - start] for owner in owners])
         table = table.add_column(0, self._key_column, key_values)
-        made = self._accept(self._call.run(table), owners, keys, start)
+        given = self._call.run(table)
+        if self._teller is not None:
+            self._teller.settle()
+        made = self._accept(given, owners, keys, start)
         if self._chain is None and self._next is None:
             return [made] if made.num_rows else []
         return self._follow(made, keys, start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batten.jobs.step import Step
+from batten.ledger.usage_journal import UsageJournal
 from batten.model.disk.item_names import NamePattern
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.value_class import value_class
@@ -24,7 +25,7 @@ class WorkerJob:
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
     covers how they are laid out. `is_watched`: the run stops where most items fail. `is_adopting`:
     the rows are not computed, a hand-made job had made them. With `file_names` the steps make
-    files, which are called so."""
+    files, which are called so. `run` is its name, under which is kept what calls used."""
 
     storage: Store
     layout: Layout
@@ -44,6 +45,11 @@ class WorkerJob:
     is_adopting: bool = False
     batch_rules: tuple[Rule, ...] = ()
     file_names: NamePattern | None = None
+    run: str = ""
+
+    def make_journal(self) -> UsageJournal:
+        """Where it is kept what calls of this run used."""
+        return UsageJournal(self.storage, self.layout, self.run)
 
     def make_item_files(self) -> ItemFiles | None:
         """What names the files of items, where the steps make files."""

@@ -148,6 +148,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         is_adopting=context.is_adopting,
         batch_rules=settings.batch_rules,
         file_names=pipeline.file_names,
+        run=context.run,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings
 from batten.inspect.show import Overview
 from batten.ledger.runs import RunLog
+from batten.model.rules.usage import tell_usage
 from batten.model.telling.counts import count_of
 from batten.model.words import State
 
@@ -21,6 +22,8 @@ def list_lines(overview: Overview) -> Iterator[str]:
     yield from list_contents(diagnosis)
     if overview.parts_at:
         yield labelled("lies at", overview.parts_at)
+    if (usage := diagnosis.contents.usage) is not None:
+        yield from (labelled(name, told) for name, told in tell_usage(usage))
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"

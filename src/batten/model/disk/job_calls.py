@@ -32,6 +32,7 @@ OPTIONS: Mapping[str, re.Pattern[str]] = {
     "memory-max": pattern(r"[0-9]{1,20}(\.[0-9]{1,9})?\s?[kmgt]?b?", re.IGNORECASE),
     "drain-seconds": pattern(r"[0-9]{1,9}(\.[0-9]{1,20})?(e-[0-9]{1,3})?"),
     "workers": pattern(r"fork|spawn"),
+    "budget": pattern(r"[\w=.,+-]{1,1000}"),
 }
 """The options of a run that its next one should have too, and the form of their values."""
 

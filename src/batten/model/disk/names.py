@@ -15,7 +15,7 @@ features.batten/quarantine/000042.parquet
 features.batten/commits/000042.json
 features.batten/recompute/000042.json
 features.batten/set-aside/<time>-<name>
-features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight
+features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight, runs/<time>-<id>.usage
 features.batten/fresh/features, fresh/features.batten     what is being made to replace it
     features.batten/REPLACING                                 the journal of that
     features.batten/UNSYNCED                                  names that could not be made durable
@@ -85,6 +85,7 @@ _WORKROOM = "workroom"
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
 
 _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
+_USAGE = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+(\.\d+-\d{9,})?\.usage", re.ASCII)
 
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
@@ -263,6 +264,14 @@ class Layout:
         return replace(self, output=f"{self.control}/fresh/{name}")
 
     @property
+    def outer(self) -> Layout | None:
+        """The dataset that this one is to replace; None if this is no `fresh` one."""
+        control, found, _ = self.output.rpartition("/fresh/")
+        if not found or not control.endswith(CONTROL_SUFFIX):
+            return None
+        return replace(self, output=control.removesuffix(CONTROL_SUFFIX))
+
+    @property
     def fresh_folder(self) -> str:
         if self.next:
             return f"{self.generations}/{self.next}"
@@ -342,6 +351,10 @@ class Layout:
     def in_flight(self, run: str) -> str:
         return f"{self.runs}/{run}.inflight"
 
+    def usage(self, run: str, piece: str = "") -> str:
+        """What calls of that run used. Where nothing can be added to a file, it is in pieces."""
+        return f"{self.runs}/{run}{piece}.usage"
+
 
 def holds_throwaways(folder: str) -> bool:
     """Whether what lies in the folder can be made again, and so need not be durable."""
@@ -397,6 +410,11 @@ def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
 def is_in_flight(name: str) -> bool:
     """Whether it is the name of the marks of a run's items in hand."""
     return _IN_FLIGHT.fullmatch(name) is not None
+
+
+def is_usage(name: str) -> bool:
+    """Whether it is the name of what calls of a run used."""
+    return _USAGE.fullmatch(name) is not None
 
 
 def is_delivery(name: str) -> bool:

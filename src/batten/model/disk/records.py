@@ -214,7 +214,8 @@ class Completion:
     """`COMPLETE`: the accounts, when they closed, and the size of every part in bytes.
     `destinations` are the kinds of those that had all of it, by their target; records of 0.1 name
     none. `removed` items are not in the source any more, nor counted as of it; `adopted` are those
-    of `committed` whose rows a hand-made job had made."""
+    of `committed` whose rows a hand-made job had made. `usage` is what all calls used, as texts
+    (`model.rules.usage`)."""
 
     source: Count
     committed: Count
@@ -229,6 +230,7 @@ class Completion:
     destinations: Annotated[dict[str, Name], Many(1000)] = field(default_factory=dict)
     removed: Count = 0
     adopted: Count = 0
+    usage: Annotated[dict[str, Name], Many(10_000)] = field(default_factory=dict)
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES

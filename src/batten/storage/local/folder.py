@@ -282,9 +282,15 @@ class LocalStorage(ConditionsOfFolder):
             raise writing_failure(error, "Deleting", path) from error
         self._unproven.note(name)
 
+    def append(self, name: str, data: bytes) -> None:
+        try:
+            steps.do("append", name, self._append, name, data)
+        except OSError as error:
+            raise writing_failure(error, "Writing", self._beneath.path(name)) from error
+
     def append_log(self, name: str, line: bytes) -> None:
         try:
-            steps.do("append_log", name, self._append, name, line)
+            steps.do("append_log", name, self._append_log, name, line)
         except OSError:
             return  # A log holds hints: losing one costs an explanation, never a result.
 
@@ -308,13 +314,19 @@ class LocalStorage(ConditionsOfFolder):
             raise
         return lock
 
-    def _append(self, name: str, line: bytes) -> None:
+    def _append_log(self, name: str, line: bytes) -> None:
+        self._append(name, line if line.endswith(b"\n") else line + b"\n")
+
+    def _append(self, name: str, data: bytes) -> None:
         descriptor = self._beneath.act(name, os.open, _APPEND, 0o666)
         try:
             status = os.fstat(descriptor)
-            # Where the file has another name as well, it is not only a log.
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                os.write(descriptor, line if line.endswith(b"\n") else line + b"\n")
+            # Where the file has another name as well, it is somebody else's too.
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                raise OSError(errno.EINVAL, "it is not a file of its own")
+            # One call, so that it is whole beside what other processes add.
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 

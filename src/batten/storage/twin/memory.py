@@ -218,9 +218,16 @@ class MemoryStorage(ConditionsOfFolder):
                 self.delete_tree(each.name)
         self.delete(name)
 
-    def append_log(self, name: str, line: bytes) -> None:
+    def append(self, name: str, data: bytes) -> None:
         try:
-            self._do("append_log", check_name(name), self._append, name, line)
+            self._do("append", check_name(name), self._append, name, data)
+        except OSError as error:
+            raise writing_failure(error, "Writing", name) from error
+
+    def append_log(self, name: str, line: bytes) -> None:
+        data = line if line.endswith(b"\n") else line + b"\n"
+        try:
+            self._do("append_log", check_name(name), self._append, name, data)
         except OSError:
             return  # A log holds hints: losing one costs an explanation, never a result.
 
@@ -385,9 +392,9 @@ class MemoryStorage(ConditionsOfFolder):
             raise
         self._durable_folders.add(folder)
 
-    def _append(self, name: str, line: bytes) -> None:
+    def _append(self, name: str, data: bytes) -> None:
         file = self._open_or_create(name)
-        write_file(file, file.data + (line if line.endswith(b"\n") else line + b"\n"))
+        write_file(file, file.data + data)
 
     def _open_or_create(self, name: str) -> File:
         self._require_folder(folder_of(name), name)
@@ -409,6 +416,8 @@ class MemoryStorage(ConditionsOfFolder):
 
 
 def write_file(file: File, data: bytes) -> None:
+    if not data.startswith(file.data):
+        file.synced_bytes = 0
     file.data = data
     file.is_synced = False
     file.modified_seconds = time.time()
@@ -416,6 +425,7 @@ def write_file(file: File, data: bytes) -> None:
 
 def mark_synced(file: File) -> None:
     file.is_synced = True
+    file.synced_bytes = len(file.data)
 
 
 def _describe(name: str, node: Node) -> Entry:

@@ -26,11 +26,13 @@ BLOCK_BYTES = 4096
 
 @dataclass(eq=False, kw_only=True)
 class File:
-    """A file under any number of names. `is_synced`: its bytes are durable."""
+    """A file under any number of names. `is_synced`: its bytes are durable; else the first of them,
+    so many as there were at the last sync, if it only grew since."""
 
     modified_seconds: float
     data: bytes = b""
     is_synced: bool = False
+    synced_bytes: int = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -186,7 +188,7 @@ class VolatileTree:
         names = self._names_after(kept)
         for node in names.values():
             if isinstance(node, File) and node not in nodes:
-                data = node.data if node.is_synced else losses(node)
+                data = node.data if node.is_synced else _keep_synced(node, losses(node))
                 nodes[node] = File(
                     data=data, is_synced=True, modified_seconds=node.modified_seconds
                 )
@@ -201,6 +203,7 @@ class VolatileTree:
                 nodes[node] = File(
                     data=node.data,
                     is_synced=node.is_synced,
+                    synced_bytes=node.synced_bytes,
                     modified_seconds=node.modified_seconds,
                 )
         return VolatileTree(
@@ -287,3 +290,7 @@ def _lose_by_chance(data: bytes, random: Random) -> bytes:
     kept = _cut_by_chance(data, random)
     blocks = (kept[start : start + BLOCK_BYTES] for start in range(0, len(kept), BLOCK_BYTES))
     return b"".join(each if random.random() < bias else bytes(len(each)) for each in blocks)
+
+
+def _keep_synced(file: File, lost: bytes) -> bytes:
+    return file.data[: file.synced_bytes] + lost[file.synced_bytes :]

@@ -1,0 +1,88 @@
+"""What the calls of one run use, as the driver sees it: kept durable, and within the budget."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from batten.errors import BattenError, InterruptedRunError
+from batten.ledger.usage import record_lost_calls, tally_usage
+from batten.ledger.usage_journal import UsageJournal, UsageTail, list_journals
+from batten.model.disk.usage_lines import LostLine, multiply, total
+from batten.model.rules.usage_budget import find_obstacle, show_budget
+from batten.run.context import Context
+
+
+class Spending:
+    """Of one run. Where a budget is set, it knows what all runs used, and reads on in what this one
+    tells."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._storage, self._layout = context.storage, context.layout
+        self._journal = UsageJournal(context.storage, context.layout, context.run)
+        self._lost = 0
+        self._obstacle = ""
+        self._has_ended = False
+
+    def begin(self) -> None:
+        """Before any call."""
+        context = self._context
+        record_lost_calls(self._storage, self._layout, context.run)
+        if context.options.budget is not None:
+            self._tally = tally_usage(
+                self._storage, self._layout, is_running=False, but=context.run
+            )
+            self._has_ended = not self._tally.is_empty
+            self._tail = UsageTail(self._storage, self._layout, context.run)
+
+    def sync(self) -> None:
+        """What was told up to now outlives a power cut."""
+        self._journal.sync()
+
+    def lose(self) -> None:
+        """A worker died with a call in hand."""
+        self._lost += 1
+        if list_journals(self._storage, self._layout):
+            line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=1)
+            self._journal.write(line)
+
+    def end(self) -> None:
+        """Before workers are stopped: what they have in hand is lost. Where that can't be written,
+        the run fails for a reason of its own."""
+        with suppress(BattenError):
+            run = self._context.run
+            record_lost_calls(self._storage, self._layout, run, end=run)
+
+    def take_end(self) -> None:
+        """An item has ended, so it is known whether calls tell something."""
+        self._has_ended = True
+
+    def may_begin(self, in_hand: int) -> bool:
+        """Whether a further item may be begun beside those in hand, each perhaps as dear as the
+        dearest so far."""
+        limits = self._context.options.budget
+        if limits is None:
+            return True
+        for line in self._tail.read_on():
+            self._tally.take(line)
+        tally = self._tally
+        lost = {unit: multiply(n, tally.calls_lost) for unit, n in tally.largest.items()}
+        self._obstacle = find_obstacle(
+            limits,
+            total((tally.told, lost)),
+            tally.largest,
+            in_hand,
+            is_known=self._has_ended,
+        )
+        return not self._obstacle
+
+    def refuse_more(self) -> None:
+        """Raises `InterruptedRunError`: with the next call the budget could be passed."""
+        context = self._context
+        limits = context.options.budget or {}
+        doubled = show_budget({unit: multiply(limit, 2) for unit, limit in limits.items()})
+        raise InterruptedRunError(
+            f"Stopped by the budget: {self._obstacle}.",
+            safe="Everything that was finished is kept; it is safe to run again.",
+            next=f"Run it again with a larger budget; it resumes: {context.again_within(doubled)}",
+        )

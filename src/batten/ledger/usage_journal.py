@@ -1,0 +1,105 @@
+"""The files of what calls used: one for each run, added to as it is told (decision 0118)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from functools import partial
+
+from batten.model.disk.names import Layout, is_usage
+from batten.model.disk.usage_lines import UsageLine, decode_usage_line, encode_usage_line
+from batten.storage.base import Store
+from batten.storage.publishing import settle, sync_file
+from batten.storage.relative import last_piece
+
+_LINE_BYTES_MAX = 1 << 16
+_pieces = itertools.count()
+
+
+class UsageJournal:
+    """What calls of one run use. Any number of threads and processes may write at a time."""
+
+    def __init__(self, storage: Store, layout: Layout, run: str) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._run = run
+        self._synced_bytes = 0
+
+    def write(self, line: UsageLine) -> None:
+        """It outlives this process when this returns. Raises `StorageError`."""
+        data = encode_usage_line(line)
+        if self._storage.folder is not None:
+            self._storage.folder.append(self._layout.usage(self._run), data)
+            return
+        piece = f".{os.getpid()}-{next(_pieces):09}"
+        settle(
+            self._storage,
+            partial(self._storage.put_new, self._layout.usage(self._run, piece), data),
+        )
+
+    def sync(self) -> None:
+        """What was written outlives a power cut, too."""
+        if self._storage.folder is None:
+            return
+        found = self._storage.find(self._layout.usage(self._run))
+        if found is not None and found.size != self._synced_bytes:
+            sync_file(self._storage, found.name)
+            self._synced_bytes = found.size
+
+
+class UsageTail:
+    """Reads on in what one run tells, as it grows. What was there at first was read otherwise."""
+
+    def __init__(self, storage: Store, layout: Layout, run: str) -> None:
+        self._storage = storage
+        self._layout = layout
+        self._name = layout.usage(run)
+        self._run = run
+        found = storage.find(self._name)
+        self._offset = found.size if found is not None else 0
+        self._pieces = set(self._list_pieces())
+
+    def read_on(self) -> Iterator[UsageLine | None]:
+        """The lines that came since; None for one that can't be understood."""
+        if self._storage.folder is None:
+            for name in self._list_pieces():
+                if name not in self._pieces:
+                    self._pieces.add(name)
+                    yield decode_usage_line(self._storage.read(name))
+            return
+        try:
+            data = self._storage.read(self._name, offset=self._offset, bytes_max=None)
+        except FileNotFoundError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.split(b"\n"):
+            if line:
+                yield decode_usage_line(line)
+
+    def _list_pieces(self) -> list[str]:
+        if self._storage.folder is not None:
+            return []
+        own = f"{self._layout.runs}/{self._run}."
+        return [n for n in list_journals(self._storage, self._layout) if n.startswith(own)]
+
+
+def list_journals(storage: Store, layout: Layout) -> list[str]:
+    """The names of all files of what calls used, in the order of the runs."""
+    names = (last_piece(name) for name in storage.list_names(layout.runs))
+    return [f"{layout.runs}/{name}" for name in sorted(filter(is_usage, names))]
+
+
+def read_journals(storage: Store, layout: Layout) -> Iterator[UsageLine | None]:
+    """The lines of all runs, in order; None for one that can't be understood. A line that was torn
+    by a kill is none."""
+    for name in list_journals(storage, layout):
+        try:
+            file = storage.open(name)
+        except FileNotFoundError:
+            continue
+        with file:
+            while line := file.readline(_LINE_BYTES_MAX):
+                if len(line) > 1:
+                    yield decode_usage_line(line)

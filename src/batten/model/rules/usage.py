@@ -1,0 +1,262 @@
+"""What calls used, summed by what became of their items: the same however often runs were killed.
+
+Each item has attempts, of which the last one counts: an item is only begun anew if its answer was
+lost, or is to be replaced. What an attempt used is in one of four sums, by what is known of the
+item and of its tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from batten.model.disk.usage_lines import (
+    Amount,
+    Amounts,
+    BeforeLine,
+    FailedTryLine,
+    LostLine,
+    UsageLine,
+    UseLine,
+    multiply,
+    parse_amount,
+    show_amount,
+    total,
+)
+from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
+
+
+class Standing(Enum):
+    """What is known of an item. What it is while it waits to be done is `OPEN`."""
+
+    DONE = "done"
+    QUARANTINED = "quarantined"
+    OPEN = "open"
+
+
+KINDS = ("kept", "failed_tries", "quarantined", "repeated", "before")
+
+
+@value_class
+class Usage:
+    """What the calls of a dataset used, over all runs, by the units that its functions tell.
+
+    Amounts are whole numbers where all that was told was whole; otherwise `Decimal`, summed
+    exactly.
+
+    Attributes:
+        kept: What the answers that were kept used.
+        failed_tries: What tries used that failed, of items that are not quarantined.
+        quarantined: What quarantined items used, in their last attempt.
+        repeated: What calls used whose answers are not kept: they were lost when a run ended, or
+            their item has changed.
+        before: What datasets used of which this one took the place, by `fresh` or `add_columns`.
+        calls_lost: How many calls were in hand when runs were killed or stopped, or a worker died,
+            and had told nothing. Whether they were paid is not known.
+        largest: The most that one item used.
+        damaged_lines: How many lines of the accounts can't be read.
+    """
+
+    kept: Amounts
+    failed_tries: Amounts
+    quarantined: Amounts
+    repeated: Amounts
+    before: Amounts
+    calls_lost: int
+    largest: Amounts
+    damaged_lines: int = 0
+
+    @property
+    def total(self) -> dict[str, Amount]:
+        """All that this dataset is known to have used; not what those `before` it did."""
+        return total((self.kept, self.failed_tries, self.quarantined, self.repeated))
+
+    @property
+    def lost_at_most(self) -> dict[str, Amount]:
+        """The bound of what the lost calls used: as much as the largest of all, each."""
+        return {unit: multiply(most, self.calls_lost) for unit, most in self.largest.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Make the object that `--json` prints of it.
+
+        Returns:
+            A dict of what JSON can hold.
+        """
+        kinds = {kind: _as_numbers(getattr(self, kind)) for kind in KINDS}
+        return {
+            "total": _as_numbers(self.total),
+            **kinds,
+            "lost": {"calls": self.calls_lost, "at_most": _as_numbers(self.lost_at_most)},
+            "largest": _as_numbers(self.largest),
+            "damaged_lines": self.damaged_lines,
+        }
+
+
+def show_usage(amounts: Amounts) -> str:
+    """For people: `cost 12.5, input_tokens 1,234,567`."""
+    return ", ".join(f"{unit} {_show(amount)}" for unit, amount in amounts.items())
+
+
+def _show(amount: Amount) -> str:
+    return f"{amount:,}" if isinstance(amount, int) else f"{amount.normalize():,f}"
+
+
+def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
+    """What people are told, each with a word for it."""
+    if used := usage.total:
+        yield "usage", show_usage(used)
+    for name, amounts in (
+        ("failed tries", usage.failed_tries),
+        ("quarantined items", usage.quarantined),
+        ("answers not kept", usage.repeated),
+    ):
+        if amounts:
+            yield "of it", f"{name}: {show_usage(amounts)}"
+    if usage.calls_lost:
+        calls = count_of(usage.calls_lost, "call")
+        most = show_usage(usage.lost_at_most)
+        bound = f"at most {most}, if none was dearer than all before" if most else "unknown"
+        yield "and", f"{calls} in hand when runs ended: {bound}"
+    if usage.before:
+        yield "before", f"datasets that this one took the place of: {show_usage(usage.before)}"
+    if usage.damaged_lines:
+        yield "damaged", f"{count_of(usage.damaged_lines, 'line')} of the accounts can't be read"
+
+
+def _as_numbers(amounts: Amounts) -> dict[str, int | float]:
+    return {unit: n if isinstance(n, int) else float(n) for unit, n in amounts.items()}
+
+
+class _Attempt:
+    __slots__ = ("failed", "name", "open")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.open: list[Amounts] = []
+        self.failed: dict[str, Amount] = {}
+
+    @property
+    def total(self) -> dict[str, Amount]:
+        return total((*self.open, self.failed))
+
+
+class UsageTally:
+    """Takes the lines of all runs in their order."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[int, _Attempt] = {}
+        self._lost: dict[str, int] = {}
+        self._sums: dict[str, dict[str, Amount]] = {kind: {} for kind in KINDS}
+        self.largest: dict[str, Amount] = {}
+        self.told: dict[str, Amount] = {}
+        self.damaged_lines = 0
+        self.is_empty = True
+
+    @property
+    def calls_lost(self) -> int:
+        return sum(self._lost.values())
+
+    def take(self, line: UsageLine | None) -> None:
+        self.is_empty = False
+        match line:
+            case None:
+                self.damaged_lines += 1
+            case UseLine():
+                self.told = total((self.told, line.used))
+                attempt = self._attempt(line.item, line.attempt)
+                attempt.open.append(line.used)
+                for unit, amount in attempt.total.items():
+                    self.largest[unit] = max(self.largest.get(unit, 0), amount)
+            case FailedTryLine():
+                attempt = self._attempt(line.item, line.attempt)
+                cut = max(0, len(attempt.open) - line.uses)
+                attempt.failed = total((attempt.failed, *attempt.open[cut:]))
+                del attempt.open[cut:]
+            case LostLine():
+                self.lose(line.end, line.calls)
+            case BeforeLine():
+                self._sums["before"] = dict(line.used)
+
+    def lose(self, end: str, calls: int) -> None:
+        """So many calls were in hand at an end; each end counts once."""
+        self._lost[end] = max(calls, self._lost.get(end, 0))
+
+    def has_end(self, end: str) -> bool:
+        return end in self._lost
+
+    def _attempt(self, item: int, name: str) -> _Attempt:
+        known = self._attempts.get(item)
+        if known is not None and known.name == name:
+            return known
+        if known is not None:
+            self._add("repeated", *known.open)
+            self._add("failed_tries", known.failed)
+        self._attempts[item] = attempt = _Attempt(name)
+        return attempt
+
+    def _add(self, kind: str, *used: Amounts) -> None:
+        self._sums[kind] = total((self._sums[kind], *used))
+
+    def close(self, find_standing: Callable[[int], Standing]) -> Usage:
+        """The sums, by what became of each item, which is named by its number in the plan."""
+        for item, attempt in sorted(self._attempts.items()):
+            standing = find_standing(item)
+            if standing is Standing.QUARANTINED:
+                self._add("quarantined", *attempt.open, attempt.failed)
+                continue
+            self._add("kept" if standing is Standing.DONE else "repeated", *attempt.open)
+            self._add("failed_tries", attempt.failed)
+        self._attempts.clear()
+        sums = self._sums
+        return Usage(
+            kept=sums["kept"],
+            failed_tries=sums["failed_tries"],
+            quarantined=sums["quarantined"],
+            repeated=sums["repeated"],
+            before=sums["before"],
+            calls_lost=self.calls_lost,
+            largest=dict(self.largest),
+            damaged_lines=self.damaged_lines,
+        )
+
+
+def record_usage(usage: Usage | None) -> dict[str, str]:
+    """As it is kept in the record that a dataset is complete: flat, all texts."""
+    if usage is None:
+        return {}
+    amounts = {
+        f"{kind} {unit}": show_amount(amount)
+        for kind in (*KINDS, "largest")
+        for unit, amount in getattr(usage, kind).items()
+    }
+    counts = {"calls_lost": usage.calls_lost, "damaged_lines": usage.damaged_lines}
+    return amounts | {name: str(count) for name, count in counts.items()}
+
+
+def read_recorded(told: Mapping[str, str]) -> Usage | None:
+    """What `record_usage` kept; None if nothing, or nothing that can be understood."""
+    if not told:
+        return None
+    sums: dict[str, dict[str, Amount]] = {kind: {} for kind in (*KINDS, "largest")}
+    counts = {"calls_lost": 0, "damaged_lines": 0}
+    try:
+        for name, text in told.items():
+            kind, _, unit = name.partition(" ")
+            if unit:
+                sums[kind][unit] = parse_amount(text)
+            else:
+                counts[kind] += int(parse_amount(text))
+    except (ValueError, KeyError):
+        return None
+    return Usage(
+        kept=sums["kept"],
+        failed_tries=sums["failed_tries"],
+        quarantined=sums["quarantined"],
+        repeated=sums["repeated"],
+        before=sums["before"],
+        largest=sums["largest"],
+        calls_lost=counts["calls_lost"],
+        damaged_lines=counts["damaged_lines"],
+    )

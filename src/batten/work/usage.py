@@ -1,0 +1,167 @@
+"""A function tells what a call used, and the accounts have it before the call returns.
+
+What is told is written down at once, with the item that the function has in hand: money is spent
+whether or not the answer is kept (decision 0118).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from batten.model.disk.usage_lines import (
+    UNITS_MAX,
+    Amount,
+    FailedTryLine,
+    UseLine,
+    check_unit,
+    read_amount,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batten.ledger.usage_journal import UsageJournal
+
+_attempts = itertools.count()
+_current: ContextVar[Teller | None] = ContextVar("batten_teller", default=None)
+_working: set[Teller] = set()
+
+
+def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
+    """Tell what a call used, from within a function that batten calls.
+
+    It is added to the accounts of the item that the function has in hand, and is on disk when this
+    returns. Tell it as soon as the answer is there: what fails after that is counted as well. It
+    may be called any number of times for an item. Outside of a run it does nothing.
+
+    Args:
+        answer: An answer of an OpenAI-style API, as an object or a dict. Of its usage these are
+            taken: `input_tokens` or `prompt_tokens`, `output_tokens` or `completion_tokens`, and
+            `cost` if it is there. By default only what is named counts.
+        **used: How much was used, by any names: `input_tokens=812, cost=Decimal("0.0031")`.
+            Numbers from 0 on. Sums are exact: a float counts as the decimal number that it is
+            shown as.
+
+    Raises:
+        ValueError: A number is negative or not finite, or the answer has no usage.
+        TypeError: A value is no number.
+        RuntimeError: It was called in a thread that the function began itself, and several items
+            are in hand.
+        StorageError: It could not be written. The run ends.
+    """
+    told = {**({} if answer is None else _read_answer(answer)), **used}
+    amounts: dict[str, Amount] = {}
+    for unit, value in told.items():
+        try:
+            amounts[check_unit(unit)] = read_amount(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"batten.usage({unit}=…): {error}") from None
+    if len(amounts) > UNITS_MAX:
+        raise ValueError(f"batten.usage() takes {UNITS_MAX} units at most")
+    teller = _find_teller()
+    if teller is not None and amounts:
+        teller.tell(amounts)
+
+
+_NAMES = (
+    ("input_tokens", ("input_tokens", "prompt_tokens")),
+    ("output_tokens", ("output_tokens", "completion_tokens")),
+    ("cost", ("cost",)),
+)
+
+
+def _read_answer(answer: object) -> dict[str, Any]:
+    told = _get(answer, "usage")
+    found = {}
+    for unit, names in _NAMES:
+        values = (_get(told, name) for name in names)
+        value = next((value for value in values if value is not None), None)
+        if value is not None:
+            found[unit] = value
+    if not found:
+        raise ValueError(
+            "batten.usage(answer): the answer has no usage. Does a stream have to be asked for it?"
+        )
+    return found
+
+
+def _get(value: object, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _find_teller() -> Teller | None:
+    teller = _current.get()
+    if teller is not None or not _working:
+        return teller
+    if len(_working) > 1:
+        raise RuntimeError(
+            "batten.usage() was called in a thread that the function began itself, while several "
+            "items are in hand. Call it in the function, or begin the thread with "
+            "contextvars.copy_context().run"
+        )
+    return next(iter(_working), None)
+
+
+def current_teller() -> Teller | None:
+    """Who tells what the item in hand uses, in this thread or task."""
+    return _current.get()
+
+
+class Teller:
+    """Tells what the item in hand uses, in one thread or task. `item` is its number in the plan,
+    which the worker sets before each item; nothing else is done for an item that tells nothing."""
+
+    __slots__ = ("_attempt", "_journal", "_lock", "_told_of", "_uses", "item")
+
+    def __init__(self, journal: UsageJournal) -> None:
+        self.item = -1
+        self._journal = journal
+        self._told_of = -1
+        self._attempt = ""
+        self._uses = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Other items begin: one that was told of before is in another attempt now."""
+        self._attempt = ""
+        self._told_of = -1
+
+    def tell(self, used: dict[str, Amount]) -> None:
+        with self._lock:
+            if self._told_of != self.item:
+                self._told_of, self._uses = self.item, 0
+            self._attempt = self._attempt or f"{os.getpid()}-{next(_attempts)}"
+            self._journal.write(UseLine(item=self.item, attempt=self._attempt, used=used))
+            self._uses += 1
+
+    def settle(self) -> None:
+        """A step ended well: what it used does not belong to a later step's tries."""
+        if self._told_of == self.item:
+            self._uses = 0
+
+    def fail_try(self) -> None:
+        """What was told since the last try failed, or the last step ended, was for nothing."""
+        with self._lock:
+            if self._told_of != self.item or not self._uses:
+                return
+            line = FailedTryLine(item=self.item, attempt=self._attempt, uses=self._uses)
+            self._journal.write(line)
+            self._uses = 0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """For the time in which functions are called in this thread or task."""
+        token = _current.set(self)
+        _working.add(self)
+        try:
+            yield
+        finally:
+            _working.discard(self)
+            _current.reset(token)

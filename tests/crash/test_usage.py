@@ -1,0 +1,219 @@
+"""What calls cost is what a server charged, however often the run was killed: what was told is in
+the accounts, and what was in flight is counted apart, with its bound."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import batten
+from batten import Usage
+from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite, Victims
+from batten.crashlab.sweeping import Experiment, Trail, sweep
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+
+pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+
+ITEMS = 14
+TOKENS = 10
+FAILS_ONCE, FAILS = 5, 9
+
+PROGRAM = """
+import asyncio
+import json
+import os
+import urllib.request
+import batten
+
+{define} ask(number):
+    answer = {answer}
+    batten.usage(answer, cost=answer["charged"])
+    return {{"text": answer["text"][0]}}
+
+def post(number):
+    folder = "-".join(os.getcwd().split("/")[-2:])
+    url = f"http://127.0.0.1:{port}/{{folder}}/{{number}}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+    with opener.open(url, timeout=30) as answer:
+        return json.load(answer)
+
+pipeline = (
+    batten.from_range({items}).map(ask, retries=1{options}).write_parquet("features/")
+    .options(batch_size=4)
+)
+"""
+
+FAULTS = [KillBefore, KillAfter, TearWrite]
+
+WAYS = {
+    "processes": ("def", "post(number)", "", ["--jobs", "2"]),
+    "awaited": ("async def", "await asyncio.to_thread(post, number)", ", concurrency=4", []),
+}
+
+
+class Charging:
+    """A server that is paid by the call. It counts what it charged, by the folder of the job."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._charged: dict[str, list[Decimal]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def charged(self, folder: Path) -> list[Decimal]:
+        with self._lock:
+            return list(self._charged.get("-".join(folder.parts[-2:]), ()))
+
+    def answer(self, folder: str, number: int) -> dict[str, object]:
+        """The dearest item is the first one. One gives nonsense at its first try, one always."""
+        cost = Decimal("0.3") if number == 0 else Decimal("0.1") + Decimal(number) / 1000
+        with self._lock:
+            charged = self._charged.setdefault(folder, [])
+            is_first = not any(each == cost for each in charged)
+            charged.append(cost)
+        is_nonsense = number == FAILS or (number == FAILS_ONCE and is_first)
+        usage = {"prompt_tokens": TOKENS, "completion_tokens": number}
+        return {"usage": usage, "charged": float(cost), "text": [] if is_nonsense else ["a"]}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        charging = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                _, folder, number = self.path.split("/")
+                data = json.dumps(charging.answer(folder, int(number))).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *arguments: object) -> None:
+                return
+
+        return Handler
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Charging]:
+    made = Charging()
+    yield made
+    made.close()
+
+
+def experiment(server: Charging, way: str) -> Experiment:
+    define, answer, options, arguments = WAYS[way]
+    program = PROGRAM.format(
+        define=define, answer=answer, options=options, items=ITEMS, port=server.port
+    )
+
+    def prepare(folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "job.py").write_text(textwrap.dedent(program))
+
+    command = [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--quiet"]
+    return Experiment(
+        prepare=prepare,
+        command=lambda folder: [*command, *arguments],
+        folders=lambda folder: [folder / "features", folder / "features.batten"],
+        check=partial(check_done, server),
+        check_always=partial(check_accounts, server),
+        done_codes=frozenset({3}),
+        is_forked=True,
+    )
+
+
+def check_accounts(server: Charging, folder: Path, trail: Trail) -> None:
+    """No told cost is lost or invented, and what is missing was in flight."""
+    charged = server.charged(folder)
+    usage = batten.diagnose(folder / "features").contents.usage
+    if usage is None:
+        return  # Nothing was told yet. What is lost is told of when something was.
+    told = Decimal(usage.total.get("cost", 0))
+    untold = sum(charged, Decimal(0)) - told
+    calls = Decimal(usage.total.get("input_tokens", 0)) / TOKENS
+    assert 0 <= len(charged) - calls <= usage.calls_lost + usage.damaged_lines, (charged, usage)
+    assert untold >= 0, (charged, usage)
+
+
+def check_done(server: Charging, folder: Path, trail: Trail) -> None:
+    usage = batten.diagnose(folder / "features").contents.usage
+    assert usage is not None
+    untold = sum(server.charged(folder), Decimal(0)) - Decimal(usage.total["cost"])
+    assert 0 <= untold <= Decimal(usage.lost_at_most["cost"]), usage
+    killed = sum(run.was_triggered for run in trail.runs)
+    assert killed or usage.calls_lost == 0
+    check_kept(usage)
+
+
+def check_kept(usage: Usage) -> None:
+    """The answers in the dataset are those of one call for each item."""
+    answered = [n for n in range(ITEMS) if n != FAILS]
+    assert usage.kept["input_tokens"] == TOKENS * len(answered)
+    assert usage.kept["output_tokens"] == sum(answered)
+    assert usage.quarantined["input_tokens"] == TOKENS * 2
+    assert usage.quarantined["output_tokens"] == FAILS * 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("sample", [6, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_the_accounts_are_what_the_server_charged(
+    way: str, sample: int | None, server: Charging, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(server, way),
+        tmp_path / f"{way}-{sample}",
+        faults=FAULTS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+    assert report.hit
+
+
+@pytest.mark.parametrize("sample", [3, pytest.param(600, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_again_in_the_rerun(
+    way: str, sample: int, server: Charging, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(server, way),
+        tmp_path / f"again-{way}-{sample}",
+        faults=FAULTS,
+        sample=sample,
+        seed=seeded.getrandbits(32),
+        is_twice=True,
+    )
+    report.raise_on_failures()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_worker_is_killed_while_it_tells(
+    fault: Callable[..., Fault], server: Charging, tmp_path: Path, seeded: random.Random
+) -> None:
+    """The run goes on, and the item is asked for again."""
+    report = sweep(
+        experiment(server, "processes"),
+        tmp_path / f"worker-{fault.__name__}",
+        faults=[partial(fault, victims=Victims.CALLER, path="*.usage")],
+        sample=2,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+    assert report.hit

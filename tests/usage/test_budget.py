@@ -1,0 +1,125 @@
+"""A run stops before its budget is passed, and the next one goes on within a larger one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import batten
+from batten.errors import InterruptedRunError, UsageError
+
+if TYPE_CHECKING:
+    from conftest import JobFolder
+
+ITEMS = 40
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def ask(number: int) -> dict[str, int]:
+    batten.usage(cost=Decimal("0.1"), calls=1)
+    return {"number": number}
+
+
+async def await_answer(number: int) -> dict[str, int]:
+    await asyncio.sleep(0.001)
+    return ask(number)
+
+
+WAYS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "processes": (ask, {"jobs": 3}),
+    "threads": (ask, {"jobs": 3, "executor": "threads"}),
+    "serial": (ask, {"jobs": 1, "executor": "serial"}),
+    "awaited": (await_answer, {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_kept_over_all_runs(way: str) -> None:
+    function, options = WAYS[way]
+    job = batten.from_range(ITEMS).map(function).options(batch_size=7).write_parquet("out")
+    for budget in (1, 2, 2, 3.5):
+        with pytest.raises(InterruptedRunError) as caught:
+            job.run(progress=False, budget=budget, **options)
+        usage = caught.value.report.usage if caught.value.report is not None else None
+        assert usage is not None
+        assert usage.total["cost"] == Decimal(str(budget)), "all of it, and no more"
+        assert usage.repeated == {}
+        items = batten.diagnose("out").items
+        assert items.committed + items.staged == usage.total["calls"]
+    report = job.run(progress=False, budget={"cost": 4, "calls": 1000}, **options)
+    assert report.status == "complete"
+    assert report.usage is not None
+    assert report.usage.total == {"cost": Decimal("4.0"), "calls": ITEMS}
+
+
+def one_is_long(number: int) -> dict[str, int]:
+    batten.usage(cost=50 if number == 3 else 1)
+    return {"number": number}
+
+
+def test_only_one_long_answer_can_pass_it() -> None:
+    job = batten.from_range(ITEMS).map(one_is_long).write_parquet("out")
+    with pytest.raises(InterruptedRunError) as caught:
+        job.run(progress=False, budget=20, jobs=1)
+    assert caught.value.report is not None
+    assert caught.value.report.usage is not None
+    # Another may have been handed out with it.
+    assert 53 <= caught.value.report.usage.total["cost"] <= 54
+
+
+def test_each_unit_has_its_limit() -> None:
+    job = batten.from_range(ITEMS).map(ask).write_parquet("out")
+    with pytest.raises(InterruptedRunError, match=r"3 of 3 calls is used"):
+        job.run(progress=False, budget="cost=100,calls=3", jobs=2)
+
+
+def test_what_never_tells_the_unit_is_not_held_up() -> None:
+    job = batten.from_range(ITEMS).map(ask).write_parquet("out")
+    assert job.run(progress=False, budget={"pages": 1}, jobs=2).status == "complete"
+
+
+def test_whole_batches_are_published_when_it_is_used_up() -> None:
+    job = batten.from_range(ITEMS).map(ask).options(batch_size=10).write_parquet("out")
+    with pytest.raises(InterruptedRunError):
+        job.run(progress=False, budget={"calls": 25}, jobs=2)
+    items = batten.diagnose("out").items
+    assert (items.committed, items.staged) == (20, 5)
+
+
+def test_the_command(job: JobFolder) -> None:
+    job.write("""
+        def ask(n):
+            batten.usage(cost=0.5)
+            return {"n": n}
+
+        pipeline = batten.from_range(8).map(ask).write_parquet("out")
+    """)
+    stopped = job.run("--budget", "2", "--jobs", "1", "--json")
+    assert stopped.code == 75
+    told = stopped.json
+    assert told["usage"]["total"] == {"cost": 2.0}
+    assert told["error"]["what"] == "Stopped by the budget: 2.0 of 2 cost is used."
+    assert told["error"]["next"].endswith("batten run job.py --jobs 1 --budget 4")
+    diagnosed = job.batten("diagnose", "out", "--json").json
+    assert diagnosed["next"] == "batten run job.py --jobs 1 --budget 2"
+    done = job.run("--budget", "4", "--quiet")
+    assert done.code == 0
+    assert "usage: cost 4" in done.err
+    assert "usage    cost 4" in job.batten("show", "out").out
+
+
+@pytest.mark.parametrize("budget", ["much", -1, {}])
+def test_what_is_no_budget_is_refused(budget: Any) -> None:
+    job = batten.from_range(ITEMS).map(ask).write_parquet("out")
+    with pytest.raises(UsageError, match="budget can't be"):
+        job.run(progress=False, budget=budget)
+    assert not Path("out.batten").exists()
