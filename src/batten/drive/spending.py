@@ -14,7 +14,7 @@ from batten.run.context import Context
 
 class Spending:
     """Of one run. Where a budget is set, it knows what all runs used, and reads on in what this one
-    tells."""
+    tells (decision 0119)."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

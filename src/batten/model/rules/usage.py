@@ -36,6 +36,8 @@ class Standing(Enum):
     OPEN = "open"
 
 
+_PLACES_SHOWN = 6
+
 KINDS = ("kept", "failed_tries", "quarantined", "repeated", "before")
 
 
@@ -100,7 +102,10 @@ def show_usage(amounts: Amounts) -> str:
 
 
 def _show(amount: Amount) -> str:
-    return f"{amount:,}" if isinstance(amount, int) else f"{amount.normalize():,f}"
+    if isinstance(amount, int):
+        return f"{amount:,}"
+    rounded = round(amount, _PLACES_SHOWN)
+    return f"{(rounded if rounded else amount).normalize():,f}"
 
 
 def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
