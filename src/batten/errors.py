@@ -130,8 +130,7 @@ class MisplacedError(StorageError):
 
 
 class InterruptedRunError(BattenError):
-    """A signal or the budget stopped the run; exit code 75. What was finished is kept: run it
-    again."""
+    """A signal or the budget stopped the run; exit code 75. What was finished is kept."""
 
 
 class FailedRunError(BattenError):

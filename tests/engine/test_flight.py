@@ -141,6 +141,6 @@ def test_all_is_forgotten_when_every_item_came_to_an_end(
     for _ in range(3):
         crash(7)
     logs = [e.name for e in storage.list(layout.runs) if e.name.endswith(".jsonl")]
-    forget(storage, layout)
+    forget(storage, layout, "run")
     assert not find_blame(storage, layout, make_plan(10, 5))
     assert [entry.name for entry in storage.list(layout.runs)] == logs
