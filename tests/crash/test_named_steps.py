@@ -34,6 +34,7 @@ ERRORS = ("ENOSPC", "EIO", "EACCES")
 
 ELSEWHERE = {
     *(step for step in STEPS if step.startswith(("file.", "folder."))),
+    "append",
     "set_attributes",
     "link",
     "make_link",
@@ -43,8 +44,9 @@ ELSEWHERE = {
     "publish.rename",
     "stage.discard",
 }
-"""Steps of the cache (tests/cache/test_kills.py) and of transactions (tests/transaction), of what
-is called from Python alone (tests/storage/test_atomic.py), of filesystems without hard links
+"""Of calls that tell what they used (tests/crash/test_usage.py), of the cache
+(tests/cache/test_kills.py) and of transactions (tests/transaction), of what is called from Python
+alone (tests/storage/test_atomic.py), of filesystems without hard links
 (tests/storage/test_local.py), and after a write that failed."""
 
 

@@ -105,7 +105,7 @@ def _show(amount: Amount) -> str:
     if isinstance(amount, int):
         return f"{amount:,}"
     rounded = round(amount, _PLACES_SHOWN)
-    return f"{(rounded if rounded else amount).normalize():,f}"
+    return f"{(rounded or amount).normalize():,f}"
 
 
 def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
