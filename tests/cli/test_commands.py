@@ -84,6 +84,7 @@ def test_the_names_that_batten_exports() -> None:
         "Status",
         "StorageError",
         "Transaction",
+        "Usage",
         "UsageError",
         "diagnose",
         "from_csv",
@@ -103,6 +104,7 @@ def test_the_names_that_batten_exports() -> None:
         "publish_file",
         "read_lock",
         "transaction",
+        "usage",
     ]
     for name in batten.__all__:
         assert getattr(batten, name).__name__ == name
