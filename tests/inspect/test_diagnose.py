@@ -370,6 +370,7 @@ def test_the_json_is_exactly_that_of_the_contract(build: Build) -> None:
         "items",
         "parts",
         "rows",
+        "usage",
         "orphans",
         "holder",
         "hints",
