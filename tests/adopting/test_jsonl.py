@@ -175,3 +175,33 @@ def test_a_job_whose_items_can_not_be_told_is_refused(clips: Any, program: str, 
     refused = clips.batten(*ADOPT)
     assert (refused.code, told in refused.err) == (2, True), refused.err
     assert not (clips.path / "out.batten").exists()
+
+
+@pytest.mark.parametrize("before", ["clips/", "./clips/", "HERE/clips/"])
+def test_a_path_is_the_key_of_the_file_that_it_names(clips: Any, before: str) -> None:
+    """Jobs by hand note the path as they open it, and the key is the path below the pattern."""
+    start = before.replace("HERE", str(clips.path))
+    rows = [{"clip": f"{start}c{n}.mp4", "frames": n, "name": f"c{n}"} for n in range(4)]
+    (clips.path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (clips.path / "marks.done").write_text("".join(f"{row['clip']}\n" for row in rows[:3]))
+    words = ("rows.jsonl", "--key", "clip", "--into", "out", "--job", "job.py")
+    adopted = clips.batten("adopt", *words, "--done", "marks.done", "--json")
+    assert adopted.code == 0, adopted.err
+    assert adopted.json["items"]["committed"] == 3
+    assert clips.run().code == 0
+    assert len((clips.path / "calls").read_text().split()) == CLIPS - 3
+    assert clips.batten("verify", "out").code == 0
+
+
+def test_a_path_that_is_a_key_is_no_other(clips: Any) -> None:
+    """Where the folder holds one of its own name, only keys as they are name its files."""
+    (clips.path / "clips/clips").mkdir()
+    (clips.path / "clips/clips/c0.mp4").write_bytes(b"inner")
+    text = (clips.path / "job.py").read_text().replace("clips/*.mp4", "clips/**/*.mp4")
+    (clips.path / "job.py").write_text(text)
+    (clips.path / "rows.jsonl").write_text('{"clip": "clips/c0.mp4", "frames": 5, "name": "c0"}\n')
+    words = ("rows.jsonl", "--key", "clip", "--into", "out", "--job", "job.py")
+    assert clips.batten("adopt", *words).code == 0
+    assert clips.run().code == 0
+    calls = (clips.path / "calls").read_text().split()
+    assert calls.count("c0.mp4") == 1, "the inner one was adopted, and the outer one computed"

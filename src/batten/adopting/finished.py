@@ -8,7 +8,7 @@ there are about 60 bytes for each row, however long it is.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +63,8 @@ class FinishedFiles:
         self._files = files
         self._key = key
         self._job = job
-        self._done = done
+        self._name_key: Callable[[str], str] = getattr(job.source, "name_key", str)
+        self._done = None if done is None else dict.fromkeys(map(self._name_key, done))
         making = [step for step in job.steps if makes_rows(step)]
         self.is_single = all(step.kind == "map" for step in making)
         """Whether an item has one row at most."""
@@ -133,7 +134,8 @@ class FinishedFiles:
         if self._key not in found.row and file.name:
             value = file.name
         try:
-            return make_key(value), ""
+            key = make_key(value)
+            return (self._name_key(key) if value == key else key), ""
         except NoKey as error:
             return "", str(error) if self._key in found.row else f"no field {self._key!r}"
 

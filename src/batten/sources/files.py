@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from glob import has_magic
 from pathlib import Path
 
@@ -53,8 +54,23 @@ class FileSource:
                 safe=SAFE,
                 next=f"Give one such as {_suggest(self._written)}, with .. only at its start.",
             )
+        self._fixed = fixed
         self._base = Path(folder, fixed).absolute()
         self._left_out: tuple[Path, ...] = ()
+
+    @cached_property
+    def _has_namesake(self) -> bool:
+        return os.path.lexists(self._base / self._fixed)
+
+    def name_key(self, path: str) -> str:
+        """The key of the file at a path that a program beside the job would open; the same text
+        where it may be a key as it is (decision 0117)."""
+        told, before = os.path.normpath(path), f"{self._base}/"
+        if not os.path.isabs(told):
+            before = f"{os.path.normpath(self._fixed)}/"
+            if not self._fixed or self._has_namesake:
+                return path
+        return told.removeprefix(before) if told.startswith(before) else path
 
     def without(self, places: Sequence[Path]) -> FileSource:
         """The same without the files and folders at these places, and what is in them."""
