@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -34,6 +35,8 @@ from batten.storage.twin.objects import (
     ObjectStorage,
     SenderDied,
 )
+from batten.work import bench
+from batten.work import work_sizes as pace
 
 LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 4, 7
@@ -41,6 +44,13 @@ DEATHS = (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE)
 LOSSES = (Fate.LOST, Fate.UNHEARD, Fate.LATE)
 MAKER = "BATTEN_TEST_MAKER"
 EVERY = pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.crash, id="each")])
+
+
+@pytest.fixture(autouse=True)
+def _chunks_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, each run makes the same requests."""
+    for module in (bench, pace):
+        monkeypatch.setattr(module, "CHUNK_SECONDS", 60.0)
 
 
 def tell(number: int) -> dict[str, Any]:
@@ -208,6 +218,21 @@ def count_requests() -> int:
 @EVERY
 def test_overtaken_by_another_fresh_run(most: int | None, seeded: Random) -> None:
     for at in choose(count_requests(), seeded, most):
+        server = WatchedServer(begin())
+        ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
+        assert RunStatus.COMPLETE in ended, ended
+        finish(server)
+
+
+def test_what_another_run_cleared_away_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is overtaken while it reads the chunks of a batch, of which the first is read then."""
+    for module in (bench, pace):
+        monkeypatch.setattr(module, "CHUNK_SECONDS", 0.0)
+    asked: list[str] = []
+    run(ObjectStorage(begin(), before=asked.append), "new", is_fresh=True)
+    reads = [at for at, what in enumerate(asked) if re.match("get .*/staged/.*[.]arrow", what)]
+    assert reads
+    for at in reads:
         server = WatchedServer(begin())
         ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
         assert RunStatus.COMPLETE in ended, ended

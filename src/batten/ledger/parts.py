@@ -128,8 +128,23 @@ class Parts:
         own = connection if connection is not None else library.connect()
         if not self.sizes:
             return own.from_arrow(self.read_schema().empty_table())
+        if self.storage.local is None:
+            # DuckDB would have to load an extension, and be given credentials.
+            return own.from_arrow(self._open_arrow())
         names = [name.translate(_GLOB) for name in self.files]
         return own.read_parquet(names, hive_partitioning=False)
+
+    def _open_arrow(self) -> Any:
+        """The parts as a dataset of Arrow, of which only what is asked for is read."""
+        import pyarrow as pa
+        import pyarrow.dataset as arrow
+
+        form = arrow.ParquetFileFormat()
+        fragments = [
+            form.make_fragment(pa.PythonFile(self._open(batch), mode="r"))
+            for batch in sorted(self.sizes)
+        ]
+        return arrow.FileSystemDataset(fragments, self.read_schema(), form)
 
     def _open(self, batch: int) -> BinaryIO:
         name = self.layout.part(batch)
