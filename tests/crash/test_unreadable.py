@@ -21,6 +21,7 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.kept_templates import ForkedCommands
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import (
     find_tracing_obstacle,
@@ -99,8 +100,11 @@ def write(folder: Path, text: str, file: str = "job.py") -> None:
     (folder / file).write_text(textwrap.dedent(text))
 
 
+_forked = ForkedCommands()
+
+
 def run(folder: Path, *words: str) -> None:
-    done = subprocess.run([BATTEN, *words], cwd=folder, capture_output=True, check=False)
+    done = _forked.run([BATTEN, *words], folder)
     assert done.returncode in (0, QUARANTINED), done.stderr
 
 
