@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from batten.display.choosing import choose_display, is_shown_by_itself
 from batten.display.metrics_file import MetricsFile
 from batten.display.report_text import list_lines
+from batten.display.script_end import show_short
 from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
@@ -50,6 +51,8 @@ def run_shown(
     metrics: str | None,
 ) -> Report:
     """The run, shown as it is wanted; where batten chose how, its end is told, too."""
+    if options.call.kind != BATTEN:
+        show_short()
     with output_may_be_lost():
         display = choose_display(progress)
         if pipeline.is_async and has_workers_said:
