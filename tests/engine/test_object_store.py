@@ -14,6 +14,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -54,6 +55,10 @@ def square(number: int) -> dict[str, Any]:
     if str(number) in os.environ.get(FAILING, "").split():
         raise ValueError(f"{number} fails for {who}")
     return {"square": number * number, "who": who}
+
+
+def keep_all(rows: pa.Table) -> pa.Table:
+    return rows
 
 
 def square_of(item: dict[str, Any]) -> dict[str, Any]:
@@ -379,6 +384,7 @@ def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
     for act in (
         run(scenario.make(ITEMS), adds_columns=True),
         run(scenario.make(ITEMS).write_jsonl("/features.jsonl")),
+        run(scenario.make(ITEMS).finalize(keep_all, into="/second")),
     ):
         with pytest.raises(UsageError, match="no folder of a file system"):
             act(ObjectStorage(server))

@@ -110,18 +110,25 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
 
 def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:
     """Raises `UsageError` for what needs a folder of a file system."""
-    reason = ""
-    if pipeline.sinks or pipeline.finalizers or pipeline.whole is not None:
+    reason, way = "", "Write to another place, or to a folder of this machine."
+    if pipeline.finalizers:
+        reason = "a second dataset knows the first by its path, and that can't be an address"
+        way = (
+            "Take .finalize() out. When the job is complete, batten.open(…) gives all its rows as "
+            "Arrow, Polars or DuckDB. Or write to a folder of this machine."
+        )
+    elif pipeline.sinks or pipeline.whole is not None:
         reason = "only a dataset of parts can lie there"
     elif options.adds_columns:
         reason = "columns can't be added there"
+        way = "Compute all anew with the columns, by fresh; or write to a folder of this machine."
     if pipeline.store is not None:
         _keep_apart(pipeline.source, pipeline.store.shown)
     if reason:
         raise UsageError(
             f"{storage.place} is no folder of a file system: {reason}.",
             safe="Nothing was read or written.",
-            next="Write to another place, or to a folder of this machine.",
+            next=way,
         )
 
 
