@@ -68,6 +68,15 @@ def test_three_crashes_condemn_what_was_alone_in_hand(
     assert f"at {crashes} crashes" in failure.error
 
 
+@pytest.mark.parametrize("log", [b"[" * 4000, b"{", b"\xff", b"1"])
+def test_a_log_that_can_not_be_read_blames_nothing(
+    storage: MemoryStorage, layout: Layout, make_plan: MakePlan, crash: Crash, log: bytes
+) -> None:
+    for _ in range(CRASHES_MAX):
+        crash(7, log=log)
+    assert not find_blame(storage, layout, make_plan(10, 5)).condemned
+
+
 def test_three_in_company_are_suspects(
     storage: MemoryStorage, layout: Layout, make_plan: MakePlan, crash: Crash
 ) -> None:

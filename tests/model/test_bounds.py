@@ -183,6 +183,8 @@ def test_odd_content_is_damage_or_within_bounds(record: Any) -> None:
         (Segment, {"keys": ["sha256:0"]}),
         (Holder, {"pid": 2**40}),
         (Holder, {"pid": -1}),
+        (Journal, {"token": "\udce9"}),
+        (Delivery, {"dataset": "\ud800"}),
         (Replacing, {"entries": ["lock"]}),
         (Replacing, {"entries": ["../.."]}),
         (Replacing, {"run": "../x"}),

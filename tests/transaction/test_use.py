@@ -178,6 +178,18 @@ def test_what_cannot_be_read_as_a_tree(notes: Notes, root: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("token", ["\udce9", "x" * (1 << 21)])
+def test_a_token_that_no_journal_can_hold_is_refused(notes: Notes, token: str) -> None:
+    with (
+        pytest.raises(batten.UsageError, match="can't be kept"),
+        batten.transaction(notes.root, token=token),
+    ):
+        pass
+    with pytest.raises(batten.UsageError, match="can't be kept"):
+        batten.has_token(notes.root, token)
+    assert batten.has_token(notes.root, "another") is False
+
+
 def test_a_root_that_is_not_there_is_made(tmp_path: Path) -> None:
     assert not batten.has_token(tmp_path / "new", "token")
     with batten.transaction(tmp_path / "new") as change:

@@ -6,12 +6,12 @@ read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from batten.errors import RefusedError
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.keys import SourceChanged
@@ -188,10 +188,7 @@ class JsonFile:
             data = Path(self.path).read_bytes()
         except OSError as error:
             raise translate(error, self.path) from error
-        try:
-            value = json.loads(data.decode())
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        value = parse_json(data)
         return value if isinstance(value, list) else [value]
 
 

@@ -6,7 +6,6 @@ dataset. What the job's own code gives can't be looked at without it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from batten.inspect.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.model.disk.job_calls import BATTEN
 from batten.model.disk.versions import GONE, UNKNOWN, VERSION_BYTES
+from batten.model.json_text import parse_json
 from batten.plan.plan import Plan
 from batten.sources.base import Source
 from batten.sources.files import FileSource
@@ -54,7 +54,7 @@ def find_source(place: Place, observation: Observation, plan: Plan) -> Source | 
     options: dict[str, Any] = {name: parts[name] for name in names if name in parts}
     try:
         if "columns" in options:
-            options["columns"] = json.loads(options["columns"])
+            options["columns"] = parse_json(options["columns"])
         if kind != "landed":
             is_keyed = kind in ("files", "dataset") or "key" in options
             options |= _find_watch(kind, plan, drops_gone=config.drops_gone) if is_keyed else {}

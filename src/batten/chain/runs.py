@@ -6,7 +6,6 @@ one name. It ends with this process, however that ends.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import stat
@@ -40,6 +39,7 @@ from batten.jobs.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.model.disk.job_calls import BATTEN, JobCall, list_words
+from batten.model.json_text import parse_json
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
@@ -207,7 +207,7 @@ def _wait(words: Sequence[str], folder: str | None) -> subprocess.CompletedProce
 
 def _read_report(output: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(output)
+        found = parse_json(output)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -11,6 +10,7 @@ from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
 from batten.ledger.usage import record_lost_calls
 from batten.model.disk.names import Layout, is_in_flight
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
 from batten.storage.base import Entry, Store
@@ -106,7 +106,7 @@ def _list_tables(storage: Store, layout: Layout) -> Iterator[Entry]:
 def _find_boot(storage: Store, log: str) -> str | None:
     try:
         first = storage.read(log, length=4096).split(b"\n", 1)[0]
-        value = json.loads(first.decode())
+        value = parse_json(first)
         return str(value["boot"])
     except (FileNotFoundError, StorageError, ValueError, KeyError, TypeError):
         return None

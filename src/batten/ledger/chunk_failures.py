@@ -5,10 +5,9 @@ Nothing is taken over by it, so its digest is not asked.
 
 from __future__ import annotations
 
-import json
-
 from batten.errors import StorageError
 from batten.ledger.facts.unpacked import refuse_unpacked
+from batten.model.json_text import parse_json
 from batten.storage.base import Store
 
 CHUNK_KEY = b"batten.chunk"
@@ -24,7 +23,7 @@ def read_chunk_failures(storage: Store, name: str) -> list[tuple[int, str]]:
         data = storage.read(name)
         refuse_unpacked(data)
         metadata = pa.ipc.open_file(pa.py_buffer(data)).schema.metadata
-        failures = json.loads(metadata[CHUNK_KEY].decode())["failures"]
+        failures = parse_json(metadata[CHUNK_KEY])["failures"]
         return [(int(each["item"]), str(each["error"])) for each in failures]
     except (StorageError, OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Annotated, Any, TypeGuard
 
@@ -13,6 +12,7 @@ from batten.model.disk.holders import Holder
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable, decode_record
 from batten.model.disk.refusals import Refusal, read_call, read_cause, read_ways
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
 from batten.storage.base import Store
@@ -249,13 +249,13 @@ _READERS = {
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     """None for what is no event. A field of null is as one that is not there."""
     try:
-        found = json.loads(line.decode())
+        found = parse_json(line)
         if not isinstance(found, dict) or found.get("event") is None:
             return None
         event = {name: value for name, value in found.items() if value is not None}
         for name in event.keys() & _READERS.keys():
             _READERS[name](event[name], name)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return event
 

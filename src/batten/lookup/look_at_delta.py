@@ -7,7 +7,6 @@ In passing no library is needed. A thorough look reads checkpoints, too.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -20,6 +19,7 @@ from typing import Any
 from batten.lookup.delta_lineage import MANY, Change, Lineage
 from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.model.disk.delivery import Delivery
+from batten.model.json_text import parse_json
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 
@@ -177,7 +177,7 @@ def _name_of(file: Action) -> str:
 
 def _count_rows(add: Action) -> int:
     """`MANY` where the log does not say."""
-    rows = json.loads(add.get("stats") or "{}").get("numRecords")
+    rows = parse_json(add.get("stats") or "{}").get("numRecords")
     if rows is None:
         rows = (add.get("stats_parsed") or {}).get("numRecords")
     if rows is None:
@@ -311,7 +311,7 @@ def _read_lines(path: str) -> Iterator[Action]:
     with open(path, "rb") as file:
         for line in file:
             if line.strip():
-                yield json.loads(line.decode())
+                yield parse_json(line)
 
 
 def _find_checkpoint(names: Iterable[str]) -> tuple[int, list[str]]:

@@ -6,7 +6,6 @@ It only reads. A look in passing needs no library; a thorough look reads manifes
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
 from batten.model.disk.delivery import Delivery
+from batten.model.json_text import parse_json
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 
@@ -32,7 +32,7 @@ def look_at_iceberg(location: str, given: Delivery, *, is_thorough: bool) -> Fou
     if os.stat(path).st_size > METADATA_BYTES_MAX and not is_thorough:
         raise CannotLookError("its metadata is large: only verify reads it")
     with (gzip.open if ".gz." in path or path.endswith(".gz") else open)(path, "rb") as file:
-        metadata = json.load(file)
+        metadata = parse_json(file.read())
     start = f"batten.{given.dataset}."
     names = (each.removeprefix(start) for each in metadata.get("properties") or ())
     if given.dataset and (

@@ -6,7 +6,6 @@ Parquet is read in `audit`.
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.model.audit.comparison import MalformedLine
+from batten.model.json_text import parse_json
 from batten.strangers.files import UNCHANGED, read_beginning, read_lines
 
 _SUFFIXES = {
@@ -104,8 +104,8 @@ def no_column(name: str, names: list[str], column: str) -> UsageError:
 def find_record(text: bytes) -> dict[str, Any] | None:
     """The object of a line; None if it holds none."""
     try:
-        record = json.loads(text.decode())
-    except (ValueError, RecursionError):
+        record = parse_json(text)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 

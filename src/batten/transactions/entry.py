@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
+from batten.model.disk.journal import check_token
 from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
@@ -114,8 +115,8 @@ def transaction(
         The transaction, by which files are changed.
 
     Raises:
-        UsageError: `root` can't be a tree, the thread is within `read_lock`, or an inner block has
-            a token. Nothing was changed.
+        UsageError: `root` can't be a tree, the thread is within `read_lock`, an inner block has a
+            token, or no journal can hold the token. Nothing was changed.
         BusyError: Others held the lock for `wait_seconds`. Nothing was changed.
         RefusedError: The token was there before, or an earlier change can't be recovered. Nothing
             was changed.
@@ -123,6 +124,7 @@ def transaction(
             again.
     """
     place = locate_tree(root)
+    _refuse_unfit(token)
     hold = _holds.by_path.get(place.lock_path)
     if hold is None:
         with _exclusive(place, wait_seconds):
@@ -191,11 +193,12 @@ def has_token(root: str | os.PathLike[str], token: str) -> bool:
         Whether the tree has it.
 
     Raises:
-        UsageError: `root` can't be a tree. Nothing was changed.
+        UsageError: `root` can't be a tree, or no journal can hold the token. Nothing was changed.
         RefusedError: An earlier change can't be recovered. Nothing was changed.
         StorageError: The disk fails. The next use of the tree goes on.
     """
     place = locate_tree(root)
+    _refuse_unfit(token)
     if not place.has_control:
         return False
     with read_lock(root):
@@ -248,6 +251,17 @@ def prepare_control(place: TreePlace) -> None:
         return
     for folder in (layout.root, layout.staging, layout.tokens, layout.set_aside):
         place.tree.ensure_folder(folder)
+
+
+def _refuse_unfit(token: str) -> None:
+    try:
+        check_token(token)
+    except ValueError as error:
+        raise UsageError(
+            f"The token can't be kept: {error}.",
+            safe="Nothing was changed.",
+            next="Give a shorter text, of valid Unicode.",
+        ) from error
 
 
 def _change(place: TreePlace, token: str) -> Iterator[Transaction]:

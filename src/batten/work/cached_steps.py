@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
+from batten.model.json_text import parse_json
 from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class KeptResults:
         with self._cache.get_or_create(
             (self._step, item, "files"), partial(_build, compute, hold)
         ) as entry:
-            shape = json.loads((entry.path / _SHAPE).read_text())
+            shape = parse_json((entry.path / _SHAPE).read_bytes())
             return _give(shape, entry.path, hold)
 
     async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:

@@ -19,6 +19,7 @@ from batten.errors import StorageError
 from batten.ledger.chunk_failures import CHUNK_KEY
 from batten.ledger.facts.unpacked import refuse_unpacked
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.json_text import parse_json
 from batten.model.rules.coverage import mark_items
 from batten.model.value_class import value_class
 from batten.rows.arrays import integers
@@ -155,7 +156,7 @@ def load_piece(
         refuse_unpacked(data)
         table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
         table.validate(full=True)
-        about = json.loads(table.schema.metadata[CHUNK_KEY].decode())
+        about = parse_json(table.schema.metadata[CHUNK_KEY])
         failures = tuple(map(read_failure, about["failures"]))
         named = (chunk.batch, chunk.start, chunk.stop, chunk.some)
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:

@@ -10,6 +10,7 @@ from typing import Any
 
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, Unreadable, decode_record, encode_record
+from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
 from batten.model.telling.hiding import (
     HIDDEN_PREFIX,
@@ -109,8 +110,8 @@ def _take_out_of_log(storage: Folder, layout: Layout, name: str) -> None:
 
 def _take_out_of_line(line: bytes) -> bytes:
     try:
-        event = json.loads(line.decode())
-    except (ValueError, RecursionError):
+        event = parse_json(line)
+    except ValueError:
         return line
     if not isinstance(event, dict) or (told := conceal_event(event)) == event:
         return line

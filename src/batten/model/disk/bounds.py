@@ -105,6 +105,8 @@ Name = Annotated[str, Text(1 << 12)]
 """A name for people, of a run, a host, a time."""
 Prose = Annotated[str, Text(MEBIBYTE)]
 """What is shown, and decides nothing."""
+TokenText = Annotated[str, Text(MEBIBYTE, r"[^\ud800-\udfff]*")]
+"""What a digest is taken of: valid Unicode, which a name of a file need not be."""
 TargetText = Annotated[str, Text(MEBIBYTE, r"[^\0]*")]
 """A path, an address, or what else a destination calls its place."""
 Hexadecimal = Annotated[str, Text(64, "[0-9a-f]{64}")]

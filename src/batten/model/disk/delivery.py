@@ -13,9 +13,9 @@ from batten.model.disk.bounds import (
     MaybeHexadecimal,
     Name,
     Position,
-    Prose,
     TargetText,
     Text,
+    TokenText,
     Version,
 )
 from batten.model.disk.targets import Target, read_target
@@ -63,7 +63,7 @@ class Delivery:
     replaces: MaybeHexadecimal
     run: Name
     time: Name
-    dataset: Prose = ""
+    dataset: TokenText = ""
     adds_rows: bool = False
     package: Name = ""
     is_remote: bool = False

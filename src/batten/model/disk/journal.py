@@ -18,9 +18,10 @@ from batten.model.disk.bounds import (
     Number,
     PathWithin,
     Piece,
-    Prose,
     Text,
+    TokenText,
     Version,
+    make_reader,
 )
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
@@ -88,11 +89,16 @@ class Journal:
 
     phase: Annotated[str, Text(16, "|".join(Phase))]
     change: Piece
-    token: Prose
+    token: TokenText
     operations: Annotated[list[Operation], Many(OPERATIONS_MAX)]
     time: Name
     protected: Annotated[list[PathWithin], Many(OPERATIONS_MAX)] = field(default_factory=list)
     format_version: Version = FORMAT_VERSION
+
+
+def check_token(token: str) -> None:
+    """Raises `ValueError` for a token that no journal can hold."""
+    make_reader(TokenText)(token, "token")
 
 
 def describe_file(kind: str, size: int, modified_ns: int) -> str:

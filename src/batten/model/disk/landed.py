@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
 
 DIGITS = 18
@@ -55,7 +56,7 @@ def read_offset(line: bytes) -> int:
 
 def decode_item(line: bytes) -> Any:
     """The item of a line. Raises `ValueError`."""
-    return json.loads(_match(line)[2])
+    return parse_json(_match(line)[2])
 
 
 def _match(line: bytes) -> re.Match[bytes]:

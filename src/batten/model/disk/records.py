@@ -39,6 +39,7 @@ from batten.model.disk.bounds import (
     show,
 )
 from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.model.words import (
     FORMAT_OF_OUTCOMES,
@@ -352,12 +353,9 @@ def _end_of(body: bytes) -> bytes:
 
 def _parse(data: bytes) -> object:
     try:
-        # Without this, json would first find out which UTF the bytes are.
-        return json.loads(data.decode(errors="surrogatepass"))
+        return parse_json(data.decode(errors="surrogatepass"))
     except ValueError as error:
         raise Unreadable(f"not JSON: {error}" if data.strip() else "empty") from error
-    except RecursionError as error:
-        raise Unreadable("not a record: it is nested too deeply") from error
 
 
 def _refuse_newer(value: object, newest: int) -> None:

@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from batten.model.disk.bounds import ITEMS_MAX
+from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
 from batten.model.value_class import value_class
 
@@ -182,7 +183,7 @@ def decode_usage_line(data: bytes) -> UsageLine | None:
     if checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        told = json.loads(text)
+        told = parse_json(text)
         if "used" in told:
             used = parse_amounts(told["used"])
             return UseLine(item=_count(told["item"]), attempt=_name(told["attempt"]), used=used)
@@ -195,7 +196,7 @@ def decode_usage_line(data: bytes) -> UsageLine | None:
         if "lost" in told:
             return LostLine(end=_name(told["end"]), calls=_count(told["lost"]))
         return BeforeLine(used=parse_amounts(told["before"]))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from batten.model.json_text import parse_json
 from batten.model.patterns import pattern
 from batten.model.telling.hiding import is_secret_name
 
@@ -128,8 +129,8 @@ def _parts_of_address(value: str) -> Iterator[str]:
 
 def _parts_of_json(value: str) -> Iterator[str]:
     try:
-        waiting = [("", json.loads(value))]
-    except (ValueError, RecursionError):
+        waiting = [("", parse_json(value))]
+    except ValueError:
         yield from _CUT.split(value)
         return
     while waiting:

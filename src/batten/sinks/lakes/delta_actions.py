@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
 from batten.model.disk.tokens import Token
+from batten.model.json_text import parse_json
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import Staged, TableSink
 from batten.sinks.lakes.delta_log import Action
@@ -53,7 +54,7 @@ def make_table(schema: pa.Schema) -> list[Action]:
     with tempfile.TemporaryDirectory() as folder:
         deltalake.DeltaTable.create(folder, schema=made)
         entry = Path(folder, "_delta_log", f"{0:020}.json").read_text()
-    actions: list[Action] = [json.loads(line) for line in entry.splitlines()]
+    actions: list[Action] = [parse_json(line) for line in entry.splitlines()]
     kept = [action for action in actions if "protocol" in action or "metaData" in action]
     return [_information("CREATE TABLE", {}), *kept]
 
@@ -77,8 +78,8 @@ def widen_table(
             "table.",
         )
     made = next(action for action in first if "metaData" in action)["metaData"]
-    fields = json.loads(made["schemaString"])["fields"]
-    whole = json.loads(metadata["schemaString"])
+    fields = parse_json(made["schemaString"])["fields"]
+    whole = parse_json(metadata["schemaString"])
     whole["fields"] += fields
     text = json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
     told = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)

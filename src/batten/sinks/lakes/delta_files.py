@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from batten.errors import CorruptError, RefusedError
+from batten.model.json_text import parse_json
 from batten.sinks.lakes.by_key import Displaced, find_left
 from batten.sinks.lakes.delta_log import Action
 from batten.storage.base import Folder
@@ -85,7 +85,7 @@ def _may_hold(add: Action, displaced: Displaced) -> bool:
     of times they may be cut."""
     import pyarrow.compute as pc
 
-    told = json.loads(add.get("stats") or "{}")
+    told = parse_json(add.get("stats") or "{}")
     for name in displaced.columns:
         ends = pc.min_max(displaced.keys.column(name)).as_py()
         low, high = (_find_end(told, kind, name) for kind in ("minValues", "maxValues"))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
+from batten.model.json_text import parse_json
 from batten.storage.base import Folder, Put
 from batten.storage.publishing import create, replace
 from batten.storage.relative import last_piece
@@ -172,7 +173,7 @@ def _list_actions(table: pa.Table, kind: str) -> list[Action]:
 
 def _decode(name: str, data: bytes) -> list[Action]:
     try:
-        actions = [json.loads(line.decode()) for line in data.splitlines() if line.strip()]
+        actions = [parse_json(line) for line in data.splitlines() if line.strip()]
     except ValueError as error:
         raise _unreadable(name, error) from error
     if not actions or not all(isinstance(action, dict) for action in actions):

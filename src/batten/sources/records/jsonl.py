@@ -9,6 +9,7 @@ from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
+from batten.model.json_text import parse_json
 from batten.sources.base import ScanBlock
 from batten.sources.keys import make_keys
 from batten.sources.records.decoded import PLAIN
@@ -85,13 +86,13 @@ def find_keys(lines: Sequence[bytes], field: str) -> list[str] | None:
     All are parsed as one list, since to parse a line by itself takes longer than what is in it.
     Only if every divider is found between two values does each line hold exactly one."""
     try:
-        values = json.loads((b"[" + _JOINT.join(lines) + b"]").decode())
+        values = parse_json(b"[" + _JOINT.join(lines) + b"]")
         items = values[::2]
         if len(items) != len(lines) or values[1::2] != [_DIVIDER] * (len(lines) - 1):
             return None
         return make_keys([item[field] for item in items])
     # Others tell if a value is no object, or has no such field, or one that names nothing.
-    except (ValueError, RecursionError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 
