@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -81,6 +82,52 @@ def test_bash_completes(capsys: pytest.CaptureFixture[str]) -> None:
     assert complete(script, "run", "j") == set()
 
 
+TYPED = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+type_and_see() { zpty -w -n shell $'\x15'"$1"$'\t'; zpty -r shell seen "*$2*"; }
+zpty -w shell 'PS1=; autoload -U compinit; compinit -u -D; source ./script; echo SET''UP'
+zpty -r shell seen '*SETUP*'
+zpty -w -n shell $'bindkey "^I" complete-word; bindkey "^U" kill-whole-line; echo REA""DY\n'
+zpty -r shell seen '*READY*'
+type_and_see 'batten di' 'batten diagnose'
+type_and_see 'batten run --resume alw' '--resume always'
+type_and_see 'batten run mine' 'run mine.py'
+"""
+"""Each waits until it sees what is wanted."""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
+def test_zsh_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "zsh"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / "mine.py").write_text("")
+    subprocess.run(["zsh", "-f", "-c", TYPED], cwd=tmp_path, check=True, timeout=300)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("batten ver", {"verify"}),
+        ("batten run --li", {"--limit"}),
+        ("batten run job.py --resume ", {"if_possible", "always", "never"}),
+        ("batten completion ", {"bash", "zsh", "fish"}),
+        ("batten run mine", {"mine.py"}),
+    ],
+)
+def test_fish_completes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: str, offered: set[str]
+) -> None:
+    assert main(["completion", "fish"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / "mine.py").write_text("")
+    words = ["fish", "--no-config", "-c", f"source ./script; complete -C'{typed}'"]
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(words, cwd=tmp_path, env=home, capture_output=True, text=True, check=True)
+    assert {line.partition("\t")[0] for line in done.stdout.splitlines()} == offered
+
+
 @pytest.mark.parametrize("shell", _WRITERS)
 def test_every_option_is_completed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell, "--json"]) == 0
@@ -130,8 +177,23 @@ def test_a_job_may_be_a_module(job: Folder, package: Path, spec: str, workers: s
 def test_next_goes_on_with_it(job: Folder, package: Path) -> None:
     assert job.run("--limit", "2", job="package.job").code == 0
     diagnosis = job.batten("diagnose", "package/out", "--json").json
-    assert diagnosis["next"] == "batten run package/job.py"
-    assert job.run(job="package/job.py").code == 0
+    assert diagnosis["next"] == "batten run package.job"
+    elsewhere = job.batten("diagnose", "out", "--json", cwd=package).json
+    assert elsewhere["next"] == f"cd {job.path} && batten run package.job"
+    moved = job.path / "moved"
+    moved.mkdir()
+    package.rename(moved / "package")
+    assert job.batten("diagnose", "package/out", "--json", cwd=moved).json["next"] == (
+        "batten run package.job"
+    )
+    assert job.run(job="package.job", cwd=moved).code == 0
+
+
+def test_next_names_the_file_where_that_was_asked_for(job: Folder, package: Path) -> None:
+    assert job.run("--limit", "2", job="package/job.py").code == 0
+    assert job.batten("diagnose", "package/out", "--json").json["next"] == (
+        "batten run package/job.py"
+    )
 
 
 def test_a_sibling_that_changed_is_seen(job: Folder, package: Path) -> None:

@@ -36,6 +36,7 @@ def describe_call(
         folder=_current_folder(),
         file=file,
         name=job.name if job.is_named else "",
+        asked_module=job.asked_module,
         digest=find_digest_of_path(file, bytes_max=JOB_BYTES_MAX),
         parameters={name: text for name, text in parameters.items() if name not in withheld},
         withheld=withheld,

@@ -38,7 +38,8 @@ _OF_PYTHON = (os.path.dirname(os.__file__), f"{os.path.dirname(os.__file__)}/lib
 @value_class
 class Job(Generic[Loaded]):
     """A pipeline and where it comes from. `parameters` holds all of them as canonical text, those
-    that were left to their defaults too; `is_named`: the user said which pipeline of the file."""
+    that were left to their defaults too; `is_named`: the user said which pipeline of the file.
+    `asked_module` is the module's name, if the user named that and not the file."""
 
     pipeline: Loaded
     path: Path
@@ -46,15 +47,17 @@ class Job(Generic[Loaded]):
     folder: Path
     parameters: dict[str, str] = field(repr=False)
     is_named: bool = False
+    asked_module: str = ""
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What the user asked to run: `written` is the file as the user wrote it."""
+    """What the user asked to run: `written` is the file, or its `module`, as the user wrote it."""
 
     written: str
     path: Path
     name: str | None
+    module: str = ""
 
     def command(self, name: str | None = None, parameters: Mapping[str, str] | None = None) -> str:
         name = name or self.name
@@ -104,6 +107,7 @@ def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Jo
             folder=folder,
             parameters=texts,
             is_named=request.name is not None,
+            asked_module=request.module,
         )
     finally:
         job_folder.reset(token)
@@ -115,10 +119,10 @@ def _parse(spec: str) -> _Request:
         before, colon, after = spec.rpartition(":")
         if colon and (after.isidentifier() or Path(before).exists()):
             written, name = before, after
-    path = Path(written)
+    path, asked = Path(written), ""
     if not path.exists() and (module := find_module_file(written)) is not None:
-        path = module
-    request = _Request(written, path.absolute(), name)
+        path, asked = module, written
+    request = _Request(written, path.absolute(), name, asked)
     if request.path.is_dir():
         example = Path(written) / "features.py"
         raise request.refusal(

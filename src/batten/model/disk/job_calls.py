@@ -48,7 +48,8 @@ class JobCall:
     moved together. `parameters` and `options` are those that were given. `withheld` names
     parameters whose values are not kept; `has_arguments`: a script was given some, which are not
     kept either. `rows`, with their `rows_key` and perhaps a `done` file, are those of a hand-made
-    job which `batten adopt` takes over into the `output`; they are named until it has ended."""
+    job which `batten adopt` takes over into the `output`; they are named until it has ended.
+    `asked_module` is what the file was asked for by, if that was the name of a module."""
 
     kind: Annotated[str, Text(16, f"{BATTEN}|{SCRIPT}|{MODULE}|{SESSION}")]
     folder: _MaybePath
@@ -65,6 +66,7 @@ class JobCall:
     rows: Annotated[list[_MaybePath], Many(10_000)] = field(default_factory=list)
     rows_key: Name = ""
     done: _MaybePath = ""
+    asked_module: Name = ""
 
     @property
     def is_adopting(self) -> bool:
@@ -76,7 +78,8 @@ class JobCall:
             return "the file of the job's call is missing, or one too many"
         if (self.kind == MODULE) is not bool(self.module):
             return "the module of the job's call is missing, or one too many"
-        names = [self.name or "_", *(self.module or "_").split(".")]
+        modules = f"{self.module or '_'}.{self.asked_module or '_'}"
+        names = [self.name or "_", *modules.split(".")]
         if not all(name.isidentifier() for name in names):
             return "the job's call has an odd name"
         for name, value in self.parameters.items():
@@ -145,7 +148,7 @@ def compose(call: JobCall, *, here: str, python: str = "python", more: tuple[str
 def list_words(call: JobCall, python: str = "python", more: tuple[str, ...] = ()) -> list[str]:
     """The same as words, which hold in the folder of the call; none if there is no command."""
     if call.kind == BATTEN:
-        spec = as_path(_name_from(call.folder, call.file))
+        spec = _find_module(call) or as_path(_name_from(call.folder, call.file))
         spec = f"{spec}:{call.name}" if call.name else spec
         # Other options than those of the call are those of a run.
         is_adopting = call.is_adopting and not more
@@ -162,6 +165,13 @@ def list_words(call: JobCall, python: str = "python", more: tuple[str, ...] = ()
     if call.kind == MODULE and not call.has_arguments:
         return [python, "-m", call.module]
     return []
+
+
+def _find_module(call: JobCall) -> str:
+    """The name of the module that the job was asked for, where that still leads to its file."""
+    beneath = call.asked_module.replace(".", "/")
+    is_there = call.asked_module and call.file == posixpath.join(call.folder, f"{beneath}.py")
+    return call.asked_module if is_there else ""
 
 
 def _adopt_into(call: JobCall, job: str) -> list[str]:
