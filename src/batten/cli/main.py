@@ -23,6 +23,8 @@ COMMANDS = {
     "verify": "read every byte: digests, rows, accounts by key; changes nothing",
     "clean": "remove what dead runs left, and journals of changes that are of no use any more",
     "show": "accounts, quarantined items with their errors, runs",
+    "report": "write one page of HTML: state, safe action, accounts, failures, runs, lineage",
+    "serve": "show the page live in a browser, for runs at work; this machine alone, read only",
     "export": "write all rows to one file: JSON Lines, CSV or Parquet",
     "adopt": "take over the finished rows of a hand-made job; the next run computes the rest",
     "init": "write a job file that runs, to begin with",

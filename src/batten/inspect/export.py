@@ -6,9 +6,8 @@ import os
 from typing import Any
 
 from batten.errors import UsageError
-from batten.ledger.facts.locating import find_dataset_around, is_output
+from batten.inspect.free_place import refuse_within_datasets
 from batten.ledger.parts import Parts
-from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.value_class import value_class
 from batten.sinks.files.formats import ENDINGS, FORMATS, Batches
 from batten.storage.addresses import local_path
@@ -34,7 +33,8 @@ def export_rows(parts: Parts, to: str | os.PathLike[str], format: str | None = N
     """Write the rows to a file that appears whole or not at all; gives their number."""
     target = local_path(to)
     make_encoder = FORMATS[choose_format(target, format)]
-    _refuse_within(parts, target)
+    own = os.path.join(parts.storage.place, parts.layout.output)
+    refuse_within_datasets(target, "an export", own)
     encode = make_encoder(parts.read_schema())
     rows = 0
 
@@ -64,25 +64,3 @@ def choose_format(target: str, format: str | None) -> str:
         safe="Nothing was written.",
         next=f"End the file's name with one of {', '.join(ENDINGS)}; or name a format: {known}.",
     )
-
-
-def _refuse_within(parts: Parts, target: str) -> None:
-    """Raises `UsageError` for a file that is of a dataset, this or another one."""
-    try:
-        around, is_of_job = find_dataset_around(target), is_output(target)
-    except OSError as error:
-        raise publishing_failure(error, target) from error
-    output = os.path.realpath(os.path.join(parts.storage.place, parts.layout.output))
-    is_own = around is not None and os.path.realpath(around) in (output, output + CONTROL_SUFFIX)
-    what = ""
-    if around is not None:
-        which = "itself" if is_own else os.path.relpath(around)
-        what = f"lies in the dataset {which}, where nothing else may be"
-    elif is_of_job:
-        what = "is the output of a job, which an export would replace"
-    if what:
-        raise UsageError(
-            f"{target!r} {what}.",
-            safe="Nothing was written.",
-            next="Export to another place.",
-        )

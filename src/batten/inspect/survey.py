@@ -35,6 +35,11 @@ _URGENCY = (
 """The first of these that is there decides the exit code."""
 
 
+def rank_urgency(state: State) -> int:
+    """0 of the most urgent state."""
+    return _URGENCY.index(state)
+
+
 @value_class
 class Survey:
     """Several outputs in the order of their paths. One that is expected and is not there is NEW."""
@@ -55,7 +60,7 @@ class Survey:
 
     def urgent_first(self) -> list[Diagnosis]:
         """By state, then by path."""
-        return sorted(self.diagnoses, key=lambda each: (_URGENCY.index(each.state), each.path))
+        return sorted(self.diagnoses, key=lambda each: (rank_urgency(each.state), each.path))
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -67,7 +72,14 @@ class Survey:
 
 
 def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
-    """Diagnose all that the patterns find, and all that is expected (`run_date=FIRST..LAST`).
+    """Diagnose all that `find_outputs` gives, and raise what that raises."""
+    places = map(locate_output, find_outputs(patterns, expectations))
+    return Survey(diagnoses=tuple(diagnose_place(place, is_brief=True) for place in places))
+
+
+def find_outputs(patterns: Sequence[str], expectations: Sequence[str] = ()) -> list[str]:
+    """The paths of all that the patterns find, and of all that is expected
+    (`run_date=FIRST..LAST`).
 
     Raises `UsageError` if it is not clear what is expected, or if nothing is found. Raises
     `StorageError` if nobody can know what is there."""
@@ -83,8 +95,7 @@ def survey(patterns: Sequence[str], expectations: Sequence[str] = ()) -> Survey:
             next="Correct the pattern, or say what should be there: "
             "--expect run_date=2026-04-01..2026-04-30",
         )
-    places = map(locate_output, sorted(paths))
-    return Survey(diagnoses=tuple(diagnose_place(place, is_brief=True) for place in places))
+    return sorted(paths)
 
 
 def _refuse_other_names(pattern: str, found: set[str], expected: list[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from batten.errors import StorageError
 from batten.inspect.advising.in_hand import list_live_keys
+from batten.inspect.failure_kinds import name_kind
 from batten.inspect.output_path import locate_output
 from batten.inspect.plan_keys import PlanKeys
 from batten.ledger.chunk_failures import read_chunk_failures
@@ -90,8 +91,9 @@ class Sight:
 class Watcher:
     """Looks at one output again and again. Reads only, and takes no lock."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, with_failures: bool = True) -> None:
         self._place = locate_output(path)
+        self._with_failures = with_failures
         self._seen: dict[str, float] = {}
         self._first_look: float | None = None
         self._finished: deque[tuple[float, int]] = deque()
@@ -114,7 +116,9 @@ class Watcher:
             since=holder.since if holder is not None else "",
             rate=self._measure(now_seconds, finished),
             in_hand=self._list_in_hand(now_seconds, judgement),
-            failures=_group(self._list_failed(observation, judgement.plan)),
+            failures=_group(self._list_failed(observation, judgement.plan))
+            if self._with_failures
+            else (),
         )
 
     def _follow(self) -> None:
@@ -195,8 +199,7 @@ def _group(failed: Iterable[Failed]) -> tuple[FailureKind, ...]:
     """By the name of the exception, or by the whole error if it names none; the most first."""
     groups: dict[str, list[Failed]] = {}
     for key, error in failed:
-        name, colon, _ = error.partition(":")
-        groups.setdefault(name if colon and name.isidentifier() else error, []).append((key, error))
+        groups.setdefault(name_kind(error), []).append((key, error))
     kinds = [
         FailureKind(kind=kind, count=len(all_), key=all_[0][0], error=all_[0][1])
         for kind, all_ in groups.items()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from batten.inspect.advising.outlook import Likelihood
+from batten.inspect.action_words import is_run, name_action, show_held, show_output, tell_again
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
-from batten.model.disk.delivery import Delivery
-from batten.model.rules.findings import Finding, Severity, find_blocking
+from batten.model.rules.findings import Finding, Severity
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_age, show_bytes
-from batten.model.words import Action, State
+from batten.model.words import State
 from batten.sources.inputs import Input
 
 _FINDINGS_SHOWN = 5
@@ -25,7 +24,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     """The lines of the screen."""
     yield f"{diagnosis.state.value}  {diagnosis.path}"
     yield labelled("why", diagnosis.reason)
-    yield labelled("do", _name_action(diagnosis))
+    yield labelled("do", name_action(diagnosis))
     yield labelled("next", diagnosis.next)
     yield from _list_choices(diagnosis.next_run.refused)
     yield labelled("risky", diagnosis.risky)
@@ -47,9 +46,8 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield from _list_inputs(diagnosis.inputs)
     yield from list_destinations(diagnosis)
     yield from _list_orphans(diagnosis.orphans)
-    if _is_run(diagnosis) and diagnosis.state is not State.NEW:
-        again = diagnosis.again
-        yield labelled("again", f"{_AGAIN[again.likelihood]}: {again.because}")
+    if is_run(diagnosis) and diagnosis.state is not State.NEW:
+        yield labelled("again", tell_again(diagnosis))
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
@@ -58,50 +56,12 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
 _MADE = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
 
 
-def _name_action(diagnosis: Diagnosis) -> str:
-    if diagnosis.action is Action.STOP and find_blocking(diagnosis.findings):
-        return "stop: do what next says; recover can't mend it"
-    if diagnosis.action is Action.LOOK and diagnosis.state is not State.UNKNOWN:
-        return "look first, as next says; run nothing yet"
-    refused = diagnosis.next_run.refused
-    if refused is not None and _is_run(diagnosis):
-        return f"{refused.undo}, and run as before; if it is to stay, do what next says"
-    takes_up = _is_run(diagnosis) and diagnosis.items.source and not diagnosis.contents.tables
-    return _SAFE_ACTIONS[diagnosis.action.value] + ("; it takes up what is there" * bool(takes_up))
-
-
 def _list_choices(refused: Refused | None) -> Iterator[str]:
     """What `next` does, if there are other ways; and these ways."""
     for number, choice in enumerate(refused.choices if refused else ()):
         if number:
             yield labelled("or", choice.next)
         yield labelled("", choice.does)
-
-
-def _is_run(diagnosis: Diagnosis) -> bool:
-    return diagnosis.action is Action.RUN
-
-
-_AGAIN = {
-    Likelihood.YES: "likely to fail again",
-    Likelihood.NO: "not likely to fail again",
-    Likelihood.UNKNOWN: "not known",
-}
-
-_SAFE_ACTIONS = {
-    "run": "run the job",
-    "leave alone": "leave it alone",
-    "nothing": "nothing",
-    "clean": "clean; do not run again",
-    "recover": "recover",
-    "stop": "stop: restore what is damaged from a copy; without one, have it computed again",
-    "look": "look by hand",
-}
-
-
-def show_output(diagnosis: Diagnosis) -> str:
-    """`998 rows in 4 parts`."""
-    return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
 
 
 def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
@@ -116,18 +76,11 @@ def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
 def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
     """What each destination has. If it was not looked at: what it was given, and why it was not."""
     for given in diagnosis.destinations:
-        held, why = _show_held(diagnosis, given), diagnosis.unseen.get(given.target)
+        held, why = show_held(diagnosis, given), diagnosis.unseen.get(given.target)
         if why is None:
             yield labelled("has", f"{given.target}: {held}")
         else:
             yield labelled("given", f"{given.target}: was given {held}; {why}")
-
-
-def _show_held(diagnosis: Diagnosis, given: Delivery) -> str:
-    if not given.batches:
-        return "nothing of this dataset"
-    rows, batches = count_of(given.rows, "row"), count_of(given.batches, "batch", "batches")
-    return rows if diagnosis.contents.tables else f"{rows} of {batches}"
 
 
 def _list_inputs(inputs: Sequence[Input]) -> Iterator[str]:

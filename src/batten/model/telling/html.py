@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from batten.printable import blot, escape
+from batten.model.telling.markup import NOTHING, Markup, element, join
+
+_LEFT = "text-align: left"
 
 
 def show_as_html(title: str, rows: Iterable[tuple[str, object]]) -> str:
     """The title, and a line for each name with what it stands for; those without are left out."""
-    told = [(name, _plain(str(value))) for name, value in rows if value not in (None, "")]
-    lines = "".join(
-        f'<tr><th style="text-align: left">{_plain(name)}</th>'
-        f'<td style="text-align: left">{value}</td></tr>'
+    told = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    lines = join(
+        element("tr", element("th", name, style=_LEFT), element("td", value, style=_LEFT))
         for name, value in told
     )
-    table = f"<table>{lines}</table>" if lines else ""
-    return f"<div><strong>{_plain(title)}</strong>{table}</div>"
+    return _put_together(title, element("table", lines) if lines else NOTHING)
 
 
 def show_table_as_html(
@@ -26,16 +26,11 @@ def show_table_as_html(
     failed: Iterable[tuple[str, str]],
 ) -> str:
     """The title, a table with a head, and what failed, each with its reason."""
-    head = "".join(f"<th>{_plain(name)}</th>" for name in columns)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{_plain(value)}</td>' for value in row)}</tr>" for row in rows
-    )
-    table = f"<table><tr>{head}</tr>{lines}</table>" if columns else ""
-    rest = "".join(f"<div>{_plain(name)}: {_plain(why)}</div>" for name, why in failed)
-    return f"<div><strong>{_plain(title)}</strong>{table}{rest}</div>"
+    head = element("tr", *(element("th", name) for name in columns))
+    lines = [element("tr", *(element("td", value) for value in row)) for row in rows]
+    table = element("table", head, *lines) if columns else NOTHING
+    return _put_together(title, table, *(element("div", f"{name}: {why}") for name, why in failed))
 
 
-def _plain(text: str) -> str:
-    import html
-
-    return html.escape(escape(blot(text)))
+def _put_together(title: str, *pieces: Markup) -> str:
+    return str(element("div", element("strong", title), *pieces))

@@ -1,0 +1,1 @@
+"""What outputs hold and how they came about, as one page of HTML."""

@@ -1,0 +1,142 @@
+"""What a page tells of one output: looked at as `diagnose` and `show` do, reading only."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from batten.chain.walk import diagnose_chain
+from batten.errors import BattenError, UsageError
+from batten.inspect.advising.in_hand import list_in_hand_keys
+from batten.inspect.advising.upstream import find_upstream
+from batten.inspect.diagnose import diagnose_place
+from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.output_path import Place, locate_output
+from batten.inspect.watching import Sight, Watcher
+from batten.ledger.facts.observation import Observation
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.ledger.runs import RunLog, list_runs, read_run
+from batten.model.disk.records import Config
+from batten.model.value_class import value_class
+from batten.model.words import State
+from batten.page.attempts import Attempts
+from batten.page.failures import FailuresSeen, look_at_failures
+from batten.page.pace import Pace, look_at_pace
+
+RUNS_MAX = 40
+IN_HAND_MAX = 20
+NO_FAILURES = FailuresSeen()
+
+
+@value_class
+class OutputSeen:
+    """One output. `problem` says why it could not be diagnosed; then the rest is empty. `runs` are
+    the last of `runs_all`. `upstream` are the datasets that it was made of, the first one first;
+    `stale` is its own diagnosis where one of these is not whole. `sight` is of a run at work,
+    `in_hand` of one that was killed. `unread` says what could not be read."""
+
+    path: str
+    diagnosis: Diagnosis | None = None
+    problem: str = ""
+    config: Config | None = None
+    failures: FailuresSeen = NO_FAILURES
+    runs: tuple[RunLog, ...] = ()
+    runs_all: int = 0
+    pace: Pace | None = None
+    upstream: tuple[Diagnosis, ...] = ()
+    stale: Diagnosis | None = None
+    sight: Sight | None = None
+    in_hand: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """What can't be diagnosed is unknown."""
+        return State.UNKNOWN if self.diagnosis is None else self.diagnosis.state
+
+
+def look_briefly(path: str) -> OutputSeen:
+    """Its state alone, of one among many. Raises `UsageError` for what can't be an output."""
+    try:
+        place = locate_output(path)
+        return OutputSeen(path=place.path, diagnosis=diagnose_place(place, is_brief=True))
+    except UsageError:
+        raise
+    except BattenError as error:
+        return OutputSeen(path=path, problem=error.what)
+
+
+def look_at_output(path: str, watcher: Watcher | None = None) -> OutputSeen:
+    """All of it. `watcher` has looked at it before, so it knows how fast a run at work is. Raises
+    `UsageError` for what can't be an output."""
+    try:
+        place = locate_output(path)
+        diagnosis = diagnose_place(place)
+    except UsageError:
+        raise
+    except BattenError as error:
+        return OutputSeen(path=path, problem=error.what)
+    attempts = Attempts()
+    observation = attempts.look(
+        "the output", lambda: observe_output(place.storage, place.layout), None
+    )
+    if observation is None or observation.config is None:
+        return OutputSeen(path=place.path, diagnosis=diagnosis, unread=tuple(attempts.failed))
+    return _look_at_dataset(place, observation, diagnosis, attempts, watcher)
+
+
+def _look_at_dataset(
+    place: Place,
+    observation: Observation,
+    diagnosis: Diagnosis,
+    attempts: Attempts,
+    watcher: Watcher | None,
+) -> OutputSeen:
+    names = attempts.look("the logs", lambda: list_runs(place.storage, place.layout), [])
+    runs = [
+        attempts.look(
+            f"the log of {name}", partial(read_run, place.storage, place.layout, name), None
+        )
+        for name in names[-RUNS_MAX:]
+    ]
+    logs = tuple(run for run in runs if run is not None)
+    chain = attempts.look("the chain of datasets", lambda: _look_upstream(place, observation), ())
+    is_live = diagnosis.state is State.RUNNING
+    return OutputSeen(
+        path=place.path,
+        diagnosis=diagnosis,
+        config=observation.config,
+        failures=attempts.look(
+            "the quarantined items", lambda: look_at_failures(place, observation), NO_FAILURES
+        ),
+        runs=logs,
+        runs_all=len(names),
+        pace=attempts.look(
+            "the commit records", lambda: look_at_pace(place, observation, logs), None
+        ),
+        upstream=chain[:-1],
+        stale=chain[-1] if chain and chain[-1].state is not diagnosis.state else None,
+        sight=attempts.look("the run at work", lambda: _watch(place, watcher), None)
+        if is_live
+        else None,
+        in_hand=()
+        if is_live
+        else attempts.look(
+            "what was in hand",
+            lambda: tuple(list_in_hand_keys(place, judge(observation).plan)),
+            (),
+        ),
+        unread=tuple(attempts.failed),
+    )
+
+
+def _look_upstream(place: Place, observation: Observation) -> tuple[Diagnosis, ...]:
+    if find_upstream(place, observation) is None:
+        return ()
+    return diagnose_chain(place.path).diagnoses
+
+
+def _watch(place: Place, watcher: Watcher | None) -> Sight:
+    watcher = watcher or Watcher(place.path, with_failures=False)
+    return watcher.look(time.monotonic())
