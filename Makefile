@@ -8,7 +8,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-SETUP := pyproject.toml constraints.txt tools/setup.sh
+SETUP := pyproject.toml constraints.txt tools/setup.sh tools/browser.sh
 
 # All that is random in the tests starts from this number, so that each run of them is the same.
 BATTEN_SEED ?= 1

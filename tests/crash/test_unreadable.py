@@ -238,6 +238,16 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         for verb in ("diagnose", "verify", "clean", "recover", "show")
     },
     "export": (finish_job, ("export", "out", "out.jsonl")),
+    **{
+        f"report of {name}": (make, ("report", *outputs, "-o", "page.html"))
+        for name, make, outputs in (
+            ("a whole output", finish_job, ["out"]),
+            ("a killed run", leave_job, ["out"]),
+            ("a cut change", leave_change, ["out"]),
+            ("a chain", give_dataset, ["out.csv"]),
+            ("many", give_dataset, ["out", "out.csv", "absent"]),
+        )
+    },
     "audit": (
         finish_job,
         ("audit", "--done", "in/done", "--rows", "in/rows.parquet", "--key", "n"),

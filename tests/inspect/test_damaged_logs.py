@@ -30,7 +30,7 @@ ODD: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: json.dumps(odd)[:40])
-@pytest.mark.parametrize("command", ["show", "diagnose", "verify"])
+@pytest.mark.parametrize("command", ["show", "diagnose", "verify", "report"])
 def test_a_line_with_odd_fields(
     build: Any, odd: dict[str, Any], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,7 +38,8 @@ def test_a_line_with_odd_fields(
     lines = [{"event": "start", "time": "2026-11-21T09:00:00Z", "jobs": 2}, STOP | odd]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     built.file(built.layout.run_log(RUN)).write_text(text)
-    for flags in ([], ["--json"]):
+    own = ["-o", str(built.root / "page.html")] if command == "report" else []
+    for flags in (own, [*own, "--json"]):
         assert main([command, str(built.path), *flags]) not in (1, 7)
         assert "Traceback" not in capsys.readouterr().err
     log = read_run(LocalStorage(built.root), built.layout, RUN)
@@ -52,8 +53,9 @@ def test_an_error_may_be_anything_that_json_holds(build: Any) -> None:
             json.dumps(each) + "\n" for each in ({"event": "start"}, STOP | {"error": error})
         )
         built.file(built.layout.run_log(RUN)).write_text(text)
-        for command in ("show", "diagnose"):
-            assert main([command, str(built.path)]) not in (1, 7)
+        page = ["-o", str(built.root / "page.html")]
+        for command, *flags in (["show"], ["diagnose"], ["report", *page]):
+            assert main([command, str(built.path), *flags]) not in (1, 7)
 
 
 @pytest.mark.parametrize("name", sorted({*STOP} - {"event"} | {"seconds", "time", "cause", "ways"}))

@@ -45,6 +45,7 @@ CALLS = {
     "export": "batten.open('out').export('out.jsonl')",
     "quarantined": "batten.open('out').quarantined()",
     "show": "main(['show', 'out'])",
+    "report": "main(['report', 'out'])",
     "retry": "run(retry_quarantined=True)",
 }
 MEASURED = """
@@ -156,7 +157,7 @@ def test_a_part(output: Path, name: str, bomb: str) -> None:
         assert told[-1] == "refused CorruptError"
 
 
-@pytest.mark.parametrize("name", ["quarantined", "show", "verify"])
+@pytest.mark.parametrize("name", ["quarantined", "show", "report", "verify"])
 def test_a_quarantine_file(output: Path, name: str) -> None:
     path = output / "out.batten/quarantine/000000.parquet"
     rows = pq.read_table(path)

@@ -248,9 +248,15 @@ def export(root: Path) -> int:
     return main(["export", str(root / "out"), "--to", str(root / "rows.jsonl")])
 
 
+def report(root: Path) -> int:
+    path = root / ("notes" if (root / "notes").exists() else "out")
+    return main(["report", str(path), "-o", str(root / "page.html")])
+
+
 INSPECTIONS = (
     *(command("diagnose"), command("diagnose", "--json"), command("verify"), command("show")),
     *(command("clean"), command("recover", "--dry-run"), command("recover")),
+    report,
 )
 DATASET = (
     *INSPECTIONS,

@@ -31,7 +31,7 @@ print([name for name in names if name != "jemalloc_bg_thd"], file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("command", ["show", "verify"])
+@pytest.mark.parametrize("command", ["show", "verify", "report"])
 def test_no_threads_are_left(tmp_path: Path, command: str) -> None:
     (tmp_path / "job.py").write_text(JOB)
     batten = Path(sys.executable).with_name("batten")
@@ -46,4 +46,5 @@ def test_no_threads_are_left(tmp_path: Path, command: str) -> None:
     )
 
     assert (job.returncode, done.stderr) == (3, "[]\n")
-    assert "9 committed" in done.stdout
+    page = tmp_path / "report.html"
+    assert "9 committed" in (page.read_text() if command == "report" else done.stdout)

@@ -80,7 +80,7 @@ PLACES = (
 COMMANDS = [
     *(["diagnose", "out"], ["verify", "out"], ["clean", "--older-than", "0", "out"]),
     *(["recover", "out"], ["diagnose", "."], ["run", "job.py"], ["run", "job.py", "--fresh"]),
-    ["diagnose", "out"],
+    *(["report", "out", "-o", "page.html"], ["diagnose", "out"]),
 ]
 
 

@@ -27,6 +27,7 @@ from batten.crashlab.fuzz_functions import (
     lock_tree,
     read_landed,
     read_output,
+    serve_output,
     use_cache,
 )
 from batten.crashlab.fuzz_jobs import PIPELINES, lay_job, run_job
@@ -39,6 +40,7 @@ from batten.model.disk.records import Replacing, Unsynced, encode_record
 LOOKS = (
     *("diagnose out", "diagnose --json out", "verify out", "verify --quick --json out"),
     *("show out", "show --json out", "clean --dry-run out", "recover --dry-run out"),
+    *("report out", "report --json out", "serve"),
     "read",
 )
 CHAIN_LOOKS = (
@@ -57,7 +59,7 @@ TREE_CHANGES = (
     *("recover out", "recover --set-aside-journal out", "recover --json out", "clean out"),
     *("transaction", "read lock", "diagnose out"),
 )
-LANDED_LOOKS = ("diagnose out", "diagnose --json out", "verify out", "read landed")
+LANDED_LOOKS = ("diagnose out", "diagnose --json out", "verify out", "report out", "read landed")
 LANDED_CHANGES = ("clean out", "recover out", "land more", "land more", "read landed")
 CACHE_LOOKS = (
     "cache show out",
@@ -115,7 +117,7 @@ def build_bases(root: Path) -> list[Base]:
         for stop in (False, True):
             files = _make_staged(root, pipeline) if stop else _make(root, run_job(pipeline))
             name = f"{pipeline} {'stopped' if stop else 'complete'}"
-            functions: dict[str, Function] = {"read": read_output}
+            functions: dict[str, Function] = {"read": read_output, "serve": serve_output}
             # Its function runs in a process, which answers with a pickle.
             changes = STILL_CHANGES if pipeline == "whole" else CHANGES
             looks = (*LOOKS, *CHAIN_LOOKS) if pipeline in MADE_OF_OTHERS else LOOKS
@@ -142,7 +144,11 @@ def build_bases(root: Path) -> list[Base]:
     replacing = _add_replacement(complete.folder)
     bases.append(Base("keyed being replaced", replacing, functions=complete.functions))
     tree: dict[str, Any] = {"looks": TREE_LOOKS, "changes": TREE_CHANGES, "weight": 2}
-    tree["functions"] = {"transaction": change_tree, "read lock": lock_tree}
+    tree["functions"] = {
+        "transaction": change_tree,
+        "read lock": lock_tree,
+        "serve": serve_output,
+    }
     at_rest = _make(root, _make_tree)
     bases += [Base(f"tree {phase}", _add_journal(at_rest, phase), **tree) for phase in Phase]
     bases.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 STREAM = tuple({"offset": offset, "item": f"i{offset}"} for offset in range(5))
@@ -14,6 +15,12 @@ def read_output(root: Path) -> None:
     dataset = batten.open(root / "out")
     for _ in dataset.to_arrow().to_batches():
         pass
+
+
+def serve_output(root: Path) -> None:
+    from batten.page.serving import LivePages
+
+    sys.stdout.write(LivePages(["out"]).get(is_still=False).decode())
 
 
 def land_more(root: Path) -> None:

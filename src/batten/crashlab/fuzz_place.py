@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 import time
 import traceback
@@ -37,6 +38,7 @@ MEMORY_BYTES_MAX = 1 << 30
 _NOBODY = 65534
 _AGES = (0.0, 0.0, 0.0, -86_400.0, 120.0, 7_200.0, 4_000_000.0)
 """In seconds, of what lies in a folder: caches look at the time of the last change."""
+_PAGE = "out.report.html"
 _CODES = frozenset({0, 2, 3, 4, 5, 6, 7, 10, 11, 12, 75})
 
 
@@ -155,7 +157,13 @@ class Workplace:
             return guard(lambda: self._run(base, words), is_json=False)
         if verb == "export":
             words = [*words, "out.export.jsonl"]
-        return main([verb, *words])
+        if verb == "report":
+            words = [*words, "-o", _PAGE]
+        code = main([verb, *words])
+        if verb == "report" and code == 0:
+            # What a page shows is held against the same rule as what is printed.
+            sys.stdout.write((self.root / _PAGE).read_text())
+        return code
 
     def _run(self, base: Base, words: list[str]) -> int:
         from batten.jobs.job_file import load_job

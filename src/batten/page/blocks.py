@@ -82,10 +82,10 @@ def table(
     columns: Sequence[Column],
     rows: Iterable[Sequence[str | Markup]],
     *,
-    is_narrow: bool = False,
+    layout: str = "wide",
 ) -> Markup:
-    """A table with a caption and a head. The first of a row is its name. On a telephone a wide one
-    is a list."""
+    """A table with a caption and a head. The first of a row is its name. `layout` is `wide`, which
+    is a list on a telephone, `narrow`, or both."""
     head = element(
         "tr",
         *(element("th", each.head, scope="col", class_=each.kind) for each in columns),
@@ -98,7 +98,7 @@ def table(
         element("caption", caption),
         element("thead", head),
         element("tbody", *body),
-        class_="narrow" if is_narrow else "wide",
+        class_=layout,
     )
 
 

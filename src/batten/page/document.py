@@ -25,7 +25,7 @@ from batten.page.looking import OutputSeen, look_at_output, look_briefly
 from batten.page.state_section import show_command, show_facts, show_state, show_verdict
 from batten.page.style import POLICY, STYLE
 
-DOCTYPE = "<!doctype html>\n<!-- made by batten report -->\n"
+DOCTYPE = "<!doctype html>\n<!-- a page of batten -->\n"
 """By it a page is known again, and may be replaced."""
 ROWS_MAX = 1000
 WHOLE_MAX = 60

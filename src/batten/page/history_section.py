@@ -12,7 +12,7 @@ from batten.model.telling.markup import NOTHING, Markup, element, join
 from batten.model.words import Action, State
 from batten.page.blocks import Column, Outline, code, key, line, listing, more, note, table
 from batten.page.looking import OutputSeen
-from batten.page.pace import Pace
+from batten.page.pace import Throughput
 from batten.page.pictures import draw_pace, show_recorded
 from batten.page.state_section import list_destinations, show_command, show_state
 
@@ -35,7 +35,7 @@ def show_pace(seen: OutputSeen, outline: Outline) -> Markup:
     )
 
 
-def _tell_pace(pace: Pace) -> Iterator[str]:
+def _tell_pace(pace: Throughput) -> Iterator[str]:
     if not pace.runs:
         yield "No commit record tells when its batch was published."
         return

@@ -22,7 +22,7 @@ from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.page.attempts import Attempts
 from batten.page.failures import FailuresSeen, look_at_failures
-from batten.page.pace import Pace, look_at_pace
+from batten.page.pace import Throughput, look_at_pace
 
 RUNS_MAX = 40
 IN_HAND_MAX = 20
@@ -43,7 +43,7 @@ class OutputSeen:
     failures: FailuresSeen = NO_FAILURES
     runs: tuple[RunLog, ...] = ()
     runs_all: int = 0
-    pace: Pace | None = None
+    pace: Throughput | None = None
     upstream: tuple[Diagnosis, ...] = ()
     stale: Diagnosis | None = None
     sight: Sight | None = None

@@ -36,7 +36,7 @@ class PublishedAt(NamedTuple):
     run: str
 
 
-class Bar(NamedTuple):
+class Interval(NamedTuple):
     """What was published within the seconds of one bar."""
 
     items: float
@@ -50,11 +50,11 @@ class DrawnRun:
     run: str
     began: float
     ended: float
-    bars: tuple[Bar, ...]
+    bars: tuple[Interval, ...]
 
 
 @value_class
-class Pace:
+class Throughput:
     """`read` of `batches` commit records were read, and `odd` of these tell no time."""
 
     bar_seconds: float
@@ -65,7 +65,9 @@ class Pace:
     odd: int
 
 
-def look_at_pace(place: Place, observation: Observation, runs: Sequence[RunLog]) -> Pace | None:
+def look_at_pace(
+    place: Place, observation: Observation, runs: Sequence[RunLog]
+) -> Throughput | None:
     """None where no batch is published."""
     batches = sorted(observation.parts)
     if not batches:
@@ -76,7 +78,7 @@ def look_at_pace(place: Place, observation: Observation, runs: Sequence[RunLog])
     times = [_read(place, batch, len(batches) / len(chosen)) for batch in chosen]
     known = [each for each in times if each is not None]
     drawn, seconds = _draw(known, {run.run: run for run in runs})
-    return Pace(
+    return Throughput(
         bar_seconds=seconds,
         runs=tuple(drawn),
         runs_left_out=len({each.run for each in known}) - len(drawn),
@@ -145,7 +147,7 @@ def _choose_step(least: float) -> float:
 
 def _fill(
     found: Sequence[PublishedAt], span: tuple[float, float], seconds: float
-) -> tuple[Bar, ...]:
+) -> tuple[Interval, ...]:
     began, ended = span
     count = int((ended - began) // seconds) + 1
     items, quarantined = [0.0] * count, [0.0] * count
@@ -153,4 +155,4 @@ def _fill(
         at = min(count - 1, int((each.seconds - began) // seconds))
         items[at] += each.items
         quarantined[at] += each.quarantined
-    return tuple(map(Bar, items, quarantined))
+    return tuple(map(Interval, items, quarantined))

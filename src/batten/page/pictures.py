@@ -10,7 +10,7 @@ from batten.model.rules.accounting import Accounts
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join, plain
 from batten.page.blocks import Column, folded, line, table
-from batten.page.pace import Pace, read_time
+from batten.page.pace import Throughput, read_time
 
 _WIDTH, _SUM_HEIGHT, _TIME_HEIGHT = 1000, 24, 120
 _LEAST = 4.0
@@ -58,7 +58,9 @@ def draw_accounts(items: Accounts, prefix: str) -> Markup:
     return join(
         (
             element("figure", picture),
-            table(f"{count_of(items.source, 'item')} of the source", columns, rows, is_narrow=True),
+            table(
+                f"{count_of(items.source, 'item')} of the source", columns, rows, layout="narrow"
+            ),
         )
     )
 
@@ -75,7 +77,7 @@ def _share(count: int, whole: int) -> str:
     return f"{share:.1%}"
 
 
-def draw_pace(pace: Pace, prefix: str) -> Markup:
+def draw_pace(pace: Throughput, prefix: str) -> Markup:
     """Items published, run by run, in bars of equal time; the red part are quarantined ones."""
     spans = [max(1, len(run.bars)) for run in pace.runs]
     width = (_WIDTH - _GAP * (len(spans) - 1)) / sum(spans)
@@ -122,7 +124,7 @@ def draw_pace(pace: Pace, prefix: str) -> Markup:
     )
 
 
-def _draw_runs(pace: Pace, width: float, most: float) -> Iterator[list[Markup]]:
+def _draw_runs(pace: Throughput, width: float, most: float) -> Iterator[list[Markup]]:
     at = 0.0
     for run in pace.runs:
         count = max(1, len(run.bars))
@@ -141,7 +143,7 @@ def _draw_runs(pace: Pace, width: float, most: float) -> Iterator[list[Markup]]:
         at += width * count + _GAP
 
 
-def _tabulate(pace: Pace) -> Markup:
+def _tabulate(pace: Throughput) -> Markup:
     rows = []
     for run in pace.runs:
         for number, bar in enumerate(run.bars):
@@ -162,7 +164,7 @@ def _tabulate(pace: Pace) -> Markup:
         Column("items a second", True),
     )
     caption = f"Items published, {show_seconds(pace.bar_seconds)} a row"
-    return table(caption, columns, rows, is_narrow=True)
+    return table(caption, columns, rows, layout="narrow wide")
 
 
 def show_time(seconds: float) -> str:
@@ -206,7 +208,8 @@ def _svg(
         element("desc", description, id=f"{ident}-desc"),
         *drawn,
         role="img",
-        aria_labelledby=f"{ident}-title {ident}-desc",
+        aria_labelledby=f"{ident}-title",
+        aria_describedby=f"{ident}-desc",
         viewBox=f"0 0 {_WIDTH} {height}",
         preserveAspectRatio="none",
         class_=kind,

@@ -63,6 +63,11 @@ class LivePages:
                 self._made[is_still] = (time.monotonic(), page)
             return page
 
+    def forget(self) -> None:
+        """Who asks next gets a page that is made then."""
+        with self._lock:
+            self._made.clear()
+
     def _make(self, is_still: bool) -> bytes:
         head = element("meta", http_equiv="refresh", content=str(REFRESH_SECONDS))
         try:

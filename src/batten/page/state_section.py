@@ -131,7 +131,7 @@ def _show_sight(sight: Sight | None) -> Markup:
     return join(
         (
             listing([("since", sight.since), ("rate", rate)]),
-            table("Items in hand", columns, rows, is_narrow=True),
+            table("Items in hand", columns, rows, layout="narrow wide"),
             more(len(sight.in_hand) - len(rows), "item"),
         )
     )

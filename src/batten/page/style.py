@@ -70,8 +70,9 @@ table { border-collapse: collapse; width: 100%; margin: .4rem 0 .6rem; }
 caption { text-align: left; padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .7rem .25rem 0; }
 th { font-weight: 600; font-size: .87rem; }
-thead th { border-bottom: 1px solid var(--line); color: var(--quiet); }
+thead th { overflow-wrap: normal; border-bottom: 1px solid var(--line); color: var(--quiet); }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
+.wide tbody th { min-width: 6rem; }
 .short { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead .number { text-align: right; }
