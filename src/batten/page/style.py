@@ -104,6 +104,12 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5r
   body { padding: .75rem .75rem 2rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .45rem; }
+  .narrow { width: 100%; min-width: 0; }
+}
+@media (max-width: 22rem) {
+  .sums th:last-child, .sums td:last-child { display: none; }
+}
+@media (max-width: 56rem) {
   .wide, .wide > tbody, .wide tr, .wide td, .wide tbody th { display: block; }
   .wide > thead {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
@@ -111,12 +117,14 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: .5r
   .wide > caption { display: block; }
   .wide tr { padding: .4rem 0; border-top: 1px solid var(--line); }
   .wide tbody tr > * { border-top: 0; }
-  .wide td, .wide tbody th { padding: .05rem 0; text-align: left; white-space: normal; }
+  .wide { position: relative; overflow: clip; }
+  .wide td, .wide tbody th {
+    padding: .05rem 0; min-width: 0; text-align: left; white-space: normal;
+  }
   .wide td[data-head]::before {
     content: attr(data-head) " "; color: var(--quiet); font-size: .82rem;
   }
   .wide td:empty { display: none; }
-  .narrow { width: 100%; min-width: 0; }
 }
 @media print {
   :root {
