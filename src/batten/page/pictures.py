@@ -59,7 +59,10 @@ def draw_accounts(items: Accounts, prefix: str) -> Markup:
         (
             element("figure", picture),
             table(
-                f"{count_of(items.source, 'item')} of the source", columns, rows, layout="narrow"
+                f"{count_of(items.source, 'item')} of the source",
+                columns,
+                rows,
+                layout="narrow sums",
             ),
         )
     )
