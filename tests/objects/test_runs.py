@@ -123,7 +123,12 @@ def test_a_run_and_what_looks_at_it(prefix: str, tmp_path: Path) -> None:
     run(output)
     refuse_lack(output)
     assert run(output).status is RunStatus.NOTHING_TO_DO
-    for words in (["verify", output], ["show", output], ["export", output, "rows.jsonl"]):
+    for words in (
+        ["verify", output],
+        ["show", output],
+        ["export", output, "rows.jsonl"],
+        ["report", output],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "batten", *words],
             cwd=tmp_path,
@@ -133,6 +138,9 @@ def test_a_run_and_what_looks_at_it(prefix: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == ITEMS - 1
+    page = (tmp_path / "report.html").read_text()
+    assert f"<title>COMPLETE · {output}</title>" in page
+    assert "1 item failed for good" in page
 
 
 def test_workers_begin_in_a_fresh_interpreter(prefix: str, tmp_path: Path) -> None:
