@@ -9,6 +9,7 @@ from batten.inspect.action_words import is_run, name_action, show_held, show_out
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.watching import Sight
 from batten.model.rules.findings import Severity
+from batten.model.rules.usage import tell_usage
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join
 from batten.model.telling.sizes import show_age, show_bytes
@@ -106,8 +107,14 @@ def _show_accounts(found: Diagnosis, outline: Outline) -> Markup:
         return listing([("tables", join_names(found.contents.tables))])
     if not found.items.source:
         return NOTHING
-    told = [found.items.show(), show_output(found)]
-    return join((draw_accounts(found.items, outline.prefix), *(note(line(each)) for each in told)))
+    usage = found.contents.usage
+    return join(
+        (
+            draw_accounts(found.items, outline.prefix),
+            *(note(line(each)) for each in (found.items.show(), show_output(found))),
+            listing(tell_usage(usage) if usage is not None else ()),
+        )
+    )
 
 
 def join_names(names: tuple[str, ...]) -> Markup:
