@@ -120,6 +120,15 @@ def test_it_is_read_by_a_screen_reader(work: Any, page_of: Any) -> None:
             assert summary.text.strip()
 
 
+def list_tags(page: Any) -> list[str]:
+    """All but the picture of the pace, which depends on how quick the machine was."""
+    pace = next(
+        each for each in page.all("section") if each.attributes["aria-labelledby"] == "time"
+    )
+    left_out = {id(each) for each in pace.all()}
+    return [each.tag for each in page.all() if id(each) not in left_out]
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_texts_stay_texts(text: str, work: Any, page_of: Any) -> None:
     """In keys, in errors and in names of outputs. What is shown is one printable line."""
@@ -127,10 +136,10 @@ def test_hostile_texts_stay_texts(text: str, work: Any, page_of: Any) -> None:
     name = re.sub(r"[/\0\ud800]", "_", text)[:60]
     plain = page_of  # the structure without hostile texts
     work(["a", "b"], failing={"b": "ValueError: wrong"}, into="plain")
-    usual = [each.tag for each in plain("plain").all()]
+    usual = list_tags(plain("plain"))
     work(["a", key], failing={key: f"ValueError: {text}"}, into=name)
     page = page_of(name)
-    assert [each.tag for each in page.all()] == usual
+    assert list_tags(page) == usual
     for each in page.all():
         if each.tag not in {"style", "pre"}:
             told = [piece for piece in each.content if isinstance(piece, str)]

@@ -202,6 +202,6 @@ def test_a_run_at_work(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "<title>RUNNING · out</title>" in page
         assert "Items in hand" in page
     assert "not known yet" in first
-    assert "0.0 items/s" in second
+    assert re.search(r"\d items/s", second)
     pages.forget()
     assert "<title>COMPLETE · out</title>" in pages.get(is_still=False).decode()
