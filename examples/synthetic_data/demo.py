@@ -132,7 +132,7 @@ def resume(model: Model, killed: dict[str, Any], answered: int) -> None:
     again = counts["answered_again"]
     promise(
         again == answered - kept,
-        f"{again} paid for twice: in flight, or answered in the last half second",
+        f"{again} paid for twice: in flight, or just answered",
     )
     troubles = ", ".join(f"{counts[name]} {name}" for name in ("malformed", "dropped", "failed"))
     promise(

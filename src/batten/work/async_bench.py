@@ -1,7 +1,8 @@
 """The bench for functions that await: thousands of items in hand, staged as they end.
 
 Items are begun in the order of the plan, whenever a place is free, however long some of those
-before them take. What ended is staged about every half second, by another thread.
+before them take. What ended is staged about every half second, or as soon as a few answers wait
+where they come slowly, by another thread.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from batten.work.calls import Failure, ItemFailedError, describe_error
 from batten.work.chunk_files import scatter_pieces
 from batten.work.items import fail_unfitting, without_key
 from batten.work.most_fail import Streak, name_kind, tell_ended
+from batten.work.staging_pace import StagingPace
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
 from batten.work.usage import Teller
 
@@ -42,7 +44,8 @@ Ended = tuple[int, list[dict[str, Any]] | Failure]
 class _Range:
     """A range of items: what ended and is not staged yet, and what is in hand.
 
-    `news` is set when something ended; `is_over` when all has, or the run must end for `error`."""
+    `news` is set when something ended; `is_due` when it is to be staged at once; `is_over` when all
+    has ended, or the run must end for `error`."""
 
     task: Prepare
     batch: PlanBatch
@@ -53,11 +56,13 @@ class _Range:
     is_told: bool = False
     error: BaseException | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    is_due: asyncio.Event = field(default_factory=asyncio.Event)
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check_over(self) -> None:
         if self.error is not None or (self.is_begun and not self.in_hand):
             self.is_over.set()
+            self.is_due.set()
         self.news.set()
 
 
@@ -72,6 +77,7 @@ class AsyncBench:
         self._turn = asyncio.Lock()
         self._chain: AsyncChain | None = None
         self._ranges: list[_Range] = []
+        self._pace = StagingPace()
         self._portions = self._to_hear = 0
         self._watch_anew()
 
@@ -131,6 +137,7 @@ class AsyncBench:
         for number, item in enumerate(read_planned(self._reader, wanted), own.task.start):
             if isinstance(item, Gone):
                 own.ended.append((number, []))
+                self._pace.waiting += 1
                 continue
             place = await mark.take_place()
             if mark.draining.is_set() or own.error is not None or self._must_end(own):
@@ -158,6 +165,10 @@ class AsyncBench:
 
     def _take_end(self, own: _Range, number: int, made: list[dict[str, Any]] | Failure) -> None:
         own.ended.append((number, made))
+        self._pace.take(asyncio.get_running_loop().time())
+        if self._pace.is_due:
+            for each in self._ranges:
+                each.is_due.set()
         if own.task.is_reopened:
             return
         failure = made if isinstance(made, Failure) else None
@@ -222,13 +233,16 @@ class AsyncBench:
             while not own.is_over.is_set() or own.ended:
                 await own.news.wait()
                 own.news.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(STAGE_SECONDS):
-                        await own.is_over.wait()
+                if not (self._pace.is_due or own.is_over.is_set()):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(STAGE_SECONDS):
+                            await own.is_due.wait()
+                own.is_due.clear()
                 if own.error is not None:
                     raise own.error
                 if own.ended:
                     ended, own.ended = own.ended, []
+                    self._pace.put_aside(len(ended))
                     portion = await mark.aside(self._stage, own, ended)
                     self._portions += 1
                     mark.tell(portion)

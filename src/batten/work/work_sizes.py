@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 from batten.model.value_class import value_class
 from batten.work.bench import CHUNK_SECONDS
+from batten.work.staging_pace import ANSWERS_MAX
 
 TASKS_A_SLOT_MAX = 64
 
 SHARE_SECONDS_MIN = 0.04
 """Towards the end work is cut finer, so that all workers end together, but not finer than this."""
+
+SLOW_ITEMS_A_SECOND = 100.0
+"""Items of which no more end may be dear, and are put aside sooner. Of others that costs time."""
+
+SHORT_SECONDS = 0.05
+"""The least work between two times that a worker puts aside what it has. It takes a hundredth of
+that."""
 
 TELLING_ITEMS = 16
 """So many items tell their mean time better than what was thought before."""
@@ -52,13 +60,17 @@ class Pace:
 
     @property
     def items_a_task(self) -> int:
-        """What likely takes a quarter of a second, no more than a fair share of what is left. One,
-        while nothing is known."""
+        """What likely takes a quarter of a second, or less of slow items, and no more than a fair
+        share of what is left. One, while nothing is known."""
         seconds = self.seconds_an_item
         if seconds is None:
             return 1
         share = max(self.items_left // (4 * self.slots), int(SHARE_SECONDS_MIN / seconds))
-        return max(1, min(int(CHUNK_SECONDS / seconds), share))
+        most = int(CHUNK_SECONDS / seconds)
+        if self.slots / seconds <= SLOW_ITEMS_A_SECOND:
+            # All workers together hold few answers that are not put aside.
+            most = min(most, max(1 + ANSWERS_MAX // self.slots, int(SHORT_SECONDS / seconds)))
+        return max(1, min(most, share))
 
     def tasks_a_slot(self, items: int) -> int:
         """How many tasks of so many items a worker should have at hand. They are a quarter of a
