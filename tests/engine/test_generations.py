@@ -28,9 +28,9 @@ from batten.ledger.judge import judge
 from batten.model.disk.names import FIRST_GENERATION, Layout
 from batten.model.words import RunStatus, State
 from batten.run.run_options import RunOptions
+from batten.storage.twin.fates import DEATHS, Fate
 from batten.storage.twin.objects import (
     ChangeRequest,
-    Fate,
     ObjectServer,
     ObjectStorage,
     SenderDied,
@@ -40,7 +40,6 @@ from batten.work import work_sizes as pace
 
 LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 4, 7
-DEATHS = (Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_LATE)
 LOSSES = (Fate.LOST, Fate.UNHEARD, Fate.LATE)
 MAKER = "BATTEN_TEST_MAKER"
 EVERY = pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.crash, id="each")])

@@ -15,12 +15,13 @@ from random import Random
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import BUCKET, ObjectStoreServer
 from batten.ledger.generations import find_current
 from batten.model.disk.names import Layout
 from batten.model.words import State
 from batten.storage.objects.store import BucketStore
+from batten.storage.twin.fates import Fate
 
 LAYOUT = Layout("rows", is_shared=True)
 ITEMS = 6
@@ -80,7 +81,7 @@ def requests(objects: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactor
     output = f"s3://{BUCKET}/{os.urandom(6).hex()}/rows"
     with (
         pytest.MonkeyPatch.context() as patch,
-        ObjectRelay(objects.port, lambda request: RequestFate.NONE) as relay,
+        ObjectRelay(objects.port, lambda request: Fate.DONE) as relay,
     ):
         for name, value in objects.environment(relay.port).items():
             patch.setenv(name, value)
@@ -105,17 +106,17 @@ def test_killed_at_a_request_of_a_fresh_run(
     for at in every if most is None else sorted(seeded.sample(every, most)):
         place, begun = f"{prefix}/{at}", list[subprocess.Popen[bytes]]()
         output = f"{place}/rows"
-        mishap = seeded.choice([RequestFate.LOST, RequestFate.UNHEARD, RequestFate.LATE])
+        mishap = seeded.choice([Fate.LOST, Fate.UNHEARD, Fate.LATE])
         assert start(tmp_path, output, "old").wait() == 0
 
         def fate(
             request: ObjectRequest,
             at: int = at,
             begun: list[subprocess.Popen[bytes]] = begun,
-            mishap: RequestFate = mishap,
-        ) -> RequestFate:
+            mishap: Fate = mishap,
+        ) -> Fate:
             if request.number != at:
-                return RequestFate.NONE
+                return Fate.DONE
             os.killpg(begun[0].pid, signal.SIGKILL)
             return mishap
 

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import ObjectStoreServer
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.object_files import ObjectFileSource
 from batten.storage.objects.store import BucketStore
 from batten.storage.staged_here import staging_folder
+from batten.storage.twin.fates import Fate
 
 FILES = {
     "clips/a.mp4": b"a",
@@ -140,7 +141,7 @@ def test_an_object_that_changes_while_it_is_copied_is_no_mixture(
     store = BucketStore(prefix, is_probed=True)
     left = iter(range(changes))
 
-    def fate(request: ObjectRequest) -> RequestFate:
+    def fate(request: ObjectRequest) -> Fate:
         is_rest = request.headers.get("Range", request.headers.get("range", "")).startswith(
             f"bytes={1 << 24}"
         )
@@ -148,7 +149,7 @@ def test_an_object_that_changes_while_it_is_copied_is_no_mixture(
             found = store.find("clips/a.mp4")
             assert found is not None
             store.put_if("clips/a.mp4", os.urandom(1) * large, found.version)
-        return RequestFate.NONE
+        return Fate.DONE
 
     store.find("clips/a.mp4")  # It connects to the server, and not to the relay.
     with ObjectRelay(objects.port, fate) as relay:

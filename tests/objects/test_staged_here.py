@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest, RequestFate
+from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import ObjectStoreServer
 from batten.errors import StorageError
 from batten.model.words import State
@@ -22,6 +22,7 @@ from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.objects.store import BucketStore
 from batten.storage.staged_here import FOLDER_VARIABLE, StagedHere
+from batten.storage.twin.fates import Fate
 from batten.storage.twin.objects import ObjectStorage
 from batten.testing import StoreContract
 
@@ -38,8 +39,8 @@ class TestStagedHere(StoreContract):
         return StagedHere(ObjectStorage(is_over=lambda: False), self.root)
 
 
-def pass_all(request: ObjectRequest) -> RequestFate:
-    return RequestFate.NONE
+def pass_all(request: ObjectRequest) -> Fate:
+    return Fate.DONE
 
 
 def is_change_of_dataset(request: ObjectRequest) -> bool:
