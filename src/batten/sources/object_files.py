@@ -7,6 +7,7 @@ function gets a local copy, which is there as long as anything refers to its `Pa
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import weakref
@@ -24,9 +25,8 @@ from batten.sources.versions import check_changed, version_of_object
 from batten.storage.addresses import find_scheme
 from batten.storage.base import Entry, Store
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import is_alive
+from batten.storage.local.locks import current_holder, is_alive
 from batten.storage.plugin import StoreAddress, find_store
-from batten.storage.publishing import HOST
 from batten.storage.relative import last_piece
 from batten.storage.staged_here import staging_folder
 
@@ -34,7 +34,7 @@ _PIECE_BYTES = 1 << 24
 """So much of an object is asked for at a time."""
 _TRIES = 3
 """So often is an object copied that changes meanwhile."""
-_COPIES = re.compile(r"(?P<host>.+)-(?P<pid>[1-9]\d*)-[0-9a-f]{16}", re.DOTALL)
+_COPIES = re.compile(r"(?P<machine>[0-9a-f]{16})-(?P<pid>[1-9]\d*)-[0-9a-f]{16}")
 
 
 def is_in_store(pattern: object, folder: Path) -> bool:
@@ -198,11 +198,18 @@ def _begin_copies() -> LocalStorage:
     """A folder for the copies of this process. Those of dead ones go."""
     root = f"{staging_folder()}/copies"
     os.makedirs(root, mode=0o700, exist_ok=True)
-    every = LocalStorage(root)
+    every, machine = LocalStorage(root), _name_machine()
     for name in list(every.list_names("")):
         found = _COPIES.fullmatch(name)
-        if found is not None and found["host"] == HOST and not is_alive(int(found["pid"])):
+        if found is not None and found["machine"] == machine and not is_alive(int(found["pid"])):
             every.delete_tree(name)
-    own = f"{HOST}-{os.getpid()}-{os.urandom(8).hex()}"
+    own = f"{machine}-{os.getpid()}-{os.urandom(8).hex()}"
     every.ensure_folder(own)
     return LocalStorage(f"{root}/{own}")
+
+
+def _name_machine() -> str:
+    """Stands for where process numbers mean what they mean here: containers may share a folder."""
+    here = current_holder()
+    told = f"{here.host}\n{here.boot}\n{here.pid_namespace}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
