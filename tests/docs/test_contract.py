@@ -21,9 +21,7 @@ from batten.model.words import Action, RunStatus, State
 ROOT = Path(__file__).parents[2]
 CONTRACT = (ROOT / "docs" / "reference" / "contract.md").read_text()
 
-BY_NAME = {"columns", "parameters", "seconds", "counts", "not_taken", "states", "rows"} | {
-    *("total", "kept", "failed_tries", "repeated", "before", "at_most", "largest"),
-}
+BY_NAME = {"columns", "parameters", "seconds", "counts", "not_taken", "states", "rows"}
 """What is below these are names of the data's own."""
 
 JOB = """
@@ -93,7 +91,9 @@ def names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, below in value.items():
             yield name
-            if name not in BY_NAME:
+            if name == "usage":
+                yield from below or ()
+            elif name not in BY_NAME:
                 yield from names(below)
     elif isinstance(value, list):
         for each in value:
