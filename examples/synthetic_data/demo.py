@@ -134,6 +134,7 @@ def resume(model: Model, killed: dict[str, Any], answered: int) -> None:
         again == answered - kept,
         f"{again} paid for twice: in flight, or just answered",
     )
+    print(f"  {report['usage']['total']['cost']:.4f} dollars were told, over both runs")
     troubles = ", ".join(f"{counts[name]} {name}" for name in ("malformed", "dropped", "failed"))
     promise(
         report["items"]["quarantined"] == 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -19,6 +20,9 @@ import batten
 RECORDS = int(os.environ.get("RECORDS", "400"))
 CONCURRENCY = int(os.environ.get("CONCURRENCY", "100"))
 MODEL = os.environ.get("OPENAI_MODEL", "stand-in")
+
+DOLLARS_IN, DOLLARS_OUT = Decimal("0.0000004"), Decimal("0.0000016")
+"""What a token costs."""
 
 SEED = "shop 1"
 PROBLEMS = {
@@ -80,10 +84,17 @@ class AskModel:
         }
         response = await self.client.post("/chat/completions", json=request)
         response.raise_for_status()
-        return customer | {"pairs": read_pairs(response.json())}
+        completion = response.json()
+        batten.usage(completion, cost=find_cost(completion["usage"]))
+        return customer | {"pairs": read_pairs(completion)}
 
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+def find_cost(used: Any) -> Decimal:
+    """In dollars. It is told before the answer is read: nonsense is paid for as well."""
+    return DOLLARS_IN * used["prompt_tokens"] + DOLLARS_OUT * used["completion_tokens"]
 
 
 def read_pairs(completion: Any) -> list[Row]:
