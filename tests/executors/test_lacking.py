@@ -104,3 +104,26 @@ def test_a_current_folder_that_is_gone(tmp_path: Path, words: str) -> None:
         return
     assert ended.returncode == EXIT_ENVIRONMENT
     assert ended.stderr.splitlines()[0] == "The current folder is not there any more."
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["diagnose out", "verify out", "show out", "recover out", "clean out", "export out x.csv"],
+)
+@pytest.mark.parametrize("files", [4, 5])
+def test_each_command_tells_that_files_are_few(job: JobFolder, words: str, files: int) -> None:
+    job.write(
+        """
+        def do(n):
+            return {"n": n}
+
+        pipeline = batten.from_range(4).map(do).options(batch_size=2).write_parquet("out")
+        """
+    )
+    assert job.run("--limit", "3", "--jobs", "1").code == 0
+    limited = f"ulimit -n {files}; exec {sys.executable} -m batten {words}"
+    ended = subprocess.run(
+        ["bash", "-c", limited], cwd=job.path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode in (0, 4, 5, 7, 10, 11), ended.stderr

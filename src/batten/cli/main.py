@@ -117,6 +117,8 @@ def _dispatch(words: list[str]) -> int:
         arguments = make_parser(words[0]).parse_args(words[1:])
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else 0
+    # How a command ends must be told also where no further file can be opened.
+    importlib.import_module("batten.cli.exits")
     status: int = importlib.import_module(f"batten.cli.{words[0]}").execute(arguments)
     return status
 

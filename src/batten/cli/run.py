@@ -177,8 +177,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _execute(arguments: argparse.Namespace) -> RunOutcome:
-    # How the run ends must be told also where no further file can be opened.
-    import batten.cli.exits  # noqa: F401
     from batten.executors.output import output_may_be_lost
     from batten.jobs.in_fresh_workers import JobFile
     from batten.jobs.job_file import load_job
