@@ -54,6 +54,7 @@ COMMANDS_TRIED = (
     ("recover", "recover out --dry-run"),
     ("clean", "clean out --dry-run"),
     ("export", "export out all.jsonl"),
+    ("report", "report out -o page.html"),
     ("init", "init first.py"),
     ("completion", "completion bash"),
     ("audit", "audit --done done --rows rows.parquet --key id --staging staging.jsonl"),
