@@ -12,6 +12,14 @@ from batten.crashlab.object_server import BUCKET, ObjectStoreServer
 from batten.storage.staged_here import FOLDER_VARIABLE
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _staged_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is left among the user's caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("staged")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def objects() -> Iterator[ObjectStoreServer]:
     with ObjectStoreServer() as server:
