@@ -92,7 +92,7 @@ class AskModel:
         await self.client.aclose()
 
 
-def find_cost(used: Any) -> Decimal:
+def find_cost(used: dict[str, int]) -> Decimal:
     """In dollars. It is told before the answer is read: nonsense is paid for as well."""
     return DOLLARS_IN * used["prompt_tokens"] + DOLLARS_OUT * used["completion_tokens"]
 
