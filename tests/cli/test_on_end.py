@@ -115,6 +115,23 @@ def test_at_the_time_limit_it_ends_with_all_that_it_started(job: Folder) -> None
     assert "was not done after 0.5 s, and was stopped" in ended.err
 
 
+@pytest.mark.parametrize("then", ["", "; exec sleep 100"])
+def test_what_holds_its_standard_input_holds_up_nothing(job: Folder, then: str) -> None:
+    text = "x" * 300_000
+    job.write(
+        f"""
+        def fail(n):
+            raise ValueError({text!r})
+        pipeline = batten.from_range(1).map(fail).options(on_error="raise").write_parquet("out")
+        """
+    )
+    command = f"exec 3<&0; setsid sleep 100 <&3 & echo $! > sleeper{then}"
+    ended = job.run("--on-end", command, "--on-end-seconds", "1")
+    os.kill(int((job.path / "sleeper").read_text()), signal.SIGKILL)
+    assert ended.code == 1
+    assert ("was not done after 1 s" in ended.err) == bool(then)
+
+
 @pytest.mark.parametrize("seconds", ["-1", "nan"])
 def test_a_time_limit_that_can_not_be_is_refused(job: Folder, seconds: str) -> None:
     ended = make(job).run("--on-end", KEEP, "--on-end-seconds", seconds)

@@ -193,6 +193,14 @@ def test_what_can_not_be_written_is_a_warning(
         assert path.read_text() == "mine"
 
 
+def test_to_look_at_what_is_there_leaves_no_file_open(tmp_path: Path) -> None:
+    make_other_file(tmp_path / "other")
+    before = os.listdir("/proc/self/fd")
+    for path in (tmp_path, tmp_path / "other", tmp_path / "missing"):
+        metrics_file.find_obstacle(str(path))
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_file_that_can_be_written_later_is(tmp_path: Path) -> None:
     folder = tmp_path / "later"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,26 @@ def test_a_failed_run_is_a_span_with_the_error(tmp_path: Path) -> None:
     (event,) = run["events"]
     assert event["attributes"]["exception.type"] == "FailedRunError"
     assert "ValueError: no 3" in event["attributes"]["exception.message"]
+
+
+def test_who_has_set_it_up_badly_has_a_run_all_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import logging, batten, opentelemetry.trace\n"
+        "logging.basicConfig()\n"
+        "pipeline = batten.from_range(2).map(lambda n: {'n': n}).write_parquet('out')\n"
+        "print(pipeline.run(executor='serial', progress=False).rows)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OTEL_PYTHON_TRACER_PROVIDER": "nosuch"},
+    )
+    assert done.stdout == "2\n"
+    assert "OpenTelemetry is told nothing of this run" in done.stderr
 
 
 def test_nothing_is_imported_for_who_has_not(tmp_path: Path) -> None:

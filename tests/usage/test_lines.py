@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import random
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from batten.errors import UsageError
+from batten.ledger.usage_journal import UsageJournal
+from batten.model.disk.names import Layout
 from batten.model.disk.usage_lines import (
     BeforeLine,
     FailedTryLine,
@@ -20,8 +23,15 @@ from batten.model.disk.usage_lines import (
     read_amount,
     total,
 )
-from batten.model.rules.usage import Standing, UsageTally, read_recorded, record_usage
-from batten.model.rules.usage_budget import find_obstacle, read_budget, show_budget
+from batten.model.rules.usage import (
+    Standing,
+    UsageTally,
+    read_recorded,
+    record_usage,
+    show_usage,
+)
+from batten.model.rules.usage_budget import enlarge, find_obstacle, read_budget, show_budget
+from batten.storage.twin.memory import MemoryStorage
 
 LINES: list[UsageLine] = [
     UseLine(item=7, attempt="12-0", used={"input_tokens": 10**40, "cost": Decimal("0.00000001")}),
@@ -74,6 +84,40 @@ def test_what_is_no_number_is_a_type_error(value: object) -> None:
 
 def use(item: int, attempt: str, n: int) -> UseLine:
     return UseLine(item=item, attempt=attempt, used={"n": n})
+
+
+def test_attempts_of_two_runs_are_two_though_processes_have_the_same_number() -> None:
+    first, second = (UsageJournal(MemoryStorage(), Layout("out"), run) for run in ("a", "b"))
+    names = [journal.name_attempt() for journal in (first, first, second)]
+    assert len(set(names)) == 3
+    assert [name.partition("-")[0] for name in names] == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (3.2e23, "320,000,000,000,000,000,000,000"),
+        (Decimal("9" * 39 + ".5"), "999" + ",999" * 12 + ".5"),
+        (Decimal("0.00000000004"), "0.00000000004"),
+        (Decimal("1.2300000"), "1.23"),
+        (Decimal("0.0"), "0"),
+        (10**30, "1" + ",000" * 10),
+    ],
+)
+def test_each_amount_that_is_taken_can_be_shown(amount: Any, shown: str) -> None:
+    assert show_usage({"n": read_amount(amount)}) == f"n {shown}"
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "largest", "larger"),
+    [(20, 19, 2, 40), (20, 50, 50, 100), (5, 12, 1, 24), (0, 0, 0, 1), (0, 0, 7, 7)],
+)
+def test_the_budget_to_go_on_with_lets_a_call_begin(
+    limit: int, spent: int, largest: int, larger: int
+) -> None:
+    said = enlarge({"n": limit}, {"n": spent}, {"n": largest})
+    assert said == {"n": larger}
+    assert not find_obstacle(said, {"n": spent}, {"n": largest}, 0, is_known=True)
 
 
 def test_each_use_is_in_one_sum() -> None:

@@ -296,6 +296,42 @@ def test_what_was_told_of_published_items_outlives_a_power_cut(seeded: random.Ra
     assert len(seen) > 3
 
 
+def ask_once_refused(number: int) -> dict[str, int]:
+    told = ask(number)
+    refused = Path("refused")
+    if number == 2 and not refused.exists():
+        refused.touch()
+        raise ValueError("not now")
+    return told
+
+
+def test_what_an_earlier_run_told_of_items_that_this_one_publishes_outlives_a_power_cut(
+    seeded: random.Random,
+) -> None:
+    job = (
+        batten.from_range(3)
+        .map(ask_once_refused)
+        .options(batch_size=3, on_error="raise")
+        .write_parquet("out")
+    )
+    layout, storage = Layout("out"), MemoryStorage()
+    options = RunOptions(jobs=1, executor="serial")
+    with pytest.raises(batten.FailedRunError):
+        run_on(storage, job, options)
+    assert not observe_output(storage, layout, is_mine=True).parts
+    cuts = record_cuts(storage, lambda storage: run_on(storage, job, options), layout)
+    seen = set()
+    for found in find_states(cuts, layout, seeded):
+        observation = observe_output(found.storage, layout, is_mine=True)
+        if not observation.parts:
+            continue
+        usage = find_usage(found.storage, observation)
+        assert usage is not None, found.how
+        assert usage.kept["tokens"] >= 6, found.how
+        seen.add(found.how)
+    assert seen
+
+
 def test_on_an_object_store_each_call_is_an_object() -> None:
     storage = ObjectStorage(ObjectServer())
     job = batten.from_range(6).map(ask).options(batch_size=2).write_parquet("out")

@@ -109,6 +109,8 @@ def _wait(process: subprocess.Popen[bytes], report: bytes, heard: list[int], sec
             break
         except subprocess.TimeoutExpired:
             handed_over = None  # It goes on with what it was given the first time.
+        if process.poll() is not None:
+            break
         now = time.monotonic()
         while passed < len(heard):
             name = signal.Signals(heard[passed]).name
@@ -122,6 +124,12 @@ def _wait(process: subprocess.Popen[bytes], report: bytes, heard: list[int], sec
             kills_at = now + GRACE_SECONDS
         if kills_at is not None and now >= kills_at:
             _signal_group(process, signal.SIGKILL)
+            process.wait()
+            # What it started and set apart may hold its standard input for ever.
+            break
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
     if reason:
         return reason
     if process.returncode < 0:

@@ -73,7 +73,7 @@ class MetricsFile:
         known = self._know
         text = write_metrics(known.list_metrics(self._written_ns), {"output": known.began.output})
         try:
-            reason = _find_obstacle(self._path)
+            reason = find_obstacle(self._path)
             if not reason:
                 with publish_file(self._path) as file:
                     file.write(text.encode())
@@ -86,15 +86,17 @@ class MetricsFile:
             self._warn(f"The metrics file {self._path} can't be written: {reason}")
 
 
-def _find_obstacle(path: str) -> str:
+def find_obstacle(path: str) -> str:
     """Why what is at the path is not to be replaced; empty if nothing keeps from that. It may be
     anybody's file, named by a slip of the finger."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return ""
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return "it is no regular file."
-        beginning = file.read(len(_BEGINNING))
+        beginning = os.read(descriptor, len(_BEGINNING))
+    finally:
+        os.close(descriptor)
     return "" if beginning in (b"", _BEGINNING) else "it has something else in it."

@@ -6,6 +6,7 @@ import. Elsewhere nothing of it is imported. Who sees what is told here is for t
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from batten.run.progress import Status
     from batten.run.watching import BatchPublished, RunBegan, RunEnded
 
+_log = logging.getLogger("batten.run")
 _NANOSECONDS = 1_000_000_000
 
 
@@ -26,9 +28,11 @@ def find_telemetry() -> Telemetry | None:
         return None
     try:
         from opentelemetry import metrics, trace
-    except ImportError:
+
+        return Telemetry(trace, metrics)
+    except Exception as error:  # noqa: BLE001  a run does not fail for what is told of it
+        _log.warning("OpenTelemetry is told nothing of this run: %r", error)
         return None
-    return Telemetry(trace, metrics)
 
 
 class Telemetry:

@@ -6,9 +6,14 @@ from contextlib import suppress
 
 from batten.errors import BattenError, InterruptedRunError
 from batten.ledger.usage import record_lost_calls, tally_usage
-from batten.ledger.usage_journal import UsageJournal, UsageTail, list_journals
+from batten.ledger.usage_journal import (
+    UsageJournal,
+    UsageTail,
+    list_journals,
+    sync_journals,
+)
 from batten.model.disk.usage_lines import LostLine, multiply, total
-from batten.model.rules.usage_budget import find_obstacle, show_budget
+from batten.model.rules.usage_budget import enlarge, find_obstacle, show_budget
 from batten.run.context import Context
 
 
@@ -23,11 +28,13 @@ class Spending:
         self._lost = 0
         self._obstacle = ""
         self._has_ended = False
+        self._has_news = True
 
     def begin(self) -> None:
         """Before any call."""
         context = self._context
         record_lost_calls(self._storage, self._layout, context.run)
+        sync_journals(self._storage, self._layout)
         if context.options.budget is not None:
             self._tally = tally_usage(
                 self._storage, self._layout, is_running=False, but=context.run
@@ -42,6 +49,7 @@ class Spending:
     def lose(self) -> None:
         """A worker died with a call in hand."""
         self._lost += 1
+        self._has_news = True
         if list_journals(self._storage, self._layout):
             line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=1)
             self._journal.write(line)
@@ -55,7 +63,7 @@ class Spending:
 
     def take_end(self) -> None:
         """An item has ended, so it is known whether calls tell something."""
-        self._has_ended = True
+        self._has_ended = self._has_news = True
 
     def may_begin(self, in_hand: int) -> bool:
         """Whether a further item may be begun beside those in hand, each perhaps as dear as the
@@ -63,13 +71,17 @@ class Spending:
         limits = self._context.options.budget
         if limits is None:
             return True
-        for line in self._tail.read_on():
-            self._tally.take(line)
+        # To look is a request in a store. What an item told is there when it has ended.
+        if self._has_news or self._storage.folder is not None:
+            self._has_news = False
+            for line in self._tail.read_on():
+                self._tally.take(line)
         tally = self._tally
         lost = {unit: multiply(n, tally.calls_lost) for unit, n in tally.largest.items()}
+        self._spent = total((tally.told, lost))
         self._obstacle = find_obstacle(
             limits,
-            total((tally.told, lost)),
+            self._spent,
             tally.largest,
             in_hand,
             is_known=self._has_ended,
@@ -80,9 +92,9 @@ class Spending:
         """Raises `InterruptedRunError`: with the next call the budget could be passed."""
         context = self._context
         limits = context.options.budget or {}
-        doubled = show_budget({unit: multiply(limit, 2) for unit, limit in limits.items()})
+        larger = show_budget(enlarge(limits, self._spent, self._tally.largest))
         raise InterruptedRunError(
             f"Stopped by the budget: {self._obstacle}.",
             safe="Everything that was finished is kept; it is safe to run again.",
-            next=f"Run it again with a larger budget; it resumes: {context.again_within(doubled)}",
+            next=f"Run it again with a larger budget; it resumes: {context.again_within(larger)}",
         )

@@ -13,8 +13,9 @@ from batten.storage.base import Store
 from batten.storage.publishing import settle, sync_file
 from batten.storage.relative import last_piece
 
-_LINE_BYTES_MAX = 1 << 16
+_LINE_BYTES_MAX = 1 << 22
 _pieces = itertools.count()
+_attempts = itertools.count()
 
 
 class UsageJournal:
@@ -37,6 +38,10 @@ class UsageJournal:
             self._storage,
             partial(self._storage.put_new, self._layout.usage(self._run, piece), data),
         )
+
+    def name_attempt(self) -> str:
+        """A name that no other attempt has, in any run: numbers of processes come again."""
+        return f"{self._run}-{os.getpid()}-{next(_attempts)}"
 
     def sync(self) -> None:
         """What was written outlives a power cut, too."""
@@ -83,6 +88,13 @@ class UsageTail:
             return []
         own = f"{self._layout.runs}/{self._run}."
         return [n for n in list_journals(self._storage, self._layout) if n.startswith(own)]
+
+
+def sync_journals(storage: Store, layout: Layout) -> None:
+    """What all runs told outlives a power cut. Who goes on publishes what they staged."""
+    if storage.folder is not None:
+        for name in list_journals(storage, layout):
+            sync_file(storage, name)
 
 
 def list_journals(storage: Store, layout: Layout) -> list[str]:

@@ -6,8 +6,6 @@ whether or not the answer is kept (decision 0118).
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from batten.ledger.usage_journal import UsageJournal
 
-_attempts = itertools.count()
 _current: ContextVar[Teller | None] = ContextVar("batten_teller", default=None)
 _working: set[Teller] = set()
 
@@ -137,7 +134,7 @@ class Teller:
         with self._lock:
             if self._told_of != self.item:
                 self._told_of, self._uses = self.item, 0
-            self._attempt = self._attempt or f"{os.getpid()}-{next(_attempts)}"
+            self._attempt = self._attempt or self._journal.name_attempt()
             self._journal.write(UseLine(item=self.item, attempt=self._attempt, used=used))
             self._uses += 1
 

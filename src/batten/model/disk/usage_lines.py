@@ -28,7 +28,7 @@ UNITS_MAX = 32
 
 _EXACT = Context(prec=200, Emin=-999_999, Emax=999_999)
 _LARGEST = Decimal(10) ** 60
-_PLACES_MAX = 60
+PLACES_MAX = 60
 _WHOLE = pattern(r"\d{1,60}")
 _UNIT = pattern(r"[^\W\d]\w{0,63}")
 
@@ -108,6 +108,12 @@ def multiply(amount: Amount, count: int) -> Amount:
     return amount * count if isinstance(amount, int) else _EXACT.multiply(amount, Decimal(count))
 
 
+def round_exactly(amount: Decimal, places: int) -> Decimal:
+    """Rounded to so many places, without zeros at the end. `round` refuses large ones."""
+    least = Decimal(1).scaleb(-places)
+    return _EXACT.normalize(_EXACT.quantize(amount, least))
+
+
 def total(each: Iterable[Amounts]) -> dict[str, Amount]:
     """The exact sums by unit, in the order in which the units come."""
     sums: dict[str, Amount] = {}
@@ -127,7 +133,7 @@ def show_amount(amount: Amount) -> str:
 
 def parse_amount(text: object) -> Amount:
     """Raises `ValueError` for what `show_amount` did not write."""
-    if not isinstance(text, str) or len(text) > 2 * _PLACES_MAX + 2:
+    if not isinstance(text, str) or len(text) > 2 * PLACES_MAX + 2:
         raise ValueError("an amount that is none")
     if _WHOLE.fullmatch(text):
         return int(text)
@@ -146,7 +152,7 @@ def _is_fit(amount: Amount) -> bool:
     if not amount.is_finite() or amount < 0 or amount >= _LARGEST:
         return False
     exponent = amount.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -_PLACES_MAX
+    return isinstance(exponent, int) and exponent >= -PLACES_MAX
 
 
 def show_amounts(used: Amounts) -> dict[str, str]:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from batten.model.disk.usage_lines import (
+    PLACES_MAX,
     Amount,
     Amounts,
     BeforeLine,
@@ -21,6 +22,7 @@ from batten.model.disk.usage_lines import (
     UseLine,
     multiply,
     parse_amount,
+    round_exactly,
     show_amount,
     total,
 )
@@ -56,7 +58,7 @@ class Usage:
             their item has changed.
         before: What datasets used of which this one took the place, by `fresh` or `add_columns`.
         calls_lost: How many calls were in hand when runs were killed or stopped, or a worker died,
-            and had told nothing. Whether they were paid is not known.
+            whether or not they had told something. Whether they were paid is not known.
         largest: The most that one item used.
         damaged_lines: How many lines of the accounts can't be read.
     """
@@ -104,8 +106,7 @@ def show_usage(amounts: Amounts) -> str:
 def _show(amount: Amount) -> str:
     if isinstance(amount, int):
         return f"{amount:,}"
-    rounded = round(amount, _PLACES_SHOWN)
-    return f"{(rounded or amount).normalize():,f}"
+    return f"{round_exactly(amount, _PLACES_SHOWN) or round_exactly(amount, PLACES_MAX):,f}"
 
 
 def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:

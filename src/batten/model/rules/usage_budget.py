@@ -42,6 +42,16 @@ def find_obstacle(
     return ""
 
 
+def enlarge(limits: Amounts, spent: Amounts, largest: Amounts) -> dict[str, Amount]:
+    """A budget to go on with: twice this one or what was spent, and room for a call."""
+    larger: dict[str, Amount] = {}
+    for unit, limit in limits.items():
+        used = spent.get(unit, 0)
+        a_call_more = add(used, largest.get(unit, 0))
+        larger[unit] = max(multiply(limit, 2), multiply(used, 2), a_call_more) or 1
+    return larger
+
+
 def read_budget(given: Mapping[str, object] | object) -> dict[str, Amount]:
     """The budget that `run` was given: a plain number is of `cost`, a text as on the command line.
     Raises `UsageError`."""
