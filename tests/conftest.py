@@ -144,6 +144,7 @@ class JobFolder:
 
     path: Path
     is_executed: bool = False
+    commands: int = 0
 
     def write(self, text: str, file: str = "job.py") -> JobFolder:
         (self.path / file).write_text("import batten\n" + textwrap.dedent(text))
@@ -154,8 +155,13 @@ class JobFolder:
 
     def batten(self, *words: str, cwd: Path | None = None, **env: str) -> Ended:
         command = [sys.executable, "-m", "batten", *words]
-        run = execute if self.is_executed else _forked.run
-        ended = run(command, cwd or self.path, **env)
+        if self.is_executed:
+            ended = execute(command, cwd or self.path, **env)
+        else:
+            # No two in a row have their sets in the same order.
+            self.commands += 1
+            seed = 2 * int(os.environ[SEED]) + self.commands % 2
+            ended = _forked.run(command, cwd or self.path, hash_seed=1 + seed % 2**31, **env)
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     def parts(self, output: str = "out") -> dict[str, bytes]:

@@ -17,7 +17,7 @@ if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 fi
 rm -rf "$folder"
 mkdir -p "$folder/lib"
-if ! npm install --prefix "$folder" --no-audit --no-fund --no-save --ignore-scripts --silent \
+if ! timeout 300 npm install --fetch-retries=1 --fetch-timeout=60000 --prefix "$folder" --no-audit --no-fund --no-save --ignore-scripts --silent \
     "@sparticuz/chromium@$version" >/dev/null 2>&1; then
     echo "setup: npm could not get a Chromium, so tests of pages in a browser will be skipped" >&2
     exit 0
@@ -42,4 +42,9 @@ mkdir -p "$folder/fonts"
 tar -xf "$folder/fonts.tar" -C "$folder/fonts"
 chmod +x "$folder/chromium"
 rm -rf "$folder/node_modules" "$folder"/*.tar
+# It may be for another processor, or lack a library of the system.
+if ! LD_LIBRARY_PATH=$folder/lib "$folder/chromium" --version >/dev/null 2>&1; then
+    echo "setup: the Chromium of npm does not start, so tests of pages in a browser will be skipped" >&2
+    exit 0
+fi
 touch "$folder/ready"

@@ -23,7 +23,14 @@ from batten.crashlab.promises import read_parts
 from batten.drive.run import run_on
 from batten.errors import BusyError, CorruptError
 from batten.ledger.facts.observe import observe_output
-from batten.ledger.generations import find_current, load_generations, sweep
+from batten.ledger.generations import (
+    claim,
+    enter,
+    find_current,
+    load_generations,
+    succeed,
+    sweep,
+)
 from batten.ledger.judge import judge
 from batten.model.disk.names import FIRST_GENERATION, Layout
 from batten.model.words import RunStatus, State
@@ -56,6 +63,9 @@ def tell(number: int) -> dict[str, Any]:
     return {"number": number, "maker": os.environ[MAKER]}
 
 
+Start = Callable[[], ObjectServer]
+
+
 def run(storage: ObjectStorage, maker: str, *, items: int = ITEMS, is_fresh: bool = False) -> Any:
     before, os.environ[MAKER] = os.environ.get(MAKER, ""), maker
     pipeline = batten.from_range(items).map(tell).options(batch_size=2).write_parquet("/features")
@@ -69,6 +79,15 @@ def run(storage: ObjectStorage, maker: str, *, items: int = ITEMS, is_fresh: boo
 def begin() -> ObjectServer:
     server = ObjectServer()
     run(ObjectStorage(server), "old")
+    return server
+
+
+def begin_twice() -> ObjectServer:
+    """A fresh run was killed as well, and another one may go on with what it made."""
+    server = begin()
+    with suppress(SenderDied):
+        run(ObjectStorage(server, fate=once(12, Fate.DIES_AFTER)), "new", is_fresh=True)
+    assert find_current(ObjectStorage(server), LAYOUT).next
     return server
 
 
@@ -208,19 +227,33 @@ def overtake(
     return ended, asked[: at + 1]
 
 
-def count_requests() -> int:
+def count_requests(start: Start = begin) -> int:
     asked: list[str] = []
-    run(ObjectStorage(begin(), before=asked.append), "new", is_fresh=True)
+    run(ObjectStorage(start(), before=asked.append), "new", is_fresh=True)
     return len(asked)
 
 
 @EVERY
-def test_overtaken_by_another_fresh_run(most: int | None, seeded: Random) -> None:
-    for at in choose(count_requests(), seeded, most):
-        server = WatchedServer(begin())
+@pytest.mark.parametrize("start", [begin, begin_twice])
+def test_overtaken_by_another_fresh_run(start: Start, most: int | None, seeded: Random) -> None:
+    for at in choose(count_requests(start), seeded, most):
+        server = WatchedServer(start())
         ended, _ = overtake(server, at, lambda each: run(each, "other", is_fresh=True))
         assert RunStatus.COMPLETE in ended, ended
         finish(server)
+
+
+def test_who_entered_before_another_claimed_or_succeeded_can_not_claim() -> None:
+    """What it found then may be deleted by now."""
+    server = begin_twice()
+    first = enter(ObjectStorage(server), LAYOUT, is_fresh=True)
+    second = enter(ObjectStorage(server), LAYOUT, is_fresh=True)
+    claimed = claim(ObjectStorage(server), second, name="other")
+    for _ in range(2):
+        with pytest.raises(BusyError):
+            claim(ObjectStorage(server), first, name=first.next)
+        if load_generations(ObjectStorage(server), LAYOUT).generations.next:
+            succeed(ObjectStorage(server), LAYOUT, claimed)
 
 
 def test_what_another_run_cleared_away_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:

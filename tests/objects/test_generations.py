@@ -20,6 +20,7 @@ from batten.crashlab.object_server import BUCKET, ObjectStoreServer
 from batten.ledger.generations import find_current
 from batten.model.disk.names import Layout
 from batten.model.words import State
+from batten.page.serving import LivePages
 from batten.storage.objects.store import BucketStore
 from batten.storage.twin.fates import Fate
 
@@ -132,3 +133,13 @@ def test_killed_at_a_request_of_a_fresh_run(
         assert read_makers(output) <= {"new", "last"}
         assert batten.diagnose(output).state is State.COMPLETE
         refuse_left(place)
+
+
+def test_a_damaged_record_of_generations_hides_no_other_output_on_the_page(
+    prefix: str, tmp_path: Path
+) -> None:
+    BucketStore(prefix).put_new(LAYOUT.current, b"no record")
+    pages = LivePages([str(tmp_path / "absent"), f"{prefix}/{LAYOUT.output}"])
+    page = pages.get(True).decode()
+    assert "No page can be made" not in page
+    assert "2 outputs" in page

@@ -166,6 +166,33 @@ def test_an_object_that_changes_while_it_is_copied_is_no_mixture(
                 list(reader.read(wanted))
 
 
+def test_where_copies_can_not_lie_no_item_is_blamed(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(prefix, FILES)
+    monkeypatch.setenv("BATTEN_STAGING_DIR", "/dev/null/none")
+    with pytest.raises(StorageError, match="Objects can't be copied to '/dev/null/none"):
+        run(f"{prefix}/clips/**/*.mp4", tmp_path / "out")
+    monkeypatch.delenv("BATTEN_STAGING_DIR")
+    assert run(f"{prefix}/clips/**/*.mp4", tmp_path / "out").accounts.quarantined == 0
+    assert len(read_rows(tmp_path / "out")) == 3
+
+
+def test_a_process_that_a_function_forks_takes_no_copy_away(prefix: str) -> None:
+    put(prefix, {"a.txt": b"a"})
+    reader = ObjectFileSource(f"{prefix}/*.txt", folder=Path()).open()
+    (copy,) = reader.read(ItemsWanted(first_ordinal=0, count=1, keys=["a.txt"]))
+    assert isinstance(copy, Path)
+    if (child := os.fork()) == 0:
+        try:
+            del copy
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert copy.read_bytes() == b"a"
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["s3://key:secret@bucket/x/*", "s3://bucket/x?secret=1", "s3://bucket/x#1/*", "s3://b/../*"],

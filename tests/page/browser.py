@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -19,10 +20,27 @@ OBSTACLE = (
     "no headless Chromium: apt-get install chromium-headless-shell, or tools/browser.sh where npm "
     "is, or name one in BATTEN_BROWSER"
 )
+PATIENCE_SECONDS = 120.0
 
 
 def find_browser() -> list[str] | None:
-    """The words that start it, or None."""
+    """The words that start it, or None. What only says how to install one is none."""
+    found = _find_named()
+    if found is None:
+        return None
+    libraries = {"LD_LIBRARY_PATH": f"{Path(found[0]).parent}/lib"}
+    tried = subprocess.run(
+        [*found, "--version"],
+        env=os.environ | libraries,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    return found if tried.returncode == 0 else None
+
+
+def _find_named() -> list[str] | None:
     if named := os.environ.get("BATTEN_BROWSER"):
         return [named]
     if own := next(filter(None, map(shutil.which, _NAMES)), None):
@@ -88,6 +106,8 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            is_there = select.select([self._from], [], [], PATIENCE_SECONDS)[0]
+            assert is_there, "the browser gives no answer"
             piece = os.read(self._from.fileno(), 1 << 16)
             assert piece, "the browser has ended"
             self._rest += piece

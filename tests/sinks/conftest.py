@@ -6,7 +6,6 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -36,7 +35,11 @@ Row = dict[str, Any]
 
 
 _opened: list[Any] = []
-_commands: dict[str, ForkedCommands] = defaultdict(ForkedCommands)
+_LIBRARIES = {
+    "delta": ("batten.sinks.lakes.delta", "deltalake"),
+    "iceberg": ("batten.sinks.lakes.iceberg", "pyiceberg.catalog.sql"),
+    "postgres": ("psycopg",),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +87,7 @@ class Lab:
     def command(self, *words: str) -> CommandEnd:
         """Run batten in the folder, forked from what has imported the library of this table."""
         batten = str(Path(sys.executable).with_name("batten"))
-        return _commands[self.kind].run([batten, *words], self.folder)
+        return ForkedCommands(_LIBRARIES.get(self.kind, ())).run([batten, *words], self.folder)
 
     def open(self) -> Destination:
         destination: Destination = self.keep(open_sink(self.sink, self.folder))

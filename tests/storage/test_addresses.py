@@ -11,6 +11,7 @@ import batten
 from batten.cli.main import main
 from batten.errors import UsageError
 from batten.storage.addresses import local_path
+from batten.storage.plugin import find_store
 
 ADDRESSES = [
     "s3://bucket/out",
@@ -177,3 +178,14 @@ def test_every_command_refuses_it(
     assert main(words) == 2
     assert "is an address" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["s3://key:SECRET@bucket/x/out", "s3://key:SECRET@bucket", "s3://bucket/x/out?sig=SECRET"],
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(written: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_store(written, Path())
+    error = caught.value
+    assert "SECRET" not in f"{error.what} {error.safe} {error.next}"

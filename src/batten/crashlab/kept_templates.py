@@ -29,6 +29,7 @@ from batten.crashlab.tracing.starting import Template
 
 _KEPT_MAX = 4
 _OF_ONE_TEST = "PYTEST_CURRENT_TEST"
+_HASH_SEED = "PYTHONHASHSEED"
 _NOT_USUAL = ("batten.crashlab", "batten.testing", "batten.sinks.lakes", "batten.__main__")
 """What proves batten, and adapters that stand on large libraries."""
 
@@ -74,10 +75,10 @@ def keep_template(
 
 
 class ForkedCommands:
-    """Commands that import much the same. The first of them tells what."""
+    """Commands that need much the same beside batten: the modules of these `names`."""
 
-    def __init__(self) -> None:
-        self._names: list[str] | None = None
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._names = names
 
     def run(
         self,
@@ -85,30 +86,29 @@ class ForkedCommands:
         folder: Path,
         *,
         timeout_seconds: float = 300.0,
+        hash_seed: int = 1,
         **variables: str,
     ) -> CommandEnd:
         """Run it in the folder to its end, with these variables beside those of this process.
 
-        It is executed where nothing can be forked, and where a variable speaks to Python itself."""
+        Sets have an order of their own for each `hash_seed`, as they have in each new Python. The
+        command is executed where nothing can be forked, and where a variable speaks to Python."""
         is_for_python = any(name.startswith("PYTHON") for name in variables)
         if is_for_python or not is_tracing_possible():
             return execute(command, folder, timeout_seconds=timeout_seconds, **variables)
-        template = keep_template(self._names or ())
+        template = keep_template(self._names, {**os.environ, _HASH_SEED: str(hash_seed)})
         environment = {**template.environment, **variables}
-        if self._names is None:
-            ended, self._names = watch_imports(
-                command, folder, environment, timeout_seconds, template
-            )
-        else:
-            ended = run_traced(
-                command,
-                folders=[],
-                kinds=frozenset(),
-                environment=environment,
-                working_folder=folder,
-                timeout_seconds=timeout_seconds,
-                template=template,
-            )
+        # What the command itself starts has a seed of its own.
+        del environment[_HASH_SEED]
+        ended = run_traced(
+            command,
+            folders=[],
+            kinds=frozenset(),
+            environment=environment,
+            working_folder=folder,
+            timeout_seconds=timeout_seconds,
+            template=template,
+        )
         if ended.is_timed_out:
             raise subprocess.TimeoutExpired(command, timeout_seconds, ended.stdout, ended.stderr)
         return CommandEnd(returncode=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)

@@ -101,9 +101,13 @@ def enter(storage: Store, layout: Layout, *, is_fresh: bool) -> Layout:
 
 
 def claim(storage: Store, layout: Layout, *, name: str) -> SeenGenerations:
-    """Say that the generation of that name is being made to take the place of the current one."""
+    """Say that the generation of that name is being made to take the place of the current one.
+    Raises `BusyError` where another run has claimed or succeeded since this one entered: what was
+    found then may be gone."""
     seen = load_generations(storage, layout)
     before = seen.generations
+    if (before.current, before.next) != (layout.generation, layout.next):
+        raise taken_over(storage, layout.current)
     is_swept = before.is_swept and before.next in ("", name)
     return _put(storage, layout, seen, replace(before, next=name, is_swept=is_swept))
 

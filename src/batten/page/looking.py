@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from batten.chain.walk import diagnose_chain
@@ -67,8 +68,8 @@ def look_briefly(path: str) -> OutputSeen:
         return OutputSeen(path=path, problem=error.what)
 
 
-def look_at_output(path: str, watcher: Watcher | None = None) -> OutputSeen:
-    """All of it. `watcher` has looked at it before, so it knows how fast a run at work is. Raises
+def look_at_output(path: str, watcher: Callable[[], Watcher] | None = None) -> OutputSeen:
+    """All of it. `watcher` gives what has looked at it before, and knows how fast a run is. Raises
     `UsageError` for what can't be an output."""
     try:
         place = locate_output(path)
@@ -91,7 +92,7 @@ def _look_at_dataset(
     observation: Observation,
     diagnosis: Diagnosis,
     attempts: Attempts,
-    watcher: Watcher | None,
+    watcher: Callable[[], Watcher] | None,
 ) -> OutputSeen:
     names = attempts.look("the logs", lambda: list_runs(place.storage, place.layout), [])
     runs = [
@@ -137,6 +138,6 @@ def _look_upstream(place: Place, observation: Observation) -> tuple[Diagnosis, .
     return diagnose_chain(place.path).diagnoses
 
 
-def _watch(place: Place, watcher: Watcher | None) -> Sight:
-    watcher = watcher or Watcher(place.path, with_failures=False)
-    return watcher.look(time.monotonic())
+def _watch(place: Place, watcher: Callable[[], Watcher] | None) -> Sight:
+    found = Watcher(place.path, with_failures=False) if watcher is None else watcher()
+    return found.look(time.monotonic())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -85,9 +86,12 @@ class LivePages:
 
     def _look(self, path: str) -> OutputSeen:
         """The rate of a run is known where it was looked at before."""
+        return look_at_output(path, partial(self._watch, path))
+
+    def _watch(self, path: str) -> Watcher:
         if path not in self._watchers:
             self._watchers[path] = Watcher(path, with_failures=False)
-        return look_at_output(path, self._watchers[path])
+        return self._watchers[path]
 
 
 def _offer(is_still: bool) -> Markup:

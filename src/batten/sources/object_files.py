@@ -22,13 +22,13 @@ from batten.sources.keys import escape_key, unescape_key
 from batten.sources.paths import SAFE, absent_input
 from batten.sources.pattern import Pattern, States, split_pattern
 from batten.sources.versions import check_changed, version_of_object
-from batten.storage.addresses import find_scheme
+from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Entry, Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locks import current_holder, is_alive
 from batten.storage.plugin import StoreAddress, find_store
 from batten.storage.relative import last_piece
-from batten.storage.staged_here import staging_folder
+from batten.storage.staged_here import FOLDER_VARIABLE, staging_folder
 
 _PIECE_BYTES = 1 << 24
 """So much of an object is asked for at a time."""
@@ -68,8 +68,8 @@ class ObjectFileSource:
         scheme = find_scheme(pattern)
         rest = pattern.partition("://")[2]
         fixed, self._components = split_pattern(rest)
-        is_odd = any(mark in rest for mark in "?#") or "@" in rest.partition("/")[0]
-        if is_odd or not fixed or not self._components or ".." in rest.split("/"):
+        is_odd = has_more_than_a_place(rest) or ".." in rest.split("/")
+        if is_odd or not fixed or not self._components:
             raise UsageError(
                 "The pattern of an address takes a bucket, a prefix, and names with * or […].",
                 safe=SAFE,
@@ -153,8 +153,10 @@ class ObjectFileReader:
             raise ValueError("files are read by their keys")
         for key in wanted.keys:
             name = unescape_key(key)
+            if self._folder is None:
+                self._folder = _begin_copies()
             try:
-                copy: Path | Unavailable = self._copy(name)
+                copy: Path | Unavailable = self._copy(self._folder, name)
             except FileNotFoundError:
                 told = f"there is no object {self._address}/{name}"
                 copy = Unavailable(FileNotFoundError(errno.ENOENT, told))
@@ -162,12 +164,9 @@ class ObjectFileReader:
             # The worker may let go of it before the next one is asked for.
             del copy
 
-    def _copy(self, name: str) -> Path:
+    def _copy(self, folder: LocalStorage, name: str) -> Path:
         """Of one version, whole. Raises `FileNotFoundError`, and `StorageError` for an object that
         changes each time that it is read."""
-        if self._folder is None:
-            self._folder = _begin_copies()
-        folder = self._folder
         self._count += 1
         place = str(self._count)
         to = f"{place}/{last_piece(name)}"
@@ -185,7 +184,7 @@ class ObjectFileReader:
                 if not (has_changed and tries_left):
                     raise
         copy = LocalCopy(f"{folder.place}/{to}")
-        weakref.finalize(copy, folder.delete_tree, place)
+        weakref.finalize(copy, _remove, os.getpid(), folder, place)
         return copy
 
 
@@ -194,10 +193,24 @@ def _read(file: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
+def _remove(maker: int, folder: LocalStorage, place: str) -> None:
+    """A process that the function forked has the path as well, and may end before."""
+    if os.getpid() == maker:
+        folder.delete_tree(place)
+
+
 def _begin_copies() -> LocalStorage:
-    """A folder for the copies of this process. Those of dead ones go."""
+    """A folder for the copies of this process. Those of dead ones go. Raises `StorageError`."""
     root = f"{staging_folder()}/copies"
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"Objects can't be copied to {root!r}: {os.strerror(error.errno or errno.EIO)}.",
+            safe="What was committed before is safe.",
+            next=f"Name a folder of this machine by {FOLDER_VARIABLE}, and run it again.",
+            errno=error.errno or errno.EIO,
+        ) from error
     every, machine = LocalStorage(root), _name_machine()
     for name in list(every.list_names("")):
         found = _COPIES.fullmatch(name)

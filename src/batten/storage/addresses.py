@@ -34,6 +34,12 @@ def find_scheme(written: str) -> str:
     return found[1].lower() if found is not None else ""
 
 
+def has_more_than_a_place(rest: str) -> bool:
+    """Whether what comes after `://` has a query, a fragment, or somebody's name: credentials are
+    given so, and what is shown or stored must not have them."""
+    return any(mark in rest for mark in "?#") or "@" in rest.partition("/")[0]
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
     """The path as it was written. Raises `UsageError` for an address with a scheme."""
     written = os.fsdecode(path)

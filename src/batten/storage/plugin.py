@@ -14,7 +14,7 @@ from pathlib import Path
 from batten.errors import UsageError
 from batten.model.value_class import value_class
 from batten.plugins import PluginError, PluginGroup, declare, find_plugin, load_plugin
-from batten.storage.addresses import find_scheme
+from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Store
 from batten.storage.staged_here import StagedHere, staging_folder
 
@@ -60,6 +60,12 @@ def find_store(written: str, folder: Path) -> StoreAddress | None:
             return None
         raise UsageError(error.what, safe=_SAFE, next=error.next) from error
     start, _, rest = written.partition("://")
+    if has_more_than_a_place(rest):
+        raise UsageError(
+            f"An address of {scheme}:// takes a place and a name, without ?, # and @.",
+            safe=_SAFE,
+            next=f"Write {scheme}://place/features, and give credentials by the environment.",
+        )
     place, _, name = rest.rstrip("/").rpartition("/")
     if not place or not name:
         raise UsageError(

@@ -39,11 +39,11 @@ def lines_of(text: str, most: int) -> Markup:
     return Markup("\n".join(map(plain, text.split("\n"))))
 
 
-def element(tag: str, *content: str | int, **attributes: object) -> Markup:
+def element(tag: str, *content: str | int, **attributes: str | int | bool | None) -> Markup:
     """An element with its content. An attribute that is None or False is left out, one that is True
     has no value. `class_` stands for `class`, `aria_label` for `aria-label`."""
     told = "".join(
-        _name(name) + ("" if value is True else f'="{plain(str(value))}"')
+        _name(name) + ("" if value is True else f'="{join([value])}"')
         for name, value in attributes.items()
         if value is not None and value is not False
     )

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from batten.errors import StorageError, UsageError
 from batten.model.disk.holders import Holder
+from batten.storage.addresses import has_more_than_a_place
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, Lock, Piece, Put, PutAnswer
 from batten.storage.failures import reading_failure as refusing_failure
 from batten.storage.failures import too_large
@@ -309,8 +310,7 @@ def declare(folder: object, address: str) -> BucketStore:
     Raises `UsageError` for an address that holds more than a bucket and a prefix: what it would
     hold is a secret, or nothing that a dataset could lie at."""
     _, _, rest = address.partition("://")
-    bucket = rest.partition("/")[0]
-    if "@" in bucket or "?" in rest or "#" in rest:
+    if has_more_than_a_place(rest):
         raise UsageError(
             "The address of a store holds more than a bucket and a prefix.",
             safe="Nothing was read or written.",
