@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ if "units" in __file__:
     made = made.map_batches(together, items=8)
 pipeline = made.options(seed=5, batch_size=20).write_parquet("out/")
 """
+
+
+@pytest.fixture
+def job(job: Any) -> Any:
+    """Each command is a new Python: forks of one process have the same numbers of NumPy."""
+    return dataclasses.replace(job, is_executed=True)
 
 
 @pytest.mark.parametrize("file", ["items.py", "units.py"])
