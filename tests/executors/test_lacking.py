@@ -121,9 +121,18 @@ def test_each_command_tells_that_files_are_few(job: JobFolder, words: str, files
         """
     )
     assert job.run("--limit", "3", "--jobs", "1").code == 0
-    limited = f"ulimit -n {files}; exec {sys.executable} -m batten {words}"
-    ended = subprocess.run(
-        ["bash", "-c", limited], cwd=job.path, capture_output=True, text=True, check=False
+    start = f"ulimit -n {files}; exec {sys.executable}"
+    alone, ended = (
+        subprocess.run(
+            ["bash", "-c", f"{start} {rest}"],
+            cwd=job.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for rest in ("-c pass", f"-m batten {words}")
     )
+    if alone.stderr:
+        pytest.skip("Python itself can't begin so: what installed batten has it open files")
     assert "Traceback" not in ended.stderr
     assert ended.returncode in (0, 4, 5, 7, 10, 11), ended.stderr
