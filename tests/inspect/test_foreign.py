@@ -269,6 +269,7 @@ def test_every_combination_of_facts_has_a_state() -> None:
         assert (verdict.state is State.RUNNING) == has_writer
 
 
+WHOLE = "that the file is whole is the job's word; batten did not write it"
 WORDS = ["diagnose", "--final", FINAL, "--staging", STAGING]
 
 
@@ -282,7 +283,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "3 outputs: 1 INTERRUPTED, 1 NEW, 1 COMPLETE",
         f"next: move away _staging/{DAY}.4711.csv, then run the job for run_date={DAY}",
         "missing: nothing is there",
-        "a file of 4 bytes; it is there",
+        f"a file of 4 bytes; it is there; {WHOLE}",
     ]
     assert main([*WORDS, "--run", "2026-04-23..2026-04-24", "--json"]) == 10
     assert json.loads(capsys.readouterr().out)["states"] == {"INTERRUPTED": 1, "NEW": 1}

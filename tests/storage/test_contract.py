@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError, RefusedError, StorageError
-from batten.storage import publishing, steps
+from batten.storage import publishing, setting_aside, steps
 from batten.storage.base import Folder, Put
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import LocalStorage
@@ -290,15 +290,15 @@ def test_set_aside_can_be_repeated_and_never_replaces(storage: Folder) -> None:
     for number, data in enumerate((b"evidencE", b"evidence and more", b"evid")):
         publishing.create(storage, STAGING, f"out/{number}", data)
         with pytest.raises(RefusedError):
-            publishing.set_aside(storage, "out/x", f"out/{number}")
+            setting_aside.set_aside(storage, "out/x", f"out/{number}")
         assert storage.read("out/x") == b"evidence"
         assert storage.read(f"out/{number}") == data
     for _ in range(2):
-        publishing.set_aside(storage, "out/x", "out.batten/x")
+        setting_aside.set_aside(storage, "out/x", "out.batten/x")
         assert storage.read("out.batten/x") == b"evidence"
         assert storage.find("out/x") is None
     with pytest.raises(FileNotFoundError):
-        publishing.set_aside(storage, "out/none", "out.batten/none")
+        setting_aside.set_aside(storage, "out/none", "out.batten/none")
 
 
 def test_both_storages_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ def test_both_storages_do_the_same_steps(tmp_path: Path, monkeypatch: pytest.Mon
             for _ in range(2):
                 publishing.create(storage, STAGING, "out/x", b"1")
             publishing.replace(storage, STAGING, "out/x", b"2")
-            publishing.set_aside(storage, "out/x", "out/y")
+            setting_aside.set_aside(storage, "out/x", "out/y")
             storage.append_log("out/log", b"line")
             storage.delete("out/none")
         storage.ensure_folder(STAGING)

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from batten.storage import publishing
+from batten.storage import publishing, setting_aside
 from batten.storage.local.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.power_cuts import CutPower, PowerLost
@@ -82,7 +82,7 @@ def replace(storage: MemoryStorage) -> None:
 
 
 def set_aside(storage: MemoryStorage) -> None:
-    publishing.set_aside(storage, "out/x", "out.batten/x")
+    setting_aside.set_aside(storage, "out/x", "out.batten/x")
 
 
 @pytest.mark.parametrize("sweep", [crashed, crashed_twice])
@@ -169,7 +169,7 @@ def test_crashes_by_chance_keep_the_promises_too(model: Model, seeded: random.Ra
         try:
             publishing.create(storage, STAGING, "out/y", NEW)
             done.append("create")
-            publishing.set_aside(storage, "out/y", "out.batten/y")
+            setting_aside.set_aside(storage, "out/y", "out.batten/y")
             done.append("set_aside")
             publishing.replace(storage, STAGING, "out/x", NEW)
             done.append("replace")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batten.errors import StorageError, UsageError
-from batten.storage import faults, publishing, steps
+from batten.storage import faults, publishing, setting_aside, steps
 from batten.storage.base import Folder, Put
 from batten.storage.failures import writing_failure
 from batten.storage.local import stand_alone as atomic
@@ -52,7 +52,7 @@ def act(storage: Folder) -> None:
         publishing.replace(storage, STAGING, "out/x", b"new")
         if storage.find("out.batten/y") is None:
             publishing.create(storage, STAGING, "out/y", b"aside")
-        publishing.set_aside(storage, "out/y", "out.batten/y")
+        setting_aside.set_aside(storage, "out/y", "out.batten/y")
 
 
 def failure_of(storage: Folder) -> StorageError | None:
@@ -163,7 +163,7 @@ def test_without_hard_links_a_rename_publishes_and_replaces_nothing(
     assert publishing.create(storage, STAGING, "x", b"first") is Put.MADE
     assert publishing.create(storage, STAGING, "x", b"second") is Put.OTHER
     assert storage.read("x") == b"first"
-    publishing.set_aside(storage, "x", "y")
+    setting_aside.set_aside(storage, "x", "y")
     assert {each.name for each in storage.list("")} == {"out.batten", "y"}
     with pytest.raises(StorageError):
         storage.publish("none", "z")
