@@ -8,7 +8,8 @@ from batten.errors import StorageError
 from batten.storage.base import Put, Store
 from batten.storage.publishing import settle
 
-_NAME = ".batten-probe"
+PROBE_NAME = ".batten-probe"
+"""Its objects have names that begin so. Who is killed while it tries the store leaves one."""
 
 
 def probe(store: Store) -> None:
@@ -16,7 +17,7 @@ def probe(store: Store) -> None:
 
     Raises `StorageError` where the second or the third is done."""
     nonce = os.urandom(8).hex()
-    name = f"{_NAME}-{nonce}"
+    name = f"{PROBE_NAME}-{nonce}"
     # Where the first answer is lost, the client's own repetition finds what it made.
     first = settle(store, lambda: store.put_new(name, nonce.encode()))
     try:
