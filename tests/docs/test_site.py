@@ -77,6 +77,12 @@ def test_each_document_has_a_page_and_is_beside_it(site: Path, pages: dict[str, 
     assert [name for name in documents if not (site / name).exists()] == []
 
 
+def test_no_page_stands_twice_in_the_navigation() -> None:
+    named = re.findall(r"[\w/.-]+\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert named
+    assert len(named) == len(set(named))
+
+
 def has_page(pages: dict[str, str], document: str) -> bool:
     return re.sub(r"(README)?\.md$", "", document) + ".html" in pages or (
         document.replace("README.md", "index.html") in pages
