@@ -78,8 +78,8 @@ class RunRecord:
             return
         self.begin()
         with suppress(BattenError):
+            # Where that can't be written down, the marks stay, and the next run does it.
             record_lost_calls(context.storage, context.layout, context.run, end=context.run)
-        with suppress(BattenError):
             delete(context.storage, context.layout.in_flight(context.run))
         stopped = InterruptedRunError(f"{AT_ONCE}, {name}.", safe="", next="")
         self.end(RunStatus.INTERRUPTED, stopped)
