@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from batten.run.watching import RunBegan, Watchers
+from batten.run.telling.watching import RunBegan, Watchers
 
 SETTING_UP = """
 import json

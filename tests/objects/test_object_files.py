@@ -17,7 +17,7 @@ from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import ObjectStoreServer
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, Unavailable
-from batten.sources.object_files import ObjectFileSource
+from batten.sources.files.object_files import ObjectFileSource
 from batten.storage.objects.store import BucketStore
 from batten.storage.staged_here import staging_folder
 from batten.storage.twin.fates import Fate
@@ -119,7 +119,7 @@ def test_copies_of_a_dead_process_go(prefix: str, tmp_path: Path) -> None:
     code = (
         "import os, signal\nfrom pathlib import Path\n"
         "from batten.sources.base import ItemsWanted\n"
-        "from batten.sources.object_files import ObjectFileSource\n"
+        "from batten.sources.files.object_files import ObjectFileSource\n"
         f"reader = ObjectFileSource('{prefix}/clips/*.mp4', folder=Path()).open()\n"
         "kept = list(reader.read(ItemsWanted(first_ordinal=0, count=1, keys=['a.mp4'])))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

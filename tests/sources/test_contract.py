@@ -17,7 +17,7 @@ import pytest
 import batten
 from batten.chain.source import DatasetSource
 from batten.sources.base import SCAN_BLOCK_ITEMS, Source
-from batten.sources.files import FileSource
+from batten.sources.files.files import FileSource
 from batten.sources.items import ItemSource
 from batten.sources.range import RangeSource
 from batten.sources.records.csv import CsvSource

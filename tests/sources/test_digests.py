@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batten.sources.digests import UNKNOWN, digest_items, digest_rows, find_difference
+from batten.sources.identity.digests import UNKNOWN, digest_items, digest_rows, find_difference
 from batten.sources.records.jsonl import JsonLinesSyntax
 from batten.sources.records.text import digest_lines
 

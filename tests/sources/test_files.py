@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, Unavailable
-from batten.sources.files import FileSource
-from batten.sources.pattern import Pattern, find_files
+from batten.sources.files.files import FileSource
+from batten.sources.files.pattern import Pattern, find_files
 
 NAMES = st.sampled_from(
     ["a", "a-b", "a0", "b", "é", ".hidden", "x.mp4", "x.MP4", "[1]", "line\nend", "\udcff", "**"]

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 import batten
-from batten.sources.digests import UNKNOWN, digest_items
 from batten.sources.frames import ROWS_AT_A_TIME, find_rows
+from batten.sources.identity.digests import UNKNOWN, digest_items
 from batten.sources.items import ItemSource
 
 COUNT = ROWS_AT_A_TIME + 5

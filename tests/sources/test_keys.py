@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batten.sources.keys import NoKey, escape_key, make_key, stand_in_key, unescape_key
+from batten.sources.identity.keys import NoKey, escape_key, make_key, stand_in_key, unescape_key
 
 AWKWARD = st.text(
     st.sampled_from(

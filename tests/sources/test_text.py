@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from batten.errors import StorageError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, Unavailable
-from batten.sources.keys import NoKey, make_key, make_keys
+from batten.sources.identity.keys import NoKey, make_key, make_keys
 from batten.sources.records.csv import CsvSource
 from batten.sources.records.jsonl import JsonLinesSource
 

@@ -19,11 +19,11 @@ from batten.ledger.schema_file import decode_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable
 from batten.model.value_class import value_class
-from batten.run.place_of_ledger import choose_ledger
+from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.progress import Progress
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
-from batten.sources.keys import escape_key
+from batten.sources.identity.keys import escape_key
 from batten.storage.addresses import refuse_address
 from batten.storage.local.folder import LocalStorage
 from batten.strangers.files import UNCHANGED, read_lines, translate

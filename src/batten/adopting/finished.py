@@ -22,7 +22,7 @@ from batten.model.value_class import value_class
 from batten.plan.key_index import KeyIndex
 from batten.rows.declared import Declared, find_declared
 from batten.rows.fitting import Unfit
-from batten.sources.keys import NoKey, make_key
+from batten.sources.identity.keys import NoKey, make_key
 from batten.strangers.lines import TORN
 
 NAMED = 5

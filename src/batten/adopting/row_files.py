@@ -14,7 +14,7 @@ from batten.errors import RefusedError
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, Unavailable
-from batten.sources.keys import SourceChanged
+from batten.sources.identity.keys import SourceChanged
 from batten.sources.paths import show_path
 from batten.sources.records.csv import CsvSyntax
 from batten.sources.records.decoded import PLAIN

@@ -21,13 +21,13 @@ from batten.model.disk.versions import GONE, UNKNOWN, VERSION_BYTES
 from batten.model.json_text import parse_json
 from batten.plan.plan import Plan
 from batten.sources.base import Source
-from batten.sources.files import FileSource
-from batten.sources.keys import unescape_key
+from batten.sources.files.files import FileSource
+from batten.sources.identity.keys import unescape_key
+from batten.sources.identity.versions import BY_CONTENT, BY_STAT
 from batten.sources.landed import LandedSource
 from batten.sources.records.csv import CsvSource
 from batten.sources.records.jsonl import JsonLinesSource
 from batten.sources.records.parquet import ParquetSource
-from batten.sources.versions import BY_CONTENT, BY_STAT
 
 _OPTIONS: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
     "files": (FileSource, ()),

@@ -12,11 +12,11 @@ from batten.ledger.part_rows import PartRows
 from batten.model.disk.versions import GONE, UNKNOWN
 from batten.model.value_class import value_class
 from batten.sources.base import POSITION_BITS, ItemsWanted, Unavailable
-from batten.sources.digests import digest_rows, split_digests
-from batten.sources.keys import ESCAPED_PREFIX, NoKey, make_key
+from batten.sources.identity.digests import digest_rows, split_digests
+from batten.sources.identity.keys import ESCAPED_PREFIX, NoKey, make_key
+from batten.sources.identity.versions import UNREADABLE
 from batten.sources.paths import SAFE
 from batten.sources.records.parquet import ROWS_AT_A_TIME, convert_rows
-from batten.sources.versions import UNREADABLE
 from batten.storage.failures import reading_failure
 
 if TYPE_CHECKING:

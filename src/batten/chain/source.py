@@ -22,9 +22,9 @@ from batten.ledger.upstream import find_state, list_digests
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.records import Completion, Config, Unreadable, decode_record
 from batten.sources.base import POSITION_BITS, SCAN_BLOCK_ITEMS, ScanBlock, SourceBatch
-from batten.sources.keys import escape_key, require_field_name
+from batten.sources.identity.keys import escape_key, require_field_name
+from batten.sources.identity.versions import check_changed
 from batten.sources.paths import SAFE, written_path
-from batten.sources.versions import check_changed
 from batten.storage.digests import digest_file
 
 

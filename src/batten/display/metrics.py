@@ -12,7 +12,7 @@ from batten.model.words import RunStatus
 if TYPE_CHECKING:
     from batten.model.rules.accounting import Accounts
     from batten.run.progress import Status
-    from batten.run.watching import BatchPublished, RunBegan, RunEnded
+    from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
 RUNNING = "running"
 """The status of a run that has not ended."""

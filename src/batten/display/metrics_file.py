@@ -20,7 +20,7 @@ from batten.storage.local.stand_alone import publish_file
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
-    from batten.run.watching import BatchPublished, RunBegan, RunEnded
+    from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
 UPDATE_SECONDS = 5
 """Between two writings, at least."""

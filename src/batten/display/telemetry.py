@@ -16,7 +16,7 @@ from batten.printable import blot
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
-    from batten.run.watching import BatchPublished, RunBegan, RunEnded
+    from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
 _log = logging.getLogger("batten.run")
 _NANOSECONDS = 1_000_000_000

@@ -34,9 +34,9 @@ from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.checks import RoomWatch, check_disk, refuse_unfit
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset, look_again
-from batten.run.recording import RunRecord
+from batten.run.found.found_dataset import FoundDataset, look_again
 from batten.run.report import Report
+from batten.run.telling.recording import RunRecord
 from batten.sources.finished import FinishedItems, FinishedRows, give_rows
 from batten.storage.local.upkeep import delete_orphans
 

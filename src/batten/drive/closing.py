@@ -25,7 +25,7 @@ from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset, observe_free, refuse_damaged
+from batten.run.found.found_dataset import FoundDataset, observe_free, refuse_damaged
 from batten.run.report import Report
 from batten.storage.local.upkeep import delete_orphans
 from batten.storage.publishing import create

@@ -8,9 +8,9 @@ from batten.model.disk.records import Config
 from batten.model.rules.guards import BEGINNING, CHANGING
 from batten.run.clock import utc_now, utc_now_exact
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset
+from batten.run.found.found_dataset import FoundDataset
+from batten.run.found.place_of_ledger import describe_target
 from batten.run.identity import keep_parameters
-from batten.run.place_of_ledger import describe_target
 from batten.storage.base import Store
 
 BATCH_SIZE_MIN = 1000

@@ -11,7 +11,7 @@ import math
 import time
 
 from batten.run.context import Context
-from batten.run.recording import RunRecord
+from batten.run.telling.recording import RunRecord
 
 SIGNAL_SECONDS = 1.0
 """What failed so shortly before a signal is in doubt."""

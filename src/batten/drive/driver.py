@@ -33,9 +33,9 @@ from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
-from batten.run.found_dataset import FirstRowsError, FoundDataset
+from batten.run.found.found_dataset import FirstRowsError, FoundDataset
 from batten.run.progress import Status
-from batten.run.recording import RunRecord
+from batten.run.telling.recording import RunRecord
 from batten.sinks.base import RejectedError
 from batten.storage.publishing import delete
 from batten.work.bench import Bench

@@ -20,7 +20,7 @@ from batten.model.words import FORMAT_VERSION
 from batten.plan.storing import list_beside
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset, is_blank
+from batten.run.found.found_dataset import FoundDataset, is_blank
 from batten.storage.base import Folder
 from batten.storage.local.upkeep import (
     delete_orphans,

@@ -12,7 +12,7 @@ from batten.model.disk.records import encode_record
 from batten.model.rules.findings import Code
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset, is_blank
+from batten.run.found.found_dataset import FoundDataset, is_blank
 from batten.storage.local.upkeep import rebuild_records
 
 

@@ -14,7 +14,7 @@ from batten.model.words import Outcome
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset
+from batten.run.found.found_dataset import FoundDataset
 
 
 class PublishedVersions:

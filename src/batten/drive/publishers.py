@@ -8,7 +8,7 @@ from typing import Protocol
 from batten.deliver.guarded_publisher import GuardedPublisher
 from batten.deliver.publisher import Publisher
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset
+from batten.run.found.found_dataset import FoundDataset
 from batten.work.tasks import Sealed
 
 

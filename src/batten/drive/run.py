@@ -41,8 +41,7 @@ from batten.plan.source_look import SourceLook
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
 from batten.run.clock import new_run
 from batten.run.context import Context
-from batten.run.events import tell_events
-from batten.run.found_dataset import (
+from batten.run.found.found_dataset import (
     FirstRowsError,
     FoundDataset,
     look,
@@ -50,14 +49,15 @@ from batten.run.found_dataset import (
     observe_free,
     refuse_damaged,
 )
+from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.identity import identify_pipeline
 from batten.run.open_files import open_files_raised
-from batten.run.place_of_ledger import choose_ledger
 from batten.run.progress import Progress, Silent
-from batten.run.recording import RunRecord, recorded, refusals_logged
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
-from batten.run.watching import RunWatcher, Watchers
+from batten.run.telling.events import tell_events
+from batten.run.telling.recording import RunRecord, recorded, refusals_logged
+from batten.run.telling.watching import RunWatcher, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed

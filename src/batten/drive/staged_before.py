@@ -17,7 +17,7 @@ from batten.model.rules.outcomes import count_outcomes
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset
+from batten.run.found.found_dataset import FoundDataset
 from batten.storage.base import Entry, Store
 from batten.storage.digests import digest_file
 from batten.work.bench import Bench

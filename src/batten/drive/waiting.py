@@ -12,7 +12,7 @@ from collections.abc import Callable
 from batten.drive.publishers import AnyPublisher
 from batten.run.clock import now_ns
 from batten.run.context import Context
-from batten.run.events import RunEvents
+from batten.run.telling.events import RunEvents
 from batten.work.most_fail import Streak
 from batten.work.tasks import Sealed
 

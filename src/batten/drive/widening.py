@@ -23,8 +23,8 @@ from batten.model.words import FORMAT_TAKING_OVER
 from batten.plan.storing import list_beside
 from batten.run.checks import check_disk, refuse_unfit
 from batten.run.context import Context
-from batten.run.earlier import Earlier, take_earlier
-from batten.run.found_dataset import FoundDataset, observe_free
+from batten.run.found.earlier import Earlier, take_earlier
+from batten.run.found.found_dataset import FoundDataset, observe_free
 from batten.storage.base import Folder
 from batten.storage.local.upkeep import delete_staged_orphans
 from batten.storage.publishing import create, put_aside

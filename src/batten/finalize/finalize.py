@@ -29,7 +29,7 @@ from batten.model.disk.records import Completion, decode_record
 from batten.model.words import RunStatus
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import observe_free, refuse_damaged
+from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
 from batten.sinks.optional import ensure_optional
 from batten.storage.local.folder import LocalStorage

@@ -29,9 +29,9 @@ from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome, RunStatus
 from batten.run.clock import utc_now
 from batten.run.context import Context
-from batten.run.found_dataset import observe_free, refuse_damaged
+from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.identity import keep_parameters
-from batten.run.run_log import RunLogWriter
+from batten.run.telling.run_log import RunLogWriter
 from batten.sinks.optional import import_optional
 from batten.sinks.parquet import encode_part
 from batten.storage.publishing import create

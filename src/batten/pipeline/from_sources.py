@@ -44,12 +44,12 @@ def from_files(
     """
     folder = current_folder()
     if isinstance(pattern, str) and "://" in pattern:
-        from batten.sources.object_files import ObjectFileSource, is_in_store
+        from batten.sources.files.object_files import ObjectFileSource, is_in_store
 
         if is_in_store(pattern, folder):
             there = ObjectFileSource(pattern, folder=folder, changed=changed, removed=removed)
             return Pipeline(source=there, folder=folder)
-    from batten.sources.files import FileSource
+    from batten.sources.files.files import FileSource
 
     source = FileSource(pattern, folder=folder, changed=changed, removed=removed)
     return Pipeline(source=source, folder=folder)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from batten.run.progress import Progress
     from batten.run.report import Report
     from batten.run.run_options import RunOptions
-    from batten.run.watching import RunWatcher
+    from batten.run.telling.watching import RunWatcher
 
 
 def refuse_other_system() -> None:

@@ -13,7 +13,7 @@ from batten.model.telling.counts import count_of
 from batten.plan.differing import SourceDiffersError
 from batten.plan.plan import Plan
 from batten.sources.base import ScanBlock
-from batten.sources.digests import describe_change, find_difference
+from batten.sources.identity.digests import describe_change, find_difference
 
 
 class PlannedRows:

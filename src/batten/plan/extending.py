@@ -20,7 +20,7 @@ from batten.plan.same_keys import PlannedKeys
 from batten.plan.source_look import SourceLook
 from batten.plan.storing import Row, Storing, encode_segment, make_segment
 from batten.sources.base import ScanBlock, Source
-from batten.sources.digests import split_digests
+from batten.sources.identity.digests import split_digests
 from batten.storage.base import Store
 
 SEGMENT_ITEMS = 1 << 16

@@ -42,7 +42,7 @@ from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.plan.pickles_of_0_1 import require_owned
 from batten.sources.base import ItemsWanted
-from batten.sources.keys import is_stand_in
+from batten.sources.identity.keys import is_stand_in
 from batten.storage.base import Store
 from batten.storage.failures import reading_failure
 

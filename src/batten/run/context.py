@@ -15,12 +15,12 @@ from batten.model.disk.fingerprints import difference
 from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
-from batten.run.earlier import Earlier
+from batten.run.found.earlier import Earlier
 from batten.run.identity import Identity
 from batten.run.progress import Progress, Status
 from batten.run.run_options import RunOptions
 from batten.run.signals import StopSignals
-from batten.run.watching import Watchers
+from batten.run.telling.watching import Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Folder, Store
 

@@ -30,8 +30,9 @@ class ScanBlock:
         positions: Where the source finds them again; None if the key tells it, or ordinals are the
             positions.
         payloads: The items themselves, as plain bytes; None if the source can be read again.
-        digests: What the items are now, one digest after another (see `sources.digests`), or one
-            version after another (see `sources.versions`); None if changes are not looked for.
+        digests: What the items are now, one digest after another (see
+            `sources.identity.digests`), or one version after another (see
+            `sources.identity.versions`); None if changes are not looked for.
     """
 
     count: int

@@ -10,11 +10,11 @@ from typing import Any
 from batten.errors import BattenError, FailedRunError, UsageError
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks, wanted_ordinals
-from batten.sources.digests import digest_items
 from batten.sources.frames import find_rows, find_rows_of_all, spread
-from batten.sources.keys import NoKey, check_key, make_field_key, make_key
+from batten.sources.identity.digests import digest_items
+from batten.sources.identity.keys import NoKey, check_key, make_field_key, make_key
+from batten.sources.identity.versions import check_changed
 from batten.sources.paths import SAFE
-from batten.sources.versions import check_changed
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A block is cut early when its payloads reach this, so that a scan of large items stays small."""

@@ -17,7 +17,7 @@ from batten.model.disk.landed import (
     read_offset,
 )
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
-from batten.sources.keys import SourceChanged
+from batten.sources.identity.keys import SourceChanged
 from batten.sources.paths import SAFE, require_folder, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath

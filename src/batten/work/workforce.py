@@ -18,7 +18,7 @@ from batten.model.disk.job_calls import BATTEN
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
-from batten.run.found_dataset import FoundDataset
+from batten.run.found.found_dataset import FoundDataset
 from batten.work.bench import Bench
 from batten.work.tasks import WorkerJob
 from batten.work.work_sizes import TASKS_A_SLOT_MAX

@@ -11,7 +11,7 @@ from typing import Any
 
 from batten.model.json_text import parse_json
 from batten.sources.base import ScanBlock
-from batten.sources.keys import make_keys
+from batten.sources.identity.keys import make_keys
 from batten.sources.records.decoded import PLAIN
 from batten.sources.records.text import (
     RecordFile,

@@ -18,14 +18,14 @@ from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import wanted_ordinals
-from batten.sources.digests import (
+from batten.sources.identity.digests import (
     check_version,
     digest_rows,
     find_difference,
     refuse_changed,
     split_digests,
 )
-from batten.sources.keys import (
+from batten.sources.identity.keys import (
     NoKey,
     SourceChanged,
     check_key,
@@ -33,6 +33,7 @@ from batten.sources.keys import (
     make_field_key,
     require_field_name,
 )
+from batten.sources.identity.versions import check_changed
 from batten.sources.paths import (
     SAFE,
     absent_input,
@@ -48,7 +49,6 @@ from batten.sources.records.parquet_scan import (
     scan_keys,
     scan_rows,
 )
-from batten.sources.versions import check_changed
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.disk.versions import UNKNOWN
 from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock
-from batten.sources.digests import digest_rows, split_digests
-from batten.sources.keys import NoKey, make_key, stand_in_key
-from batten.sources.versions import UNREADABLE
+from batten.sources.identity.digests import digest_rows, split_digests
+from batten.sources.identity.keys import NoKey, make_key, stand_in_key
+from batten.sources.identity.versions import UNREADABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa

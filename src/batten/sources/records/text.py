@@ -19,12 +19,12 @@ from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.disk.versions import UNKNOWN
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
-from batten.sources.digests import (
+from batten.sources.identity.digests import (
     check_version,
     digest_records,
     refuse_changed,
 )
-from batten.sources.keys import (
+from batten.sources.identity.keys import (
     NoKey,
     SourceChanged,
     check_key,
@@ -33,9 +33,9 @@ from batten.sources.keys import (
     require_field_name,
     stand_in_key,
 )
+from batten.sources.identity.versions import check_changed
 from batten.sources.paths import SAFE, require_file, show_path, translated_errors, written_path
 from batten.sources.records.decoded import PLAIN, open_text, read_encoding
-from batten.sources.versions import check_changed
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
-from batten.sources.keys import escape_key, unescape_key
+from batten.sources.files.pattern import Pattern, States, split_pattern
+from batten.sources.identity.keys import escape_key, unescape_key
+from batten.sources.identity.versions import check_changed, version_of_object
 from batten.sources.paths import SAFE, absent_input
-from batten.sources.pattern import Pattern, States, split_pattern
-from batten.sources.versions import check_changed, version_of_object
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Entry, Store
 from batten.storage.local.folder import LocalStorage

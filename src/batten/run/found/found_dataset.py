@@ -25,12 +25,12 @@ from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import State
-from batten.run.changed_job import refuse_changed
 from batten.run.context import Context
+from batten.run.found.changed_job import refuse_changed
+from batten.run.found.place_of_ledger import describe_target
 from batten.run.identity import (
     LAYOUT_PARTS,
 )
-from batten.run.place_of_ledger import describe_target
 
 SHOWN_KEYS = 5
 

@@ -16,8 +16,8 @@ from batten.model.disk.names import is_throwaway
 from batten.model.words import RunStatus, State
 from batten.plan.differing import DiffersError
 from batten.run.context import Context
-from batten.run.found_dataset import observe_free
-from batten.run.run_log import RunLogWriter
+from batten.run.found.found_dataset import observe_free
+from batten.run.telling.run_log import RunLogWriter
 from batten.sources.whole_tables import TableSource
 from batten.storage.local.upkeep import delete_orphans, find_throwaway
 from batten.storage.publishing import delete

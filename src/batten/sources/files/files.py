@@ -15,10 +15,10 @@ from pathlib import Path
 from batten.errors import UsageError
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
-from batten.sources.keys import escape_key, unescape_key
+from batten.sources.files.pattern import Pattern, find_files, split_pattern
+from batten.sources.identity.keys import escape_key, unescape_key
+from batten.sources.identity.versions import check_changed, version_of_file
 from batten.sources.paths import SAFE, require_file, require_folder, written_path
-from batten.sources.pattern import Pattern, find_files, split_pattern
-from batten.sources.versions import check_changed, version_of_file
 
 
 class FileSource:

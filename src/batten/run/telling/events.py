@@ -20,7 +20,7 @@ from batten.model.telling.hiding import redact
 from batten.model.words import RunStatus
 from batten.printable import blot, escape
 from batten.run.clock import now_ns
-from batten.run.watching import BatchPublished, RunBegan, RunEnded
+from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
 if TYPE_CHECKING:
     from batten.run.context import Context

@@ -1,0 +1,1 @@
+"""Files that a pattern names, on this machine and in object stores."""

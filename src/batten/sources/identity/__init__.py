@@ -1,0 +1,1 @@
+"""What an item is: its key, and whether it is still what it was."""
