@@ -50,13 +50,13 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("plan: list every item once", "driver", "plan/extending.py", LAYOUT.segment(0)),
-    Step("schedule: hand out items", "driver", "drive/schedule.py", ""),
+    Step("schedule: hand out items", "driver", "drive/handing_out/schedule.py", ""),
     Step("call your function", "worker", "work/items.py", ""),
-    Step("stage: put finished rows aside", "worker", "work/chunk_files.py", _CHUNK),
+    Step("stage: put finished rows aside", "worker", "work/staged/chunk_files.py", _CHUNK),
     Step(
         "seal: make the bytes of the part",
         "worker",
-        "work/seal.py",
+        "work/sealing/seal.py",
         LAYOUT.staged_file(2, "sealed", _SHORT),
     ),
     Step("publish: one step, whole or not", "driver", "deliver/publisher.py", LAYOUT.part(2)),

@@ -14,7 +14,8 @@ import batten
 from batten.crashlab.faults import KillBefore
 from batten.crashlab.sweeping import run_trail
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
-from batten.drive import schedule, waiting
+from batten.drive.handing_out import schedule
+from batten.drive.publishing import waiting
 from batten.storage import steps
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from batten.rows.declared import find_declared
 from batten.storage.twin.memory import MemoryStorage, system_error
 from batten.work import async_bench
 from batten.work.async_bench import AsyncBench
-from batten.work.most_fail import FIRST
+from batten.work.calling.most_fail import FIRST
 from batten.work.tasks import Portion, Prepare, WorkerJob
 
 ITEMS = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.drive.failure_budget import DEATHS_BETWEEN_MAX, Failures
+from batten.drive.stopping.failure_budget import DEATHS_BETWEEN_MAX, Failures
 from batten.errors import FailedRunError
 from batten.executors.base import Died
 from batten.model.disk.names import Layout
@@ -17,7 +17,7 @@ from batten.run.context import Context
 from batten.run.progress import Status
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 from batten.work.tasks import Sealed
 
 if TYPE_CHECKING:

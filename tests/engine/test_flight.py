@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batten.drive.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
+from batten.drive.handing_out.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
 from batten.executors.marks import MarkTable, SlotMark
 from batten.model.disk.names import Layout
 from batten.storage.local.folder import LocalStorage

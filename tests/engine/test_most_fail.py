@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from batten.work.calls import Failure
-from batten.work.most_fail import FIRST, LAST, Ended, Streak, tell_ended
+from batten.work.calling.calls import Failure
+from batten.work.calling.most_fail import FIRST, LAST, Ended, Streak, tell_ended
 
 
 def fail(item: int, error: str = "ValueError: no") -> Failure:

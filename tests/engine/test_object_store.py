@@ -42,7 +42,7 @@ from batten.storage.twin.objects import (
 )
 from batten.work import bench
 from batten.work import work_sizes as pace
-from batten.work.sealed_rows import load_failures, load_sealed
+from batten.work.sealing.sealed_rows import load_failures, load_sealed
 
 LAYOUT = Layout("features", is_shared=True)
 ITEMS, MORE_ITEMS = 5, 8

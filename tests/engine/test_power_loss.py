@@ -35,7 +35,7 @@ from batten.crashlab.promises import (
     find_undone,
     read_parts,
 )
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.drive.run import run_on
 from batten.errors import StorageError
 from batten.ledger.facts.observe import observe_output

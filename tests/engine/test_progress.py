@@ -10,7 +10,7 @@ import pytest
 import batten
 from batten.display.rate import finished_share
 from batten.drive import driver as drive
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.run.progress import Status
 
 

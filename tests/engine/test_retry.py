@@ -19,8 +19,8 @@ import batten
 from batten.errors import UsageError
 from batten.executors.marks import MarkTable, SlotMark
 from batten.jobs.retry import PAUSE_SECONDS_MAX, Retry
-from batten.work.async_calls import AsyncCall
-from batten.work.calls import Call, Failure, ItemFailedError
+from batten.work.calling.async_calls import AsyncCall
+from batten.work.calling.calls import Call, Failure, ItemFailedError
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 

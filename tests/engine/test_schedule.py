@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batten.drive.flight import Blame
-from batten.drive.open_batch import BatchLeft, Range, left_of
-from batten.drive.schedule import OPEN_BATCHES_MAX, Schedule
+from batten.drive.handing_out.flight import Blame
+from batten.drive.handing_out.open_batch import BatchLeft, Range, left_of
+from batten.drive.handing_out.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import Plan
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 from batten.work.tasks import (
     Portion,
     Prepare,

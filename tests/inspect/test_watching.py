@@ -19,8 +19,8 @@ from batten.inspect.watching import Watcher
 from batten.ledger.chunk_failures import read_chunk_failures
 from batten.model.words import State
 from batten.storage.twin.memory import MemoryStorage
-from batten.work.calls import Failure
-from batten.work.chunk_files import Piece, encode_piece
+from batten.work.calling.calls import Failure
+from batten.work.staged.chunk_files import Piece, encode_piece
 
 Folder = Any
 """A `JobFolder` of tests/conftest.py."""

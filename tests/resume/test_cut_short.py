@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.errors import FailedRunError, RefusedError, StorageError
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import batten
-from batten.drive import waiting
-from batten.drive.flight import Blame
-from batten.drive.open_batch import BatchLeft
-from batten.drive.schedule import Schedule
+from batten.drive.handing_out.flight import Blame
+from batten.drive.handing_out.open_batch import BatchLeft
+from batten.drive.handing_out.schedule import Schedule
+from batten.drive.publishing import waiting
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor
 from batten.model.disk.names import StagedChunk

@@ -18,7 +18,7 @@ import batten
 from batten.crashlab.power import record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
 from batten.crashlab.staging import SCHEMA, stage_batch
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.drive.run import run_on
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.ledger.facts.observe import observe_output

@@ -10,7 +10,7 @@ import pytest
 
 import batten
 from batten.crashlab.power_sweeps import Act, sweep_power
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.drive.run import run_on
 from batten.model.disk.names import Layout
 from batten.model.rules.findings import Code

@@ -13,7 +13,7 @@ import pytest
 import batten
 from batten.crashlab.power import MODELS, find_different, record_cuts
 from batten.crashlab.power_sweeps import Act, PowerSweep, sweep_power
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.drive.run import run_on
 from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline

@@ -14,7 +14,7 @@ import pytest
 import batten
 from batten.crashlab.power import StateAfterCut, find_states, record_cuts, sample_states
 from batten.crashlab.promises import UNHARMED
-from batten.drive import waiting
+from batten.drive.publishing import waiting
 from batten.drive.run import run_on
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batten.work.staging_pace import ANSWERS_DUE, ANSWERS_MAX, StagingPace
+from batten.work.staged.staging_pace import ANSWERS_DUE, ANSWERS_MAX, StagingPace
 from batten.work.work_sizes import Pace
 
 

@@ -22,8 +22,8 @@ from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, build_tables
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.strangers.files import UNCHANGED
-from batten.work.calls import prepare_function
-from batten.work.results import refuse_failed
+from batten.work.calling.calls import prepare_function
+from batten.work.calling.results import refuse_failed
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 

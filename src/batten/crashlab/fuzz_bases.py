@@ -274,7 +274,7 @@ def _add_kinds(folder: Folder) -> Folder:
 def _scatter(folder: Folder) -> Folder:
     """With a chunk that lacks an item between others, as workers leave that are given items out of
     order."""
-    from batten.work.chunk_files import cut_rows, encode_piece
+    from batten.work.staged.chunk_files import cut_rows, encode_piece
 
     staged = _list_staged(folder)
     table = pa.ipc.open_file(pa.py_buffer(bytes_of(folder, staged[0]))).read_all()

@@ -15,9 +15,9 @@ from pathlib import Path
 from batten.deliver.delivering import Deliverer
 from batten.drive.closing import close, make_report
 from batten.drive.driver import Driver
-from batten.drive.in_order import delete_segments, record_call
-from batten.drive.pinning import store_schema
-from batten.drive.planning import items_of, plan_more, plan_of
+from batten.drive.preparing.in_order import delete_segments, record_call
+from batten.drive.preparing.pinning import store_schema
+from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.errors import RefusedError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path

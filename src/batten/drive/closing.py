@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.flight import forget
+from batten.drive.handing_out.flight import forget
 from batten.errors import BattenError, InconsistentError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output

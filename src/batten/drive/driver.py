@@ -12,17 +12,17 @@ from typing import NoReturn
 import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.draining import Draining
-from batten.drive.failure_budget import Failures, answer_of, as_failure
-from batten.drive.flight import find_blame
-from batten.drive.open_batch import BatchLeft, left_of
-from batten.drive.pinning import load_schema, serialize, store_schema
-from batten.drive.published_items import PublishedItems
-from batten.drive.publishers import make_publisher
-from batten.drive.schedule import Schedule
-from batten.drive.spending import Spending
+from batten.drive.handing_out.flight import find_blame
+from batten.drive.handing_out.open_batch import BatchLeft, left_of
+from batten.drive.handing_out.schedule import Schedule
+from batten.drive.preparing.pinning import load_schema, serialize, store_schema
+from batten.drive.publishing.published_items import PublishedItems
+from batten.drive.publishing.publishers import make_publisher
+from batten.drive.publishing.waiting import Waiting
 from batten.drive.staged_before import StagedBefore
-from batten.drive.waiting import Waiting
+from batten.drive.stopping.draining import Draining
+from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
+from batten.drive.stopping.spending import Spending
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
 from batten.executors.output import losses
@@ -39,7 +39,7 @@ from batten.run.telling.recording import RunRecord
 from batten.sinks.base import RejectedError
 from batten.storage.publishing import delete
 from batten.work.bench import Bench
-from batten.work.most_fail import Streak, StreakVerdict
+from batten.work.calling.most_fail import Streak, StreakVerdict
 from batten.work.tasks import (
     Begun,
     Portion,

@@ -10,13 +10,13 @@ from pathlib import Path
 from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.adopt_finished import refuse_unfinished, take_finished
 from batten.drive.closing import close, make_report, withdraw_completion
-from batten.drive.dry_run import foresee
-from batten.drive.in_order import bring_in_order, record_call
-from batten.drive.job_checks import check_job, refuse_beyond_store
-from batten.drive.outdated import PublishedVersions, tell_versions
-from batten.drive.planning import items_of, plan_more, plan_of
-from batten.drive.successor import Successor, begin_again, begin_anew, take_place
-from batten.drive.widening import begin_widened, find_earlier
+from batten.drive.preparing.dry_run import foresee
+from batten.drive.preparing.in_order import bring_in_order, record_call
+from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
+from batten.drive.preparing.outdated import PublishedVersions, tell_versions
+from batten.drive.preparing.planning import items_of, plan_more, plan_of
+from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
+from batten.drive.successors.widening import begin_widened, find_earlier
 from batten.errors import BattenError
 from batten.executors.output import output_may_be_lost
 from batten.jobs.definition import Definition

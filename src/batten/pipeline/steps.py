@@ -11,7 +11,7 @@ from batten.errors import UsageError
 from batten.jobs.step import StepKind, make_step
 from batten.pipeline.table_outputs import TableOutputs
 from batten.rows.pandera_schemas import as_check
-from batten.work.cached_steps import choose_cache
+from batten.work.calling.cached_steps import choose_cache
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache

@@ -3,7 +3,7 @@
 | whose | what tells | what becomes of it |
 |---|---|---|
 | the machine's | an errno, SQLite's code, no process to be had | the run ends with 7 |
-| the job's | most items fail (`work/most_fail.py`) | the run ends with 1, and tries them again |
+| the job's | most items fail (`most_fail.py`) | the run ends with 1, and tries them again |
 | the item's | everything else | the item is quarantined |
 
 What the machine lacks, it lacks for each item: to go on would quarantine them all. A `MemoryError`

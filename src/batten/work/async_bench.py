@@ -20,13 +20,13 @@ from batten.plan.plan import PlanBatch
 from batten.rows.fitting import Unfit
 from batten.rows.rows import as_row, build_tables, build_tables_alike
 from batten.sources.base import Gone, ItemsWanted, Unavailable, read_planned
-from batten.work.async_calls import AsyncChain
 from batten.work.bench import Bench
-from batten.work.calls import Failure, ItemFailedError, describe_error
-from batten.work.chunk_files import scatter_pieces
+from batten.work.calling.async_calls import AsyncChain
+from batten.work.calling.calls import Failure, ItemFailedError, describe_error
+from batten.work.calling.most_fail import Streak, name_kind, tell_ended
 from batten.work.items import fail_unfitting, without_key
-from batten.work.most_fail import Streak, name_kind, tell_ended
-from batten.work.staging_pace import StagingPace
+from batten.work.staged.chunk_files import scatter_pieces
+from batten.work.staged.staging_pace import StagingPace
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
 from batten.work.usage import Teller
 

@@ -21,14 +21,14 @@ from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.sources.base import read_planned
 from batten.storage.publishing import delete
-from batten.work.batch_checks import BatchRefusedError
-from batten.work.calls import Failure
-from batten.work.chunk_files import Piece, cut_pieces
+from batten.work.calling.calls import Failure
+from batten.work.calling.most_fail import tell_ended
 from batten.work.items import Done, ItemRunner
-from batten.work.most_fail import tell_ended
-from batten.work.reopening import Reopening
-from batten.work.seal import PinRefusedError, seal_pieces
-from batten.work.staging import Staging
+from batten.work.sealing.batch_checks import BatchRefusedError
+from batten.work.sealing.reopening import Reopening
+from batten.work.sealing.seal import PinRefusedError, seal_pieces
+from batten.work.staged.chunk_files import Piece, cut_pieces
+from batten.work.staged.staging import Staging
 from batten.work.tasks import (
     Answer,
     Prepare,

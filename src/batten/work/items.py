@@ -23,8 +23,15 @@ from batten.rows.arrays import integers
 from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.sources.base import Gone, Unavailable
-from batten.work.calls import BeginTry, Call, Chain, Failure, ItemFailedError, describe_error
-from batten.work.item_files import ItemFiles
+from batten.work.calling.calls import (
+    BeginTry,
+    Call,
+    Chain,
+    Failure,
+    ItemFailedError,
+    describe_error,
+)
+from batten.work.staged.item_files import ItemFiles
 from batten.work.usage import Teller
 
 

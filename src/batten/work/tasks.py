@@ -13,10 +13,10 @@ from batten.plan.plan import Plan
 from batten.rows.declared import Declared
 from batten.sources.base import Source
 from batten.storage.base import Store
-from batten.work.batch_checks import Rule
-from batten.work.calls import Failure
-from batten.work.item_files import ItemFiles
-from batten.work.most_fail import Ended
+from batten.work.calling.calls import Failure
+from batten.work.calling.most_fail import Ended
+from batten.work.sealing.batch_checks import Rule
+from batten.work.staged.item_files import ItemFiles
 
 
 @value_class

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batten.model.value_class import value_class
 from batten.work.bench import CHUNK_SECONDS
-from batten.work.staging_pace import ANSWERS_MAX
+from batten.work.staged.staging_pace import ANSWERS_MAX
 
 TASKS_A_SLOT_MAX = 64
 

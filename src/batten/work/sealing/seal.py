@@ -22,10 +22,10 @@ from batten.rows.rows import ITEM, conform_table
 from batten.rows.schema import find_unknown_columns, join_schemas
 from batten.run.clock import utc_now
 from batten.sinks.parquet import encode_part
-from batten.work.batch_checks import Rule, check_batch
-from batten.work.calls import Failure
-from batten.work.chunk_files import Piece, TakenOver
+from batten.work.calling.calls import Failure
 from batten.work.items import fail_unfitting
+from batten.work.sealing.batch_checks import Rule, check_batch
+from batten.work.staged.chunk_files import Piece, TakenOver
 
 
 class PinRefusedError(UsageError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from batten.drive.open_batch import OpenBatch, Range
+from batten.drive.handing_out.open_batch import OpenBatch, Range
 
 
 class Suspects:

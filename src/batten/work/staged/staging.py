@@ -10,10 +10,10 @@ from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import conform_table
 from batten.storage.publishing import delete, put_aside, sync_names
-from batten.work.chunk_files import Piece, drop_failures, encode_piece, load_piece
 from batten.work.items import fail_unfitting
-from batten.work.made_files import find_lacking
-from batten.work.sealed_rows import load_sealed
+from batten.work.sealing.sealed_rows import load_sealed
+from batten.work.staged.chunk_files import Piece, drop_failures, encode_piece, load_piece
+from batten.work.staged.made_files import find_lacking
 from batten.work.tasks import Sealed, WorkerJob
 
 

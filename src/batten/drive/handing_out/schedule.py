@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from batten.drive.flight import Blame
-from batten.drive.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
-from batten.drive.suspects import Suspects
+from batten.drive.handing_out.flight import Blame
+from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
+from batten.drive.handing_out.suspects import Suspects
 from batten.model.disk.names import StagedChunk
 from batten.model.rules.coverage import choose_cover
 from batten.plan.plan import Plan
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 from batten.work.tasks import Portion, Prepare, Prepared, Seal, Sealed, Task, Unsealable
 from batten.work.work_sizes import Allotment, Pace
 

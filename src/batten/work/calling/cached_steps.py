@@ -17,7 +17,7 @@ from batten.storage.addresses import local_path
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.jobs.step import Step
-    from batten.work.holding import Hold
+    from batten.work.calling.holding import Hold
 
 
 def choose_cache(wanted: Any, folder: Path) -> Cache | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from batten.drive.publishers import AnyPublisher
+from batten.drive.publishing.publishers import AnyPublisher
 from batten.run.clock import now_ns
 from batten.run.context import Context
 from batten.run.telling.events import RunEvents
-from batten.work.most_fail import Streak
+from batten.work.calling.most_fail import Streak
 from batten.work.tasks import Sealed
 
 PUBLISH_SECONDS = 0.1

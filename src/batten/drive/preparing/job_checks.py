@@ -19,7 +19,7 @@ from batten.sinks.files.file import FileSink
 from batten.sinks.files.hive import HiveSink
 from batten.sinks.files.tree import TreeSink
 from batten.storage.base import Store
-from batten.work.item_files import check_kept
+from batten.work.staged.item_files import check_kept
 
 
 def check_workers(pipeline: Definition, options: RunOptions) -> None:

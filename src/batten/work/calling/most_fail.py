@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from batten.model.value_class import value_class
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 
 FIRST = 20
 """So many at first that all fail stop the run."""

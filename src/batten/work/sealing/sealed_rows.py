@@ -22,8 +22,8 @@ from batten.plan.plan import Plan, PlanBatch
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.storage.base import Store
-from batten.work.calls import Failure
-from batten.work.chunk_files import TakenOver, read_failure
+from batten.work.calling.calls import Failure
+from batten.work.staged.chunk_files import TakenOver, read_failure
 
 
 @value_class

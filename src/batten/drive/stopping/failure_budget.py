@@ -12,8 +12,8 @@ from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.sinks.rejecting import UnstorableError
-from batten.work.calls import Failure, describe_error
-from batten.work.most_fail import StreakVerdict
+from batten.work.calling.calls import Failure, describe_error
+from batten.work.calling.most_fail import StreakVerdict
 from batten.work.tasks import Sealed, Unsealable
 
 KEPT = "Everything that was finished is kept."

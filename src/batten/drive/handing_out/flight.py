@@ -17,7 +17,7 @@ from batten.storage.base import Entry, Store
 from batten.storage.local.locks import current_holder
 from batten.storage.publishing import delete
 from batten.storage.relative import last_piece
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 
 CRASHES_MAX = 3
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.closing import withdraw_completion
-from batten.drive.config import choose_batch_size
-from batten.drive.flight import forget_crashes_with
-from batten.drive.outdated import PublishedVersions
+from batten.drive.handing_out.flight import forget_crashes_with
+from batten.drive.preparing.config import choose_batch_size
+from batten.drive.preparing.outdated import PublishedVersions
 from batten.plan.changed_items import find_batches
 from batten.plan.extending import extend_plan
 from batten.plan.plan import Plan

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from batten.drive.flight import Blame
+from batten.drive.handing_out.flight import Blame
 from batten.model.disk.names import StagedChunk
 from batten.model.rules.coverage import find_within
 from batten.model.value_class import value_class
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 from batten.work.tasks import Reopened, Sealed
 
 

@@ -18,9 +18,9 @@ from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
 from batten.storage.blame import find_machine_failure
-from batten.work.cached_steps import find_kept
-from batten.work.holding import Hold, takes_folder
-from batten.work.results import hold_input, list_results
+from batten.work.calling.cached_steps import find_kept
+from batten.work.calling.holding import Hold, takes_folder
+from batten.work.calling.results import hold_input, list_results
 from batten.work.usage import Teller
 
 ERROR_CHARACTERS_MAX = 1000

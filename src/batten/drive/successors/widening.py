@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.config import make_config
-from batten.drive.planning import items_of, plan_of
-from batten.drive.successor import Successor, open_successor
+from batten.drive.preparing.config import make_config
+from batten.drive.preparing.planning import items_of, plan_of
+from batten.drive.successors.successor import Successor, open_successor
 from batten.errors import UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.schema_file import load_schema

@@ -26,7 +26,7 @@ from batten.rows.arrays import integers
 from batten.rows.rows import ITEM
 from batten.storage.base import Store
 from batten.storage.failures import is_too_large
-from batten.work.calls import Failure
+from batten.work.calling.calls import Failure
 
 _END = b"ARROW1"
 

@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.in_order import settle_config
+from batten.drive.preparing.in_order import settle_config
 from batten.ledger.generations import SeenGenerations, claim, succeed, sweep
 from batten.ledger.replacement import replace_dataset
 from batten.model.disk.records import Fingerprint

@@ -16,8 +16,8 @@ from batten.model.telling.counts import count_of
 from batten.plan.plan import PlanBatch
 from batten.rows.fitting import Unfit
 from batten.storage.blame import find_machine_failure
-from batten.work.calls import describe_error
-from batten.work.results import refuse_failed
+from batten.work.calling.calls import describe_error
+from batten.work.calling.results import refuse_failed
 
 Rule = Callable[[pa.Table], Any]
 

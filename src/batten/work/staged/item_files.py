@@ -24,8 +24,8 @@ from batten.model.disk.item_names import PATH_BYTES_MAX, NamePattern
 from batten.model.disk.names import Layout
 from batten.storage.base import Store
 from batten.storage.relative import last_piece
-from batten.work.calls import ItemFailedError, as_final, find_last_maker
-from batten.work.holding import (
+from batten.work.calling.calls import ItemFailedError, as_final, find_last_maker
+from batten.work.calling.holding import (
     FOLDER_PARAMETER,
     HeldFile,
     Hold,

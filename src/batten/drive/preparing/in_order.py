@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batten.drive.config import make_config, put_config
-from batten.drive.order_of_store import bring_store_in_order
+from batten.drive.preparing.config import make_config, put_config
+from batten.drive.preparing.order_of_store import bring_store_in_order
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.names import Layout

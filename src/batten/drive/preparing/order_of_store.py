@@ -5,7 +5,7 @@ Nothing is deleted there: what a crash left in `staged/` may be in use by anothe
 
 from __future__ import annotations
 
-from batten.drive.config import make_config, put_config
+from batten.drive.preparing.config import make_config, put_config
 from batten.errors import RefusedError
 from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.records import encode_record

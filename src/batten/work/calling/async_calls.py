@@ -13,10 +13,10 @@ from batten.executors.marks import SlotMark
 from batten.executors.output import losses
 from batten.executors.throttle import Throttle
 from batten.jobs.step import Step
-from batten.work.cached_steps import find_kept
-from batten.work.calls import find_last_maker, find_pause, list_rows, prepare_function
-from batten.work.holding import Hold, take_streams, takes_folder
-from batten.work.results import hold_input, list_results
+from batten.work.calling.cached_steps import find_kept
+from batten.work.calling.calls import find_last_maker, find_pause, list_rows, prepare_function
+from batten.work.calling.holding import Hold, take_streams, takes_folder
+from batten.work.calling.results import hold_input, list_results
 from batten.work.usage import current_teller
 
 

@@ -20,17 +20,17 @@ from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.storage.publishing import delete, sync_names
-from batten.work.calls import Failure
-from batten.work.chunk_files import TakenOver, cut_rows
-from batten.work.most_fail import tell_ended
-from batten.work.seal import SealedBytes
-from batten.work.sealed_rows import (
+from batten.work.calling.calls import Failure
+from batten.work.calling.most_fail import tell_ended
+from batten.work.sealing.seal import SealedBytes
+from batten.work.sealing.sealed_rows import (
     SealedRows,
     load_failures,
     load_sealed,
     refuse_other_part,
 )
-from batten.work.staging import Staging
+from batten.work.staged.chunk_files import TakenOver, cut_rows
+from batten.work.staged.staging import Staging
 from batten.work.tasks import Reopened, Sealed, WorkerJob
 
 

@@ -1,0 +1,1 @@
+"""Which work comes next, and which items are tried alone."""

@@ -1,0 +1,1 @@
+"""What is done before work begins: checks, order, the plan, the schema."""

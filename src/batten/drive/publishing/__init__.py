@@ -1,0 +1,1 @@
+"""Sealed batches on their way to their destinations."""

@@ -1,0 +1,1 @@
+"""What ends a run early: a signal, failures, a budget."""

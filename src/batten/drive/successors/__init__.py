@@ -1,0 +1,1 @@
+"""Datasets that are made beside an output, to take its place."""

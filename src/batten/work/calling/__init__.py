@@ -1,0 +1,1 @@
+"""Calling the user's functions: tries, results, caches, failures."""

@@ -1,0 +1,1 @@
+"""From the finished pieces of a batch to the bytes of its part, and back."""

@@ -1,0 +1,1 @@
+"""What is put aside while a batch is made: chunks, and files of items."""
