@@ -26,7 +26,7 @@ import pytest
 import batten
 from batten.crashlab.kept_templates import ForkedCommands, execute
 from batten.storage.beneath import Beneath
-from batten.storage.removing import remove_tree
+from batten.storage.changing.removing import remove_tree
 
 SEED = "BATTEN_SEED"
 USUAL_SEED = "1"

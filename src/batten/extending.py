@@ -29,7 +29,7 @@ from batten.model.disk.delivery import Delivery
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.words import Takes
 from batten.sinks.base import Destination, LedgerPlace, RejectedError, Sink, Staged
-from batten.sinks.revisions import select_lacking
+from batten.sinks.rows.revisions import select_lacking
 from batten.sources.base import ItemsWanted, Reader, ScanBlock, Source, Unavailable
 
 __all__ = [

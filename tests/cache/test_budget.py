@@ -13,7 +13,7 @@ from batten.cache.cache import Cache
 from batten.cache.inspection import CacheCleaning, clean_cache, show_cache
 from batten.errors import RefusedError, UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
-from batten.storage import steps
+from batten.storage.changing import steps
 
 SIZE = 12288 + 4 * 4096
 """What an entry of `fill` takes: its file, its two folders, its manifest."""

@@ -30,7 +30,7 @@ from batten.model.disk.records import encode_record, open_record, seal_record
 from batten.model.disk.tree_names import TREE_FOLDER
 from batten.model.words import FILE_KINDS, State
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 
 NAME = "-out it's\n\x1b[31m"
 HEAD = """

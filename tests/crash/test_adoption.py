@@ -16,7 +16,7 @@ from batten.crashlab.sweeping import run_trail
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.handing_out import schedule
 from batten.drive.publishing import waiting
-from batten.storage import steps
+from batten.storage.changing import steps
 
 if TYPE_CHECKING:
     from conftest import Subject

@@ -25,7 +25,7 @@ from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model

@@ -22,7 +22,7 @@ import pytest
 import batten
 from batten.crashlab.kept_templates import ForkedCommands
 from batten.crashlab.tracing.laboratory import CommandEnd
-from batten.storage.steps import STEPS
+from batten.storage.changing.steps import STEPS
 
 if TYPE_CHECKING:
     from conftest import Subject

@@ -130,7 +130,7 @@ def test_the_search_finds_what_stands_in_pages(site: Path) -> None:
 
 
 def test_links_to_sources_are_their_text(pages: dict[str, str]) -> None:
-    assert "storage/publishing.py" in pages["architecture.html"]
+    assert "storage/changing/publishing.py" in pages["architecture.html"]
     assert [name for name, text in pages.items() if re.search(r'href="[^"]*\.py[">#]', text)] == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.storage import steps
+from batten.storage.changing import steps
 from batten.work import bench, work_sizes
 
 

@@ -325,7 +325,7 @@ def test_a_changed_first_dataset_is_followed(tmp_path: Path) -> None:
 def test_a_held_lock_is_respected(tmp_path: Path) -> None:
     from batten.model.disk.names import Layout
     from batten.storage.local.folder import LocalStorage
-    from batten.storage.local.locks import current_holder
+    from batten.storage.local.locking.locks import current_holder
 
     run(pipeline(tmp_path))
     with (

@@ -13,9 +13,9 @@ import pytest
 from batten.drive.handing_out.flight import COMPANY_SHARE, CRASHES_MAX, find_blame, forget
 from batten.executors.marks import MarkTable, SlotMark
 from batten.model.disk.names import Layout
+from batten.storage.changing.publishing import create
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
-from batten.storage.publishing import create
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:

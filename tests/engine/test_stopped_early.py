@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.storage import steps
+from batten.storage.changing import steps
 
 BATCHES = 8
 

@@ -13,7 +13,7 @@ from batten.inspect.clean import clean_output
 from batten.inspect.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
-from batten.storage import steps
+from batten.storage.changing import steps
 
 Act = Callable[[batten.Pipeline, Path], None]
 

@@ -29,7 +29,7 @@ from batten.model.disk.records import (
 )
 from batten.model.rules.findings import Code
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 
 Build = Callable[..., "Built"]  # type: ignore[name-defined]  # noqa: F821
 WithoutPermission = Callable[[Path], AbstractContextManager[None]]

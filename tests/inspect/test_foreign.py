@@ -19,7 +19,7 @@ from batten.cli.main import main
 from batten.inspect.diagnosis import Diagnosis
 from batten.model.rules.foreign_states import Final, ForeignFacts, decide_foreign
 from batten.model.words import Action, State
-from batten.storage.local.writers import Writers, find_writers
+from batten.storage.local.locking.writers import Writers, find_writers
 from batten.strangers.diagnose import ForeignLayout, survey_foreign
 
 FINAL = "out/refunds_{run_date}.csv"

@@ -20,8 +20,8 @@ from batten.lookup.look_at_tree import Left, find_last, list_left, read_kept
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.records import encode_record
 from batten.model.disk.tree_names import TreeLayout
-from batten.storage import steps
-from batten.storage.publishing import create, fresh_name
+from batten.storage.changing import steps
+from batten.storage.changing.publishing import create, fresh_name
 from batten.storage.twin.memory_tree import MemoryTree
 from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.transactions.entry import hold_unrecovered, locate_tree

@@ -21,7 +21,7 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.model.disk.records import CommitRecord, decode_record
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 
 
 def recover(path: Path, *, recompute: bool = False, dry_run: bool = False) -> Recovery:

@@ -98,7 +98,7 @@ class Stopped(BaseException):
 
 
 def make_half_changed(folder: Path) -> None:
-    from batten.storage import steps
+    from batten.storage.changing import steps
 
     make_tree(folder)
     pid = os.fork()

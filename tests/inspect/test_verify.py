@@ -18,7 +18,7 @@ from batten.inspect.verifying.verify import verify
 from batten.model.rules.findings import Code
 from batten.model.words import State
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 
 
 def remove(path: Path) -> None:

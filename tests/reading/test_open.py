@@ -176,7 +176,7 @@ def test_half_a_replacement_is_refused(out: Path) -> None:
 
 def test_while_a_run_holds_the_lock(out: Path) -> None:
     from batten.storage.local.folder import LocalStorage
-    from batten.storage.local.locks import current_holder
+    from batten.storage.local.locking.locks import current_holder
 
     with LocalStorage(out.parent).lock(Layout(out.name).lock, current_holder()):
         assert list(batten.open(out)) == ROWS

@@ -31,7 +31,7 @@ READERS = {
     "jobs/retry.py": "Retry-After may be a date: how long to wait for a server",
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
     "sinks/lakes/delta_actions.py": "entries of Delta's log say when they were made",
-    "storage/local/locks.py": "since when a lock is held, as shown",
+    "storage/local/locking/locks.py": "since when a lock is held, as shown",
     "storage/objects/lease.py": "whether a lease seems over, by the time that the store gives",
     "storage/twin/memory.py": "a file's time of change, as on a disk",
     "storage/twin/memory_tree.py": "a folder's time of change, as on a disk",

@@ -16,7 +16,7 @@ from batten.errors import FailedRunError, RefusedError, StorageError
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor
 from batten.pipeline.pipeline import Pipeline
-from batten.storage import steps
+from batten.storage.changing import steps
 from batten.work import bench, work_sizes
 
 Item = dict[str, Any]

@@ -19,7 +19,7 @@ from batten.executors.serial import SerialExecutor
 from batten.model.disk.names import StagedChunk
 from batten.model.disk.records import Segment
 from batten.plan.plan import Plan
-from batten.storage import steps
+from batten.storage.changing import steps
 from batten.work import bench, work_sizes
 from batten.work.tasks import Prepare, Seal, Sealed, Unsealable
 from batten.work.work_sizes import Allotment

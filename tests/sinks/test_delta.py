@@ -30,7 +30,7 @@ from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.sinks.base import RejectedError
 from batten.sinks.lakes import delta as delta_sink
-from batten.storage import steps
+from batten.storage.changing import steps
 from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.disk.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.lakes.iceberg import IcebergSink
-from batten.storage import steps
+from batten.storage.changing import steps
 
 if TYPE_CHECKING:
     from conftest import Lab

@@ -15,9 +15,9 @@ from typing import BinaryIO
 import pytest
 
 from batten.errors import RefusedError, StorageError
-from batten.storage import steps
+from batten.storage.changing import steps
+from batten.storage.changing.setting_aside import is_same
 from batten.storage.local.stand_alone import publish_directory, publish_file
-from batten.storage.setting_aside import is_same
 from batten.storage.twin.memory import MemoryStorage
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError, RefusedError, StorageError
-from batten.storage import publishing, setting_aside, steps
 from batten.storage.base import Folder, Put
+from batten.storage.changing import publishing, setting_aside, steps
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage
 
 STAGING = "out.batten/staging"

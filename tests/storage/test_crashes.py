@@ -8,8 +8,8 @@ from itertools import count
 
 import pytest
 
-from batten.storage import publishing, setting_aside
-from batten.storage.local.locks import current_holder
+from batten.storage.changing import publishing, setting_aside
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model

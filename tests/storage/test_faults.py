@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from batten.errors import StorageError, UsageError
-from batten.storage import faults, publishing, setting_aside, steps
 from batten.storage.base import Folder, Put
+from batten.storage.changing import faults, publishing, setting_aside, steps
 from batten.storage.failures import writing_failure
 from batten.storage.local import stand_alone as atomic
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.twin.memory import MemoryStorage
 
 STAGING = "out.batten/staging"
@@ -157,7 +157,7 @@ def test_without_hard_links_a_rename_publishes_and_replaces_nothing(
 
     monkeypatch.setattr(steps, "observer", fail)
     if flag_error:
-        monkeypatch.setattr("batten.storage.local.renaming._renameat2", fail_renameat2)
+        monkeypatch.setattr("batten.storage.local.writing.renaming._renameat2", fail_renameat2)
     storage = LocalStorage(tmp_path)
     storage.ensure_folder(STAGING)
     assert publishing.create(storage, STAGING, "x", b"first") is Put.MADE
@@ -202,7 +202,7 @@ import os, sys
 from pathlib import Path
 from batten.storage.failures import writing_failure
 from batten.storage.local.folder import LocalStorage
-from batten.storage import publishing
+from batten.storage.changing import publishing
 storage = LocalStorage(Path(sys.argv[1]))
 storage.ensure_folder("staging")
 def work(name):

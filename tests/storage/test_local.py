@@ -17,15 +17,15 @@ import pytest
 
 from batten.errors import MisplacedError, StorageError
 from batten.model.disk.names import find_staging_owner
-from batten.storage import publishing, steps
 from batten.storage.base import READ_BYTES_MAX, Put
 from batten.storage.beneath import OPEN_MAX
+from batten.storage.changing import publishing, steps
+from batten.storage.changing.publishing import fresh_name
+from batten.storage.changing.setting_aside import is_same
 from batten.storage.failures import is_of_wrong_kind
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
-from batten.storage.local.writing import HURRY_BYTES, write_all
-from batten.storage.publishing import fresh_name
-from batten.storage.setting_aside import is_same
+from batten.storage.local.locking.locks import current_holder
+from batten.storage.local.writing.writing import HURRY_BYTES, write_all
 
 
 def test_names_that_are_not_utf8_are_listed_read_and_deleted(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_a_short_write_then_a_full_disk_leaves_no_half_file(tmp_path: Path) -> N
 FILL = """
 import sys
 from batten.errors import StorageError
-from batten.storage import publishing
+from batten.storage.changing import publishing
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 storage = LocalStorage(sys.argv[1])
 for folder in ("out", "staging"):
     storage.ensure_folder(folder)

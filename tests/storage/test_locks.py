@@ -19,14 +19,14 @@ import pytest
 from batten.errors import BusyError, StorageError
 from batten.model.disk.holders import Holder
 from batten.model.disk.records import decode_record, encode_record
-from batten.storage.local import locks
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking import locks
+from batten.storage.local.locking.locks import current_holder
 
 TAKE = """
 import os, sys
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 lock = LocalStorage(sys.argv[1]).lock("lock", current_holder())
 """
 SAY_SO_AND_WAIT = """

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from batten.errors import StorageError
+from batten.storage.changing.setting_aside import is_same
 from batten.storage.digests import digest_file, digest_open
 from batten.storage.local.folder import LocalStorage
-from batten.storage.setting_aside import is_same
 
 UNREADABLE = "mem"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from batten.storage import steps
 from batten.storage.beneath import Beneath
-from batten.storage.removing import OPEN_MAX, remove_tree
+from batten.storage.changing import steps
+from batten.storage.changing.removing import OPEN_MAX, remove_tree
 
 MakeDeep = Callable[..., None]
 

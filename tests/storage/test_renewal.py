@@ -9,7 +9,7 @@ import pytest
 from batten.errors import StorageError
 from batten.model.disk.holders import Holder
 from batten.model.disk.names import UNSYNCED
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.memory_lock import MemoryLock
 from batten.storage.twin.power_cuts import CutPower, FailSync, PowerLost

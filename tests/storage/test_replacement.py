@@ -10,7 +10,7 @@ import pytest
 from batten.ledger.replacement import replace_dataset, roll_forward
 from batten.model.disk.names import Layout
 from batten.model.disk.records import CommitRecord, Completion, encode_record
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.power_cuts import CutPower, PowerLost
 from batten.storage.twin.volatile import Model

@@ -11,8 +11,8 @@ import pytest
 
 import batten
 from batten.errors import StorageError
-from batten.storage import publishing
 from batten.storage.base import Put, Store
+from batten.storage.changing import publishing
 from batten.storage.local.folder import LocalStorage
 from batten.storage.twin.fates import Fate
 from batten.storage.twin.memory import MemoryStorage

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.storage import steps
+from batten.storage.changing import steps
 
 CONTENTS = {"old.md": "old", "pages": None, "pages/one.md": "one", "pages/two.md": "two"}
 

@@ -17,7 +17,7 @@ import pytest
 import batten
 from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.records import encode_record
-from batten.storage import steps
+from batten.storage.changing import steps
 
 if TYPE_CHECKING:
     from conftest import JobFolder, Notes

@@ -11,7 +11,7 @@ import pytest
 
 import batten
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.local.tree import TREES_OPEN_MAX
 
 if TYPE_CHECKING:

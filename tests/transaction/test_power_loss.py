@@ -11,8 +11,8 @@ import pytest
 
 from batten.errors import StorageError
 from batten.model.disk.tree_names import TreeLayout
+from batten.storage.changing.publishing import create
 from batten.storage.local.tree import TreeLock
-from batten.storage.publishing import create
 from batten.storage.twin.memory_tree import MemoryTree
 from batten.storage.twin.power_cuts import CutPower, FailSync, PowerLost
 from batten.storage.twin.volatile import Model

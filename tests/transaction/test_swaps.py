@@ -14,7 +14,7 @@ import pytest
 import batten
 from batten.cli.main import main
 from batten.errors import BattenError
-from batten.storage import steps
+from batten.storage.changing import steps
 
 
 def make_notes(folder: Path) -> None:

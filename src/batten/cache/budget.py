@@ -25,7 +25,7 @@ from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.beneath import close_read
 from batten.storage.local import folders
-from batten.storage.local.held import Held
+from batten.storage.local.locking.held import Held
 
 _TEXT_BYTES_MAX = 4096
 

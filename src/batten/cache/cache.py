@@ -37,7 +37,7 @@ from batten.printable import escape
 from batten.storage.addresses import local_path
 from batten.storage.local import folders
 from batten.storage.local.folders import Strange
-from batten.storage.local.held import Held
+from batten.storage.local.locking.held import Held
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

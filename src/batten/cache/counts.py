@@ -19,11 +19,11 @@ from batten.model.disk.bounds import RECORD_BYTES_MAX, Many, Number, Piece
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.beneath import close_read
+from batten.storage.changing.publishing import fresh_name
+from batten.storage.changing.publishing import replace as replace_file
 from batten.storage.local import folders
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.held import Held
-from batten.storage.publishing import fresh_name
-from batten.storage.publishing import replace as replace_file
+from batten.storage.local.locking.held import Held
 
 
 @value_class

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.cached.manifests import Listing, decode_manifest, encode_listing, encode_value
+from batten.storage.changing.publishing import fresh_name
 from batten.storage.local import folders
-from batten.storage.local.held import Held
-from batten.storage.publishing import fresh_name
+from batten.storage.local.locking.held import Held
 
 _TRIES = 20
 

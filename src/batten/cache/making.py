@@ -26,7 +26,7 @@ from batten.model.telling.sizes import show_bytes
 from batten.storage.failures import writing_failure
 from batten.storage.local import folders
 from batten.storage.local.folders import Strange
-from batten.storage.local.held import Held
+from batten.storage.local.locking.held import Held
 from batten.storage.local.owner_rule import NotOwned
 
 Made = TypeVar("Made", covariant=True)

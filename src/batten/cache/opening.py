@@ -13,7 +13,7 @@ from batten.model.cached.manifests import START_BYTES, Manifest, decode_start
 from batten.model.disk.records import Unreadable
 from batten.storage.beneath import close_read
 from batten.storage.local import folders
-from batten.storage.local.held import READ, Held, open_held
+from batten.storage.local.locking.held import READ, Held, open_held
 
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
 

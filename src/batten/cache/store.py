@@ -25,10 +25,10 @@ from batten.model.cached.manifests import (
 )
 from batten.model.disk.records import Unreadable
 from batten.storage.beneath import close_read
+from batten.storage.changing.publishing import fresh_name
 from batten.storage.local import folders
-from batten.storage.local.held import Held
+from batten.storage.local.locking.held import Held
 from batten.storage.local.owner_rule import read_owned
-from batten.storage.publishing import fresh_name
 
 CLOCK_NANOSECONDS = 60_000_000_000
 """The time of an entry's last use is told to the disk when it is off by so much."""

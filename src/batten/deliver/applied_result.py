@@ -19,8 +19,8 @@ from batten.sinks.base import Staged
 from batten.sinks.files.file import MadeFile
 from batten.sinks.files.formats import encode_parquet
 from batten.storage.base import Folder
+from batten.storage.changing.publishing import fresh_name
 from batten.storage.digests import Measured, digest_file
-from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of
 
 if TYPE_CHECKING:

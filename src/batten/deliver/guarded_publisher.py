@@ -19,8 +19,8 @@ from batten.model.disk.records import encode_record
 from batten.model.rules.guards import PUBLISHING, RETRYING, GuardedStep, IfOther, Thing
 from batten.run.clock import utc_now
 from batten.storage.base import Put, PutAnswer, Store
-from batten.storage.local.upkeep import rebuild_records
-from batten.storage.publishing import delete
+from batten.storage.changing.publishing import delete
+from batten.storage.local.locking.upkeep import rebuild_records
 from batten.work.tasks import Sealed
 
 

@@ -16,9 +16,9 @@ from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.commands import command
 from batten.run.clock import utc_now
 from batten.storage.base import Folder
-from batten.storage.local.upkeep import retire_earlier
-from batten.storage.publishing import create_many
-from batten.storage.setting_aside import set_aside
+from batten.storage.changing.publishing import create_many
+from batten.storage.changing.setting_aside import set_aside
+from batten.storage.local.locking.upkeep import retire_earlier
 from batten.work.tasks import Sealed
 
 

@@ -38,7 +38,7 @@ from batten.run.found.found_dataset import FoundDataset, look_again
 from batten.run.report import Report
 from batten.run.telling.recording import RunRecord
 from batten.sources.finished import FinishedItems, FinishedRows, give_rows
-from batten.storage.local.upkeep import delete_orphans
+from batten.storage.local.locking.upkeep import delete_orphans
 
 _UNREAD = "Nothing was read or written."
 

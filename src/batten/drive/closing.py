@@ -27,8 +27,8 @@ from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, observe_free, refuse_damaged
 from batten.run.report import Report
-from batten.storage.local.upkeep import delete_orphans
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
+from batten.storage.local.locking.upkeep import delete_orphans
 
 
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:

@@ -37,7 +37,7 @@ from batten.run.found.found_dataset import FirstRowsError, FoundDataset
 from batten.run.progress import Status
 from batten.run.telling.recording import RunRecord
 from batten.sinks.base import RejectedError
-from batten.storage.publishing import delete
+from batten.storage.changing.publishing import delete
 from batten.work.bench import Bench
 from batten.work.calling.most_fail import Streak, StreakVerdict
 from batten.work.tasks import (

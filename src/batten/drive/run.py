@@ -61,9 +61,9 @@ from batten.run.telling.watching import RunWatcher, Watchers
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
+from batten.storage.changing.publishing import make_folders
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.upkeep import take_lock
-from batten.storage.publishing import make_folders
+from batten.storage.local.locking.upkeep import take_lock
 
 
 @value_class

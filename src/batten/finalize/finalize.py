@@ -33,7 +33,7 @@ from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
 from batten.sinks.optional import ensure_optional
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.upkeep import delete_orphans, take_lock
+from batten.storage.local.locking.upkeep import delete_orphans, take_lock
 
 PART_ROWS_MAX = 1 << 17
 PART_BYTES = 1 << 26

@@ -34,7 +34,7 @@ from batten.run.identity import keep_parameters
 from batten.run.telling.run_log import RunLogWriter
 from batten.sinks.optional import import_optional
 from batten.sinks.parquet import encode_part
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 from batten.work.tasks import Sealed
 
 if TYPE_CHECKING:

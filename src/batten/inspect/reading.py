@@ -31,7 +31,7 @@ from batten.model.telling.html import show_as_html
 from batten.model.words import State
 from batten.printable import escape
 from batten.sinks.optional import import_optional
-from batten.storage.local.locks import busy_error
+from batten.storage.local.locking.locks import busy_error
 
 if TYPE_CHECKING:
     import datasets

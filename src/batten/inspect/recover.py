@@ -34,11 +34,15 @@ from batten.model.rules.findings import DAMAGE, UNRECOVERABLE, Code, Finding, Se
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.base import Entry, Folder, Store
-from batten.storage.local.locks import busy_error
-from batten.storage.local.upkeep import delete_staged_orphans, rebuild_records, retire_earlier
-from batten.storage.publishing import create, make_folders
+from batten.storage.changing.publishing import create, make_folders
+from batten.storage.changing.setting_aside import set_aside
+from batten.storage.local.locking.locks import busy_error
+from batten.storage.local.locking.upkeep import (
+    delete_staged_orphans,
+    rebuild_records,
+    retire_earlier,
+)
 from batten.storage.relative import folder_of
-from batten.storage.setting_aside import set_aside
 
 RUN = "recover"
 """What a record that was made by recover gives as its run."""

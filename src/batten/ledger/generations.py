@@ -27,7 +27,7 @@ from batten.model.disk.records import Generations, Unreadable, decode_record, en
 from batten.model.rules.guards import SUCCEEDING, SUCCEEDING_FIRST
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Store
-from batten.storage.publishing import delete, settle
+from batten.storage.changing.publishing import delete, settle
 from batten.storage.relative import last_piece
 
 _OWN_FOLDERS = ("plan", "quarantine", "commits", "recompute", "runs")

@@ -7,7 +7,7 @@ from functools import partial
 from batten.errors import BusyError
 from batten.model.rules.guards import Guard, GuardedStep, IfOther
 from batten.storage.base import Piece, Put, PutAnswer, Store
-from batten.storage.publishing import settle
+from batten.storage.changing.publishing import settle
 
 
 def carry_out(

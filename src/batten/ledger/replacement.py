@@ -25,10 +25,10 @@ from batten.model.disk.records import (
     encode_record,
 )
 from batten.storage.base import Entry, Folder, Store, describe_kind
+from batten.storage.changing.publishing import create
+from batten.storage.changing.setting_aside import is_same, set_aside
 from batten.storage.digests import digest_file
-from batten.storage.publishing import create
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.setting_aside import is_same, set_aside
 
 KEPT = (
     *("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries"),

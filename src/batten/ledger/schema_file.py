@@ -11,7 +11,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import PinnedSchema, Unreadable, decode_record, encode_record
 from batten.model.telling.commands import command
 from batten.storage.base import Store
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 
 if TYPE_CHECKING:
     import pyarrow as pa

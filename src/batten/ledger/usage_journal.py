@@ -10,7 +10,7 @@ from functools import partial
 from batten.model.disk.names import Layout, is_usage
 from batten.model.disk.usage_lines import UsageLine, decode_usage_line, encode_usage_line
 from batten.storage.base import Store
-from batten.storage.publishing import settle, sync_file
+from batten.storage.changing.publishing import settle, sync_file
 from batten.storage.relative import last_piece
 
 _LINE_BYTES_MAX = 1 << 22

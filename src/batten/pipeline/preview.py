@@ -165,7 +165,7 @@ def _read_table(data: bytes) -> pa.Table:
 def _show(tables: list[pa.Table], failed: list[Quarantined]) -> Preview:
     from batten.model.telling.type_names import show_type
     from batten.sinks.files.formats import FORMATS
-    from batten.sinks.plain_values import list_rows
+    from batten.sinks.rows.plain_values import list_rows
 
     if not tables:
         return Preview(rows=[], failed=failed)

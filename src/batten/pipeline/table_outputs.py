@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.errors import UsageError
 from batten.pipeline.outputs import Outputs
-from batten.sinks.replacing import read_mode
+from batten.sinks.rows.replacing import read_mode
 from batten.storage.addresses import local_path, refuse_other_database
 
 if TYPE_CHECKING:

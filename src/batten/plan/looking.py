@@ -28,7 +28,7 @@ from batten.sources.base import (
     is_batched,
 )
 from batten.storage.base import Store
-from batten.storage.publishing import replace
+from batten.storage.changing.publishing import replace
 
 
 @dataclass

@@ -20,7 +20,7 @@ from batten.model.telling.commands import command
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION
 from batten.plan.source_look import SourceLook
 from batten.storage.base import Folder, Put, Store
-from batten.storage.publishing import create, create_many, put_aside, replace
+from batten.storage.changing.publishing import create, create_many, put_aside, replace
 
 Row = tuple[str | None, int | None, bytes | None, bytes | None]
 """Key, position, payload, digest."""

@@ -11,7 +11,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.base import Folder
-from batten.storage.publishing import replace
+from batten.storage.changing.publishing import replace
 
 NAME_DIGEST_CHARACTERS = 12
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from batten.errors import RefusedError, StorageError
 from batten.fingerprint.secret import blot
 from batten.model.telling.hiding import PLACEHOLDER, redact
-from batten.sinks.rejecting import tell_reason
+from batten.sinks.rows.rejecting import tell_reason
 
 
 def unreached(

@@ -17,9 +17,9 @@ from batten.errors import InconsistentError, RefusedError
 from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.rejecting import find_rejected, tell_reason
-from batten.sinks.replacing import refuse_others, refuse_unstorable
-from batten.sinks.revisions import select_lacking
+from batten.sinks.rows.rejecting import find_rejected, tell_reason
+from batten.sinks.rows.replacing import refuse_others, refuse_unstorable
+from batten.sinks.rows.revisions import select_lacking
 
 if TYPE_CHECKING:
     import pyarrow as pa

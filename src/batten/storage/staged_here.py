@@ -31,9 +31,9 @@ from batten.storage.base import (
     PutAnswer,
     Store,
 )
+from batten.storage.changing.publishing import put_aside
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.user_caches import user_caches
-from batten.storage.publishing import put_aside
 from batten.storage.relative import folder_of, last_piece
 
 FOLDER_VARIABLE = "BATTEN_STAGING_DIR"

@@ -26,7 +26,7 @@ from batten.model.telling.sizes import show_age, show_bytes
 from batten.model.value_class import value_class
 from batten.model.words import State
 from batten.storage.addresses import local_path, refuse_address
-from batten.storage.local.writers import Writers, find_writers
+from batten.storage.local.locking.writers import Writers, find_writers
 
 _CLOCK_SECONDS = 2.0
 """Clocks of machines and filesystems that agree may differ by this much."""

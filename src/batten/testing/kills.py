@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
 
-from batten.storage.faults import CRASH_AT
+from batten.storage.changing.faults import CRASH_AT
 
 
 def kill_at_step(number: int, *, is_after: bool = False) -> dict[str, str]:

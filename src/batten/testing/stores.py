@@ -13,8 +13,8 @@ import pytest
 
 from batten.errors import BusyError, StorageError
 from batten.model.disk.holders import Holder
-from batten.storage import publishing
 from batten.storage.base import Put, Store
+from batten.storage.changing import publishing
 from batten.storage.failures import is_of_wrong_kind
 
 STAGING = "out.batten/staging"

@@ -21,9 +21,9 @@ from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape
 from batten.storage.addresses import local_path
-from batten.storage.local import locks
+from batten.storage.local.locking import locks
+from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.local.tree import Tree, TreeLock, open_tree
-from batten.storage.local.upkeep import find_throwaway
 from batten.transactions.journals import token_name
 from batten.transactions.recovery import Recovered, recover_tree
 from batten.transactions.transaction import Transaction

@@ -10,7 +10,7 @@ from batten.model.disk.records import NewerFormat, Unreadable, decode_record, en
 from batten.model.disk.tree_names import TreeLayout
 from batten.model.rules.tree_recovery import JournalState
 from batten.model.value_class import value_class
-from batten.storage import publishing
+from batten.storage.changing import publishing
 from batten.storage.local.tree import Tree
 from batten.storage.relative import folder_of
 

@@ -13,8 +13,8 @@ from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import REMEDIES, Remedy
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
+from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.local.tree import Tree
-from batten.storage.local.upkeep import find_throwaway
 from batten.storage.relative import last_piece
 from batten.transactions.journals import FoundJournal, find_journal, remove_journal
 from batten.transactions.roll_forward import complete, delete_staged

@@ -20,7 +20,7 @@ from batten.model.disk.published import fields_of
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.sources.base import read_planned
-from batten.storage.publishing import delete
+from batten.storage.changing.publishing import delete
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import tell_ended
 from batten.work.items import Done, ItemRunner

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from batten.model.value_class import value_class
-from batten.storage import faults, steps
+from batten.storage.changing import faults, steps
 
 
 @value_class

@@ -14,8 +14,8 @@ from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
 from batten.storage.base import Entry, Store
-from batten.storage.local.locks import current_holder
-from batten.storage.publishing import delete
+from batten.storage.changing.publishing import delete
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.relative import last_piece
 from batten.work.calling.calls import Failure
 

@@ -19,7 +19,7 @@ from batten.run.context import Context
 from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.found_dataset import look, observe_free, refuse_other_job
 from batten.run.report import Report
-from batten.storage.local.locks import busy_error
+from batten.storage.local.locking.locks import busy_error
 
 _NOTHING = Accounts(
     source=0, committed=0, filtered=0, quarantined=0, duplicate=0, staged=0, pending=0

@@ -22,13 +22,13 @@ from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, is_blank
 from batten.storage.base import Folder
-from batten.storage.local.upkeep import (
+from batten.storage.changing.publishing import replace as replace_file
+from batten.storage.local.locking.upkeep import (
     delete_orphans,
     rebuild_records,
     retire_earlier,
     withdraw_parts,
 )
-from batten.storage.publishing import replace as replace_file
 
 
 def bring_in_order(context: Context, dataset: FoundDataset) -> bool:

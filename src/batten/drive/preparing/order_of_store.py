@@ -13,7 +13,7 @@ from batten.model.rules.findings import Code
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, is_blank
-from batten.storage.local.upkeep import rebuild_records
+from batten.storage.local.locking.upkeep import rebuild_records
 
 
 def bring_store_in_order(context: Context, dataset: FoundDataset) -> bool:

@@ -14,7 +14,7 @@ from batten.model.disk.records import NewerFormat, Unreadable
 from batten.model.rules.guards import PINNING
 from batten.rows.declared import Declared
 from batten.run.context import Context
-from batten.storage.publishing import create
+from batten.storage.changing.publishing import create
 
 
 def load_schema(context: Context, declared: Declared) -> bytes | None:

@@ -11,7 +11,7 @@ from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.context import Context
-from batten.sinks.rejecting import UnstorableError
+from batten.sinks.rows.rejecting import UnstorableError
 from batten.work.calling.calls import Failure, describe_error
 from batten.work.calling.most_fail import StreakVerdict
 from batten.work.tasks import Sealed, Unsealable

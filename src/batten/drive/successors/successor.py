@@ -22,8 +22,8 @@ from batten.run.checks import check_disk, refuse_unfit
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, look, observe_free, refuse_other_job
-from batten.storage.local.upkeep import delete_staged_orphans
-from batten.storage.publishing import make_folders
+from batten.storage.changing.publishing import make_folders
+from batten.storage.local.locking.upkeep import delete_staged_orphans
 
 
 @value_class

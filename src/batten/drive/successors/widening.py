@@ -26,8 +26,8 @@ from batten.run.context import Context
 from batten.run.found.earlier import Earlier, take_earlier
 from batten.run.found.found_dataset import FoundDataset, observe_free
 from batten.storage.base import Folder
-from batten.storage.local.upkeep import delete_staged_orphans
-from batten.storage.publishing import create, put_aside
+from batten.storage.changing.publishing import create, put_aside
+from batten.storage.local.locking.upkeep import delete_staged_orphans
 from batten.work.workforce import find_columns
 
 

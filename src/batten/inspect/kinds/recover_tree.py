@@ -11,7 +11,7 @@ from batten.inspect.kinds.trees import TreeObservation, describe_tree, observe_t
 from batten.inspect.output_path import Place
 from batten.inspect.recover import Recovery, RecoveryStep, RecoveryVerb
 from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep
-from batten.storage.local.locks import busy_error
+from batten.storage.local.locking.locks import busy_error
 from batten.transactions.entry import TreePlace, hold_unrecovered
 from batten.transactions.recovery import recover_tree, set_journal_aside
 

@@ -26,7 +26,7 @@ from batten.ledger.judge import Judgement, judge
 from batten.model.rules.findings import DAMAGE, Code, Finding, find_blocking
 from batten.model.value_class import value_class
 from batten.storage.base import Store
-from batten.storage.local.locks import busy_error
+from batten.storage.local.locking.locks import busy_error
 
 
 @value_class

@@ -21,7 +21,7 @@ from batten.model.telling.hiding import (
     redact,
 )
 from batten.storage.base import Folder
-from batten.storage.publishing import replace as replace_file
+from batten.storage.changing.publishing import replace as replace_file
 
 _DIFFERENCE = pattern(
     r"((?:constant|parameter|captured value of|default of|value of) [^;→]+?): ([^→]*?) → "

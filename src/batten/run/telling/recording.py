@@ -19,8 +19,8 @@ from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free
 from batten.run.telling.run_log import RunLogWriter
 from batten.sources.whole_tables import TableSource
-from batten.storage.local.upkeep import delete_orphans, find_throwaway
-from batten.storage.publishing import delete
+from batten.storage.changing.publishing import delete
+from batten.storage.local.locking.upkeep import delete_orphans, find_throwaway
 
 
 class RunRecord:

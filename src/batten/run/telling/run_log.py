@@ -12,9 +12,9 @@ from batten.model.disk.names import Layout
 from batten.model.telling.hiding import hide_words, redact
 from batten.run.clock import utc_now
 from batten.storage.base import Store
-from batten.storage.local.locks import current_holder
+from batten.storage.changing.publishing import append_line
+from batten.storage.local.locking.locks import current_holder
 from batten.storage.machine import Machine
-from batten.storage.publishing import append_line
 
 
 class RunLogWriter:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from batten.sinks.plain_values import is_tensor, list_values
-from batten.sinks.rejecting import UnstorableError
+from batten.sinks.rows.plain_values import is_tensor, list_values
+from batten.sinks.rows.rejecting import UnstorableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -30,7 +30,7 @@ from batten.sinks.databases.watchdog import Watchdog, advise_waiting
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
 from batten.sinks.optional import ensure_optional
-from batten.sinks.replacing import schema_with, stage_with
+from batten.sinks.rows.replacing import schema_with, stage_with
 from batten.sinks.tables import (
     compare_tokens,
     publish_rows,

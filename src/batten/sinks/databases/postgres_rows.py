@@ -10,8 +10,8 @@ from batten.model.disk.tokens import Token
 from batten.sinks.base import Staged
 from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
 from batten.sinks.databases.watchdog import Watchdog
-from batten.sinks.rejecting import UnstorableError
-from batten.sinks.replacing import tell_others
+from batten.sinks.rows.rejecting import UnstorableError
+from batten.sinks.rows.replacing import tell_others
 from batten.sinks.tables import TOKENS, EarlierPublication
 
 if TYPE_CHECKING:

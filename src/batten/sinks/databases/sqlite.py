@@ -22,8 +22,8 @@ from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_alike, refuse_own_name
-from batten.sinks.plain_values import list_values
-from batten.sinks.replacing import schema_with, stage_with, tell_others
+from batten.sinks.rows.plain_values import list_values
+from batten.sinks.rows.replacing import schema_with, stage_with, tell_others
 from batten.sinks.tables import (
     TOKENS,
     EarlierPublication,

@@ -23,8 +23,8 @@ from batten.model.words import Takes
 from batten.sinks.base import AtPath, LedgerPlace, Staged
 from batten.sinks.files.formats import FORMATS
 from batten.sinks.located import locate_file
+from batten.storage.changing.publishing import fresh_name
 from batten.storage.digests import Measured, find_digest
-from batten.storage.publishing import fresh_name
 from batten.storage.relative import folder_of, last_piece
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
-from batten.sinks.plain_values import list_rows
+from batten.sinks.rows.plain_values import list_rows
 from batten.storage.base import Piece
 from batten.storage.processors import count_processors
 

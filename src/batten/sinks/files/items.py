@@ -35,11 +35,11 @@ from batten.model.value_class import value_class
 from batten.model.words import FILES, Takes
 from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged
 from batten.sinks.files.places import OwnedNames, UnplaceableError, tell_unplaceable
-from batten.sinks.rejecting import list_spans
+from batten.sinks.rows.rejecting import list_spans
 from batten.storage.base import describe_kind
+from batten.storage.changing.publishing import fresh_name
+from batten.storage.changing.publishing import replace as replace_file
 from batten.storage.digests import find_digest
-from batten.storage.publishing import fresh_name
-from batten.storage.publishing import replace as replace_file
 from batten.storage.relative import folder_of, last_piece
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged
-from batten.sinks.plain_values import list_rows
+from batten.sinks.rows.plain_values import list_rows
 from batten.storage.blame import find_machine_failure
 from batten.transactions.entry import (
     clear_leftovers,

@@ -11,7 +11,7 @@ from batten.model.disk.tokens import Token
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.lakes.by_key import keep_last
-from batten.sinks.rejecting import UnstorableError, find_rejected, tell_reason
+from batten.sinks.rows.rejecting import UnstorableError, find_rejected, tell_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -46,10 +46,10 @@ from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
-from batten.sinks.replacing import refuse_others, schema_with, stage_with, tell_others
-from batten.sinks.revisions import select_lacking
-from batten.storage.local.upkeep import find_throwaway
-from batten.storage.publishing import create
+from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with, tell_others
+from batten.sinks.rows.revisions import select_lacking
+from batten.storage.changing.publishing import create
+from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.relative import last_piece
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from batten.model.json_text import parse_json
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import Staged, TableSink
 from batten.sinks.lakes.delta_log import Action
-from batten.sinks.revisions import is_open
+from batten.sinks.rows.revisions import is_open
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from batten.errors import CorruptError
 from batten.model.json_text import parse_json
 from batten.storage.base import Folder, Put
-from batten.storage.publishing import create, replace
+from batten.storage.changing.publishing import create, replace
 from batten.storage.relative import last_piece
 
 if TYPE_CHECKING:

@@ -42,11 +42,11 @@ from batten.sinks.lakes.iceberg_commit import commit_batch, find_others, find_ou
 from batten.sinks.lakes.iceberg_places import find_database, find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
-from batten.sinks.replacing import refuse_others, schema_with, stage_with
-from batten.sinks.revisions import select_lacking
+from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with
+from batten.sinks.rows.revisions import select_lacking
+from batten.storage.changing.publishing import create
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.upkeep import find_throwaway
-from batten.storage.publishing import create
+from batten.storage.local.locking.upkeep import find_throwaway
 from batten.storage.relative import folder_of
 
 if TYPE_CHECKING:

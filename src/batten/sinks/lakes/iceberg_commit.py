@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from batten.model.disk.tokens import Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.lakes.by_key import Displaced, list_groups
-from batten.sinks.replacing import tell_others
-from batten.sinks.revisions import is_open
+from batten.sinks.rows.replacing import tell_others
+from batten.sinks.rows.revisions import is_open
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression

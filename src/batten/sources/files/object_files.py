@@ -25,7 +25,7 @@ from batten.sources.paths import SAFE, absent_input
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Entry, Store
 from batten.storage.local.folder import LocalStorage
-from batten.storage.local.locks import current_holder, is_alive
+from batten.storage.local.locking.locks import current_holder, is_alive
 from batten.storage.plugin import StoreAddress, find_store
 from batten.storage.relative import last_piece
 from batten.storage.staged_here import FOLDER_VARIABLE, staging_folder

@@ -20,20 +20,20 @@ from functools import partial
 from typing import BinaryIO, Self
 
 from batten.model.disk.holders import Holder
-from batten.storage import steps
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind
 from batten.storage.beneath import READ, Beneath, Obstructed, close_read
-from batten.storage.conditions import ConditionsOfFolder
+from batten.storage.changing import steps
+from batten.storage.changing.conditions import ConditionsOfFolder
+from batten.storage.changing.removing import remove_tree
+from batten.storage.changing.renewal import UnprovenNames
 from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.local import locks
-from batten.storage.local.modes import Modes
-from batten.storage.local.renaming import exchange_names, rename_without_replacing
-from batten.storage.local.syncing_many import FilesystemSync, ManySyncs
-from batten.storage.local.writing import write_pieces
+from batten.storage.local.locking import locks
+from batten.storage.local.writing.modes import Modes
+from batten.storage.local.writing.renaming import exchange_names, rename_without_replacing
+from batten.storage.local.writing.syncing_many import FilesystemSync, ManySyncs
+from batten.storage.local.writing.writing import write_pieces
 from batten.storage.reading import open_to_read, read_range, read_small
 from batten.storage.relative import check_name, folder_of
-from batten.storage.removing import remove_tree
-from batten.storage.renewal import UnprovenNames
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _CREATE_SHARED = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from batten.storage import removing, steps
 from batten.storage.beneath import Beneath, close_read
+from batten.storage.changing import removing, steps
+from batten.storage.changing.removing import OCCUPIED
 from batten.storage.digests import Measured
-from batten.storage.local.held import Held, hold_reached, lock_reached
-from batten.storage.local.writing import write_all
+from batten.storage.local.locking.held import Held, hold_reached, lock_reached
+from batten.storage.local.writing.writing import write_all
 from batten.storage.reading import read_range
-from batten.storage.removing import OCCUPIED
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _CREATE_HELD = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

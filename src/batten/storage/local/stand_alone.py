@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TextIO, TypeVar, overload
 
 from batten.errors import RefusedError
-from batten.storage import steps
 from batten.storage.addresses import local_path
 from batten.storage.beneath import close_read
+from batten.storage.changing import steps
 from batten.storage.failures import publishing_failure
-from batten.storage.local.held import Held, open_held
+from batten.storage.local.locking.held import Held, open_held
 from batten.storage.local.throwaway import held_throwaway
 
 Result = TypeVar("Result")

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from batten.storage.changing.publishing import HOST, fresh_name
 from batten.storage.local.folders import remove_tree
-from batten.storage.local.held import READ, Held, open_held
-from batten.storage.publishing import HOST, fresh_name
+from batten.storage.local.locking.held import READ, Held, open_held
 
 _NAME_CHARACTERS = 40
 """How much of the final name a throwaway one carries: both must fit in the 255 bytes of a name."""

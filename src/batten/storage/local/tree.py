@@ -15,14 +15,14 @@ from typing import Protocol
 
 from batten.model.disk.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
-from batten.storage import steps
 from batten.storage.base import Folder, Kind
 from batten.storage.beneath import close_read
+from batten.storage.changing import steps
 from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.local import locks
 from batten.storage.local.folder import LocalStorage, kind_of
-from batten.storage.local.modes import Modes
-from batten.storage.local.writing import write_all
+from batten.storage.local.locking import locks
+from batten.storage.local.writing.modes import Modes
+from batten.storage.local.writing.writing import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _COPIED_BYTES = 1 << 20

@@ -23,8 +23,8 @@ from batten.errors import StorageError
 from batten.model.disk.holders import Holder, Lease
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.storage.base import Got, Put, Store
-from batten.storage.local.locks import busy_error, has_ended
-from batten.storage.publishing import settle
+from batten.storage.changing.publishing import settle
+from batten.storage.local.locking.locks import busy_error, has_ended
 from batten.storage.relative import folder_of
 
 SECONDS = 30.0

@@ -6,7 +6,7 @@ import os
 
 from batten.errors import StorageError
 from batten.storage.base import Put, Store
-from batten.storage.publishing import settle
+from batten.storage.changing.publishing import settle
 
 PROBE_NAME = ".batten-probe"
 """Its objects have names that begin so. Who is killed while it tries the store leaves one."""

@@ -21,12 +21,12 @@ from batten.errors import StorageError
 from batten.model.disk.holders import Holder
 from batten.model.disk.records import encode_record
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
-from batten.storage.conditions import ConditionsOfFolder
+from batten.storage.changing.conditions import ConditionsOfFolder
+from batten.storage.changing.renewal import UnprovenNames
+from batten.storage.changing.steps import Observer, Step
 from batten.storage.failures import reading_failure, too_large, writing_failure
-from batten.storage.local.locks import busy_error
+from batten.storage.local.locking.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
-from batten.storage.renewal import UnprovenNames
-from batten.storage.steps import Observer, Step
 from batten.storage.twin.memory_lock import MemoryLock
 from batten.storage.twin.power_cuts import PowerLost
 from batten.storage.twin.volatile import File, FolderNode, Model, Node, VolatileTree

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-from batten.storage.steps import Step
+from batten.storage.changing.steps import Step
 
 
 class MemoryLock:

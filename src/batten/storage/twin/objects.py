@@ -24,9 +24,9 @@ from batten.errors import StorageError
 from batten.model.disk.holders import Holder, Lease
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, Piece, Put, PutAnswer
+from batten.storage.changing.publishing import settle
 from batten.storage.failures import reading_failure, too_large
-from batten.storage.local.locks import busy_error
-from batten.storage.publishing import settle
+from batten.storage.local.locking.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
 from batten.storage.twin.fates import Fate
 

@@ -16,8 +16,8 @@ from typing import Any
 from batten.model.disk.names import Layout, workroom_name
 from batten.model.value_class import value_class
 from batten.storage.base import Folder, Piece
+from batten.storage.changing.publishing import HOST, fresh_name
 from batten.storage.digests import Measured
-from batten.storage.publishing import HOST, fresh_name
 
 FOLDER_PARAMETER = "folder"
 """The parameter by which a function asks for a folder to write in."""

@@ -19,7 +19,7 @@ from batten.model.rules.outcomes import decode_outcomes, find_places
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
-from batten.storage.publishing import delete, sync_names
+from batten.storage.changing.publishing import delete, sync_names
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import tell_ended
 from batten.work.sealing.seal import SealedBytes

@@ -9,7 +9,7 @@ import pyarrow as pa
 from batten.model.disk.names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import conform_table
-from batten.storage.publishing import delete, put_aside, sync_names
+from batten.storage.changing.publishing import delete, put_aside, sync_names
 from batten.work.items import fail_unfitting
 from batten.work.sealing.sealed_rows import load_sealed
 from batten.work.staged.chunk_files import Piece, drop_failures, encode_piece, load_piece

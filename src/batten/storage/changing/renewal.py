@@ -27,8 +27,8 @@ from batten.model.disk.records import Unsynced, decode_record, encode_record
 from batten.model.disk.tree_names import TREE_FOLDER
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Folder
+from batten.storage.changing.setting_aside import is_same
 from batten.storage.relative import check_name, folder_of
-from batten.storage.setting_aside import is_same
 
 
 class UnprovenNames:

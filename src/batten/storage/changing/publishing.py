@@ -33,8 +33,8 @@ from functools import partial
 from batten.errors import StorageError
 from batten.model.disk.names import staging_name
 from batten.storage.base import Folder, Piece, Put, PutAnswer, Store
+from batten.storage.changing.setting_aside import is_same
 from batten.storage.relative import folder_of, last_piece
-from batten.storage.setting_aside import is_same
 
 HOST = os.uname().nodename.partition(".")[0]
 """This machine, without its domain: in names of files dots set the host apart."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from batten.storage import steps
 from batten.storage.base import Data, pieces_of
+from batten.storage.changing import steps
 
 HURRY_BYTES = 1 << 24
 """A file that will be synced goes to the disk in pieces of about this size while it is made."""

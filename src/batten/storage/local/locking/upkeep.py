@@ -21,12 +21,12 @@ from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.commands import command
 from batten.model.words import Outcome
 from batten.storage.base import Entry, Folder, Lock, Store
+from batten.storage.changing.publishing import create_many, delete, sync_names
+from batten.storage.changing.setting_aside import set_aside
 from batten.storage.digests import digest_file
-from batten.storage.local.locks import busy_error, current_holder
+from batten.storage.local.locking.locks import busy_error, current_holder
 from batten.storage.machine import Machine
-from batten.storage.publishing import create_many, delete, sync_names
 from batten.storage.relative import last_piece
-from batten.storage.setting_aside import set_aside
 
 
 def take_lock(storage: Store, layout: Layout, output: str) -> Lock:

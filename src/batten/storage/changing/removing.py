@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from batten.storage import steps
 from batten.storage.beneath import Beneath, close_read
+from batten.storage.changing import steps
 
 _READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OCCUPIED = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR})

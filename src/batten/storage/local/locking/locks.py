@@ -24,10 +24,10 @@ from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.disk.tree_names import TREE_FOLDER
 from batten.model.telling.commands import command
-from batten.storage import steps
 from batten.storage.beneath import Beneath, close_read
+from batten.storage.changing import steps
 from batten.storage.failures import reading_failure, writing_failure
-from batten.storage.local.held import Held, lock_reached
+from batten.storage.local.locking.held import Held, lock_reached
 
 Result = TypeVar("Result")
 

@@ -75,6 +75,6 @@ def do(
 
 
 if any(variable.startswith("BATTEN_") for variable in os.environ):
-    from batten.storage import faults
+    from batten.storage.changing import faults
 
     observer = faults.find_observer(os.environ)

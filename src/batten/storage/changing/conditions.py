@@ -8,7 +8,7 @@ that batten gives to what is throwaway.
 from __future__ import annotations
 
 from batten.storage.base import READ_BYTES_MAX, Folder, Got, Piece, Put, PutAnswer
-from batten.storage.publishing import fresh_name
+from batten.storage.changing.publishing import fresh_name
 from batten.storage.relative import check_name, folder_of, last_piece
 
 

@@ -18,8 +18,8 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
-from batten.storage import steps
 from batten.storage.beneath import Beneath, close_read
+from batten.storage.changing import steps
 from batten.storage.failures import writing_failure
 
 TOGETHER_MIN = 16

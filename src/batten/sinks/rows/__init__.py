@@ -1,0 +1,1 @@
+"""The rows of a batch as a destination can take them."""

@@ -1,0 +1,1 @@
+"""Locks of the kernel, and what is done under them first."""

@@ -1,0 +1,1 @@
+"""How bytes, names and modes get to the disk of this machine."""
