@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shlex
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.cli.main import COMMANDS, guard, main
+from batten.cli.main import COMMANDS, guard, load_command, main
 from batten.cli.units import parse_age
 from batten.errors import (
     BattenError,
@@ -149,7 +148,7 @@ def test_help_imports_no_command() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help(name: str) -> None:
-    command = importlib.import_module(f"batten.cli.{name}")
+    command = load_command(name)
     assert (name, COMMANDS[name]) == (command.NAME, command.HELP)
     ended = run(name, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")

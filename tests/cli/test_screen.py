@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import batten
+from batten.cli.looking.screen import count_rows, fit
 from batten.cli.main import main
-from batten.cli.screen import count_rows, fit
 from batten.cli.text.diagnosis_text import list_lines
 from batten.inspect.advising.refused import Choice, Refused
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan

@@ -16,7 +16,7 @@ import pytest
 
 import batten
 from batten.finalize import finalize
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
 

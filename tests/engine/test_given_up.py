@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import batten
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
 
 

@@ -56,9 +56,10 @@ def test_the_contract_finds_a_sink_that_breaks_its_promise(drawer: Installed, na
 def test_the_command_of_the_page_is_one(drawer: Installed) -> None:
     drawer.batten("run", "job.py")
     script = (
-        "import sys, batten.cli, batten.cli.main as main\n"
-        f"batten.cli.__path__.append({str(drawer.folder)!r})\n"
+        "import sys, batten.cli.looking, batten.cli.main as main\n"
+        f"batten.cli.looking.__path__.append({str(drawer.folder)!r})\n"
         "main.COMMANDS['state'] = ''\n"
+        "main.FOLDERS['looking'] += ('state',)\n"
         "sys.exit(main.main(sys.argv[1:]))\n"
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 import batten
 from batten.inspect.clean import clean_output
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.storage.changing import steps

@@ -19,7 +19,7 @@ from pyiceberg.catalog import load_catalog
 import batten
 from batten.cli.main import main
 from batten.inspect.clean import clean_output
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
 from batten.lookup.look_at_destination import look_at_destination

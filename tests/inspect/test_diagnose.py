@@ -17,7 +17,7 @@ from batten.cli.text.verification_text import list_lines
 from batten.errors import InconsistentError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.records import (

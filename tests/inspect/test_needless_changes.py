@@ -13,7 +13,7 @@ import pytest
 import batten
 from batten.cli.main import main
 from batten.inspect.clean import Cleaning, clean_output
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.verifying.verify import verify
 from batten.ledger.needless_changes import list_needless, remove_needless
 from batten.lookup.look_at_tree import Left, find_last, list_left, read_kept

@@ -11,7 +11,7 @@ import pytest
 from batten.errors import CorruptError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import RecoveryVerb, recover_output
 from batten.inspect.show import show
 from batten.inspect.verifying.verify import verify

@@ -13,7 +13,7 @@ import pytest
 from batten.errors import BusyError, CorruptError, InconsistentError, RefusedError
 from batten.inspect.clean import clean_output
 from batten.inspect.diagnose import diagnose
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import Recovery, RecoveryVerb, apply_steps, decide_steps, recover_output
 from batten.inspect.show import show
 from batten.inspect.verifying.verify import find_faults, verify

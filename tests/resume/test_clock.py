@@ -13,7 +13,7 @@ import pytest
 
 import batten
 from batten.inspect.clean import clean_output
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.verifying.verify import verify
 from batten.model.disk.records import open_record, seal_record
 from batten.run import clock

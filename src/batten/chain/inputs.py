@@ -13,7 +13,7 @@ from batten.inspect.advising.made_files import list_tables
 from batten.inspect.advising.upstream import Behind, find_behind
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.output_path import Place, locate_output
+from batten.inspect.paths.output_path import Place, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class

@@ -16,7 +16,7 @@ def refuse_unready(path: Path) -> None:
     one. Of something else than a dataset, `UsageError`."""
     from batten.inspect.advising.upstream import find_behind
     from batten.inspect.diagnose import diagnose
-    from batten.inspect.output_path import locate_output
+    from batten.inspect.paths.output_path import locate_output
     from batten.ledger.facts.observe import observe_output
 
     found = diagnose(show_path(path))

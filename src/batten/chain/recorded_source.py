@@ -14,7 +14,7 @@ from typing import Any
 from batten.chain.source import DatasetSource
 from batten.errors import UsageError
 from batten.inspect.advising.again import find_path
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.model.disk.job_calls import BATTEN
 from batten.model.disk.versions import GONE, UNKNOWN, VERSION_BYTES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.chain.ready import changed_upstream
 from batten.errors import RefusedError, UsageError
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.part_rows import PartRows
 from batten.model.disk.versions import GONE, UNKNOWN
 from batten.model.value_class import value_class

@@ -15,7 +15,7 @@ from pathlib import Path
 from batten.chain.ready import changed_upstream, refuse_unready
 from batten.chain.rows import DatasetReader, NamedRows
 from batten.errors import RefusedError, UsageError
-from batten.inspect.output_path import Place, locate_output
+from batten.inspect.paths.output_path import Place, locate_output
 from batten.jobs.job_folder import show_path
 from batten.ledger.contents import load_commit
 from batten.ledger.upstream import find_state, list_digests

@@ -17,7 +17,7 @@ from batten.chain.walk import list_places
 from batten.errors import BattenError
 from batten.inspect.advising.again import find_again
 from batten.inspect.advising.upstream import WITH_UPSTREAM, find_behind, is_finalized
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.inspect.verifying.verify import Verification, verify
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output

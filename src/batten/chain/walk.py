@@ -13,7 +13,7 @@ from batten.inspect.advising.again import find_path
 from batten.inspect.advising.upstream import WITH_UPSTREAM, Behind, find_behind, find_upstream
 from batten.inspect.diagnose import FindBehind, diagnose_place
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.output_path import Place, locate_output
+from batten.inspect.paths.output_path import Place, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.model.disk.job_calls import BATTEN

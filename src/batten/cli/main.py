@@ -14,6 +14,7 @@ from batten.cli.output import flush_output, prepare_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing typing would cost as much as all else that --help needs
+    from types import ModuleType
     from typing import NoReturn
 
 COMMANDS = {
@@ -32,7 +33,14 @@ COMMANDS = {
     "cache": "look at a cache, clear it up, read it through",
     "completion": "print what completes commands and options in a shell",
 }
-"""Each is a module here, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
+"""Each is a module of that name, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
+
+FOLDERS = {
+    "jobs": ("run", "adopt", "init"),
+    "looking": ("diagnose", "verify", "show", "report", "serve", "export", "audit"),
+    "mending": ("recover", "clean", "cache"),
+}
+"""Where the modules of commands lie. One that stands in no folder lies here."""
 
 EXIT_NO_COMMAND = 2
 
@@ -119,13 +127,19 @@ def _dispatch(words: list[str]) -> int:
         return ending.code if isinstance(ending.code, int) else 0
     # How a command ends must be told also where no further file can be opened.
     importlib.import_module("batten.cli.exits")
-    status: int = importlib.import_module(f"batten.cli.{words[0]}").execute(arguments)
+    status: int = load_command(words[0]).execute(arguments)
     return status
+
+
+def load_command(name: str) -> ModuleType:
+    """The module of a command of COMMANDS."""
+    folder = next((f"{each}." for each, names in FOLDERS.items() if name in names), "")
+    return importlib.import_module(f"batten.cli.{folder}{name}")
 
 
 def make_parser(name: str) -> argparse.ArgumentParser:
     """What understands the arguments of a command; raises `UsageError` for those that it can't."""
-    command = importlib.import_module(f"batten.cli.{name}")
+    command = load_command(name)
     parser = _Parser(
         prog=f"batten {name}",
         description=command.HELP,

@@ -17,8 +17,8 @@ from batten.inspect.kinds.trees import (
     observe_tree,
     refuse_unfinished,
 )
-from batten.inspect.output_path import Place, has_tree
-from batten.inspect.owning import hold_lock, refuse_pending
+from batten.inspect.paths.output_path import Place, has_tree
+from batten.inspect.paths.owning import hold_lock, refuse_pending
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.generations import sweep
 from batten.ledger.judge import judge

@@ -35,9 +35,9 @@ from batten.inspect.advising.refused import find_refused, tell_refused
 from batten.inspect.advising.upstream import Behind, find_behind, find_origin, is_finalized
 from batten.inspect.advising.words_of_states import Kind, say
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
+from batten.inspect.items.plan_keys import PlanKeys, list_missing_keys
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
-from batten.inspect.output_path import Place, find_linked_folder, has_tree, locate_output
-from batten.inspect.plan_keys import PlanKeys, list_missing_keys
+from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from batten.errors import UsageError
-from batten.inspect.free_place import refuse_within_datasets
+from batten.inspect.paths.free_place import refuse_within_datasets
 from batten.ledger.parts import Parts
 from batten.model.value_class import value_class
 from batten.sinks.files.formats import ENDINGS, FORMATS, Batches

@@ -13,11 +13,11 @@ from batten.errors import BattenError, CorruptError, InconsistentError, RefusedE
 from batten.inspect.advising.again import find_again
 from batten.inspect.advising.made_files import list_tables
 from batten.inspect.diagnose import describe
+from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
-from batten.inspect.output_path import Place, locate_output
-from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.quarantined import read_quarantined
+from batten.inspect.paths.output_path import Place, locate_output
+from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge

@@ -20,8 +20,8 @@ from batten.inspect.advising.again import find_again
 from batten.inspect.diagnose import describe, find_missing
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.kinds.landings import refuse_landing
-from batten.inspect.output_path import Place
-from batten.inspect.owning import hold_lock, refuse_unknown
+from batten.inspect.paths.output_path import Place
+from batten.inspect.paths.owning import hold_lock, refuse_unknown
 from batten.inspect.verifying.verify import find_faults
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output

@@ -9,11 +9,11 @@ from typing import Any
 from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
-from batten.inspect.output_path import locate_output
-from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
-from batten.inspect.quarantined import read_quarantined
+from batten.inspect.paths.output_path import locate_output
+from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.ledger.quarantine_file import Quarantined

@@ -13,8 +13,8 @@ from typing import Any
 from batten.errors import UsageError
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.matching import match_paths
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.matching import match_paths
+from batten.inspect.paths.output_path import locate_output
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.telling.run_keys import as_wildcards, is_pattern, list_expected
 from batten.model.value_class import value_class

@@ -14,9 +14,9 @@ from typing import Any
 
 from batten.errors import StorageError
 from batten.inspect.advising.in_hand import list_live_keys
-from batten.inspect.failure_kinds import name_kind
-from batten.inspect.output_path import locate_output
-from batten.inspect.plan_keys import PlanKeys
+from batten.inspect.items.failure_kinds import name_kind
+from batten.inspect.items.plan_keys import PlanKeys
+from batten.inspect.paths.output_path import locate_output
 from batten.ledger.chunk_failures import read_chunk_failures
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output

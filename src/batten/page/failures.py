@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from batten.inspect.failure_kinds import name_kind
-from batten.inspect.output_path import Place
-from batten.inspect.quarantined import list_quarantined_batches, read_quarantined
+from batten.inspect.items.failure_kinds import name_kind
+from batten.inspect.items.quarantined import list_quarantined_batches, read_quarantined
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.quarantine_file import Quarantined
 from batten.model.value_class import value_class

@@ -12,7 +12,7 @@ from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.advising.upstream import find_upstream
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.output_path import Place, locate_output
+from batten.inspect.paths.output_path import Place, locate_output
 from batten.inspect.watching import Sight, Watcher
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from batten.errors import StorageError
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.runs import RunLog
 from batten.model.disk.records import CommitRecord, Unreadable, decode_record

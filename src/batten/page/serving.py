@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from batten.errors import BattenError, StorageError, UsageError
-from batten.inspect.output_path import locate_output
+from batten.inspect.paths.output_path import locate_output
 from batten.inspect.survey import find_outputs, is_survey
 from batten.inspect.watching import Watcher
 from batten.model.telling.markup import NOTHING, Markup, element, plain

@@ -6,7 +6,7 @@ import os
 import stat
 
 from batten.errors import RefusedError
-from batten.inspect.free_place import refuse_within_datasets
+from batten.inspect.paths.free_place import refuse_within_datasets
 from batten.page.document import DOCTYPE
 from batten.storage.addresses import local_path
 from batten.storage.failures import publishing_failure

@@ -16,7 +16,7 @@ from batten.inspect.advising.last_end import tell_disk
 from batten.inspect.advising.outlook import Likelihood, Outlook
 from batten.inspect.advising.words_of_states import Kind, StrangerFacts, say
 from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
-from batten.inspect.matching import list_files, match_paths
+from batten.inspect.paths.matching import list_files, match_paths
 from batten.inspect.survey import Survey
 from batten.model.disk.holders import Holder
 from batten.model.rules.foreign_states import Final, ForeignFacts, decide_foreign

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from batten.errors import StorageError
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.model.disk.job_calls import (
     BATTEN,

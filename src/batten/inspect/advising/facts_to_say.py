@@ -9,7 +9,7 @@ from batten.inspect.advising.again import Again
 from batten.inspect.advising.made_files import find_unmade, list_tables
 from batten.inspect.advising.refused import Refused
 from batten.inspect.advising.words_of_states import JobFacts
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.judge import Judgement
 from batten.model.rules.findings import Code, Finding, Severity, find_blocking

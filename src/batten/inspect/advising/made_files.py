@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.model.disk.delivery import Delivery
 from batten.model.disk.fingerprints import find_tables

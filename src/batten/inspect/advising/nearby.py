@@ -14,7 +14,7 @@ from functools import lru_cache
 from batten.errors import StorageError
 from batten.inspect.advising.again import Again, choose_again, find_path
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.model.cached.cache_names import CacheLayout
 from batten.model.disk.job_calls import BATTEN, JobCall

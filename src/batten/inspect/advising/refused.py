@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from batten.inspect.advising.again import Again, choose_again, find_begun, find_path
 from batten.inspect.advising.upstream import find_origin
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.runs import find_refusal

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from batten.errors import BattenError
 from batten.inspect.advising.again import find_begun, find_path
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
 from batten.ledger.upstream import find_state, list_digests, load_looked

@@ -9,7 +9,7 @@ from itertools import pairwise
 from batten.errors import RefusedError
 from batten.inspect.advising.words_of_states import Kind, LandingFacts, say
 from batten.inspect.diagnosis import NO_RUN, Diagnosis
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.model.disk.landed import LandedFile, find_landed
 from batten.model.rules.findings import Code

@@ -8,7 +8,7 @@ from batten.errors import CorruptError
 from batten.inspect.advising.words_of_states import HALF_DONE
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.kinds.trees import TreeObservation, describe_tree, observe_tree
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.inspect.recover import Recovery, RecoveryStep, RecoveryVerb
 from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep
 from batten.storage.local.locking.locks import busy_error

@@ -9,7 +9,7 @@ from dataclasses import replace
 from batten.errors import RefusedError
 from batten.inspect.advising.words_of_states import Kind, TreeFacts, say
 from batten.inspect.diagnosis import Diagnosis, Orphan
-from batten.inspect.output_path import Place, has_tree
+from batten.inspect.paths.output_path import Place, has_tree
 from batten.model.disk.holders import Holder
 from batten.model.disk.tree_names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.rules.findings import Code, Finding

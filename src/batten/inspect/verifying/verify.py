@@ -13,8 +13,8 @@ from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, list_finding
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
-from batten.inspect.output_path import Place, locate_output
-from batten.inspect.owning import refuse_absent, refuse_pending, refuse_unknown
+from batten.inspect.paths.output_path import Place, locate_output
+from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.inspect.verifying.control_folder import find_control_faults
 from batten.inspect.verifying.missing_rows import name_missing, tell_missing
 from batten.inspect.verifying.parts import PartVerifier

@@ -101,8 +101,8 @@ def _refuse_far_look(arguments: argparse.Namespace) -> None:
 
 def _show_chain(arguments: argparse.Namespace) -> int:
     from batten.chain.walk import diagnose_chain
+    from batten.cli.looking.screen import find_size, fit
     from batten.cli.output import emit
-    from batten.cli.screen import find_size, fit
     from batten.cli.text.chain_text import list_lines
 
     chain = diagnose_chain(arguments.paths[0], with_inputs=arguments.inputs)
@@ -144,8 +144,8 @@ def _diagnose_foreign(arguments: argparse.Namespace) -> int:
 
 
 def _show(diagnosis: Diagnosis, *, is_json: bool) -> int:
+    from batten.cli.looking.screen import find_size, fit
     from batten.cli.output import emit
-    from batten.cli.screen import find_size, fit
     from batten.cli.text.diagnosis_text import list_lines
 
     lines, size = list_lines(diagnosis), None if is_json else find_size()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batten.errors import RefusedError, UsageError
-from batten.inspect.output_path import Place
+from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement, judge
 from batten.model.words import State

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from batten.cli.outcome import RunOutcome
+from batten.cli.jobs.outcome import RunOutcome
 from batten.cli.output import emit_object, tell
 from batten.errors import BattenError, UsageError
 from batten.model.telling.hiding import is_secret_text
@@ -163,7 +163,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Where nothing is run, nothing ends.
     if arguments.on_end is None or arguments.dry_run or arguments.preview:
         return _execute(arguments).exit_code
-    from batten.cli.on_end import ON_END_SECONDS, run_then
+    from batten.cli.jobs.on_end import ON_END_SECONDS, run_then
     from batten.jobs.bounds import check_seconds
 
     given = arguments.on_end_seconds

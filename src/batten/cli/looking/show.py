@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     overview = show(arguments.path)
     if arguments.watch and overview.diagnosis.state is State.RUNNING:
-        from batten.cli.watching import watch
+        from batten.cli.looking.watching import watch
 
         if not watch(arguments.path, is_json=arguments.json):
             return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from batten.cli.looking.screen import count_rows, find_size, fit_watch
 from batten.cli.output import emit_lines, emit_object, flush_output
-from batten.cli.screen import count_rows, find_size, fit_watch
 from batten.cli.text.watch_text import list_lines
 from batten.inspect.watching import Sight, Watcher
 from batten.model.words import State

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.adopting.adopt import adopt_rows
+    from batten.cli.jobs.run import read_parameters
     from batten.cli.output import emit_object, tell
-    from batten.cli.run import read_parameters
     from batten.cli.text.adoption_text import list_lines
     from batten.display.choosing import choose_display
     from batten.executors.output import output_may_be_lost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from batten.cli.report import add_paths
+from batten.cli.looking.report import add_paths
 
 NAME = "serve"
 HELP = "show the page live in a browser, for runs at work; this machine alone, read only"

@@ -21,7 +21,7 @@ from batten.executors.stopping import STOPPING
 from batten.printable import blot
 
 if TYPE_CHECKING:
-    from batten.cli.outcome import RunOutcome
+    from batten.cli.jobs.outcome import RunOutcome
 
 ON_END_SECONDS = 60.0
 """The command may take so long."""

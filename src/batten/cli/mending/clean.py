@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
     from batten.cli.text.cleaning_text import list_lines
     from batten.inspect.clean import clean_output
-    from batten.inspect.output_path import locate_output
+    from batten.inspect.paths.output_path import locate_output
 
     cleaning = clean_output(
         locate_output(arguments.path),

@@ -8,7 +8,7 @@ from batten.model.words import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from batten.inspect.output_path import Place
+    from batten.inspect.paths.output_path import Place
     from batten.inspect.recover import Recovery
 
 NAME = "recover"
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
     from batten.cli.text.recovery_text import list_lines
-    from batten.inspect.output_path import locate_output
+    from batten.inspect.paths.output_path import locate_output
 
     recovery = _recover(locate_output(arguments.path), arguments)
     emit(recovery, list_lines(recovery), is_json=arguments.json)

@@ -1,0 +1,1 @@
+"""The items of an output: what is missing, and what failed."""
