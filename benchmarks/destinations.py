@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
 from batten.crashlab.server import Server
+from batten.model.disk.destinations.tokens import PublishEnd, Token
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PartDescription
-from batten.model.disk.tokens import PublishEnd, Token
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Destination, LedgerPlace, Sink, Staged

@@ -25,8 +25,8 @@ from batten.executors.base import (
     Work,
 )
 from batten.fingerprint.secret import Secret
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.words import Takes
 from batten.sinks.base import Destination, LedgerPlace, RejectedError, Sink, Staged
 from batten.sinks.rows.revisions import select_lacking

@@ -24,10 +24,10 @@ import batten.sinks
 from batten.cli.main import main
 from batten.crashlab.server import Server
 from batten.inspect.advising.words_of_states import SAYINGS, Kind
-from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.names import Layout
 from batten.model.disk.records import encode_record, open_record, seal_record
-from batten.model.disk.tree_names import TREE_FOLDER
+from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase
+from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.words import FILE_KINDS, State
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.locks import current_holder

@@ -19,8 +19,8 @@ from batten.cli.main import main
 from batten.cli.text.diagnosis_text import list_lines
 from batten.inspect.advising.refused import Choice, Refused
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder
+from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.runs.holders import Holder
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS

@@ -16,8 +16,8 @@ import pytest
 import batten
 from batten.cli.main import guard, main
 from batten.errors import RefusedError
-from batten.model.disk.holders import Holder
 from batten.model.disk.records import encode_record, open_record, seal_record
+from batten.model.disk.runs.holders import Holder
 
 ODD = "\x1b]0;owned\x07\x1b[31m\x9b31m\u202e\u2066\u2028\r\b\x7f\tend"
 ODD_PATH = os.fsdecode(f"{ODD}\n".encode() + b"\xff\x9b2J")

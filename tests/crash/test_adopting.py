@@ -31,9 +31,9 @@ from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.inspect.verifying.verify import verify
-from batten.model.disk.job_calls import BATTEN as BY_BATTEN
-from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall
 from batten.model.disk.names import Layout
+from batten.model.disk.runs.job_calls import BATTEN as BY_BATTEN
+from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage

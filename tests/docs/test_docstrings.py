@@ -21,8 +21,8 @@ import batten.extending
 import batten.testing
 from batten.cache.counts import Counts, Statistics
 from batten.inspect.diagnosis import Contents, NextRun, Orphan
-from batten.ledger.quarantine_file import Quarantined
-from batten.ledger.runs import RunSummary
+from batten.ledger.files.quarantine_file import Quarantined
+from batten.ledger.history.runs import RunSummary
 from batten.model.rules.accounting import Accounts
 from batten.pipeline.whole_tables import TablePipeline, Tables
 from batten.run.report import Delivered, Finalized, Report

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.records import (
     CommitRecord,
     Completion,
@@ -21,6 +20,7 @@ from batten.model.disk.records import (
     PinnedSchema,
     Segment,
 )
+from batten.model.disk.runs.holders import Holder
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"

@@ -34,7 +34,7 @@ from batten.crashlab.tracing.starting import Template
 from batten.crashlab.tracing.system_calls import ALL, CallKind
 from batten.inspect.survey import survey
 from batten.inspect.verifying.verify import verify
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.records import decode_record, encode_record
 from batten.sources.base import is_batched
 from batten.sources.whole_tables import TableSource

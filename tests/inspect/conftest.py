@@ -12,11 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batten.ledger.quarantine_file import encode_quarantine
-from batten.ledger.schema_file import encode_schema
-from batten.model.disk.holders import Holder
-from batten.model.disk.job_calls import BATTEN, JobCall
-from batten.model.disk.key_digests import describe_keys, describe_ordinals
+from batten.ledger.files.quarantine_file import encode_quarantine
+from batten.ledger.files.schema_file import encode_schema
+from batten.model.disk.items.key_digests import describe_keys, describe_ordinals
 from batten.model.disk.names import Layout
 from batten.model.disk.records import (
     CommitRecord,
@@ -27,6 +25,8 @@ from batten.model.disk.records import (
     Segment,
     encode_record,
 )
+from batten.model.disk.runs.holders import Holder
+from batten.model.disk.runs.job_calls import BATTEN, JobCall
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.parquet import encode_part

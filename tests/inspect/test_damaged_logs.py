@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batten.cli.main import main
-from batten.ledger.runs import read_run
+from batten.ledger.history.runs import read_run
 from batten.storage.local.folder import LocalStorage
 
 RUN = "20261121T090000Z-0001"

@@ -24,7 +24,7 @@ from batten.inspect.recover import recover_output
 from batten.inspect.verifying.verify import verify
 from batten.lookup.look_at_destination import look_at_destination
 from batten.lookup.look_at_tree import JOURNALS_MAX
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import Layout
 from batten.model.disk.records import decode_record, encode_record
 from batten.model.rules.findings import Code

@@ -17,9 +17,9 @@ from batten.inspect.paths.output_path import locate_output
 from batten.inspect.verifying.verify import verify
 from batten.ledger.needless_changes import list_needless, remove_needless
 from batten.lookup.look_at_tree import Left, find_last, list_left, read_kept
-from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.records import encode_record
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase, describe_file
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.changing import steps
 from batten.storage.changing.publishing import create, fresh_name
 from batten.storage.twin.memory_tree import MemoryTree

@@ -24,10 +24,10 @@ from batten.inspect.advising.outlook import (
 )
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
-from batten.ledger.runs import find_last_run, read_run
-from batten.model.disk.holders import Holder
+from batten.ledger.history.runs import find_last_run, read_run
 from batten.model.disk.names import Layout
 from batten.model.disk.records import decode_record, encode_record, seal_record
+from batten.model.disk.runs.holders import Holder
 from batten.model.telling.sizes import estimate_bytes
 from batten.sources.inputs import look_at_input
 from batten.storage.local.folder import LocalStorage

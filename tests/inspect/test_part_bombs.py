@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batten.ledger.part_rows import BATCH_BYTES, PartRows
+from batten.ledger.files.part_rows import BATCH_BYTES, PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.records import (
     PART_KEY,
@@ -222,7 +222,7 @@ EVERY = pa.table(
 
 @pytest.mark.parametrize("most", [BATCH_BYTES, 3])
 def test_all_kinds_of_columns_come_as_they_are(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batten.ledger.part_rows.BATCH_BYTES", most)
+    monkeypatch.setattr("batten.ledger.files.part_rows.BATCH_BYTES", most)
     sink = pa.BufferOutputStream()
     pq.write_table(EVERY, sink)
     data = bytes(sink.getvalue())

@@ -10,7 +10,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.ledger.room import estimate_room
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.fingerprints import DIGEST_PREFIX, TABLE_PREFIX
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.accounting import Accounts

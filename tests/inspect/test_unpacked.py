@@ -14,7 +14,7 @@ import pytest
 
 from batten.inspect.verifying.verify import verify
 from batten.ledger.facts.unpacked import UNPACKED_BYTES_MAX, refuse_unpacked
-from batten.ledger.schema_file import encode_schema
+from batten.ledger.files.schema_file import encode_schema
 from batten.model.disk.records import (
     PART_KEY,
     CommitRecord,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from batten.inspect.watching import Watcher
-from batten.ledger.chunk_failures import read_chunk_failures
+from batten.ledger.files.chunk_failures import read_chunk_failures
 from batten.model.words import State
 from batten.storage.twin.memory import MemoryStorage
 from batten.work.calling.calls import Failure

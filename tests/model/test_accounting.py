@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from batten.model.disk import published
-from batten.model.disk.key_digests import describe_keys
+from batten.model.disk.items.key_digests import describe_keys
 from batten.model.disk.names import Layout
 from batten.model.disk.published import Published, decode_published, published_by_record
 from batten.model.disk.records import (

@@ -11,9 +11,7 @@ from batten.cache.budget import Sum
 from batten.cache.counts import Total
 from batten.model.cached.manifests import Listing, Manifest
 from batten.model.disk import records
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder, Lease
-from batten.model.disk.journal import Journal, Operation
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.published import decode_published
 from batten.model.disk.records import (
     CommitRecord,
@@ -31,6 +29,8 @@ from batten.model.disk.records import (
     encode_record,
     seal_record,
 )
+from batten.model.disk.runs.holders import Holder, Lease
+from batten.model.disk.trees.journal import Journal, Operation
 
 DIGEST = "0123456789abcdef" * 4
 KEYS = f"sha256:{DIGEST}"

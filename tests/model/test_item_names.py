@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batten.model.disk.item_files import ItemFile, PlacedFiles, name_made
-from batten.model.disk.item_names import BadNameError, NamePattern, fill_around, split_pattern
+from batten.model.disk.items.item_files import ItemFile, PlacedFiles, name_made
+from batten.model.disk.items.item_names import BadNameError, NamePattern, fill_around, split_pattern
 from batten.model.disk.names import Layout, find_made
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 

@@ -10,7 +10,7 @@ import pytest
 
 from batten.cli.main import make_parser
 from batten.model.disk.bounds import Damaged, build
-from batten.model.disk.job_calls import (
+from batten.model.disk.runs.job_calls import (
     BATTEN,
     MODULE,
     SCRIPT,

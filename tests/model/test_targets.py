@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batten.model.disk.targets import Target, read_target, show_base, show_table
+from batten.model.disk.destinations.targets import Target, read_target, show_base, show_table
 
 LINES = [
     ("csv", "out.csv", Target(path="out.csv")),

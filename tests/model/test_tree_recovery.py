@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from batten.model.disk.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.disk.records import NewerFormat, Unreadable, decode_record, encode_record
+from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase, describe_file
 from batten.model.rules.tree_recovery import (
     REMEDIES,
     STEPS,

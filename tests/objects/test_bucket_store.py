@@ -10,8 +10,8 @@ import pytest
 from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.object_server import ObjectStoreServer
 from batten.errors import BusyError, StorageError, UsageError
-from batten.model.disk.holders import Lease
 from batten.model.disk.records import decode_record, encode_record
+from batten.model.disk.runs.holders import Lease
 from batten.storage.base import Put, Store
 from batten.storage.objects.lease import HeldLease
 from batten.storage.objects.store import BucketStore, declare

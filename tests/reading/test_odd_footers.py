@@ -11,7 +11,7 @@ import batten
 SWEEP = """
 import io, sys
 import pyarrow as pa
-from batten.ledger.part_rows import PartRows
+from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.records import Unreadable
 
 data = open(sys.argv[1], "rb").read()

@@ -23,8 +23,8 @@ from batten.drive.run import run_on
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
+from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.model.disk.names import Layout
-from batten.model.disk.tokens import PublishEnd, TokenState
 from batten.model.words import State
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions

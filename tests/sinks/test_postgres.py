@@ -12,7 +12,7 @@ import pytest
 import batten
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import RefusedError, UsageError
-from batten.model.disk.tokens import PublishEnd, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError
 from batten.sinks.databases.postgres import PostgresSink
 

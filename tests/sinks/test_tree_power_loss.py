@@ -19,7 +19,7 @@ from batten.drive.run import run_on
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.model.disk.names import Layout
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.words import State
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions

@@ -29,7 +29,7 @@ from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.errors import RefusedError
 from batten.inspect.verifying.verify import verify
-from batten.model.disk.tokens import PublishEnd, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import RejectedError
 from batten.sinks.lakes.iceberg import IcebergSink

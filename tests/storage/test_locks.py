@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from batten.errors import BusyError, StorageError
-from batten.model.disk.holders import Holder
 from batten.model.disk.records import decode_record, encode_record
+from batten.model.disk.runs.holders import Holder
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking import locks
 from batten.storage.local.locking.locks import current_holder

@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 
 from batten.errors import StorageError
-from batten.model.disk.holders import Holder
 from batten.model.disk.names import UNSYNCED
+from batten.model.disk.runs.holders import Holder
 from batten.storage.changing.publishing import create
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.memory_lock import MemoryLock

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
-from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.records import encode_record
+from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase
 from batten.storage.changing import steps
 
 if TYPE_CHECKING:

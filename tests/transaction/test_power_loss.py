@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from batten.errors import StorageError
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.changing.publishing import create
 from batten.storage.local.tree import TreeLock
 from batten.storage.twin.memory_tree import MemoryTree

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from batten.errors import UsageError
-from batten.ledger.usage_journal import UsageJournal
+from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
-from batten.model.disk.usage_lines import (
+from batten.model.disk.runs.usage_lines import (
     BeforeLine,
     FailedTryLine,
     LostLine,

@@ -23,7 +23,7 @@ from batten.crashlab.power import find_states, record_cuts
 from batten.drive.run import run_on
 from batten.inspect.show import show
 from batten.ledger.facts.observe import observe_output
-from batten.ledger.usage import find_usage
+from batten.ledger.history.usage import find_usage
 from batten.model.disk.names import Layout
 from batten.run.run_options import RunOptions
 from batten.storage.twin.memory import MemoryStorage

@@ -15,7 +15,7 @@ from batten.drive.run import run_pipeline
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path
-from batten.ledger.schema_file import decode_schema
+from batten.ledger.files.schema_file import decode_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable
 from batten.model.value_class import value_class

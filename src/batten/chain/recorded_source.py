@@ -16,8 +16,8 @@ from batten.errors import UsageError
 from batten.inspect.advising.again import find_path
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.model.disk.job_calls import BATTEN
-from batten.model.disk.versions import GONE, UNKNOWN, VERSION_BYTES
+from batten.model.disk.items.versions import GONE, UNKNOWN, VERSION_BYTES
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.json_text import parse_json
 from batten.plan.plan import Plan
 from batten.sources.base import Source

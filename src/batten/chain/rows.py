@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from batten.chain.ready import changed_upstream
 from batten.errors import RefusedError, UsageError
 from batten.inspect.paths.output_path import Place
-from batten.ledger.part_rows import PartRows
-from batten.model.disk.versions import GONE, UNKNOWN
+from batten.ledger.files.part_rows import PartRows
+from batten.model.disk.items.versions import GONE, UNKNOWN
 from batten.model.value_class import value_class
 from batten.sources.base import POSITION_BITS, ItemsWanted, Unavailable
 from batten.sources.identity.digests import digest_rows, split_digests

@@ -38,7 +38,7 @@ from batten.inspect.paths.output_path import Place
 from batten.jobs.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
-from batten.model.disk.job_calls import BATTEN, JobCall, list_words
+from batten.model.disk.runs.job_calls import BATTEN, JobCall, list_words
 from batten.model.json_text import parse_json
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class

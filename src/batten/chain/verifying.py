@@ -21,8 +21,8 @@ from batten.inspect.paths.output_path import Place
 from batten.inspect.verifying.verify import Verification, verify
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
-from batten.model.disk.job_calls import BATTEN
-from batten.model.disk.versions import GONE, VERSION_BYTES
+from batten.model.disk.items.versions import GONE, VERSION_BYTES
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.plan.extending import compare_keys

@@ -16,7 +16,7 @@ from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.paths.output_path import Place, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
-from batten.model.disk.job_calls import BATTEN
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
 

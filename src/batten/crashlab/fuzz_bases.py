@@ -32,10 +32,10 @@ from batten.crashlab.fuzz_functions import (
 )
 from batten.crashlab.fuzz_jobs import PIPELINES, lay_job, run_job
 from batten.crashlab.odd_records import Folder, bytes_of
-from batten.model.disk.holders import Holder
-from batten.model.disk.journal import Journal, Operation, OperationKind, Phase
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.disk.records import Replacing, Unsynced, encode_record
+from batten.model.disk.runs.holders import Holder
+from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase
 
 LOOKS = (
     *("diagnose out", "diagnose --json out", "verify out", "verify --quick --json out"),

@@ -10,10 +10,10 @@ import re
 from batten.crashlab.odd_records import Folder, bytes_of, change_record, set_field
 from batten.crashlab.odd_tables import mutate_part
 from batten.crashlab.odd_values import change_bytes
+from batten.model.disk.items.row_digests import seal_digests
+from batten.model.disk.items.versions import GONE, UNKNOWN
 from batten.model.disk.names import DIGEST_CHARACTERS
 from batten.model.disk.records import Unreadable, open_record
-from batten.model.disk.row_digests import seal_digests
-from batten.model.disk.versions import GONE, UNKNOWN
 
 _LISTS = re.compile(r"(^|/)(files/\d+|deliveries/[^/]+)\.json$")
 

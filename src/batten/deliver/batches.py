@@ -10,8 +10,8 @@ from math import inf
 from batten.deliver.applied_result import AppliedResult
 from batten.deliver.table_route import TableRoute
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError
+from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.model.disk.published import Published
-from batten.model.disk.tokens import Token, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.sinks.base import RejectedError, Sink, Staged, other_content

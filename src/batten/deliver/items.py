@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from batten.deliver.batches import BatchRoute
 from batten.errors import RefusedError
+from batten.model.disk.destinations.tokens import Token
 from batten.model.disk.published import Published
-from batten.model.disk.tokens import Token
 from batten.plan.planned_items import PlannedItems
 
 

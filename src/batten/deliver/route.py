@@ -16,7 +16,7 @@ from batten.deliver.applied_result import AppliedResult
 from batten.deliver.supply import Supply
 from batten.errors import StorageError
 from batten.jobs.job_folder import show_path
-from batten.model.disk.tokens import PublishEnd, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.clock import utc_now
 from batten.run.context import Context

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.ledger.contents import load_commit
-from batten.ledger.parts import Parts
-from batten.ledger.schema_file import list_added
+from batten.ledger.files.parts import Parts
+from batten.ledger.files.schema_file import list_added
+from batten.model.disk.destinations.tokens import Token, digest_of_all
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, decode_record
-from batten.model.disk.tokens import Token, digest_of_all
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.sinks.base import Staged

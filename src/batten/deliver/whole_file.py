@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from batten.deliver.route import Route
 from batten.jobs.job_folder import show_path
-from batten.model.disk.tokens import TokenState
+from batten.model.disk.destinations.tokens import TokenState
 
 
 class WholeFileRoute(Route):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from batten.deliver.table_route import TableRoute
 from batten.errors import RefusedError
-from batten.model.disk.tokens import Token, TokenState
+from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path
 from batten.jobs.step import Step
 from batten.ledger.contents import load_commit
-from batten.ledger.schema_file import decode_schema
-from batten.model.disk.job_calls import compose
+from batten.ledger.files.schema_file import decode_schema
+from batten.model.disk.runs.job_calls import compose
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of

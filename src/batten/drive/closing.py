@@ -10,11 +10,11 @@ from batten.errors import BattenError, InconsistentError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.guarded import carry_out, taken_over
-from batten.ledger.usage import compute_usage, find_usage, record_lost_calls
-from batten.ledger.usage_journal import UsageJournal, list_journals
+from batten.ledger.history.usage import compute_usage, find_usage, record_lost_calls
+from batten.ledger.history.usage_journal import UsageJournal, list_journals
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Completion, encode_record, version_for
-from batten.model.disk.usage_lines import BeforeLine, total
+from batten.model.disk.runs.usage_lines import BeforeLine, total
 from batten.model.rules.accounting import Accounts, close_accounts
 from batten.model.rules.guards import COMPLETING
 from batten.model.rules.usage import Usage, record_usage

@@ -25,12 +25,12 @@ from batten.jobs.job_folder import (
 )
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.generations import enter, find_current
+from batten.ledger.history.runs import find_refusal
 from batten.ledger.judge import judge
 from batten.ledger.replacement import roll_forward
-from batten.ledger.runs import find_refusal
+from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
-from batten.model.disk.row_digests import DIGEST_BYTES
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class

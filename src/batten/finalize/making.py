@@ -13,10 +13,10 @@ from batten.deliver.publisher import Publisher
 from batten.errors import BattenError, FailedRunError, InterruptedRunError
 from batten.finalize.rows import cut_tables, open_stream
 from batten.finalize.second_dataset import FinalDataset
-from batten.ledger.parts import Parts, parts_of
-from batten.ledger.schema_file import encode_schema
+from batten.ledger.files.parts import Parts, parts_of
+from batten.ledger.files.schema_file import encode_schema
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
-from batten.model.disk.key_digests import describe_ordinals
+from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.published import fields_of
 from batten.model.disk.records import (
     Completion,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.diagnosis import Diagnosis
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import find_blocking
 from batten.model.telling.counts import count_of
 from batten.model.words import Action, State

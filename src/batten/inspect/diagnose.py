@@ -40,12 +40,12 @@ from batten.inspect.kinds.landings import describe_landing, list_landed_files
 from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.history.runs import find_last_log, find_last_run, find_refusal
+from batten.ledger.history.usage import find_usage
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
-from batten.ledger.runs import find_last_log, find_last_run, find_refusal
-from batten.ledger.usage import find_usage
 from batten.model.disk.names import find_staging_owner
-from batten.model.disk.refusals import Way
+from batten.model.disk.runs.refusals import Way
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS, Ground
 from batten.model.rules.usage import Usage

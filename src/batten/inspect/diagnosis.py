@@ -7,8 +7,8 @@ from typing import Any
 
 from batten.inspect.advising.outlook import NOTHING_TO_RUN, Outlook
 from batten.inspect.advising.refused import Refused
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder
+from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.runs.holders import Holder
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding
 from batten.model.rules.usage import Usage

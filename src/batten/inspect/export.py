@@ -7,7 +7,7 @@ from typing import Any
 
 from batten.errors import UsageError
 from batten.inspect.paths.free_place import refuse_within_datasets
-from batten.ledger.parts import Parts
+from batten.ledger.files.parts import Parts
 from batten.model.value_class import value_class
 from batten.sinks.files.formats import ENDINGS, FORMATS, Batches
 from batten.storage.addresses import local_path

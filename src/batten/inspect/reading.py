@@ -20,10 +20,10 @@ from batten.inspect.paths.output_path import Place, locate_output
 from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.files.parts import parts_of
+from batten.ledger.files.quarantine_file import Quarantined
+from batten.ledger.history.runs import RunSummary, list_runs, read_run
 from batten.ledger.judge import Judgement, judge
-from batten.ledger.parts import parts_of
-from batten.ledger.quarantine_file import Quarantined
-from batten.ledger.runs import RunSummary, list_runs, read_run
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.commands import as_path, join_words
 from batten.model.telling.counts import count_of

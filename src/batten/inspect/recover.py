@@ -25,9 +25,9 @@ from batten.inspect.paths.owning import hold_lock, refuse_unknown
 from batten.inspect.verifying.verify import find_faults
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.files.schema_file import rebuild_schema
 from batten.ledger.judge import judge
 from batten.ledger.replacement import roll_forward
-from batten.ledger.schema_file import rebuild_schema
 from batten.model.disk.names import Layout, find_staged
 from batten.model.disk.records import Config, decode_record
 from batten.model.rules.findings import DAMAGE, UNRECOVERABLE, Code, Finding, Severity

@@ -15,9 +15,9 @@ from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import locate_output
 from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.files.quarantine_file import Quarantined
+from batten.ledger.history.runs import RunLog, list_runs, read_run
 from batten.ledger.judge import judge
-from batten.ledger.quarantine_file import Quarantined
-from batten.ledger.runs import RunLog, list_runs, read_run
 from batten.model.value_class import value_class
 
 

@@ -17,12 +17,12 @@ from batten.inspect.advising.in_hand import list_live_keys
 from batten.inspect.items.failure_kinds import name_kind
 from batten.inspect.items.plan_keys import PlanKeys
 from batten.inspect.paths.output_path import locate_output
-from batten.ledger.chunk_failures import read_chunk_failures
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.files.chunk_failures import read_chunk_failures
+from batten.ledger.files.quarantine_file import read_quarantine
 from batten.ledger.generations import find_current
 from batten.ledger.judge import Judgement, judge
-from batten.ledger.quarantine_file import read_quarantine
 from batten.model.disk.names import Layout, StagedFile, find_staged
 from batten.model.rules.accounting import Accounts, PlannedBatches
 from batten.model.value_class import value_class

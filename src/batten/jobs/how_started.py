@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from batten.fingerprint.ownership import namespace_of_module
 from batten.model.disk.bounds import Damaged, build
-from batten.model.disk.job_calls import BATTEN, JOB_BYTES_MAX, MODULE, SCRIPT, UNKNOWN_CALL, JobCall
+from batten.model.disk.runs.job_calls import (
+    BATTEN,
+    JOB_BYTES_MAX,
+    MODULE,
+    SCRIPT,
+    UNKNOWN_CALL,
+    JobCall,
+)
 from batten.model.telling.hiding import is_secret, read_secret_name
 from batten.storage.digests import find_digest_of_path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from batten.errors import RefusedError, StorageError
 from batten.ledger.facts.locating import find_dataset_around, is_output
 from batten.model.disk.names import Layout
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.telling.commands import as_path, command
 from batten.storage.failures import reading_failure
 

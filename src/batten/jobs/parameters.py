@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from batten.fingerprint.secret import Secret, read_parameter
-from batten.model.disk.job_calls import WITHHELD
+from batten.model.disk.runs.job_calls import WITHHELD
 from batten.model.telling.hiding import PLACEHOLDER, is_secret_name, show_parameter
 
 _NONE = "none"

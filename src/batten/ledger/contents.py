@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from batten.errors import CorruptError
+from batten.model.disk.destinations.tokens import digest_of_all
 from batten.model.disk.names import Layout
 from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import Unreadable
-from batten.model.disk.tokens import digest_of_all
 from batten.model.telling.commands import command
 from batten.storage.base import Store
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation, list_expected
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILE_KINDS
 from batten.sinks.located import locate_read

@@ -21,9 +21,9 @@ from batten.lookup.look_at_tree import (
     read_kept,
     time_of,
 )
-from batten.model.disk.journal import Journal
 from batten.model.disk.records import Unreadable
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import Journal
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.base import Entry
 from batten.storage.local.tree import Tree
 

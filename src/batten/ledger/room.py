@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batten.ledger.facts.observation import Observation
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.fingerprints import find_tables
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.sizes import estimate_bytes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
 from batten.lookup.telling_lacks import CannotLookError, Found, find_mode
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILES
 from batten.storage.base import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from batten.lookup.telling_lacks import Found, find_mode
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 from batten.storage.digests import find_digest
 from batten.storage.local.folder import LocalStorage

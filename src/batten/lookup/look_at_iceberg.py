@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.json_text import parse_json
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batten.errors import InconsistentError
 from batten.lookup.telling_lacks import CannotLookError, Found, tell_batches
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 from batten.plugins import PluginError, PluginGroup, find_plugin
 

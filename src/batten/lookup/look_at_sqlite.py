@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from batten.lookup.telling_lacks import CannotLookError, Found, tell_batches, tell_rows
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from batten.lookup.telling_lacks import CannotLookError, Found, find_mode
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.journal import ABSENT, Journal, OperationKind, Phase
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.records import decode_record
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import ABSENT, Journal, OperationKind, Phase
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 from batten.storage.digests import find_digest

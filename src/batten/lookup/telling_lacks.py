@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
 
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 

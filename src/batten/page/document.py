@@ -18,12 +18,12 @@ from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join, plain
 from batten.model.value_class import value_class
 from batten.model.words import Action, State
-from batten.page.blocks import Column, Outline, key, line, more, note, table
-from batten.page.failure_section import show_failures
-from batten.page.history_section import show_lineage, show_pace, show_runs
+from batten.page.drawing.blocks import Column, Outline, key, line, more, note, table
+from batten.page.drawing.style import POLICY, STYLE
 from batten.page.looking import OutputSeen, look_at_output, look_briefly
-from batten.page.state_section import show_command, show_facts, show_state, show_verdict
-from batten.page.style import POLICY, STYLE
+from batten.page.sections.failures import show_failures
+from batten.page.sections.history import show_lineage, show_pace, show_runs
+from batten.page.sections.state import show_command, show_facts, show_state, show_verdict
 
 DOCTYPE = "<!doctype html>\n<!-- a page of batten -->\n"
 """By it a page is known again, and may be replaced."""

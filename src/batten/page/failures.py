@@ -13,7 +13,7 @@ from batten.inspect.items.failure_kinds import name_kind
 from batten.inspect.items.quarantined import list_quarantined_batches, read_quarantined
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.ledger.quarantine_file import Quarantined
+from batten.ledger.files.quarantine_file import Quarantined
 from batten.model.value_class import value_class
 
 FILES_MAX = 600

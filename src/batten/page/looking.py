@@ -16,8 +16,8 @@ from batten.inspect.paths.output_path import Place, locate_output
 from batten.inspect.watching import Sight, Watcher
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
+from batten.ledger.history.runs import RunLog, list_runs, read_run
 from batten.ledger.judge import judge
-from batten.ledger.runs import RunLog, list_runs, read_run
 from batten.model.disk.records import Config
 from batten.model.value_class import value_class
 from batten.model.words import State

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from batten.errors import StorageError
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.ledger.runs import RunLog
+from batten.ledger.history.runs import RunLog
 from batten.model.disk.records import CommitRecord, Unreadable, decode_record
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.value_class import value_class

@@ -22,8 +22,8 @@ from batten.inspect.watching import Watcher
 from batten.model.telling.markup import NOTHING, Markup, element, plain
 from batten.page.clock import tell_time
 from batten.page.document import Page, make_page, put_together
+from batten.page.drawing.style import POLICY
 from batten.page.looking import OutputSeen, look_at_output
-from batten.page.style import POLICY
 
 ADDRESS = "127.0.0.1"
 OWN_NAMES = frozenset({ADDRESS, "localhost", "[::1]"})

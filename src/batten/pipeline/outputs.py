@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
-from batten.model.disk.item_names import split_pattern
+from batten.model.disk.items.item_names import split_pattern
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.items import FilesSink
 from batten.sinks.files.tree import TreeSink, check_commit

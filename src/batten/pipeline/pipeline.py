@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from batten.display.choosing import WantedProgress
     from batten.jobs.definition import WorkersName
-    from batten.model.disk.job_calls import JobCall
+    from batten.model.disk.runs.job_calls import JobCall
     from batten.pipeline.preview import Preview
     from batten.run.report import Report
     from batten.run.run_options import ExecutorName, Resume

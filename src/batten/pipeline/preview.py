@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import InterruptedRunError, UsageError
 from batten.jobs.definition import Definition
-from batten.ledger.quarantine_file import Quarantined, read_quarantine
+from batten.ledger.files.quarantine_file import Quarantined, read_quarantine
 from batten.model.disk.names import Layout
 from batten.model.telling.html import show_table_as_html
 from batten.model.value_class import value_class

@@ -16,7 +16,7 @@ from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
 from batten.executors.output import output_may_be_lost
-from batten.model.disk.job_calls import BATTEN
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from batten.errors import RefusedError
-from batten.model.disk.versions import (
+from batten.model.disk.items.versions import (
     GONE,
     UNKNOWN,
     VERSION_BYTES,

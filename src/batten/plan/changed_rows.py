@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from array import array
 
-from batten.model.disk.refusals import Way
-from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.runs.refusals import Way
 from batten.model.telling.counts import count_of
 from batten.plan.differing import SourceDiffersError
 from batten.plan.plan import Plan

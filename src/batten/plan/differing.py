@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from batten.errors import RefusedError
-from batten.model.disk.refusals import Cause, Way
+from batten.model.disk.runs.refusals import Cause, Way
 
 
 class DiffersError(RefusedError):

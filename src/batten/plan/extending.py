@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, zip_longest
 
 from batten.errors import RefusedError, UsageError
+from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment
-from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.model.telling.counts import count_of
 from batten.plan.changed_items import Differences, revise, revise_values
 from batten.plan.changed_rows import PlannedRows, refuse_shrunk

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from batten.ledger.upstream import load_looked
+from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.disk.looked import RUNS_MAX, LookedBatch, LookedUpstream
 from batten.model.disk.names import Layout
 from batten.model.disk.records import encode_record
-from batten.model.disk.versions import GONE, VERSION_BYTES
 from batten.plan.plan import Plan
 from batten.sources.base import (
     POSITION_BITS,

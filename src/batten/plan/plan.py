@@ -23,12 +23,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
-from batten.ledger.plan_file import PICKLE, VALUE, PlanFile
-from batten.model.disk.key_digests import describe_ordinals
-from batten.model.disk.names import Layout
-from batten.model.disk.records import Segment, Unreadable
-from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
-from batten.model.disk.versions import (
+from batten.ledger.files.plan_file import PICKLE, VALUE, PlanFile
+from batten.model.disk.items.key_digests import describe_ordinals
+from batten.model.disk.items.row_digests import DIGEST_BYTES, open_digests
+from batten.model.disk.items.versions import (
     GONE,
     UNKNOWN,
     VALUES_BYTES_MAX,
@@ -38,6 +36,8 @@ from batten.model.disk.versions import (
     decode_values,
     decode_versions,
 )
+from batten.model.disk.names import Layout
+from batten.model.disk.records import Segment, Unreadable
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.plan.pickles_of_0_1 import require_owned

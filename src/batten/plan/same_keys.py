@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batten.ledger.plan_file import PICKLE, VALUE
+from batten.ledger.files.plan_file import PICKLE, VALUE
 from batten.plan.plan import Plan
 from batten.sources.base import ScanBlock
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batten.errors import CorruptError
+from batten.ledger.files.plan_file import VALUE
 from batten.ledger.guarded import carry_out
-from batten.ledger.plan_file import VALUE
-from batten.model.disk.key_digests import describe_keys
+from batten.model.disk.items.key_digests import describe_keys
+from batten.model.disk.items.row_digests import seal_digests
+from batten.model.disk.items.versions import Versions, encode_values, encode_versions
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Segment, encode_record
-from batten.model.disk.row_digests import seal_digests
-from batten.model.disk.versions import Versions, encode_values, encode_versions
 from batten.model.rules.guards import PLANNING, Thing
 from batten.model.telling.commands import command
 from batten.model.words import FORMAT_OF_VALUES, FORMAT_VERSION

@@ -15,8 +15,8 @@ from pathlib import Path
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.jobs.job_folder import show_path
 from batten.ledger.facts.observation import Observation
+from batten.ledger.history.runs import list_runs, read_run
 from batten.ledger.room import estimate_room
-from batten.ledger.runs import list_runs, read_run
 from batten.model.disk.names import Layout, find_made
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.counts import count_of

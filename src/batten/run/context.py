@@ -12,9 +12,9 @@ from batten.errors import InterruptedRunError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.job_folder import show_path
 from batten.model.disk.fingerprints import difference
-from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
+from batten.model.disk.runs.job_calls import BATTEN, JobCall
 from batten.run.found.earlier import Earlier
 from batten.run.identity import Identity
 from batten.run.progress import Progress, Status

@@ -10,8 +10,8 @@ from batten.jobs.bounds import check_choice, check_seconds
 from batten.jobs.definition import WorkersName
 from batten.jobs.in_fresh_workers import JobFile
 from batten.jobs.step import check_count
-from batten.model.disk.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
-from batten.model.disk.usage_lines import Amount
+from batten.model.disk.runs.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
+from batten.model.disk.runs.usage_lines import Amount
 from batten.model.value_class import value_class
 
 Resume = Literal["if_possible", "always", "never"]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from batten.errors import InconsistentError
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.names import Layout
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.deliveries import DeliveryBook

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batten.model.disk.item_names import NamePattern
+from batten.model.disk.items.item_names import NamePattern
 from batten.model.value_class import value_class
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from batten.errors import CorruptError
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class

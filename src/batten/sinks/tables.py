@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from batten.errors import InconsistentError, RefusedError
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.rows.rejecting import find_rejected, tell_reason

@@ -13,7 +13,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
-from batten.model.disk.versions import GONE, VERSION_BYTES
+from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
 
 SCAN_BLOCK_ITEMS = 8192

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from batten.model.disk.row_digests import DIGEST_BYTES
+from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.sources.base import ItemsWanted, ScanBlock, Source
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from enum import Enum
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 
 Piece = bytes | memoryview
 Data = Piece | Iterable[Piece]

@@ -18,7 +18,7 @@ from batten.inspect.advising.words_of_states import Kind, StrangerFacts, say
 from batten.inspect.diagnosis import Diagnosis, NextRun, Orphan
 from batten.inspect.paths.matching import list_files, match_paths
 from batten.inspect.survey import Survey
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 from batten.model.rules.foreign_states import Final, ForeignFacts, decide_foreign
 from batten.model.telling.counts import count_of
 from batten.model.telling.run_keys import fill_in, list_runs_of, tells_run

@@ -15,7 +15,7 @@ import pytest
 
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import InconsistentError, RefusedError, UsageError
-from batten.model.disk.tokens import PublishEnd, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.sinks.base import Destination, Sink, Staged
 from batten.testing.kills import kill_at_line
 from batten.testing.opening import open_sink

@@ -12,7 +12,7 @@ from __future__ import annotations
 import pytest
 
 from batten.errors import BusyError, StorageError
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 from batten.storage.base import Put, Store
 from batten.storage.changing import publishing
 from batten.storage.failures import is_of_wrong_kind

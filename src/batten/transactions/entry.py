@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
-from batten.model.disk.journal import check_token
-from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
+from batten.model.disk.trees.journal import check_token
+from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import Remedy
 from batten.model.value_class import value_class
 from batten.printable import escape

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.journal import Journal, Phase
 from batten.model.disk.records import NewerFormat, Unreadable, decode_record, encode_record
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import Journal, Phase
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.rules.tree_recovery import JournalState
 from batten.model.value_class import value_class
 from batten.storage.changing import publishing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from batten.errors import MisplacedError, RefusedError
-from batten.model.disk.journal import ABSENT, Operation, OperationKind
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import ABSENT, Operation, OperationKind
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.local.tree import NameStatus, Tree, describe_look
 from batten.storage.relative import folder_of, last_piece
 from batten.transactions.paths import ancestors, refuse_linked

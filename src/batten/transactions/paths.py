@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 
 from batten.errors import RefusedError, UsageError
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.local.tree import Tree
 from batten.storage.relative import check_name, folder_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batten.errors import RefusedError
-from batten.model.disk.journal import Operation, OperationKind
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import Operation, OperationKind
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.local.tree import Tree
 from batten.storage.relative import folder_of
 from batten.transactions.copying import copy_file

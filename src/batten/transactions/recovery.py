@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from batten.errors import RefusedError, StorageError
-from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
+from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import REMEDIES, Remedy
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class

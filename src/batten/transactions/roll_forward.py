@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from batten.errors import MisplacedError, RefusedError, StorageError
-from batten.model.disk.journal import NOT_STAGED, Journal, Operation, OperationKind
-from batten.model.disk.tree_names import TreeLayout, is_change_throwaway
+from batten.model.disk.trees.journal import NOT_STAGED, Journal, Operation, OperationKind
+from batten.model.disk.trees.tree_names import TreeLayout, is_change_throwaway
 from batten.model.rules.tree_recovery import FoundAtPath, FoundStaged, RollStep, decide_step
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class

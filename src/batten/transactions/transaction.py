@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batten.errors import RefusedError, UsageError
-from batten.model.disk.journal import Journal, Operation, Phase
-from batten.model.disk.tree_names import TreeLayout
+from batten.model.disk.trees.journal import Journal, Operation, Phase
+from batten.model.disk.trees.tree_names import TreeLayout
 from batten.storage.failures import reading_failure
 from batten.storage.local.tree import Tree
 from batten.transactions.copying import Digesting, copy_file

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batten.jobs.step import Step
-from batten.ledger.usage_journal import UsageJournal
-from batten.model.disk.item_names import NamePattern
+from batten.ledger.history.usage_journal import UsageJournal
+from batten.model.disk.items.item_names import NamePattern
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from batten.model.disk.usage_lines import (
+from batten.model.disk.runs.usage_lines import (
     UNITS_MAX,
     Amount,
     FailedTryLine,
@@ -25,7 +25,7 @@ from batten.model.disk.usage_lines import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batten.ledger.usage_journal import UsageJournal
+    from batten.ledger.history.usage_journal import UsageJournal
 
 _current: ContextVar[Teller | None] = ContextVar("batten_teller", default=None)
 _working: set[Teller] = set()

@@ -13,8 +13,8 @@ from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.definition import Definition
 from batten.jobs.in_fresh_workers import CannotLoadError
-from batten.model.disk.item_files import FILE_COLUMNS
-from batten.model.disk.job_calls import BATTEN
+from batten.model.disk.items.item_files import FILE_COLUMNS
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings
 from batten.inspect.show import Overview
-from batten.ledger.runs import RunLog
+from batten.ledger.history.runs import RunLog
 from batten.model.rules.usage import tell_usage
 from batten.model.telling.counts import count_of
 from batten.model.words import State

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
-from batten.ledger.usage import record_lost_calls
+from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class

@@ -11,7 +11,7 @@ from dataclasses import replace
 from batten.drive.preparing.config import make_config, put_config
 from batten.drive.preparing.order_of_store import bring_store_in_order
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
-from batten.ledger.schema_file import rebuild_schema
+from batten.ledger.files.schema_file import rebuild_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, Segment, decode_record, encode_record
 from batten.model.rules.findings import Code

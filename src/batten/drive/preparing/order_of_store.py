@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from batten.drive.preparing.config import make_config, put_config
 from batten.errors import RefusedError
-from batten.ledger.schema_file import rebuild_schema
+from batten.ledger.files.schema_file import rebuild_schema
 from batten.model.disk.records import encode_record
 from batten.model.rules.findings import Code
 from batten.run.clock import utc_now

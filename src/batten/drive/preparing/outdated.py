@@ -6,8 +6,8 @@ from collections.abc import Iterator, Set
 
 from batten.deliver.delivering import Deliverer
 from batten.ledger.contents import load_commit
+from batten.model.disk.items.versions import GONE
 from batten.model.disk.published import Published
-from batten.model.disk.versions import GONE
 from batten.model.rules.outcomes import find_places
 from batten.model.telling.counts import count_of
 from batten.model.words import Outcome

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from batten.errors import CorruptError, RefusedError
+from batten.ledger.files.schema_file import decode_schema, encode_schema, list_added
 from batten.ledger.guarded import carry_out
-from batten.ledger.schema_file import decode_schema, encode_schema, list_added
 from batten.model.disk.records import NewerFormat, Unreadable
 from batten.model.rules.guards import PINNING
 from batten.rows.declared import Declared

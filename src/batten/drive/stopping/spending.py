@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from batten.errors import BattenError, InterruptedRunError
-from batten.ledger.usage import record_lost_calls, tally_usage
-from batten.ledger.usage_journal import (
+from batten.ledger.history.usage import record_lost_calls, tally_usage
+from batten.ledger.history.usage_journal import (
     UsageJournal,
     UsageTail,
     list_journals,
     sync_journals,
 )
-from batten.model.disk.usage_lines import LostLine, multiply, total
+from batten.model.disk.runs.usage_lines import LostLine, multiply, total
 from batten.model.rules.usage_budget import enlarge, find_obstacle, show_budget
 from batten.run.context import Context
 

@@ -15,7 +15,7 @@ from batten.drive.preparing.planning import items_of, plan_of
 from batten.drive.successors.successor import Successor, open_successor
 from batten.errors import UsageError
 from batten.ledger.facts.observation import Observation
-from batten.ledger.schema_file import load_schema
+from batten.ledger.files.schema_file import load_schema
 from batten.model.disk.names import StagedChunk, find_staged
 from batten.model.disk.records import Config, Unreadable, encode_record
 from batten.model.rules.findings import DOUBT, find_worst

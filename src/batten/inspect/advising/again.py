@@ -15,7 +15,9 @@ from dataclasses import replace
 from batten.errors import StorageError
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.model.disk.job_calls import (
+from batten.model.disk.names import CONTROL_SUFFIX
+from batten.model.disk.records import Config, Unreadable, decode_record
+from batten.model.disk.runs.job_calls import (
     BATTEN,
     JOB_BYTES_MAX,
     MODULE,
@@ -24,8 +26,6 @@ from batten.model.disk.job_calls import (
     JobCall,
     compose,
 )
-from batten.model.disk.names import CONTROL_SUFFIX
-from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.model.telling.commands import as_path, command, join_words, quote
 from batten.model.value_class import value_class
 from batten.storage.digests import find_digest_of_path

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from batten.inspect.advising.upstream import Behind
 from batten.ledger.facts.observation import Observation
-from batten.ledger.runs import LoggedTable, find_last_log
-from batten.model.disk.delivery import find_kept
+from batten.ledger.history.runs import LoggedTable, find_last_log
+from batten.model.disk.destinations.delivery import find_kept
 from batten.model.disk.fingerprints import DIGEST_PREFIX, find_tables
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.telling.commands import as_path

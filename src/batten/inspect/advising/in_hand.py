@@ -11,7 +11,7 @@ from batten.errors import StorageError
 from batten.inspect.items.plan_keys import PlanKeys
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.ledger.runs import find_last_log, find_last_run
+from batten.ledger.history.runs import find_last_log, find_last_run
 from batten.model.rules.accounting import PlannedBatches
 
 _SHOWN = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from batten.ledger.runs import AT_ONCE, RunLog
+from batten.ledger.history.runs import AT_ONCE, RunLog
 from batten.model.disk.names import Layout
 from batten.model.telling.sizes import show_bytes
 from batten.model.value_class import value_class

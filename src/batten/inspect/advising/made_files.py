@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.fingerprints import find_tables
 
 

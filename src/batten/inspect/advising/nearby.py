@@ -17,9 +17,9 @@ from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.locating import find_layout
 from batten.model.cached.cache_names import CacheLayout
-from batten.model.disk.job_calls import BATTEN, JobCall
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Config, Unreadable, decode_record
+from batten.model.disk.runs.job_calls import BATTEN, JobCall
 from batten.model.patterns import pattern
 from batten.model.rules.findings import Code
 from batten.model.telling.commands import as_path, command

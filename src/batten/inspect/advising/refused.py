@@ -10,10 +10,10 @@ from batten.inspect.advising.upstream import find_origin
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
-from batten.ledger.runs import find_refusal
-from batten.model.disk.delivery import find_kept
-from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall
-from batten.model.disk.refusals import CAUSES, COSTS, Cause, Refusal, Way
+from batten.ledger.history.runs import find_refusal
+from batten.model.disk.destinations.delivery import find_kept
+from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall
+from batten.model.disk.runs.refusals import CAUSES, COSTS, Cause, Refusal, Way
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.value_class import value_class
 

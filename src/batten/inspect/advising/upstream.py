@@ -15,9 +15,9 @@ from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
 from batten.ledger.upstream import find_state, list_digests, load_looked
 from batten.model.disk.fingerprints import FINALIZED_FROM
-from batten.model.disk.job_calls import BATTEN
 from batten.model.disk.looked import LookedUpstream
 from batten.model.disk.records import Completion, Config, Unreadable, decode_record
+from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import as_path
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class

@@ -7,7 +7,7 @@ from itertools import compress
 from typing import Any
 
 from batten.errors import StorageError
-from batten.ledger.plan_file import KEY, PlanFile
+from batten.ledger.files.plan_file import KEY, PlanFile
 from batten.model.disk.names import Layout
 from batten.model.disk.published import Published
 from batten.model.disk.records import Segment, Unreadable

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from batten.errors import StorageError
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
-from batten.ledger.quarantine_file import Quarantined, read_quarantine
+from batten.ledger.files.quarantine_file import Quarantined, read_quarantine
 
 
 def list_quarantined_batches(observation: Observation) -> list[int]:

@@ -10,8 +10,8 @@ from batten.errors import RefusedError
 from batten.inspect.advising.words_of_states import Kind, TreeFacts, say
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.inspect.paths.output_path import Place, has_tree
-from batten.model.disk.holders import Holder
-from batten.model.disk.tree_names import TREE_FOLDER, TreeLayout, is_change_throwaway
+from batten.model.disk.runs.holders import Holder
+from batten.model.disk.trees.tree_names import TREE_FOLDER, TreeLayout, is_change_throwaway
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import Damage, Facts, Ground, Verdict, decide_state
 from batten.model.rules.tree_recovery import REMEDIES, JournalState, Remedy, RollStep

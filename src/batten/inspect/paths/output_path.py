@@ -9,7 +9,7 @@ from batten.errors import StorageError, UsageError
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.generations import find_current
 from batten.model.disk.names import CONTROL_SUFFIX, Layout
-from batten.model.disk.tree_names import TREE_FOLDER
+from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path

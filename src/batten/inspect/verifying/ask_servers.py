@@ -12,7 +12,7 @@ from typing import Any
 from batten.errors import StorageError
 from batten.lookup.look_at_plugin import look_at_plugin
 from batten.lookup.telling_lacks import CannotLookError, tell_batches, tell_rows
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
 from batten.sinks.optional import ensure_optional

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.reasons import name_reason
-from batten.ledger.plan_file import KEY, PlanFile
-from batten.ledger.runs import list_runs, read_run
-from batten.ledger.schema_file import load_schema
+from batten.ledger.files.plan_file import KEY, PlanFile
+from batten.ledger.files.schema_file import load_schema
+from batten.ledger.history.runs import list_runs, read_run
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.key_digests import describe_keys
-from batten.model.disk.looked import LookedUpstream
-from batten.model.disk.names import Layout, find_staged
-from batten.model.disk.records import NewerFormat, Segment, Unreadable, decode_record
-from batten.model.disk.row_digests import DIGEST_BYTES, open_digests
-from batten.model.disk.versions import (
+from batten.model.disk.items.key_digests import describe_keys
+from batten.model.disk.items.row_digests import DIGEST_BYTES, open_digests
+from batten.model.disk.items.versions import (
     VALUES_BYTES_MAX,
     bound_versions,
     decode_values,
     decode_versions,
 )
+from batten.model.disk.looked import LookedUpstream
+from batten.model.disk.names import Layout, find_staged
+from batten.model.disk.records import NewerFormat, Segment, Unreadable, decode_record
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Store
 from batten.storage.digests import digest_file

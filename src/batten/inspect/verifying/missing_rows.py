@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from batten.ledger.facts.observation import Observation
-from batten.ledger.part_rows import PartRows
+from batten.ledger.files.part_rows import PartRows
 from batten.lookup.look_at_destination import find_iceberg
 from batten.lookup.look_at_sqlite import look_at_database
 from batten.lookup.telling_lacks import Found
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.counts import count_of
 from batten.storage.base import Store

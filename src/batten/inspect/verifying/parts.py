@@ -12,8 +12,8 @@ from batten.inspect.items.plan_keys import PlanKeys, select_keys, select_keys_of
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.part_footers import published_by_footer_of
 from batten.ledger.facts.reasons import name_reason
-from batten.ledger.part_rows import PartRows
-from batten.ledger.schema_file import load_schema
+from batten.ledger.files.part_rows import PartRows
+from batten.ledger.files.schema_file import load_schema
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.published import Published
 from batten.model.disk.records import Unreadable

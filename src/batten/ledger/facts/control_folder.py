@@ -23,8 +23,7 @@ from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
 from batten.lookup.look_at_destination import look_at_destination
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import (
     FILE_NAMES,
     FOLDER_NAMES,
@@ -45,6 +44,7 @@ from batten.model.disk.records import (
     Unreadable,
     decode_record,
 )
+from batten.model.disk.runs.holders import Holder
 from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 
 from batten.errors import StorageError
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.holders import Holder
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import Layout
 from batten.model.disk.published import Published
 from batten.model.disk.records import Completion, Config, Segment
+from batten.model.disk.runs.holders import Holder
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import Ground
 from batten.model.value_class import value_class

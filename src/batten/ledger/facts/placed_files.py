@@ -15,9 +15,9 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.facts.strays import is_hidden
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.delivery import Delivery
-from batten.model.disk.item_files import PlacedFiles, digest_of, size_of
-from batten.model.disk.item_names import NamePattern
+from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.items.item_files import PlacedFiles, digest_of, size_of
+from batten.model.disk.items.item_names import NamePattern
 from batten.model.disk.names import Layout, find_number
 from batten.model.disk.published import Published
 from batten.model.disk.records import Config, NewerFormat, Unreadable, decode_record

@@ -38,7 +38,7 @@ from batten.model.disk.bounds import (
     build,
     show,
 )
-from batten.model.disk.job_calls import UNKNOWN_CALL, JobCall, read_old_command
+from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.model.words import (

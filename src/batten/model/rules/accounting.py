@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from batten.model.disk.key_digests import describe_ordinals
+from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Completion, Segment
 from batten.model.rules.findings import Code, Finding

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from batten.model.disk.delivery import Delivery, find_kept
+from batten.model.disk.destinations.delivery import Delivery, find_kept
 from batten.model.patterns import pattern
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class

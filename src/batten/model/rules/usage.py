@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from batten.model.disk.usage_lines import (
+from batten.model.disk.runs.usage_lines import (
     PLACES_MAX,
     Amount,
     Amounts,

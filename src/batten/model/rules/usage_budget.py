@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from batten.errors import UsageError
-from batten.model.disk.usage_lines import (
+from batten.model.disk.runs.usage_lines import (
     Amount,
     Amounts,
     add,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from batten.ledger.facts.observation import Observation
 from batten.ledger.judge import Judgement
-from batten.model.disk.delivery import find_kept
+from batten.model.disk.destinations.delivery import find_kept
 from batten.model.disk.records import Fingerprint, Unreadable
-from batten.model.disk.refusals import Way, order_ways
+from batten.model.disk.runs.refusals import Way, order_ways
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.telling.counts import count_of
@@ -93,7 +93,7 @@ class _Adding:
 
 def _find_adding(context: Context, observation: Observation) -> _Adding | None:
     """None if nothing is published that has columns, or they can't be read."""
-    from batten.ledger.schema_file import load_schema
+    from batten.ledger.files.schema_file import load_schema
     from batten.rows.declared import find_declared, find_other
 
     try:

@@ -15,7 +15,7 @@ from batten.fingerprint.descriptions import combine
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import Judgement, judge
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.accounting import Accounts, tally_outcomes

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.storage.local.folder import LocalStorage

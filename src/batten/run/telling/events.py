@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
-from batten.ledger.quarantine_file import read_quarantine
+from batten.ledger.files.quarantine_file import read_quarantine
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.rules.endings import find_ending
 from batten.model.telling.counts import count_of

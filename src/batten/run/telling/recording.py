@@ -10,8 +10,8 @@ from typing import Any
 
 from batten.errors import BattenError, InterruptedRunError
 from batten.executors.output import losses
-from batten.ledger.runs import AT_ONCE, DOUBT, find_last_log
-from batten.ledger.usage import record_lost_calls
+from batten.ledger.history.runs import AT_ONCE, DOUBT, find_last_log
+from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.names import is_throwaway
 from batten.model.words import RunStatus, State
 from batten.plan.differing import DiffersError

@@ -7,7 +7,7 @@ import re
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from batten.errors import UsageError
-from batten.model.disk.targets import show_base
+from batten.model.disk.destinations.targets import show_base
 
 
 def name_place(address: str) -> str:

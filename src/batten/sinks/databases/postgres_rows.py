@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from batten.errors import RefusedError
-from batten.model.disk.tokens import Token
+from batten.model.disk.destinations.tokens import Token
 from batten.sinks.base import Staged
 from batten.sinks.databases.copying import encode_copy, has_nanoseconds, refuse_fine
 from batten.sinks.databases.watchdog import Watchdog

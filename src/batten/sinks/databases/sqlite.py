@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from batten.model.disk.targets import show_table
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.targets import show_table
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable

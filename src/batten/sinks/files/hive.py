@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from batten.errors import InconsistentError, RefusedError, StorageError, UsageError
-from batten.model.disk.delivery import Delivery
+from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.names import find_staging_owner
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.model.words import Takes

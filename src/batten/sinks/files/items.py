@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import CorruptError, RefusedError, StorageError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.item_files import (
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.items.item_files import (
     DIGEST_COLUMN,
     FILE_COLUMN,
     SIZE_COLUMN,
@@ -27,10 +28,9 @@ from batten.model.disk.item_files import (
     name_made,
     size_of,
 )
-from batten.model.disk.item_names import NamePattern, fill_around
+from batten.model.disk.items.item_names import NamePattern, fill_around
 from batten.model.disk.names import find_number
 from batten.model.disk.records import Unreadable, decode_record, encode_record
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import FILES, Takes
 from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from batten.errors import StorageError
-from batten.model.disk.item_files import PlacedFiles
+from batten.model.disk.items.item_files import PlacedFiles
 
 _OF_NAMES = frozenset(
     {

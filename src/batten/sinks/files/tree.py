@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from batten.errors import BusyError, OutdatedError, StorageError, UsageError
-from batten.model.disk.tokens import PublishEnd, Token, TokenState
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.base import AtPath, LedgerPlace, RejectedError, Staged

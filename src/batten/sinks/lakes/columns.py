@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
-from batten.model.disk.tokens import Token
+from batten.model.disk.destinations.tokens import Token
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.lakes.by_key import keep_last

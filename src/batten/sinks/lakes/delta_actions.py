@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
-from batten.model.disk.tokens import Token
+from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import Staged, TableSink

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batten.model.disk.tokens import Token, TokenState
+from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.lakes.by_key import Displaced, list_groups
 from batten.sinks.rows.replacing import tell_others

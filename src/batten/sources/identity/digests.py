@@ -15,8 +15,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
-from batten.model.disk.row_digests import DIGEST_BYTES
-from batten.model.disk.versions import GONE, UNKNOWN
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.items.versions import GONE, UNKNOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa

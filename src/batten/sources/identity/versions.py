@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Literal, get_args
 
 from batten.errors import UsageError
-from batten.model.disk.versions import UNKNOWN, VERSION_BYTES
+from batten.model.disk.items.versions import UNKNOWN, VERSION_BYTES
 from batten.sources.paths import SAFE
 
 Changed = Literal["stat", "content", "ignore"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
-from batten.model.disk.row_digests import DIGEST_BYTES
-from batten.model.disk.versions import UNKNOWN
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.items.versions import UNKNOWN
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batten.model.disk.row_digests import DIGEST_BYTES
-from batten.model.disk.versions import UNKNOWN
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.items.versions import UNKNOWN
 from batten.model.value_class import value_class
 from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock
 from batten.sources.identity.digests import digest_rows, split_digests

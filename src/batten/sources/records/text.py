@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from batten.errors import UsageError
-from batten.model.disk.row_digests import DIGEST_BYTES
-from batten.model.disk.versions import UNKNOWN
+from batten.model.disk.items.row_digests import DIGEST_BYTES
+from batten.model.disk.items.versions import UNKNOWN
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
 from batten.sources.identity.digests import (

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import BinaryIO, Self
 
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind
 from batten.storage.beneath import READ, Beneath, Obstructed, close_read
 from batten.storage.changing import steps

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from typing import Protocol
 
-from batten.model.disk.journal import ABSENT, describe_file
+from batten.model.disk.trees.journal import ABSENT, describe_file
 from batten.model.value_class import value_class
 from batten.storage.base import Folder, Kind
 from batten.storage.beneath import close_read

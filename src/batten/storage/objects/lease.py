@@ -20,8 +20,8 @@ from dataclasses import replace
 from types import TracebackType
 
 from batten.errors import StorageError
-from batten.model.disk.holders import Holder, Lease
 from batten.model.disk.records import Unreadable, decode_record, encode_record
+from batten.model.disk.runs.holders import Holder, Lease
 from batten.storage.base import Got, Put, Store
 from batten.storage.changing.publishing import settle
 from batten.storage.local.locking.locks import busy_error, has_ended

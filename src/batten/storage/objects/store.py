@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from batten.errors import StorageError, UsageError
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 from batten.storage.addresses import has_more_than_a_place
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, Lock, Piece, Put, PutAnswer
 from batten.storage.failures import reading_failure as refusing_failure

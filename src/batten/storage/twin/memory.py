@@ -18,8 +18,8 @@ from random import Random
 from typing import BinaryIO, ParamSpec, Self, TypeVar
 
 from batten.errors import StorageError
-from batten.model.disk.holders import Holder
 from batten.model.disk.records import encode_record
+from batten.model.disk.runs.holders import Holder
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, pieces_of
 from batten.storage.changing.conditions import ConditionsOfFolder
 from batten.storage.changing.renewal import UnprovenNames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 
-from batten.model.disk.holders import Holder
+from batten.model.disk.runs.holders import Holder
 from batten.storage.failures import writing_failure
 from batten.storage.local.tree import NameStatus, Readable, TreeLock
 from batten.storage.relative import check_name

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
 
 from batten.errors import StorageError
-from batten.model.disk.holders import Holder, Lease
 from batten.model.disk.records import Unreadable, decode_record, encode_record
+from batten.model.disk.runs.holders import Holder, Lease
 from batten.storage.base import READ_BYTES_MAX, Entry, Got, Piece, Put, PutAnswer
 from batten.storage.changing.publishing import settle
 from batten.storage.failures import reading_failure, too_large

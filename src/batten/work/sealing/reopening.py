@@ -11,7 +11,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from batten.ledger.part_rows import PartRows
+from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.disk.records import PartDescription, Unreadable

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from batten.errors import UsageError
-from batten.ledger.quarantine_file import encode_quarantine
+from batten.ledger.files.quarantine_file import encode_quarantine
 from batten.model.disk.records import PartDescription, version_for
 from batten.model.rules.outcomes import encode_outcomes
 from batten.model.telling.type_names import show_literal, show_type

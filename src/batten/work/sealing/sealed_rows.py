@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from batten.errors import CorruptError
-from batten.ledger.part_rows import PartRows
+from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import Layout

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from batten.errors import StorageError
-from batten.ledger.chunk_failures import CHUNK_KEY
 from batten.ledger.facts.unpacked import refuse_unpacked
+from batten.ledger.files.chunk_failures import CHUNK_KEY
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
 from batten.model.json_text import parse_json
 from batten.model.rules.coverage import mark_items

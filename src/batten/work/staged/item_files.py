@@ -13,14 +13,14 @@ from typing import Any
 
 from batten.errors import BattenError, UsageError
 from batten.jobs.step import Step
-from batten.model.disk.item_files import (
+from batten.model.disk.items.item_files import (
     DIGEST_COLUMN,
     FILE_COLUMN,
     SIZE_COLUMN,
     ItemFile,
     name_made,
 )
-from batten.model.disk.item_names import PATH_BYTES_MAX, NamePattern
+from batten.model.disk.items.item_names import PATH_BYTES_MAX, NamePattern
 from batten.model.disk.names import Layout
 from batten.storage.base import Store
 from batten.storage.relative import last_piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from batten.errors import StorageError
-from batten.model.disk.item_files import (
+from batten.model.disk.items.item_files import (
     DIGEST_COLUMN,
     FILE_COLUMN,
     SIZE_COLUMN,

@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import TypeVar
 
 from batten.errors import BusyError
-from batten.model.disk.holders import Holder
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Unreadable, decode_record, encode_record
-from batten.model.disk.tree_names import TREE_FOLDER
+from batten.model.disk.runs.holders import Holder
+from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.telling.commands import command
 from batten.storage.beneath import Beneath, close_read
 from batten.storage.changing import steps

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batten.errors import CorruptError, InconsistentError, UsageError
 from batten.ledger.facts.observation import Observation
-from batten.ledger.part_rows import BATCH_ROWS, PartRows, refuse_much
-from batten.ledger.schema_file import load_schema
+from batten.ledger.files.part_rows import BATCH_ROWS, PartRows, refuse_much
+from batten.ledger.files.schema_file import load_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PART_KEY, Config, Unreadable, decode_record
 from batten.model.telling.commands import command

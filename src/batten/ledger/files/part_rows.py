@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from batten.ledger.pages import Pages, refuse_inflated
+from batten.ledger.files.pages import Pages, refuse_inflated
 
 if TYPE_CHECKING:
     import pyarrow as pa

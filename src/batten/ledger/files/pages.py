@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from batten.ledger.thrift import Found, read_struct
+from batten.ledger.files.thrift import Found, read_struct
 from batten.model.disk.footer import TAIL_SIZE, find_footer_size
 from batten.model.disk.records import Unreadable
 

@@ -68,7 +68,7 @@ def encode_quarantine(rows: list[dict[str, object]]) -> pa.Buffer:
 def read_quarantine(storage: Store, name: str, batch: int) -> list[Quarantined]:
     """The items of the file of that batch. Raises what reading raises, and `ValueError` for fields
     that batten never writes there."""
-    from batten.ledger.part_rows import PartRows
+    from batten.ledger.files.part_rows import PartRows
 
     data = storage.read(name, bytes_max=RECORD_BYTES_MAX["quarantine"])
     return [_read_row(batch, row) for row in PartRows(data).read_table().to_pylist()]

@@ -15,7 +15,7 @@ from batten.model.disk.bounds import (
     Text,
     Version,
 )
-from batten.model.disk.item_names import BadNameError, check_item_name
+from batten.model.disk.items.item_names import BadNameError, check_item_name
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION

@@ -14,7 +14,7 @@ from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join
 from batten.model.telling.sizes import show_age, show_bytes
 from batten.model.words import State
-from batten.page.blocks import (
+from batten.page.drawing.blocks import (
     Column,
     Outline,
     code,
@@ -26,8 +26,8 @@ from batten.page.blocks import (
     sentences,
     table,
 )
+from batten.page.drawing.pictures import draw_accounts, show_recorded
 from batten.page.looking import IN_HAND_MAX, OutputSeen
-from batten.page.pictures import draw_accounts, show_recorded
 
 FINDINGS_MAX = 50
 ORPHANS_MAX = 20

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from batten.model.disk.bounds import Damaged, build
-from batten.model.disk.job_calls import JobCall
+from batten.model.disk.runs.job_calls import JobCall
 from batten.model.value_class import value_class
 
 

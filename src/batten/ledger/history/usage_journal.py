@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from batten.model.disk.names import Layout, is_usage
-from batten.model.disk.usage_lines import UsageLine, decode_usage_line, encode_usage_line
+from batten.model.disk.runs.usage_lines import UsageLine, decode_usage_line, encode_usage_line
 from batten.storage.base import Store
 from batten.storage.changing.publishing import settle, sync_file
 from batten.storage.relative import last_piece

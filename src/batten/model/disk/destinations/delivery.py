@@ -18,7 +18,7 @@ from batten.model.disk.bounds import (
     TokenText,
     Version,
 )
-from batten.model.disk.targets import Target, read_target
+from batten.model.disk.destinations.targets import Target, read_target
 from batten.model.value_class import value_class
 from batten.model.words import (
     FILES,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from batten.inspect.diagnosis import Diagnosis
-from batten.ledger.quarantine_file import Quarantined
+from batten.ledger.files.quarantine_file import Quarantined
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join, lines_of
-from batten.page.blocks import (
+from batten.page.drawing.blocks import (
     Column,
     Outline,
     code,
@@ -19,9 +19,9 @@ from batten.page.blocks import (
     sentences,
     table,
 )
+from batten.page.drawing.pictures import show_recorded
 from batten.page.failures import FailureGroup, FailuresSeen
 from batten.page.looking import OutputSeen
-from batten.page.pictures import show_recorded
 
 GROUPS_MAX = 20
 TRACEBACKS_MAX = 2

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Mapping
 from struct import Struct
 
-from batten.model.disk.row_digests import DIGEST_BYTES, open_digests, seal_digests
+from batten.model.disk.items.row_digests import DIGEST_BYTES, open_digests, seal_digests
 from batten.model.value_class import value_class
 
 VERSION_BYTES = DIGEST_BYTES

@@ -9,7 +9,7 @@ from itertools import chain
 from batten.model.rules.accounting import Accounts
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join, plain
-from batten.page.blocks import Column, folded, line, table
+from batten.page.drawing.blocks import Column, folded, line, table
 from batten.page.pace import Throughput, read_time
 
 _WIDTH, _SUM_HEIGHT, _TIME_HEIGHT = 1000, 24, 120

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from batten.inspect.action_words import name_action
 from batten.inspect.diagnosis import Diagnosis
-from batten.ledger.runs import RunLog
+from batten.ledger.history.runs import RunLog
 from batten.model.telling.counts import count_of
 from batten.model.telling.markup import NOTHING, Markup, element, join
 from batten.model.words import Action, State
-from batten.page.blocks import Column, Outline, code, key, line, listing, more, note, table
+from batten.page.drawing.blocks import Column, Outline, code, key, line, listing, more, note, table
+from batten.page.drawing.pictures import draw_pace, show_recorded
 from batten.page.looking import OutputSeen
 from batten.page.pace import Throughput
-from batten.page.pictures import draw_pace, show_recorded
-from batten.page.state_section import list_destinations, show_command, show_state
+from batten.page.sections.state import list_destinations, show_command, show_state
 
 PARAMETERS_MAX = 20
 NOT_RECORDED = (

@@ -8,10 +8,10 @@ from typing import Annotated, Any, TypeGuard
 from batten.errors import StorageError
 from batten.ledger.facts.secrecy import conceal_event
 from batten.model.disk.bounds import Count, Many, Name, Prose, Real, make_reader
-from batten.model.disk.holders import Holder
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable, decode_record
-from batten.model.disk.refusals import Refusal, read_call, read_cause, read_ways
+from batten.model.disk.runs.holders import Holder
+from batten.model.disk.runs.refusals import Refusal, read_call, read_cause, read_ways
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus

@@ -1,0 +1,1 @@
+"""Files of a dataset, read without believing what they say."""

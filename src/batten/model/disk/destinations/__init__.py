@@ -1,0 +1,1 @@
+"""What is recorded of destinations, and what they keep themselves."""

@@ -1,0 +1,1 @@
+"""What is recorded of runs: how they began, what they used, who holds a lock."""
