@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 
-from batten.crashlab.server import Server
+from batten.crashlab.servers.postgres import Server
 from batten.model.disk.destinations.tokens import PublishEnd, Token
 from batten.model.disk.names import Layout
 from batten.model.disk.records import PartDescription

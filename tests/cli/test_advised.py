@@ -22,7 +22,7 @@ import pytest
 import batten
 import batten.sinks
 from batten.cli.main import main
-from batten.crashlab.server import Server
+from batten.crashlab.servers.postgres import Server
 from batten.inspect.advising.words_of_states import SAYINGS, Kind
 from batten.model.disk.names import Layout
 from batten.model.disk.records import encode_record, open_record, seal_record

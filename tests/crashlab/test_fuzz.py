@@ -8,7 +8,7 @@ import os
 import pytest
 
 from batten.crashlab.fuzz import fuzz
-from batten.crashlab.fuzz_place import Tally
+from batten.crashlab.fuzzing.place import Tally
 
 SEED = int(os.environ.get("BATTEN_SEED", "1"))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batten.crashlab.server import Server
+from batten.crashlab.servers.postgres import Server
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "daily_report"

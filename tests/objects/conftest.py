@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.crashlab.object_server import BUCKET, ObjectStoreServer
+from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.storage.staged_here import FOLDER_VARIABLE
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import ObjectStoreServer
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import BusyError, StorageError, UsageError
 from batten.model.disk.records import decode_record, encode_record
 from batten.model.disk.runs.holders import Lease

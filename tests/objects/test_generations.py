@@ -15,8 +15,8 @@ from random import Random
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import BUCKET, ObjectStoreServer
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.ledger.generations import find_current
 from batten.model.disk.names import Layout
 from batten.model.words import State

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import ObjectStoreServer
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.files.object_files import ObjectFileSource

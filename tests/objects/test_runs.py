@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import batten
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import BUCKET, ObjectStoreServer
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import BUCKET, ObjectStoreServer
 from batten.errors import StorageError
 from batten.model.words import RunStatus, State
 from batten.storage.objects import lease

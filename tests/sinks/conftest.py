@@ -19,8 +19,8 @@ import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 
 from batten.crashlab.kept_templates import ForkedCommands
-from batten.crashlab.relay import Relay
-from batten.crashlab.server import Server
+from batten.crashlab.servers.postgres import Server
+from batten.crashlab.servers.relay import Relay
 from batten.crashlab.staging import SCHEMA
 from batten.crashlab.tracing.laboratory import CommandEnd
 from batten.pipeline.pipeline import Pipeline

@@ -17,7 +17,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 import batten
-from batten.crashlab.relay import Mishap, Relay
+from batten.crashlab.servers.relay import Mishap, Relay
 from batten.errors import BattenError, InconsistentError, RefusedError, StorageError
 from batten.pipeline.pipeline import Pipeline
 

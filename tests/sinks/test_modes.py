@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
-from batten.crashlab.relay import Mishap, Relay
+from batten.crashlab.servers.relay import Mishap, Relay
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report

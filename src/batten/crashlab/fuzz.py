@@ -25,10 +25,10 @@ from functools import partial
 from pathlib import Path
 
 from batten.cli.output import emit_object, tell
-from batten.crashlab.bombs import prepare_bombs
-from batten.crashlab.fuzz_bases import Base, build_bases, import_all
-from batten.crashlab.fuzz_blocks import Block, wait_for
-from batten.crashlab.fuzz_place import Tally, Workplace
+from batten.crashlab.fuzzing.bases import Base, build_bases, import_all
+from batten.crashlab.fuzzing.blocks import Block, wait_for
+from batten.crashlab.fuzzing.place import Tally, Workplace
+from batten.crashlab.odd.bombs import prepare_bombs
 
 BLOCK_CASES = 500
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from batten.crashlab.relay import Mishap, Relay
+    from batten.crashlab.servers.relay import Mishap, Relay
     from batten.crashlab.staging import SCHEMA, stage_batch
     from batten.testing.executors import ExecutorContract
     from batten.testing.kills import kill_at_line, kill_at_step
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "batten.crashlab.relay": ("Mishap", "Relay"),
+    "batten.crashlab.servers.relay": ("Mishap", "Relay"),
     "batten.crashlab.staging": ("SCHEMA", "stage_batch"),
     "batten.testing.kills": ("kill_at_line", "kill_at_step"),
     "batten.testing.opening": ("open_sink",),

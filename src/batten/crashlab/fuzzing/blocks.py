@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from batten.crashlab.fuzz_place import MEMORY_BYTES_MAX, WAITING_SECONDS_MAX, Tally, Workplace
+from batten.crashlab.fuzzing.place import MEMORY_BYTES_MAX, WAITING_SECONDS_MAX, Tally, Workplace
 
 _HUNG_SECONDS = 2 * WAITING_SECONDS_MAX
 """So long after it was begun, a call has not even been ended by the signal that should."""

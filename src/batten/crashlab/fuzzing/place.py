@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from batten.cli.main import guard, main
-from batten.crashlab.fuzz_bases import Base, make_canary
-from batten.crashlab.fuzz_jobs import lay_job
-from batten.crashlab.mutations import mutate
-from batten.crashlab.odd_records import Folder, Node
+from batten.crashlab.fuzzing.bases import Base, make_canary
+from batten.crashlab.fuzzing.jobs import lay_job
+from batten.crashlab.odd.mutations import mutate
+from batten.crashlab.odd.records import Folder, Node
 
 SECONDS_MAX = 5.0
 """Of processor time for a call, which a busy machine does not stretch."""

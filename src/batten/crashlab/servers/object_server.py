@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from batten.crashlab.ports import find_ports
+from batten.crashlab.servers.ports import find_ports
 
 BUCKET = "batten"
 _PORTS = ("master", "volume", "filer", "s3")

@@ -11,8 +11,8 @@ import random
 import re
 from contextlib import suppress
 
-from batten.crashlab.odd_files import mutate_list, mutate_listed, mutate_made, mutate_sealed
-from batten.crashlab.odd_records import (
+from batten.crashlab.odd.files import mutate_list, mutate_listed, mutate_made, mutate_sealed
+from batten.crashlab.odd.records import (
     Folder,
     Mutation,
     Node,
@@ -24,8 +24,8 @@ from batten.crashlab.odd_records import (
     mutate_marks,
     mutate_record,
 )
-from batten.crashlab.odd_tables import mutate_part, mutate_plan, mutate_staged
-from batten.crashlab.odd_values import change_bytes
+from batten.crashlab.odd.tables import mutate_part, mutate_plan, mutate_staged
+from batten.crashlab.odd.values import change_bytes
 
 ODD_NAMES = [
     *("part-999999999999.parquet", "part-000000 (copy).parquet", "part-0.parquet", ".hidden"),

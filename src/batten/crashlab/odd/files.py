@@ -7,9 +7,9 @@ import json
 import random
 import re
 
-from batten.crashlab.odd_records import Folder, bytes_of, change_record, set_field
-from batten.crashlab.odd_tables import mutate_part
-from batten.crashlab.odd_values import change_bytes
+from batten.crashlab.odd.records import Folder, bytes_of, change_record, set_field
+from batten.crashlab.odd.tables import mutate_part
+from batten.crashlab.odd.values import change_bytes
 from batten.model.disk.items.row_digests import seal_digests
 from batten.model.disk.items.versions import GONE, UNKNOWN
 from batten.model.disk.names import DIGEST_CHARACTERS

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from batten.crashlab.odd_values import change_bytes, change_json, dump
+from batten.crashlab.odd.values import change_bytes, change_json, dump
 from batten.model.cached.manifests import LINE_BYTES
 from batten.model.disk.records import Unreadable, open_record, seal_record
 

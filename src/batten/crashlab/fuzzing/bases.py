@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from batten.crashlab.fuzz_functions import (
+from batten.crashlab.fuzzing.functions import (
     change_tree,
     land_more,
     lock_tree,
@@ -30,8 +30,8 @@ from batten.crashlab.fuzz_functions import (
     serve_output,
     use_cache,
 )
-from batten.crashlab.fuzz_jobs import PIPELINES, lay_job, run_job
-from batten.crashlab.odd_records import Folder, bytes_of
+from batten.crashlab.fuzzing.jobs import PIPELINES, lay_job, run_job
+from batten.crashlab.odd.records import Folder, bytes_of
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout
 from batten.model.disk.records import Replacing, Unsynced, encode_record
 from batten.model.disk.runs.holders import Holder

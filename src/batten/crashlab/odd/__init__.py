@@ -1,0 +1,1 @@
+"""Folders, records, tables and values that are odd where it hurts."""
