@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batten.printable import blot, escape
+from batten.printable import blot, escape, without_modules
 
 
 class BattenError(Exception):
@@ -148,7 +148,7 @@ class FailedRunError(BattenError):
 
     def __init__(self, what: str, *, safe: str = "", next: str = "", trace: str = "") -> None:
         super().__init__(what, safe=safe, next=next)
-        self.trace = trace
+        self.trace = without_modules(trace)
 
     def _render_traceback_(self) -> list[str]:
         trace = blot(self.trace).rstrip("\n").split("\n") if self.trace else []

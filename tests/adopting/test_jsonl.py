@@ -153,8 +153,10 @@ def test_what_can_not_be_meant_is_refused(
     (clips.path / "rows.jsonl").write_text(lines_of(map(row_of, EVEN)))
     words = [*ADOPT]
     words[words.index(change[0]) + 1] = change[1]
+    before = sorted(clips.path.rglob("*"))
     refused = clips.batten(*words)
     assert (refused.code, told in refused.err) == (code, True), refused.err
+    assert sorted(path for path in clips.path.rglob("*") if "pycache" not in str(path)) == before
     assert len(refused.err.splitlines()) == 3
     assert clips.batten(*ADOPT).code == 0
     assert clips.run().code == 0

@@ -104,6 +104,33 @@ def test_what_kept_a_run_from_beginning_is_told_by_diagnose(job: Folder) -> None
     assert sorted(os.listdir(job.path / "out.batten" / "runs")) == before
 
 
+REFUSED = {
+    "no key in the header": ('batten.from_csv("in.csv", key="k")', 2),
+    "an item without a key": ('batten.from_items([{"k": 1}, {"x": 1}], key="k")', 2),
+    "no dataset": ('batten.from_dataset("up")', 5),
+    "no database": ("batten.from_range(3)", 5),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_a_first_run_that_is_refused_leaves_nothing(
+    job: Folder, what: str, has_folder: bool
+) -> None:
+    source, code = REFUSED[what]
+    (job.path / "in.csv").write_text("a,b\n1,2\n")
+    (job.path / "base.db").write_text("this is not a database, and long enough to be told")
+    given = 'write_sqlite("base.db", "t")' if what == "no database" else 'write_parquet("out")'
+    job.write(f"pipeline = {source}.map(lambda item: {{'v': 1}}).{given}")
+    if has_folder:
+        (job.path / "out").mkdir()
+    before = sorted(job.path.rglob("*"))
+    refused = job.run("--quiet", "--jobs", "1")
+    assert refused.code == code, refused.err
+    assert sorted(path for path in job.path.rglob("*") if "pycache" not in str(path)) == before
+    assert "There is out.batten now" not in refused.err
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(
     ("shut", "what"),

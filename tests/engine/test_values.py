@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import batten
 from batten.rows.tensors import make_tensors
@@ -211,14 +212,13 @@ def test_arrays_of_a_declared_shape(tmp_path: Path) -> None:
 
 
 def test_an_image_is_stored_as_png(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    made = image.new("RGB", (2, 3), "red")
+    made = Image.new("RGB", (2, 3), "red")
     column = _run(tmp_path / "out", made, None).column("value")
     assert column.type == pa.binary()
-    back = image.open(io.BytesIO(column[0].as_py()))
+    back = Image.open(io.BytesIO(column[0].as_py()))
     assert (back.format, back.size, back.getpixel((0, 0))) == ("PNG", (2, 3), (255, 0, 0))
-    found = batten.from_range(1).map(_Gives(image.new("CMYK", (1, 1))), version="1")
-    found.options(schema={"value": image.Image}).write_parquet(tmp_path / "b").run(jobs=1)
+    found = batten.from_range(1).map(_Gives(Image.new("CMYK", (1, 1))), version="1")
+    found.options(schema={"value": Image.Image}).write_parquet(tmp_path / "b").run(jobs=1)
     (failed,) = batten.open(tmp_path / "b").quarantined()
     assert "mode CMYK can't be stored as PNG; image.convert('RGB') can" in failed.error
 

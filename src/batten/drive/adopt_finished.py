@@ -15,7 +15,7 @@ from pathlib import Path
 from batten.deliver.delivering import Deliverer
 from batten.drive.closing import close, make_report
 from batten.drive.driver import Driver
-from batten.drive.preparing.in_order import delete_segments, record_call
+from batten.drive.preparing.in_order import record_call
 from batten.drive.preparing.pinning import store_schema
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.errors import RefusedError, UsageError
@@ -32,6 +32,7 @@ from batten.model.words import RunStatus, Takes
 from batten.plan.key_index import KeyIndex
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
+from batten.plan.storing import delete_segments
 from batten.run.checks import RoomWatch, check_disk, refuse_unfit
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, look_again

@@ -163,6 +163,8 @@ def _run(context: Context) -> Report:
     with ExitStack() as stack:
         stack.enter_context(context.signals)
         is_new = context.storage.find(context.layout.control) is None
+        ours = (context.layout.control, context.layout.data)
+        made = [name for name in ours if is_new and context.storage.find(name) is None]
         if is_new:
             look(context, fingerprint, work)
             refuse_strangers(context)
@@ -172,7 +174,7 @@ def _run(context: Context) -> Report:
         stack.callback(context.progress.close)
         context.watchers.tell(lambda watcher: watcher.hold())
         context.layout = enter(context.storage, context.layout, is_fresh=context.options.is_fresh)
-        stack.enter_context(refusals_logged(context))
+        stack.enter_context(refusals_logged(context, made))
         if not is_new:
             refuse_unfit(context, list_checks(context))
         if context.storage.folder is not None:

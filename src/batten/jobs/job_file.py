@@ -25,6 +25,7 @@ from batten.jobs.packages import find_module_file, find_package, imports_sibling
 from batten.jobs.parameters import BadParameters, bind_parameters
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
+from batten.printable import without_modules
 from batten.storage.addresses import local_path
 
 Loaded = TypeVar("Loaded", bound=Definition)
@@ -305,7 +306,7 @@ def _user_code(request: _Request, what: str) -> Iterator[None]:
 
 
 def _last_line(error: Exception) -> str:
-    return " ".join(traceback.format_exception_only(error)[-1].split())
+    return without_modules(" ".join(traceback.format_exception_only(error)[-1].split()))
 
 
 def _describe_syntax_error(error: SyntaxError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from batten.errors import CorruptError
@@ -191,3 +191,13 @@ class Storing:
         """From now on it is known what the items of this segment are."""
         name = self._layout.segment_digests(number)
         create(self._storage, self._layout.staging, name, seal_digests(bytes(digests)))
+
+
+def delete_segments(storage: Folder, layout: Layout, segments: Sequence[Segment]) -> None:
+    """Take the last segments out of the plan, from the end: what a crash leaves is a shorter plan.
+    Nothing of them may be published or staged."""
+    for segment in reversed(segments):
+        storage.delete(layout.segment(segment.number))
+        storage.sync_names(layout.plan)
+        for name in list_beside(layout, segment.number):
+            storage.delete(name)

@@ -17,7 +17,7 @@ from batten.executors.base import Event, Executor, Finished, Mark, Raised, Work
 from batten.executors.marks import MakeFile, read_in_flight
 from batten.storage.local.folder import LocalStorage
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 15.0
 
 Collect = Callable[[Executor, int], list[Event]]
 MakeExecutor = Callable[..., Executor]

@@ -5,7 +5,6 @@ What must be there is written, and what a crash left half done is completed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from batten.drive.preparing.config import make_config, put_config
@@ -13,11 +12,11 @@ from batten.drive.preparing.order_of_store import bring_store_in_order
 from batten.ledger.facts.secrecy import take_out, take_out_of_fresh
 from batten.ledger.files.schema_file import rebuild_schema
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Config, Segment, decode_record, encode_record
+from batten.model.disk.records import Config, decode_record, encode_record
 from batten.model.rules.findings import Code
 from batten.model.telling.counts import count_of
 from batten.model.words import FORMAT_VERSION
-from batten.plan.storing import list_beside
+from batten.plan.storing import delete_segments
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, is_blank
@@ -134,13 +133,3 @@ def _write_config(context: Context, dataset: FoundDataset) -> None:
         delete_segments(storage, layout, dataset.observation.segments)
     storage.sync_names(layout.control)
     replace_file(storage, layout.staging, layout.config, data)
-
-
-def delete_segments(storage: Folder, layout: Layout, segments: Sequence[Segment]) -> None:
-    """Take the last segments out of the plan, from the end: what a crash leaves is a shorter plan.
-    Nothing of them may be published or staged."""
-    for segment in reversed(segments):
-        storage.delete(layout.segment(segment.number))
-        storage.sync_names(layout.plan)
-        for name in list_beside(layout, segment.number):
-            storage.delete(name)

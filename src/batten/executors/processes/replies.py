@@ -8,6 +8,7 @@ from typing import Any
 
 from batten.errors import FailedRunError
 from batten.executors.base import Finished, Raised
+from batten.printable import without_modules
 
 FINISHED = 0
 RAISED = 1
@@ -20,7 +21,7 @@ def encode_value(value: Any) -> tuple[int, bytes]:
 
 def encode_error(error: Exception) -> tuple[int, bytes]:
     """An exception that does not pickle goes as its text."""
-    text = "".join(traceback.format_exception_only(error)).strip()
+    text = without_modules("".join(traceback.format_exception_only(error)).strip())
     trace = "".join(traceback.format_exception(error))
     try:
         pickled = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)

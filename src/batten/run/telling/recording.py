@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
-from batten.errors import BattenError, InterruptedRunError
+from batten.errors import (
+    BattenError,
+    InconsistentError,
+    InterruptedRunError,
+    RefusedError,
+    UsageError,
+)
 from batten.executors.output import losses
 from batten.ledger.history.runs import AT_ONCE, DOUBT, find_last_log
 from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.names import is_throwaway
 from batten.model.words import RunStatus, State
 from batten.plan.differing import DiffersError
+from batten.plan.storing import delete_segments
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free
 from batten.run.telling.run_log import RunLogWriter
@@ -133,19 +140,49 @@ def recorded(context: Context, *, tells_failure: bool = False) -> Iterator[RunRe
 
 
 @contextmanager
-def refusals_logged(context: Context) -> Iterator[None]:
+def refusals_logged(context: Context, made: Collection[str]) -> Iterator[None]:
     """For the time that the lock is held: what keeps a run from beginning is logged too, where
     there is a folder for it (decision 0030). What is damaged or of a newer batten tells of itself,
-    and is left as it is."""
+    and is left as it is. A run that `made` the folder leaves none (decision 0123)."""
     try:
         yield
     except BattenError as error:
         with suppress(BattenError):
-            if not isinstance(error, InterruptedRunError) and _is_untold(context):
+            if isinstance(error, _REFUSALS) and _is_nothing_done(context, made):
+                _undo_beginning(context, made)
+            elif not isinstance(error, InterruptedRunError) and _is_untold(context):
                 record = RunRecord(context)
                 record.begin()
                 record.end(RunStatus.REFUSED, error)
         raise
+
+
+def _is_nothing_done(context: Context, made: Collection[str]) -> bool:
+    """Whether this run made the folder, and no run has called a function or adopted a row since."""
+    storage, layout = context.storage, context.layout
+    if layout.control not in made or storage.folder is None or layout.outer is not None:
+        return False
+    if context.executed_items or context.adopted_items:
+        return False
+    found, _ = observe_free(context)
+    runs = [name for name in storage.list_names(layout.runs) if not name.startswith(context.run)]
+    return not (found.parts or found.claims or found.staged or found.completion or runs)
+
+
+def _undo_beginning(context: Context, made: Collection[str]) -> None:
+    """Killed in between, it leaves a shorter plan, or folders that hold nothing."""
+    storage, layout = context.storage.folder, context.layout
+    if storage is None:
+        return
+    found, _ = observe_free(context)
+    delete_segments(storage, layout, found.segments)
+    storage.delete(layout.config)
+    storage.delete_tree(layout.control)
+    for folder in made:
+        if folder != layout.control:
+            # Somebody else's files may have come there meanwhile.
+            with suppress(BattenError):
+                storage.delete(folder)
 
 
 def _is_untold(context: Context) -> bool:
@@ -156,6 +193,7 @@ def _is_untold(context: Context) -> bool:
     return logs == [None, None] and observe_free(context)[1].verdict.state in _SOUND
 
 
+_REFUSALS = (RefusedError, UsageError, InconsistentError)
 _SOUND = frozenset({State.INTERRUPTED, State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 
 

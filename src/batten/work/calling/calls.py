@@ -17,6 +17,7 @@ from batten.jobs.retry import Retry
 from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
+from batten.printable import without_modules
 from batten.storage.blame import find_machine_failure
 from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.holding import Hold, takes_folder
@@ -55,14 +56,14 @@ class ItemFailedError(Exception):
 
 def describe_error(error: BaseException) -> tuple[str, str]:
     """One line, and the traceback from the user's own code on."""
-    told = "".join(traceback.format_exception_only(error))[:_LOOKED_AT_MAX]
+    told = without_modules("".join(traceback.format_exception_only(error))[:_LOOKED_AT_MAX])
     text = redact(blot(" ".join(told.split())))
     text = text if len(text) <= ERROR_CHARACTERS_MAX else f"{text[:ERROR_CHARACTERS_MAX]}…"
     trace = error.__traceback__
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
-    lines = traceback.format_exception(type(error), error, trace)
-    return text, _as_text(redact(blot("".join(lines)[-_LOOKED_AT_MAX:])))[-TRACE_CHARACTERS_MAX:]
+    lines = without_modules("".join(traceback.format_exception(type(error), error, trace)))
+    return text, _as_text(redact(blot(lines[-_LOOKED_AT_MAX:])))[-TRACE_CHARACTERS_MAX:]
 
 
 def _is_of_calls(trace: TracebackType) -> bool:
