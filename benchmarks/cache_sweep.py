@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from batten.cache.budget import scan_used
 from batten.cache.cache import Cache
+from batten.cache.clearing.budget import scan_used
 from batten.model.cached.cache_names import MANIFEST, CacheLayout
 from batten.model.cached.manifests import decode_manifest
 from benchmarks.measure import Figure

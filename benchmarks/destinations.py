@@ -23,8 +23,8 @@ from batten.model.words import Outcome
 from batten.sinks.base import Destination, LedgerPlace, Sink, Staged
 from batten.sinks.databases.postgres import PostgresSink
 from batten.sinks.deliveries import DeliveryBook, Receiver
-from batten.sinks.lakes.delta import DeltaSink
-from batten.sinks.lakes.iceberg import IcebergSink
+from batten.sinks.lakes.delta.sink import DeltaSink
+from batten.sinks.lakes.iceberg.sink import IcebergSink
 from batten.sinks.parquet import encode_part
 from batten.storage.local.folder import LocalStorage
 from benchmarks.in_process import compare_calls

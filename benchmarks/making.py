@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from batten.drive.run import run_on
 from batten.jobs.definition import Definition
-from batten.jobs.job_file import load_job
+from batten.jobs.loading.job_file import load_job
 from batten.plan.key_index import KeyIndex
 from batten.rows.arrays import integers
 from batten.rows.rows import ITEM

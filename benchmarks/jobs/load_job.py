@@ -3,7 +3,7 @@
 import sys
 
 import batten.drive.run  # noqa: F401
-from batten.jobs.job_file import load_job
+from batten.jobs.loading.job_file import load_job
 from batten.pipeline.pipeline import Pipeline
 
 load_job(sys.argv[1], {}, Pipeline)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.inspection import CacheCleaning, clean_cache, show_cache
+from batten.cache.clearing.inspection import CacheCleaning, clean_cache, show_cache
 from batten.errors import RefusedError, UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.storage.changing import steps

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.counts import Counter
+from batten.cache.clearing.counts import Counter
 from batten.errors import UsageError
 from batten.model.cached.cache_names import CacheLayout
 

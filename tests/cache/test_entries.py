@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.inspection import verify_cache
+from batten.cache.clearing.inspection import verify_cache
 from batten.errors import UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.model.cached.manifests import decode_manifest

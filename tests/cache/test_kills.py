@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batten.cache.inspection import verify_cache
+from batten.cache.clearing.inspection import verify_cache
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
 from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible

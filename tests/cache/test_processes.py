@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.inspection import clean_cache, verify_cache
-from batten.cache.sweep import LeftoverKind, find_leftovers, remove_leftovers
+from batten.cache.clearing.inspection import clean_cache, verify_cache
+from batten.cache.clearing.sweep import LeftoverKind, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import MANIFEST, CacheLayout
 from batten.storage.local.folders import lock_within

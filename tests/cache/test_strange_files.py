@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from batten.cache import sweep
 from batten.cache.cache import Cache
+from batten.cache.clearing import sweep
 from batten.cli.main import main
 from batten.errors import StorageError
 from batten.model.cached.cache_names import MANIFEST, CacheLayout

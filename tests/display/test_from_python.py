@@ -73,7 +73,7 @@ def test_a_run_that_is_refused_leaves_the_terminal_as_it_was(watch: Watch) -> No
     _, told = watch(
         """
         pipeline.run(progress=False)
-        from batten.executors.last_line import last_line
+        from batten.executors.printing.last_line import last_line
         try:
             pipeline.run(resume="never")
         except batten.RefusedError:

@@ -14,7 +14,7 @@ import pytest
 
 from batten.display.bar import Bar
 from batten.display.colours import Colour, Span, join_spans
-from batten.executors.last_line import CLEAR, TAIL_BYTES_MAX, WholeLines
+from batten.executors.printing.last_line import CLEAR, TAIL_BYTES_MAX, WholeLines
 from batten.run.progress import Status
 
 Watch = Callable[..., tuple[int, str]]

@@ -19,7 +19,7 @@ import pytest
 import batten
 import batten.extending
 import batten.testing
-from batten.cache.counts import Counts, Statistics
+from batten.cache.clearing.counts import Counts, Statistics
 from batten.inspect.diagnosis import Contents, NextRun, Orphan
 from batten.ledger.files.quarantine_file import Quarantined
 from batten.ledger.history.runs import RunSummary

@@ -12,8 +12,8 @@ import pytest
 
 from batten.errors import UsageError
 from batten.fingerprint.functions import describe_function
-from batten.jobs.job_file import Job, load_job
-from batten.jobs.job_folder import current_folder, job_folder
+from batten.jobs.loading.job_file import Job, load_job
+from batten.jobs.loading.job_folder import current_folder, job_folder
 from batten.pipeline.pipeline import Pipeline
 
 Load = Callable[..., Job]
@@ -78,7 +78,7 @@ def test_a_job_imports_what_lies_beside_it_and_knows_its_folder(
     folder.mkdir()
     (folder / "helpers.py").write_text("COUNT = 7\n")
     (folder / "report.py").write_text(
-        START + "import helpers\nfrom batten.jobs.job_folder import current_folder\n"
+        START + "import helpers\nfrom batten.jobs.loading.job_folder import current_folder\n"
         "SEEN = [current_folder()]\n"
         "def pipeline():\n"
         "    SEEN.append(current_folder())\n"
@@ -392,7 +392,8 @@ def test_loading_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(ONE)
     code = (
         "import sys; from batten.jobs.definition import Definition; "
-        "from batten.jobs.job_file import load_job; load_job('features.py', {}, Definition)\n"
+        "from batten.jobs.loading.job_file import load_job; "
+        "load_job('features.py', {}, Definition)\n"
         "assert 'pyarrow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import batten
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 
 
 def double(number: int) -> dict[str, int]:

@@ -431,7 +431,7 @@ def test_a_sweep_sees_the_calls_of_the_command_as_it_is_executed(tmp_path: Path)
     """The sweep forks it, which must not change what it does."""
     seen = []
     with Template(
-        ["batten.pipeline.whole_tables", "batten.deliver.applying", "pyarrow.csv"], None
+        ["batten.pipeline.whole_tables", "batten.deliver.whole.applying", "pyarrow.csv"], None
     ) as forking:
         for folder, template in ((tmp_path / "forked", forking), (tmp_path / "executed", None)):
             folder.mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batten.cache.cache import Cache
-from batten.cache.inspection import verify_cache
+from batten.cache.clearing.inspection import verify_cache
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

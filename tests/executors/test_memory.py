@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batten.executors.base import Died, Event, Finished, Mark
-from batten.executors.processes.memory_limit import measure_memory
+from batten.executors.processes.limits.memory_limit import measure_memory
 from batten.executors.processes.pool import ProcessExecutor
 
 MEBIBYTE = 1 << 20

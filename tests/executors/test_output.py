@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from batten.executors.output import OutputRelay, losses
+from batten.executors.printing.output import OutputRelay, losses
 
 PIPE_BYTES = 4096
 

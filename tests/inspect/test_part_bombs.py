@@ -53,7 +53,7 @@ import resource, sys
 import pyarrow as pa
 import batten
 from batten.cli.main import main
-from batten.jobs.job_file import load_job
+from batten.jobs.loading.job_file import load_job
 from batten.inspect.verifying.verify import verify
 
 def run(**options):

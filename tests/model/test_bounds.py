@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from batten.cache.budget import Sum
-from batten.cache.counts import Total
+from batten.cache.clearing.budget import Sum
+from batten.cache.clearing.counts import Total
 from batten.model.cached.manifests import Listing, Manifest
 from batten.model.disk import records
 from batten.model.disk.destinations.delivery import Delivery

@@ -30,7 +30,7 @@ READERS = {
     "run/clock.py": "times in records, and names of runs",
     "jobs/retry.py": "Retry-After may be a date: how long to wait for a server",
     "executors/throttle.py": "Retry-After may be a date: how long to wait for a server",
-    "sinks/lakes/delta_actions.py": "entries of Delta's log say when they were made",
+    "sinks/lakes/delta/actions.py": "entries of Delta's log say when they were made",
     "storage/local/locking/locks.py": "since when a lock is held, as shown",
     "storage/objects/lease.py": "whether a lease seems over, by the time that the store gives",
     "storage/twin/memory.py": "a file's time of change, as on a disk",

@@ -27,8 +27,8 @@ from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import Destination, Sink
 from batten.sinks.databases.postgres import PostgresSink
 from batten.sinks.databases.sqlite import SqliteSink
-from batten.sinks.lakes.delta import DeltaSink
-from batten.sinks.lakes.iceberg import IcebergSink
+from batten.sinks.lakes.delta.sink import DeltaSink
+from batten.sinks.lakes.iceberg.sink import IcebergSink
 from batten.testing import open_sink
 
 Row = dict[str, Any]
@@ -36,8 +36,8 @@ Row = dict[str, Any]
 
 _opened: list[Any] = []
 _LIBRARIES = {
-    "delta": ("batten.sinks.lakes.delta", "deltalake"),
-    "iceberg": ("batten.sinks.lakes.iceberg", "pyiceberg.catalog.sql"),
+    "delta": ("batten.sinks.lakes.delta.sink", "deltalake"),
+    "iceberg": ("batten.sinks.lakes.iceberg.sink", "pyiceberg.catalog.sql"),
     "postgres": ("psycopg",),
 }
 

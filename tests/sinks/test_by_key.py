@@ -29,7 +29,7 @@ from batten.model.words import State
 from batten.pipeline.pipeline import Pipeline
 from batten.run.run_options import RunOptions
 from batten.sinks.base import RejectedError, Sink, Staged
-from batten.sinks.lakes import delta as delta_sink
+from batten.sinks.lakes.delta import sink as delta_sink
 from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:

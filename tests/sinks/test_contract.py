@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batten.sinks.base import Sink
-from batten.sinks.lakes import by_key, delta_files, iceberg_commit
-from batten.sinks.lakes.delta import DeltaSink
-from batten.sinks.lakes.iceberg import IcebergSink
+from batten.sinks.lakes import by_key
+from batten.sinks.lakes.delta import files as delta_files
+from batten.sinks.lakes.delta.sink import DeltaSink
+from batten.sinks.lakes.iceberg import commit as iceberg_commit
+from batten.sinks.lakes.iceberg.sink import IcebergSink
 from batten.testing import SinkContract
 
 if TYPE_CHECKING:

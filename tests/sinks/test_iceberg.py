@@ -18,7 +18,7 @@ from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BattenError, RefusedError, StorageError, UsageError
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.sinks.base import RejectedError, Staged
-from batten.sinks.lakes.iceberg import IcebergSink
+from batten.sinks.lakes.iceberg.sink import IcebergSink
 from batten.storage.changing import steps
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 import batten
 from batten.errors import InconsistentError, RefusedError, StorageError
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
 

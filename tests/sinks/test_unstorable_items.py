@@ -32,7 +32,7 @@ from batten.inspect.verifying.verify import verify
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.base import RejectedError
-from batten.sinks.lakes.iceberg import IcebergSink
+from batten.sinks.lakes.iceberg.sink import IcebergSink
 
 if TYPE_CHECKING:
     from conftest import Lab

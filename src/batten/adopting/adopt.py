@@ -14,7 +14,7 @@ from batten.drive.adopt_finished import refuse_unadoptable
 from batten.drive.run import run_pipeline
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.files.schema_file import decode_schema
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable

@@ -22,15 +22,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from batten.cache.budget import Budget, Publication, scan_sizes
-from batten.cache.counts import Counter, Counts, Statistics, load_total
+from batten.cache.clearing.budget import Budget, Publication, scan_sizes
+from batten.cache.clearing.counts import Counter, Counts, Statistics, load_total
+from batten.cache.clearing.sweep import sweep_if_due
 from batten.cache.default_folder import default_folder, is_disabled, observe_boot
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.store import CacheStore
-from batten.cache.sweep import sweep_if_due
 from batten.errors import UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.printable import escape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from batten.errors import RefusedError, UsageError
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.model.words import State
 
 _WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})

@@ -35,7 +35,7 @@ from batten.inspect.advising.upstream import find_behind
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.paths.output_path import Place
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.model.disk.runs.job_calls import BATTEN, JobCall, list_words

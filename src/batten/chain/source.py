@@ -16,7 +16,7 @@ from batten.chain.ready import changed_upstream, refuse_unready
 from batten.chain.rows import DatasetReader, NamedRows
 from batten.errors import RefusedError, UsageError
 from batten.inspect.paths.output_path import Place, locate_output
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.contents import load_commit
 from batten.ledger.upstream import find_state, list_digests
 from batten.model.disk.bounds import RECORD_BYTES_MAX

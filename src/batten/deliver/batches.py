@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-from batten.deliver.applied_result import AppliedResult
-from batten.deliver.table_route import TableRoute
+from batten.deliver.whole.applied_result import AppliedResult
+from batten.deliver.whole.table_route import TableRoute
 from batten.errors import InconsistentError, InterruptedRunError, RefusedError
 from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.model.disk.published import Published

@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from math import inf
 from typing import Self
 
-from batten.deliver.applied_result import AppliedResult, ResultFile
 from batten.deliver.batches import BatchRoute
 from batten.deliver.files import FileRoute
 from batten.deliver.items import ItemRoute
 from batten.deliver.route import Route
-from batten.deliver.whole_file import WholeFileRoute
-from batten.deliver.whole_table import WholeTableRoute
+from batten.deliver.whole.applied_result import AppliedResult, ResultFile
+from batten.deliver.whole.whole_file import WholeFileRoute
+from batten.deliver.whole.whole_table import WholeTableRoute
 from batten.errors import RefusedError
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.words import Takes
@@ -210,7 +210,7 @@ def _find_result(context: Context) -> AppliedResult | None:
         return None
 
     def make(context: Context, maker: ResultFile, staged: Staged) -> None:
-        from batten.deliver.applying import make_file
+        from batten.deliver.whole.applying import make_file
 
         make_file(context, maker, staged)
 

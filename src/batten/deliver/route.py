@@ -12,10 +12,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batten.deliver.applied_result import AppliedResult
 from batten.deliver.supply import Supply
+from batten.deliver.whole.applied_result import AppliedResult
 from batten.errors import StorageError
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.clock import utc_now

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from batten.display.colours import Colour, Span, has_colours, join_spans
 from batten.display.rate import ItemRate, finished_share
-from batten.executors.last_line import last_line
+from batten.executors.printing.last_line import last_line
 from batten.printable import escape
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from batten.drive.preparing.pinning import store_schema
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.errors import RefusedError, UsageError
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.jobs.step import Step
 from batten.ledger.contents import load_commit
 from batten.ledger.files.schema_file import decode_schema

@@ -25,7 +25,7 @@ from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
 from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
-from batten.executors.output import losses
+from batten.executors.printing.output import losses
 from batten.ledger.contents import load_commit
 from batten.model.disk.names import SOME_ITEMS_MAX
 from batten.model.rules.accounting import tally_outcomes

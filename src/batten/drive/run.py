@@ -18,9 +18,9 @@ from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
 from batten.drive.successors.widening import begin_widened, find_earlier
 from batten.errors import BattenError
-from batten.executors.output import output_may_be_lost
+from batten.executors.printing.output import output_may_be_lost
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import (
+from batten.jobs.loading.job_folder import (
     show_path,
 )
 from batten.ledger.facts.observe import observe_output

@@ -17,7 +17,7 @@ from batten.fingerprint.descriptions import combine
 from batten.fingerprint.functions import describe_function
 from batten.fingerprint.secret import Secret
 from batten.jobs.finalizer import Finalizer
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.contents import digest_contents
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import take_out

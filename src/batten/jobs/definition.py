@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.errors import UsageError
-from batten.jobs.job_folder import current_folder, show_path
+from batten.jobs.loading.job_folder import current_folder, show_path
 from batten.jobs.path_parameters import make_filler
 from batten.model.disk.items.item_names import NamePattern
 from batten.model.value_class import value_class

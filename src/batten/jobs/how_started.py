@@ -22,7 +22,7 @@ from batten.model.telling.hiding import is_secret, read_secret_name
 from batten.storage.digests import find_digest_of_path
 
 if TYPE_CHECKING:
-    from batten.jobs.job_file import Job
+    from batten.jobs.loading.job_file import Job
 
 
 def describe_call(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from batten.jobs.job_folder import current_folder
+from batten.jobs.loading.job_folder import current_folder
 from batten.pipeline.pipeline import Pipeline
 
 

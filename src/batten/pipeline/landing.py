@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
-from batten.jobs.job_folder import current_folder, refuse_output, refuse_place, show_path
+from batten.jobs.loading.job_folder import current_folder, refuse_output, refuse_place, show_path
 from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_line
 from batten.model.disk.names import Layout, is_throwaway
 from batten.pipeline.pipeline import Pipeline

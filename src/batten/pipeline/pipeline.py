@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from batten.errors import UsageError
 from batten.jobs.bounds import check_choice, read_memory_max, read_metrics_path
 from batten.jobs.finalizer import make_finalizer
-from batten.jobs.in_fresh_workers import JobFile, refuse_while_loading
+from batten.jobs.loading.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
 from batten.model.telling.html import show_as_html
 from batten.pipeline.stages import list_stages, show_stages

@@ -15,7 +15,7 @@ from batten.display.script_end import show_short
 from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
-from batten.executors.output import output_may_be_lost
+from batten.executors.printing.output import output_may_be_lost
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of

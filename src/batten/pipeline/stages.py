@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.printable import escape

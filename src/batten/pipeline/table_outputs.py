@@ -163,7 +163,7 @@ class TableOutputs(Outputs):
             UsageError: A path can't be used, or another sink writes there. Nothing was read or
                 written.
         """
-        from batten.sinks.lakes.delta import DeltaSink
+        from batten.sinks.lakes.delta.sink import DeltaSink
 
         sink = DeltaSink(
             path=self.folder / local_path(path), **_read_load(key, mode, where), dataset=dataset
@@ -212,7 +212,7 @@ class TableOutputs(Outputs):
             UsageError: `catalog` is an address, a name can't be used, or another sink writes there.
                 Nothing was read or written.
         """
-        from batten.sinks.lakes.iceberg import IcebergSink
+        from batten.sinks.lakes.iceberg.sink import IcebergSink
 
         if isinstance(catalog, str) and "://" in catalog:
             raise UsageError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
-from batten.jobs.job_folder import current_folder
+from batten.jobs.loading.job_folder import current_folder
 from batten.jobs.path_parameters import make_filler
 from batten.jobs.step import Step, make_step
 from batten.model.value_class import value_class

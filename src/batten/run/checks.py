@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from batten.errors import BattenError, RefusedError, StorageError
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.runs import list_runs, read_run
 from batten.ledger.room import estimate_room

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from batten.errors import InterruptedRunError, UsageError
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.fingerprints import difference
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from batten.errors import UsageError
 from batten.jobs.bounds import check_choice, check_seconds
 from batten.jobs.definition import WorkersName
-from batten.jobs.in_fresh_workers import JobFile
+from batten.jobs.loading.in_fresh_workers import JobFile
 from batten.jobs.step import check_count
 from batten.model.disk.runs.job_calls import BATTEN, UNKNOWN_CALL, JobCall, compose
 from batten.model.disk.runs.usage_lines import Amount

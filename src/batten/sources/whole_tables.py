@@ -1,7 +1,7 @@
 """Whole tables as a source: each is one item, which tells what the table's file holds by digest.
 
-The function that takes the tables is given them all at once; see `deliver/applying.py`. The record
-tells what the job took. A file that has changed since has another digest.
+The function that takes the tables is given them all at once; see `deliver/whole/applying.py`. The
+record tells what the job took. A file that has changed since has another digest.
 """
 
 from __future__ import annotations

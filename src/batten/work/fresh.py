@@ -11,7 +11,13 @@ from batten.errors import RefusedError
 from batten.executors.base import Mark, Work
 from batten.executors.randomness import seed_afresh
 from batten.jobs.definition import Definition
-from batten.jobs.in_fresh_workers import CannotLoadError, Origin, Pickled, find_origin, loading
+from batten.jobs.loading.in_fresh_workers import (
+    CannotLoadError,
+    Origin,
+    Pickled,
+    find_origin,
+    loading,
+)
 from batten.model.disk.fingerprints import difference
 from batten.model.disk.records import Fingerprint
 from batten.model.value_class import value_class

@@ -12,7 +12,7 @@ from batten.errors import UsageError
 from batten.executors.base import Executor, Work
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.definition import Definition
-from batten.jobs.in_fresh_workers import CannotLoadError
+from batten.jobs.loading.in_fresh_workers import CannotLoadError
 from batten.model.disk.items.item_files import FILE_COLUMNS
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.plan.plan import Plan
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 3
 
-MODULES = ("batten.work.fresh", "batten.work.items", "batten.jobs.job_file", "pyarrow.parquet")
+MODULES = (
+    "batten.work.fresh",
+    "batten.work.items",
+    "batten.jobs.loading.job_file",
+    "pyarrow.parquet",
+)
 """What workers need that is no job's, for the interpreter that they are forked from."""
 
 

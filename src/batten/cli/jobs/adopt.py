@@ -52,9 +52,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit_object, tell
     from batten.cli.text.adoption_text import list_lines
     from batten.display.choosing import choose_display
-    from batten.executors.output import output_may_be_lost
+    from batten.executors.printing.output import output_may_be_lost
     from batten.jobs.how_started import describe_call
-    from batten.jobs.job_file import load_job
+    from batten.jobs.loading.job_file import load_job
     from batten.pipeline.pipeline import Pipeline
     from batten.run.run_options import RunOptions
     from batten.run.signals import stopped_while_loading

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from batten.chain.runs import UpstreamRun
     from batten.jobs.definition import Definition
-    from batten.jobs.in_fresh_workers import JobFile
-    from batten.jobs.job_file import Job
+    from batten.jobs.loading.in_fresh_workers import JobFile
+    from batten.jobs.loading.job_file import Job
     from batten.pipeline.pipeline import Pipeline
     from batten.pipeline.preview import Preview
     from batten.run.report import Report
@@ -177,9 +177,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _execute(arguments: argparse.Namespace) -> RunOutcome:
-    from batten.executors.output import output_may_be_lost
-    from batten.jobs.in_fresh_workers import JobFile
-    from batten.jobs.job_file import load_job
+    from batten.executors.printing.output import output_may_be_lost
+    from batten.jobs.loading.in_fresh_workers import JobFile
+    from batten.jobs.loading.job_file import load_job
     from batten.pipeline.pipeline import Pipeline
     from batten.run.signals import stopped_while_loading
 

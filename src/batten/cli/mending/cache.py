@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.cache.inspection import clean_cache, show_cache, verify_cache
+    from batten.cache.clearing.inspection import clean_cache, show_cache, verify_cache
     from batten.cli.output import emit
     from batten.cli.text.cache_text import list_cleaning, list_damage, list_overview
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.cache.inspection import CacheCleaning, CacheOverview, CacheVerification
+from batten.cache.clearing.inspection import CacheCleaning, CacheOverview, CacheVerification
 from batten.cli.text.diagnosis_text import labelled
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of

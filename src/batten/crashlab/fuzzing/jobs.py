@@ -90,7 +90,7 @@ def run_job(pipeline: str, *, stop: bool = False) -> Callable[[Path], None]:
 
 def _run(pipeline: str) -> None:
     from batten.errors import BattenError
-    from batten.jobs.job_file import load_job
+    from batten.jobs.loading.job_file import load_job
     from batten.pipeline.pipeline import Pipeline
 
     job = load_job(f"job.py:{pipeline}", {}, Pipeline)

@@ -166,7 +166,7 @@ class Workplace:
         return code
 
     def _run(self, base: Base, words: list[str]) -> int:
-        from batten.jobs.job_file import load_job
+        from batten.jobs.loading.job_file import load_job
         from batten.pipeline.pipeline import Pipeline
 
         if base.pipeline not in self._pipelines:

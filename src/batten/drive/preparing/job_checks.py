@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import refuse_file, refuse_folder, refuse_place, refuse_tree
+from batten.jobs.loading.job_folder import refuse_file, refuse_folder, refuse_place, refuse_tree
 from batten.jobs.making_files import check_files
 from batten.jobs.step import check_steps
 from batten.model.words import Takes

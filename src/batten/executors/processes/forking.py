@@ -24,8 +24,8 @@ from types import FrameType
 from typing import NoReturn
 
 from batten.errors import StorageError
-from batten.executors.last_line import ShownLine
-from batten.executors.output import OutputRelay
+from batten.executors.printing.last_line import ShownLine
+from batten.executors.printing.output import OutputRelay
 from batten.executors.processes.foreign_threads import fork
 from batten.executors.processes.parents import end_with_parent
 from batten.executors.randomness import find_before_fork

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from batten.executors.base import IDLE, TimedOut
 from batten.executors.marks import ITEM, NO_TASK, TASK, TASK_NANOSECONDS
 from batten.executors.processes.frames import FrameReader, FrameWriter, encode_frame
-from batten.executors.processes.memory_limit import tell_excess
+from batten.executors.processes.limits.memory_limit import tell_excess
 
 END_SECONDS_MAX = 5.0
 """How long a killed worker may take to end; one that hangs in the kernel is left to init."""

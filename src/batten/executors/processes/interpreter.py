@@ -18,8 +18,8 @@ from multiprocessing.util import spawnv_passfds
 from typing import Any, NoReturn
 
 from batten.executors.base import Work
-from batten.executors.last_line import ShownLine, last_line
 from batten.executors.marks import MarkTable
+from batten.executors.printing.last_line import ShownLine, last_line
 from batten.executors.processes.forking import lacking_told, live
 from batten.executors.processes.nursery import Begin
 from batten.executors.processes.worker import run_worker

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from batten.executors.base import Work
-from batten.executors.last_line import last_line
 from batten.executors.marks import MarkTable
+from batten.executors.printing.last_line import last_line
 from batten.executors.processes.foreign_threads import fork
 from batten.executors.processes.forking import MESSAGE, Ask, Tell, live
 from batten.executors.processes.worker import run_worker

@@ -25,11 +25,11 @@ from batten.executors.marks import (
 )
 from batten.executors.processes.forking import Tell, kill_group
 from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe_end
-from batten.executors.processes.memory_limit import LOOK_SECONDS
+from batten.executors.processes.limits.memory_limit import LOOK_SECONDS
+from batten.executors.processes.limits.time_limits import look_at_limit
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.terms import WorkerBirth, WorkerLimits
-from batten.executors.processes.time_limits import look_at_limit
 from batten.executors.processes.worker import flush_output
 
 _PREFETCH_TASK_NANOSECONDS = 1_000_000_000

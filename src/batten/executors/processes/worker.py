@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from batten.executors.base import IDLE, Mark, Work
 from batten.executors.marks import ITEM, TASK, TASK_NANOSECONDS, SlotMark
-from batten.executors.output import hold_output
+from batten.executors.printing.output import hold_output
 from batten.executors.processes.frames import read_header, read_payload, write_frame
 from batten.executors.processes.replies import encode_error, encode_value
 from batten.executors.randomness import seed_forked

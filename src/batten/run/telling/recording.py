@@ -15,7 +15,7 @@ from batten.errors import (
     RefusedError,
     UsageError,
 )
-from batten.executors.output import losses
+from batten.executors.printing.output import losses
 from batten.ledger.history.runs import AT_ONCE, DOUBT, find_last_log
 from batten.ledger.history.usage import record_lost_calls
 from batten.model.disk.names import is_throwaway

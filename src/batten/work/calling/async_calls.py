@@ -10,7 +10,7 @@ from typing import Any
 from batten.errors import BattenError
 from batten.executors.call_rates import Limits
 from batten.executors.marks import SlotMark
-from batten.executors.output import losses
+from batten.executors.printing.output import losses
 from batten.executors.throttle import Throttle
 from batten.jobs.step import Step
 from batten.work.calling.cached_steps import find_kept

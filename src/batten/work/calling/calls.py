@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from batten.errors import BattenError, FailedRunError, StorageError
-from batten.executors.output import losses
+from batten.executors.printing.output import losses
 from batten.executors.randomness import Seeding, StepSeeding
 from batten.fingerprint.secret import blot
 from batten.jobs.retry import Retry

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from batten.sinks.lakes.iceberg_places import find_database
+from batten.sinks.lakes.iceberg.places import find_database
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-_FILES = "batten.sinks.lakes.iceberg_files.SyncedFiles"
+_FILES = "batten.sinks.lakes.iceberg.files.SyncedFiles"
 
 
 def list_errors() -> tuple[type[Exception], ...]:

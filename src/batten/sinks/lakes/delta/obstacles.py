@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batten.sinks.lakes.delta_log import Action
+from batten.sinks.lakes.delta.log import Action
 
 FEATURES = frozenset(
     {

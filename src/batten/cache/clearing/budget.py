@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from batten.cache.counts import Counter
+from batten.cache.clearing.counts import Counter
 from batten.cache.opening import hold_file, is_held, open_file
 from batten.model.cached.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.cached.manifests import SIZE_BYTES, find_size

@@ -15,7 +15,7 @@ from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
 from batten.model.telling.type_names import show_type
 from batten.sinks.base import Staged, TableSink
-from batten.sinks.lakes.delta_log import Action
+from batten.sinks.lakes.delta.log import Action
 from batten.sinks.rows.revisions import is_open
 
 if TYPE_CHECKING:

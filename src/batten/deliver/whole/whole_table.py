@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from batten.deliver.table_route import TableRoute
+from batten.deliver.whole.table_route import TableRoute
 from batten.errors import RefusedError
 from batten.model.disk.destinations.tokens import Token, TokenState
 from batten.sinks.base import Staged

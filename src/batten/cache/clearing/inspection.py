@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from batten.cache.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
-from batten.cache.counts import Counter, Counts, load_total
+from batten.cache.clearing.budget import Budget, Used, is_in_use, read_size, scan_keys, scan_sizes
+from batten.cache.clearing.counts import Counter, Counts, load_total
+from batten.cache.clearing.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.cache.default_folder import observe_boot
 from batten.cache.store import CacheStore, key_held
-from batten.cache.sweep import Leftover, find_leftovers, remove_leftovers
 from batten.errors import RefusedError
 from batten.model.cached.cache_names import CacheLayout
 from batten.model.value_class import value_class

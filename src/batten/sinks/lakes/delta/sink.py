@@ -29,7 +29,7 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
-from batten.sinks.lakes.delta_actions import (
+from batten.sinks.lakes.delta.actions import (
     convert,
     identify,
     make_table,
@@ -39,9 +39,9 @@ from batten.sinks.lakes.delta_actions import (
     tell,
     widen_table,
 )
-from batten.sinks.lakes.delta_files import remove_files, replace_files
-from batten.sinks.lakes.delta_log import Action, DeltaLog
-from batten.sinks.lakes.delta_obstacles import find_obstacle
+from batten.sinks.lakes.delta.files import remove_files, replace_files
+from batten.sinks.lakes.delta.log import Action, DeltaLog
+from batten.sinks.lakes.delta.obstacles import find_obstacle
 from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike

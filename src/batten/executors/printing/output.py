@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from batten.executors.last_line import CLEAR, ShownLine, WholeLines, last_line
+from batten.executors.printing.last_line import CLEAR, ShownLine, WholeLines, last_line
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

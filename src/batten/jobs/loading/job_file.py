@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 from batten.errors import BattenError, UsageError
 from batten.fingerprint.ownership import is_own_namespace
 from batten.jobs.definition import Definition
-from batten.jobs.job_folder import job_folder
-from batten.jobs.packages import find_module_file, find_package, imports_siblings
+from batten.jobs.loading.job_folder import job_folder
+from batten.jobs.loading.packages import find_module_file, find_package, imports_siblings
 from batten.jobs.parameters import BadParameters, bind_parameters
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class

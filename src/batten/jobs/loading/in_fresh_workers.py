@@ -66,7 +66,7 @@ class JobFile:
 
     def load(self) -> Definition:
         from batten.jobs.definition import Definition
-        from batten.jobs.job_file import load_job
+        from batten.jobs.loading.job_file import load_job
 
         here = os.getcwd()
         os.chdir(self.folder)

@@ -37,9 +37,9 @@ from batten.sinks.lakes.columns import (
     refuse_columns,
     refuse_nulls,
 )
-from batten.sinks.lakes.iceberg_catalog import find_catalog, list_errors, open_catalog
-from batten.sinks.lakes.iceberg_commit import commit_batch, find_others, find_outcomes, look_at
-from batten.sinks.lakes.iceberg_places import find_database, find_places
+from batten.sinks.lakes.iceberg.catalog import find_catalog, list_errors, open_catalog
+from batten.sinks.lakes.iceberg.commit import commit_batch, find_others, find_outcomes, look_at
+from batten.sinks.lakes.iceberg.places import find_database, find_places
 from batten.sinks.named import refuse_alike
 from batten.sinks.optional import ensure_optional
 from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with
@@ -284,7 +284,7 @@ class IcebergDestination:
         self._schema_id = table.schema().schema_id
 
     def _name_locally(self, location: str) -> str:
-        from batten.sinks.lakes.iceberg_files import find_local_name
+        from batten.sinks.lakes.iceberg.files import find_local_name
 
         name = find_local_name(location)
         if name is None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from batten.errors import CorruptError, RefusedError
 from batten.model.json_text import parse_json
 from batten.sinks.lakes.by_key import Displaced, find_left
-from batten.sinks.lakes.delta_log import Action
+from batten.sinks.lakes.delta.log import Action
 from batten.storage.base import Folder
 
 if TYPE_CHECKING:

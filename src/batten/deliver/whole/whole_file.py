@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from batten.deliver.route import Route
-from batten.jobs.job_folder import show_path
+from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.tokens import TokenState
 
 
@@ -46,6 +46,6 @@ class WholeFileRoute(Route):
         elif self._context.pipeline.whole is None:
             self._publish(staged)
         else:
-            from batten.deliver.applying import publish_applied
+            from batten.deliver.whole.applying import publish_applied
 
             publish_applied(self._context, self.destination, staged)

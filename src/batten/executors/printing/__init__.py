@@ -1,0 +1,1 @@
+"""What functions print, and the last line of a terminal."""

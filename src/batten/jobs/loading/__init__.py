@@ -1,0 +1,1 @@
+"""How a job is found and loaded, here and in fresh workers."""
