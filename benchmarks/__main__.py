@@ -18,6 +18,7 @@ from benchmarks.measure import Figure
 NAMES = (
     "startup",
     "trivial_items",
+    "spawned_workers",
     "slow_items",
     "memory",
     "large_dataset",

@@ -1,5 +1,6 @@
-"""Killed at every system call of a run that adds a column: readers find the old dataset whole or
-the new one whole, with one schema, and the next run ends as if nothing had been."""
+"""Killed at every system call of a run that adds a column, or with that call failing: readers find
+the old dataset whole or the new one whole, with one schema, and the next run ends as if nothing had
+been."""
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ import pytest
 
 import batten
 from batten.crashlab.changes import FolderChange, find_change, read_parts, run_plainly
-from batten.crashlab.sweeping import disturb
+from batten.crashlab.sweeping import FAILURES, disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 JOB, OUTPUT = "job.py", "features"
+EXIT_ENVIRONMENT = 7
 COMMAND = [BATTEN, "run", JOB, "--jobs", "1", "--quiet", "--json"]
 ADDING = [*COMMAND, "--accept-change", "--add-columns", "--retry-quarantined"]
 
@@ -70,7 +72,14 @@ def mended(tmp_path_factory: pytest.TempPathFactory) -> FolderChange:
         text = text.replace(old, new)
     (folder / JOB).write_text(text)
     change = find_change(
-        folder, ADDING, [OUTPUT], read, before, is_at_once=True, check_more=check_accounts
+        folder,
+        ADDING,
+        [OUTPUT],
+        read,
+        before,
+        is_at_once=True,
+        check_more=check_accounts,
+        codes=frozenset({0, EXIT_ENVIRONMENT}),
     )
     rows = pq.read_table(folder.with_name("undisturbed") / OUTPUT).to_pylist()
     assert [row["value"] for row in rows] == [n for n in range(11) if n != 2]
@@ -85,3 +94,10 @@ def test_killed_around_any_call(
 ) -> None:
     experiment = mended.experiment()
     disturb(experiment, tmp_path, seeded=seeded, sample=sample, is_twice=is_twice, twice_max=250)
+
+
+@pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
+def test_a_call_fails(
+    mended: FolderChange, sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    disturb(mended.experiment(), tmp_path, seeded=seeded, faults=FAILURES, sample=sample)

@@ -83,6 +83,48 @@ def test_workers_are_shown_the_same(cells: RunCells) -> None:
     assert "out: complete; the accounts are closed." in told
 
 
+OWN = """
+import random
+from dataclasses import dataclass
+
+STEP = 3
+
+@dataclass
+class Row:
+    value: int
+    drawn: float
+
+class Shift:
+    def __init__(self):
+        self.by = STEP
+
+    def __call__(self, row):
+        return Row(row["n"] + self.by, random.random())
+
+made = batten.from_range(24).map(lambda n: {"n": helper(n)}).map(Shift)
+mine = made.options(batch_size=8, seed=1).write_parquet("mine")
+
+def helper(n):
+    return n * STEP
+"""
+READ = "print([row['value'] for row in batten.open('mine')], batten.diagnose('mine').state)"
+
+
+@pytest.mark.parametrize("workers", ["spawn", "fork"])
+def test_what_cells_define_works_in_workers(cells: RunCells, workers: str) -> None:
+    """Functions, classes, lambdas and constants of `__main__`, as they are when it is run."""
+    _, _, first, _, _, again = cells(
+        OWN,
+        f"report = mine.run(jobs=2, workers={workers!r})",
+        READ,
+        "STEP = 4",
+        f"report = mine.run(jobs=2, workers={workers!r}, fresh=True)",
+        READ,
+    )
+    assert text_of(first) == f"{[3 * n + 3 for n in range(24)]} COMPLETE\n", first
+    assert text_of(again) == f"{[4 * n + 4 for n in range(24)]} COMPLETE\n", again
+
+
 def test_an_expected_error_is_three_lines(cells: RunCells) -> None:
     refused, failed, checked = cells(
         "batten.open('nothing')",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +135,80 @@ def test_the_same_seed_gives_the_same_numbers(name: str) -> None:
 
 def test_the_systems_own_randomness_is_left_alone() -> None:
     assert not any(each.state is OF_SYSTEM for each in find_generators())
+
+
+TORCH = """
+import hashlib
+
+class Generator:
+    def __init__(self):
+        self.manual_seed(0)
+
+    def manual_seed(self, seed):
+        # As torch's, which takes a whole number of 64 bits and nothing larger.
+        if type(seed) is not int or not -(1 << 63) <= seed < 1 << 64:
+            raise RuntimeError("Overflow when unpacking long")
+        self._seed, self._drawn = seed, 0
+        return self
+
+    def _draw(self):
+        self._drawn += 1
+        return hashlib.sha256(f"{self._seed} {self._drawn}".encode()).hexdigest()
+
+    def initial_seed(self):
+        return self._seed
+
+default_generator = Generator()
+
+def manual_seed(seed):
+    return default_generator.manual_seed(seed)
+
+def initial_seed():
+    return default_generator.initial_seed()
+
+def rand(generator=None):
+    return (generator or default_generator)._draw()
+"""
+"""A double of another's library, which is too large for these tests: of torch, what is asked."""
+
+DRAWS_TORCH = """
+import batten
+import torch
+
+torch.manual_seed(3)
+OWN = torch.Generator().manual_seed(4)
+
+def draw(n):
+    return {"shared": torch.rand(), "own": torch.rand(OWN), "seed": str(torch.initial_seed())}
+
+made = batten.from_range(40).map(draw).options(batch_size=10)
+pipeline = made.write_parquet("out/")
+seeded = made.options(seed=5).write_parquet("seeded/")
+"""
+
+
+@pytest.fixture
+def torch_job(job: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (job.path / "torch.py").write_text(textwrap.dedent(TORCH))
+    return dataclasses.replace(job, is_executed=True).write(DRAWS_TORCH)
+
+
+@pytest.mark.parametrize("workers", ["fork", "spawn"])
+def test_workers_draw_numbers_of_their_own_from_torch(torch_job: Any, workers: str) -> None:
+    done = torch_job.run("--jobs", "2", "--workers", workers, job="job.py:pipeline")
+    assert done.code == 0, done.err
+    rows = torch_job.rows()
+    for column in ("shared", "own"):
+        assert len({row[column] for row in rows}) == 40, column
+    assert "3" not in {row["seed"] for row in rows}
+
+
+def test_a_seed_gives_the_same_numbers_of_torch(torch_job: Any) -> None:
+    made = []
+    for words in (["--jobs", "1"], ["--jobs", "2", "--workers", "spawn"]):
+        done = torch_job.run("--fresh", *words, job="job.py:seeded")
+        assert done.code == 0, done.err
+        made.append(torch_job.rows("seeded"))
+    assert made[0] == made[1]
+    for column in ("shared", "own", "seed"):
+        assert len({row[column] for row in made[0]}) == 40, column

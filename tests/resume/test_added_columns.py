@@ -45,7 +45,9 @@ def _calls(job: Any) -> list[str]:
 def read_everywhere(folder: Path) -> list[dict[str, Any]]:
     """The rows, which every reader sees alike."""
     import duckdb
+    import pandas
     import polars
+    import pyarrow as pa
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
@@ -55,6 +57,9 @@ def read_everywhere(folder: Path) -> list[dict[str, Any]]:
     assert pq.read_table(folder).to_pylist() == rows
     assert ds.dataset(folder).to_table().to_pylist() == rows
     assert polars.read_parquet(folder / "*.parquet").to_dicts() == rows
+    # What pandas has no null for is NaN there, which Arrow takes for null.
+    frame = pandas.read_parquet(folder)
+    assert pa.Table.from_pandas(frame, preserve_index=False).to_pylist() == rows
     query = f"SELECT * FROM read_parquet('{folder}/*.parquet')"
     assert duckdb.sql(query).to_arrow_table().to_pylist() == rows
     assert (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import random
 import shutil
-import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, Trail, sweep
+from batten.crashlab.changes import FolderChange, find_change, run_plainly
+from batten.crashlab.sweeping import FAILURES, KILLS, MakeFault, disturb
 from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.pipeline.pipeline import Pipeline
@@ -204,54 +204,51 @@ JOB = """
     )
 """
 COMMAND = [BATTEN, "run", "job.py", "--jobs", "1", "--quiet"]
+COURSES = {
+    "first": ("", "", []),
+    "extended": ("range(7)", "range(9)", []),
+    "fresh": ("FACTOR = 1", "FACTOR = 2", ["--fresh"]),
+}
+EXIT_ENVIRONMENT = 7
 
 
-@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
-@pytest.mark.parametrize("is_first", [True, False])
-@pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.crash)])
-def test_killed_around_any_call(
-    sample: int | None, is_first: bool, tmp_path: Path, seeded: random.Random
-) -> None:
+@pytest.fixture(params=COURSES)
+def course(request: pytest.FixtureRequest, tmp_path: Path) -> FolderChange:
     """Readers find the old folder whole, or the new one."""
+    old, new, words = COURSES[request.param]
     base = tmp_path / "base"
     base.mkdir()
     text = textwrap.dedent(JOB)
     (base / "job.py").write_text(text)
-    before: dict[str, bytes] = {}
-    if not is_first:
-        subprocess.run(COMMAND, cwd=base, capture_output=True, check=True)
-        before = files_of(base)
-        (base / "job.py").write_text(text.replace("range(7)", "range(9)"))
-    shutil.copytree(base, tmp_path / "done")
-    subprocess.run(COMMAND, cwd=tmp_path / "done", capture_output=True, check=True)
-    after = files_of(tmp_path / "done")
-    assert after != before
-
-    def check_always(folder: Path, trail: Trail) -> None:
-        assert "Traceback" not in trail.last.stderr, trail.last.stderr
-        assert files_of(folder) in (before, after)
-        state = batten.diagnose(folder / "out").state
-        assert state in {"NEW", "INTERRUPTED", "COMPLETE", "COMPLETE_WITH_ORPHANS"}
-
-    def check(folder: Path, trail: Trail) -> None:
-        assert files_of(folder) == after
-        assert {path.name for path in folder.iterdir()} <= {
-            *("job.py", "out", "out.batten", "__pycache__")
-        }
-
-    report = sweep(
-        Experiment(
-            prepare=lambda folder: shutil.copytree(base, folder, dirs_exist_ok=True),
-            command=lambda folder: COMMAND,
-            folders=lambda folder: [folder],
-            check=check,
-            check_always=check_always,
-            is_forked=True,
-        ),
-        tmp_path / "sweep",
-        faults=[KillBefore, KillAfter, TearWrite],
-        sample=sample,
-        seed=seeded.getrandbits(32),
+    if old:
+        run_plainly(COMMAND, base)
+        (base / "job.py").write_text(text.replace(old, new))
+    return find_change(
+        base,
+        [*COMMAND, *words],
+        ["out"],
+        files_of,
+        files_of(base),
+        is_at_once=True,
+        check_more=check_beside,
+        codes=frozenset({0, EXIT_ENVIRONMENT}),
     )
-    report.raise_on_failures()
-    assert report.hit
+
+
+def check_beside(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {"job.py", "out", "out.batten", "__pycache__"}
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["killed", "fails"])
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
+def test_disturbed_at_any_call(
+    course: FolderChange,
+    faults: Sequence[MakeFault],
+    sample: int | None,
+    tmp_path: Path,
+    seeded: random.Random,
+) -> None:
+    experiment = course.experiment(folders=lambda folder: [folder])
+    disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)

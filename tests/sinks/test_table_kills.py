@@ -18,7 +18,7 @@ import pytest
 
 import batten
 from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
@@ -55,6 +55,21 @@ FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.EIO),
 ]
 
+LOADED = """
+    import batten
+
+    def name(item):
+        return {"name": item["name"]}
+
+    items = [{"id": n, "name": f"WORD {n}"} for n in range(10)]
+    made = batten.from_items(items, key="id").map(name).options(batch_size=4)
+    pipeline = made"""
+MODES = {
+    "replace": ('mode="replace"', ["--fresh"]),
+    "replace where": ('mode="replace", where={"day": "1"}', ["--fresh"]),
+    "merge": ('mode="merge", key="key"', []),
+}
+
 
 class Subject:
     """A table for each folder that an experiment runs in. With `is_retry` it has all rows but those
@@ -80,10 +95,13 @@ class Subject:
             assert first.returncode == EXIT_QUARANTINED, first.stderr
             (folder / "broken").unlink()
 
-    def check_always(self, folder: Path, trail: Trail) -> None:
+    def check_end(self, trail: Trail) -> None:
         last = trail.last
         assert (last.returncode < 0 and last.fault is not None) or last.returncode in self._codes
         assert "Traceback" not in last.stderr, last.stderr
+
+    def check_always(self, folder: Path, trail: Trail) -> None:
+        self.check_end(trail)
         keys = [row["key"] for row in self._labs[folder].read()]
         for start in range(0, ITEMS, BATCH):
             batch = range(start, min(start + BATCH, ITEMS))
@@ -97,8 +115,11 @@ class Subject:
         assert found == [{"key": number, "name": f"n{number}"} for number in range(ITEMS)]
         assert batten.diagnose(folder / "rows").state == "COMPLETE"
 
+    def list_words(self) -> list[str]:
+        return ["--retry-quarantined"] if self._is_retry else []
+
     def experiment(self) -> Experiment:
-        command = [BATTEN, *self._command, *["--retry-quarantined"][: self._is_retry]]
+        command = [BATTEN, *self._command, *self.list_words()]
         return Experiment(
             prepare=self.prepare,
             command=lambda folder: command,
@@ -110,6 +131,41 @@ class Subject:
             check_always=self.check_always,
             is_forked=True,
         )
+
+
+class LoadedSubject(Subject):
+    """A table that has rows, which all take the place of others at once, or batch by batch."""
+
+    def __init__(self, make_lab: MakeLab, mode: str, *, codes: Sequence[int] = (0,)) -> None:
+        super().__init__(make_lab, codes=codes)
+        self._options, self._words = MODES[mode]
+        self._is_at_once = mode != "merge"
+
+    def prepare(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lab = self._labs[folder] = self._make_lab(folder)
+        call = lab.call.replace(', ledger="rows"', "").removesuffix(")")
+        text = f'{textwrap.dedent(LOADED)}{call}, ledger="rows", {self._options})\n'
+        (folder / "job.py").write_text(text.replace("WORD", "old"))
+        first = lab.command(*self._command)
+        assert first.returncode == 0, first.stderr
+        (folder / "job.py").write_text(text.replace("WORD", "new"))
+
+    def check_always(self, folder: Path, trail: Trail) -> None:
+        self.check_end(trail)
+        names = sorted(row["name"] for row in self._labs[folder].read())
+        batches = [range(start, min(start + BATCH, ITEMS)) for start in range(0, ITEMS, BATCH)]
+        for batch in [range(ITEMS)] if self._is_at_once else batches:
+            found = [name for name in names if int(name.split()[1]) in batch]
+            assert found in ([f"{word} {n}" for n in batch] for word in ("old", "new")), names
+
+    def check(self, folder: Path, trail: Trail) -> None:
+        found = sorted(row["name"] for row in self._labs[folder].read())
+        assert found == [f"new {number}" for number in range(ITEMS)]
+        assert batten.diagnose(folder / "rows").state == "COMPLETE"
+
+    def list_words(self) -> list[str]:
+        return self._words
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
@@ -162,3 +218,29 @@ def test_a_call_fails(
         seed=seeded.getrandbits(32),
     )
     report.raise_on_failures()
+
+
+LABS_OF_MODES = [
+    "sqlite",
+    *[pytest.param(kind, marks=pytest.mark.crash) for kind in ("postgres", "delta", "iceberg")],
+]
+
+
+@pytest.mark.parametrize("make_lab", LABS_OF_MODES, indirect=True)
+@pytest.mark.parametrize("sample", [2, pytest.param(60, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("mode", MODES)
+def test_killed_while_rows_take_the_place_of_others(
+    mode: str, sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+) -> None:
+    experiment = LoadedSubject(make_lab, mode).experiment()
+    disturb(experiment, tmp_path, seeded=seeded, sample=sample)
+
+
+@pytest.mark.parametrize("make_lab", LABS_OF_MODES, indirect=True)
+@pytest.mark.parametrize("sample", [2, pytest.param(40, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_call_fails_while_rows_take_the_place_of_others(
+    mode: str, sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+) -> None:
+    experiment = LoadedSubject(make_lab, mode, codes=(0, EXIT_ENVIRONMENT)).experiment()
+    disturb(experiment, tmp_path, seeded=seeded, faults=FAILURES, sample=sample)

@@ -14,6 +14,7 @@ A failure names the exact faults; `run_trail(experiment, folder, faults)` repeat
 
 from __future__ import annotations
 
+import errno
 import random
 import secrets
 import shutil
@@ -26,16 +27,24 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite, Victims
+from batten.crashlab.faults import Fail, Fault, KillAfter, KillBefore, TearWrite, Victims
 from batten.crashlab.kept_templates import find_template
 from batten.crashlab.tracing.laboratory import Traced, run_traced
 from batten.crashlab.tracing.starting import Template
-from batten.crashlab.tracing.system_calls import CHANGING, CallKind, TracedCall
+from batten.crashlab.tracing.system_calls import CHANGING, TAKING_SPACE, CallKind, TracedCall
 from batten.model.value_class import value_class
 
 MakeFault = Callable[[int], Fault]
 
 KILLS: Sequence[MakeFault] = (KillBefore, KillAfter, TearWrite)
+
+FAILURES: Sequence[MakeFault] = (
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),  # only the answer was lost
+    partial(Fail, error=errno.EMFILE, kinds=frozenset({CallKind.OPEN_TO_WRITE})),
+)
 
 
 @dataclass(frozen=True)
