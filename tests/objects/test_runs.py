@@ -138,6 +138,9 @@ def test_a_run_and_what_looks_at_it(prefix: str, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == ITEMS - 1
+    (page,) = (path.read_text() for path in tmp_path.glob("*.html"))
+    assert "Throughput and failures over time" in page
+    assert "No commit record tells" not in page
     page = (tmp_path / "report.html").read_text()
     assert f"<title>COMPLETE · {output}</title>" in page
     assert "1 item failed for good" in page

@@ -132,5 +132,6 @@ def make_record(sealed: Sealed, *, run: str) -> CommitRecord:
         quarantine_digest=sealed.quarantine_digest,
         run=run,
         time=utc_now(),
+        slowest=sealed.slowest,
         format_version=version_for(tally_outcomes(sealed.outcomes).later),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import field
 from typing import Any
 
 from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.items.quarantined import read_quarantined
+from batten.inspect.items.slowest import SlowestSeen, find_slowest
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import locate_output
@@ -25,7 +27,7 @@ from batten.model.value_class import value_class
 class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
     are the keys of the items that were in hand when the last run was killed. `parts_at` is where
-    the parts lie, if that is not where the output is."""
+    the parts lie, if that is not where the output is. `slowest` are items that took longest."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
@@ -33,6 +35,7 @@ class Overview:
     runs: tuple[RunLog, ...]
     in_hand: tuple[str, ...]
     parts_at: str = ""
+    slowest: SlowestSeen = field(default_factory=SlowestSeen)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -47,6 +50,7 @@ class Overview:
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),
+            "slowest": [dict(vars(each)) for each in self.slowest.items],
             "parts_at": self.parts_at or None,
             "runs": [dict(vars(run.summarize())) for run in self.runs],
         }
@@ -73,6 +77,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
             read_run(place.storage, place.layout, run)
             for run in list_runs(place.storage, place.layout)
         ),
+        slowest=find_slowest(place, observation, judgement.plan),
         in_hand=()
         if observation.holder is not None
         else tuple(list_in_hand_keys(place, judgement.plan)),

@@ -22,7 +22,7 @@ from batten.page.drawing.blocks import Column, Outline, key, line, more, note, t
 from batten.page.drawing.style import POLICY, STYLE
 from batten.page.looking import OutputSeen, look_at_output, look_briefly
 from batten.page.sections.failures import show_failures
-from batten.page.sections.history import show_lineage, show_pace, show_runs
+from batten.page.sections.history import show_lineage, show_pace, show_runs, show_slowest
 from batten.page.sections.state import show_command, show_facts, show_state, show_verdict
 
 DOCTYPE = "<!doctype html>\n<!-- a page of batten -->\n"
@@ -154,6 +154,7 @@ def _show_output(seen: OutputSeen, outline: Outline) -> Markup:
             show_verdict(seen),
             show_facts(seen, outline),
             show_pace(seen, outline),
+            show_slowest(seen, outline),
             show_failures(seen, outline),
             show_runs(seen, outline),
             show_lineage(seen, outline),

@@ -12,6 +12,7 @@ from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.advising.upstream import find_upstream
 from batten.inspect.diagnose import diagnose_place
 from batten.inspect.diagnosis import Diagnosis
+from batten.inspect.items.slowest import SlowestSeen, find_slowest
 from batten.inspect.paths.output_path import Place, locate_output
 from batten.inspect.watching import Sight, Watcher
 from batten.ledger.facts.observation import Observation
@@ -28,6 +29,7 @@ from batten.page.pace import Throughput, look_at_pace
 RUNS_MAX = 40
 IN_HAND_MAX = 20
 NO_FAILURES = FailuresSeen()
+NO_TIMES = SlowestSeen()
 
 
 @value_class
@@ -35,7 +37,8 @@ class OutputSeen:
     """One output. `problem` says why it could not be diagnosed; then the rest is empty. `runs` are
     the last of `runs_all`. `upstream` are the datasets that it was made of, the first one first;
     `stale` is its own diagnosis where one of these is not whole. `sight` is of a run at work,
-    `in_hand` of one that was killed. `unread` says what could not be read."""
+    `in_hand` of one that was killed. `slowest` are items that took longest. `unread` says what
+    could not be read."""
 
     path: str
     diagnosis: Diagnosis | None = None
@@ -49,6 +52,7 @@ class OutputSeen:
     stale: Diagnosis | None = None
     sight: Sight | None = None
     in_hand: tuple[str, ...] = ()
+    slowest: SlowestSeen = NO_TIMES
     unread: tuple[str, ...] = ()
 
     @property
@@ -104,6 +108,7 @@ def _look_at_dataset(
     logs = tuple(run for run in runs if run is not None)
     chain = attempts.look("the chain of datasets", lambda: _look_upstream(place, observation), ())
     is_live = diagnosis.state is State.RUNNING
+    plan = attempts.look("the plan", lambda: judge(observation).plan, None)
     return OutputSeen(
         path=place.path,
         diagnosis=diagnosis,
@@ -123,10 +128,9 @@ def _look_at_dataset(
         else None,
         in_hand=()
         if is_live
-        else attempts.look(
-            "what was in hand",
-            lambda: tuple(list_in_hand_keys(place, judge(observation).plan)),
-            (),
+        else attempts.look("what was in hand", lambda: tuple(list_in_hand_keys(place, plan)), ()),
+        slowest=attempts.look(
+            "the slowest items", lambda: find_slowest(place, observation, plan), NO_TIMES
         ),
         unread=tuple(attempts.failed),
     )

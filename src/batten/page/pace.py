@@ -1,6 +1,6 @@
 """When batches were published, by their commit records: the throughput and the failures over time.
 
-Logs of runs tell when a run began and ended. How long each item took is recorded nowhere.
+Logs of runs tell when a run began and ended.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def look_at_pace(
     most = RECORDS_MAX if place.storage.folder is not None else REMOTE_RECORDS_MAX
     step = -(-len(batches) // most)
     chosen = batches[::step]
-    times = [_read(place, batch, len(batches) / len(chosen)) for batch in chosen]
+    versions, weight = observation.versions, len(batches) / len(chosen)
+    times = [_read(place, batch, versions.get(batch, ""), weight) for batch in chosen]
     known = [each for each in times if each is not None]
     drawn, seconds = _draw(known, {run.run: run for run in runs})
     return Throughput(
@@ -97,9 +98,10 @@ def read_time(text: object) -> float | None:
         return None
 
 
-def _read(place: Place, batch: int, weight: float) -> PublishedAt | None:
+def _read(place: Place, batch: int, version: str, weight: float) -> PublishedAt | None:
+    name = place.layout.commit(batch, version)
     try:
-        record = decode_record(CommitRecord, place.storage.read(place.layout.commit(batch)))
+        record = decode_record(CommitRecord, place.storage.read(name))
         counts = tally_outcomes(record.outcomes)
     except (FileNotFoundError, StorageError, Unreadable, ValueError):
         return None

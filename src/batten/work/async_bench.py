@@ -16,6 +16,7 @@ from typing import Any
 
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
+from batten.model.disk.items.slowest import Slow, Slowest
 from batten.plan.plan import PlanBatch
 from batten.rows.fitting import Unfit
 from batten.rows.rows import as_row, build_tables, build_tables_alike
@@ -51,6 +52,7 @@ class _Range:
     batch: PlanBatch
     keys: Sequence[Any]
     ended: list[Ended] = field(default_factory=list)
+    slowest: Slowest = field(default_factory=Slowest)
     in_hand: dict[asyncio.Task[None], SlotMark] = field(default_factory=dict)
     is_begun: bool = False
     is_told: bool = False
@@ -118,7 +120,7 @@ class AsyncBench:
                 each.cancel()
             # The loop is about to end, so it may be held up.
             if own.ended:
-                mark.tell(self._stage(own, own.ended))
+                mark.tell(self._stage(own, own.ended, own.slowest.list_all()))
             raise
         finally:
             self._ranges.remove(own)
@@ -163,8 +165,12 @@ class AsyncBench:
             told.set()
         await told.wait()
 
-    def _take_end(self, own: _Range, number: int, made: list[dict[str, Any]] | Failure) -> None:
+    def _take_end(
+        self, own: _Range, number: int, made: list[dict[str, Any]] | Failure, seconds: float
+    ) -> None:
         own.ended.append((number, made))
+        if seconds > own.slowest.least:
+            own.slowest.take(number, seconds)
         self._pace.take(asyncio.get_running_loop().time())
         if self._pace.is_due:
             for each in self._ranges:
@@ -185,6 +191,8 @@ class AsyncBench:
         in_plan = own.batch.first_item + number
         teller = Teller(self._journal)
         teller.item = in_plan
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             if isinstance(item, Unavailable):
                 raise ItemFailedError(*describe_error(item.error), 1)
@@ -193,12 +201,13 @@ class AsyncBench:
             if files is not None and hold is not None:
                 key = own.keys[number - own.task.start]
                 made = files.name(own.task.batch, key, made, hold)
-            self._take_end(own, number, [as_row(value) for value in made])
+            ended: list[dict[str, Any]] | Failure = [as_row(value) for value in made]
+            self._take_end(own, number, ended, clock() - began)
         except ItemFailedError as failed:
-            self._take_end(own, number, failed.at(number))
+            self._take_end(own, number, failed.at(number), clock() - began)
         except Unfit as error:
             failure = Failure(item=number, error=str(error), trace="", attempts=1)
-            self._take_end(own, number, failure)
+            self._take_end(own, number, failure, clock() - began)
         except Exception as error:  # noqa: BLE001 - raised again by who stages
             own.error = error
         finally:
@@ -242,15 +251,16 @@ class AsyncBench:
                     raise own.error
                 if own.ended:
                     ended, own.ended = own.ended, []
+                    slowest, own.slowest = own.slowest.list_all(), Slowest()
                     self._pace.put_aside(len(ended))
-                    portion = await mark.aside(self._stage, own, ended)
+                    portion = await mark.aside(self._stage, own, ended, slowest)
                     self._portions += 1
                     mark.tell(portion)
         except Exception as error:
             own.error = error
             raise
 
-    def _stage(self, own: _Range, ended: list[Ended]) -> Portion:
+    def _stage(self, own: _Range, ended: list[Ended], slowest: Sequence[Slow]) -> Portion:
         """Put aside what ended. While no schema is pinned, items of different types lie apart."""
         job, schema = self._job, self._bench.read_schema(own.task.schema)
         if self._files is not None:
@@ -273,7 +283,7 @@ class AsyncBench:
             failed = {failure.item for failure in failures}
             items = [item for item in items if item not in failed]
             kept = []
-        pieces = scatter_pieces(items, tables, kept) if items else []
+        pieces = scatter_pieces(items, tables, kept, slowest) if items else []
         return Portion(
             batch=own.task.batch,
             chunks=tuple(self._bench.staging.store_piece(own.batch, piece) for piece in pieces),

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from batten.executors.base import Mark
+from batten.model.disk.items.slowest import encode_slowest, merge_slowest
 from batten.model.disk.names import StagedChunk
 from batten.model.disk.published import fields_of
 from batten.plan.plan import PlanBatch
@@ -124,7 +125,7 @@ class Bench:
         )
 
     def _cut(self, done: Done) -> list[Piece]:
-        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures)
+        pieces = cut_pieces(done.start, done.stop, done.tables, done.failures, done.slowest)
         if not self._job.is_adopting:
             return pieces
         return [
@@ -249,6 +250,9 @@ class Bench:
             quarantine_digest=quarantine_digest,
             schema=made.pinned.serialize().to_pybytes() if made.pinned is not None else None,
             first_misfit=made.misfits[0] if made.misfits else None,
+            slowest=encode_slowest(
+                merge_slowest(slow for piece in pieces for slow in piece.slowest)
+            ),
             ended=tell_ended(range(batch.items), made.failures) if made.misfits else (),
         )
 
@@ -270,4 +274,4 @@ def _before(done: Done, stop: int) -> Done:
         rows = sum(1 for item in items if item < stop)
         if rows:
             kept.append(table.slice(0, rows))
-    return Done(start=done.start, stop=stop, tables=kept, error=done.error)
+    return Done(start=done.start, stop=stop, tables=kept, error=done.error, slowest=done.slowest)

@@ -19,6 +19,7 @@ from batten.errors import BattenError, StorageError
 from batten.executors.base import Mark
 from batten.executors.randomness import Seeding, seed_held
 from batten.jobs.step import Step
+from batten.model.disk.items.slowest import Slow, Slowest
 from batten.rows.arrays import integers
 from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
@@ -37,14 +38,15 @@ from batten.work.usage import Teller
 
 @dataclass(kw_only=True)
 class Done:
-    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it. With the
-    next one came an `error` that ends the run."""
+    """Items `start` to `stop` (exclusive) were run; these rows and failures came of it, and these
+    took longest. With the next one came an `error` that ends the run."""
 
     start: int
     stop: int
     tables: list[pa.Table] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     error: BattenError | None = None
+    slowest: tuple[Slow, ...] = ()
 
 
 class ItemRunner:
@@ -99,8 +101,9 @@ class ItemRunner:
         `first_item` of the plan. Stops early when `seconds` are over, or after an item that failed
         where so many have or the run drains; at least one item is always run. With `map_batches`,
         runs all; `is_apart` then calls it for each item alone."""
+        slowest = Slowest()
         rows, owners, failures, stop, error = self._collect(
-            items, keys, start, first_item, mark, seconds, failures_max
+            items, keys, start, first_item, mark, seconds, failures_max, slowest
         )
         made: tuple[list[dict[str, Any]], list[int]] | list[pa.Table] = (rows, owners)
         if self._units is not None:
@@ -113,7 +116,15 @@ class ItemRunner:
         tables, unfitting = self._tabulate(made, keys, start, schema)
         failures += fail_unfitting(unfitting)
         failures.sort(key=lambda failure: failure.item)
-        return Done(start=start, stop=stop, tables=tables, failures=failures, error=error)
+        return Done(
+            start=start,
+            stop=stop,
+            tables=tables,
+            failures=failures,
+            error=error,
+            # Those of a unit have no times of their own (decision 0125).
+            slowest=slowest.list_all() if self._units is None else (),
+        )
 
     def _collect(
         self,
@@ -124,6 +135,7 @@ class ItemRunner:
         mark: Mark,
         seconds: float | None,
         failures_max: int | None,
+        slowest: Slowest,
     ) -> tuple[list[dict[str, Any]], list[int], list[Failure], int, BattenError | None]:
         rows: list[dict[str, Any]] = []
         owners: list[int] = []
@@ -134,6 +146,8 @@ class ItemRunner:
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         iterator, seeding, files = iter(items), self._seeding, self.files
         teller = self._teller
+        began = perf_counter()
+        slow_after = began + slowest.least
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
             # The mark comes before the read: reading may be what ends the worker.
@@ -155,8 +169,7 @@ class ItemRunner:
                 if len(failures) >= most or (mark.is_draining and self._units is None):
                     break
             except BattenError as error:
-                if isinstance(error, StorageError):
-                    error.what += f" The item in hand: {keys[number - start]!r}."
+                _tell_in_hand(error, keys[number - start])
                 if number == start or self._units is not None:
                     raise
                 _drop(rows, owners, number)
@@ -165,7 +178,11 @@ class ItemRunner:
             finally:
                 if files is not None:
                     self._hold.release()
-            if until is not None and perf_counter() > until:
+                now = perf_counter()
+                if now > slow_after:
+                    slowest.take(in_hand - first_item, now - began)
+                began, slow_after = now, now + slowest.least
+            if until is not None and now > until:
                 break
         return rows, owners, failures, number + 1, ending
 
@@ -184,6 +201,11 @@ class ItemRunner:
         rows, owners, clashing = without_key(*made, keys, start, self._key_column)
         tables, unfitting = build_tables(rows, owners, schema)
         return tables, [*clashing, *unfitting]
+
+
+def _tell_in_hand(error: BattenError, key: Any) -> None:
+    if isinstance(error, StorageError):
+        error.what += f" The item in hand: {key!r}."
 
 
 _ABSENT = (Gone, Unavailable)

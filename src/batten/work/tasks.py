@@ -107,7 +107,8 @@ class Sealed:
 
     `fingerprint` is the one that the part names, which may be an earlier one. `schema` is what the
     batch pinned, if it did. `first_misfit` is an item that failed only now, since its rows are not
-    like those that pinned the schema. Then `ended` tells of all items of the batch anew.
+    like those that pinned the schema. Then `ended` tells of all items of the batch anew. `slowest`
+    is what its commit record says of its slowest items.
     """
 
     batch: int
@@ -124,6 +125,7 @@ class Sealed:
     ended: Ended = ()
     revision: int = 0
     widens: str = ""
+    slowest: str = ""
 
 
 @value_class

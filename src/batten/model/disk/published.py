@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Protocol
 
+from batten.model.disk.items.slowest import SLOWEST_PATTERN
 from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
 from batten.model.words import FORMAT_OF_OUTCOMES
 
@@ -21,7 +22,7 @@ class Described(Protocol):
 
 class Published(NamedTuple):
     """A published batch. What only a record knows (`size`, `digest`, `quarantine_digest`) is None
-    if there is none."""
+    if there is none; then `slowest` is empty."""
 
     batch: int
     items: int
@@ -34,6 +35,7 @@ class Published(NamedTuple):
     quarantine_digest: str | None
     revision: int = 0
     widens: str = ""
+    slowest: str = ""
 
 
 _SAID = (*Published._fields[:6], "revision", "widens")
@@ -53,7 +55,8 @@ _CANONICAL = re.compile(
     rf'"keys": {_KEYS}, "fingerprint": {_TEXT}, "size": {_NUMBER}, "digest": {_DIGEST}, '
     rf'"quarantine_digest": {_MAYBE_DIGEST}, "run": {_UNUSED_TEXT}, "time": {_UNUSED_TEXT}, '
     rf'(?:"revision": {_NUMBER}, )?'
-    rf'(?:"widens": {_DIGESTS}, )?"format_version": [12]\}}',
+    rf'(?:"widens": {_DIGESTS}, )?(?:"slowest": "{SLOWEST_PATTERN}", )?'
+    r'"format_version": [12]\}',
     re.ASCII,
 )
 
@@ -65,9 +68,8 @@ def decode_published(data: bytes) -> Published:
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:
         return published_by_record(decode_record(CommitRecord, data))
-    batch, items, rows, outcomes, keys, fingerprint, size, digest, quarantine, revision, widens = (
-        found.groups()
-    )
+    batch, items, rows, outcomes, keys, fingerprint, size, *rest = found.groups()
+    digest, quarantine, revision, widens, slowest = rest
     return Published(
         int(batch),
         int(items),
@@ -80,6 +82,7 @@ def decode_published(data: bytes) -> Published:
         quarantine,
         int(revision or 0),
         widens or "",
+        slowest or "",
     )
 
 

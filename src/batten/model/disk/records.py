@@ -38,6 +38,7 @@ from batten.model.disk.bounds import (
     build,
     show,
 )
+from batten.model.disk.items.slowest import SLOWEST_PATTERN
 from batten.model.disk.runs.job_calls import UNKNOWN_CALL, JobCall, read_old_command
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
@@ -190,7 +191,7 @@ class PinnedSchema:
 class CommitRecord:
     """`commits/000042.json`: evidence that a batch was published. `size` in bytes and `digest`
     (SHA-256) are of the part; `quarantine_digest` is that of its quarantine file, or empty.
-    `revision` and `widens` as in the part."""
+    `revision` and `widens` as in the part. `slowest` tells of its slowest items."""
 
     batch: Position
     items: Count
@@ -205,6 +206,7 @@ class CommitRecord:
     time: Name
     revision: Count = 0
     widens: Digests = ""
+    slowest: Annotated[str, Text(512, SLOWEST_PATTERN)] = ""
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES

@@ -17,9 +17,10 @@ from batten.page.pace import Throughput
 from batten.page.sections.state import list_destinations, show_command, show_state
 
 PARAMETERS_MAX = 20
-NOT_RECORDED = (
-    "How long each item took is not recorded, so the slowest items can't be listed. "
-    "Bars are as fine as batches: an item counts when its batch is published."
+AS_BATCHES = "Bars are as fine as batches: an item counts when its batch is published."
+NO_TIMES = (
+    "No item is known to have taken a millisecond. Items that a function gets together have no "
+    "times of their own, and an earlier batten wrote down none."
 )
 
 
@@ -47,7 +48,24 @@ def _tell_pace(pace: Throughput) -> Iterator[str]:
         yield f"{count_of(pace.runs_left_out, 'earlier run')} left out."
     if len(pace.runs) > 1:
         yield "Each grey field is a run that published something; the time between is left out."
-    yield NOT_RECORDED
+    yield AS_BATCHES
+
+
+def show_slowest(seen: OutputSeen, outline: Outline) -> Markup:
+    """The items that took longest."""
+    if seen.pace is None:
+        return NOTHING
+    rows = [(key(each.name()), f"{each.seconds:,.3f}") for each in seen.slowest.items]
+    columns = (Column("item"), Column("seconds in hand", True))
+    told = table("Its tries and waits together", columns, rows, layout="narrow wide")
+    read, batches = seen.slowest.read, seen.slowest.batches
+    left = f"Of {read:,} of {batches:,} batches; a slower one may be missing."
+    return outline.section(
+        "Slowest items",
+        "slowest",
+        told or note(NO_TIMES),
+        note(left) if read < batches else NOTHING,
+    )
 
 
 def show_runs(seen: OutputSeen, outline: Outline) -> Markup:

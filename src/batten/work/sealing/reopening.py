@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
+from batten.model.disk.items.slowest import Slow
 from batten.model.disk.names import Layout, StagedChunk
 from batten.model.disk.records import PartDescription, Unreadable
 from batten.model.rules.outcomes import decode_outcomes, find_places
@@ -27,6 +28,7 @@ from batten.work.sealing.sealed_rows import (
     SealedRows,
     load_failures,
     load_sealed,
+    load_slowest,
     refuse_other_part,
 )
 from batten.work.staged.chunk_files import TakenOver, cut_rows
@@ -60,7 +62,10 @@ class Reopening:
         )
         refuse_other_part(storage, earlier, number, sealed.digest)
         kept = () if tries_failed else load_failures(storage, earlier, batch, sealed)
-        return self._stage_apart(batch, sealed, kept=kept, taken_over=sealed.taken_over)
+        slowest = load_slowest(storage, earlier, number, sealed.digest)
+        return self._stage_apart(
+            batch, sealed, kept=kept, taken_over=sealed.taken_over, slowest=slowest
+        )
 
     def keep_finished(self, sealed: Sealed) -> list[StagedChunk]:
         """Chunks of the finished items, in the place of a sealed batch that is not published."""
@@ -88,6 +93,7 @@ class Reopening:
             cut_rows(kept, 0, batch.items),
             failures=tuple(failures),
             adopted=find_places(sealed.outcomes, Outcome.ADOPTED),
+            slowest=load_slowest(job.storage, job.layout, number, sealed.digest),
         )
         return Reopened(
             batch=number,
@@ -130,7 +136,10 @@ class Reopening:
         batch = self._job.plan.batch(number)
         job = self._job
         kept = load_failures(job.storage, job.layout, batch, sealed) if keeps_failed else ()
-        return self._stage_apart(batch, sealed, but, kept=kept, is_synced=is_synced)
+        slowest = load_slowest(job.storage, job.layout, number, sealed.digest)
+        return self._stage_apart(
+            batch, sealed, but, kept=kept, is_synced=is_synced, slowest=slowest
+        )
 
     def _stage_apart(
         self,
@@ -141,6 +150,7 @@ class Reopening:
         kept: Collection[Failure] = (),
         is_synced: bool = False,
         taken_over: TakenOver | None = None,
+        slowest: Sequence[Slow] = (),
     ) -> Reopened:
         again: list[tuple[int, int]] = []
         chunks: list[StagedChunk] = []
@@ -167,6 +177,7 @@ class Reopening:
                     failures=own,
                     taken_over=taken_over,
                     adopted=adopted.intersection(range(start, stop)),
+                    slowest=tuple(each for each in slowest if start <= each[0] < stop),
                 )
                 chunks.append(self._staging.store_piece(batch, piece, is_synced=is_synced))
             start = stop

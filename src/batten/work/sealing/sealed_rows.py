@@ -12,6 +12,7 @@ from batten.errors import CorruptError
 from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
+from batten.model.disk.items.slowest import Slow, decode_slowest
 from batten.model.disk.names import Layout
 from batten.model.disk.published import decode_published
 from batten.model.disk.records import Unreadable
@@ -65,6 +66,18 @@ def load_sealed(
             digests=f"{described.widens},{digest}".removeprefix(","),
         ),
     )
+
+
+def load_slowest(storage: Store, layout: Layout, number: int, digest: str) -> tuple[Slow, ...]:
+    """What is recorded of the slowest items of a published batch, whose part has that digest."""
+    for name in (layout.recomputed(number), layout.commit(number)):
+        try:
+            recorded = decode_published(storage.read(name))
+        except (FileNotFoundError, Unreadable):
+            continue
+        if recorded.digest == digest:
+            return decode_slowest(recorded.slowest)
+    return ()
 
 
 def refuse_other_part(storage: Store, layout: Layout, number: int, digest: str) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from batten.errors import StorageError
 from batten.ledger.facts.unpacked import refuse_unpacked
 from batten.ledger.files.chunk_failures import CHUNK_KEY
+from batten.model.disk.items.slowest import SLOWEST_MAX, Slow
 from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
 from batten.model.json_text import parse_json
 from batten.model.rules.coverage import mark_items
@@ -44,7 +45,7 @@ class TakenOver:
 class Piece:
     """Finished items of a batch, which ones as in a `StagedChunk`: the rows there are, and the
     failures. An item with neither was filtered. `taken_over` if no function of this job made
-    them; those of `adopted` items a hand-made job had made."""
+    them; those of `adopted` items a hand-made job had made. `slowest` are of its items."""
 
     start: int
     stop: int
@@ -53,10 +54,15 @@ class Piece:
     some: int | None = None
     taken_over: TakenOver | None = None
     adopted: frozenset[int] = frozenset()
+    slowest: tuple[Slow, ...] = ()
 
 
 def cut_pieces(
-    start: int, stop: int, tables: Sequence[pa.Table], failures: Sequence[Failure]
+    start: int,
+    stop: int,
+    tables: Sequence[pa.Table],
+    failures: Sequence[Failure],
+    slowest: Sequence[Slow] = (),
 ) -> list[Piece]:
     """A piece for each table, or one without rows; together they hold all items from `start` to
     `stop`."""
@@ -68,22 +74,26 @@ def cut_pieces(
             stop=last,
             table=tables[number] if tables else None,
             failures=tuple(f for f in failures if first <= f.item < last),
+            slowest=tuple(each for each in slowest if first <= each[0] < last),
         )
         for number, (first, last) in enumerate(zip(starts, stops, strict=True))
     ]
 
 
 def scatter_pieces(
-    items: Sequence[int], tables: Sequence[pa.Table], failures: Sequence[Failure]
+    items: Sequence[int],
+    tables: Sequence[pa.Table],
+    failures: Sequence[Failure],
+    slowest: Sequence[Slow] = (),
 ) -> list[Piece]:
     """A piece for each table, with the items whose rows are in it, and one for those without
     rows; together they hold all `items`, which are in order."""
     if len(tables) == 1:
-        return [_piece(items, tables[0], failures)]
+        return [_piece(items, tables[0], failures, slowest)]
     owned = [sorted(set(table.column(ITEM).to_pylist())) for table in tables]
-    pieces = [_piece(own, table, ()) for own, table in zip(owned, tables, strict=True)]
+    pieces = [_piece(own, table, (), slowest) for own, table in zip(owned, tables, strict=True)]
     rowless = sorted(set(items).difference(*owned))
-    return [*pieces, _piece(rowless, None, failures)] if rowless else pieces
+    return [*pieces, _piece(rowless, None, failures, slowest)] if rowless else pieces
 
 
 def drop_failures(chunk: StagedChunk, piece: Piece, failed: Collection[int]) -> list[Piece]:
@@ -94,7 +104,8 @@ def drop_failures(chunk: StagedChunk, piece: Piece, failed: Collection[int]) -> 
     for _, run in groupby(enumerate(kept), lambda placed: placed[1] - placed[0]):
         items = [item for _, item in run]
         cut = cut_rows(piece.table, items[0], items[-1] + 1)
-        made.append(replace(cut, adopted=piece.adopted.intersection(items)))
+        slowest = tuple(each for each in piece.slowest if items[0] <= each[0] <= items[-1])
+        made.append(replace(cut, adopted=piece.adopted.intersection(items), slowest=slowest))
     return made
 
 
@@ -106,9 +117,22 @@ def cut_rows(table: pa.Table | None, start: int, stop: int) -> Piece:
     return Piece(start=start, stop=stop, table=own, failures=())
 
 
-def _piece(items: Sequence[int], table: pa.Table | None, failures: Sequence[Failure]) -> Piece:
+def _piece(
+    items: Sequence[int],
+    table: pa.Table | None,
+    failures: Sequence[Failure],
+    slowest: Sequence[Slow],
+) -> Piece:
     start, stop, some = mark_items(items)
-    return Piece(start=start, stop=stop, some=some, table=table, failures=tuple(failures))
+    own = frozenset(items) if slowest else frozenset()
+    return Piece(
+        start=start,
+        stop=stop,
+        some=some,
+        table=table,
+        failures=tuple(failures),
+        slowest=tuple(each for each in slowest if each[0] in own),
+    )
 
 
 def encode_piece(
@@ -127,6 +151,7 @@ def encode_piece(
         **({"revision": revision} if revision else {}),
         **({"taken_over": asdict(piece.taken_over)} if piece.taken_over else {}),
         **({"adopted": list_runs(sorted(piece.adopted))} if piece.adopted else {}),
+        **({"slowest": piece.slowest} if piece.slowest else {}),
     }
     metadata = {**(table.schema.metadata or {}), CHUNK_KEY: json.dumps(about).encode()}
     table = table.replace_schema_metadata(metadata)
@@ -165,6 +190,7 @@ def load_piece(
             return None
         taken_over = read_taken_over(about.get("taken_over"))
         adopted = _read_runs(about.get("adopted", ()), chunk)
+        slowest = _read_slowest(about.get("slowest", ()), chunk)
         _check_items(chunk, table, failures)
     except (OSError, ValueError, KeyError, TypeError, MemoryError, pa.ArrowException):
         return None  # a digest tells damage, not malice
@@ -176,6 +202,7 @@ def load_piece(
         failures=failures,
         taken_over=taken_over,
         adopted=adopted,
+        slowest=slowest,
     )
 
 
@@ -196,6 +223,17 @@ def _read_runs(told: Sequence[Any], chunk: StagedChunk) -> frozenset[int]:
         if not chunk.start <= start < stop <= chunk.stop:
             raise ValueError("runs of items that are not its own")
     return frozenset(chain.from_iterable(range(start, stop) for start, stop in told))
+
+
+def _read_slowest(told: Sequence[Any], chunk: StagedChunk) -> tuple[Slow, ...]:
+    """Raises `ValueError` for times that are not of its items."""
+    found = tuple((item, milliseconds) for item, milliseconds in told)
+    for item, milliseconds in found:
+        if type(item) is not int or type(milliseconds) is not int:
+            raise ValueError("times of items that are no numbers")
+        if not (chunk.start <= item < chunk.stop and 0 <= milliseconds < 10**12):
+            raise ValueError("times that are not of its items")
+    return found[:SLOWEST_MAX]
 
 
 def _read_chunk(storage: Store, name: str) -> bytes | None:
