@@ -241,3 +241,42 @@ def test_labels_are_escaped(name: str) -> None:
     assert sample.value == 7
     shown = name.encode(errors="backslashreplace").decode()
     assert sample.labels == {"output": shown, "key": shown}
+
+
+def ask(n: int) -> Row:
+    batten.usage(tokens=10, cost=0.25)
+    if n == 1:
+        raise ValueError("no 1")
+    return {"n": n}
+
+
+def test_what_calls_used_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "batten.prom"
+    report = run(make(tmp_path, ask, items=4), path)
+    found = {labels: n for (name, labels), n in read(path).items() if name == "batten_usage_total"}
+    assert found == {
+        (("unit", unit), ("state", state)): amount * items
+        for unit, amount in (("tokens", 10), ("cost", 0.25))
+        for state, items in (("kept", 2), ("quarantined", 1))
+    }
+    assert sum(n for labels, n in found.items() if labels[0][1] == "cost") == float(
+        report.usage.total["cost"]
+    )
+    assert read(path)["batten_lost_calls_total", ()] == 0
+
+
+HOSTILE = ['a"b', "a\\b", "a\\n\nb", "\u202eevil", "{}=,#", "caf\udce9"]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_stay_names(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "batten.prom"
+    pipeline = batten.from_range(2).map(do).options(on_error="quarantine")
+    run(pipeline.write_parquet(tmp_path / name), path)
+    outputs = {
+        sample.labels["output"]
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+    shown = str(tmp_path.resolve() / name).encode(errors="backslashreplace").decode()
+    assert outputs == {shown}

@@ -38,7 +38,7 @@ def do(n):
 pipeline = batten.from_range(5).map(do).options(batch_size=2, on_error=ON_ERROR)
 with trace.get_tracer("test").start_as_current_span("outer"):
     try:
-        pipeline.write_parquet("out").run(executor="serial", progress=False)
+        pipeline.write_parquet(INTO).run(executor="serial", progress=False)
     except batten.BattenError:
         pass
 
@@ -55,9 +55,11 @@ print(json.dumps({"spans": [json.loads(each.to_json()) for each in spans.get_fin
 """
 
 
-def observe(folder: Path, *, wrong: int = -1, on_error: str = "quarantine") -> tuple[Any, Any]:
+def observe(
+    folder: Path, *, wrong: int = -1, on_error: str = "quarantine", into: str = "out"
+) -> tuple[Any, Any]:
     script = folder / "script.py"
-    said = f"WRONG, ON_ERROR = {wrong}, {on_error!r}\n"
+    said = f"WRONG, ON_ERROR, INTO = {wrong}, {on_error!r}, {into!a}\n"
     script.write_text(SETTING_UP + said + RUNNING)
     words = [sys.executable, "-W", "ignore", str(script)]
     ended = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
@@ -116,6 +118,37 @@ def test_who_has_set_it_up_badly_has_a_run_all_the_same(tmp_path: Path) -> None:
     )
     assert done.stdout == "2\n"
     assert "OpenTelemetry is told nothing of this run" in done.stderr
+
+
+def test_a_provider_that_the_environment_names_is_told(tmp_path: Path) -> None:
+    """The program does not import OpenTelemetry; whoever starts it has set it up."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import batten\n"
+        "pipeline = batten.from_range(2).map(lambda n: {'n': n}).write_parquet('out')\n"
+        "pipeline.run(executor='serial', progress=False)\n"
+        "from opentelemetry import trace\n"
+        "print(type(trace.get_tracer_provider()).__module__)\n"
+        "from opentelemetry.trace import _TRACER_PROVIDER\n"
+        "print(_TRACER_PROVIDER is not None)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider"},
+    )
+    assert done.stdout == "opentelemetry.sdk.trace\nTrue\n"
+
+
+def test_hostile_names_are_told_as_they_can_be_sent(tmp_path: Path) -> None:
+    name = 'a"b\\n\n\x1b[31m\u202e\udce9'
+    spans, _ = observe(tmp_path, into=name)
+    (run,) = [each for each in spans if each["name"] == "batten.run"]
+    shown = name.encode(errors="backslashreplace").decode()
+    assert run["attributes"]["batten.output"] == f"{tmp_path.resolve()}/{shown}"
 
 
 def test_nothing_is_imported_for_who_has_not(tmp_path: Path) -> None:

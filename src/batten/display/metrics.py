@@ -10,7 +10,9 @@ from batten.display.metrics_text import Metric
 from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
+    from batten.model.disk.runs.usage_lines import Amount
     from batten.model.rules.accounting import Accounts
+    from batten.model.rules.usage import Usage
     from batten.run.progress import Status
     from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
@@ -36,6 +38,7 @@ class RunMetrics:
     rows: int | None = None
     stages: dict[str, float] = field(default_factory=dict)
     ended_ns: int | None = None
+    usage: Usage | None = None
 
     def show(self, status: Status) -> None:
         self.accounts = status.accounts
@@ -50,6 +53,7 @@ class RunMetrics:
         self.status = ended.status.value
         self.executed, self.adopted = ended.executed, ended.adopted
         self.stages, self.ended_ns = ended.seconds, ended.time_ns
+        self.usage = ended.usage
         if ended.accounts is not None:
             self.accounts, self.rows = ended.accounts, ended.rows
 
@@ -65,6 +69,8 @@ class RunMetrics:
         yield _counted("published_bytes", "Bytes of parts it published.", self.published_bytes)
         if self.rows is not None:
             yield _measured("rows", "Rows of the dataset.", self.rows)
+        if self.usage is not None:
+            yield from _list_usage(self.usage)
         yield Metric(
             name="batten_stage_seconds_total",
             help="Time that this run spent in each stage.",
@@ -107,6 +113,32 @@ class RunMetrics:
         yield _measured(
             "updated_timestamp_seconds", "When these metrics were written.", _seconds(now_ns)
         )
+
+
+def _list_usage(usage: Usage) -> Iterator[Metric]:
+    """What units there are is for the functions of the job to say, so they are labels."""
+    sums = ("kept", "failed_tries", "quarantined", "repeated")
+    yield Metric(
+        name="batten_usage_total",
+        help="What calls of the dataset used in all runs, by what became of their answers.",
+        samples=tuple(
+            ({"unit": unit, "state": name}, _as_number(amount))
+            for name in sums
+            for unit, amount in getattr(usage, name).items()
+        ),
+    )
+    yield _counted("lost_calls", "Calls in hand when runs ended.", usage.calls_lost)
+    yield Metric(
+        name="batten_lost_usage_max",
+        help="The bound of what the lost calls used.",
+        samples=tuple(
+            ({"unit": unit}, _as_number(amount)) for unit, amount in usage.lost_at_most.items()
+        ),
+    )
+
+
+def _as_number(amount: Amount) -> float:
+    return amount if isinstance(amount, int) else float(amount)
 
 
 def _counted(name: str, told: str, value: int) -> Metric:

@@ -1,12 +1,14 @@
 """Spans and metrics of a run by OpenTelemetry, where the program uses it (decision 0112).
 
-Only a program that has imported OpenTelemetry can have set it up, and then it costs nothing to
-import. Elsewhere nothing of it is imported. Who sees what is told here is for the program to say.
+Where the program has not imported OpenTelemetry, and the environment names no provider, nobody can
+have set it up: what is told would be dropped. There nothing of it is imported. Who sees what is
+told here is for the program to say.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded
 
 _log = logging.getLogger("batten.run")
+_NAMING_PROVIDERS = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
+"""By these the API itself sets up a provider that a package brings, at the first use."""
 _NANOSECONDS = 1_000_000_000
 
 
 def find_telemetry() -> Telemetry | None:
-    """None where the program has not imported OpenTelemetry, or it is of no use."""
-    if "opentelemetry" not in sys.modules:
+    """None where OpenTelemetry can't have been set up, or is of no use."""
+    if "opentelemetry" not in sys.modules and not any(map(os.environ.get, _NAMING_PROVIDERS)):
         return None
     try:
         from opentelemetry import metrics, trace

@@ -162,6 +162,7 @@ class RunEvents:
             adopted=context.adopted_items,
             seconds=dict(context.seconds),
             time_ns=now_ns(),
+            usage=reached.usage if reached is not None else None,
         )
         context.watchers.tell(lambda watcher: watcher.end(ended))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from batten.model.rules.accounting import Accounts, OutcomeCounts
+from batten.model.rules.usage import Usage
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
 
@@ -41,8 +42,8 @@ class BatchPublished:
 
 @value_class
 class RunEnded:
-    """A run has ended, perhaps by an `error`. Then the accounts may not be known. `seconds` are
-    those of its stages."""
+    """A run has ended, perhaps by an `error`. Then the accounts may not be known. `usage` is that
+    of the dataset, if its calls told any. `seconds` are those of its stages."""
 
     status: RunStatus
     accounts: Accounts | None
@@ -52,6 +53,7 @@ class RunEnded:
     adopted: int
     seconds: dict[str, float]
     time_ns: int
+    usage: Usage | None = None
 
 
 class RunWatcher(Protocol):
