@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from batten.inspect.diagnose import diagnose
     from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.reading import Dataset, open
+    from batten.jobs.devices import Worker
     from batten.model.rules.usage import Usage
     from batten.pipeline.from_sources import (
         from_csv,
@@ -76,6 +77,7 @@ __all__ = [
     "Transaction",
     "Usage",
     "UsageError",
+    "Worker",
     "diagnose",
     "from_csv",
     "from_dataset",
@@ -110,6 +112,7 @@ _MODULES = {
         "from_range",
         "from_source",
     ),
+    "batten.jobs.devices": ("Worker",),
     "batten.model.rules.usage": ("Usage",),
     "batten.pipeline.landing": ("Landed", "from_landed", "land"),
     "batten.pipeline.pipeline": ("Pipeline",),

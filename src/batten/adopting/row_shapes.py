@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from batten.errors import UsageError
+from batten.jobs.devices import Worker
 from batten.jobs.step import Step
 from batten.model.telling.type_names import show_literal, show_type
 from batten.rows.declared import Declared
@@ -130,7 +131,9 @@ class Fit:
         self._types = {field.name: field.type for field in schema}
         made = max((n for n, step in enumerate(steps) if makes_rows(step)), default=-1)
         self._checks = [
-            (step, prepare_function(step)) for step in steps[made + 1 :] if not step.is_async
+            (step, prepare_function(step, Worker()))
+            for step in steps[made + 1 :]
+            if not step.is_async
         ]
 
     def convert(self, row: Mapping[str, Any], *, is_text: bool) -> dict[str, Any]:

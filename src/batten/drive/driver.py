@@ -51,7 +51,14 @@ from batten.work.tasks import (
     Waits,
 )
 from batten.work.work_sizes import Allotment
-from batten.work.workforce import find_recipe, make_executor, make_job, make_work
+from batten.work.workforce import (
+    find_recipe,
+    make_crews,
+    make_executor,
+    make_job,
+    make_work,
+    start_crews,
+)
 
 DELIVER_SECONDS = 0.1
 POLL_SECONDS = 0.2
@@ -115,13 +122,14 @@ class Driver:
         failed. `rejected` are published batches that a destination did not take."""
         context, pipeline = self._context, self._context.pipeline
         recipe = find_recipe(context)
-        executor = make_executor(context, recipe)
+        self._crews = crews = make_crews(context)
+        executor = make_executor(context, recipe, crews)
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
         self._changed = frozenset(changed)
         self._known_to_fail = frozenset(to_reopen) - self._changed
-        job = make_job(context, self._dataset, self._plan)
+        job = make_job(context, self._dataset, self._plan, crews.lanes)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
@@ -134,13 +142,16 @@ class Driver:
                     # Arrow's own conversion, which `map_batches` needs, imports pandas where it is
                     # installed: once, before workers are forked, rather than in each of them.
                     pa.array([None])
-                executor.start(make_work(job, recipe, is_async=pipeline.is_async))
+                work = make_work(job, recipe, is_async=pipeline.is_async)
+                start_crews(crews, context, recipe, work)
+                executor.start(work)
                 self._reopen(executor, to_reopen)
                 self._make_anew(rejected)
                 self._loop(executor)
         finally:
             self._spending.end()
             executor.stop()
+            crews.stop()
             for event in executor.wait(0):
                 if isinstance(event, Told) and isinstance(event.value, Portion):
                     context.executed_items += event.value.executed
@@ -299,8 +310,7 @@ class Driver:
                     self._show(is_last=True)
                     return
                 continue
-            for event in executor.wait(0 if is_lacking else POLL_SECONDS):
-                self._take(event)
+            self._take_all(executor.wait(0 if is_lacking else POLL_SECONDS))
             self._show()
 
     def _dispatch(self, executor: Executor) -> None:
@@ -312,6 +322,7 @@ class Driver:
             if found is None:
                 return
             self._waiting.note_begun(found[1].batch)
+            self._crews.begin()
             executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
 
     def _drain(self, executor: Executor) -> None:
@@ -337,11 +348,18 @@ class Driver:
         executor.drain()
         self._draining.begin()
         while self._schedule.outstanding and (left := self._draining.seconds_left):
-            for event in executor.wait(min(POLL_SECONDS, left)):
-                self._take(event)
+            self._take_all(executor.wait(min(POLL_SECONDS, left)))
             self._show()
         self._take_ready()
         self._publish(is_last=True)
+
+    def _take_all(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._take(self._crews.explain(event))
+        for event in self._crews.look():
+            if isinstance(event, Died):
+                self._failures.tell_death(event)
+            answer_of(event)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):

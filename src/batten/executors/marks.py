@@ -46,11 +46,13 @@ _RECORD_BYTES = RECORD_WORDS * _WORD_BYTES
 
 
 class SlotMark:
-    """The mark of a worker whose items have no time limit. `header` is that of its table."""
+    """The mark of a worker whose items have no time limit. `header` is that of its table, `slot`
+    its number there."""
 
-    __slots__ = ("_header", "_record", "is_retired")
+    __slots__ = ("_header", "_record", "is_retired", "slot")
 
-    def __init__(self, record: memoryview, header: memoryview | None = None) -> None:
+    def __init__(self, record: memoryview, header: memoryview | None = None, slot: int = 0) -> None:
+        self.slot = slot
         self._record = record
         self._header = header
         self.is_retired = False
@@ -81,9 +83,13 @@ class TimedMark(SlotMark):
     __slots__ = ("_limit_seconds",)
 
     def __init__(
-        self, record: memoryview, limit_seconds: float, header: memoryview | None = None
+        self,
+        record: memoryview,
+        limit_seconds: float,
+        header: memoryview | None = None,
+        slot: int = 0,
     ) -> None:
-        super().__init__(record, header)
+        super().__init__(record, header, slot)
         self._limit_seconds = limit_seconds
 
     def begin(self, item: int, limit_seconds: float | None = None) -> None:
@@ -132,8 +138,8 @@ class MarkTable:
         """The mark of a worker, whose items have this limit of time."""
         record = self.records[slot]
         if limit_seconds is None:
-            return SlotMark(record, self._header)
-        return TimedMark(record, limit_seconds, self._header)
+            return SlotMark(record, self._header, slot)
+        return TimedMark(record, limit_seconds, self._header, slot)
 
     def drain(self) -> None:
         """Tell all workers to begin no further item."""

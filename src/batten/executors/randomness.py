@@ -99,6 +99,15 @@ class StepSeeding:
         self._function = function
         self._search()
 
+    @property
+    def named(self) -> tuple[str, int]:
+        """The item, and the number of the call: what its numbers depend on."""
+        return self._seeding.item, self.calls
+
+    def name(self, item: str, calls: int) -> None:
+        """As it is `named` where the item is in hand."""
+        self._seeding.item, self.calls = item, calls
+
     def begin_call(self) -> None:
         self.calls += 1
 

@@ -9,6 +9,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
+from batten.jobs.devices import Devices, read_devices
 from batten.jobs.retry import Retry, RetryOn, read_retry_on
 from batten.model.value_class import value_class
 
@@ -24,8 +25,10 @@ DEFAULT_CONCURRENCY = 100
 
 @value_class
 class Step:
-    """`concurrency` and `limits` are for functions that await. A `cache` changes no result, so it
-    is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too."""
+    """`concurrency` is how many calls are in hand at a time, in the event loop or in workers of the
+    step's own; `devices` is what those compute on. `limits` are for functions that await. A `cache`
+    changes no result, so it is no part of the fingerprint. With `keeps_input`, rows have the item's
+    columns, too."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)
@@ -34,6 +37,7 @@ class Step:
     timeout_seconds: float | None = None
     concurrency: int | None = None
     limits: Limits | None = None
+    devices: Devices | None = None
     items: int | None = None
     version: str | None = None
     cache: Cache | None = None
@@ -46,6 +50,11 @@ class Step:
         while isinstance(function, functools.partial):
             function = function.func
         return _awaits(function) or _awaits(getattr(function, "__call__", None))  # noqa: B004
+
+    @property
+    def has_own_workers(self) -> bool:
+        """Whether other workers call the function than those that have the items in hand."""
+        return not self.is_async and (self.concurrency is not None or self.devices is not None)
 
     @property
     def retry(self) -> Retry:
@@ -70,6 +79,7 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
         )
     check_count("retries", options.get("retries", 0), at_least=0)
     options["retry_on"] = read_retry_on(options.get("retry_on"), options.get("retries", 0))
+    options["devices"] = read_devices(options.get("devices"))
     step = Step(kind=kind, function=function, **options)
     if step.items is not None:
         check_count("items", step.items, at_least=1)
@@ -83,10 +93,15 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
             ".map_batches() can't await a function.",
             "Take the items one at a time: .map() with an async function.",
         )
-    if not step.is_async and (step.concurrency is not None or step.limits is not None):
+    if not step.is_async and step.limits is not None:
         raise _refuse(
-            "concurrency= and limits= are for `async def` functions.",
-            "For others say how many items run at a time when you run it: jobs.",
+            "limits= are for `async def` functions.",
+            "For others say how many calls are in hand at a time: concurrency=.",
+        )
+    if step.is_async and step.devices is not None:
+        raise _refuse(
+            "devices= are for functions that don't await.",
+            "Make it a class with a plain __call__.",
         )
     return step
 
@@ -99,6 +114,11 @@ def check_steps(steps: tuple[Step, ...]) -> None:
         if step.kind == "map_batches":
             raise _refuse(
                 ".map_batches() can't stand in a pipeline with an async function.",
+                "Make a dataset with the one, and from it another with the other.",
+            )
+        if step.has_own_workers:
+            raise _refuse(
+                "A step with workers of its own can't stand beside an async function.",
                 "Make a dataset with the one, and from it another with the other.",
             )
         if step.timeout_seconds is not None and not step.is_async:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +31,7 @@ class Steps(TableOutputs):
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
+        devices: Sequence[str] | str | int | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
         keep_input: bool = False,
@@ -50,9 +51,13 @@ class Steps(TableOutputs):
                 what a server refuses for good, such as 401, 404 and 422.
             timeout_seconds: The longest that one try may take, in seconds. Then its worker is
                 killed. By default there is no limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
+            concurrency: How many calls are in hand at most. Of an `async def` function they are 100
+                by default. Another function gets so many workers of its own. By default the worker
+                that has the item calls it.
             limits: How fast an `async def` function may call; by default as fast as it can.
+            devices: What the step's own workers compute on, one each: names such as "cuda:0", how
+                many GPUs, or "auto" for all that are there. A class gets its own by a parameter
+                `device` of `__init__`. By default none is named.
             version: Stands for values of the function that can't be compared, such as a client. By
                 default there are none.
             cache: Keeps what the function returned for an item, also for other jobs. True means the
@@ -76,6 +81,7 @@ class Steps(TableOutputs):
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
+            devices=devices,
             version=version,
             cache=cache,
             keeps_input=keep_input,
@@ -90,6 +96,7 @@ class Steps(TableOutputs):
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
+        devices: Sequence[str] | str | int | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
         keep_input: bool = False,
@@ -103,9 +110,13 @@ class Steps(TableOutputs):
             retry_on: What is tried again, as for `map`.
             timeout_seconds: The longest that one try may take, in seconds; by default there is no
                 limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
+            concurrency: How many calls are in hand at most. Of an `async def` function they are 100
+                by default. Another function gets so many workers of its own. By default the worker
+                that has the item calls it.
             limits: How fast an `async def` function may call; by default as fast as it can.
+            devices: What the step's own workers compute on, one each: names such as "cuda:0", how
+                many GPUs, or "auto" for all that are there. A class gets its own by a parameter
+                `device` of `__init__`. By default none is named.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
             keep_input: Give each row the item's own columns, before its own; of two columns of one
@@ -127,6 +138,7 @@ class Steps(TableOutputs):
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
+            devices=devices,
             version=version,
             cache=cache,
             keeps_input=keep_input,
@@ -141,6 +153,7 @@ class Steps(TableOutputs):
         timeout_seconds: float | None = None,
         concurrency: int | None = None,
         limits: Limits | None = None,
+        devices: Sequence[str] | str | int | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Self:
@@ -153,9 +166,13 @@ class Steps(TableOutputs):
             retry_on: What is tried again, as for `map`.
             timeout_seconds: The longest that one try may take, in seconds; by default there is no
                 limit.
-            concurrency: How many calls of an `async def` function are in flight at most; 100 by
-                default.
+            concurrency: How many calls are in hand at most. Of an `async def` function they are 100
+                by default. Another function gets so many workers of its own. By default the worker
+                that has the item calls it.
             limits: How fast an `async def` function may call; by default as fast as it can.
+            devices: What the step's own workers compute on, one each: names such as "cuda:0", how
+                many GPUs, or "auto" for all that are there. A class gets its own by a parameter
+                `device` of `__init__`. By default none is named.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
 
@@ -174,6 +191,7 @@ class Steps(TableOutputs):
             timeout_seconds=timeout_seconds,
             concurrency=concurrency,
             limits=limits,
+            devices=devices,
             version=version,
             cache=cache,
         )
@@ -226,6 +244,8 @@ class Steps(TableOutputs):
         function: Callable[..., Any],
         *,
         items: int | None = None,
+        concurrency: int | None = None,
+        devices: Sequence[str] | str | int | None = None,
         retries: int = 0,
         retry_on: Any = None,
         timeout_seconds: float | None = None,
@@ -240,6 +260,9 @@ class Steps(TableOutputs):
             function: Called with a `pyarrow.Table` that has the key column. Its result must have
                 the key column, too, or as many rows as came in.
             items: How many items one call gets; by default a whole batch.
+            concurrency: How many workers of its own the function gets, and so how many calls are in
+                hand at most. By default the worker that has the items calls it.
+            devices: What these workers compute on, as for `map`. By default none is named.
             retries: Further tries of a call that failed; 0 by default.
             retry_on: What is tried again, as for `map`.
             timeout_seconds: The longest that one try may take, in seconds; by default there is no
@@ -257,6 +280,8 @@ class Steps(TableOutputs):
             "map_batches",
             function,
             items=items,
+            concurrency=concurrency,
+            devices=devices,
             retries=retries,
             retry_on=retry_on,
             timeout_seconds=timeout_seconds,

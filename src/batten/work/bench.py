@@ -6,7 +6,7 @@ and `staged/` only; publishing is the driver's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import local
 from time import perf_counter
@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from batten.executors.base import Mark
+from batten.executors.randomness import Seeding, seed_held
+from batten.jobs.devices import Worker
 from batten.model.disk.items.slowest import encode_slowest, merge_slowest
 from batten.model.disk.names import StagedChunk
 from batten.model.disk.published import fields_of
@@ -22,9 +24,11 @@ from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.sources.base import read_planned
 from batten.storage.changing.publishing import delete
-from batten.work.calling.calls import Failure
+from batten.work.calling.calls import Call, Failure, Outfit
 from batten.work.calling.most_fail import tell_ended
 from batten.work.items import Done, ItemRunner
+from batten.work.own_workers.lane import Lane
+from batten.work.own_workers.serving import Serve, Served, serve
 from batten.work.sealing.batch_checks import BatchRefusedError
 from batten.work.sealing.reopening import Reopening
 from batten.work.sealing.seal import PinRefusedError, seal_pieces
@@ -68,7 +72,7 @@ class Bench:
         """Readers and constructed classes are of this process."""
         return Bench, (self._job,)
 
-    def work(self, task: Task, mark: Mark) -> Answer:
+    def work(self, task: Task | Serve, mark: Mark) -> Answer:
         match task:
             case Prepare():
                 return self._prepare(task, mark)
@@ -76,6 +80,30 @@ class Bench:
                 return self._seal(task)
             case Reopen():
                 return self.reopening.reopen(task.batch, tries_failed=task.tries_failed)
+            case Serve():
+                return self._serve(task, mark)
+
+    def _serve(self, task: Serve, mark: Mark) -> Served:
+        job, teller = self._job, Teller(self._job.make_journal())
+        task.enter()
+        outfit = self._make_outfit(teller, task.worker, lanes={})
+        # Who asks keeps results, and tries again.
+        step = replace(job.steps[task.number], cache=None)
+        call = Call(step, task.number, outfit)
+        if outfit.seeding is None:
+            seed_held([call.function])
+        return serve(task, call, teller, mark, job.worker_items_max)
+
+    def _make_outfit(
+        self, teller: Teller, worker: Worker, lanes: Mapping[int, Lane] | None = None
+    ) -> Outfit:
+        job = self._job
+        return Outfit(
+            seeding=Seeding(job.seed) if job.seed is not None else None,
+            teller=teller,
+            worker=worker,
+            lanes=job.lanes if lanes is None else lanes,
+        )
 
     def _prepare(self, task: Prepare, mark: Mark) -> Prepared:
         began = perf_counter()
@@ -139,13 +167,9 @@ class Bench:
             own.items = 0
             job = self._job
             own.teller = Teller(job.make_journal())
+            outfit = self._make_outfit(own.teller, Worker(index=getattr(mark, "slot", 0)))
             own.runner = ItemRunner(
-                job.steps,
-                job.key_column,
-                job.has_time_limit,
-                job.seed,
-                job.make_item_files(),
-                own.teller,
+                job.steps, job.key_column, job.has_time_limit, job.make_item_files(), outfit
             )
         runner: ItemRunner = own.runner
         stop, most = task.stop, self._job.worker_items_max  # decision 0061

@@ -26,6 +26,7 @@ from batten.run.identity import identify_pipeline
 from batten.sources.items import ItemSource
 from batten.sources.range import RangeSource
 from batten.work.bench import Bench
+from batten.work.own_workers.serving import Serve
 from batten.work.tasks import WorkerJob
 
 
@@ -94,6 +95,8 @@ class FreshWork:
 
     def __call__(self, task: Any, mark: Mark) -> Any:
         if self._work is None:
+            if isinstance(task, Serve):
+                task.enter()
             self._work = self._load()
             seed_afresh()
         return self._work(task, mark)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from batten.errors import BattenError, StorageError
 from batten.executors.base import Mark
-from batten.executors.randomness import Seeding, seed_held
+from batten.executors.randomness import seed_held
 from batten.jobs.step import Step
 from batten.model.disk.items.slowest import Slow, Slowest
 from batten.rows.arrays import integers
@@ -25,11 +25,13 @@ from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, Unfitting, as_row, build_tables, conform_table
 from batten.sources.base import Gone, Unavailable
 from batten.work.calling.calls import (
+    BARE,
     BeginTry,
     Call,
     Chain,
     Failure,
     ItemFailedError,
+    Outfit,
     describe_error,
 )
 from batten.work.staged.item_files import ItemFiles
@@ -58,16 +60,15 @@ class ItemRunner:
         steps: Sequence[Step],
         key_column: str,
         has_time_limit: bool,
-        seed: int | None = None,
         files: ItemFiles | None = None,
-        teller: Teller | None = None,
+        outfit: Outfit = BARE,
     ) -> None:
         self.files = files
-        self._teller: Teller | SimpleNamespace = teller or SimpleNamespace()
+        self._teller: Teller | SimpleNamespace = outfit.teller or SimpleNamespace()
         self.batch = 0
-        self._seeding = seeding = Seeding(seed) if seed is not None else None
+        self._seeding = outfit.seeding
         place = next((n for n, step in enumerate(steps) if step.kind == "map_batches"), None)
-        self._chain = Chain(steps if place is None else steps[:place], 0, seeding, teller)
+        self._chain = Chain(steps if place is None else steps[:place], 0, outfit)
         if files is not None:
             self._hold = files.make_hold()
             self._chain.hold(self._hold)
@@ -75,8 +76,8 @@ class ItemRunner:
         self._key_column = key_column
         self._units = None
         if place is not None:
-            self._units = UnitCalls(steps[place:], key_column, place, seeding, teller)
-        if seeding is None:
+            self._units = UnitCalls(steps[place:], key_column, place, outfit)
+        if self._seeding is None:
             in_units = [] if self._units is None else self._units.functions
             seed_held([*self._chain.functions, *in_units])
 
@@ -290,19 +291,18 @@ class UnitCalls:
         steps: Sequence[Step],
         key_column: str,
         first: int,
-        seeding: Seeding | None,
-        teller: Teller | None = None,
+        outfit: Outfit,
     ) -> None:
         self.first_item = 0
-        self._teller = teller
-        self._call = Call(steps[0], first, seeding, teller)
+        self._teller = outfit.teller
+        self._call = Call(steps[0], first, outfit)
         place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
-        self._chain = Chain(steps[1:place], first + 1, seeding, teller) if place > 1 else None
+        self._chain = Chain(steps[1:place], first + 1, outfit) if place > 1 else None
         self._next = None
         if place < len(steps):
-            self._next = UnitCalls(steps[place:], key_column, first + place, seeding, teller)
+            self._next = UnitCalls(steps[place:], key_column, first + place, outfit)
         self._key_column = key_column
-        self._seeding = seeding
+        self._seeding = outfit.seeding
 
     @property
     def functions(self) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 from batten.jobs.step import Step
 from batten.ledger.history.usage_journal import UsageJournal
@@ -15,6 +16,8 @@ from batten.sources.base import Source
 from batten.storage.base import Store
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import Ended
+from batten.work.own_workers.lane import Lane
+from batten.work.own_workers.serving import Served
 from batten.work.sealing.batch_checks import Rule
 from batten.work.staged.item_files import ItemFiles
 
@@ -25,7 +28,8 @@ class WorkerJob:
     that of what makes rows, and `works` are those whose chunks are of use; `fingerprint` also
     covers how they are laid out. `is_watched`: the run stops where most items fail. `is_adopting`:
     the rows are not computed, a hand-made job had made them. With `file_names` the steps make
-    files, which are called so. `run` is its name, under which is kept what calls used."""
+    files, which are called so. `run` is its name, under which is kept what calls used. `lanes` lead
+    to the workers of those steps, by number, that have their own."""
 
     storage: Store
     layout: Layout
@@ -46,6 +50,7 @@ class WorkerJob:
     batch_rules: tuple[Rule, ...] = ()
     file_names: NamePattern | None = None
     run: str = ""
+    lanes: Mapping[int, Lane] = field(default_factory=dict)
 
     def make_journal(self) -> UsageJournal:
         """Where it is kept what calls of this run used."""
@@ -199,4 +204,4 @@ class Reopened:
 
 
 Task = Prepare | Seal | Reopen
-Answer = Prepared | Sealed | Unsealable | Reopened
+Answer = Prepared | Sealed | Unsealable | Reopened | Served

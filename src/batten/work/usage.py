@@ -134,9 +134,17 @@ class Teller:
         with self._lock:
             if self._told_of != self.item:
                 self._told_of, self._uses = self.item, 0
-            self._attempt = self._attempt or self._journal.name_attempt()
-            self._journal.write(UseLine(item=self.item, attempt=self._attempt, used=used))
+            self._journal.write(UseLine(item=self.item, attempt=self.name_attempt(), used=used))
             self._uses += 1
+
+    def name_attempt(self) -> str:
+        """Under which what these items use is kept, in this process and in those that it asks."""
+        self._attempt = self._attempt or self._journal.name_attempt()
+        return self._attempt
+
+    def take_up(self, item: int, attempt: str) -> None:
+        """Another process has the item in hand, in that attempt, and asks for one call."""
+        self.item, self._attempt, self._told_of = item, attempt, -1
 
     def settle(self) -> None:
         """A step ended well: what it used does not belong to a later step's tries."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.errors import UsageError
 from batten.executors.base import Executor, Work
+from batten.executors.marks import MakeFile
 from batten.executors.processes.foreign_threads import find_foreign_threads
 from batten.jobs.definition import Definition
+from batten.jobs.devices import needs_cuda
 from batten.jobs.loading.in_fresh_workers import CannotLoadError
 from batten.model.disk.items.item_files import FILE_COLUMNS
 from batten.model.disk.runs.job_calls import BATTEN
@@ -19,7 +23,10 @@ from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset
+from batten.run.run_options import JOBS_MAX
 from batten.work.bench import Bench
+from batten.work.own_workers.crews import Crews
+from batten.work.own_workers.lane import Lane
 from batten.work.tasks import WorkerJob
 from batten.work.work_sizes import TASKS_A_SLOT_MAX
 
@@ -48,7 +55,8 @@ def find_recipe(context: Context) -> Recipe | None:
     if pipeline.is_async or not has_processes or wanted == "fork":
         return None
     threads = find_foreign_threads() if wanted is None else []
-    if wanted is None and not threads:
+    has_gpus = any(needs_cuda(step.devices, os.environ) for step in pipeline.steps)
+    if wanted is None and not threads and not has_gpus:
         return None
     shown = ", ".join(threads[:NAMES_SHOWN]) + (", …" if len(threads) > NAMES_SHOWN else "")
     try:
@@ -60,11 +68,13 @@ def find_recipe(context: Context) -> Recipe | None:
                 safe="Everything that was finished is kept.",
                 next=obstacle.advice,
             ) from obstacle
+        reason = f"This process has threads that do not survive a fork ({shown})"
+        if not threads:
+            reason = "CUDA does not survive a fork, if it was used before"
         _warn(
             context,
-            f"This process has threads that do not survive a fork ({shown}), and workers are "
-            f"forked all the same: in a fresh interpreter {obstacle.why}. If the run hangs, stop "
-            f"it; nothing is lost. {obstacle.advice}",
+            f"{reason}, and workers are forked all the same: in a fresh interpreter "
+            f"{obstacle.why}. If the run hangs, stop it; nothing is lost. {obstacle.advice}",
         )
         return None
     if threads:
@@ -97,7 +107,15 @@ def _warn(context: Context, text: str) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
-def make_executor(context: Context, recipe: Recipe | None) -> Executor:
+def make_crews(context: Context) -> Crews:
+    """The workers that steps have of their own; there are none where no function is called, or all
+    are called in this process."""
+    pipeline, options = context.pipeline, context.options
+    has_any = options.executor == "processes" and not context.is_adopting
+    return Crews(pipeline.steps if has_any else (), waiting_max=JOBS_MAX)
+
+
+def make_executor(context: Context, recipe: Recipe | None, crews: Crews) -> Executor:
     """As the options say, or an event loop where the functions are awaited. Items in hand are
     marked in the control folder, if that is a folder on disk."""
     pipeline, options, local = context.pipeline, context.options, context.storage.local
@@ -116,22 +134,45 @@ def make_executor(context: Context, recipe: Recipe | None) -> Executor:
         from batten.executors.threads import ThreadExecutor
 
         return ThreadExecutor(options.jobs, in_flight=in_flight)
+    jobs = max(options.jobs, crews.in_hand_min)
+    return _make_processes(context, recipe, jobs, in_flight=in_flight)
+
+
+def start_crews(crews: Crews, context: Context, recipe: Recipe | None, work: Work) -> None:
+    """Before those that ask them."""
+    if crews.workers:
+        executor = _make_processes(context, recipe, crews.workers, handles=crews.handles)
+        crews.start(executor, work)
+
+
+def _make_processes(
+    context: Context,
+    recipe: Recipe | None,
+    jobs: int,
+    *,
+    handles: tuple[int, ...] = (),
+    in_flight: MakeFile | None = None,
+) -> Executor:
     from batten.executors.processes.pool import ProcessExecutor
     from batten.executors.processes.terms import WorkerBirth, WorkerLimits
 
     return ProcessExecutor(
-        options.jobs,
+        jobs,
         limits=WorkerLimits(
-            timeout_seconds=pipeline.timeout_seconds_min,
-            memory_bytes_max=options.memory_bytes_max,
+            timeout_seconds=context.pipeline.timeout_seconds_min,
+            memory_bytes_max=context.options.memory_bytes_max,
         ),
-        birth=WorkerBirth(is_fresh=recipe is not None, modules=MODULES, stdout_to_stderr=True),
+        birth=WorkerBirth(
+            is_fresh=recipe is not None, modules=MODULES, handles=handles, stdout_to_stderr=True
+        ),
         in_flight=in_flight,
         prefetch=TASKS_A_SLOT_MAX,
     )
 
 
-def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
+def make_job(
+    context: Context, dataset: FoundDataset, plan: Plan, lanes: Mapping[int, Lane]
+) -> WorkerJob:
     """What they are told once."""
     pipeline, settings = context.pipeline, context.pipeline.settings
     return WorkerJob(
@@ -154,6 +195,7 @@ def make_job(context: Context, dataset: FoundDataset, plan: Plan) -> WorkerJob:
         batch_rules=settings.batch_rules,
         file_names=pipeline.file_names,
         run=context.run,
+        lanes=lanes,
     )
 
 

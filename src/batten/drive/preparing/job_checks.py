@@ -31,6 +31,12 @@ def check_workers(pipeline: Definition, options: RunOptions) -> None:
             safe="Nothing was read or written.",
             next="Use processes, the default, or leave the time limit out.",
         )
+    if options.executor == "threads" and any(step.has_own_workers for step in pipeline.steps):
+        raise UsageError(
+            "Steps can't have workers of their own with executor='threads'.",
+            safe="Nothing was read or written.",
+            next="Use processes, the default, or leave concurrency= and devices= out.",
+        )
     settings = pipeline.settings
     where = "functions that are awaited" if pipeline.is_async else f"executor={options.executor!r}"
     has_processes = options.executor == "processes" and not pipeline.is_async

@@ -22,6 +22,7 @@ from batten.executors.marks import MarkTable
 from batten.executors.printing.last_line import ShownLine, last_line
 from batten.executors.processes.forking import lacking_told, live
 from batten.executors.processes.nursery import Begin
+from batten.executors.processes.terms import WorkerBirth
 from batten.executors.processes.worker import run_worker
 from batten.executors.randomness import seed_afresh
 from batten.model.value_class import value_class
@@ -44,15 +45,12 @@ class Setup:
     last_line: int | None
     argv: Sequence[str]
     modules: Sequence[str]
+    handles: Sequence[int]
     work: bytes
 
 
 def begin_interpreter(
-    work: Work,
-    marks: MarkTable,
-    limit_seconds: float | None,
-    stdout_to_stderr: bool,
-    modules: Sequence[str],
+    work: Work, marks: MarkTable, limit_seconds: float | None, birth: WorkerBirth
 ) -> Begin:
     """A nursery that has nothing of what the driver has in memory, but the marks. Raises what
     pickling `work` raises."""
@@ -60,10 +58,11 @@ def begin_interpreter(
         driver=os.getpid(),
         slots=len(marks.records),
         limit_seconds=limit_seconds,
-        stdout_to_stderr=stdout_to_stderr,
+        stdout_to_stderr=birth.stdout_to_stderr,
         last_line=last_line.shown.handle if last_line.shown is not None else None,
         argv=list(sys.argv),
-        modules=modules,
+        modules=birth.modules,
+        handles=birth.handles,
         work=pickle.dumps(work, pickle.HIGHEST_PROTOCOL),
     )
 
@@ -75,7 +74,8 @@ def begin_interpreter(
             handles = [control.fileno(), marks.handle, told]
             flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
             words = [sys.executable, *flags, "-c", _BEGIN, *map(str, handles), *sys.path]
-            passed = handles if setup.last_line is None else [*handles, setup.last_line]
+            shown = [] if setup.last_line is None else [setup.last_line]
+            passed = [*handles, *shown, *setup.handles]
             return spawnv_passfds(os.fsencode(sys.executable), words, passed)
         finally:
             os.close(told)
@@ -89,7 +89,8 @@ def main(control: int, marks: int, told: int) -> NoReturn:
         file.seek(0)
         setup: Setup = pickle.load(file)
     sys.argv = list(setup.argv)
-    for handle in (control, marks, *([setup.last_line] if setup.last_line is not None else ())):
+    shown = [] if setup.last_line is None else [setup.last_line]
+    for handle in (control, marks, *shown, *setup.handles):
         os.set_inheritable(handle, False)
     nursery = socket.socket(fileno=control)
     with lacking_told(nursery):

@@ -106,9 +106,7 @@ class ProcessExecutor:
             if birth.is_fresh:
                 from batten.executors.processes.interpreter import begin_interpreter
 
-                self._begin = begin_interpreter(
-                    work, marks, limit, birth.stdout_to_stderr, birth.modules
-                )
+                self._begin = begin_interpreter(work, marks, limit, birth)
             else:
                 self._begin = fork_nursery(work, marks, limit, birth.stdout_to_stderr)
             self._start_nursery()

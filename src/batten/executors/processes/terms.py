@@ -18,9 +18,11 @@ class WorkerLimits:
 @value_class
 class WorkerBirth:
     """With `is_fresh` workers begin in a fresh interpreter, for which the work is pickled, too; it
-    imports `modules` before there are workers. Else they are forked. With `stdout_to_stderr` what
-    they print goes to standard error."""
+    imports `modules` before there are workers. Else they are forked. They have the open files
+    `handles` of the driver, under the same numbers. With `stdout_to_stderr` what they print goes to
+    standard error."""
 
     is_fresh: bool = False
     modules: tuple[str, ...] = ()
+    handles: tuple[int, ...] = ()
     stdout_to_stderr: bool = False

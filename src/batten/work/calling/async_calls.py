@@ -12,6 +12,7 @@ from batten.executors.call_rates import Limits
 from batten.executors.marks import SlotMark
 from batten.executors.printing.output import losses
 from batten.executors.throttle import Throttle
+from batten.jobs.devices import Worker
 from batten.jobs.step import Step
 from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.calls import find_last_maker, find_pause, list_rows, prepare_function
@@ -28,7 +29,7 @@ class AsyncCall:
     def __init__(self, step: Step, draining: asyncio.Event) -> None:
         self.step = step
         self.kind = step.kind
-        self._function = prepare_function(step)
+        self._function = prepare_function(step, Worker())
         self._kept = find_kept(step)
         self._retry = step.retry
         self._timeout_seconds = step.timeout_seconds

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field, replace
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +16,7 @@ from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.printing.output import losses
 from batten.executors.randomness import Seeding, StepSeeding
 from batten.fingerprint.secret import blot
+from batten.jobs.devices import PROCESSOR, Worker, first_device
 from batten.jobs.retry import Retry
 from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
@@ -22,6 +26,8 @@ from batten.storage.blame import find_machine_failure
 from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.holding import Hold, takes_folder
 from batten.work.calling.results import hold_input, list_results
+from batten.work.own_workers.asking import AskedFunction
+from batten.work.own_workers.lane import Lane
 from batten.work.usage import Teller
 
 ERROR_CHARACTERS_MAX = 1000
@@ -75,10 +81,10 @@ def _as_text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def construct(kind: type) -> Callable[..., Any]:
+def construct(kind: type, worker: Worker) -> Callable[..., Any]:
     """The object that a step's class makes, to be called for each item."""
     try:
-        made: Callable[..., Any] = kind()
+        made: Callable[..., Any] = kind(**_find_asked_for(kind, worker))
     except BaseException as error:
         text, trace = describe_error(error)
         raise FailedRunError(
@@ -96,16 +102,33 @@ def construct(kind: type) -> Callable[..., Any]:
     return made
 
 
+def _find_asked_for(kind: type, worker: Worker) -> dict[str, Any]:
+    """What of the worker the class has parameters for, by their names. One that has a default keeps
+    it where there is nothing to give."""
+    try:
+        parameters = inspect.signature(kind).parameters
+    except (TypeError, ValueError):
+        return {}
+    found: dict[str, Any] = {}
+    if "worker" in parameters:
+        found["worker"] = worker
+    device = parameters.get("device")
+    if device is not None and (worker.device is not None or device.default is device.empty):
+        found["device"] = worker.device or PROCESSOR
+    return found
+
+
 class _ConstructedLater:
     """The object that a step's class makes, constructed when it is first called."""
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: type, worker: Worker) -> None:
         self._kind = kind
+        self._worker = worker
         self._made: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
         if self._made is None:
-            self._made = construct(self._kind)
+            self._made = construct(self._kind, self._worker)
         return self._made(*arguments)
 
     async def aclose(self) -> None:
@@ -114,11 +137,16 @@ class _ConstructedLater:
             await aclose()
 
 
-def prepare_function(step: Step) -> Callable[..., Any]:
+def prepare_function(step: Step, worker: Worker) -> Callable[..., Any]:
     """What is to be called for each item. Where results are kept, a class may never be needed."""
     if not isinstance(step.function, type):
         return step.function
-    return construct(step.function) if step.cache is None else _ConstructedLater(step.function)
+    if step.devices is not None and worker.device is None:
+        # The steps share this worker, so it has the first one of them.
+        worker = replace(worker, device=first_device(step.devices, os.environ))
+    if step.cache is None:
+        return construct(step.function, worker)
+    return _ConstructedLater(step.function, worker)
 
 
 def list_rows(result: Any) -> list[Any]:
@@ -150,13 +178,13 @@ def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
     return pause
 
 
-def _prepare_seeded(step: Step, seeding: StepSeeding | None) -> Callable[..., Any]:
+def _prepare_seeded(step: Step, seeding: StepSeeding | None, worker: Worker) -> Callable[..., Any]:
     """What is to be called. An object that is constructed for it has random numbers of its own,
     too."""
     if seeding is not None:
         seeding.take_up(step.function)
         seeding.begin_try()
-    function = prepare_function(step)
+    function = prepare_function(step, worker)
     if seeding is not None and function is not step.function:
         seeding.take_up(function)
     return function
@@ -165,30 +193,51 @@ def _prepare_seeded(step: Step, seeding: StepSeeding | None) -> Callable[..., An
 BeginTry = Callable[[float], None]
 
 
+@value_class
+class Outfit:
+    """What a worker has for its calls: generators that it seeds, who tells what calls use, its
+    number and its device, and where workers are asked of those steps that have their own."""
+
+    seeding: Seeding | None = None
+    teller: Teller | None = None
+    worker: Worker = Worker()
+    lanes: Mapping[int, Lane] = field(default_factory=dict)
+
+
+BARE = Outfit()
+
+
 class Call:
     """A step's function, ready to be called in this worker; a class is constructed here, once.
 
     `number` is that of the step. `begin_try` is called with the time limit of each try before it,
-    where tries have one."""
+    where tries have one. If the step has workers of its own, these call the function, and watch
+    over the time."""
 
-    def __init__(
-        self,
-        step: Step,
-        number: int = 0,
-        seeding: Seeding | None = None,
-        teller: Teller | None = None,
-    ) -> None:
+    def __init__(self, step: Step, number: int = 0, outfit: Outfit = BARE) -> None:
         self.step = step
-        self._teller = teller
+        self._teller = outfit.teller
         self.kind = step.kind
         self.begin_try: BeginTry | None = None
-        self._seeding = None if seeding is None else seeding.of_step(number)
-        self._limit_seconds = math.inf if step.timeout_seconds is None else step.timeout_seconds
+        named = None if outfit.seeding is None else outfit.seeding.of_step(number)
+        lane = outfit.lanes.get(number)
+        limit_seconds = step.timeout_seconds if lane is None else None
+        self._limit_seconds = math.inf if limit_seconds is None else limit_seconds
         self._retry = step.retry
-        self.function = self._call = _prepare_seeded(step, self._seeding)
+        self._named = named
+        self._seeding = named if lane is None else None
+        if lane is None:
+            self.function = self._call = _prepare_seeded(step, named, outfit.worker)
+        else:
+            self.function = self._call = AskedFunction(lane, outfit.teller, named)
         self._kept = find_kept(step)
         self._hold: Hold | None = None
         self._makes_files = False
+
+    def seed(self, item: str, calls: int) -> None:
+        """The next try is of that call for the item, which is in hand elsewhere."""
+        if self._named is not None:
+            self._named.name(item, calls)
 
     def hold(self, hold: Hold, *, makes_files: bool) -> None:
         """Give the function a folder, if it asks for one. With `makes_files`, what it returns are
@@ -205,8 +254,8 @@ class Call:
 
     def run(self, value: Any) -> Any:
         """What the function returns; raises `ItemFailedError` when all tries failed."""
-        if self._seeding is not None:
-            self._seeding.begin_call()
+        if self._named is not None:
+            self._named.begin_call()
         if self._kept is None:
             return self._run(value)
         if self._hold is not None and self._makes_files:
@@ -216,23 +265,37 @@ class Call:
     def _run(self, value: Any) -> Any:
         attempt = 1
         while True:
+            try:
+                return self.try_once(value)
+            except BattenError:
+                raise
+            # Catch anything: extensions in Rust panic with what is no `Exception`.
+            except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
+                pause = find_pause(self._retry, error, attempt)
+            if self.begin_try is not None:
+                # A pause is no part of a try.
+                self.begin_try(math.inf)
+            time.sleep(pause)
+            attempt += 1
+
+    def try_once(self, *given: Any) -> Any:
+        """What the function returns; raises what it raises."""
+        while True:
             if self.begin_try is not None:
                 self.begin_try(self._limit_seconds)
             lost = losses.count
             if self._seeding is not None:
                 self._seeding.begin_try()
             try:
-                result = self._call(value)
+                result = self._call(*given)
                 made = list_rows(result) if self.kind == "flat_map" else result
                 if self._makes_files and self._hold is not None:
                     made = self._take_streams(made, self._hold)
                 if self._seeding is None or not self._seeding.has_new():
                     return made
-                continue
             except BattenError:
                 raise
-            # Catch anything: extensions in Rust panic with what is no `Exception`.
-            except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
+            except BaseException:
                 if losses.look() != lost:
                     # The reader of the log went away meanwhile, which may be why it failed.
                     continue
@@ -240,12 +303,7 @@ class Call:
                     continue
                 if self._teller is not None:
                     self._teller.fail_try()
-                pause = find_pause(self._retry, error, attempt)
-            if self.begin_try is not None:
-                # A pause is no part of a try.
-                self.begin_try(math.inf)
-            time.sleep(pause)
-            attempt += 1
+                raise
 
 
 def find_last_maker(steps: Sequence[Step]) -> Step | None:
@@ -257,16 +315,10 @@ def find_last_maker(steps: Sequence[Step]) -> Step | None:
 class Chain:
     """Consecutive steps that take one item at a time; `first` is the number of the first one."""
 
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        first: int = 0,
-        seeding: Seeding | None = None,
-        teller: Teller | None = None,
-    ) -> None:
-        self._teller = teller
+    def __init__(self, steps: Sequence[Step], first: int = 0, outfit: Outfit = BARE) -> None:
+        self._teller = outfit.teller
         numbered = enumerate(steps, first)
-        self._calls = [Call(step, number, seeding, teller) for number, step in numbered]
+        self._calls = [Call(step, number, outfit) for number, step in numbered]
         first_step = steps[0] if len(steps) == 1 else None
         is_one_map = first_step is not None and first_step.kind == "map"
         is_plain = first_step is not None and not first_step.keeps_input
