@@ -18,6 +18,7 @@ from batten.sources.identity.keys import SourceChanged
 from batten.sources.paths import show_path
 from batten.sources.records.csv import CsvSyntax
 from batten.sources.records.decoded import PLAIN
+from batten.sources.records.input_files import LocalFile
 from batten.sources.records.jsonl import JsonLinesSyntax
 from batten.sources.records.parquet import ParquetReader, ParquetSource
 from batten.sources.records.text import RecordFile, Syntax
@@ -82,7 +83,7 @@ class TextFile:
 
     def scan(self) -> Iterator[FoundRow]:
         try:
-            file = RecordFile(Path(self.path))
+            file = RecordFile(LocalFile(Path(self.path)))
             try:
                 yield from self._scan(file)
             finally:
@@ -135,7 +136,7 @@ class TextFile:
     def load(self, place: int) -> dict[str, Any]:
         try:
             if self._open is None:
-                file = RecordFile(Path(self.path))
+                file = RecordFile(LocalFile(Path(self.path)))
                 begun = self._begin(file)
                 if begun is None:
                     raise changed(self.path)

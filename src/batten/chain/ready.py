@@ -11,7 +11,7 @@ from batten.model.words import State
 _WHOLE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
 
 
-def refuse_unready(path: Path) -> None:
+def refuse_unready(path: Path | str) -> None:
     """Raises `RefusedError` unless a complete dataset is there: `next` is what to do about that
     one. Of something else than a dataset, `UsageError`."""
     from batten.inspect.advising.upstream import find_behind

@@ -21,7 +21,7 @@ from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.json_text import parse_json
 from batten.plan.plan import Plan
 from batten.sources.base import Source
-from batten.sources.files.files import FileSource
+from batten.sources.files.object_files import find_files_named
 from batten.sources.identity.keys import unescape_key
 from batten.sources.identity.versions import BY_CONTENT, BY_STAT
 from batten.sources.landed import LandedSource
@@ -30,7 +30,7 @@ from batten.sources.records.jsonl import JsonLinesSource
 from batten.sources.records.parquet import ParquetSource
 
 _OPTIONS: dict[str, tuple[Callable[..., Source], tuple[str, ...]]] = {
-    "files": (FileSource, ()),
+    "files": (find_files_named, ()),
     "jsonl": (JsonLinesSource, ("key", "encoding")),
     "csv": (CsvSource, ("key", "encoding", "delimiter")),
     "parquet": (ParquetSource, ("key", "columns")),
@@ -101,6 +101,8 @@ def _find_folder(place: Place, observation: Observation) -> Path | None:
 def _list_made(place: Place, observation: Observation) -> list[Path]:
     """What the job itself makes, of which its source takes in nothing (decision 0073)."""
     root = place.storage.place
+    if place.storage.local is None:
+        return []
     given = [
         Path(delivery.where.locate(root))
         for delivery in observation.deliveries

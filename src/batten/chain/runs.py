@@ -71,7 +71,7 @@ class UpstreamRun:
 
 
 def run_upstream(
-    path: Path, *, is_dry_run: bool, is_quiet: bool, tell: Callable[[str], None]
+    path: Path | str, *, is_dry_run: bool, is_quiet: bool, tell: Callable[[str], None]
 ) -> list[UpstreamRun]:
     """Bring the dataset at `path` up to date, and before it what it is made of. Gives the runs that
     were made; of a dry run, those that would be, as far as can be known now. Raises the error that
@@ -140,6 +140,8 @@ def _find_stranger(place: Place, again: Again) -> str:
     """Who else than oneself or root may have written the record or the job; empty if nobody."""
     if again.call is None:
         return ""
+    if place.storage.local is None:
+        return "its record lies in a store, where others may have said how it is run"
     root = place.storage.place
     paths = [f"{root}/{place.layout.control}", f"{root}/{place.layout.config}", again.call.file]
     for path in filter(None, paths):

@@ -17,14 +17,14 @@ from batten.chain.rows import DatasetReader, NamedRows
 from batten.errors import RefusedError, UsageError
 from batten.inspect.paths.output_path import Place, locate_output
 from batten.jobs.loading.job_folder import show_path
-from batten.ledger.contents import load_commit
-from batten.ledger.upstream import find_state, list_digests
-from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.records import Completion, Config, Unreadable, decode_record
+from batten.ledger.contents import ClosedDataset, find_contents, load_commits
+from batten.ledger.upstream import list_digests
+from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.sources.base import POSITION_BITS, SCAN_BLOCK_ITEMS, ScanBlock, SourceBatch
 from batten.sources.identity.keys import escape_key, require_field_name
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import SAFE, written_path
+from batten.sources.paths import SAFE
+from batten.sources.records.input_files import find_place
 from batten.storage.digests import digest_file
 
 
@@ -52,8 +52,7 @@ class DatasetSource:
         check_changed("from_dataset", changed, removed)
         self._is_compared = changed == "content"
         self.drops_gone = removed == "drop"
-        self._written = written_path(path)
-        self._path = Path(folder, self._written).absolute()
+        self._path, self._written = find_place(path, folder)
         self._key = require_field_name(key)
         if columns is not None and (isinstance(columns, str) or not columns):
             raise UsageError(
@@ -73,11 +72,11 @@ class DatasetSource:
         return identity
 
     @property
-    def inputs(self) -> tuple[Path, ...]:
+    def inputs(self) -> tuple[Path | str, ...]:
         return (self._path,)
 
     @property
-    def place(self) -> Path:
+    def place(self) -> Path | str:
         return self._path
 
     def count_items(self) -> int | None:
@@ -97,31 +96,27 @@ class DatasetSource:
         refuse_unready(self._path)
 
     def begin_look(self) -> str:
-        place = self._locate()
-        state = find_state(place.storage, place.layout)
-        if not state:
+        contents = self._find_contents(self._locate())
+        if contents is None:
             self.refuse_unready()
             raise self._changed()
-        return state
+        return contents.state
 
     def end_look(self, state: str) -> None:
-        place = self._locate()
-        if find_state(place.storage, place.layout) != state:
+        contents = self._find_contents(self._locate())
+        if contents is None or contents.state != state:
             raise self._changed()
 
     def list_batches(self) -> list[SourceBatch]:
         place = self._locate()
-        storage, layout = place.storage, place.layout
-        try:
-            data = storage.read(layout.complete, bytes_max=RECORD_BYTES_MAX["completion"])
-            count = len(decode_record(Completion, data).part_sizes)
-        except (FileNotFoundError, Unreadable) as error:
-            raise self._changed() from error
+        contents = self._find_contents(place)
+        if contents is None:
+            raise self._changed()
         names = self._name_rows(place)
         batches = []
         start = 0
-        for number in range(count):
-            claim = load_commit(storage, layout, number, place.path)
+        claims = load_commits(place.storage, place.layout, contents, place.path)
+        for number, claim in enumerate(claims):
             ending = "" if names.key else f" from {start}"
             digest, *earlier = (f"{each}{ending}" for each in list_digests(claim))
             batches.append(
@@ -153,6 +148,12 @@ class DatasetSource:
 
     def _locate(self) -> Place:
         return locate_output(show_path(self._path))
+
+    def _find_contents(self, place: Place) -> ClosedDataset | None:
+        try:
+            return find_contents(place.storage, place.layout)
+        except Unreadable as error:
+            raise self._changed() from error
 
     def _name_rows(self, place: Place) -> NamedRows:
         try:

@@ -139,8 +139,10 @@ def _refuse_beside_computed(context: Context, rows: FinishedRows, dataset: Found
     """Raise if there are rows of items that are not published: the plan stands, and a run may be
     half way through any batch. What is adopted already may be adopted again."""
     plan, published = plan_of(context, dataset), KeyIndex()
+    versions = dataset.observation.versions
     for number in dataset.observation.parts:
-        claim = load_commit(context.storage, context.layout, number, context.path)
+        of = versions.get(number, "")
+        claim = load_commit(context.storage, context.layout, number, context.path, of=of)
         keys = plan.key_texts(plan.batch(number))
         for key, outcome in zip(keys, decode_outcomes(claim.outcomes), strict=True):
             if outcome.has_rows:

@@ -18,14 +18,14 @@ from batten.fingerprint.functions import describe_function
 from batten.fingerprint.secret import Secret
 from batten.jobs.finalizer import Finalizer
 from batten.jobs.loading.job_folder import show_path
-from batten.ledger.contents import digest_contents
+from batten.ledger.contents import digest_contents, find_contents
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import take_out
 from batten.ledger.judge import Judgement
 from batten.ledger.replacement import replace_dataset, roll_forward
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.names import Layout
-from batten.model.disk.records import Completion, decode_record
+from batten.model.disk.records import Completion
 from batten.model.words import RunStatus
 from batten.run.clock import utc_now
 from batten.run.context import Context
@@ -91,15 +91,15 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
     first = context.pipeline.output
     folder = first.parent if first is not None else output.parent
     is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
-    completion = decode_record(Completion, context.storage.read(context.layout.complete))
-    part_rows = _count_part_rows(completion)
+    contents = find_contents(context.storage, context.layout)
+    if contents is None:
+        raise FileNotFoundError(context.layout.complete)
+    part_rows = _count_part_rows(contents.completion)
     made_of = os.path.relpath(folder / context.layout.output, output.parent)
     described = describe_function(finalizer.function, version=finalizer.version)
     parts = {
         MADE_OF: made_of,
-        "data": digest_contents(
-            context.storage, context.layout, len(completion.part_sizes), context.path
-        ),
+        "data": digest_contents(context.storage, context.layout, contents, context.path),
         "step": f"finalize {described.name}, given {finalizer.form}",
         "batch size": str(part_rows),
     }

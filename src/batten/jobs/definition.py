@@ -179,7 +179,8 @@ def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()
     run would find more (decision 0073). Raises `UsageError` where one is the other. `places` are
     others that its sinks change, unless the source looks for its items there."""
     own = {os.path.realpath(path): path for path in made}
-    for path in source.inputs:
+    local = [path for path in source.inputs if isinstance(path, Path)]
+    for path in local:
         if (same := own.get(os.path.realpath(path))) is not None:
             raise UsageError(
                 f"{show_path(same)} is both what the pipeline reads and what it makes.",
@@ -189,7 +190,7 @@ def keep_apart(source: Source, made: Sequence[Path], places: Sequence[Path] = ()
     leave_out: Callable[[Sequence[Path]], Source] | None = getattr(source, "without", None)
     if leave_out is None:
         return source
-    inputs = [os.path.realpath(path) for path in source.inputs]
+    inputs = [os.path.realpath(path) for path in local]
     apart = [path for path in places if not _holds(os.path.realpath(path), inputs)]
     return leave_out([*made, *apart])
 

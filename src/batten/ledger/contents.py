@@ -1,24 +1,93 @@
-"""What stands for the content of a dataset: the digests in its commit records."""
+"""What a complete dataset holds: its parts, and the records of its batches.
+
+On a folder there is one `COMPLETE`. In a store without a lock it bears in its name what it
+completes, and a record that of its part (decision 0081). So the plan and the parts are looked at
+first, and what belongs to them is read.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+
 from batten.errors import CorruptError
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.destinations.tokens import digest_of_all
-from batten.model.disk.names import Layout
+from batten.model.disk.names import Layout, find_number, find_part
 from batten.model.disk.published import Published, decode_published
-from batten.model.disk.records import Unreadable
+from batten.model.disk.records import Completion, Unreadable, decode_record
 from batten.model.telling.commands import command
+from batten.model.value_class import value_class
 from batten.storage.base import Store
+from batten.storage.relative import last_piece
+
+
+@value_class
+class ClosedDataset:
+    """Of a dataset whose accounts are closed. `state` stands for the record of that; `versions` are
+    those of the parts in a store, by batch, and empty in a folder."""
+
+    completion: Completion
+    state: str
+    versions: tuple[str, ...] = ()
+
+    @property
+    def batches(self) -> int:
+        """How many there are."""
+        return len(self.completion.part_sizes)
+
+
+def find_contents(storage: Store, layout: Layout) -> ClosedDataset | None:
+    """None where the accounts are not closed. Raises `StorageError` and `Unreadable`."""
+    versions = _list_versions(storage, layout) if layout.is_shared else ()
+    segments = _count_segments(storage, layout) if layout.is_shared else 0
+    name = layout.complete_of(segments, versions)
+    try:
+        data = storage.read(name, bytes_max=RECORD_BYTES_MAX["completion"])
+    except FileNotFoundError:
+        return None
+    completion = decode_record(Completion, data)
+    return ClosedDataset(
+        completion=completion, state=hashlib.sha256(data).hexdigest(), versions=versions
+    )
+
+
+def load_commits(
+    storage: Store, layout: Layout, contents: ClosedDataset, path: str
+) -> Iterator[Published]:
+    """The commit records of all batches, in order; `path` is the output, for messages. Raises
+    `CorruptError` where one can't be read."""
+    versions = contents.versions or ("",) * contents.batches
+    names = [layout.commit(batch, of) for batch, of in enumerate(versions)]
+    found = storage.read_each(layout.commits, map(last_piece, names))
+    for name, data in zip(names, found, strict=True):
+        yield _load(storage, name, path, data)
 
 
 def load_commit(
-    storage: Store, layout: Layout, batch: int, path: str, *, is_reopened: bool = False
+    storage: Store,
+    layout: Layout,
+    batch: int,
+    path: str,
+    *,
+    of: str = "",
+    is_reopened: bool = False,
 ) -> Published:
-    """The commit record of a published batch, or the marker that it became when the batch was taken
-    up again; `path` is the output, for messages."""
-    name = layout.recomputed(batch) if is_reopened else layout.commit(batch)
+    """The commit record of a published batch, whose part is `of` this version in a store; or the
+    marker that it became when the batch was taken up again. `path` is the output, for messages."""
+    name = layout.recomputed(batch) if is_reopened else layout.commit(batch, of)
+    return _load(storage, name, path)
+
+
+def digest_contents(storage: Store, layout: Layout, contents: ClosedDataset, path: str) -> str:
+    """Stands for the bytes of all parts."""
+    records = load_commits(storage, layout, contents, path)
+    return digest_of_all(str(record.digest) for record in records)
+
+
+def _load(storage: Store, name: str, path: str, data: bytes | None = None) -> Published:
     try:
-        return decode_published(storage.read(name))
+        return decode_published(storage.read(name) if data is None else data)
     except (FileNotFoundError, Unreadable) as error:
         raise CorruptError(
             f"{name} can't be read: {error}.",
@@ -27,7 +96,14 @@ def load_commit(
         ) from error
 
 
-def digest_contents(storage: Store, layout: Layout, batches: int, path: str) -> str:
-    """Stands for the bytes of the first so many parts."""
-    records = (load_commit(storage, layout, batch, path) for batch in range(batches))
-    return digest_of_all(str(record.digest) for record in records)
+def _list_versions(storage: Store, layout: Layout) -> tuple[str, ...]:
+    parts = {}
+    for entry in storage.list(layout.data):
+        if entry.is_file and (batch := find_part(last_piece(entry.name))) is not None:
+            parts[batch] = entry.version
+    return tuple(parts[batch] for batch in sorted(parts))
+
+
+def _count_segments(storage: Store, layout: Layout) -> int:
+    names = storage.list_names(layout.plan)
+    return sum(find_number(name, "json") is not None for name in names)

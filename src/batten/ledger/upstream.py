@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from batten.errors import StorageError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.looked import LookedUpstream
@@ -21,15 +19,6 @@ def load_looked(storage: Store, layout: Layout) -> LookedUpstream | None:
         return decode_record(LookedUpstream, data)
     except (FileNotFoundError, StorageError, Unreadable):
         return None
-
-
-def find_state(storage: Store, layout: Layout) -> str:
-    """Stands for the record that the accounts are closed; empty where there is none. Raises
-    `StorageError`."""
-    try:
-        return hashlib.sha256(storage.read(layout.complete)).hexdigest()
-    except FileNotFoundError:
-        return ""
 
 
 def list_digests(claim: Published) -> list[str]:

@@ -43,15 +43,9 @@ def from_files(
         UsageError: The pattern names no files, or a place with a scheme. Nothing was read.
     """
     folder = current_folder()
-    if isinstance(pattern, str) and "://" in pattern:
-        from batten.sources.files.object_files import ObjectFileSource, is_in_store
+    from batten.sources.files.object_files import find_files_named
 
-        if is_in_store(pattern, folder):
-            there = ObjectFileSource(pattern, folder=folder, changed=changed, removed=removed)
-            return Pipeline(source=there, folder=folder)
-    from batten.sources.files.files import FileSource
-
-    source = FileSource(pattern, folder=folder, changed=changed, removed=removed)
+    source = find_files_named(pattern, folder=folder, changed=changed, removed=removed)
     return Pipeline(source=source, folder=folder)
 
 
@@ -116,7 +110,8 @@ def from_jsonl(
     """Begin with the lines of a JSON Lines file; each item is the value of one line.
 
     Args:
-        path: The file; relative to the folder of the job file, or to the current one.
+        path: The file; relative to the folder of the job file, or to the current one. Or an address
+            such as `s3://bucket/rows`.
         key: The field that names an item. By default the item's number, from 0, is the key, and
             lines may only be added at the end.
         encoding: Of the text; any that Python knows.
@@ -153,7 +148,8 @@ def from_csv(
     """Begin with the records of a CSV file with a header; each item is a dict of texts.
 
     Args:
-        path: The file; relative to the folder of the job file, or to the current one.
+        path: The file; relative to the folder of the job file, or to the current one. Or an address
+            such as `s3://bucket/rows`.
         key: The column that names an item. By default the item's number, from 0, is the key, and
             records may only be added at the end.
         delimiter: The character between two fields; a comma by default.
@@ -196,7 +192,7 @@ def from_parquet(
 
     Args:
         path: The file, or a folder whose files `*.parquet` are read; relative to the folder of the
-            job file, or to the current one.
+            job file, or to the current one. Or an address such as `s3://bucket/rows`.
         key: The column that names an item, of text or integers. By default the item's number, from
             0, is the key, and rows may only be added at the end.
         columns: The columns that an item has; by default all.
@@ -236,7 +232,7 @@ def from_dataset(
 
     Args:
         path: The output of the other job; relative to the folder of the job file, or to the current
-            one.
+            one. Or an address such as `s3://bucket/features`.
         key: The column that names an item, of text or integers; by default that of the dataset. Of
             one that has none, the number of the row is the key.
         columns: The columns that an item has; by default all. Changes of others are not seen.

@@ -110,7 +110,7 @@ class UpstreamLook:
             runs = trail.runs if left >= 0 else []
             batches.append(LookedBatch(number=of.number, digest=of.digest, rows=of.rows, runs=runs))
         seen = LookedUpstream(
-            path=os.path.relpath(self._source.place, self._storage.place),
+            path=self._name_place(),
             source=self._identity,
             complete=self._state,
             items=items,
@@ -121,6 +121,11 @@ class UpstreamLook:
         if seen != self._before:
             data = encode_record(seen)
             replace(self._storage, self._layout.staging, self._layout.upstream, data)
+
+    def _name_place(self) -> str:
+        """From the folder of the output; of an address, the address."""
+        place = self._source.place
+        return place if isinstance(place, str) else os.path.relpath(place, self._storage.place)
 
     def _take_from_plan(self, looked: LookedBatch) -> list[ScanBlock] | None:
         """The blocks of a batch that is as it was; None where the plan holds some item of it for

@@ -29,6 +29,7 @@ from batten.sinks.files.file import FileSink
 from batten.sinks.files.hive import HiveSink
 from batten.sources.base import is_batched
 from batten.sources.inputs import Input, look_at_input
+from batten.storage.addresses import find_scheme
 from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
 from batten.storage.relative import last_piece
@@ -90,7 +91,8 @@ def refuse_unfit(context: Context, checks: Iterable[Check]) -> None:
 def check_input(found: Input, again: str) -> Check:
     """Whether a source's file or folder can be read; if not, it is the environment's (decision
     0028)."""
-    shown = show_path(Path(found.path))
+    is_address = bool(find_scheme(found.path))
+    shown = show_path(found.path if is_address else Path(found.path))
     if found.is_readable:
         size = f", {show_bytes(found.bytes)}" if found.bytes is not None else ""
         return Check(name="input", told=f"{shown}: readable{size}")

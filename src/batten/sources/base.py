@@ -150,8 +150,9 @@ class Source(Protocol):
         ...
 
     @property
-    def inputs(self) -> Sequence[Path]:
-        """The files and folders that it reads, absolute, for checks and for people."""
+    def inputs(self) -> Sequence[Path | str]:
+        """The files and folders that it reads, for checks and for people: absolute paths, and
+        addresses as texts."""
         ...
 
     def count_items(self) -> int | None:
@@ -210,8 +211,8 @@ class BatchedSource(Source, Protocol):
     (decision 0093)."""
 
     @property
-    def place(self) -> Path:
-        """Where it lies, absolute."""
+    def place(self) -> Path | str:
+        """Where it lies: an absolute path, or an address as a text."""
         ...
 
     def refuse_unready(self) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
+from batten.errors import BattenError
 from batten.model.value_class import value_class
+from batten.storage.addresses import find_scheme
+from batten.storage.plugin import find_store
 
 
 @value_class
@@ -26,6 +30,8 @@ def look_at_input(path: str | os.PathLike[str]) -> Input:
     """Opens it, and reads the first byte or the first name. A pipe is not opened, for what it gives
     can't be had twice."""
     shown = os.fspath(path)
+    if find_scheme(shown):
+        return _look_at_address(shown)
     try:
         status = os.stat(shown)
         if stat.S_ISDIR(status.st_mode):
@@ -39,3 +45,15 @@ def look_at_input(path: str | os.PathLike[str]) -> Input:
     except OSError as error:
         return Input(path=shown, bytes=None, problem=error.strerror or str(error))
     return Input(path=shown, bytes=status.st_size, problem="")
+
+
+def _look_at_address(address: str) -> Input:
+    """Asks what is there. An object whose size is told can be read."""
+    try:
+        there = find_store(address, Path.cwd())
+        found = None if there is None else there.open().find(there.name)
+    except BattenError as error:
+        return Input(path=address, bytes=None, problem=error.what.rstrip("."))
+    if found is None:
+        return Input(path=address, bytes=None, problem="nothing is there")
+    return Input(path=address, bytes=found.size if found.is_file else None, problem="")

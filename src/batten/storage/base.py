@@ -185,7 +185,8 @@ class Store(Protocol):
         ...
 
     def open(self, name: str) -> BinaryIO:
-        """The file for reading at random. Raises `FileNotFoundError`."""
+        """The file for reading at random, as it is now. Raises `FileNotFoundError`. A read raises
+        `OtherVersionError` where a store has another version of it by then."""
         ...
 
     def find(self, name: str) -> Entry | None:

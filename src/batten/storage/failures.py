@@ -57,6 +57,10 @@ _SAFE_WRITING = (
 _SAFE_PUBLISHING = "What is at that path is whole: what was there before, or the new one."
 
 
+class OtherVersionError(StorageError):
+    """A file is not of the version any more that was opened, so the rest of it can't be had."""
+
+
 def reading_failure(error: OSError, action: str, path: str) -> StorageError:
     """For a failed step that only reads. `action` begins a sentence: "Reading"."""
     return _describe(error, action, path, _SAFE_READING)

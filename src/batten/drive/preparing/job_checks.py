@@ -18,6 +18,7 @@ from batten.sinks.capabilities import capabilities_of
 from batten.sinks.files.file import FileSink
 from batten.sinks.files.hive import HiveSink
 from batten.sinks.files.tree import TreeSink
+from batten.sources.base import Source
 from batten.storage.base import Store
 from batten.work.staged.item_files import check_kept
 
@@ -138,10 +139,10 @@ def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOption
         )
 
 
-def _keep_apart(source: object, address: str) -> None:
+def _keep_apart(source: Source, address: str) -> None:
     """Raises `UsageError` where each run would find what the one before has made."""
     may_list = getattr(source, "may_list", None)
-    if may_list is not None and may_list(address):
+    if address in source.inputs or (may_list is not None and may_list(address)):
         raise UsageError(
             f"{address!r} lies among the objects that the pipeline reads.",
             safe="Nothing was read or written.",

@@ -101,8 +101,10 @@ def choose_again(call: JobCall, place: str, *more: str) -> Again:
 
 
 def find_path(place: Place) -> str:
-    """Where the output is, absolute and without links."""
+    """Where the output is, absolute and without links; or its address."""
     name = os.path.basename(place.path.rstrip("/"))
+    if place.storage.local is None:
+        return f"{place.storage.place}/{name}"
     return f"{os.path.realpath(place.storage.place)}/{name}"
 
 

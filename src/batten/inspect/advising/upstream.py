@@ -10,17 +10,18 @@ from dataclasses import replace
 
 from batten.errors import BattenError
 from batten.inspect.advising.again import find_begun, find_path
-from batten.inspect.paths.output_path import Place
+from batten.inspect.paths.output_path import Place, locate_output
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.facts.observation import Observation
-from batten.ledger.upstream import find_state, list_digests, load_looked
+from batten.ledger.upstream import list_digests, load_looked
 from batten.model.disk.fingerprints import FINALIZED_FROM
 from batten.model.disk.looked import LookedUpstream
-from batten.model.disk.records import Completion, Config, Unreadable, decode_record
+from batten.model.disk.records import Completion, Config, Unreadable
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.telling.commands import as_path
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
+from batten.storage.addresses import find_scheme
 from batten.storage.local.folder import LocalStorage
 
 WITH_UPSTREAM = "--with-upstream"
@@ -61,6 +62,9 @@ def find_upstream(place: Place, observation: Observation) -> Place | None:
 
 
 def _locate(place: Place, written: str) -> Place:
+    """What is written leads there from the folder of the output, or is an address."""
+    if find_scheme(written):
+        return locate_output(written)
     path = os.path.normpath(os.path.join(os.path.dirname(find_path(place)), written))
     folder, name = os.path.split(path)
     storage, shown = LocalStorage(folder), place.show(written)
@@ -100,25 +104,25 @@ def _tell_lost(place: Place, config: Config) -> Behind | None:
 def _compare_first(place: Place, config: Config, own: Completion) -> Behind | None:
     """The digests of all parts are read only where the accounts of the first were closed no earlier
     than its own."""
-    from batten.ledger.contents import digest_contents
+    from batten.ledger.contents import digest_contents, find_contents
 
     found = _locate(place, config.fingerprint.parts[FINALIZED_FROM])
     storage, layout, shown = found.storage, found.layout, found.path
     if storage.find(layout.config) is None:
         return None
     made = f"it was finalized from {shown}, which has changed"
-    if storage.find(layout.complete) is None:
+    first = find_contents(storage, layout)
+    if first is None:
         return Behind(reason=f"{made} since and is not complete")
-    first = decode_record(Completion, storage.read(layout.complete))
-    if first.time < own.time:
+    if first.completion.time < own.time:
         return None
-    data = digest_contents(storage, layout, len(first.part_sizes), shown)
+    data = digest_contents(storage, layout, first, shown)
     return None if data == config.fingerprint.parts.get("data") else Behind(reason=made)
 
 
 def _compare_looked(place: Place, looked: LookedUpstream) -> Behind | None:
     """Records of batches are read only where another record closes the accounts upstream."""
-    from batten.ledger.contents import load_commit
+    from batten.ledger.contents import find_contents, load_commits
 
     found = _locate(place, looked.path)
     storage, layout, shown = found.storage, found.layout, found.path
@@ -128,17 +132,13 @@ def _compare_looked(place: Place, looked: LookedUpstream) -> Behind | None:
             first=f"bring back {as_path(shown)}, with {as_path(shown.rstrip('/'))}.batten",
             is_gone=True,
         )
-    state = find_state(storage, layout)
-    if not state:
+    contents = find_contents(storage, layout)
+    if contents is None:
         reason = f"it was made of {shown}, which has changed since and is not complete"
         return Behind(reason=reason, options=(WITH_UPSTREAM,))
-    if state == looked.complete:
+    if contents.state == looked.complete:
         return None
-    completion = decode_record(Completion, storage.read(layout.complete))
-    now = [
-        list_digests(load_commit(storage, layout, number, shown))
-        for number in range(len(completion.part_sizes))
-    ]
+    now = [list_digests(claim) for claim in load_commits(storage, layout, contents, shown)]
     before = [batch.digest.partition(" ")[0] for batch in looked.batches]
     count = max(len(now), len(before))
     changed = count - sum(was in batch for was, batch in zip(before, now, strict=False))

@@ -27,8 +27,10 @@ def current_folder() -> Path:
     return job_folder.get() or Path.cwd()
 
 
-def show_path(path: Path) -> str:
-    """The path as one would name it from the current folder."""
+def show_path(path: Path | str) -> str:
+    """The path as one would name it from the current folder; of an address, the address."""
+    if isinstance(path, str):
+        return path
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("../..") else as_path(relative)
 

@@ -39,9 +39,10 @@ class LookedBatch:
 @value_class
 class LookedUpstream:
     """What was seen of a dataset upstream when it was looked at last. `path` leads there from the
-    folder of the output. `source` is the identity of the source, `complete` stands for the record
-    that its accounts are closed. The plan had so many `items` then. `has_moved`: the plan itself no
-    longer tells where they are. `drops_gone`: rows of items that are gone there go here, too."""
+    folder of the output, or is an address. `source` is the identity of the source, `complete`
+    stands for the record that its accounts are closed. The plan had so many `items` then.
+    `has_moved`: the plan itself no longer tells where they are. `drops_gone`: rows of items that
+    are gone there go here, too."""
 
     path: Annotated[str, Text(1 << 16, r"[^\0]+")]
     source: Prose

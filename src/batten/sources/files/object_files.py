@@ -18,12 +18,14 @@ from typing import Any, BinaryIO
 from batten.errors import StorageError, UsageError
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.blocks import cut_blocks
+from batten.sources.files.files import FileSource
 from batten.sources.files.pattern import Pattern, States, split_pattern
 from batten.sources.identity.keys import escape_key, unescape_key
 from batten.sources.identity.versions import check_changed, version_of_object
 from batten.sources.paths import SAFE, absent_input
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Entry, Store
+from batten.storage.failures import OtherVersionError
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.locks import current_holder, is_alive
 from batten.storage.plugin import StoreAddress, find_store
@@ -37,9 +39,13 @@ _TRIES = 3
 _COPIES = re.compile(r"(?P<machine>[0-9a-f]{16})-(?P<pid>[1-9]\d*)-[0-9a-f]{16}")
 
 
-def is_in_store(pattern: object, folder: Path) -> bool:
-    """Whether it is an address of a store that a package brings."""
-    return isinstance(pattern, str) and find_store(pattern, folder) is not None
+def find_files_named(
+    pattern: str | os.PathLike[str], *, folder: Path, changed: str = "stat", removed: str = "keep"
+) -> FileSource | ObjectFileSource:
+    """The files of this machine that the pattern names, or the objects of a store."""
+    if isinstance(pattern, str) and find_store(pattern, folder) is not None:
+        return ObjectFileSource(pattern, folder=folder, changed=changed, removed=removed)
+    return FileSource(pattern, folder=folder, changed=changed, removed=removed)
 
 
 class ObjectFileSource:
@@ -171,17 +177,14 @@ class ObjectFileReader:
         place = str(self._count)
         to = f"{place}/{last_piece(name)}"
         for tries_left in reversed(range(_TRIES)):
-            before = self._store.find(name)
             try:
                 with self._store.open(name) as file:
                     folder.ensure_folder(place)
                     # A store refuses the rest of an object that has another version by now.
                     folder.stage(to, _read(file), is_synced=False)
                 break
-            except StorageError:
-                now = self._store.find(name)
-                has_changed = now is None or before is None or now.version != before.version
-                if not (has_changed and tries_left):
+            except OtherVersionError:
+                if not tries_left:
                     raise
         copy = LocalCopy(f"{folder.place}/{to}")
         weakref.finalize(copy, _remove, os.getpid(), folder, place)

@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from batten.errors import UsageError
+from batten.errors import BattenError, UsageError
 from batten.sources.paths import SAFE
+from batten.sources.records.input_files import InputFile
 
 PLAIN = "utf-8"
 
 _PIECE_BYTES = 1 << 18
 
-Open = Callable[[Path], Any]
+Unpack = Callable[[BinaryIO], Any]
 
 
-def open_text(path: Path, encoding: str) -> io.BufferedReader:
+def open_text(source: InputFile, encoding: str) -> io.BufferedReader:
     """The file as bytes in UTF-8, which can be sought in. Bytes that the encoding has no character
     for are left as they are, so that they spoil only their own line. A read raises `ValueError` if
     the file can't be decoded at all."""
-    unpack = _UNPACK.get(path.suffix.lower())
+    unpack = _UNPACK.get(os.path.splitext(source.name)[1].lower())
+    file = source.open()
     if unpack is None and encoding == PLAIN:
-        return path.open("rb")
-    return io.BufferedReader(_Decoded(path, unpack or _open_plain, encoding), _PIECE_BYTES)
+        return file
+    return io.BufferedReader(_Decoded(file, unpack or _leave_plain, encoding), _PIECE_BYTES)
 
 
 def read_encoding(encoding: object) -> str:
@@ -50,9 +52,9 @@ def read_encoding(encoding: object) -> str:
 class _Decoded(io.RawIOBase):
     """Seeks by decoding: backward from the start again."""
 
-    def __init__(self, path: Path, unpack: Open, encoding: str) -> None:
+    def __init__(self, file: BinaryIO, unpack: Unpack, encoding: str) -> None:
         super().__init__()
-        self._path = path
+        self._packed = file
         self._unpack = unpack
         self._encoding = encoding
         self._begin()
@@ -70,7 +72,7 @@ class _Decoded(io.RawIOBase):
         if whence != io.SEEK_SET:
             offset += self._place
         if offset < self._place:
-            self._file.close()
+            self._packed.seek(0)
             self._begin()
         while self._place < offset and (piece := self._take(offset - self._place)):
             self._place += len(piece)
@@ -83,12 +85,11 @@ class _Decoded(io.RawIOBase):
         return len(piece)
 
     def close(self) -> None:
-        if not self.closed:
-            self._file.close()
+        self._packed.close()
         super().close()
 
     def _begin(self) -> None:
-        self._file = self._unpack(self._path)
+        self._file = self._unpack(self._packed)
         self._decode = None
         if self._encoding != PLAIN:
             self._decode = (
@@ -108,7 +109,8 @@ class _Decoded(io.RawIOBase):
         try:
             data = self._file.read(_PIECE_BYTES)
         except Exception as error:  # each library has errors of its own
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            is_of_file = isinstance(error, MemoryError | BattenError)
+            if is_of_file or getattr(error, "errno", None) is not None:
                 raise
             raise ValueError(f"it can't be decompressed: {error}") from error
         self._is_at_end = not data
@@ -120,38 +122,50 @@ class _Decoded(io.RawIOBase):
             raise ValueError(f"it is not {self._encoding}: {error}") from error
 
 
-def _open_plain(path: Path) -> Any:
-    return path.open("rb")
+def _leave_plain(file: BinaryIO) -> Any:
+    return file
 
 
-def _open_gz(path: Path) -> Any:
+def _unpack_gz(file: BinaryIO) -> Any:
     import gzip
 
-    return gzip.open(path)
+    return gzip.open(file)
 
 
-def _open_bz2(path: Path) -> Any:
+def _unpack_bz2(file: BinaryIO) -> Any:
     import bz2
 
-    return bz2.open(path)
+    return bz2.open(file)
 
 
-def _open_xz(path: Path) -> Any:
+def _unpack_xz(file: BinaryIO) -> Any:
     import lzma
 
-    return lzma.open(path)
+    return lzma.open(file)
 
 
-def _open_zst(path: Path) -> Any:
+def _unpack_zst(file: BinaryIO) -> Any:
     """Python's own library reads it from version 3.14 on."""
     import pyarrow as pa
 
-    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+    return pa.CompressedInputStream(pa.PythonFile(_Borrowed(file), mode="r"), "zstd")
 
 
-_UNPACK: dict[str, Open] = {
-    ".gz": _open_gz,
-    ".bz2": _open_bz2,
-    ".xz": _open_xz,
-    ".zst": _open_zst,
+class _Borrowed:
+    """A file that pyarrow does not close."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+
+    def close(self) -> None:
+        return
+
+
+_UNPACK: dict[str, Unpack] = {
+    ".gz": _unpack_gz,
+    ".bz2": _unpack_bz2,
+    ".xz": _unpack_xz,
+    ".zst": _unpack_zst,
 }

@@ -37,11 +37,10 @@ from batten.sources.identity.versions import check_changed
 from batten.sources.paths import (
     SAFE,
     absent_input,
-    require_file,
     show_path,
     translated_errors,
-    written_path,
 )
+from batten.sources.records.input_files import InputFile, find_input
 from batten.sources.records.parquet_scan import (
     ParquetPart,
     open_parquet,
@@ -81,8 +80,7 @@ class ParquetSource:
         check_changed("from_parquet", changed, removed, has_key=key is not None)
         self._keeps_digests = key is None or changed == "content"
         self.drops_gone = removed == "drop"
-        self._written = written_path(path)
-        self._path = Path(folder, self._written).absolute()
+        self._input, self._written = find_input(path, folder)
         self._key = require_field_name(key)
         if columns is not None and (isinstance(columns, str) or not columns):
             raise UsageError(
@@ -118,8 +116,8 @@ class ParquetSource:
         return self._key is not None
 
     @property
-    def inputs(self) -> tuple[Path, ...]:
-        return (self._path,)
+    def inputs(self) -> tuple[Path | str, ...]:
+        return (self._input.place,)
 
     def count_items(self) -> int | None:
         return None if self.is_keyed else _count_rows(self._load_parts())
@@ -128,7 +126,7 @@ class ParquetSource:
         self._parts = None
         parts = self._load_parts()
         for part in parts:
-            with _translated_damage(part.path):
+            with _translated_damage(part.file):
                 if self._key is None:
                     yield from scan_rows(part, self._columns)
                 else:
@@ -145,37 +143,29 @@ class ParquetSource:
         if self._parts is None:
             parts = []
             start = 0
-            for path in self._find_paths():
-                with _translated_damage(path):
-                    rows = self._require_columns(path)
-                parts.append(ParquetPart(path=path, start=start, rows=rows))
+            for file in self._find_files():
+                with _translated_damage(file):
+                    rows = self._require_columns(file)
+                parts.append(ParquetPart(file=file, start=start, rows=rows))
                 start += rows
             self._parts = parts
         return self._parts
 
-    def _find_paths(self) -> list[Path]:
-        with translated_errors(self._path):
-            is_folder = self._path.is_dir()
-        if not is_folder:
-            require_file(self._path)
-            return [self._path]
-        with translated_errors(self._path):
-            names = [
-                name
-                for name in os.listdir(self._path)
-                if name.endswith(".parquet") and not name.startswith((".", "_"))
-            ]
-            paths = [self._path / name for name in sorted(names, key=os.fsencode)]
-            paths = [path for path in paths if not path.is_dir()]
-            paths = [path for path in paths if os.path.realpath(path) not in self._left_out]
-        if not paths:
-            raise absent_input(f"There are no *.parquet files directly in {show_path(self._path)}.")
-        return paths
+    def _find_files(self) -> list[InputFile]:
+        files = self._input.list_files(_is_part)
+        if files is None:
+            self._input.require()
+            return [self._input]
+        files = [file for file in files if not file.is_among(self._left_out)]
+        if not files:
+            shown = show_path(self._input.place)
+            raise absent_input(f"There are no *.parquet files directly in {shown}.")
+        return files
 
-    def _require_columns(self, path: Path) -> int:
+    def _require_columns(self, source: InputFile) -> int:
         """The number of rows of a file that has the columns. Raises `UsageError` for one that has
         not."""
-        with opened(path) as file:
+        with opened(source) as file:
             schema = file.schema_arrow
             names = schema.names
             wanted = [*(self._columns or ()), *([] if self._key is None else [self._key])]
@@ -191,7 +181,7 @@ class ParquetSource:
             else:
                 return int(file.metadata.num_rows)
         raise UsageError(
-            f"{show_path(path)} {problem}.",
+            f"{show_path(source.place)} {problem}.",
             safe=SAFE,
             next="Correct the file, or key= and columns=. A key is text or an integer.",
         )
@@ -266,7 +256,7 @@ class ParquetReader:
         return zip(convert_rows(rows), own, strict=True)
 
     def _show_part(self, row: int) -> str:
-        return show_path(self._parts[bisect_right(self._starts, row) - 1].path)
+        return show_path(self._parts[bisect_right(self._starts, row) - 1].file.place)
 
     def _check(self, row: Any, digest: bytes, wanted: ItemsWanted, index: int) -> Any | Unavailable:
         if self._key is None or wanted.keys is None or isinstance(row, Unavailable):
@@ -278,7 +268,7 @@ class ParquetReader:
             return Unavailable(error)
         if wanted.digests is not None:
             planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-            check_version(show_path(self._parts[0].path), key, planned, digest)
+            check_version(show_path(self._parts[0].file.place), key, planned, digest)
         if self._is_key_extra:
             del row[self._key]
         return row
@@ -286,7 +276,7 @@ class ParquetReader:
     def _load_group(self, row: int) -> _RowGroup:
         if not self._group.start <= row < self._group.stop:
             part = self._parts[bisect_right(self._starts, row) - 1]
-            with translated_errors(part.path):
+            with translated_errors(part.file.place):
                 self._group = self._read_group(part, row)
         return self._group
 
@@ -318,12 +308,14 @@ class ParquetReader:
     def _switch(self, part: ParquetPart) -> pq.ParquetFile:
         """The file of the part, opened where it is not yet."""
         if self._file is None or self._part is not part:
-            file = open_parquet(part.path)
+            file = open_parquet(part.file)
             starts = [part.start]
             for number in range(file.metadata.num_row_groups):
                 starts.append(starts[-1] + file.metadata.row_group(number).num_rows)
             if starts.pop() != part.start + part.rows:
-                raise SourceChanged(f"{show_path(part.path)} has changed since it was planned")
+                raise SourceChanged(
+                    f"{show_path(part.file.place)} has changed since it was planned"
+                )
             self._part, self._file, self._group_starts = part, file, starts
         return self._file
 
@@ -337,6 +329,10 @@ def convert_rows(table: pa.Table) -> Sequence[Any | Unavailable]:
             return [Unavailable(error)]
         return [convert_rows(table.slice(row, 1))[0] for row in range(table.num_rows)]
     return rows
+
+
+def _is_part(name: str) -> bool:
+    return name.endswith(".parquet") and not name.startswith((".", "_"))
 
 
 def _count_rows(parts: Sequence[ParquetPart]) -> int:
@@ -357,13 +353,13 @@ def _is_key_type(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def _translated_damage(path: Path) -> Iterator[None]:
+def _translated_damage(source: InputFile) -> Iterator[None]:
     """Raises what pyarrow says of a damaged file on as `UsageError`, and of a failing disk as
     `StorageError`."""
     import pyarrow as pa
 
     try:
-        with translated_errors(path):
+        with translated_errors(source.place):
             try:
                 yield
             except OSError as error:
@@ -372,7 +368,7 @@ def _translated_damage(path: Path) -> Iterator[None]:
                 raise pa.ArrowInvalid(str(error)) from error
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{show_path(path)} cannot be read as Parquet: {error}.",
+            f"{show_path(source.place)} cannot be read as Parquet: {error}.",
             safe=SAFE,
             next="Make the file anew, or take it out of the source.",
         ) from error

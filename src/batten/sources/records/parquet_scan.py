@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batten.model.disk.items.row_digests import DIGEST_BYTES
@@ -14,6 +14,7 @@ from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock
 from batten.sources.identity.digests import digest_rows, split_digests
 from batten.sources.identity.keys import NoKey, make_key, stand_in_key
 from batten.sources.identity.versions import UNREADABLE
+from batten.sources.records.input_files import InputFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ SCAN_BLOCK_BYTES = 1 << 24
 class ParquetPart:
     """One file; its rows are numbered from `start` over all files."""
 
-    path: Path
+    file: InputFile
     start: int
     rows: int
 
@@ -49,7 +50,7 @@ def scan_keys(
     content can't be read has its key nevertheless."""
     row = part.start
     digests = _Digests(part, columns, UNREADABLE) if keeps_digests else None
-    with opened(part.path) as file:
+    with opened(part.file) as file:
         for batch in _read_batches(file, range(file.metadata.num_row_groups), [key]):
             values = batch.column(key).to_pylist()
             yield ScanBlock(
@@ -62,20 +63,27 @@ def scan_keys(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
+def opened(source: InputFile) -> Iterator[pq.ParquetFile]:
     """The file, closed at the end. A close of what was only read may fail, and costs nothing."""
-    file = open_parquet(path)
+    file = open_parquet(source)
     try:
         yield file
     finally:
         with suppress(OSError):
-            file.close()
+            file.close(force=True)
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(source: InputFile) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(path)
+    file = source.open()
+    try:
+        found = pq.ParquetFile(file)
+    except BaseException:
+        file.close()
+        raise
+    weakref.finalize(found, file.close)
+    return found
 
 
 class _Digests:
@@ -105,7 +113,7 @@ class _Digests:
 def _digest_groups(
     part: ParquetPart, columns: list[str] | None, unreadable: bytes
 ) -> Iterator[bytes]:
-    with opened(part.path) as file:
+    with opened(part.file) as file:
         for number in range(file.metadata.num_row_groups):
             yield _digest_group(file, number, columns, unreadable)
 

@@ -34,8 +34,9 @@ from batten.sources.identity.keys import (
     stand_in_key,
 )
 from batten.sources.identity.versions import check_changed
-from batten.sources.paths import SAFE, require_file, show_path, translated_errors, written_path
+from batten.sources.paths import SAFE, show_path, translated_errors
 from batten.sources.records.decoded import PLAIN, open_text, read_encoding
+from batten.sources.records.input_files import InputFile, find_input
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -76,8 +77,8 @@ class Syntax(Protocol):
 class RecordFile:
     """A file that is open for reading records; it closes itself when nothing refers to it."""
 
-    def __init__(self, path: Path, encoding: str = PLAIN) -> None:
-        self._file = open_text(path, encoding)
+    def __init__(self, source: InputFile, encoding: str = PLAIN) -> None:
+        self._file = open_text(source, encoding)
         self._finalizer = weakref.finalize(self, self._file.close)
         self.start = len(BYTE_ORDER_MARK) if self._file.peek(3)[:3] == BYTE_ORDER_MARK else 0
         self._file.seek(self.start)
@@ -158,8 +159,7 @@ class TextSource(ABC):
         check_changed(type(self).__name__, changed, removed, has_key=key is not None)
         self._keeps_digests = key is None or changed == "content"
         self.drops_gone = removed == "drop"
-        self._written = written_path(path)
-        self._path = Path(folder, self._written).absolute()
+        self._input, self._written = find_input(path, folder)
         self._key = require_field_name(key)
         self._encoding = read_encoding(encoding)
 
@@ -170,16 +170,16 @@ class TextSource(ABC):
         return self._key is not None
 
     @property
-    def inputs(self) -> tuple[Path, ...]:
-        return (self._path,)
+    def inputs(self) -> tuple[Path | str, ...]:
+        return (self._input.place,)
 
     def count_items(self) -> None:
         return None
 
     def scan(self) -> Iterator[ScanBlock]:
-        require_file(self._path)
+        self._input.require()
         with self._understood():
-            file = RecordFile(self._path, self._encoding)
+            file = RecordFile(self._input, self._encoding)
             try:
                 yield from self._find_blocks(file)
             finally:
@@ -187,18 +187,18 @@ class TextSource(ABC):
 
     def open(self) -> TextReader:
         with self._understood():
-            file = RecordFile(self._path, self._encoding)
+            file = RecordFile(self._input, self._encoding)
             syntax, _ = self._begin(file)
-            return TextReader(self._path, file, syntax, self._key, self._keeps_digests)
+            return TextReader(self._input.place, file, syntax, self._key, self._keeps_digests)
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
-        with translated_errors(self._path):
+        with translated_errors(self._input.place):
             try:
                 yield
             except ValueError as error:
                 raise UsageError(
-                    f"{show_path(self._path)} cannot be understood: {error}.",
+                    f"{show_path(self._input.place)} cannot be understood: {error}.",
                     safe=SAFE,
                     next="Correct the file, then run again.",
                 ) from error
@@ -265,13 +265,13 @@ class TextReader:
 
     def __init__(
         self,
-        path: Path,
+        place: Path | str,
         file: RecordFile,
         syntax: Syntax,
         key: str | None,
         keeps_digests: bool,
     ) -> None:
-        self._path = path
+        self._place = place
         self._keeps_digests = keeps_digests
         self._file = file
         self._syntax = syntax
@@ -280,9 +280,9 @@ class TextReader:
     def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
         if wanted.positions is None:
             raise ValueError("records are read by their offsets")
-        with translated_errors(self._path):
+        with translated_errors(self._place):
             for index, offset in enumerate(wanted.positions):
-                place = f"{show_path(self._path)} at byte {offset}"
+                place = f"{show_path(self._place)} at byte {offset}"
                 try:
                     record = self._find_planned(wanted, index, offset)
                     item = self._syntax.parse(record)
@@ -307,19 +307,19 @@ class TextReader:
         except SourceChanged as error:
             if wanted.digests is None or self._key is not None:
                 raise
-            raise refuse_changed(show_path(self._path), row) from error
+            raise refuse_changed(show_path(self._place), row) from error
         if wanted.digests is not None and self._key is None:
             planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
             found = self._digest(record)
             if found != planned and planned != UNKNOWN:
-                raise refuse_changed(show_path(self._path), row)
+                raise refuse_changed(show_path(self._place), row)
         return record
 
     def _check_version(self, wanted: ItemsWanted, index: int, record: bytes) -> None:
         if wanted.digests is None or wanted.keys is None or not self._keeps_digests:
             return
         planned = wanted.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-        shown = show_path(self._path)
+        shown = show_path(self._place)
         check_version(shown, wanted.keys[index], planned, self._digest(record))
 
     def _digest(self, record: bytes) -> bytes:

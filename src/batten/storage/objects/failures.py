@@ -6,6 +6,7 @@ import errno
 import re
 
 from batten.errors import StorageError
+from batten.storage.failures import OtherVersionError
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -17,6 +18,7 @@ _SAFE_READING = "Nothing was changed."
 _SAFE_WRITING = (
     "What was committed before is safe; whether this step happened is looked up by the next run."
 )
+_ANOTHER_VERSION = 412
 _REFUSALS = frozenset({"PermissionDeniedError", "UnauthenticatedError"})
 _MAY_PASS = frozenset({408, 409, 412, 425, 429})
 
@@ -36,7 +38,18 @@ def is_absent(error: Exception) -> bool:
 
 
 def reading_failure(error: Exception, action: str, address: str) -> StorageError:
+    if _find_status(error) == _ANOTHER_VERSION:
+        return other_version(action, address)
     return _describe(error, action, address, _SAFE_READING)
+
+
+def other_version(action: str, address: str) -> OtherVersionError:
+    return OtherVersionError(
+        f"{action} {address!r} failed: it was changed since it was opened.",
+        safe=_SAFE_READING,
+        next="When it is not changed any more, run the same command again.",
+        errno=errno.EIO,
+    )
 
 
 def writing_failure(error: Exception, action: str, address: str) -> StorageError:

@@ -29,6 +29,7 @@ from batten.storage.objects import lease
 from batten.storage.objects.failures import (
     has_no_answer,
     is_absent,
+    other_version,
     reading_failure,
     writing_failure,
 )
@@ -143,7 +144,10 @@ class BucketStore:
             raise FileNotFoundError(name)
 
         def read_range(start: int, end: int) -> bytes:
-            return self._read_range(name, start, end, entry.version, None)
+            try:
+                return self._read_range(name, start, end, entry.version, None)
+            except FileNotFoundError as error:
+                raise other_version("Reading", self._at(name)) from error
 
         return io.BufferedReader(_OpenObject(read_range, entry.size), _BUFFER_BYTES)
 
