@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import ObjectStoreServer
 
 import batten
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import RefusedError, UsageError
 from batten.storage.twin.fates import Fate
 

@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batten.crashlab.object_relay import ObjectRelay, ObjectRequest
-from batten.crashlab.object_server import ObjectStoreServer
 
 import batten
+from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
+from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import RefusedError, StorageError, UsageError
 from batten.sources.base import ItemsWanted
 from batten.storage.objects.store import BucketStore
