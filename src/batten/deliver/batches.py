@@ -142,6 +142,8 @@ class BatchRoute(TableRoute):
                     break
             self._rows[batch] = commit.rows
             self._lacking.discard(batch)
+            if not self._capabilities.can_be_asked:
+                self._save()
             if time.monotonic() >= until:
                 break
         if ready and (not self.is_lacking or time.monotonic() >= self._saved_at + SAVE_SECONDS):

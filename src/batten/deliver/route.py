@@ -12,10 +12,12 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batten.deliver.recorded import RecordedDestination
 from batten.deliver.supply import Supply
 from batten.deliver.whole.applied_result import AppliedResult
 from batten.errors import StorageError
 from batten.jobs.loading.job_folder import show_path
+from batten.model.disk.destinations.delivery import AT_LEAST_ONCE, ONCE
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.clock import utc_now
@@ -61,6 +63,7 @@ class Route(ABC):
                 package=self._capabilities.package,
                 is_remote=self._capabilities.is_remote,
                 lets_go=self.lets_go,
+                can_be_asked=self._capabilities.can_be_asked,
             ),
             run=context.run,
             now=utc_now,
@@ -70,6 +73,8 @@ class Route(ABC):
                 storage=context.folder, layout=context.layout, folder=folder, book=self._book
             )
         )
+        if not self._capabilities.can_be_asked:
+            self.destination = RecordedDestination(self.destination, self._book)
         self._is_prepared = False
 
     @property
@@ -163,8 +168,10 @@ class Route(ABC):
         return True
 
     def open_again(self) -> None:
-        """Record that what it has is about to be out of date."""
-        self._book.forget()
+        """Record that what it has is about to be out of date. Where only the record tells what it
+        has, that stays."""
+        if self._capabilities.can_be_asked:
+            self._book.forget()
 
     def report(self) -> Delivered:
         record = self._book.find()
@@ -173,6 +180,7 @@ class Route(ABC):
             target=self.shown,
             batches=record.batches if record is not None else 0,
             rows=record.rows if record is not None else 0,
+            promise=ONCE if self._capabilities.can_be_asked else AT_LEAST_ONCE,
         )
 
     def _prepare(self, schema: pa.Schema) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, ONCE
 from batten.model.rules.usage import tell_usage
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
@@ -81,7 +82,8 @@ def _tell_beside(report: Report) -> str:
 def _describe_delivered(delivered: Delivered) -> str:
     batches = count_of(delivered.batches, "batch", "batches")
     held = f"{count_of(delivered.rows, 'row')} of {batches} ({delivered.kind})"
-    return f"  {delivered.target}: {held}"
+    weaker = f"; {CAN_NOT_BE_ASKED}" if delivered.promise != ONCE else ""
+    return f"  {delivered.target}: {held}{weaker}"
 
 
 def list_checks(report: Report) -> list[str]:

@@ -214,6 +214,7 @@ class Diagnosis:
                     "target": each.target,
                     "batches": each.batches,
                     "rows": each.rows,
+                    "promise": each.promise,
                     "asked": each.target not in self.unseen,
                     "unseen": self.unseen.get(each.target),
                 }

@@ -52,6 +52,9 @@ class Overview:
             "in_hand": list(self.in_hand),
             "slowest": [dict(vars(each)) for each in self.slowest.items],
             "parts_at": self.parts_at or None,
+            "destinations": [
+                {"target": each.target, "promise": each.promise} for each in diagnosis.destinations
+            ],
             "runs": [dict(vars(run.summarize())) for run in self.runs],
         }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.errors import UsageError
-from batten.pipeline.outputs import Outputs
+from batten.pipeline.topic_outputs import TopicOutputs
 from batten.sinks.rows.replacing import read_mode
 from batten.storage.addresses import local_path, refuse_other_database
 
@@ -19,7 +19,7 @@ Mode = Literal["append", "merge", "replace"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOutputs(Outputs):
+class TableOutputs(TopicOutputs):
     """Outputs, and the methods that give one with a table as a further sink."""
 
     def write_sqlite(

@@ -6,6 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
+from batten.model.disk.destinations.delivery import ONCE
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.usage import Usage
 from batten.model.telling.commands import command
@@ -44,12 +45,14 @@ class Delivered:
         target: Names the destination, without secrets.
         batches: How many batches it has, from the first on.
         rows: How many rows these hold.
+        promise: "once", or "at least once" for a destination that keeps no tokens.
     """
 
     kind: str
     target: str
     batches: int
     rows: int
+    promise: str = ONCE
 
 
 @value_class

@@ -203,6 +203,7 @@ class Destination(Protocol):
             InconsistentError: It has other content under the same name, that can't be brought up to
                 this. Nothing was changed.
             RejectedError: It can't take some of the items. Nothing was published.
+            BusyError: Another process has taken over the name that this one publishes under.
             StorageError: Nothing was published.
         """
         ...

@@ -31,6 +31,7 @@ class Capabilities:
         names: How the files of items are called, where it takes files.
         package: The package that brings it, where one does.
         is_remote: Whether a server has what it gets, so that only `verify --ask` looks at it.
+        can_be_asked: Whether it keeps tokens. Without, a batch may be there twice after a crash.
     """
 
     path: Path | None = None
@@ -41,6 +42,7 @@ class Capabilities:
     names: NamePattern | None = None
     package: str = ""
     is_remote: bool = False
+    can_be_asked: bool = True
 
 
 def capabilities_of(sink: Sink) -> Capabilities:

@@ -21,7 +21,7 @@ class Receiver:
     """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
     tokens; with `adds_rows` each of them is a row of its own. `package` brings the kind, where
     batten does not; with `is_remote` a server has it; with `lets_go` what it has makes way for a
-    dataset that is made anew."""
+    dataset that is made anew. Unless it `can_be_asked`, this record alone tells what it has."""
 
     kind: str
     target: str
@@ -30,6 +30,7 @@ class Receiver:
     package: str = ""
     is_remote: bool = False
     lets_go: bool = False
+    can_be_asked: bool = True
 
 
 class DeliveryBook:

@@ -35,6 +35,7 @@ OWN_SINKS = {
         "postgres",
         "delta",
         "iceberg",
+        "kafka",
         "tree",
         "files",
         "hive",
@@ -72,6 +73,11 @@ class PluginSink:
     def secrets(self) -> Sequence[str]:
         """The environment variables that it needs."""
         return tuple(getattr(self.sink, "secrets", ()))
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether it keeps tokens."""
+        return bool(getattr(self.sink, "can_be_asked", True))
 
     def fill(self, fill: Callable[[str], str]) -> Sink:
         return replace(self, sink=self.sink.fill(fill))

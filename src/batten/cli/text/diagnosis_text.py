@@ -8,6 +8,7 @@ from itertools import islice
 from batten.inspect.action_words import is_run, name_action, show_held, show_output, tell_again
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, ONCE
 from batten.model.rules.findings import Finding, Severity
 from batten.model.telling.commands import as_path, command
 from batten.model.telling.counts import count_of
@@ -81,6 +82,14 @@ def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
             yield labelled("has", f"{given.target}: {held}")
         else:
             yield labelled("given", f"{given.target}: was given {held}; {why}")
+
+
+def list_weaker(diagnosis: Diagnosis) -> Iterator[str]:
+    """The destinations whose promise is weaker."""
+    for given in diagnosis.destinations:
+        if given.promise != ONCE:
+            held = show_held(diagnosis, given)
+            yield labelled("given", f"{given.target}: was given {held}; {CAN_NOT_BE_ASKED}")
 
 
 def _list_inputs(inputs: Sequence[Input]) -> Iterator[str]:

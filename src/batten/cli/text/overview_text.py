@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings
+from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings, list_weaker
 from batten.inspect.show import Overview
 from batten.ledger.history.runs import RunLog
 from batten.model.rules.usage import tell_usage
@@ -24,6 +24,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
         yield labelled("lies at", overview.parts_at)
     if (usage := diagnosis.contents.usage) is not None:
         yield from (labelled(name, told) for name, told in tell_usage(usage))
+    yield from list_weaker(diagnosis)
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"

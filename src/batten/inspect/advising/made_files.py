@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
-from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.disk.fingerprints import find_tables
 
 
@@ -41,7 +41,9 @@ def list_unseen(place: Place, observation: Observation) -> Iterator[tuple[str, s
         finding = findings.get(each.target)
         if not each.batches:
             continue
-        if each.target in unseen:
+        if not each.can_be_asked:
+            yield each.target, CAN_NOT_BE_ASKED
+        elif each.target in unseen:
             yield place.show(each.target) if each.is_file else each.target, unseen[each.target]
         elif each.is_file:
             continue

@@ -12,7 +12,7 @@ from typing import Any
 from batten.errors import StorageError
 from batten.lookup.look_at_plugin import look_at_plugin
 from batten.lookup.telling_lacks import CannotLookError, tell_batches, tell_rows
-from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
 from batten.sinks.optional import ensure_optional
@@ -32,6 +32,8 @@ def ask_server(
     another, that batten can't ask it. Raises `StorageError` where it does not answer, and
     `UsageError` where its library is missing. `place` is the folder of the output; `path` is shown
     in messages."""
+    if not given.can_be_asked:
+        return [_found(Code.NOT_LOOKED_AT, given, CAN_NOT_BE_ASKED)]
     if given.package:
         return _ask_by_package(given, place)
     if given.kind != "postgres":

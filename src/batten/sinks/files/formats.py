@@ -182,19 +182,20 @@ def _refuse_csv(field: pa.Field) -> None:
 def _jsonl(schema: pa.Schema) -> Encode:
     def encode(batches: Batches) -> Iterator[Piece]:
         for batch in batches:
-            yield "".join(_encode_rows(batch)).encode()
+            yield "".join(row + "\n" for row in encode_json(batch)).encode()
 
     return encode
 
 
-def _encode_rows(batch: pa.RecordBatch) -> list[str]:
+def encode_json(batch: pa.RecordBatch) -> list[str]:
+    """Each row as one object, in one line."""
     encode = json.JSONEncoder(ensure_ascii=False, default=_plain, allow_nan=False).encode
     try:
         rows = list_rows(batch)
         try:
-            return [encode(row) + "\n" for row in rows]
+            return [encode(row) for row in rows]
         except ValueError:
-            return [encode(_finite(row)) + "\n" for row in rows]
+            return [encode(_finite(row)) for row in rows]
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"A row can't be written as JSON: {error}.",

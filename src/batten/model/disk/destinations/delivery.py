@@ -26,6 +26,13 @@ from batten.model.words import (
     HIVE,
 )
 
+ONCE, AT_LEAST_ONCE = "once", "at least once"
+CAN_NOT_BE_ASKED = (
+    "it keeps no tokens and can't be asked: each row is there at least once, and after a crash a "
+    "batch may be there twice"
+)
+"""The weaker promise, in the words of all commands."""
+
 
 @value_class
 class Delivery:
@@ -50,6 +57,8 @@ class Delivery:
         is_remote: Whether a server has it.
         files: Of a folder of partitions, the size and the SHA-256 of each file, by its name.
         lets_go: Whether what it has makes way for a dataset that is computed anew (decision 0101).
+        can_be_asked: Whether it keeps tokens. If not, this record alone tells what it has, and a
+            batch may be there twice (decision 0142).
         format_version: The version of the record's format.
     """
 
@@ -71,6 +80,7 @@ class Delivery:
         dict[str, Annotated[str, Text(100, r"\d{1,18} [0-9a-f]{64}")]], Many(100_000)
     ] = field(default_factory=dict)
     lets_go: bool = False
+    can_be_asked: bool = True
     format_version: Version = FORMAT_VERSION
 
     @property
@@ -88,6 +98,11 @@ class Delivery:
         if self.package:
             return not self.is_remote
         return bool(self.where.path)
+
+    @property
+    def promise(self) -> str:
+        """How often a row is there."""
+        return ONCE if self.can_be_asked else AT_LEAST_ONCE
 
     @property
     def keeps_rows(self) -> bool:

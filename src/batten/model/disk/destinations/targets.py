@@ -33,6 +33,11 @@ def show_base(base: str, server: str) -> str:
     return f"{base} at {server}" if server else base
 
 
+def show_topic(topic: str, servers: str) -> str:
+    """How a topic is written. Its name holds no blank."""
+    return f"topic {topic} at {servers}"
+
+
 def read_target(kind: str, text: str) -> Target:
     """What the line says of a destination of this kind."""
     told = text.removeprefix("table ")
@@ -43,6 +48,9 @@ def read_target(kind: str, text: str) -> Target:
         table, _, place = told.rpartition(" of ")
         base, _, server = place.rpartition(" at ")
         return Target(table=table, base=base, server=server)
+    if kind == "kafka":
+        topic, _, server = text.removeprefix("topic ").partition(" at ")
+        return Target(table=topic, server=server)
     if kind == "iceberg":
         table, _, place = told.partition(" of catalogue ")
         base, is_here, path = place.partition(" at /")

@@ -1,0 +1,137 @@
+"""What a cluster says of its topics, and topics that are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from batten.errors import RefusedError
+from batten.sinks.kafka.connecting import not_answered, settings
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+Answer = TypeVar("Answer")
+
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""What a broker says that gives topics no id."""
+
+DEFAULT = -1
+"""As many partitions, or replicas, as the broker is set to."""
+
+
+class Topic(NamedTuple):
+    """A topic that is there. `id` is the one it was made with, empty if the broker gives none."""
+
+    id: str
+    partitions: int
+
+
+class Cluster:
+    """A client for questions; it connects when it is first asked."""
+
+    def __init__(self, servers: str, config: Mapping[str, Any], timeout_seconds: float) -> None:
+        self.servers = servers
+        self.config = config
+        self.timeout_seconds = timeout_seconds
+        self._made: AdminClient | None = None
+
+    @property
+    def _admin(self) -> AdminClient:
+        from confluent_kafka.admin import AdminClient
+
+        if self._made is None:
+            self._made = AdminClient(settings(self.servers, self.config, self.timeout_seconds))
+        return self._made
+
+    def find_topic(self, topic: str) -> Topic | None:
+        """What the topic is now; None if it is not there."""
+        from confluent_kafka import KafkaError, KafkaException, TopicCollection
+
+        # To ask for the metadata of a topic by its name may make it.
+        (asked,) = self._admin.describe_topics(TopicCollection([topic])).values()
+        try:
+            found = self._await(asked)
+        except KafkaException as raised:
+            if raised.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+        told = str(found.topic_id)
+        return Topic("" if told == NO_ID else told, len(found.partitions))
+
+    def find_ends(self, topic: str, partitions: int, *, decided: bool = False) -> dict[int, int]:
+        """The offset after the last message of each partition; or that of the first one which is
+        `decided` by no transaction yet."""
+        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        level = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, each): latest for each in range(partitions)}
+        answers = self._admin.list_offsets(asked, isolation_level=level)
+        return {place.partition: self._await(found).offset for place, found in answers.items()}
+
+    def read_setting(self, topic: str, name: str) -> str:
+        """What a topic is set to; empty where this client may not know it."""
+        from confluent_kafka import KafkaError, KafkaException
+        from confluent_kafka.admin import ConfigResource, ResourceType
+
+        (asked,) = self._admin.describe_configs(
+            [ConfigResource(ResourceType.TOPIC, topic)]
+        ).values()
+        try:
+            found = self._await(asked).get(name)
+        except KafkaException as raised:
+            if raised.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                return ""
+            raise
+        return "" if found is None or found.value is None else str(found.value)
+
+    def ensure_topic(self, topic: str, *, partitions: int, config: Mapping[str, str]) -> None:
+        """Make it if it is not there."""
+        from confluent_kafka import KafkaError, KafkaException
+        from confluent_kafka.admin import NewTopic
+
+        if self.find_topic(topic) is not None:
+            return
+        new = NewTopic(topic, partitions, DEFAULT, config=dict(config))
+        (asked,) = self._admin.create_topics([new]).values()
+        try:
+            self._await(asked)
+        except KafkaException as raised:
+            if raised.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+    def refuse_expiring(self, topic: str) -> None:
+        """Raises `RefusedError` for a topic of tokens that may lose one."""
+        policy = self.read_setting(topic, "cleanup.policy")
+        if policy not in ("", "compact"):
+            raise RefusedError(
+                f"The topic {topic} is to keep tokens for ever, and has cleanup.policy={policy}.",
+                safe="Nothing was changed there.",
+                next="Set its cleanup.policy to compact, then run the same command again.",
+            )
+
+    def close(self) -> None:
+        """Let go of the client. It may be repeated, and the cluster may be asked again."""
+        self._made = None
+
+    def _await(self, asked: Future[Answer]) -> Answer:
+        try:
+            return asked.result(self.timeout_seconds + 1)
+        except TimeoutError as error:
+            raise not_answered(self.timeout_seconds) from error
+
+
+def list_made_anew(
+    before: Mapping[int, int], now: Mapping[int, int], ids: Sequence[str]
+) -> list[str]:
+    """What tells that a topic is not the one that it was, in words. `ids` are those of before and
+    of now, of which either may be empty."""
+    told = ["it has another id"] if len(set(ids) - {""}) > 1 else []
+    for partition, end in sorted(before.items()):
+        has = now.get(partition, 0)
+        if has < end:
+            told.append(f"partition {partition} ends at {has}, and had {end}")
+    return told

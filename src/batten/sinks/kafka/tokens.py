@@ -1,0 +1,160 @@
+"""The tokens of a topic's batches, in a topic beside it that is compacted and expires nothing.
+
+It is read with read_committed, and to its end: up to what had been sent when the reading began,
+decided or not. What another has begun there and not ended is waited for. So what was read is the
+truth, and nothing is guessed (decision 0141).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import CorruptError
+from batten.model.disk.destinations.tokens import Token
+from batten.model.value_class import value_class
+from batten.sinks.kafka.connecting import not_answered, settings
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+    from batten.sinks.kafka.cluster import Cluster
+
+ENDING = "-batten-tokens"
+_POLL_SECONDS = 0.05
+
+
+@value_class
+class KeptToken:
+    """What lies there of a batch. `ends` are the offsets after its rows, or later ones, by
+    partition; `topic_id` is that of the topic that got them, empty if the broker has none."""
+
+    digest: str
+    outcomes: str
+    topic_id: str
+    ends: Mapping[int, int]
+
+    def encode(self) -> bytes:
+        ends = {str(partition): end for partition, end in self.ends.items()}
+        value = {**vars(self), "ends": ends}
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _decode(told: Mapping[str, Any]) -> KeptToken:
+    return KeptToken(
+        digest=str(told["digest"]),
+        outcomes=str(told["outcomes"]),
+        topic_id=str(told["topic_id"]),
+        ends={int(partition): int(end) for partition, end in told["ends"].items()},
+    )
+
+
+def encode_key(token: Token) -> bytes:
+    """Under which it lies there."""
+    return json.dumps([token.dataset, token.batch], separators=(",", ":")).encode()
+
+
+class TokenLog:
+    """What is read of it so far. `found` has it by the tokens' keys."""
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self.name = topic + ENDING
+        self.found: dict[bytes, KeptToken] = {}
+        self._cluster = cluster
+        self._consumer: Consumer | None = None
+        self._offset = 0
+        self._id = ""
+
+    def read_to_end(self, hurry: Callable[[], None]) -> None:
+        """Read what there is now. `hurry` is called when something there is undecided: it may end
+        what a dead process of this name had begun. Raises `TimeoutError`."""
+        found = self._cluster.find_topic(self.name)
+        if found is None:
+            self.forget()
+            return
+        end = self._cluster.find_ends(self.name, 1)[0]
+        if end < self._offset or found.id != self._id:
+            # It was made anew, or is read for the first time.
+            self.forget()
+            self._id = found.id
+        if self._cluster.find_ends(self.name, 1, decided=True)[0] < end:
+            hurry()
+        self._read(lambda: self._offset >= end)
+
+    def await_token(self, key: bytes, digest: str) -> None:
+        """Read until it is there. Raises `TimeoutError`."""
+
+        def is_there() -> bool:
+            kept = self.found.get(key)
+            return kept is not None and kept.digest == digest
+
+        self._read(is_there)
+
+    def _read(self, is_enough: Callable[[], bool]) -> None:
+        from confluent_kafka import KafkaError, KafkaException
+
+        seconds = self._cluster.timeout_seconds
+        consumer, ends_at = self._open(), time.monotonic() + seconds
+        while not is_enough():
+            if time.monotonic() > ends_at:
+                raise not_answered(seconds)
+            message = consumer.poll(_POLL_SECONDS)
+            if message is None:
+                continue
+            error = message.error()
+            if error is None:
+                self._take(message)
+                self._offset = (message.offset() or 0) + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._offset = max(self._offset, message.offset() or 0)
+            elif not error.retriable() and error.code() not in (
+                KafkaError._TRANSPORT,
+                KafkaError._ALL_BROKERS_DOWN,
+            ):
+                raise KafkaException(error)
+
+    def _take(self, message: Message) -> None:
+        key, value = message.key(), message.value()
+        try:
+            if isinstance(key, bytes) and isinstance(value, bytes):
+                self.found[key] = _decode(json.loads(value))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CorruptError(
+                f"The topic {self.name} has at offset {message.offset()} what is no token.",
+                safe="Nothing was changed; every batch is kept in the ledger.",
+                next="Let batten alone write to that topic; or write to another topic.",
+            ) from error
+
+    def _open(self) -> Consumer:
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+        if self._consumer is None:
+            cluster = self._cluster
+            self._consumer = Consumer(
+                settings(
+                    cluster.servers,
+                    cluster.config,
+                    cluster.timeout_seconds,
+                    group_id="batten",
+                    isolation_level="read_committed",
+                    enable_auto_commit=False,
+                    enable_partition_eof=True,
+                    auto_offset_reset="error",
+                    fetch_wait_max_ms=100,
+                )
+            )
+            self._consumer.assign([TopicPartition(self.name, 0, self._offset or OFFSET_BEGINNING)])
+        return self._consumer
+
+    def forget(self) -> None:
+        """Begin anew: it may be another topic by now."""
+        self.close()
+        self.found.clear()
+        self._offset = 0
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            consumer.close()

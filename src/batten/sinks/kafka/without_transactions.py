@@ -1,0 +1,107 @@
+"""A topic that is open, of a broker that can't do transactions. See `Destination`.
+
+It keeps no tokens, so it can't be asked. What it was given is told by the record of deliveries
+alone, and a batch whose end is not known is given again (decision 0142).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
+from batten.sinks.base import Staged
+from batten.sinks.kafka.cluster import DEFAULT, Cluster
+from batten.sinks.kafka.connecting import tell, translated
+from batten.sinks.kafka.fitting import encode_fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.messages import Message
+from batten.sinks.kafka.writing import drop, producer_settings, send_all
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from confluent_kafka import KafkaError, Producer
+
+    from batten.sinks.kafka.sink import KafkaSink
+
+
+class PlainKafkaDestination:
+    """Used by one thread, under the ledger's lock."""
+
+    def __init__(self, sink: KafkaSink, target: str) -> None:
+        self._sink, self._target = sink, target
+        self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
+        self._producer: Producer | None = None
+        self._bytes_max = self._partitions = 0
+        with translated("Connecting to", target, self._cluster.config):
+            self._cluster.find_topic(sink.topic)
+
+    def prepare(self, schema: pa.Schema) -> None:
+        refuse_unknown_key(self._target, schema, self._sink.message_key)
+        with translated("Preparing", self._target, self._cluster.config):
+            self._cluster.ensure_topic(self._sink.topic, partitions=DEFAULT, config={})
+
+    def add_columns(self, schema: pa.Schema) -> None:
+        """Each message brings its columns along."""
+
+    def lookup(self, tokens: Sequence[Token]) -> list[TokenState]:
+        """Nothing is known of any: it can't be asked."""
+        return [TokenState.ABSENT for _ in tokens]
+
+    def list_closed(self, tokens: Sequence[Token]) -> list[Token]:
+        return list(tokens)
+
+    def publish(self, staged: Staged) -> PublishEnd:
+        with translated("Publishing to", self._target, self._cluster.config):
+            return self._send(self._encode(staged))
+
+    def rehearse(self, staged: Staged) -> None:
+        with translated("Publishing to", self._target, self._cluster.config):
+            self._encode(staged)
+
+    def close(self) -> None:
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            drop(producer)
+        self._cluster.close()
+
+    def _encode(self, staged: Staged) -> list[Message]:
+        if not self._bytes_max:
+            topic = self._cluster.find_topic(self._sink.topic)
+            self._partitions = topic.partitions if topic is not None else 1
+            self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
+        sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
+        return encode_fitting(staged, staged, self._sink, **sizes)
+
+    def _send(self, messages: Sequence[Message]) -> PublishEnd:
+        from confluent_kafka import Producer
+
+        failed: list[KafkaError] = []
+
+        def note(error: KafkaError | None, message: Any) -> None:
+            if error is not None:
+                failed.append(error)
+
+        if self._producer is None:
+            own = {"delivery_report_only_error": True, "message_timeout_ms": self._milliseconds}
+            made = producer_settings(self._cluster, self._bytes_max, **own)
+            self._producer = Producer(made)
+        try:
+            send_all(
+                self._producer,
+                self._sink.topic,
+                messages,
+                self._sink.timeout_seconds,
+                on_delivery=note,
+            )
+        except BaseException:
+            self.close()
+            raise
+        if failed:
+            # Some of it may be there.
+            self.close()
+            raise tell("Publishing to", self._target, failed[0], self._cluster.config)
+        return PublishEnd.COMMITTED
+
+    @property
+    def _milliseconds(self) -> int:
+        return round(1000 * max(1.0, self._sink.timeout_seconds))

@@ -1,0 +1,177 @@
+"""Transactions of Kafka, one after the other, under a name that fences older processes off."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import RefusedError
+from batten.sinks.kafka.cluster import Cluster
+from batten.sinks.kafka.connecting import (
+    error_of,
+    is_fenced,
+    not_answered,
+    settings,
+    transaction_milliseconds,
+)
+from batten.sinks.kafka.messages import Message
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
+
+MESSAGE_BYTES_MIN = 1000
+"""No client takes a smaller limit."""
+BATCH_BYTES = 1_000_000
+ANY_PARTITION = -1
+_POLL_SECONDS = 0.05
+_ABORT_SECONDS = 5.0
+
+
+class Writer:
+    """A producer whose transactions have a name. When it is made, whatever an older one of that
+    name had begun is ended, and that one can't end anything any more."""
+
+    def __init__(self, cluster: Cluster, name: str, *, bytes_max: int, target: str) -> None:
+        from confluent_kafka import Producer
+
+        self._seconds = cluster.timeout_seconds
+        self._producer: Producer = Producer(
+            producer_settings(
+                cluster,
+                bytes_max,
+                transactional_id=name,
+                transaction_timeout_ms=transaction_milliseconds(self._seconds),
+            )
+        )
+        try:
+            self._begin_name(target)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_name(self, target: str) -> None:
+        from confluent_kafka import KafkaError, KafkaException
+
+        try:
+            self._producer.init_transactions(self._seconds)
+        except KafkaException as raised:
+            if error_of(raised).code() not in (
+                KafkaError._UNSUPPORTED_FEATURE,
+                KafkaError.UNSUPPORTED_VERSION,
+            ):
+                raise
+            raise refuse_without_transactions(target) from raised
+
+    def begin(self) -> None:
+        self._producer.begin_transaction()
+
+    def send(self, topic: str, messages: Iterable[Message]) -> None:
+        """All are with the broker when this returns, unless one failed: then the end tells."""
+        send_all(self._producer, topic, messages, self._seconds)
+
+    def send_tokens(self, topic: str, tokens: Iterable[tuple[bytes, bytes]]) -> None:
+        for key, value in tokens:
+            self._producer.produce(topic, value, key, partition=0)
+
+    def commit(self) -> bool:
+        """Whether it was confirmed. If not, it may have happened all the same, and this writer is
+        of no more use. Raises the client's error where nothing happened."""
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.commit_transaction(self._seconds)
+        except KafkaException as raised:
+            error = error_of(raised)
+            if error.txn_requires_abort() or is_fenced(error):
+                raise
+            return False
+        return True
+
+    def abort(self) -> bool:
+        """Whether it is undone, so that another transaction can be begun."""
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.abort_transaction(min(self._seconds, _ABORT_SECONDS))
+        except KafkaException:
+            return False
+        return True
+
+    def close(self) -> None:
+        drop(self._producer)
+
+
+def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str, Any]:
+    """`bytes_max` is what the topic takes; 0 if that is not known."""
+    given: dict[str, Any] = {"enable.idempotence": True, **own}
+    if bytes_max:
+        given["message.max.bytes"] = max(MESSAGE_BYTES_MIN, bytes_max)
+        given["batch.size"] = min(BATCH_BYTES, bytes_max)
+    config = {"partitioner": "murmur2_random", **cluster.config}
+    return settings(cluster.servers, config, cluster.timeout_seconds, **given)
+
+
+def send_all(
+    producer: Producer,
+    topic: str,
+    messages: Iterable[Message],
+    seconds: float,
+    on_delivery: Callable[..., None] | None = None,
+) -> None:
+    """Raises `TimeoutError` when none of them gets to the broker for so long."""
+    for each in messages:
+        partition = ANY_PARTITION if each.partition is None else each.partition
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    each.value,
+                    each.key,
+                    partition,
+                    on_delivery=on_delivery,
+                    headers=each.headers,
+                )
+            except BufferError:
+                _wait(producer, seconds, lambda left, before: left < before)
+                continue
+            break
+        producer.poll(0)
+    _wait(producer, seconds, lambda left, before: left == 0)
+
+
+def _wait(producer: Producer, seconds: float, is_enough: Any) -> None:
+    before = left = len(producer)
+    ends_at = time.monotonic() + seconds
+    while not is_enough(left, before):
+        now = producer.flush(_POLL_SECONDS)
+        if now < left:
+            ends_at = time.monotonic() + seconds
+        elif time.monotonic() > ends_at:
+            raise not_answered(seconds)
+        left = now
+
+
+def drop(producer: Producer) -> None:
+    """Let go of it at once: what is on the way is forgotten. The broker undoes what was begun."""
+    from confluent_kafka import KafkaException
+
+    with suppress(KafkaException, RuntimeError):
+        producer.purge()
+        producer.flush(0)
+    with warnings.catch_warnings(), suppress(KafkaException, RuntimeError):
+        # It warns that a transaction could not be undone, which the next of that name does.
+        warnings.simplefilter("ignore")
+        producer.close()
+
+
+def refuse_without_transactions(target: str) -> RefusedError:
+    """Where a broker has none."""
+    return RefusedError(
+        f"{target}: the broker can't do transactions, so no batch can be there exactly once.",
+        safe="Nothing was changed there.",
+        next="Write to a broker that can (Apache Kafka 0.11 or later); or declare that batches may "
+        "come there twice after a crash: .write_kafka(…, transactions=False)",
+    )

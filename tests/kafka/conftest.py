@@ -1,0 +1,41 @@
+"""A broker for all tests of this folder, and topics of their own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from batten.crashlab.servers.broker import OTHER, Broker
+from batten.sinks.kafka.tokens import ENDING
+
+_used: list[str] = []
+
+
+def pytest_report_header() -> str:
+    return f"Kafka is {OTHER or 'noida-db'}"
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    with Broker() as made:
+        yield made
+        if OTHER:
+            made.delete([name + ending for name in _used for ending in ("", ENDING)])
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Broker]:
+    """One that may be ended."""
+    if OTHER:
+        pytest.skip("BATTEN_KAFKA names a broker, which tests don't end")
+    with Broker() as made:
+        yield made
+
+
+@pytest.fixture
+def topic() -> str:
+    """The name of a topic that is not there yet."""
+    _used.append(f"rows-{uuid.uuid4().hex[:8]}")
+    return _used[-1]

@@ -1,0 +1,192 @@
+"""Jobs whose rows go to a topic."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+import batten
+from batten.crashlab.staging import SCHEMA, stage_batch
+from batten.errors import BusyError, InconsistentError, RefusedError, UsageError
+from batten.inspect.diagnose import diagnose
+from batten.inspect.show import show
+from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED
+from batten.model.disk.destinations.tokens import PublishEnd
+from batten.pipeline.pipeline import Pipeline
+from batten.sinks.kafka.sink import KafkaSink
+from batten.sinks.kafka.tokens import ENDING
+from batten.testing.opening import open_sink
+
+if TYPE_CHECKING:
+    from batten.crashlab.servers.broker import Broker
+
+
+def double(number: int) -> dict[str, int]:
+    return {"double": 2 * number}
+
+
+def job(broker: Broker, topic: str, folder: Path, *, items: int = 12, **options: Any) -> Pipeline:
+    made = batten.from_range(items).map(double, version="1").options(batch_size=4)
+    written = made.write_kafka(topic, servers=broker.servers, **options)
+    return replace(written, output=folder / "out")
+
+
+def run(pipeline: Pipeline, **options: Any) -> Any:
+    return pipeline.run(executor="serial", **options)
+
+
+def test_rows_keys_and_headers(broker: Broker, topic: str, tmp_path: Path) -> None:
+    run(job(broker, topic, tmp_path, key="double"))
+    found = broker.read(topic)
+    assert [json.loads(each.value()) for each in found] == [
+        {"key": number, "double": 2 * number} for number in range(12)
+    ]
+    assert [each.key() for each in found] == [str(2 * number).encode() for number in range(12)]
+    assert found[5].headers() == [
+        ("batten-dataset", b"out"),
+        ("batten-batch", b"1"),
+        ("batten-key", b"5"),
+    ]
+    again = run(job(broker, topic, tmp_path, key="double"))
+    assert (again.status, len(broker.read(topic))) == ("nothing-to-do", 12)
+
+
+def test_batches_without_keys_go_round_the_partitions(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, partitions=2)
+    run(job(broker, topic, tmp_path))
+    found = [(each.partition(), json.loads(each.value())["key"]) for each in broker.read(topic)]
+    assert found == [(0, n) for n in (0, 1, 2, 3, 8, 9, 10, 11)] + [(1, n) for n in (4, 5, 6, 7)]
+
+
+def test_values_of_arrow_bring_their_columns(broker: Broker, topic: str, tmp_path: Path) -> None:
+    run(job(broker, topic, tmp_path, format="arrow", items=3))
+    rows = [
+        pa.ipc.open_stream(io.BytesIO(each.value())).read_all().to_pylist()
+        for each in broker.read(topic)
+    ]
+    assert rows == [[{"key": number, "double": 2 * number}] for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"format": "xml"}, "none of"),
+        ({"config": {"transactional.id": "x"}}, "by itself"),
+        ({"key": "absent"}, "no column 'absent'"),
+    ],
+)
+def test_what_can_not_be_is_told_first(
+    options: dict[str, Any], told: str, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    with pytest.raises((UsageError, RefusedError), match=told):
+        run(job(broker, topic, tmp_path, **options))
+    assert broker.read(topic) == []
+
+
+def grow(number: int) -> dict[str, str]:
+    """No compression makes it small."""
+    return {"text": os.urandom(3000 if number == 5 else 10).hex()}
+
+
+def test_an_item_that_is_too_large_is_set_aside(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic, max_message_bytes="2000")
+    made = batten.from_range(12).map(grow, version="1").options(batch_size=4)
+    written = made.write_kafka(topic, servers=broker.servers)
+    report = run(replace(written, output=tmp_path / "out"))
+    assert (report.accounts.committed, report.accounts.quarantined) == (11, 1)
+    keys = [row["key"] for row in broker.read_rows(topic)]
+    assert keys == [number for number in range(12) if number != 5]
+    (failed,) = show(tmp_path / "out").quarantined
+    assert failed.key == "5"
+    assert "the topic takes 2,000" in failed.error
+
+
+def test_a_batch_of_many_small_messages_fits_a_topic_of_small_ones(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, max_message_bytes="2000")
+    made = batten.from_range(400).map(double, version="1").options(batch_size=400)
+    written = made.write_kafka(topic, servers=broker.servers)
+    run(replace(written, output=tmp_path / "out"))
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(400))
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_topic_that_is_gone_is_told(
+    is_made_anew: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    pipeline = job(broker, topic, tmp_path)
+    run(pipeline, limit=4)
+    broker.delete([topic])
+    if is_made_anew:
+        broker.make(topic)
+    with pytest.raises(InconsistentError, match="made anew" if is_made_anew else "is gone"):
+        run(pipeline)
+    assert broker.read(topic) == []
+    broker.delete([topic, topic + ENDING])
+    with pytest.raises(InconsistentError, match="has it no more"):
+        run(pipeline)
+
+
+def test_a_topic_with_more_partitions_is_written_on(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    run(job(broker, topic, tmp_path, key="double"), limit=4)
+    broker.grow(topic, 3)
+    run(job(broker, topic, tmp_path, key="double"))
+    found = broker.read(topic)
+    assert sorted(json.loads(each.value())["key"] for each in found) == list(range(12))
+    for partition in range(3):
+        keys = [json.loads(m.value())["key"] for m in found if m.partition() == partition]
+        assert keys == sorted(keys)
+
+
+def test_tokens_that_may_expire_are_refused(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic + ENDING, cleanup_policy="delete")
+    with pytest.raises(RefusedError, match="keep tokens for ever"):
+        run(job(broker, topic, tmp_path))
+    assert broker.read(topic) == []
+
+
+def test_an_older_process_of_the_same_name_can_add_nothing_more(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    sink = KafkaSink(topic=topic, servers=broker.servers, timeout_seconds=20)
+    older, newer = open_sink(sink, tmp_path), open_sink(sink, tmp_path)
+    try:
+        older.prepare(SCHEMA)
+        assert older.publish(stage_batch(0, [0, 1])) is PublishEnd.COMMITTED
+        assert newer.publish(stage_batch(1, [2, 3])) is PublishEnd.COMMITTED
+        with pytest.raises(BusyError, match="has taken over"):
+            older.publish(stage_batch(2, [4, 5]))
+        assert newer.publish(stage_batch(2, [4, 5])) is PublishEnd.COMMITTED
+    finally:
+        older.close()
+        newer.close()
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(6))
+
+
+def test_without_transactions_the_weaker_promise_is_told(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    pipeline = job(broker, topic, tmp_path, transactions=False)
+    report = run(pipeline, limit=4)
+    assert report.destinations[0].promise == "at least once"
+    run(pipeline)
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(12))
+    assert broker.read(topic + ENDING) == []
+    found = diagnose(tmp_path / "out")
+    assert found.unseen == {f"topic {topic} at {broker.servers}": CAN_NOT_BE_ASKED}
+    assert found.to_json()["destinations"][0]["promise"] == "at least once"
+    assert show(tmp_path / "out").to_json()["destinations"][0]["promise"] == "at least once"
+    run(job(broker, topic, tmp_path, transactions=False, items=14))
+    assert [row["key"] for row in broker.read_rows(topic)] == list(range(14))
