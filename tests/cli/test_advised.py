@@ -22,6 +22,7 @@ import pytest
 import batten
 import batten.sinks
 from batten.cli.main import main
+from batten.crashlab.servers.broker import Broker
 from batten.crashlab.servers.postgres import Server
 from batten.inspect.advising.words_of_states import SAYINGS, Kind
 from batten.model.disk.names import Layout
@@ -78,6 +79,7 @@ JOBS = {
     "delta": f"made.write_delta({NAME!r})",
     "iceberg": f"made.write_iceberg('lab.t', catalog={CATALOGUE}, ledger={NAME!r})",
     "postgres": f"made.write_postgres('ADDRESS', 't', ledger={NAME!r})",
+    "kafka": f"made.write_kafka('t', servers='SERVERS', ledger={NAME!r})",
     "tree": f"made.options(batch_size=1).write_tree({NAME!r}, commit=put)",
     "tables": f"batten.from_tables(a='a.csv').apply(report).write_csv({NAME!r})",
     "finalized": f"made.write_parquet('first').finalize(last, into={NAME!r})",
@@ -307,6 +309,7 @@ class Workshop:
 
     root: Path
     server: Server | None = None
+    broker: Broker | None = None
     _kept: dict[str, Path] = field(default_factory=dict)
 
     def prepare(self, kind: str) -> Path:
@@ -334,6 +337,9 @@ class Workshop:
         if kind == "postgres":
             self.server = self.server or Server(is_synced=False)
             text = text.replace("ADDRESS", self.server.address())
+        if kind == "kafka":
+            self.broker = self.broker or Broker()
+            text = text.replace("SERVERS", self.broker.servers)
         (folder / "job.py").write_text(text)
         with contextlib.chdir(folder):
             if kind in BEFORE:
@@ -351,8 +357,9 @@ class Workshop:
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     made = Workshop(tmp_path_factory.mktemp("advised"))
     yield made
-    if made.server is not None:
-        made.server.__exit__(None, None, None)
+    for started in (made.server, made.broker):
+        if started is not None:
+            started.__exit__(None, None, None)
     assert list(made.root.rglob("the-decoy-ran")) == []
 
 

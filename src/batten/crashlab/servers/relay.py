@@ -20,6 +20,9 @@ from typing import Self
 
 _PIECE_BYTES = 1 << 16
 
+Chosen = int | bytes | Callable[[bytes], bool]
+"""What says which message it is."""
+
 
 class Mishap(Enum):
     """What becomes of a message and of its connection."""
@@ -52,19 +55,19 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
         self._pairs: list[_Pair] = []
-        self._chosen: tuple[int | bytes, Mishap, Callable[[], None]] | None = None
+        self._chosen: tuple[Chosen, Mishap, Callable[[], None]] | None = None
         self._threads: list[threading.Thread] = []
         self.messages = 0
         self._start(self._accept)
 
     def fail(
-        self, chosen: int | bytes | None, failure: Mishap, meet: Callable[[], None] = lambda: None
+        self, chosen: Chosen | None, failure: Mishap, meet: Callable[[], None] = lambda: None
     ) -> None:
         """Choose the message to fail at.
 
         Args:
             chosen: The number of the message, from 0 and from now on; or bytes, for the first
-                message that holds them; or None for no message.
+                message that holds them; or what says it of each message; or None for no message.
             failure: What becomes of the message and of its connection.
             meet: Called when the chosen message has come; by default nothing is.
         """
@@ -116,11 +119,11 @@ class Relay:
                 pair = _Pair(client, server)
                 self._pairs.append(pair)
                 self._start(self._forward, pair)
-                self._start(pair.answer)
+                self._start(self._answer, pair)
 
     def _forward(self, pair: _Pair) -> None:
         with suppress(OSError):
-            while data := pair.client.recv(_PIECE_BYTES):
+            while data := self._take(pair.client):
                 failure = self._count(data)
                 if failure in (Mishap.CUT_AFTER, Mishap.HANG_AFTER):
                     pair.is_answering = False
@@ -133,13 +136,32 @@ class Relay:
                     break
         pair.cut()
 
+    def _answer(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := self._take(pair.server):
+                if pair.is_answering:
+                    pair.client.sendall(self._alter(data))
+        if pair.is_answering:
+            pair.cut()
+
+    def _take(self, end: socket.socket) -> bytes:
+        """The next message from there; empty at the end."""
+        return end.recv(_PIECE_BYTES)
+
+    def _alter(self, answer: bytes) -> bytes:
+        """What the client gets in the place of an answer."""
+        return answer
+
     def _count(self, data: bytes) -> Mishap | None:
         with self._guard:
             number, self.messages = self.messages, self.messages + 1
             if self._chosen is None:
                 return None
             chosen, failure, meet = self._chosen
-            is_it = chosen in data if isinstance(chosen, bytes) else chosen == number
+            if callable(chosen):
+                is_it = chosen(data)
+            else:
+                is_it = chosen in data if isinstance(chosen, bytes) else chosen == number
             if not is_it:
                 return None
             self._chosen = None
@@ -155,14 +177,6 @@ class _Pair:
         self.server = server
         self.is_answering = True
         self.is_hung = False
-
-    def answer(self) -> None:
-        with suppress(OSError):
-            while data := self.server.recv(_PIECE_BYTES):
-                if self.is_answering:
-                    self.client.sendall(data)
-        if self.is_answering:
-            self.cut()
 
     def cut(self) -> None:
         for end in (self.client, self.server):

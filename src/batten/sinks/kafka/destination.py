@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batten.sinks.kafka.messages import Message
-    from batten.sinks.kafka.sink import KafkaSink
+    from batten.sinks.kafka.topic import KafkaTopic
 
 
 class KafkaDestination:
     """Used by one thread, under the ledger's lock."""
 
-    def __init__(self, sink: KafkaSink, target: str) -> None:
+    def __init__(self, sink: KafkaTopic, target: str) -> None:
         self._sink, self._target = sink, target
         self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
         self._log = TokenLog(self._cluster, sink.topic)

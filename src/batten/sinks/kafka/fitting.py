@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from batten.sinks.kafka.cluster import Cluster
-    from batten.sinks.kafka.sink import KafkaSink
+    from batten.sinks.kafka.topic import KafkaTopic
 
 _DEFAULT_BYTES_MAX = 1_048_588
 """What a broker takes that was told nothing else."""
@@ -29,7 +29,7 @@ def find_bytes_max(cluster: Cluster, topic: str) -> int:
 
 
 def encode_fitting(
-    lacking: Staged, staged: Staged, sink: KafkaSink, *, bytes_max: int, partitions: int
+    lacking: Staged, staged: Staged, sink: KafkaTopic, *, bytes_max: int, partitions: int
 ) -> list[Message]:
     """The messages of the rows that are lacking. Raises `RejectedError` for the items that have one
     that is too large, by their numbers in the batch; of a whole table `RefusedError`."""

@@ -6,10 +6,10 @@ that a crash left unknown is sent again (decision 0142).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from batten.errors import UsageError
 from batten.fingerprint.secret import Secret
@@ -19,25 +19,16 @@ from batten.model.words import Takes
 from batten.sinks.base import Destination, LedgerPlace
 from batten.sinks.kafka.connecting import OWN_SETTINGS
 from batten.sinks.kafka.messages import VALUE_FORMATS
+from batten.sinks.kafka.topic import KafkaTopic
 from batten.sinks.optional import ensure_optional
 
 _SAFE = "Nothing was read or written."
 
 
 @value_class
-class KafkaSink:
-    """`topic` of the cluster at `servers`; what `config` says goes to the client as it is.
-    `message_key` is the column that gives messages their keys. `timeout_seconds` is the longest
-    that the broker may say nothing."""
+class KafkaSink(KafkaTopic):
+    """See `Sink`."""
 
-    topic: str
-    servers: str
-    message_key: str = ""
-    format: str = "json"
-    config: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
-    has_transactions: bool = True
-    timeout_seconds: float = 60.0
-    dataset: str = ""
     kind: ClassVar[str] = "kafka"
     takes: ClassVar[Takes] = Takes.BATCHES
 
@@ -61,11 +52,6 @@ class KafkaSink:
     def secrets(self) -> tuple[str, ...]:
         """The environment variables that it needs."""
         return tuple(each.name for each in self.config.values() if isinstance(each, Secret))
-
-    def read_config(self) -> dict[str, Any]:
-        """The client's settings, to connect with and never to be shown."""
-        given = self.config.items()
-        return {name: each() if isinstance(each, Secret) else each for name, each in given}
 
     def check(self) -> None:
         if taken := sorted(OWN_SETTINGS & set(self.config)):

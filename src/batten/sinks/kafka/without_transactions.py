@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from confluent_kafka import KafkaError, Producer
 
-    from batten.sinks.kafka.sink import KafkaSink
+    from batten.sinks.kafka.topic import KafkaTopic
 
 
 class PlainKafkaDestination:
     """Used by one thread, under the ledger's lock."""
 
-    def __init__(self, sink: KafkaSink, target: str) -> None:
+    def __init__(self, sink: KafkaTopic, target: str) -> None:
         self._sink, self._target = sink, target
         self._cluster = Cluster(sink.servers, sink.read_config(), sink.timeout_seconds)
         self._producer: Producer | None = None
