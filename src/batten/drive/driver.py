@@ -12,6 +12,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
+from batten.drive.handing_out.apart import Apart
 from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.open_batch import BatchLeft, left_of
 from batten.drive.handing_out.schedule import Schedule
@@ -29,7 +30,6 @@ from batten.executors.printing.output import losses
 from batten.ledger.contents import load_commit
 from batten.model.disk.names import SOME_ITEMS_MAX
 from batten.model.rules.accounting import tally_outcomes
-from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
@@ -100,6 +100,7 @@ class Driver:
         self._waiting = Waiting(context, self._publisher, self._streak)
         self._shown_at = 0.0
         self._waits: tuple[str, ...] = ()
+        self._apart = Apart()
         self._draining = Draining(context, record)
         self._began = time.monotonic()
         self._spending = Spending(context)
@@ -364,6 +365,7 @@ class Driver:
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):
             self._failures.tell_death(event)
+            self._apart.take(event)
             if event.item is None:
                 self._schedule.put_back(event.task_id)
                 return
@@ -478,6 +480,4 @@ class Driver:
     def _list_waits(self) -> tuple[str, ...]:
         if self._draining.shown:
             return (self._draining.shown,)
-        alone = self._schedule.suspect_items
-        apart = (f"{count_of(alone, 'item')} to be tried apart",) if alone else ()
-        return (*self._waits, *apart)
+        return (*self._waits, *self._apart.tell(self._schedule.suspect_items))

@@ -147,8 +147,8 @@ class ItemRunner:
         chain, run, begin, is_timed = self._chain, self._chain.run, mark.begin, self._has_time_limit
         iterator, seeding, files = iter(items), self._seeding, self.files
         teller = self._teller
-        began = perf_counter()
-        slow_after = began + slowest.least
+        least = slowest.least
+        slow_after = perf_counter() + least
         for number in range(start, start + len(keys)):
             in_hand = first_item + number
             # The mark comes before the read: reading may be what ends the worker.
@@ -181,8 +181,9 @@ class ItemRunner:
                     self._hold.release()
                 now = perf_counter()
                 if now > slow_after:
-                    slowest.take(in_hand - first_item, now - began)
-                began, slow_after = now, now + slowest.least
+                    slowest.take(in_hand - first_item, now - slow_after + least)
+                    least = slowest.least
+                slow_after = now + least
             if until is not None and now > until:
                 break
         return rows, owners, failures, number + 1, ending
