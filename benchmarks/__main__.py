@@ -22,6 +22,7 @@ NAMES = (
     "slow_items",
     "memory",
     "large_dataset",
+    "large_page",
     "run_keys",
     "whole_tables",
     "syncs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import struct
@@ -145,3 +146,32 @@ def test_a_run_that_has_ended_is_shown_as_it_is(job: Folder, run: Run) -> None:
     watched = job.batten("show", "out", "--watch")
     assert (watched.code, watched.out) == (0, job.batten("show", "out").out)
     assert job.batten("show", "absent", "--watch").code == 2
+
+
+def test_as_json_a_look_is_an_object_on_a_line(job: Folder, run: Run) -> None:
+    # In a terminal it looks more often.
+    leader, follower = pty.openpty()
+    ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "batten", "show", "out", "--watch", "--json"],
+        cwd=job.path,
+        stdout=follower,
+    )
+    os.close(follower)
+    told = b""
+    while not told.endswith(b"\n"):
+        told += os.read(leader, 65536)
+    first = json.loads(told.splitlines()[0])
+    assert first["state"] == "RUNNING"
+    assert first["rate"] is None
+    assert [(each["key"], each["is_longer"]) for each in first["in_hand"]] == [("06", True)]
+    assert set(first) == {"state", "path", "items", "rows", "since", "rate", "in_hand", "failures"}
+    assert run.finish() == 3
+    while piece := _read(leader):
+        told += piece
+    os.close(leader)
+    assert watching.wait(timeout=60) == 0
+    looks = [json.loads(line) for line in told.splitlines()]
+    assert [each["key"] for each in looks[-1]["quarantined"]] == ["01", "02", "03"]
+    assert looks[-1]["state"] == "COMPLETE"
+    assert {each["state"] for each in looks[:-1]} == {"RUNNING"}
