@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -384,11 +385,54 @@ def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
     for act in (
         run(scenario.make(ITEMS), adds_columns=True),
         run(scenario.make(ITEMS).write_jsonl("/features.jsonl")),
-        run(scenario.make(ITEMS).finalize(keep_all, into="/second")),
     ):
         with pytest.raises(UsageError, match="no folder of a file system"):
             act(ObjectStorage(server))
     assert server.objects == before
+
+
+def test_a_finalized_dataset_is_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each request of the making, another run replaces a part by other rows."""
+    monkeypatch.setenv(FAILING, "")
+    complete = ObjectServer()
+    run(ranged())(ObjectStorage(complete))
+    parts = read_parts(ObjectStorage(complete), LAYOUT)
+    wanted = [row["square"] for data in parts.values() for row in rows_of(data)]
+    requests = 0
+
+    def count() -> None:
+        nonlocal requests
+        requests += 1
+
+    def finalize(into: Path, before: Callable[[ObjectServer], None]) -> list[int] | None:
+        """The rows of the second dataset, if one is there."""
+        server = ObjectServer()
+        server.objects = dict(complete.objects)
+        act = run(ranged().finalize(keep_all, into=into))
+        with suppress(BattenError):
+            act(ObjectStorage(server, before=lambda _: before(server)))
+        if not into.exists():
+            return None
+        return [row["square"] for row in batten.open(into).to_arrow().to_pylist()]
+
+    assert finalize(tmp_path / "whole", lambda _: count()) == wanted
+    made = 0
+    for at in range(1, requests + 1):
+        left = iter(range(at))
+
+        def replace(server: ObjectServer, left: Any = left, at: int = at) -> None:
+            if next(left, None) == at - 1:
+                there = ObjectStorage(server)
+                found = there.find(LAYOUT.part(1))
+                assert found is not None
+                there.put_if(found.name, parts[0], found.version)
+
+        rows = finalize(tmp_path / f"second-{at}", replace)
+        assert rows in (None, wanted), at
+        made += rows is not None
+    assert made < requests
 
 
 def test_what_is_quarantined_is_found_by_the_part_that_it_belongs_to(

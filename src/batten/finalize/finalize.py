@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from batten.errors import BattenError, RefusedError
 from batten.finalize.second_dataset import FinalDataset
@@ -21,6 +22,8 @@ from batten.jobs.loading.job_folder import show_path
 from batten.ledger.contents import digest_contents, find_contents
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import take_out
+from batten.ledger.generations import find_current
+from batten.ledger.guarded import taken_over
 from batten.ledger.judge import Judgement
 from batten.ledger.replacement import replace_dataset, roll_forward
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
@@ -32,6 +35,7 @@ from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
 from batten.sinks.optional import ensure_optional
+from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import delete_orphans, take_lock
 
@@ -53,6 +57,7 @@ def check_finalizers(finalizers: Sequence[Finalizer]) -> None:
 def finalize_all(context: Context, report: Report) -> Report:
     """Bring every second dataset up to date with the first, under whose lock this is called; of a
     dry run, say what would be done. An error that is raised carries the report."""
+    context = _find_first(context)
     done: list[Finalized] = []
     for finalizer in context.pipeline.finalizers:
         try:
@@ -68,6 +73,13 @@ def finalize_all(context: Context, report: Report) -> Report:
         finalized=tuple(done),
         seconds=dict(context.seconds),
     )
+
+
+def _find_first(context: Context) -> Context:
+    """In a store another generation may be read by now than at the beginning of the run."""
+    if context.storage.folder is not None:
+        return context
+    return replace(context, layout=find_current(context.storage, context.layout))
 
 
 def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finalized:
@@ -88,14 +100,11 @@ def _finalize(context: Context, finalizer: Finalizer, report: Report) -> Finaliz
 
 def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
     output = finalizer.output
-    first = context.pipeline.output
-    folder = first.parent if first is not None else output.parent
-    is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
+    storage, made_of = _choose_place(context, output)
     contents = find_contents(context.storage, context.layout)
     if contents is None:
-        raise FileNotFoundError(context.layout.complete)
+        raise taken_over(context.storage, context.layout.config)
     part_rows = _count_part_rows(contents.completion)
-    made_of = os.path.relpath(folder / context.layout.output, output.parent)
     described = describe_function(finalizer.function, version=finalizer.version)
     parts = {
         MADE_OF: made_of,
@@ -107,14 +116,36 @@ def _aim(context: Context, finalizer: Finalizer, path: str) -> FinalDataset:
         finalizer=finalizer,
         context=replace(
             context,
-            storage=context.storage if is_beside else LocalStorage(output.parent),
+            storage=storage,
             layout=Layout(output.name),
             path=path,
         ),
         fingerprint=combine(parts | described.parts, described.places),
         before=combine(parts | described.parts_before, {}).digest,
         part_rows=part_rows,
+        state=contents.state,
     )
+
+
+def _choose_place(context: Context, output: Path) -> tuple[Store, str]:
+    """The folder of the second dataset, and how the first is found from there."""
+    if context.storage.folder is None:
+        return LocalStorage(output.parent), context.path
+    first = context.pipeline.output
+    folder = first.parent if first is not None else output.parent
+    is_beside = os.path.abspath(output.parent) == os.path.abspath(folder)
+    made_of = os.path.relpath(folder / context.layout.output, output.parent)
+    return context.storage if is_beside else LocalStorage(output.parent), made_of
+
+
+def _refuse_overtaken(context: Context, target: FinalDataset) -> None:
+    """Raises `BusyError` where another run has changed the first dataset while it was read. In a
+    folder its lock is held (decision 0128)."""
+    if context.storage.folder is not None:
+        return
+    now = find_contents(context.storage, _find_first(context).layout)
+    if now is None or now.state != target.state:
+        raise taken_over(context.storage, context.layout.config)
 
 
 def _count_part_rows(completion: Completion) -> int:
@@ -171,6 +202,7 @@ def _bring_up_to_date(context: Context, target: FinalDataset) -> Finalized:
         from batten.finalize.making import make_second
 
         rows = make_second(context, target)
+        _refuse_overtaken(context, target)
         storage.ensure_folder(layout.staging)
         replace_dataset(storage, layout, run=context.run, time=utc_now())
         return Finalized(path=inner.path, status=RunStatus.COMPLETE, rows=rows)

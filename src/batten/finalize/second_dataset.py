@@ -12,13 +12,14 @@ from batten.run.context import Context
 @value_class
 class FinalDataset:
     """The second dataset: where it will be, what makes it, and what it will be. `before` is the
-    digest that batten 0.1 gave to the same."""
+    digest that batten 0.1 gave to the same. `state` stands for the first dataset, as it is read."""
 
     finalizer: Finalizer
     context: Context
     fingerprint: Fingerprint
     before: str
     part_rows: int
+    state: str
 
     @property
     def made_of(self) -> str:

@@ -118,13 +118,7 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
 def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:
     """Raises `UsageError` for what needs a folder of a file system."""
     reason, way = "", "Write to another place, or to a folder of this machine."
-    if pipeline.finalizers:
-        reason = "a second dataset knows the first by its path, and that can't be an address"
-        way = (
-            "Take .finalize() out. When the job is complete, batten.open(…) gives all its rows as "
-            "Arrow, Polars or DuckDB. Or write to a folder of this machine."
-        )
-    elif pipeline.sinks or pipeline.whole is not None:
+    if pipeline.sinks or pipeline.whole is not None:
         reason = "only a dataset of parts can lie there"
     elif options.adds_columns:
         reason = "columns can't be added there"
