@@ -42,7 +42,9 @@ from batten.work.bench import Bench
 from batten.work.calling.most_fail import Streak, StreakVerdict
 from batten.work.tasks import (
     Begun,
+    Noted,
     Portion,
+    Postponed,
     Prepared,
     Reopen,
     Reopened,
@@ -104,6 +106,7 @@ class Driver:
         self._draining = Draining(context, record)
         self._began = time.monotonic()
         self._spending = Spending(context)
+        self._postponed = ""
 
     def _count_taken_over(self) -> int:
         """Items of batches that another dataset has, and this one not yet."""
@@ -136,7 +139,7 @@ class Driver:
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
         self._staged_before.leaves_failures_out = tries_failed_again
         self._make_schedule(pending, executor.slots, schema)
-        self._spending.begin()
+        self._spending.begin(self._dataset.observation)
         try:
             with context.timed("prepare"):
                 if pipeline.find_unit_items(self._plan.batch_size) is not None:
@@ -301,6 +304,9 @@ class Driver:
                 continue
             if is_stopping:
                 self._drain(executor)
+            if self._postponed:
+                self._end_in_hand(executor)
+                context.refuse_to_wait(self._postponed)
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
                 is_moving = is_freed or is_lacking or published
@@ -388,8 +394,8 @@ class Driver:
         elif isinstance(answer, Portion):
             self._schedule.took(answer)
             self._take_outcomes(answer)
-        elif isinstance(answer, Waits):
-            self._waits = answer.told
+        elif isinstance(answer, Waits | Noted | Postponed):
+            self._hear(answer)
         elif isinstance(answer, Begun):
             self._schedule.begun(event.task_id)
         elif isinstance(answer, Sealed):
@@ -398,6 +404,14 @@ class Driver:
         elif isinstance(answer, Unsealable):
             self._schedule.unsealable(event.task_id, answer)
             self._failures.tell_unsealable(answer)
+
+    def _hear(self, word: Waits | Noted | Postponed) -> None:
+        if isinstance(word, Waits):
+            self._waits = word.told
+        elif isinstance(word, Noted):
+            self._context.progress.note(word.text)
+        else:
+            self._postponed = word.text
 
     def _take_outcomes(self, answer: Prepared | Portion) -> None:
         self._context.executed_items += answer.executed

@@ -41,11 +41,13 @@ from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.history.runs import find_last_log, find_last_run, find_refusal
+from batten.ledger.history.submissions import list_pending
 from batten.ledger.history.usage import find_usage
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
 from batten.model.disk.names import find_staging_owner
 from batten.model.disk.runs.refusals import Way
+from batten.model.disk.runs.submissions import SubmissionRecord
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS, Ground
 from batten.model.rules.usage import Usage
@@ -196,6 +198,7 @@ def describe(
             unseen=dict(list_unseen(place, observation)),
             tables=list_tables(observation),
             usage=_look_at_usage(place, observation),
+            submitted=_look_at_submissions(place, observation),
         ),
         next_run=NextRun(
             inputs=inputs,
@@ -280,6 +283,12 @@ def _look_at_usage(place: Place, observation: Observation) -> Usage | None:
     with suppress(StorageError):
         return find_usage(place.storage, observation)
     return None
+
+
+def _look_at_submissions(place: Place, observation: Observation) -> tuple[SubmissionRecord, ...]:
+    with suppress(StorageError):
+        return tuple(list_pending(place.storage, observation.layout))
+    return ()
 
 
 def _describe_orphan(place: Place, entry: Entry, now_seconds: float) -> Orphan:

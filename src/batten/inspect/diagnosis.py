@@ -9,6 +9,7 @@ from batten.inspect.advising.outlook import NOTHING_TO_RUN, Outlook
 from batten.inspect.advising.refused import Refused
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.runs.holders import Holder
+from batten.model.disk.runs.submissions import SubmissionRecord
 from batten.model.rules.accounting import Accounts
 from batten.model.rules.findings import Finding
 from batten.model.rules.usage import Usage
@@ -54,6 +55,7 @@ class Contents:
         unseen: Why a destination, by its target, could not be looked at.
         tables: The names of the tables that a function of whole tables is given.
         usage: What all calls used, in all runs; None if no call told anything.
+        submitted: Requests that vendors have in batches, with the answers still to be collected.
     """
 
     items: Accounts = NO_ITEMS
@@ -63,6 +65,24 @@ class Contents:
     unseen: dict[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     usage: Usage | None = None
+    submitted: tuple[SubmissionRecord, ...] = ()
+
+    def list_submitted(self) -> list[dict[str, Any]]:
+        """List what vendors have, as `--json` does.
+
+        Returns:
+            A dict of what JSON can hold for each vendor's batch.
+        """
+        return [
+            {
+                "batch": each.batch or None,
+                "requests": len(each.requests),
+                "since": each.begun,
+                "status": each.status or None,
+                "base_url": each.base_url,
+            }
+            for each in self.submitted
+        ]
 
 
 @value_class
@@ -196,6 +216,7 @@ class Diagnosis:
             "parts": self.parts,
             "rows": self.rows,
             "usage": self.contents.usage.to_json() if self.contents.usage is not None else None,
+            "submitted": self.contents.list_submitted(),
             "orphans": [dict(vars(orphan)) for orphan in self.orphans],
             "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
             "hints": list(self.hints),

@@ -47,6 +47,7 @@ class Overview:
             "parts": diagnosis.parts,
             "rows": diagnosis.rows,
             "usage": diagnosis.contents.usage.to_json() if diagnosis.contents.usage else None,
+            "submitted": diagnosis.contents.list_submitted(),
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),

@@ -16,6 +16,7 @@ from batten.model.value_class import value_class
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.call_rates import Limits
+    from batten.jobs.batch_api import BatchApi
 
 StepKind = Literal["map", "flat_map", "filter", "check", "map_batches", "apply"]
 
@@ -28,7 +29,7 @@ class Step:
     """`concurrency` is how many calls are in hand at a time, in the event loop or in workers of the
     step's own; `devices` is what those compute on. `limits` are for functions that await. A `cache`
     changes no result, so it is no part of the fingerprint. With `keeps_input`, rows have the item's
-    columns, too."""
+    columns, too. With a `batch_api` a vendor's batches take the place of calls."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)
@@ -42,6 +43,12 @@ class Step:
     version: str | None = None
     cache: Cache | None = None
     keeps_input: bool = False
+    batch_api: BatchApi | None = None
+
+    @property
+    def making_rows(self) -> Callable[..., Any]:
+        """The function whose annotation says what the rows are."""
+        return self.function if self.batch_api is None else self.batch_api.parse
 
     @property
     def is_async(self) -> bool:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
-from batten.jobs.step import StepKind, make_step
+from batten.jobs.batch_api import (
+    CONCURRENCY_MAX,
+    POLL_SECONDS,
+    REQUESTS_MAX,
+    make_batch_api,
+)
+from batten.jobs.step import StepKind, check_count, make_step
 from batten.pipeline.table_outputs import TableOutputs
 from batten.rows.pandera_schemas import as_check
 from batten.work.calling.cached_steps import choose_cache
@@ -16,6 +22,7 @@ from batten.work.calling.cached_steps import choose_cache
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.call_rates import Limits
+    from batten.fingerprint.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +293,90 @@ class Steps(TableOutputs):
             retry_on=retry_on,
             timeout_seconds=timeout_seconds,
             version=version,
+        )
+
+    def map_batch_api(
+        self,
+        request_fn: Callable[[Any], dict[str, Any]],
+        *,
+        parse: Callable[[Any, Any], Any],
+        base_url: str = "https://api.openai.com/v1",
+        api_key: Secret | None = None,
+        endpoint: str = "/v1/chat/completions",
+        completion_window: str = "24h",
+        max_requests: int = REQUESTS_MAX,
+        concurrency: int | None = None,
+        poll_seconds: float = POLL_SECONDS,
+        wait_seconds: float | None = None,
+        usage: Callable[[Any], Mapping[str, Any]] | None = None,
+        retries: int = 2,
+        retry_on: Any = None,
+        version: str | None = None,
+        cache: Cache | str | os.PathLike[str] | bool | None = None,
+        keep_input: bool = False,
+    ) -> Self:
+        """Make one row of each item by a vendor's batch interface, at its price.
+
+        It speaks the protocol of OpenAI's files and batches. No request is handed in twice,
+        wherever a run is killed, and what answers used is in the accounts.
+
+        Args:
+            request_fn: Called with each item, or with what the step before gave. It returns the
+                body of the request, as for the endpoint itself. The same item must give the same
+                body each time: by it an answer finds its item in a later run.
+            parse: Called with the body of the answer and with what `request_fn` got. It returns
+                the row, as for `map`. Its return annotation may be a row class.
+            base_url: The vendor's address, without a key.
+            api_key: The key, as a `batten.Secret`; by default none is sent.
+            endpoint: The vendor's path that each request is for.
+            completion_window: How long the vendor may take, in its own words.
+            max_requests: How many requests go into one batch at most; 50,000 by default.
+            concurrency: How many requests are at the vendor at most, in all batches; by default
+                as many as one batch has. Each takes some kilobytes of memory.
+            poll_seconds: The time between two looks at a batch, in seconds; 60 by default.
+            wait_seconds: How long the run waits while the vendor has all that is left, in seconds.
+                Then it ends with exit code 75, and a later run collects the answers. 0 waits for
+                nothing. By default it waits until all is done.
+            usage: Called with the body of each answer. It returns what that used, as
+                `batten.usage` takes it. By default the usage of an OpenAI-style answer is read.
+            retries: In how many further batches a request is tried that failed; 2 by default.
+            retry_on: What is tried again, as for `map`.
+            version: Stands for values of the functions that can't be compared, as for `map`.
+            cache: Keeps the rows, as for `map`. By default nothing is kept.
+            keep_input: Give each row the item's own columns, as for `map`.
+
+        Returns:
+            A new pipeline with this step at its end.
+
+        Raises:
+            UsageError: An argument can't be, or the pipeline has a sink already. Nothing was read
+                or written.
+        """
+        check_count("max_requests", max_requests, at_least=1)
+        in_hand = max_requests if concurrency is None else concurrency
+        check_count("concurrency", in_hand, at_least=1, at_most=CONCURRENCY_MAX)
+        api = make_batch_api(
+            request=request_fn,
+            parse=parse,
+            base_url=base_url,
+            api_key=api_key,
+            endpoint=endpoint,
+            completion_window=completion_window,
+            max_requests=max_requests,
+            poll_seconds=poll_seconds,
+            wait_seconds=wait_seconds,
+            usage=usage,
+        )
+        return self._with_step(
+            "map",
+            api.function,
+            batch_api=api,
+            concurrency=in_hand,
+            retries=retries,
+            retry_on=retry_on,
+            version=version,
+            cache=cache,
+            keeps_input=keep_input,
         )
 
     def _with_step(self, kind: StepKind, function: Callable[..., Any], **options: Any) -> Self:

@@ -135,7 +135,7 @@ def _list_given(option: Any) -> Fields:
 
 
 def _find_row_class(step: Step) -> Any:
-    kind = _without_none(find_return(step.function))
+    kind = _without_none(find_return(step.making_rows))
     if step.kind == "flat_map" and get_origin(kind) in _STREAMS:
         kind = _without_none(get_args(kind)[0])
     return kind

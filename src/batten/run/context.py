@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from batten.errors import InterruptedRunError, UsageError
 from batten.jobs.definition import Definition
@@ -177,6 +178,15 @@ class Context:
                 safe="Everything that was finished is kept; it is safe to run again.",
                 next=f"Run the same command again; it resumes: {self.again}",
             )
+
+    def refuse_to_wait(self, text: str) -> NoReturn:
+        """Raise `InterruptedRunError`: nothing is left but to wait, and a later run does that. For
+        when nothing is in hand."""
+        raise InterruptedRunError(
+            f"Not finished: {text}.",
+            safe="What was handed in is recorded, and is not handed in again.",
+            next=f"Run the same command again later; it collects the answers: {self.again}",
+        )
 
     def rounded_seconds(self) -> dict[str, float]:
         """The time of each stage so far, to the millisecond."""

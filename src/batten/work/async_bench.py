@@ -16,6 +16,7 @@ from typing import Any
 
 from batten.executors.asynchronous import AsyncMark
 from batten.executors.marks import SlotMark
+from batten.jobs.batch_api import BatchApi
 from batten.model.disk.items.slowest import Slow, Slowest
 from batten.plan.plan import PlanBatch
 from batten.rows.fitting import Unfit
@@ -28,6 +29,7 @@ from batten.work.calling.most_fail import Streak, name_kind, tell_ended
 from batten.work.items import fail_unfitting, without_key
 from batten.work.staged.chunk_files import scatter_pieces
 from batten.work.staged.staging_pace import StagingPace
+from batten.work.submitting.submitter import Submitter
 from batten.work.tasks import Answer, Begun, Portion, Prepare, Prepared, Task, Waits, WorkerJob
 from batten.work.usage import Teller
 
@@ -130,7 +132,9 @@ class AsyncBench:
         """Begin the items of the range as places get free; the number of the first that was not
         begun, since the run is to end."""
         if self._chain is None:
-            self._chain = AsyncChain(self._job.steps, mark.draining)
+            self._chain = AsyncChain(
+                self._job.steps, mark.draining, partial(self._make_submitter, mark)
+            )
             mark.at_end(self._chain.close)
             self._reader = self._job.source.open()
             self._watching = asyncio.create_task(self._watch(mark.draining))
@@ -149,6 +153,12 @@ class AsyncBench:
             own.in_hand[doing] = place
             doing.add_done_callback(end)
         return own.task.stop
+
+    def _make_submitter(self, mark: AsyncMark, api: BatchApi) -> Submitter:
+        return Submitter(self._job, api, mark.draining, self._count_in_hand, mark.tell)
+
+    def _count_in_hand(self) -> int:
+        return sum(len(own.in_hand) for own in self._ranges)
 
     def _must_end(self, own: _Range) -> bool:
         """Whether the run may be about to stop: so many failed that it would, and the driver has

@@ -178,6 +178,21 @@ class Waits:
 
 
 @value_class
+class Noted:
+    """Told at any time: what people are to read once."""
+
+    text: str
+
+
+@value_class
+class Postponed:
+    """Told at any time: nothing is left to do but to wait, longer than a run may. `text` says for
+    what."""
+
+    text: str
+
+
+@value_class
 class Unsealable:
     """The batch could not be sealed. These staged chunks are gone or damaged, or hold a `misfit`
     that is not to be quarantined. Or, with `is_rowless`, the batch has no rows that could pin a
@@ -204,4 +219,5 @@ class Reopened:
 
 
 Task = Prepare | Seal | Reopen
+Word = Begun | Portion | Waits | Noted | Postponed
 Answer = Prepared | Sealed | Unsealable | Reopened | Served

@@ -53,7 +53,7 @@ def usage(answer: object = None, /, **used: int | float | Decimal) -> None:
             are in hand.
         StorageError: It could not be written. The run ends.
     """
-    told = {**({} if answer is None else _read_answer(answer)), **used}
+    told = {**({} if answer is None else read_answer(answer)), **used}
     amounts: dict[str, Amount] = {}
     for unit, value in told.items():
         try:
@@ -74,7 +74,8 @@ _NAMES = (
 )
 
 
-def _read_answer(answer: object) -> dict[str, Any]:
+def read_answer(answer: object) -> dict[str, Any]:
+    """What an OpenAI-style answer says that it used. Raises `ValueError` if it says nothing."""
     told = _get(answer, "usage")
     found = {}
     for unit, names in _NAMES:
@@ -130,11 +131,13 @@ class Teller:
         self._attempt = ""
         self._told_of = -1
 
-    def tell(self, used: dict[str, Amount]) -> None:
+    def tell(self, used: dict[str, Amount], answer: str = "") -> None:
         with self._lock:
             if self._told_of != self.item:
                 self._told_of, self._uses = self.item, 0
-            self._journal.write(UseLine(item=self.item, attempt=self.name_attempt(), used=used))
+            self._journal.write(
+                UseLine(item=self.item, attempt=self.name_attempt(), used=used, answer=answer)
+            )
             self._uses += 1
 
     def name_attempt(self) -> str:

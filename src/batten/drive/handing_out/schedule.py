@@ -26,8 +26,8 @@ class Schedule:
     """Hands out tasks and takes answers. Knows no time but what answers tell, and no storage.
 
     `is_exhausted`: all batches have been opened. Until then there is more to do, even if nothing
-    can be handed out: open batches must be published first. `may_begin` says of so many tasks in
-    hand whether one more may be; if not, there is work that `is_held_up`."""
+    can be handed out: open batches must be published first. `may_begin` says beside so many
+    tasks in hand whether one more may be, of which item; if not, there is work `is_held_up`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Schedule:
         self.adopted_items = 0
         self.failures_max: int | None = None
         self._heard = 0
-        self.may_begin: Callable[[int], bool] = lambda _: True
+        self.may_begin: Callable[[int, int], bool] = lambda in_hand, item: True
         self.is_held_up = False
         self.is_failing = False
         self._is_closing = False
@@ -166,21 +166,25 @@ class Schedule:
         return None
 
     def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
-        if self._suspects and not self._may_go_on():
+        if self._suspects and not self._may_go_on(-1):
             return None
         found = self._suspects.take([work for _, work in self._running.values()])
         return self._give(*found) if found is not None else None
 
     def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
         batch = self._find_todo()
-        if batch is None or not self._may_go_on():
+        if batch is None:
+            return None
+        first_item = self._plan.batch(batch.number).first_item
+        if not self._may_go_on(first_item + batch.todo[0].start):
             return None
         return self._give(batch, self._cut(batch))
 
-    def _may_go_on(self) -> bool:
-        """Whether items may be begun beside those in hand. If not, `is_held_up` says so."""
+    def _may_go_on(self, item: int) -> bool:
+        """Whether this item of the plan may be begun beside those in hand. If not, `is_held_up`
+        says so."""
         in_hand = sum(work is not None for _, work in self._running.values())
-        self.is_held_up = not self.may_begin(in_hand)
+        self.is_held_up = not self.may_begin(in_hand, item)
         return not self.is_held_up
 
     def _find_todo(self) -> OpenBatch | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 
 from batten.errors import BattenError, InterruptedRunError
-from batten.ledger.history.usage import record_lost_calls, tally_usage
+from batten.ledger.facts.observation import Observation
+from batten.ledger.history.submissions import forget_settled, list_pending
+from batten.ledger.history.usage import Standings, record_lost_calls, tally_usage
 from batten.ledger.history.usage_journal import (
     UsageJournal,
     UsageTail,
     list_journals,
     sync_journals,
 )
-from batten.model.disk.runs.usage_lines import LostLine, multiply, total
+from batten.model.disk.runs.usage_lines import LostLine, UsageLine, UseLine, multiply, total
 from batten.model.rules.usage_budget import enlarge, find_obstacle, show_budget
 from batten.run.context import Context
 
@@ -29,10 +31,15 @@ class Spending:
         self._obstacle = ""
         self._has_ended = False
         self._has_news = True
+        self._at_vendors: set[int] = set()
+        self._begun_there = 0
 
-    def begin(self) -> None:
-        """Before any call."""
+    def begin(self, observation: Observation) -> None:
+        """Before any call, and before anything that was published is taken up again."""
         context = self._context
+        if any(step.batch_api is not None for step in context.pipeline.steps):
+            is_open = Standings(observation, published=True)
+            forget_settled(self._storage, self._layout, is_open)
         record_lost_calls(self._storage, self._layout, context.run)
         sync_journals(self._storage, self._layout)
         if context.options.budget is not None:
@@ -40,6 +47,8 @@ class Spending:
                 self._storage, self._layout, is_running=False, but=context.run
             )
             self._has_ended = not self._tally.is_empty
+            for record in list_pending(self._storage, self._layout):
+                self._at_vendors |= record.list_items()
             self._tail = UsageTail(self._storage, self._layout, context.run)
 
     def sync(self) -> None:
@@ -65,9 +74,9 @@ class Spending:
         """An item has ended, so it is known whether calls tell something."""
         self._has_ended = self._has_news = True
 
-    def may_begin(self, in_hand: int) -> bool:
+    def may_begin(self, in_hand: int, item: int) -> bool:
         """Whether a further item may be begun beside those in hand, each perhaps as dear as the
-        dearest so far."""
+        dearest so far. What a vendor has of an earlier run is in hand, too, and may be taken."""
         limits = self._context.options.budget
         if limits is None:
             return True
@@ -76,6 +85,11 @@ class Spending:
             self._has_news = False
             for line in self._tail.read_on():
                 self._tally.take(line)
+                self._note_told(line)
+        if item in self._at_vendors:
+            self._begun_there += 1
+            return True
+        in_hand += len(self._at_vendors) - self._begun_there
         tally = self._tally
         lost = {unit: multiply(n, tally.calls_lost) for unit, n in tally.largest.items()}
         self._spent = total((tally.told, lost))
@@ -87,6 +101,11 @@ class Spending:
             is_known=self._has_ended,
         )
         return not self._obstacle
+
+    def _note_told(self, line: UsageLine | None) -> None:
+        if isinstance(line, UseLine) and line.item in self._at_vendors:
+            self._at_vendors.discard(line.item)
+            self._begun_there = max(0, self._begun_there - 1)
 
     def refuse_more(self) -> None:
         """Raises `InterruptedRunError`: with the next call the budget could be passed."""

@@ -24,6 +24,7 @@ from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset, look, observe_free, refuse_other_job
 from batten.storage.changing.publishing import make_folders
 from batten.storage.local.locking.upkeep import delete_staged_orphans
+from batten.work.submitting.settling import settle_submissions
 
 
 @value_class
@@ -56,7 +57,9 @@ def begin_anew(
     is_of_use = _is_of_use(replace(context, layout=layout.fresh), fingerprint)
     if storage.folder is None:
         return _claim(context, fingerprint, work, goes_on=bool(layout.next) and is_of_use)
+    settle_submissions(context, layout)
     if not is_of_use:
+        settle_submissions(context, layout.fresh)
         storage.folder.delete_tree(layout.fresh_folder)
     if not is_doubtful:
         refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])

@@ -84,16 +84,21 @@ def record_lost_calls(storage: Store, layout: Layout, run: str, *, end: str = ""
 
 
 class Standings:
-    """What is known of each item of a plan, by its number."""
+    """What is known of each item of a plan, by its number. Where only what is `published` counts,
+    what is staged is open yet."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Observation, *, published: bool = False) -> None:
         self._observation = observation
         self._segments = observation.segments
         self._firsts = [segment.first_ordinal for segment in self._segments]
         self._quarantined: dict[int, frozenset[int]] = {}
         self._staged: dict[int, list[tuple[int, int]]] = {}
-        for batch, start, stop in _list_staged(observation):
+        for batch, start, stop in () if published else _list_staged(observation):
             self._staged.setdefault(batch, []).append((start, stop))
+
+    def __contains__(self, item: object) -> bool:
+        """Whether the item is open."""
+        return isinstance(item, int) and self.find(item) is Standing.OPEN
 
     def find(self, item: int) -> Standing:
         place = bisect_right(self._firsts, item) - 1

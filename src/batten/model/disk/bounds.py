@@ -41,6 +41,7 @@ RECORD_BYTES_MAX = {
     "journal": 256 * MEBIBYTE,
     "lock": 4096,
     "generations": 4096,
+    "submission": 64 * MEBIBYTE,
     "run log": 64 * MEBIBYTE,
     "in flight": 16 * MEBIBYTE,
     "cache listing": 1024 * MEBIBYTE,

@@ -16,6 +16,8 @@ features.batten/commits/000042.json
 features.batten/recompute/000042.json
 features.batten/set-aside/<time>-<name>
 features.batten/runs/<time>-<id>.jsonl, runs/<time>-<id>.inflight, runs/<time>-<id>.usage
+features.batten/submissions/<token>.json                  requests that a vendor has in a batch
+features.batten/submissions/<token>.answers               what it answered
 features.batten/fresh/features, fresh/features.batten     what is being made to replace it
     features.batten/REPLACING                                 the journal of that
     features.batten/UNSYNCED                                  names that could not be made durable
@@ -75,13 +77,14 @@ _DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _STAGED_WHAT = pattern(
     rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file|item"
     rf"|{_NUMBERED.pattern}|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
-    r"|\d{18}-\d{18}\.jsonl",
+    r"|\d{18}-\d{18}\.jsonl|[0-9a-f]{24}\.(json|answers)",
     re.ASCII,
 )
 """What batten stages, by the names that it will have; a file of all rows is staged as "file", one
 of an item as "item"."""
 _IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 _WORKROOM = "workroom"
+_SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
 
 _IN_FLIGHT = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+\.inflight", re.ASCII)
@@ -89,7 +92,7 @@ _USAGE = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+(\.\d+-\d{9,})?\.usage", re.ASC
 
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
-    | {"fresh", "deliveries", "parts", "tree", "made", "files", "generations"}
+    | {"fresh", "deliveries", "parts", "tree", "made", "files", "generations", "submissions"}
 )
 """What in a control folder is a folder."""
 FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "CURRENT", "lock"})
@@ -214,6 +217,17 @@ class Layout:
     @property
     def runs(self) -> str:
         return f"{self.control}/runs"
+
+    @property
+    def submissions(self) -> str:
+        """The folder of requests that a vendor has in batches."""
+        return f"{self.control}/submissions"
+
+    def submission(self, token: str) -> str:
+        return f"{self.submissions}/{token}.json"
+
+    def submission_answers(self, token: str) -> str:
+        return f"{self.submissions}/{token}.answers"
 
     @property
     def complete(self) -> str:
@@ -415,6 +429,12 @@ def is_in_flight(name: str) -> bool:
 def is_usage(name: str) -> bool:
     """Whether it is the name of what calls of a run used."""
     return _USAGE.fullmatch(name) is not None
+
+
+def find_submission(name: str) -> str | None:
+    """The token of the record of requests that a vendor has, or None for another name."""
+    match = _SUBMISSION.fullmatch(name)
+    return match[1] if match else None
 
 
 def is_delivery(name: str) -> bool:

@@ -136,16 +136,27 @@ def _as_numbers(amounts: Amounts) -> dict[str, int | float]:
 
 
 class _Attempt:
-    __slots__ = ("failed", "name", "open")
+    """At one item. `open` is what was told of tries that did not fail, each with the name of its
+    answer. Of `earlier` answers, which no try of this attempt has taken yet, it is known what
+    they are if none does."""
+
+    __slots__ = ("earlier", "failed", "name", "open")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.open: list[Amounts] = []
-        self.failed: dict[str, Amount] = {}
+        self.open: list[_Told] = []
+        self.failed: list[_Told] = []
+        self.earlier: dict[str, tuple[str, Amounts]] = {}
+
+    def has(self, answer: str) -> bool:
+        return any(each == answer for each, _ in (*self.open, *self.failed))
 
     @property
     def total(self) -> dict[str, Amount]:
-        return total((*self.open, self.failed))
+        return total(used for _, used in (*self.open, *self.failed))
+
+
+_Told = tuple[str, Amounts]
 
 
 class UsageTally:
@@ -170,15 +181,11 @@ class UsageTally:
             case None:
                 self.damaged_lines += 1
             case UseLine():
-                self.told = total((self.told, line.used))
-                attempt = self._attempt(line.item, line.attempt)
-                attempt.open.append(line.used)
-                for unit, amount in attempt.total.items():
-                    self.largest[unit] = max(self.largest.get(unit, 0), amount)
+                self._use(line)
             case FailedTryLine():
                 attempt = self._attempt(line.item, line.attempt)
                 cut = max(0, len(attempt.open) - line.uses)
-                attempt.failed = total((attempt.failed, *attempt.open[cut:]))
+                attempt.failed += attempt.open[cut:]
                 del attempt.open[cut:]
             case LostLine():
                 self.lose(line.end, line.calls)
@@ -192,14 +199,42 @@ class UsageTally:
     def has_end(self, end: str) -> bool:
         return end in self._lost
 
+    def _use(self, line: UseLine) -> None:
+        answer = line.answer
+        if not line.attempt:
+            attempt = self._attempts.setdefault(line.item, _Attempt(""))
+            if answer in attempt.earlier or attempt.has(answer):
+                return
+            attempt.earlier[answer] = ("repeated", line.used)
+            self._note_largest(line.used)
+        else:
+            attempt = self._attempt(line.item, line.attempt)
+            if answer and attempt.has(answer):
+                return
+            is_known = attempt.earlier.pop(answer, None) is not None
+            attempt.open.append((answer, line.used))
+            self._note_largest(attempt.total)
+            if is_known:
+                return
+        self.told = total((self.told, line.used))
+
+    def _note_largest(self, used: Amounts) -> None:
+        for unit, amount in used.items():
+            self.largest[unit] = max(self.largest.get(unit, 0), amount)
+
     def _attempt(self, item: int, name: str) -> _Attempt:
         known = self._attempts.get(item)
         if known is not None and known.name == name:
             return known
-        if known is not None:
-            self._add("repeated", *known.open)
-            self._add("failed_tries", known.failed)
         self._attempts[item] = attempt = _Attempt(name)
+        if known is not None:
+            attempt.earlier = known.earlier
+            for kind, each in (("repeated", known.open), ("failed_tries", known.failed)):
+                for answer, used in each:
+                    if answer:
+                        attempt.earlier[answer] = (kind, used)
+                    else:
+                        self._add(kind, used)
         return attempt
 
     def _add(self, kind: str, *used: Amounts) -> None:
@@ -208,12 +243,16 @@ class UsageTally:
     def close(self, find_standing: Callable[[int], Standing]) -> Usage:
         """The sums, by what became of each item, which is named by its number in the plan."""
         for item, attempt in sorted(self._attempts.items()):
+            for kind, used in attempt.earlier.values():
+                self._add(kind, used)
+            opened = [used for _, used in attempt.open]
+            failed = [used for _, used in attempt.failed]
             standing = find_standing(item)
             if standing is Standing.QUARANTINED:
-                self._add("quarantined", *attempt.open, attempt.failed)
+                self._add("quarantined", *opened, *failed)
                 continue
-            self._add("kept" if standing is Standing.DONE else "repeated", *attempt.open)
-            self._add("failed_tries", attempt.failed)
+            self._add("kept" if standing is Standing.DONE else "repeated", *opened)
+            self._add("failed_tries", *failed)
         self._attempts.clear()
         sums = self._sums
         return Usage(

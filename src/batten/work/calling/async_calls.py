@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from batten.errors import BattenError
@@ -12,13 +13,17 @@ from batten.executors.call_rates import Limits
 from batten.executors.marks import SlotMark
 from batten.executors.printing.output import losses
 from batten.executors.throttle import Throttle
+from batten.jobs.batch_api import BatchApi
 from batten.jobs.devices import Worker
 from batten.jobs.step import Step
 from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.calls import find_last_maker, find_pause, list_rows, prepare_function
 from batten.work.calling.holding import Hold, take_streams, takes_folder
 from batten.work.calling.results import hold_input, list_results
+from batten.work.submitting.submitter import Submitter
 from batten.work.usage import current_teller
+
+FindSubmitter = Callable[[BatchApi], Submitter]
 
 
 class AsyncCall:
@@ -26,10 +31,14 @@ class AsyncCall:
 
     A function that does not await is called in between, without a limit."""
 
-    def __init__(self, step: Step, draining: asyncio.Event) -> None:
+    def __init__(
+        self, step: Step, draining: asyncio.Event, find_submitter: FindSubmitter | None = None
+    ) -> None:
         self.step = step
         self.kind = step.kind
         self._function = prepare_function(step, Worker())
+        if step.batch_api is not None and find_submitter is not None:
+            self._function = partial(find_submitter(step.batch_api).call, step.batch_api)
         self._kept = find_kept(step)
         self._retry = step.retry
         self._timeout_seconds = step.timeout_seconds
@@ -37,7 +46,8 @@ class AsyncCall:
         self.makes_files = False
         self._draining = draining
         self._throttle: Throttle | None = None
-        if step.is_async:
+        # Who waits for a vendor's batch calls nobody: its item is not in hand meanwhile.
+        if step.is_async and step.batch_api is None:
             self._places = asyncio.Semaphore(step.calls_max)
             self._throttle = Throttle(step.limits or Limits(), step.calls_max)
 
@@ -130,8 +140,16 @@ class AsyncCall:
 class AsyncChain:
     """The steps of a pipeline, for one item at a time each."""
 
-    def __init__(self, steps: Sequence[Step], draining: asyncio.Event) -> None:
-        self._calls = [AsyncCall(step, draining) for step in steps]
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        draining: asyncio.Event,
+        make_submitter: FindSubmitter | None = None,
+    ) -> None:
+        self._submitters: dict[tuple[str, str], Submitter] = {}
+        self._make_submitter = make_submitter
+        find = self._find_submitter if make_submitter is not None else None
+        self._calls = [AsyncCall(step, draining, find) for step in steps]
         last = find_last_maker(steps)
         for call in self._calls:
             call.makes_files = call.step is last
@@ -140,9 +158,16 @@ class AsyncChain:
         for call in self._calls:
             await call.close()
 
+    def _find_submitter(self, api: BatchApi) -> Submitter:
+        """Steps that ask at one place share what they hand in."""
+        if api.place not in self._submitters and self._make_submitter is not None:
+            self._submitters[api.place] = self._make_submitter(api)
+        return self._submitters[api.place]
+
     def list_waits(self) -> list[str]:
         """What calls wait for, in a few words."""
-        return [wait for call in self._calls for wait in call.list_waits()]
+        waits = [wait for call in self._calls for wait in call.list_waits()]
+        return waits + [wait for each in self._submitters.values() for wait in each.list_waits()]
 
     async def run(
         self, value: Any, item: int, place: SlotMark, hold: Hold | None = None

@@ -36,11 +36,14 @@ _UNIT = pattern(r"[^\W\d]\w{0,63}")
 @value_class
 class UseLine:
     """What a call of the item of that number used. Lines of one `attempt` at an item belong
-    together: it is begun anew where its answer was lost."""
+    together: it is begun anew where its answer was lost. An `answer` that has a name is paid once,
+    however often it is told: a vendor keeps it, and it is taken again after a kill (decision 0134).
+    Without an attempt nothing has taken it yet."""
 
     item: int
     attempt: str
     used: Amounts
+    answer: str = ""
 
 
 @value_class
@@ -173,6 +176,8 @@ def encode_usage_line(line: UsageLine) -> bytes:
         case UseLine():
             used = show_amounts(line.used)
             told = {"item": line.item, "attempt": line.attempt, "used": used}
+            if line.answer:
+                told["answer"] = line.answer
         case FailedTryLine():
             told = {"item": line.item, "attempt": line.attempt, "failed": line.uses}
         case LostLine():
@@ -192,7 +197,12 @@ def decode_usage_line(data: bytes) -> UsageLine | None:
         told = parse_json(text)
         if "used" in told:
             used = parse_amounts(told["used"])
-            return UseLine(item=_count(told["item"]), attempt=_name(told["attempt"]), used=used)
+            return UseLine(
+                item=_count(told["item"]),
+                attempt=_name(told["attempt"]),
+                used=used,
+                answer=_name(told.get("answer", "")),
+            )
         if "failed" in told:
             return FailedTryLine(
                 item=_count(told["item"]),

@@ -1,0 +1,1 @@
+"""Services that work through many requests at a time, at their own pace."""

@@ -1,0 +1,215 @@
+"""The protocol of OpenAI's files and batches, which other vendors and local servers speak too.
+
+    POST   /files                   the requests, one a line; `purpose` is batch
+    POST   /batches                 begin: of a file, for an endpoint, with `metadata`
+    GET    /batches/{id}            its `status`; then `output_file_id` and `error_file_id`
+    GET    /batches?limit=&after=   all there are, the newest first
+    POST   /batches/{id}/cancel
+    GET    /files/{id}/content      the answers, one a line, in any order
+    DELETE /files/{id}
+
+An answer that does not come, or makes no sense, tells nothing of what was done.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from batten.model.json_text import parse_json
+
+TOKEN = "batten_token"
+"""What the token is called in a batch's metadata."""
+
+TIMEOUT_SECONDS = 60.0
+PAGE = 100
+_PASSING = frozenset({408, 409, 423, 425, 429})
+_TOLD_MAX = 500
+_PAGES_MAX = 10_000
+
+
+class SilentVendorError(Exception):
+    """No answer came, or one that makes no sense: nobody knows what was done."""
+
+
+class VendorRefusedError(Exception):
+    """The vendor said no, and why."""
+
+    def __init__(self, status: int, told: str) -> None:
+        super().__init__(f"HTTP {status}: {told}" if told else f"HTTP {status}")
+        self.status = status
+
+
+class BatchVendor:
+    """Each method asks once. It may be used by several threads."""
+
+    def __init__(self, base_url: str, find_key: Callable[[], str] | None) -> None:
+        self._base_url = base_url
+        self._find_key = find_key
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    def upload(self, name: str, data: bytes) -> str:
+        """Give it the requests; what it calls the file."""
+        boundary = f"batten-{name}"
+        while boundary.encode() in data:
+            boundary += "-"
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/jsonl\r\n\r\n"
+        )
+        body = b"".join([head.encode(), data, f"\r\n--{boundary}--\r\n".encode()])
+        told = self._ask_json(
+            "POST", "/files", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        )
+        return _read_id(told)
+
+    def begin(self, file: str, endpoint: str, window: str, token: str) -> dict[str, Any]:
+        """Have it begin. Never to be repeated without a look."""
+        body = {
+            "input_file_id": file,
+            "endpoint": endpoint,
+            "completion_window": window,
+            "metadata": {TOKEN: token},
+        }
+        headers = {"Content-Type": "application/json", "Idempotency-Key": f"batten-{token}"}
+        return _check_batch(self._ask_json("POST", "/batches", json.dumps(body).encode(), headers))
+
+    def look(self, batch: str) -> dict[str, Any] | None:
+        """What it says of a batch; None if it knows of none of that name."""
+        try:
+            told = _check_batch(self._ask_json("GET", f"/batches/{quote(batch, safe='')}"))
+        except VendorRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+        if told["id"] != batch:
+            raise SilentVendorError("it answered with another batch")
+        return told
+
+    def search(self, token: str, file: str) -> dict[str, Any] | None:
+        """The batch that bears the token, or is of that file; None if none of all does. No clock
+        is trusted to say where the list may be left."""
+        after, seen = "", set()
+        for _ in range(_PAGES_MAX):
+            query = {"limit": PAGE, **({"after": after} if after else {})}
+            page = self._ask_json("GET", f"/batches?{urlencode(query)}")
+            batches = page.get("data")
+            if not isinstance(batches, list):
+                raise SilentVendorError("its list of batches is none")
+            for each in map(_check_batch, batches):
+                metadata = each.get("metadata")
+                bears = isinstance(metadata, dict) and metadata.get(TOKEN) == token
+                if bears or (file and each.get("input_file_id") == file):
+                    return each
+            if not batches or page.get("has_more") is False:
+                return None
+            after = _read_id(batches[-1])
+            if after in seen:
+                raise SilentVendorError("its list of batches goes in a circle")
+            seen.add(after)
+        raise SilentVendorError("its list of batches has no end")
+
+    def cancel(self, batch: str) -> None:
+        """Ask it to stop; what it says of the batch later tells whether it did."""
+        try:
+            self._ask("POST", f"/batches/{quote(batch, safe='')}/cancel", b"")
+        except VendorRefusedError:
+            return  # It has ended already.
+
+    def read_file(self, file: str) -> bytes | None:
+        """What a file holds; None if it knows of none of that name."""
+        try:
+            return self._ask("GET", f"/files/{quote(file, safe='')}/content")
+        except VendorRefusedError as error:
+            if error.status in (404, 410):
+                return None
+            raise
+
+    def delete_file(self, file: str) -> None:
+        """A batch of this file can't begin from here on."""
+        try:
+            self._ask("DELETE", f"/files/{quote(file, safe='')}")
+        except VendorRefusedError:
+            return  # It is gone, or can't be deleted.
+
+    def _ask_json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        data = self._ask(method, path, body, headers)
+        try:
+            told = parse_json(data)
+        except ValueError as error:
+            raise SilentVendorError("it answered with something that is no JSON") from error
+        if not isinstance(told, dict):
+            raise SilentVendorError("it answered with something that is no object")
+        return told
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        request = urllib.request.Request(self._base_url + path, data=body, method=method)
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        if self._find_key is not None:
+            # Not by `add_header`, which a redirect would carry to another server.
+            request.add_unredirected_header("Authorization", f"Bearer {self._find_key()}")
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                data: bytes = answer.read()
+                return data
+        except urllib.error.HTTPError as error:
+            with error:
+                told = _read_refusal(error)
+            is_refusal = 400 <= error.code < 500 and error.code not in _PASSING
+            if is_refusal and told is not None:
+                raise VendorRefusedError(error.code, told) from None
+            raise SilentVendorError(f"it answered with HTTP {error.code}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise SilentVendorError(f"{type(error).__name__}: {error}") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A request that begins something is not to be asked of somebody else."""
+
+    def redirect_request(self, *arguments: Any, **named: Any) -> None:
+        return None
+
+
+def _read_refusal(error: urllib.error.HTTPError) -> str | None:
+    """What it says; None if that is not the protocol's own word, but a gateway's perhaps."""
+    try:
+        told = parse_json(error.read(1 << 16))
+    except (ValueError, OSError, http.client.HTTPException):
+        return None
+    found = told.get("error") if isinstance(told, dict) else None
+    if isinstance(found, dict):
+        found = found.get("message", "")
+    return found[:_TOLD_MAX] if isinstance(found, str) else None
+
+
+def _check_batch(told: Any) -> dict[str, Any]:
+    if not isinstance(told, dict) or not isinstance(told.get("status"), str):
+        raise SilentVendorError("it answered with something that is no batch")
+    _read_id(told)
+    return told
+
+
+def _read_id(told: Any) -> str:
+    found = told.get("id") if isinstance(told, dict) else None
+    if not isinstance(found, str) or not 0 < len(found) <= 1000:
+        raise SilentVendorError("it answered with something that has no id")
+    return found

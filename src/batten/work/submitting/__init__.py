@@ -1,0 +1,1 @@
+"""Requests that go to a vendor's batch interface, and their answers."""

@@ -1,0 +1,276 @@
+"""What is done with a submission, one step at a time: handed in once, looked up, collected.
+
+A begun batch is an unknown commit until it is found (decision 0134):
+
+    recorded, with its token    nothing was asked: it may be forgotten
+    a file is there             nothing is paid for a file: it may be forgotten
+    asked                       the batch may be there or not: it is looked for, never asked again
+    the batch is known          it is looked at until it has ended
+    ended                       its answers are kept, and told to the accounts
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from batten.errors import FailedRunError, StorageError
+from batten.jobs.batch_api import BatchApi
+from batten.ledger.history.submissions import (
+    begin_submission,
+    forget_submission,
+    keep_answers,
+    keep_submission,
+    read_answers,
+)
+from batten.ledger.history.usage_journal import UsageJournal
+from batten.model.disk.names import Layout
+from batten.model.disk.runs.submissions import SubmissionRecord, item_of_request
+from batten.model.disk.runs.usage_lines import LostLine, UseLine
+from batten.model.telling.counts import count_of
+from batten.run.clock import utc_now
+from batten.storage.base import Store
+from batten.vendors.openai_batches import (
+    BatchVendor,
+    SilentVendorError,
+    VendorRefusedError,
+)
+from batten.work.submitting.answer_lines import (
+    index_lines,
+    join_lines,
+    parse_line,
+    read_lines,
+    read_usage,
+)
+
+SILENCES_MAX = 10
+"""So often in a row a vendor may give no answer that makes sense."""
+
+PAUSE_SECONDS = 0.1
+"""Until it is asked again; twice as long each time."""
+
+_WHY_MAX = 2000
+_STATUS_MAX = 64
+_LOOKS = 3
+
+
+class NotBegunError(Exception):
+    """The vendor has no such batch, and can't get it any more. `refusal` is what it said."""
+
+    def __init__(self, refusal: str) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+class Exchange:
+    """Between the ledger of one dataset and one vendor. Each method may raise `SilentVendorError`,
+    and may then be called again. Threads may use it for different submissions at a time."""
+
+    def __init__(
+        self, storage: Store, layout: Layout, journal: UsageJournal, api: BatchApi
+    ) -> None:
+        self._storage, self._layout, self._journal = storage, layout, journal
+        self.api = api
+        self._vendor = BatchVendor(api.base_url, api.api_key)
+
+    def begin(self, requests: Sequence[str], run: str) -> SubmissionRecord:
+        """Record that these requests will be handed in together."""
+        record = SubmissionRecord(
+            token=os.urandom(12).hex(),
+            run=run,
+            begun=utc_now(),
+            base_url=self.api.base_url,
+            endpoint=self.api.endpoint,
+            requests=list(requests),
+        )
+        begin_submission(self._storage, self._layout, record)
+        return record
+
+    def hand_in(self, record: SubmissionRecord, bodies: Mapping[str, bytes]) -> SubmissionRecord:
+        """Give the vendor the requests, and ask it to begin. Raises `NotBegunError`; the record
+        is gone then."""
+        if not record.file:
+            data = join_lines(self._write_line(name, bodies[name]) for name in record.requests)
+            try:
+                file = self._vendor.upload(record.file_name, data)
+            except VendorRefusedError as error:
+                self.forget(record)
+                raise NotBegunError(str(error)) from error
+            return self._keep(record, file=file)
+        record = self._keep(record, is_asked=True)
+        try:
+            told = self._vendor.begin(
+                record.file, record.endpoint, self.api.completion_window, record.token
+            )
+        except VendorRefusedError as error:
+            return self.find(record, str(error))
+        except SilentVendorError:
+            return record
+        return self._take_status(record, told)
+
+    def _write_line(self, name: str, body: bytes) -> bytes:
+        head = json.dumps({"custom_id": name, "method": "POST", "url": self.api.endpoint})
+        return b'%s, "body": %s}' % (head[:-1].encode(), body)
+
+    def find(self, record: SubmissionRecord, refusal: str = "") -> SubmissionRecord:
+        """Whether the vendor has the batch that it was asked for. If not, it can't get it later
+        either: a request that is still under way finds no file. Raises `NotBegunError`."""
+        for is_shut in (*[False] * _LOOKS, True):
+            if is_shut:
+                self._vendor.delete_file(record.file)
+            found = self._vendor.search(record.token, record.file)
+            if found is not None:
+                return self._take_status(record, found)
+        self.forget(record)
+        raise NotBegunError(refusal)
+
+    def look(self, record: SubmissionRecord) -> SubmissionRecord:
+        """How far the vendor is."""
+        try:
+            told = self._vendor.look(record.batch)
+            told = told or self._vendor.search(record.token, record.file)
+        except VendorRefusedError as error:
+            raise self._fail(record, f"it refuses to tell of it ({error})") from error
+        if told is None:
+            raise self._fail(record, "it knows of no such batch")
+        return self._take_status(record, told)
+
+    def cancel(self, record: SubmissionRecord) -> None:
+        """Nobody wants the answers any more."""
+        self._vendor.cancel(record.batch)
+
+    def collect(
+        self, record: SubmissionRecord, *, is_last_try: bool
+    ) -> tuple[SubmissionRecord, str]:
+        """Keep the answers, and tell the accounts what they used. The record, and what people are
+        to be told; empty if all is as it should be."""
+        told = self._vendor.look(record.batch) or {}
+        files = [
+            self._read(told.get(name), is_last_try=is_last_try)
+            for name in ("output_file_id", "error_file_id")
+        ]
+        found = read_lines(frozenset(record.requests), [*files, *_read_errors(record, told)])
+        if len(found.lines) < _count_expected(record, told) and not is_last_try:
+            raise SilentVendorError("its files lack answers that it says are there")
+        lines = join_lines(found.lines.values())
+        keep_answers(self._storage, self._layout, record.token, lines)
+        self._tell_usage(record, found.lines, len(found.doubled))
+        kept = self._keep(record, is_answered=True)
+        return kept, _tell_oddness(record, len(found.doubled), found.strange)
+
+    def _read(self, file: Any, *, is_last_try: bool) -> bytes:
+        if not isinstance(file, str) or not file:
+            return b""
+        data = self._vendor.read_file(file)
+        if data is None and not is_last_try:
+            raise SilentVendorError("it knows of no file that it names itself")
+        return data or b""
+
+    def _tell_usage(
+        self, record: SubmissionRecord, lines: Mapping[str, bytes], doubled: int
+    ) -> None:
+        for name, raw in lines.items():
+            try:
+                used = read_usage(parse_line(raw) or {}, self.api.usage)
+            except Exception as error:
+                raise FailedRunError(
+                    f"usage= of .map_batch_api() failed for an answer: {error!r}.",
+                    safe="The answers lie at the vendor, and nothing is asked again.",
+                    next="Mend the function, then run the same command again.",
+                ) from error
+            if used:
+                answer = name_answer(record.token, name)
+                item = item_of_request(name)
+                self._journal.write(UseLine(item=item, attempt="", used=used, answer=answer))
+        if doubled:
+            self._journal.write(LostLine(end=f"{record.token} doubled", calls=doubled))
+        self._journal.sync()
+
+    def load_answers(self, record: SubmissionRecord) -> dict[str, bytes]:
+        """The line of each request that has one."""
+        return dict(index_lines(read_answers(self._storage, self._layout, record.token)))
+
+    def forget(self, record: SubmissionRecord) -> None:
+        """Nothing was paid for it, or all is told."""
+        forget_submission(self._storage, self._layout, record.token)
+
+    def _take_status(self, record: SubmissionRecord, told: Mapping[str, Any]) -> SubmissionRecord:
+        status = str(told["status"])[:_STATUS_MAX]
+        why = _tell_errors(told) if status == "failed" else ""
+        if (record.batch, record.status, record.why) == (told["id"], status, why):
+            return record
+        return self._keep(record, batch=told["id"], status=status, why=why)
+
+    def _keep(self, record: SubmissionRecord, **known: Any) -> SubmissionRecord:
+        record = replace(record, **known)
+        keep_submission(self._storage, self._layout, record)
+        return record
+
+    def _fail(self, record: SubmissionRecord, why: str) -> FailedRunError:
+        held = count_of(len(record.requests), "request")
+        name = self._layout.submission(record.token)
+        return FailedRunError(
+            f"{record.base_url} does not give back batch {record.batch} with {held}: {why}.",
+            safe="What it answered may be paid for, so nothing is asked again by itself.",
+            next="Run again with the key and the address with which it was begun. To have these "
+            f"requests asked and paid again, move {name} away.",
+        )
+
+
+def name_answer(token: str, request: str) -> str:
+    """What the accounts call an answer, by which it is paid once."""
+    return f"{token}/{request}"
+
+
+def _count_expected(record: SubmissionRecord, told: Mapping[str, Any]) -> int:
+    """How many answers there are at least."""
+    if record.status == "completed":
+        return len(record.requests)
+    counts = told.get("request_counts")
+    done = counts.get("completed") if isinstance(counts, dict) else None
+    return done if type(done) is int else 0
+
+
+def _read_errors(record: SubmissionRecord, told: Mapping[str, Any]) -> list[bytes]:
+    """A batch that failed as a whole may name lines: then these failed, and the others did not."""
+    lines = []
+    for error in _list_errors(told) if record.status == "failed" else ():
+        number = error.get("line")
+        if type(number) is int and 1 <= number <= len(record.requests):
+            line = {"custom_id": record.requests[number - 1], "response": None, "error": error}
+            lines.append(json.dumps(line).encode())
+    return [join_lines(lines)]
+
+
+def _list_errors(told: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    errors = told.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else None
+    return [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
+
+
+def _tell_errors(told: Mapping[str, Any]) -> str:
+    """What it says of the batch as a whole."""
+    whole = [each for each in _list_errors(told) if type(each.get("line")) is not int]
+    texts = [": ".join(str(each[n]) for n in ("code", "message") if each.get(n)) for each in whole]
+    return "; ".join(filter(None, texts))[:_WHY_MAX]
+
+
+def _tell_oddness(record: SubmissionRecord, doubled: int, strange: int) -> str:
+    told = []
+    if doubled:
+        told.append(f"{count_of(doubled, 'request')} with two different answers: the first counts")
+    if strange:
+        told.append(f"{count_of(strange, 'line')} that belong to no request, passed over")
+    return f"Batch {record.batch} has {' and '.join(told)}." if told else ""
+
+
+def unreachable(api: BatchApi, error: SilentVendorError) -> StorageError:
+    """What ends a run whose vendor does not answer."""
+    return StorageError(
+        f"{api.base_url} does not answer, {SILENCES_MAX} times in a row: {error}.",
+        safe="What was handed in is recorded, and is not handed in again.",
+        next="When it answers again, run the same command again.",
+    )
