@@ -29,7 +29,7 @@ class VendorServer:
     batches: a status, or a function that gets the lines of answers and gives others. `looks` is
     how often a batch is looked at before it has ended. `lag`: so many listings lack new batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_part: bool = False) -> None:
         self._lock = threading.RLock()
         self.trouble: dict[str, deque[str | int]] = {}
         self.outcomes: deque[str | Callable[[list[Line]], Iterable[Line | bytes]]] = deque()
@@ -43,6 +43,12 @@ class VendorServer:
         self.asked: Counter[str] = Counter()
         self.keys: set[str] = set()
         self.answer: Callable[[Any], Any] = answer_chat
+        self.others: dict[str, VendorServer] = {}
+        """Accounts of their own, by the first piece of the path."""
+        self.watch: Callable[[int, str], None] = lambda number, when: None
+        """Called with the number of each request, "before" and "after" it is done."""
+        if is_part:
+            return
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
         self._server.daemon_threads = True
         self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
@@ -53,6 +59,14 @@ class VendorServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def account(self, name: str) -> VendorServer:
+        with self._lock:
+            return self.others.setdefault(name, VendorServer(is_part=True))
+
+    def address(self, name: str) -> str:
+        """Of the account of that name."""
+        return self.base_url.replace("/v1", f"/{name}/v1")
 
     def expect(self, request: str, *fates: str | int) -> None:
         self.trouble.setdefault(request, deque()).extend(fates)
@@ -75,6 +89,9 @@ class VendorServer:
 
     def do(self, method: str, path: str, body: bytes, headers: Any) -> tuple[int, bytes] | None:
         """The answer; None if there is none."""
+        if not path.startswith("/v1/"):
+            name, _, rest = path.removeprefix("/").partition("/")
+            return self.account(name).do(method, f"/{rest}", body, headers)
         url = urlsplit(path)
         parts = url.path.removeprefix("/v1").strip("/").split("/")
         known = [part if n != 1 else "{id}" for n, part in enumerate(parts)]
@@ -89,7 +106,10 @@ class VendorServer:
                 return fate, json.dumps(told).encode()
             if fate == "dropped":
                 return None
+            number = self.asked.total()
+            self.watch(number, "before")
             answer = self._answer(method, parts, parse_qs(url.query), body, headers)
+            self.watch(number, "after")
         if fate == "lost":
             return None
         return (200, b"<html>gateway</html>") if fate == "nonsense" else answer

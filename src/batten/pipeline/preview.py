@@ -84,6 +84,12 @@ def make_preview(pipeline: Definition, options: RunOptions) -> Preview:
             safe="Nothing was read or written.",
             next="See what a run would do: --dry-run, in Python run(dry_run=True)",
         )
+    if any(step.batch_api is not None for step in pipeline.steps):
+        raise UsageError(
+            "A vendor's batch is paid for, and takes hours: it has no preview.",
+            safe="Nothing was read, asked or written.",
+            next="Try request_fn and parse by themselves, or a few items: --limit 3",
+        )
     storage = MemoryStorage()
     layout = Layout(NAME, is_inside=pipeline.file_names is not None)
     try:

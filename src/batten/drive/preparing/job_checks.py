@@ -120,6 +120,9 @@ def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOption
     reason, way = "", "Write to another place, or to a folder of this machine."
     if pipeline.sinks or pipeline.whole is not None:
         reason = "only a dataset of parts can lie there"
+    elif any(step.batch_api is not None for step in pipeline.steps):
+        reason = "no lock keeps two runs there from handing in the same requests"
+        way = "Write to a folder of this machine, and copy the dataset there when it is complete."
     elif options.adds_columns:
         reason = "columns can't be added there"
         way = "Compute all anew with the columns, by fresh; or write to a folder of this machine."
