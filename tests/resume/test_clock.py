@@ -33,7 +33,8 @@ READERS = {
     "sinks/lakes/delta/actions.py": "entries of Delta's log say when they were made",
     "storage/local/locking/locks.py": "since when a lock is held, as shown",
     "storage/objects/lease.py": "whether a lease seems over, by the time that the store gives",
-    "storage/twin/memory.py": "a file's time of change, as on a disk",
+    "storage/twin/kernel.py": "a file's time of change, as on a disk",
+    "storage/twin/memory.py": "a folder's time of change, as on a disk",
     "storage/twin/memory_tree.py": "a folder's time of change, as on a disk",
     "storage/twin/objects.py": "an object's time of change, as a server tells it",
 }

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -29,13 +28,13 @@ from batten.cache.default_folder import default_folder, is_disabled, observe_boo
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.identity import Identifier, KeyIdentity
+from batten.cache.key_locks import KeyLocks
 from batten.cache.making import FolderMaking, Made, Making, ValueMaking
 from batten.cache.store import CacheStore
 from batten.errors import UsageError
 from batten.model.cached.cache_names import FILES, MANIFEST, CacheLayout
 from batten.printable import escape
 from batten.storage.addresses import local_path
-from batten.storage.local import folders
 from batten.storage.local.folders import Strange
 from batten.storage.local.locking.held import Held
 
@@ -97,7 +96,7 @@ class Cache:
         )
         self._is_off = is_disabled()
         self._has_warned = False
-        self._in_hand = threading.local()
+        self._locks = KeyLocks(self._layout, self._counter)
 
     @property
     def path(self) -> Path:
@@ -263,19 +262,19 @@ class Cache:
             return None
 
     def _work(self, identity: KeyIdentity, making: Making[Made], should_check: bool) -> Made:
-        with self._working(identity.digest):
+        with self._locks.building(identity.digest):
             # This comes before anything is written: leftovers may be what fills the disk.
             with suppress(OSError):
                 sweep_if_due(self._layout, self._counter)
             try:
-                lock = self._lock(identity.digest)
+                lock = self._locks.lock(identity.digest)
             except OSError as error:
                 self._degrade(error)
                 return making.apart()
             try:
                 return self._create(identity, making, should_check)
             finally:
-                self._unlock(identity.digest, lock)
+                self._locks.unlock(identity.digest, lock)
 
     def _create(self, identity: KeyIdentity, making: Making[Made], should_check: bool) -> Made:
         """Under the key's lock."""
@@ -336,41 +335,6 @@ class Cache:
                     return found[0]
         self._counter.add("publish_failures")
         return making.private(draft)
-
-    def _lock(self, key: str) -> Held:
-        path = self._layout.lock(key)
-        held = folders.lock_within(path, should_wait=False, below=self._layout.root)
-        if held is None:
-            self._counter.add("waits")
-            held = folders.lock_within(path, should_wait=True, below=self._layout.root)
-        if held is None:
-            raise BlockingIOError(f"{path} is locked")
-        return held
-
-    def _unlock(self, key: str, lock: Held) -> None:
-        if not lock.is_open:
-            return  # A build was left in a process that was forked within it.
-        with suppress(OSError):
-            folders.remove_file(self._layout.lock(key), below=self._layout.root)
-        with suppress(OSError):
-            lock.release()
-
-    @contextmanager
-    def _working(self, key: str) -> Iterator[None]:
-        """Keeps a build from waiting for itself."""
-        if not hasattr(self._in_hand, "keys"):
-            self._in_hand.keys = set()
-        if key in self._in_hand.keys:
-            raise UsageError(
-                "Building an entry of the cache asked for that entry itself.",
-                safe="Nothing was cached.",
-                next="Ask for another key within the build.",
-            )
-        self._in_hand.keys.add(key)
-        try:
-            yield
-        finally:
-            self._in_hand.keys.discard(key)
 
     def _let_go(self, held: Held) -> None:
         with suppress(OSError):

@@ -16,17 +16,17 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 from typing import BinaryIO, Self
 
 from batten.model.disk.runs.holders import Holder
 from batten.storage.base import READ_BYTES_MAX, Data, Entry, Kind
-from batten.storage.beneath import READ, Beneath, Obstructed, close_read
+from batten.storage.beneath import READ, Beneath, close_read
 from batten.storage.changing import steps
 from batten.storage.changing.conditions import ConditionsOfFolder
 from batten.storage.changing.removing import remove_tree
 from batten.storage.changing.renewal import UnprovenNames
 from batten.storage.failures import reading_failure, writing_failure
+from batten.storage.local.durable_folders import DurableFolders
 from batten.storage.local.locking import locks
 from batten.storage.local.writing.modes import Modes
 from batten.storage.local.writing.renaming import exchange_names, rename_without_replacing
@@ -43,8 +43,6 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW 
 _NO_HARD_LINKS = frozenset(
     {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 )
-_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP})
-"""What some filesystems answer to fsync of a folder because they have no need of it."""
 
 
 class LocalStorage(ConditionsOfFolder):
@@ -57,8 +55,8 @@ class LocalStorage(ConditionsOfFolder):
         self._root = os.path.abspath(root)
         self._beneath = Beneath(self._root)
         self._modes = Modes()
-        self._durable_folders: set[str] = set()
         self._unproven = UnprovenNames()
+        self._folders = DurableFolders(self._beneath, self._modes, self._unproven)
 
     @property
     def place(self) -> str:
@@ -147,14 +145,14 @@ class LocalStorage(ConditionsOfFolder):
     def sync_names(self, folder: str) -> None:
         path = self._beneath.path(folder)
         try:
-            self._sync_folder(path, folder)
+            self._folders.sync(self, path, folder)
         except OSError as error:
             raise writing_failure(error, "Syncing the folder", path) from error
 
     def ensure_folder(self, folder: str) -> None:
         path = self._beneath.path(folder)
         try:
-            self._ensure(path, folder)
+            self._folders.ensure(self, path, folder)
         except OSError as error:
             raise writing_failure(error, "Making the folder", path) from error
 
@@ -334,69 +332,6 @@ class LocalStorage(ConditionsOfFolder):
         """Remove half a file, so that a full disk is not filled further; it is an orphan if not."""
         with suppress(OSError):
             steps.do("stage.discard", name, self._beneath.act, name, os.unlink)
-
-    def _sync_folder(self, path: str, name: str) -> None:
-        """`path` is below the root, and `name` is its name there; or `path` is above it."""
-        is_above = not name and path != self._root
-        key = path if is_above else name
-        self._unproven.refuse_distrusted(key)
-        descriptor = Beneath(path).open_folder("") if is_above else self._beneath.open_folder(name)
-        try:
-            steps.do("sync_names", name, os.fsync, descriptor)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                self._unproven.fail(self, key)
-                raise
-        else:
-            self._unproven.settle(key)
-        finally:
-            close_read(descriptor)
-
-    def _ensure(self, path: str, name: str) -> None:
-        is_made = False
-        if not self._is_folder(path, name):
-            self._ensure(os.path.dirname(path), folder_of(name))
-            is_made = self._make_folder(path, name)
-        if path in self._durable_folders and not is_made:
-            return
-        # Also for a folder found: its maker may have been killed before this sync. Its own
-        # parents need none, since a folder is only made in one whose name is durable.
-        self._unproven.note(name)
-        try:
-            self._sync_folder(os.path.dirname(path), folder_of(name))
-        except OSError as error:
-            if is_made and name:
-                # The next process that makes the folder makes its name anew, too.
-                with suppress(OSError):
-                    steps.do("delete", name, self._beneath.act, name, os.rmdir)
-            if is_made or name or not isinstance(error, PermissionError):
-                raise
-        self._durable_folders.add(path)
-
-    def _is_folder(self, path: str, name: str) -> bool:
-        """Whether it is there. Raises if something else lies there."""
-        if not name:
-            return os.path.isdir(path)
-        try:
-            mode = self._beneath.look(name).st_mode
-        except FileNotFoundError:
-            return False
-        if not stat.S_ISDIR(mode):
-            code = errno.ELOOP if stat.S_ISLNK(mode) else errno.ENOTDIR
-            raise Obstructed(code, os.strerror(code), path)
-        return True
-
-    def _make_folder(self, path: str, name: str) -> bool:
-        """Whether it was made; not when another process was quicker."""
-        make = partial(self._beneath.act, name, os.mkdir) if name else partial(os.mkdir, path)
-        try:
-            with self._modes.restored():
-                steps.do("make_folder", name, make)
-        except FileExistsError:
-            if not self._is_folder(path, name):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-            return False
-        return True
 
 
 _KIND_BITS = 0o170000

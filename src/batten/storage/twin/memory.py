@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import threading
 import time
 import zlib
@@ -27,6 +26,7 @@ from batten.storage.changing.steps import Observer, Step
 from batten.storage.failures import reading_failure, too_large, writing_failure
 from batten.storage.local.locking.locks import busy_error
 from batten.storage.relative import check_folder, check_name, folder_of, last_piece
+from batten.storage.twin.kernel import Kernel, mark_synced, system_error, write_file
 from batten.storage.twin.memory_lock import MemoryLock
 from batten.storage.twin.power_cuts import PowerLost
 from batten.storage.twin.volatile import File, FolderNode, Model, Node, VolatileTree
@@ -44,6 +44,7 @@ class MemoryStorage(ConditionsOfFolder):
     def __init__(self, tree: VolatileTree | None = None) -> None:
         self.observer: Observer | None = None
         self._tree = tree or VolatileTree()
+        self._kernel = Kernel(self._tree)
         self._locks: dict[str, Holder] = {}
         self._durable_folders: set[str] = set()
         self._unproven = UnprovenNames()
@@ -82,7 +83,7 @@ class MemoryStorage(ConditionsOfFolder):
 
     def stage(self, name: str, data: Data, *, is_synced: bool) -> None:
         try:
-            file = self._do("stage.create", check_name(name), self._create, name)
+            file = self._do("stage.create", check_name(name), self._kernel.create, name)
         except OSError as error:
             raise writing_failure(error, "Creating", name) from error
         try:
@@ -99,7 +100,7 @@ class MemoryStorage(ConditionsOfFolder):
 
     def publish(self, staged: str, name: str) -> bool:
         try:
-            self._do("publish.link", check_name(name), self._link, check_name(staged), name)
+            self._do("publish.link", check_name(name), self._kernel.link, check_name(staged), name)
         except FileExistsError:
             return False
         except OSError as error:
@@ -109,14 +110,18 @@ class MemoryStorage(ConditionsOfFolder):
 
     def replace(self, staged: str, name: str) -> None:
         try:
-            self._do("replace.rename", check_name(name), self._rename, check_name(staged), name)
+            self._do(
+                "replace.rename", check_name(name), self._kernel.rename, check_name(staged), name
+            )
         except OSError as error:
             raise writing_failure(error, "Replacing", name) from error
         self._unproven.note(staged, name)
 
     def exchange(self, first: str, second: str) -> None:
         try:
-            self._do("exchange", check_name(second), self._exchange, check_name(first), second)
+            self._do(
+                "exchange", check_name(second), self._kernel.exchange, check_name(first), second
+            )
         except OSError as error:
             raise writing_failure(error, "Exchanging", second) from error
         self._unproven.note(first, second)
@@ -128,7 +133,7 @@ class MemoryStorage(ConditionsOfFolder):
         """See `Syncs`: one by one."""
         for name in names:
             try:
-                file = self._node(check_name(name))
+                file = self._kernel.node(check_name(name))
                 if isinstance(file, FolderNode):
                     raise system_error(errno.EISDIR, name)
                 self._do("file.sync", name, mark_synced, file)
@@ -168,7 +173,7 @@ class MemoryStorage(ConditionsOfFolder):
     def find(self, name: str) -> Entry | None:
         with self._powered():
             try:
-                node = self._node(check_folder(name))
+                node = self._kernel.node(check_folder(name))
                 return _describe(name, node)._replace(version=_version_of(node))
             except FileNotFoundError:
                 return None
@@ -178,7 +183,7 @@ class MemoryStorage(ConditionsOfFolder):
     def list(self, folder: str) -> Iterator[Entry]:
         with self._powered():
             try:
-                if not isinstance(self._node(check_folder(folder)), FolderNode):
+                if not isinstance(self._kernel.node(check_folder(folder)), FolderNode):
                     raise system_error(errno.ENOTDIR, folder)
             except FileNotFoundError:
                 return
@@ -204,7 +209,7 @@ class MemoryStorage(ConditionsOfFolder):
 
     def delete(self, name: str) -> None:
         try:
-            self._do("delete", check_name(name), self._remove, name)
+            self._do("delete", check_name(name), self._kernel.remove, name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -220,14 +225,14 @@ class MemoryStorage(ConditionsOfFolder):
 
     def append(self, name: str, data: bytes) -> None:
         try:
-            self._do("append", check_name(name), self._append, name, data)
+            self._do("append", check_name(name), self._kernel.append, name, data)
         except OSError as error:
             raise writing_failure(error, "Writing", name) from error
 
     def append_log(self, name: str, line: bytes) -> None:
         data = line if line.endswith(b"\n") else line + b"\n"
         try:
-            self._do("append_log", check_name(name), self._append, name, data)
+            self._do("append_log", check_name(name), self._kernel.append, name, data)
         except OSError:
             return  # A log holds hints: losing one costs an explanation, never a result.
 
@@ -280,24 +285,10 @@ class MemoryStorage(ConditionsOfFolder):
             raise PowerLost("the power was lost before")
         return self._one_at_a_time
 
-    def _node(self, name: str) -> Node:
-        """What the name means. Raises as the kernel does where there is no such thing."""
-        if not name:
-            return FolderNode(modified_seconds=0.0)
-        self._require_folder(folder_of(name), name)
-        node = self._tree.visible.get(name)
-        if node is None:
-            raise system_error(errno.ENOENT, name)
-        return node
-
-    def _require_folder(self, folder: str, name: str) -> None:
-        if not isinstance(self._node(folder), FolderNode):
-            raise system_error(errno.ENOTDIR, name)
-
     def _load(self, name: str, action: str) -> bytes:
         with self._powered():
             try:
-                node = self._node(check_name(name))
+                node = self._kernel.node(check_name(name))
                 if isinstance(node, FolderNode):
                     raise system_error(errno.EISDIR, name)
             except FileNotFoundError:
@@ -306,69 +297,19 @@ class MemoryStorage(ConditionsOfFolder):
                 raise reading_failure(error, action, name) from error
             return node.data
 
-    def _create(self, name: str) -> File:
-        self._require_folder(folder_of(name), name)
-        if name in self._tree.visible:
-            raise system_error(errno.EEXIST, name)
-        file = File(modified_seconds=time.time())
-        self._tree.change({name: file})
-        return file
-
     def _discard(self, name: str) -> None:
         with suppress(OSError):
-            self._do("stage.discard", name, self._remove, name)
-
-    def _link(self, staged: str, name: str) -> None:
-        node = self._node(staged)
-        self._require_folder(folder_of(name), name)
-        if name in self._tree.visible:
-            raise system_error(errno.EEXIST, name)
-        if isinstance(node, FolderNode):
-            raise system_error(errno.EPERM, staged)
-        self._tree.change({name: node})
-
-    def _rename(self, staged: str, name: str) -> None:
-        node = self._node(staged)
-        self._require_folder(folder_of(name), name)
-        replaced = self._tree.visible.get(name)
-        if isinstance(node, FolderNode):
-            if replaced is not None:
-                raise system_error(errno.ENOTEMPTY, name)
-            self._tree.move_folders({staged: name})
-            return
-        if isinstance(replaced, FolderNode):
-            raise system_error(errno.EISDIR, name)
-        # Renaming a file to another of its own names does nothing, as POSIX has it.
-        if replaced is not node:
-            self._tree.change({staged: None, name: node})
-
-    def _exchange(self, first: str, second: str) -> None:
-        self._node(first)
-        self._node(second)
-        self._tree.move_folders({second: first, first: second})
-
-    def _remove(self, name: str) -> None:
-        node = self._node(name)
-        if isinstance(node, FolderNode) and any(
-            folder_of(other) == name for other in self._tree.visible
-        ):
-            raise system_error(errno.ENOTEMPTY, name)
-        self._tree.change({name: None})
+            self._do("stage.discard", name, self._kernel.remove, name)
 
     def _sync(self, folder: str) -> None:
         self._unproven.refuse_distrusted(folder)
         try:
-            self._do("sync_names", folder, self._sync_folder, folder)
+            self._do("sync_names", folder, self._kernel.sync_names, folder)
         except OSError:
             self._tree.fail_sync(folder)
             self._unproven.fail(self, folder)
             raise
         self._unproven.settle(folder)
-
-    def _sync_folder(self, folder: str) -> None:
-        if not isinstance(self._node(folder), FolderNode):
-            raise system_error(errno.ENOTDIR, folder)
-        self._tree.sync_names(folder)
 
     def _ensure(self, folder: str) -> None:
         if not folder:
@@ -388,23 +329,12 @@ class MemoryStorage(ConditionsOfFolder):
         except OSError:
             if node is None:
                 with suppress(OSError):
-                    self._do("delete", folder, self._remove, folder)
+                    self._do("delete", folder, self._kernel.remove, folder)
             raise
         self._durable_folders.add(folder)
 
-    def _append(self, name: str, data: bytes) -> None:
-        file = self._open_or_create(name)
-        write_file(file, file.data + data)
-
-    def _open_or_create(self, name: str) -> File:
-        self._require_folder(folder_of(name), name)
-        node = self._tree.visible.get(name)
-        if isinstance(node, FolderNode):
-            raise system_error(errno.EISDIR, name)
-        return node or self._create(name)
-
     def _take_lock(self, name: str, holder: Holder) -> File:
-        file = self._open_or_create(name)
+        file = self._kernel.open_or_create(name)
         if name in self._locks:
             raise system_error(errno.EAGAIN, name)
         self._locks[name] = holder
@@ -415,19 +345,6 @@ class MemoryStorage(ConditionsOfFolder):
             self._do(step, name, write_file, file, text)
 
 
-def write_file(file: File, data: bytes) -> None:
-    if not data.startswith(file.data):
-        file.synced_bytes = 0
-    file.data = data
-    file.is_synced = False
-    file.modified_seconds = time.time()
-
-
-def mark_synced(file: File) -> None:
-    file.is_synced = True
-    file.synced_bytes = len(file.data)
-
-
 def _describe(name: str, node: Node) -> Entry:
     if isinstance(node, FolderNode):
         return Entry(name, 0, node.modified_seconds, "folder")
@@ -436,7 +353,3 @@ def _describe(name: str, node: Node) -> Entry:
 
 def _version_of(node: Node) -> str:
     return "" if isinstance(node, FolderNode) else f"{len(node.data)}-{zlib.crc32(node.data):08x}"
-
-
-def system_error(code: int, name: str) -> OSError:
-    return OSError(code, os.strerror(code), name)

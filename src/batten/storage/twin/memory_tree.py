@@ -9,7 +9,8 @@ from batten.model.disk.runs.holders import Holder
 from batten.storage.failures import writing_failure
 from batten.storage.local.tree import NameStatus, Readable, TreeLock
 from batten.storage.relative import check_name
-from batten.storage.twin.memory import MemoryStorage, mark_synced, system_error, write_file
+from batten.storage.twin.kernel import mark_synced, system_error, write_file
+from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.volatile import File, FolderNode
 
 
@@ -23,7 +24,7 @@ class MemoryTree(MemoryStorage):
     def look(self, name: str) -> NameStatus | None:
         with self._powered():
             try:
-                node = self._node(check_name(name))
+                node = self._kernel.node(check_name(name))
             except OSError:
                 return None
         modified_ns = int(node.modified_seconds * 1_000_000_000)
@@ -36,7 +37,7 @@ class MemoryTree(MemoryStorage):
 
     def link(self, source: str, name: str) -> bool:
         try:
-            self._do("link", check_name(name), self._link, check_name(source), name)
+            self._do("link", check_name(name), self._kernel.link, check_name(source), name)
         except OSError as error:
             raise writing_failure(error, "Linking", name) from error
         self._unproven.note(name)
@@ -52,7 +53,7 @@ class MemoryTree(MemoryStorage):
         if self.look(name) is not None:
             return
         try:
-            self._require_folder(name.rpartition("/")[0], name)
+            self._kernel.require_folder(name.rpartition("/")[0], name)
             made = {name: FolderNode(modified_seconds=time.time())}
             self._do("make_folder", name, self._tree.change, {**made})
         except OSError as error:
@@ -72,10 +73,10 @@ class MemoryTree(MemoryStorage):
 
     def write_in_place(self, name: str, data: bytes) -> None:
         """What a program that knows nothing of batten does: the file holds `data` now, unsynced."""
-        self._do("stage.write", name, write_file, self._open_or_create(name), data)
+        self._do("stage.write", name, write_file, self._kernel.open_or_create(name), data)
 
     def _find_file(self, name: str) -> File:
-        node = self._node(check_name(name))
+        node = self._kernel.node(check_name(name))
         if isinstance(node, FolderNode):
             raise system_error(errno.EISDIR, name)
         return node
