@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batten.crashlab.random_kills import Victim, run_with_random_kills
-from batten.model.disk.names import StagedChunk, find_staged
+from batten.model.disk.staged_names import StagedChunk, find_staged
 
 if TYPE_CHECKING:
     from conftest import Endpoint, Folder, Reply

@@ -14,7 +14,7 @@ import pytest
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, Range, left_of
 from batten.drive.handing_out.schedule import OPEN_BATCHES_MAX, Schedule
-from batten.model.disk.names import StagedChunk
+from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure
 from batten.work.tasks import (

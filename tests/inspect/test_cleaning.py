@@ -12,7 +12,8 @@ import batten
 from batten.inspect.clean import clean_output
 from batten.inspect.paths.output_path import locate_output
 from batten.inspect.recover import recover_output
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 from batten.storage.changing import steps
 
 Act = Callable[[batten.Pipeline, Path], None]

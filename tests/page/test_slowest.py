@@ -11,7 +11,6 @@ import pytest
 import batten
 from batten.inspect.show import show
 from batten.model.disk.items.slowest import SLOWEST_MAX, Slowest, decode_slowest, encode_slowest
-from batten.model.disk.names import find_staged
 from batten.model.disk.records import (
     CommitRecord,
     Unreadable,
@@ -19,6 +18,7 @@ from batten.model.disk.records import (
     encode_record,
     seal_record,
 )
+from batten.model.disk.staged_names import find_staged
 
 KEYS = [f"clip_{number}" for number in range(12)]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import DIGEST_CHARACTERS, StagedChunk
 
 JOB = """
 import batten

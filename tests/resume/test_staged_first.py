@@ -16,8 +16,8 @@ from batten.drive.handing_out.schedule import Schedule
 from batten.drive.publishing import waiting
 from batten.executors import serial
 from batten.executors.serial import SerialExecutor
-from batten.model.disk.names import StagedChunk
 from batten.model.disk.records import Segment
+from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
 from batten.storage.changing import steps
 from batten.work import bench, work_sizes

@@ -17,7 +17,8 @@ from itertools import count
 from random import Random
 from typing import get_args
 
-from batten.model.disk.names import Layout, StagedFile, find_number, find_staged
+from batten.model.disk.names import Layout, find_number
+from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.value_class import value_class
 from batten.storage.twin.memory import MemoryStorage
 from batten.storage.twin.volatile import Model

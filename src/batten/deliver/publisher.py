@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from batten.errors import InconsistentError
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.names import Layout
 from batten.model.disk.published import fields_of
 from batten.model.disk.records import CommitRecord, encode_record, version_for
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.commands import command
 from batten.run.clock import utc_now

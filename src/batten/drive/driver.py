@@ -28,7 +28,7 @@ from batten.errors import BattenError, FailedRunError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
 from batten.executors.printing.output import losses
 from batten.ledger.contents import load_commit
-from batten.model.disk.names import SOME_ITEMS_MAX
+from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.model.rules.accounting import tally_outcomes
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch

@@ -28,8 +28,9 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.schema_file import rebuild_schema
 from batten.ledger.judge import judge
 from batten.ledger.replacement import roll_forward
-from batten.model.disk.names import Layout, find_staged
+from batten.model.disk.names import Layout
 from batten.model.disk.records import Config, decode_record
+from batten.model.disk.staged_names import find_staged
 from batten.model.rules.findings import DAMAGE, UNRECOVERABLE, Code, Finding, Severity
 from batten.model.value_class import value_class
 from batten.model.words import State

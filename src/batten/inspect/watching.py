@@ -23,7 +23,8 @@ from batten.ledger.files.chunk_failures import read_chunk_failures
 from batten.ledger.files.quarantine_file import read_quarantine
 from batten.ledger.generations import find_current
 from batten.ledger.judge import Judgement, judge
-from batten.model.disk.names import Layout, StagedFile, find_staged
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.rules.accounting import Accounts, PlannedBatches
 from batten.model.value_class import value_class
 from batten.model.words import State

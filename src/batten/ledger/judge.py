@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from batten.ledger.delivered import find_undelivered
 from batten.ledger.facts.observation import Observation
-from batten.model.disk.names import StagedChunk, StagedFile, find_staged
 from batten.model.disk.published import Published
 from batten.model.disk.records import Completion
+from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.rules.accounting import (
     Accounts,
     PlannedBatches,

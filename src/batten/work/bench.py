@@ -18,8 +18,8 @@ from batten.executors.base import Mark
 from batten.executors.randomness import Seeding, seed_held
 from batten.jobs.devices import Worker
 from batten.model.disk.items.slowest import encode_slowest, merge_slowest
-from batten.model.disk.names import StagedChunk
 from batten.model.disk.published import fields_of
+from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM
 from batten.sources.base import read_planned

@@ -8,7 +8,8 @@ from dataclasses import field
 from batten.jobs.step import Step
 from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.items.item_names import NamePattern
-from batten.model.disk.names import Layout, StagedChunk
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import StagedChunk
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared

@@ -32,9 +32,10 @@ from batten.crashlab.fuzzing.functions import (
 )
 from batten.crashlab.fuzzing.jobs import PIPELINES, lay_job, run_job
 from batten.crashlab.odd.records import Folder, bytes_of
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.names import Layout
 from batten.model.disk.records import Replacing, Unsynced, encode_record
 from batten.model.disk.runs.holders import Holder
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 from batten.model.disk.trees.journal import Journal, Operation, OperationKind, Phase
 
 LOOKS = (

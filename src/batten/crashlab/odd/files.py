@@ -12,8 +12,8 @@ from batten.crashlab.odd.tables import mutate_part
 from batten.crashlab.odd.values import change_bytes
 from batten.model.disk.items.row_digests import seal_digests
 from batten.model.disk.items.versions import GONE, UNKNOWN
-from batten.model.disk.names import DIGEST_CHARACTERS
 from batten.model.disk.records import Unreadable, open_record
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 
 _LISTS = re.compile(r"(^|/)(files/\d+|deliveries/[^/]+)\.json$")
 

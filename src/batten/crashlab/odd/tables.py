@@ -17,8 +17,8 @@ from batten.crashlab.odd.records import Folder, bytes_of, change_record, set_fie
 from batten.crashlab.odd.values import ODD_TEXTS, ODD_VALUES, change_bytes, change_json, dump
 from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
-from batten.model.disk.names import DIGEST_CHARACTERS
 from batten.model.disk.records import PART_KEY, Unreadable, open_record
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 
 
 def mutate_plan(folder: Folder, name: str, dice: random.Random, canary: bytes) -> None:

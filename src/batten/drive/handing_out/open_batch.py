@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from batten.drive.handing_out.flight import Blame
-from batten.model.disk.names import StagedChunk
+from batten.model.disk.staged_names import StagedChunk
 from batten.model.rules.coverage import find_within
 from batten.model.value_class import value_class
 from batten.work.calling.calls import Failure

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.handing_out.suspects import Suspects
-from batten.model.disk.names import StagedChunk
+from batten.model.disk.staged_names import StagedChunk
 from batten.model.rules.coverage import choose_cover
 from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure

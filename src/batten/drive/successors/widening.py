@@ -16,8 +16,8 @@ from batten.drive.successors.successor import Successor, open_successor
 from batten.errors import UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.files.schema_file import load_schema
-from batten.model.disk.names import StagedChunk, find_staged
 from batten.model.disk.records import Config, Unreadable, encode_record
+from batten.model.disk.staged_names import StagedChunk, find_staged
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.words import FORMAT_TAKING_OVER
 from batten.plan.storing import list_beside

@@ -20,8 +20,9 @@ from batten.model.disk.items.versions import (
     decode_versions,
 )
 from batten.model.disk.looked import LookedUpstream
-from batten.model.disk.names import Layout, find_staged
+from batten.model.disk.names import Layout
 from batten.model.disk.records import NewerFormat, Segment, Unreadable, decode_record
+from batten.model.disk.staged_names import find_staged
 from batten.model.rules.findings import Code, Finding
 from batten.storage.base import Store
 from batten.storage.digests import digest_file

@@ -30,7 +30,6 @@ from batten.model.disk.names import (
     Layout,
     find_number,
     find_part,
-    find_staged,
     is_delivery,
     is_throwaway,
     is_workroom,
@@ -45,6 +44,7 @@ from batten.model.disk.records import (
     decode_record,
 )
 from batten.model.disk.runs.holders import Holder
+from batten.model.disk.staged_names import find_staged
 from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS

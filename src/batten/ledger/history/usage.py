@@ -12,8 +12,9 @@ from contextlib import suppress
 from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.usage_journal import UsageJournal, list_journals, read_journals
-from batten.model.disk.names import Layout, StagedChunk, StagedFile, find_staged, is_in_flight
+from batten.model.disk.names import Layout, is_in_flight
 from batten.model.disk.runs.usage_lines import LostLine
+from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.rules.outcomes import find_places
 from batten.model.rules.usage import Standing, Usage, UsageTally, read_recorded
 from batten.model.words import Outcome

@@ -45,22 +45,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from batten.model.disk.staged_names import CHUNK, DIGEST_CHARACTERS, SEALED, StagedChunk
 from batten.model.patterns import pattern
-from batten.model.value_class import value_class
 
 CONTROL_SUFFIX = ".batten"
 UNSYNCED = "UNSYNCED"
 """The record, beside a lock, of names that could not be made durable."""
-DIGEST_CHARACTERS = 32
-"""How much of a SHA-256, in hexadecimal, the name of a staged file carries."""
-
-SOME_ITEMS_MAX = 256
-"""A chunk that lacks items spans at most so many, since its name has a bit for each."""
-
 FIRST_GENERATION = "first"
 """What the dataset is called in `CURRENT` that lies where the output is."""
 
@@ -68,15 +62,13 @@ _NUMBER = r"(\d{6}|[1-9]\d{6,})"
 _PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
 _NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
 _DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)
-_CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
-_SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
 _THROWAWAY = pattern(
     r"(?P<what>.+)\.(?P<host>[^/.]+)-(?P<pid>[1-9]\d{0,9})-(?P<random>[0-9a-f]{16})", re.ASCII
 )
 _DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _STAGED_WHAT = pattern(
     rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file|item"
-    rf"|{_NUMBERED.pattern}|{_PART.pattern}|{_CHUNK.pattern}|{_SEALED.pattern}|{_DELIVERY.pattern}"
+    rf"|{_NUMBERED.pattern}|{_PART.pattern}|{CHUNK.pattern}|{SEALED.pattern}|{_DELIVERY.pattern}"
     r"|\d{18}-\d{18}\.jsonl|[0-9a-f]{24}\.(json|answers)",
     re.ASCII,
 )
@@ -97,42 +89,6 @@ FOLDER_NAMES = frozenset(
 """What in a control folder is a folder."""
 FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "CURRENT", "lock"})
 """What in a control folder is a file."""
-
-
-@value_class
-class StagedChunk:
-    """Finished items of `batch`, from `start` to `stop` (exclusive), counted in the batch. They are
-    all of these, or those whose bits are set in `some`: the lowest bit stands for `start`, the
-    highest for the last item.
-    """
-
-    batch: int
-    start: int
-    stop: int
-    digest: str
-    some: int | None = None
-
-    @property
-    def items(self) -> int:
-        """How many it holds."""
-        return self.stop - self.start if self.some is None else self.some.bit_count()
-
-    def ranges(self) -> Iterator[tuple[int, int]]:
-        """Which it holds, as ranges in order."""
-        if self.some is None:
-            yield self.start, self.stop
-            return
-        for run in re.finditer("1+", f"{self.some:b}"[::-1]):
-            yield self.start + run.start(), self.start + run.end()
-
-
-@value_class
-class StagedFile:
-    """A sealed batch (`kind` "sealed") or its quarantined items (`kind` "quarantine")."""
-
-    batch: int
-    kind: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -398,23 +354,6 @@ def find_described(name: str, suffix: str) -> int | None:
     """The number of `000042-<digest>.json` and its like, or None."""
     match = _DESCRIBED.fullmatch(name)
     return int(match[1]) if match and match[2] == suffix else None
-
-
-def find_staged(name: str) -> StagedChunk | StagedFile | None:
-    """What a file in `staged/` says of itself, or None if it says nothing known."""
-    if match := _CHUNK.fullmatch(name):
-        return _read_chunk(match)
-    if match := _SEALED.fullmatch(name):
-        return StagedFile(batch=int(match[1]), kind=match[2], digest=match[3])
-    return None
-
-
-def _read_chunk(match: re.Match[str]) -> StagedChunk | None:
-    start, stop = int(match[2]), int(match[3])
-    some = int(match[4], 16) if match[4] else None
-    if some is not None and not (some & 1 and some.bit_length() == stop - start):
-        return None
-    return StagedChunk(batch=int(match[1]), start=start, stop=stop, digest=match[5], some=some)
 
 
 def staging_name(what: str, *, host: str, pid: int, random: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from batten.model.disk.names import StagedChunk
+from batten.model.disk.staged_names import StagedChunk
 
 
 def choose_cover(

@@ -19,7 +19,8 @@ from batten.errors import StorageError
 from batten.ledger.facts.unpacked import refuse_unpacked
 from batten.ledger.files.chunk_failures import CHUNK_KEY
 from batten.model.disk.items.slowest import SLOWEST_MAX, Slow
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout, StagedChunk
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import DIGEST_CHARACTERS, StagedChunk
 from batten.model.json_text import parse_json
 from batten.model.rules.coverage import mark_items
 from batten.model.value_class import value_class

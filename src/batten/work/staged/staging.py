@@ -6,7 +6,7 @@ import hashlib
 
 import pyarrow as pa
 
-from batten.model.disk.names import StagedChunk
+from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import conform_table
 from batten.storage.changing.publishing import delete, put_aside, sync_names

@@ -16,7 +16,8 @@ from batten.model.disk.bounds import (
     Version,
 )
 from batten.model.disk.items.item_names import BadNameError, check_item_name
-from batten.model.disk.names import DIGEST_CHARACTERS, Layout
+from batten.model.disk.names import Layout
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 

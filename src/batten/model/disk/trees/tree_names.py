@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from batten.model.disk.names import CONTROL_SUFFIX, DIGEST_CHARACTERS, UNSYNCED, is_throwaway
+from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED, is_throwaway
+from batten.model.disk.staged_names import DIGEST_CHARACTERS
 from batten.model.patterns import pattern
 
 TREE_FOLDER = "/tree"
