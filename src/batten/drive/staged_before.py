@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from batten.ledger.facts.part_footers import published_by_footer_of
+from batten.ledger.facts.batches.part_footers import published_by_footer_of
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout
 from batten.model.disk.published import fields_of

@@ -102,10 +102,7 @@ def _put_sized(letter: bytes, data: bytes | memoryview, out: bytearray) -> None:
 
 
 def _put_str(value: str, out: bytearray, depth: int) -> None:
-    data = value.encode("utf-8", "surrogatepass")
-    out += b"s"
-    out += _SIZE.pack(len(data))
-    out += data
+    _put_sized(b"s", value.encode("utf-8", "surrogatepass"), out)
 
 
 def _put_each(letter: bytes) -> Callable[[Any, bytearray, int], None]:
@@ -144,7 +141,7 @@ def _pack_time(value: datetime | time) -> bytes:
 
 
 def _put_datetime(value: datetime, out: bytearray, depth: int) -> None:
-    out += b"x" + _DATE.pack(value.year, value.month, value.day) + _pack_time(value)
+    out += b"x" + _pack_date(value) + _pack_time(value)
     _put(value.tzinfo, out, depth + 1)
 
 
@@ -153,12 +150,8 @@ def _put_time(value: time, out: bytearray, depth: int) -> None:
     _put(value.tzinfo, out, depth + 1)
 
 
-def _put_date(value: date, out: bytearray, depth: int) -> None:
-    out += b"y" + _DATE.pack(value.year, value.month, value.day)
-
-
-def _put_delta(value: timedelta, out: bytearray, depth: int) -> None:
-    out += b"w" + _DELTA.pack(value.days, value.seconds, value.microseconds)
+def _pack_date(value: date) -> bytes:
+    return _DATE.pack(value.year, value.month, value.day)
 
 
 def _put_zone(value: ZoneInfo, out: bytearray, depth: int) -> None:
@@ -184,9 +177,11 @@ _PUTTERS: dict[type, Callable[[Any, bytearray, int], None]] = {
     dict: _put_dict,
     range: _put_parts(b"r", lambda value: (value.start, value.stop, value.step)),
     datetime: _put_datetime,
-    date: _put_date,
+    date: lambda value, out, depth: out.extend(b"y" + _pack_date(value)),
     time: _put_time,
-    timedelta: _put_delta,
+    timedelta: lambda value, out, depth: out.extend(
+        b"w" + _DELTA.pack(value.days, value.seconds, value.microseconds)
+    ),
     timezone: _put_parts(b"o", lambda value: (value.utcoffset(None), _find_zone_name(value))),
     ZoneInfo: _put_zone,
     Decimal: _put_parts(b"D", lambda value: (str(value),)),
@@ -348,11 +343,13 @@ class _Source:
         return table
 
     def record_batch(self, depth: int) -> Any:
+        import pyarrow
+
         table = self.table(depth)
-        batches = table.to_batches()
+        batches = table.to_batches() or [pyarrow.RecordBatch.from_pylist([], schema=table.schema)]
         if len(batches) > 1:
             raise BadValue("more than one record batch")
-        return batches[0] if batches else _make_empty_batch(table.schema)
+        return batches[0]
 
 
 def _view(data: bytes, dtype: Any, count: int = -1) -> Any:
@@ -366,12 +363,6 @@ def _view(data: bytes, dtype: Any, count: int = -1) -> Any:
     if dtype.kind == "U" and numpy.frombuffer(data, f"{dtype.str[0]}u4").max() > sys.maxunicode:
         raise BadValue("not characters")
     return numpy.frombuffer(data, dtype, count)
-
-
-def _make_empty_batch(schema: Any) -> Any:
-    import pyarrow
-
-    return pyarrow.RecordBatch.from_pylist([], schema=schema)
 
 
 def _call(make: Callable[[Any], Any], kind: type) -> Callable[[_Source, int], Any]:

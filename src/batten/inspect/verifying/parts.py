@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from batten.errors import StorageError
 from batten.inspect.items.plan_keys import PlanKeys, select_keys, select_keys_of_rows
+from batten.ledger.facts.batches.part_footers import published_by_footer_of
 from batten.ledger.facts.observation import Observation
-from batten.ledger.facts.part_footers import published_by_footer_of
 from batten.ledger.facts.reasons import name_reason
 from batten.ledger.files.part_rows import PartRows
 from batten.ledger.files.schema_file import load_schema

@@ -9,15 +9,14 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from batten.errors import StorageError
-from batten.ledger.facts.described import find_quarantined, find_recorded
-from batten.ledger.facts.noted_reads import NotedReads
-from batten.ledger.facts.observation import Observation, find_own_file, list_expected
-from batten.ledger.facts.part_footers import (
+from batten.ledger.facts.batches.claims import ClaimReads
+from batten.ledger.facts.batches.described import find_quarantined, find_recorded
+from batten.ledger.facts.batches.part_footers import (
     PublishedBatches,
     find_early,
     is_vouched,
-    published_by_footer_of,
 )
+from batten.ledger.facts.observation import Observation, find_own_file, list_expected
 from batten.ledger.facts.placed_files import list_current, look_at_files
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
@@ -34,13 +33,10 @@ from batten.model.disk.names import (
     is_throwaway,
     is_workroom,
 )
-from batten.model.disk.published import Published, decode_published
 from batten.model.disk.records import (
     Completion,
     Config,
-    NewerFormat,
     Segment,
-    Unreadable,
     decode_record,
 )
 from batten.model.disk.runs.holders import Holder
@@ -54,12 +50,11 @@ from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
 
 
-class Reading(NotedReads):
+class Reading(ClaimReads):
     """One pass over an output that is batten's, collecting findings as it goes."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
-        self._versions: dict[int, str] = {}
         self._config_version = ""
 
     def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
@@ -168,7 +163,7 @@ class Reading(NotedReads):
         if recorded is None:
             recorded = self._list_numbers(self.layout.commits)
             early = find_early(parts, recorded | given_up, planned)
-        claims = self._read_claims(recorded, parts.keys() - early)
+        claims = self.read_claims(recorded, parts.keys() - early)
         return PublishedBatches(recorded=recorded, claims=claims, early=early, is_vouched=False)
 
     def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
@@ -362,42 +357,6 @@ class Reading(NotedReads):
             else:
                 known.append(entry)
         return tuple(sorted(known, key=lambda entry: entry.name))
-
-    def _read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
-        claims = {}
-        folder, batches = self.layout.commits, sorted(recorded)
-        if self.layout.is_shared:
-            batches = [batch for batch in batches if batch in self._versions]
-        names = [last_piece(self._commit_of(batch)) for batch in batches]
-        for batch, data in zip(batches, self.storage.read_each(folder, names), strict=True):
-            try:
-                claim = decode_published(data) if data is not None else self._read_record(batch)
-            except Unreadable:
-                claim = self._read_record(batch)
-            if claim is not None:
-                claims[batch] = claim
-        for batch in sorted(set(parts).difference(claims)):
-            claim = self._read_footer(batch)
-            if claim is not None:
-                claims[batch] = claim
-        return claims
-
-    def _read_record(self, batch: int) -> Published | None:
-        name = self._commit_of(batch)
-        return self._decode(name, Code.UNREADABLE_RECORD, decode_published, batch)
-
-    def _commit_of(self, batch: int) -> str:
-        return self.layout.commit(batch, self._versions.get(batch, ""))
-
-    def _read_footer(self, batch: int) -> Published | None:
-        name = self.layout.part(batch)
-        try:
-            return published_by_footer_of(self.storage, name)
-        except NewerFormat as error:
-            self._note(Code.NEWER_FORMAT, name, str(error), batch)
-        except (Unreadable, StorageError, FileNotFoundError) as error:
-            self._note_error(Code.UNREADABLE_PART, name, error, batch)
-        return None
 
 
 _ODD_NAME = "its name is not one that batten gives"

@@ -1,0 +1,1 @@
+"""What is known of batches, by their records and by the parts themselves."""
