@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,12 +23,11 @@ from batten.drive.staged_before import StagedBefore
 from batten.drive.stopping.draining import Draining
 from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
-from batten.errors import BattenError, FailedRunError
+from batten.drive.taking_up_again import TakingUpAgain
+from batten.errors import BattenError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
 from batten.executors.printing.output import losses
-from batten.ledger.contents import load_commit
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
-from batten.model.rules.accounting import tally_outcomes
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
@@ -46,8 +44,6 @@ from batten.work.tasks import (
     Portion,
     Postponed,
     Prepared,
-    Reopen,
-    Reopened,
     Sealed,
     Unsealable,
     Waits,
@@ -64,8 +60,6 @@ from batten.work.workforce import (
 
 DELIVER_SECONDS = 0.1
 POLL_SECONDS = 0.2
-PREPARE_TRIES = 5
-"""How often an item is prepared whose source changes each time before it is taken."""
 
 
 class Driver:
@@ -83,7 +77,6 @@ class Driver:
         self._context = context
         self._deliverer = deliverer
         self._room = room
-        self._outdated: Counter[int] = Counter()
         self._dataset = dataset
         self._plan = plan
         self._record = record
@@ -97,7 +90,6 @@ class Driver:
             items=plan.items - self._published_items.items - self._count_taken_over(),
         )
         self._published: set[int] = set()
-        self._changed: frozenset[int] = frozenset()
         self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
         self._shown_at = 0.0
@@ -131,8 +123,7 @@ class Driver:
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
-        self._changed = frozenset(changed)
-        self._known_to_fail = frozenset(to_reopen) - self._changed
+        self._known_to_fail = frozenset(to_reopen) - frozenset(changed)
         job = make_job(context, self._dataset, self._plan, crews.lanes)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
@@ -149,8 +140,9 @@ class Driver:
                 work = make_work(job, recipe, is_async=pipeline.is_async)
                 start_crews(crews, context, recipe, work)
                 executor.start(work)
-                self._reopen(executor, to_reopen)
-                self._make_anew(rejected)
+                again = self._again = self._make_again(changed)
+                again.take_up(executor, to_reopen, drain=partial(self._drain_if_asked, executor))
+                again.make_anew(rejected, self._published)
                 self._loop(executor)
         finally:
             self._spending.end()
@@ -182,6 +174,23 @@ class Driver:
         self._schedule.may_begin = self._spending.may_begin
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
 
+    def _make_again(self, changed: Collection[int]) -> TakingUpAgain:
+        return TakingUpAgain(
+            context=self._context,
+            dataset=self._dataset,
+            plan=self._plan,
+            bench=self._bench,
+            schedule=self._schedule,
+            publisher=self._publisher,
+            deliverer=self._deliverer,
+            staged_before=self._staged_before,
+            failures=self._failures,
+            streak=self._streak,
+            published_items=self._published_items,
+            changed=frozenset(changed),
+            known_to_fail=self._known_to_fail,
+        )
+
     def _choose_range_items(self) -> int | None:
         """With a budget the driver decides on each item whether it may be begun."""
         if self._context.options.budget is not None:
@@ -203,85 +212,7 @@ class Driver:
         self._streak.expect(answer.count_again())
         return left_of(answer, chunks)
 
-    def _reopen(self, executor: Executor, batches: Sequence[int]) -> None:
-        """Take published batches up again of which items have failed, changed or gone. Their commit
-        records become markers: until the new part is there, the old one stands."""
-        if not batches:
-            return
-        self._deliverer.withdraw(batches)
-        for number, batch in enumerate(batches):
-            if self._draining.is_asked:
-                self._drain(executor)
-            self._publisher.give_up(batch)
-            executor.submit(-number - 1, self._ask_for(batch))
-        left = len(batches)
-        while left:
-            for event in executor.wait():
-                if isinstance(event, Died):
-                    self._failures.tell_death(event)
-                    executor.submit(event.task_id, self._ask_for(batches[-event.task_id - 1]))
-                    continue
-                left -= 1
-                if self._draining.is_asked:
-                    self._drain(executor)
-                answer = answer_of(event)
-                if not isinstance(answer, Reopened):
-                    raise FailedRunError(
-                        f"A worker failed while batch {event.task_id} was taken up again: {event}.",
-                        safe="The published part stands.",
-                        next="Run the same command again.",
-                    )
-                self._take_back(answer.batch)
-                self._streak.expect(answer.count_again() if answer.batch in self._changed else 0)
-                # What is sealed of it is sealed again, and its failures are counted then.
-                chunks, _ = self._staged_before.find(answer.batch)
-                self._schedule.reopen(left_of(answer, chunks, is_reopened=True))
-
-    def _ask_for(self, batch: int) -> Reopen:
-        tries_failed = self._context.options.should_retry_quarantined or batch not in self._changed
-        return Reopen(batch=batch, tries_failed=tries_failed)
-
-    def _take_back(self, batch: int) -> None:
-        """The accounts count its items as published, and some as failed. When it is sealed again
-        they are counted anew."""
-        claim = self._dataset.observation.claims.get(batch)
-        if claim is not None:
-            self._failures.take_back(tally_outcomes(claim.outcomes).quarantined)
-            self._published_items.take_away(claim.outcomes)
-
-    def _make_anew(self, rejected: Mapping[int, RejectedError]) -> None:
-        """Take up again batches of which a destination did not take items: these are quarantined
-        with the error. If an earlier run made them and failed items are tried again, they are
-        prepared again. So is the only item, if it is outdated."""
-        for batch, rejection in rejected.items():
-            planned = self._plan.batch(batch)
-            self._outdated[batch] += rejection.is_outdated
-            tries, keeps_rows = max(1, self._outdated[batch]), False
-            is_again = rejection.is_outdated and tries < PREPARE_TRIES
-            had = load_commit(self._storage, self._layout, batch, self._context.path)
-            self._failures.take_back(tally_outcomes(had.outcomes).quarantined)
-            if is_again:
-                answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
-            elif self._staged_before.leaves_failures_out and self._is_of_before(batch):
-                self._staged_before.adopted.discard(batch)
-                answer = self._bench.reopening.reopen(batch, rejection.errors)
-            else:
-                errors = rejection.errors.items()
-                failures = [as_failure(error, item, tries) for item, error in errors]
-                self._failures.tell(batch, len(failures), failures[0])
-                answer, keeps_rows = self._bench.reopening.reject(batch, failures), True
-                if batch not in self._known_to_fail:
-                    self._streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
-            self._publisher.give_up(batch)
-            self._schedule.reopen(left_of(answer, is_reopened=keeps_rows))
-            self._published_items.take_away(had.outcomes)
-
-    def _is_of_before(self, batch: int) -> bool:
-        """Whether an earlier run made rows of it, perhaps by what was mended since."""
-        return batch not in self._published or batch in self._staged_before.adopted
-
     def _loop(self, executor: Executor) -> None:
-        context = self._context
         while True:
             if self._streak.verdict is not None:
                 self._stop_failing(executor, self._streak.verdict)
@@ -299,7 +230,7 @@ class Driver:
             if self._deliver(published):
                 continue
             if self._schedule.find_unpinned():
-                earlier = context.earlier
+                earlier = self._context.earlier
                 self._pin(serialize(pa.schema([]) if earlier is None else earlier.schema))
                 continue
             if is_stopping:
@@ -331,6 +262,10 @@ class Driver:
             self._waiting.note_begun(found[1].batch)
             self._crews.begin()
             executor.submit(*found, in_new_process=schedule.is_suspect(found[0]))
+
+    def _drain_if_asked(self, executor: Executor) -> None:
+        if self._draining.is_asked:
+            self._drain(executor)
 
     def _drain(self, executor: Executor) -> None:
         """A signal asked to stop."""
@@ -467,7 +402,7 @@ class Driver:
         """For a moment, so that workers do not wait for work meanwhile. Whether something is to be
         made anew."""
         rejected = self._deliverer.take(published, seconds=DELIVER_SECONDS)
-        self._make_anew(rejected)
+        self._again.make_anew(rejected, self._published)
         return bool(rejected)
 
     def _show(self, *, is_last: bool = False) -> None:

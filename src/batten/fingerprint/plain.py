@@ -82,9 +82,7 @@ def is_plain_bytes(data: bytes) -> bool:
 
 
 def _put(value: Any, out: bytearray, depth: int) -> None:
-    put = _PUTTERS.get(type(value))
-    if put is None:
-        put = _find_library_putter(value)
+    put = _PUTTERS.get(type(value)) or _find_library_putter(value)
     if depth > _DEPTH_MAX:
         raise NotPlain(f"something nested more than {_DEPTH_MAX} deep")
     put(value, out, depth)

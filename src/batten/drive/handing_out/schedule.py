@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from batten.drive.handing_out.cut_off import InHand, put_back_dead, put_back_overdue
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.handing_out.suspects import Suspects
@@ -343,25 +344,7 @@ class Schedule:
         batch, work = self._close(task_id)
         if work is None:
             return
-        start, unit = self._find_unit(batch, work, item)
-        suspect = Range(
-            start=start,
-            stop=start + unit,
-            deaths=work.deaths + 1,
-            is_apart=work.is_apart,
-            company=1,
-        )
-        batch.put_back_around(work, suspect)
-        if suspect.deaths < 2:
-            self._suspects.add(batch, suspect)
-        elif unit > 1:
-            for place in range(suspect.start, suspect.stop):
-                single = Range(start=place, stop=place + 1, deaths=1, is_apart=True, company=1)
-                self._suspects.add(batch, single)
-        else:
-            batch.todo.appendleft(
-                Range(start=start, stop=start + 1, condemned=failure(start, suspect.deaths))
-            )
+        put_back_dead(batch, work, self._find_unit(batch, work, item), self._suspects, failure)
 
     def timed_out(
         self, task_id: int, item: int, tries: int, failure: Callable[[int, int], Failure]
@@ -370,27 +353,14 @@ class Schedule:
         batch, work = self._close(task_id)
         if work is None:
             return
-        start, unit = self._find_unit(batch, work, item)
-        timeouts = work.timeouts + 1
-        overdue = Range(start=start, stop=start + unit, timeouts=timeouts, is_apart=work.is_apart)
-        batch.put_back_around(work, overdue)
-        if timeouts < tries:
-            batch.todo.appendleft(overdue)
-        elif unit > 1:
-            for place in range(overdue.stop - 1, overdue.start - 1, -1):
-                batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True))
-        else:
-            batch.todo.appendleft(
-                Range(start=start, stop=start + 1, condemned=failure(start, timeouts))
-            )
+        put_back_overdue(batch, work, self._find_unit(batch, work, item), tries, failure)
 
-    def _find_unit(self, batch: OpenBatch, work: Range, item: int) -> tuple[int, int]:
-        """Where in the batch the item was in hand, and with how many it was called."""
+    def _find_unit(self, batch: OpenBatch, work: Range, item: int) -> InHand:
         start = min(
             max(item - self._plan.batch(batch.number).first_item, work.start), work.stop - 1
         )
         is_one = self._unit_items is None or work.is_apart
-        return start, 1 if is_one else work.stop - start
+        return InHand(start, 1 if is_one else work.stop - start)
 
     def pin(self, schema: bytes) -> None:
         self.schema = schema

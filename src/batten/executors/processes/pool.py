@@ -17,12 +17,7 @@ from typing import Any
 
 from batten.errors import BattenError, InterruptedRunError, StorageError
 from batten.executors.base import Died, Event, Work
-from batten.executors.marks import (
-    TASK,
-    MakeFile,
-    MarkTable,
-    clear_record,
-)
+from batten.executors.marks import TASK, MakeFile, MarkTable, clear_record
 from batten.executors.processes.forking import Tell, kill_group
 from batten.executors.processes.handle import QueuedTask, WorkerHandle, describe_end
 from batten.executors.processes.limits.memory_limit import LOOK_SECONDS
@@ -30,6 +25,7 @@ from batten.executors.processes.limits.time_limits import look_at_limit
 from batten.executors.processes.nursery import News, Nursery, NurseryGoneError, fork_nursery
 from batten.executors.processes.replies import decode_reply
 from batten.executors.processes.terms import WorkerBirth, WorkerLimits
+from batten.executors.processes.watched_pipes import WatchedPipes
 from batten.executors.processes.worker import flush_output
 
 _PREFETCH_TASK_NANOSECONDS = 1_000_000_000
@@ -46,7 +42,6 @@ so many nurseries in a row end while no item is in hand."""
 NO_LIMITS, FORKED = WorkerLimits(), WorkerBirth()
 
 _LOST = "was killed with the process that keeps the workers"
-
 _SAFE = "What was committed before is untouched, and finished work is kept."
 _AGAIN = "Run the same command again."
 
@@ -78,9 +73,8 @@ class ProcessExecutor:
         self._prefetch = prefetch
         self._marks: MarkTable | None = None
         self._nursery: Nursery | None = None
-        self._poll: select.epoll | None = None
+        self._pipes: WatchedPipes | None = None
         self._workers: dict[int, WorkerHandle] = {}
-        self._by_pipe: dict[int, WorkerHandle] = {}
         self._pending: deque[QueuedTask] = deque()
         self._outstanding = 0
         self._events: list[Event] = []
@@ -124,8 +118,7 @@ class ProcessExecutor:
         # What is buffered now would be written again by every worker.
         flush_output()
         self._nursery = Nursery(self._begin)
-        self._poll = select.epoll()
-        self._poll.register(self._nursery, select.EPOLLIN)
+        self._pipes = WatchedPipes(self._nursery)
 
     def submit(self, task_id: int, task: Any, *, in_new_process: bool = False) -> None:
         """Raises what pickling raises. That no worker can be had is raised by `wait`."""
@@ -164,9 +157,9 @@ class ProcessExecutor:
             self._nursery = None
         for worker in list(self._workers.values()):
             self._forget(worker)
-        if self._poll is not None:
-            self._poll.close()
-            self._poll = None
+        if self._pipes is not None:
+            self._pipes.close()
+            self._pipes = None
         if self._marks is not None:
             self._marks.close()
             self._marks = None
@@ -241,12 +234,11 @@ class ProcessExecutor:
 
     def _turn(self, seconds: float | None) -> None:
         """Wait until something happens, at most so long, and deal with it."""
-        if self._poll is None or self._nursery is None:
+        if self._pipes is None or self._nursery is None:
             raise RuntimeError("wait before start, or after stop")
         nursery = self._nursery
         longest = _POLL_SECONDS_MAX if seconds is None else min(seconds, _POLL_SECONDS_MAX)
-        for handle, _ in self._poll.poll(longest):
-            worker = self._by_pipe.get(handle)
+        for handle, worker in self._pipes.poll(longest):
             if handle == nursery.fileno():
                 self._listen(nursery)
             elif worker is not None and handle == worker.results:
@@ -289,7 +281,7 @@ class ProcessExecutor:
 
     def _bury(self, worker: WorkerHandle, cause: str) -> None:
         """The worker has ended: tell what it had in hand, and give away what it had not begun."""
-        if worker.results in self._by_pipe:
+        if self._pipes is not None and self._pipes.has(worker.results):
             self._read(worker)
         task_id, cause = worker.record[TASK], worker.excess or cause
         if cause != _LOST:
@@ -312,7 +304,7 @@ class ProcessExecutor:
         """All workers have ended with the nursery: what they had in hand is to blame, perhaps.
         Others take up the work, of a new nursery."""
         nursery, self._nursery = self._nursery, None
-        if nursery is None or self._poll is None:
+        if nursery is None or self._pipes is None:
             return
         with suppress(NurseryGoneError):
             for news in nursery.receive():
@@ -328,8 +320,8 @@ class ProcessExecutor:
         has_items = any(worker.assigned and worker.item is not None for worker in lost)
         for worker in lost:
             self._bury(worker, _LOST)
-        self._poll.close()
-        self._poll = None
+        self._pipes.close()
+        self._pipes = None
         self._losses = 0 if has_items else self._losses + 1
         if self._losses >= _STILLBORN_MAX:
             self._give_up("processes in a row that keep the workers were killed, between items.")
@@ -350,9 +342,7 @@ class ProcessExecutor:
         if self._limits.timeout_seconds is None:
             return None
         next_seconds = self._limits.timeout_seconds
-        for worker in self._workers.values():
-            if worker.is_ending:
-                continue
+        for worker in [each for each in self._workers.values() if not each.is_ending]:
             overdue, left_seconds = look_at_limit(worker.record)
             if overdue is not None:
                 worker.overdue = overdue
@@ -375,11 +365,9 @@ class ProcessExecutor:
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.is_ending = True
-        try:
+        with suppress(NurseryGoneError):  # Its socket tells it as well: one place deals with that.
             if self._nursery is not None:
                 self._nursery.kill_worker(worker.slot)
-        except NurseryGoneError:
-            pass  # Its socket tells it as well, and that is dealt with in one place.
 
     def _forget(self, worker: WorkerHandle) -> None:
         self._unwatch(worker.tasks)
@@ -389,18 +377,15 @@ class ProcessExecutor:
 
     def _watch(self, pipe: int, worker: WorkerHandle, mask: int) -> None:
         """Where the system lets no more be watched, the run ends for that."""
-        if self._poll is None or pipe in self._by_pipe:
-            return
         try:
-            self._poll.register(pipe, mask)
+            if self._pipes is not None:
+                self._pipes.watch(pipe, worker, mask)
         except OSError as error:
             self._failure = _cannot_fork(error.errno)
-        else:
-            self._by_pipe[pipe] = worker
 
     def _unwatch(self, pipe: int) -> None:
-        if self._poll is not None and self._by_pipe.pop(pipe, None) is not None:
-            self._poll.unregister(pipe)
+        if self._pipes is not None:
+            self._pipes.unwatch(pipe)
 
 
 def _cannot_fork(number: int | None) -> StorageError:
