@@ -17,7 +17,7 @@ import pytest
 import batten
 from batten import from_range
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, Trail, sweep
+from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.finalize import finalize
@@ -188,7 +188,7 @@ def test_killed_around_any_call(tmp_path: Path, sample: int | None, seeded: rand
         for name in ("final", "out"):
             assert batten.diagnose(folder / name).state in STATES
 
-    report = sweep(
+    disturb(
         Experiment(
             prepare=prepare,
             command=lambda folder: [BATTEN, "run", JOB, "--jobs", "1", "--quiet"],
@@ -198,10 +198,8 @@ def test_killed_around_any_call(tmp_path: Path, sample: int | None, seeded: rand
             is_forked=True,
             is_seen_whole=True,
         ),
-        tmp_path / "sweep",
+        tmp_path,
+        seeded=seeded,
         faults=[KillBefore, KillAfter, TearWrite],
         sample=sample,
-        seed=seeded.getrandbits(32),
     )
-    report.raise_on_failures()
-    assert report.hit

@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 from batten.crashlab.faults import Fail, KillAfter, KillBefore
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
 
@@ -210,7 +210,7 @@ def test_ingest_is_killed(
         check_always=check_any,
         is_forked=True,
     )
-    sweep_kills(experiment, tmp_path, sample, seeded, is_twice=is_twice)
+    disturb(experiment, tmp_path, seeded=seeded, faults=KILLS, sample=sample, is_twice=is_twice)
 
 
 @needs_tracing
@@ -233,10 +233,7 @@ def test_the_disk_is_full(sample: int | None, tmp_path: Path, seeded: random.Ran
         is_forked=True,
     )
     full = partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE)
-    seed = seeded.getrandbits(32)
-    report = sweep(experiment, tmp_path / "sweep", faults=[full], sample=sample, seed=seed)
-    report.raise_on_failures()
-    assert report.hit
+    disturb(experiment, tmp_path, seeded=seeded, faults=[full], sample=sample)
 
 
 @needs_tracing
@@ -272,7 +269,7 @@ def test_remove_is_killed(
         done_codes=frozenset({0, EXIT_USAGE}),
         is_forked=True,
     )
-    sweep_kills(experiment, tmp_path, sample, seeded, is_twice=is_twice)
+    disturb(experiment, tmp_path, seeded=seeded, faults=KILLS, sample=sample, is_twice=is_twice)
 
 
 def check_any_removal(folder: Path, trail: Trail) -> None:
@@ -280,22 +277,6 @@ def check_any_removal(folder: Path, trail: Trail) -> None:
     last = trail.last
     assert last.returncode in (0, EXIT_USAGE) or last.fault is not None, last.stderr
     assert_agreement(folder / "knowledge")
-
-
-def sweep_kills(
-    experiment: Experiment,
-    folder: Path,
-    sample: int | None,
-    seeded: random.Random,
-    *,
-    is_twice: bool,
-) -> None:
-    seed = seeded.getrandbits(32)
-    report = sweep(
-        experiment, folder / "sweep", faults=KILLS, sample=sample, seed=seed, is_twice=is_twice
-    )
-    report.raise_on_failures()
-    assert report.hit
 
 
 @pytest.mark.parametrize("processes", [3, pytest.param(10, marks=pytest.mark.crash)])

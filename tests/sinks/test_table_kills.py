@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
+from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE
@@ -48,7 +48,6 @@ JOB = """
     pipeline = made.write_parquet("rows")
 """
 
-KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
 FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.ENOSPC),
     partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),
@@ -177,16 +176,13 @@ def test_killed_around_any_call(
     tmp_path: Path,
     seeded: random.Random,
 ) -> None:
-    report = sweep(
+    disturb(
         Subject(make_lab).experiment(),
-        tmp_path / "sweep",
-        faults=KILLS,
+        tmp_path,
+        seeded=seeded,
         sample=sample,
-        seed=seeded.getrandbits(32),
         is_twice=is_twice,
     )
-    report.raise_on_failures()
-    assert report.hit
 
 
 @pytest.mark.parametrize("sample", [1, pytest.param(60, marks=pytest.mark.crash)])
@@ -194,15 +190,12 @@ def test_killed_while_items_are_tried_again(
     sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
 ) -> None:
     """Also between the part of a batch, which is replaced, and its rows in the table."""
-    report = sweep(
+    disturb(
         Subject(make_lab, is_retry=True).experiment(),
-        tmp_path / "sweep",
-        faults=KILLS,
+        tmp_path,
+        seeded=seeded,
         sample=sample,
-        seed=seeded.getrandbits(32),
     )
-    report.raise_on_failures()
-    assert report.hit
 
 
 @pytest.mark.crash

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import CommandEnd, is_tracing_possible, run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.inspect.verifying.verify import verify
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from conftest import Lab, MakeLab
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
-KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
 FAILURES: list[MakeFault] = [partial(Fail, error=error) for error in (errno.ENOSPC, errno.EIO)]
 DAY: dict[str, Any] = {"mode": "replace", "where": {"day": "{day}"}}
 
@@ -292,12 +291,10 @@ def test_disturbed_around_any_call(
         check_always=check_always,
         is_forked=True,
     )
-    report = sweep(
+    disturb(
         experiment,
-        tmp_path / "sweep",
+        tmp_path,
+        seeded=seeded,
         faults=faults,
         sample=sample,
-        seed=seeded.getrandbits(32),
     )
-    report.raise_on_failures()
-    assert report.hit

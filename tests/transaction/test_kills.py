@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import batten
-from batten.crashlab.faults import Fail, KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, MakeFault, Trail, sweep
+from batten.crashlab.faults import Fail
+from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import TAKING_SPACE, CallKind
 
@@ -83,7 +83,6 @@ NEW = {
 }
 WORDS = {"staged": ["old"], "in place": ["new"]}
 
-KILLS: list[MakeFault] = [KillBefore, KillAfter, TearWrite]
 FAILURES: list[MakeFault] = [
     partial(Fail, error=errno.ENOSPC),
     partial(Fail, error=errno.ENOSPC, times=None, kinds=TAKING_SPACE),  # and it stays full
