@@ -27,6 +27,7 @@ from typing import Any
 from batten.errors import UsageError
 from batten.fingerprint import classes, code
 from batten.fingerprint.descriptions import FunctionDescription
+from batten.fingerprint.names_of_0_1 import name_as_0_1
 from batten.fingerprint.ownership import (
     Namespace,
     namespace_of_class,
@@ -94,7 +95,7 @@ class _Walk:
         self.parts: dict[str, str] = {}
         self.places: dict[str, str] = {}
         self.reads = Reads()
-        self._shown: dict[str, str] = {}
+        self._before: dict[str, str] = {}
         self._secrets: list[str] = []
         self._version = version
         self._has_bytecode = has_bytecode
@@ -106,7 +107,7 @@ class _Walk:
 
     def describe(self, function: Any) -> FunctionDescription:
         self._describe_step(function)
-        before = {**self.parts, **self._shown}
+        before = {**self.parts, **self._before}
         if self._version is not None:
             before = {f"function {self._step}": f"version {self._version!r}"}
             self.parts[f"version of {self._step}"] = self._version
@@ -124,7 +125,7 @@ class _Walk:
             owner = namespace_of_class(type(function))
             self._add_value(f"value of {self._step}", function, owner, f"{self._step} itself is")
         elif not self._waiting:
-            self.parts[f"function {self._step}"] = shorten(reference)
+            self._put(f"function {self._step}", reference)
         while self._waiting:
             self._waiting.popleft()()
 
@@ -308,7 +309,7 @@ class _Walk:
             what = f"{reader} reads the global `{name}`,"
             self._add_value(f"constant {full}", value, namespace, what, is_lenient=is_lenient)
         elif reference not in (f"function {full}", f"class {full}", f"module {name}"):
-            self.parts[f"name {full}"] = shorten(reference)
+            self._put(f"name {full}", reference)
 
     def _add_value(
         self, part: str, value: Any, namespace: Namespace, what: str, *, is_lenient: bool = False
@@ -323,11 +324,17 @@ class _Walk:
                 raise self._cannot_compare(value, what, error) from error
             self._own_within(value)
             return
-        self.parts[part] = shown = shorten(text)
+        self._put(part, text)
         self._secrets += teller.secrets
         if teller.is_secret or is_secret_part(part, text):
-            self._shown[part] = shown
-            self.parts[part] = hide(part, shown)
+            self._before.setdefault(part, self.parts[part])
+            self.parts[part] = hide(part, self.parts[part])
+
+    def _put(self, part: str, text: str) -> None:
+        self.parts[part] = shorten(text)
+        before = name_as_0_1(text)
+        if before != text:
+            self._before[part] = shorten(before)
 
     def _cannot_compare(self, value: object, what: str, error: Opaque) -> UsageError:
         kind = public_name(type(value).__module__, type(value).__qualname__)

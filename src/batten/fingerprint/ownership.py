@@ -17,6 +17,7 @@ _MAIN = ("__main__", "__mp_main__")
 """The main module, and what it is called in a process that loads it but does not run it."""
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
 _STANDARD_LIBRARY = os.path.dirname(os.path.realpath(os.__file__))
+_PACKAGE = __name__.partition(".")[0]
 _BATTEN = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
@@ -69,8 +70,10 @@ def is_own_namespace(names: dict[str, Any]) -> bool:
 
 def public_name(module: str | None, name: str) -> str:
     """The qualified name of something installed, without the private modules that it moves
-    between from version to version."""
+    between from version to version. What batten gives is named as users import it."""
     first, *others = (module or "builtins").split(".")
+    if first == _PACKAGE and name.partition(".")[0] in sys.modules[_PACKAGE].__all__:
+        return f"{first}.{name}"
     kept = [first, *(each for each in others if not each.startswith("_"))]
     return ".".join([*kept, name]) if kept != ["builtins"] else name
 
