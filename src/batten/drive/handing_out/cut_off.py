@@ -10,7 +10,7 @@ from batten.drive.handing_out.suspects import Suspects
 from batten.work.calling.calls import Failure
 
 
-class InHand(NamedTuple):
+class Interrupted(NamedTuple):
     """Where in its batch an item was in hand, and with how many it was called."""
 
     start: int
@@ -20,7 +20,7 @@ class InHand(NamedTuple):
 def put_back_dead(
     batch: OpenBatch,
     work: Range,
-    in_hand: InHand,
+    in_hand: Interrupted,
     suspects: Suspects,
     failure: Callable[[int, int], Failure],
 ) -> None:
@@ -48,7 +48,7 @@ def put_back_dead(
 def put_back_overdue(
     batch: OpenBatch,
     work: Range,
-    in_hand: InHand,
+    in_hand: Interrupted,
     tries: int,
     failure: Callable[[int, int], Failure],
 ) -> None:

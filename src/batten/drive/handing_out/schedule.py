@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from batten.drive.handing_out.cut_off import InHand, put_back_dead, put_back_overdue
+from batten.drive.handing_out.cut_off import Interrupted, put_back_dead, put_back_overdue
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.handing_out.suspects import Suspects
@@ -355,12 +355,12 @@ class Schedule:
             return
         put_back_overdue(batch, work, self._find_unit(batch, work, item), tries, failure)
 
-    def _find_unit(self, batch: OpenBatch, work: Range, item: int) -> InHand:
+    def _find_unit(self, batch: OpenBatch, work: Range, item: int) -> Interrupted:
         start = min(
             max(item - self._plan.batch(batch.number).first_item, work.start), work.stop - 1
         )
         is_one = self._unit_items is None or work.is_apart
-        return InHand(start, 1 if is_one else work.stop - start)
+        return Interrupted(start, 1 if is_one else work.stop - start)
 
     def pin(self, schema: bytes) -> None:
         self.schema = schema
