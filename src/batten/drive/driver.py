@@ -237,7 +237,7 @@ class Driver:
                 self._drain(executor)
             if self._postponed:
                 self._end_in_hand(executor)
-                context.refuse_to_wait(self._postponed)
+                self._context.refuse_to_wait(self._postponed)
             is_lacking = self._deliverer.is_lacking
             if not self._schedule.outstanding:
                 is_moving = is_freed or is_lacking or published
