@@ -13,8 +13,8 @@ from typing import NamedTuple
 from drawing import SOFT, Drawing
 
 import batten
-from batten.model.disk.names import FILE_NAMES, FOLDER_NAMES, Layout, holds_throwaways
-from batten.model.disk.staged_names import StagedChunk
+from batten.model.disk.names import FILE_NAMES, FOLDER_NAMES, Layout
+from batten.model.disk.staged_names import StagedChunk, holds_throwaways
 from batten.model.rules import states
 from batten.model.words import Action
 

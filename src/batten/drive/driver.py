@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,7 +10,6 @@ from typing import NoReturn
 import pyarrow as pa
 
 from batten.deliver.delivering import Deliverer
-from batten.drive.handing_out.apart import Apart
 from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.open_batch import BatchLeft, left_of
 from batten.drive.handing_out.schedule import Schedule
@@ -19,6 +17,7 @@ from batten.drive.preparing.pinning import load_schema, serialize, store_schema
 from batten.drive.publishing.published_items import PublishedItems
 from batten.drive.publishing.publishers import make_publisher
 from batten.drive.publishing.waiting import Waiting
+from batten.drive.showing import Showing
 from batten.drive.staged_before import StagedBefore
 from batten.drive.stopping.draining import Draining
 from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
@@ -26,13 +25,11 @@ from batten.drive.stopping.spending import Spending
 from batten.drive.taking_up_again import TakingUpAgain
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Executor, TimedOut, Told
-from batten.executors.printing.output import losses
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
 from batten.run.found.found_dataset import FirstRowsError, FoundDataset
-from batten.run.progress import Status
 from batten.run.telling.recording import RunRecord
 from batten.sinks.base import RejectedError
 from batten.storage.changing.publishing import delete
@@ -92,11 +89,8 @@ class Driver:
         self._published: set[int] = set()
         self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
-        self._shown_at = 0.0
-        self._waits: tuple[str, ...] = ()
-        self._apart = Apart()
         self._draining = Draining(context, record)
-        self._began = time.monotonic()
+        self._shown = Showing(context, plan, self._failures, self._published_items, self._draining)
         self._spending = Spending(context)
         self._postponed = ""
 
@@ -245,11 +239,11 @@ class Driver:
                     self._end_in_hand(executor)
                     self._spending.refuse_more()
                 if self._schedule.is_exhausted and not is_moving:
-                    self._show(is_last=True)
+                    self._shown.show(self._schedule, self._waiting, is_last=True)
                     return
                 continue
             self._take_all(executor.wait(0 if is_lacking else POLL_SECONDS))
-            self._show()
+            self._shown.show(self._schedule, self._waiting)
 
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
@@ -291,7 +285,7 @@ class Driver:
         self._draining.begin()
         while self._schedule.outstanding and (left := self._draining.seconds_left):
             self._take_all(executor.wait(min(POLL_SECONDS, left)))
-            self._show()
+            self._shown.show(self._schedule, self._waiting)
         self._take_ready()
         self._publish(is_last=True)
 
@@ -306,7 +300,7 @@ class Driver:
     def _take(self, event: Event) -> None:
         if isinstance(event, Died):
             self._failures.tell_death(event)
-            self._apart.take(event)
+            self._shown.apart.take(event)
             if event.item is None:
                 self._schedule.put_back(event.task_id)
                 return
@@ -342,7 +336,7 @@ class Driver:
 
     def _hear(self, word: Waits | Noted | Postponed) -> None:
         if isinstance(word, Waits):
-            self._waits = word.told
+            self._shown.waits = word.told
         elif isinstance(word, Noted):
             self._context.progress.note(word.text)
         else:
@@ -404,29 +398,3 @@ class Driver:
         rejected = self._deliverer.take(published, seconds=DELIVER_SECONDS)
         self._again.make_anew(rejected, self._published)
         return bool(rejected)
-
-    def _show(self, *, is_last: bool = False) -> None:
-        now = time.monotonic()
-        if now - self._shown_at < POLL_SECONDS and not is_last:
-            return
-        self._shown_at = now
-        losses.look()
-        staged = self._schedule.staged_items + self._waiting.items
-        self._context.show(
-            Status(
-                source=self._plan.items + self._plan.duplicates,
-                committed=self._published_items.items,
-                staged=staged,
-                quarantined=self._failures.quarantined,
-                executed=self._context.executed_items,
-                adopted=self._schedule.adopted_items,
-                seconds=now - self._began,
-                waits=self._list_waits(),
-                accounts=self._published_items.make_accounts(self._plan, staged=staged),
-            )
-        )
-
-    def _list_waits(self) -> tuple[str, ...]:
-        if self._draining.shown:
-            return (self._draining.shown,)
-        return (*self._waits, *self._apart.tell(self._schedule.suspect_items))

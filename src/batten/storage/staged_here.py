@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
 from batten.errors import StorageError
-from batten.model.disk.names import CONTROL_SUFFIX, find_staging_control
+from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.model.disk.runs.holders import Holder
-from batten.model.disk.staged_names import DIGEST_CHARACTERS
+from batten.model.disk.staged_names import DIGEST_CHARACTERS, find_staging_control
 from batten.storage.base import (
     READ_BYTES_MAX,
     Entry,

@@ -74,7 +74,6 @@ _STAGED_WHAT = pattern(
 )
 """What batten stages, by the names that it will have; a file of all rows is staged as "file", one
 of an item as "item"."""
-_IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 _WORKROOM = "workroom"
 _SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
@@ -324,18 +323,6 @@ class Layout:
     def usage(self, run: str, piece: str = "") -> str:
         """What calls of that run used. Where nothing can be added to a file, it is in pieces."""
         return f"{self.runs}/{run}{piece}.usage"
-
-
-def holds_throwaways(folder: str) -> bool:
-    """Whether what lies in the folder can be made again, and so need not be durable."""
-    return folder.rpartition("/")[2] in ("staging", "staged")
-
-
-def find_staging_control(name: str) -> str:
-    """The control folder in whose `staged/` or `staging/` a name is, or that is such a folder; else
-    empty."""
-    match = _IN_STAGING.fullmatch(name)
-    return match[1] if match else ""
 
 
 def find_part(name: str) -> int | None:

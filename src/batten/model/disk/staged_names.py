@@ -16,6 +16,7 @@ SOME_ITEMS_MAX = 256
 
 CHUNK = pattern(r"(\d{6,})-(\d{6,})-(\d{6,})-(?:([0-9a-f]{1,64})-)?([0-9a-f]{32})\.arrow")
 SEALED = pattern(r"(\d{6,})-(sealed|quarantine)-([0-9a-f]{32})\.parquet")
+_IN_STAGING = pattern(r"((?:.*/)?[^/]+\.batten)/(?:staged|staging)(?:/.*)?", re.DOTALL)
 
 
 @value_class
@@ -69,3 +70,15 @@ def _read_chunk(match: re.Match[str]) -> StagedChunk | None:
     if some is not None and not (some & 1 and some.bit_length() == stop - start):
         return None
     return StagedChunk(batch=int(match[1]), start=start, stop=stop, digest=match[5], some=some)
+
+
+def holds_throwaways(folder: str) -> bool:
+    """Whether what lies in the folder can be made again, and so need not be durable."""
+    return folder.rpartition("/")[2] in ("staging", "staged")
+
+
+def find_staging_control(name: str) -> str:
+    """The control folder in whose `staged/` or `staging/` a name is, or that is such a folder; else
+    empty."""
+    match = _IN_STAGING.fullmatch(name)
+    return match[1] if match else ""

@@ -22,8 +22,9 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED, holds_throwaways
+from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED
 from batten.model.disk.records import Unsynced, decode_record, encode_record
+from batten.model.disk.staged_names import holds_throwaways
 from batten.model.disk.trees.tree_names import TREE_FOLDER
 from batten.model.value_class import value_class
 from batten.storage.base import Entry, Folder

@@ -1,0 +1,63 @@
+"""What a run shows of itself while the driver is at work."""
+
+from __future__ import annotations
+
+import time
+
+from batten.drive.handing_out.apart import Apart
+from batten.drive.handing_out.schedule import Schedule
+from batten.drive.publishing.published_items import PublishedItems
+from batten.drive.publishing.waiting import Waiting
+from batten.drive.stopping.draining import Draining
+from batten.drive.stopping.failure_budget import Failures
+from batten.executors.printing.output import losses
+from batten.plan.plan import Plan
+from batten.run.context import Context
+from batten.run.progress import Status
+
+SHOW_SECONDS = 0.2
+
+
+class Showing:
+    """Shows the counts of a run every so often. `waits` says what workers wait for."""
+
+    def __init__(
+        self,
+        context: Context,
+        plan: Plan,
+        failures: Failures,
+        published: PublishedItems,
+        draining: Draining,
+    ) -> None:
+        self._context, self._plan = context, plan
+        self._failures, self._published, self._draining = failures, published, draining
+        self.apart = Apart()
+        self.waits: tuple[str, ...] = ()
+        self._began = time.monotonic()
+        self._shown_at = 0.0
+
+    def show(self, schedule: Schedule, waiting: Waiting, *, is_last: bool = False) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < SHOW_SECONDS and not is_last:
+            return
+        self._shown_at = now
+        losses.look()
+        staged = schedule.staged_items + waiting.items
+        self._context.show(
+            Status(
+                source=self._plan.items + self._plan.duplicates,
+                committed=self._published.items,
+                staged=staged,
+                quarantined=self._failures.quarantined,
+                executed=self._context.executed_items,
+                adopted=schedule.adopted_items,
+                seconds=now - self._began,
+                waits=self._list_waits(schedule.suspect_items),
+                accounts=self._published.make_accounts(self._plan, staged=staged),
+            )
+        )
+
+    def _list_waits(self, suspects: int) -> tuple[str, ...]:
+        if self._draining.shown:
+            return (self._draining.shown,)
+        return (*self.waits, *self.apart.tell(suspects))
