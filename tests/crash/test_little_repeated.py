@@ -4,6 +4,8 @@ the user's function adds to."""
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from batten.crashlab.faults import KillAfter, KillBefore
 from batten.crashlab.sweeping import Experiment, Trail, run_trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.crashlab.tracing.system_calls import CallKind
+from batten.work.staged.staging_pace import ANSWERS_MAX
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -85,3 +88,36 @@ def test_quick_items_about_a_quarter_of_a_second_in_each_worker(
     outcome = run_trail(subject, tmp_path / "trail", faults)
     assert outcome.problem is None, outcome.problem
     assert all(run.was_triggered for run in outcome.trail.runs[: len(faults)])
+
+
+KILLS_ITSELF = """
+import os, signal, time
+import batten
+
+def work(number):
+    calls = os.open("calls", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    os.write(calls, b"%5d\\n" % number)
+    if os.fstat(calls).st_size == 6 * {moment}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(calls)
+    time.sleep(0.1)
+    return {{"number": number}}
+
+pipeline = batten.from_range({items}).map(work).write_parquet("features/")
+if __name__ == "__main__":
+    pipeline.run(jobs={jobs}, executor="threads", progress=False)
+"""
+
+
+def test_slow_calls_in_fifty_threads_at_most_those_in_flight_and_ten_more(tmp_path: Path) -> None:
+    items, jobs = 400, 50
+    text = KILLS_ITSELF.format(moment=275, items=items, jobs=jobs)
+    (tmp_path / "job.py").write_text(text)
+    codes = [
+        subprocess.run([sys.executable, "job.py"], cwd=tmp_path, check=False).returncode
+        for _ in range(2)
+    ]
+    assert codes == [-signal.SIGKILL, 0]
+    calls = list(map(int, (tmp_path / "calls").read_text().split()))
+    assert set(calls) == set(range(items))
+    assert len(calls) - items <= jobs + ANSWERS_MAX

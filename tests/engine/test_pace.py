@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from batten.work.bench import CHUNK_SECONDS
-from batten.work.work_sizes import SHARE_SECONDS_MIN, TASKS_A_SLOT_MAX, TELLING_ITEMS, Pace
+from batten.work.staged.staging_pace import ANSWERS_A_SECOND_MAX, ANSWERS_MAX
+from batten.work.work_sizes import (
+    SHARE_SECONDS_MIN,
+    SHORT_SECONDS,
+    TASKS_A_SLOT_MAX,
+    TELLING_ITEMS,
+    Pace,
+)
 
 MANY = 10**9
 
@@ -23,6 +30,15 @@ def test_one_item_while_nothing_is_known() -> None:
 )
 def test_a_quarter_of_a_second(seconds: float, items: int) -> None:
     assert pace(seconds).items_a_task == items
+
+
+@pytest.mark.parametrize("slots", [1, 3, 10, 50, 500])
+@pytest.mark.parametrize("seconds", [SHORT_SECONDS, 0.1, 1.0, 10.0])
+def test_no_more_answers_of_slow_calls_wait_than_a_kill_may_cost(
+    slots: int, seconds: float
+) -> None:
+    if slots / seconds <= ANSWERS_A_SECOND_MAX:
+        assert slots * (pace(seconds, slots=slots).items_a_task - 1) <= ANSWERS_MAX
 
 
 @pytest.mark.parametrize(("left", "items"), [(1600, 100), (160, 40), (1, 40)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batten.model.value_class import value_class
 from batten.work.bench import CHUNK_SECONDS
-from batten.work.staged.staging_pace import ANSWERS_MAX
+from batten.work.staged.staging_pace import ANSWERS_A_SECOND_MAX, ANSWERS_MAX
 
 TASKS_A_SLOT_MAX = 64
 
@@ -14,7 +14,8 @@ SHARE_SECONDS_MIN = 0.04
 """Towards the end work is cut finer, so that all workers end together, but not finer than this."""
 
 SLOW_ITEMS_A_SECOND = 100.0
-"""Items of which no more end may be dear, and are put aside sooner. Of others that costs time."""
+"""Items of which no more end may be dear, and are put aside sooner. Of others that costs time,
+unless each takes longer than `SHORT_SECONDS`."""
 
 SHORT_SECONDS = 0.05
 """The least work between two times that a worker puts aside what it has. It takes a hundredth of
@@ -67,7 +68,8 @@ class Pace:
             return 1
         share = max(self.items_left // (4 * self.slots), int(SHARE_SECONDS_MIN / seconds))
         most = int(CHUNK_SECONDS / seconds)
-        if self.slots / seconds <= SLOW_ITEMS_A_SECOND:
+        slow = SLOW_ITEMS_A_SECOND if seconds < SHORT_SECONDS else ANSWERS_A_SECOND_MAX
+        if self.slots / seconds <= slow:
             # All workers together hold few answers that are not put aside.
             most = min(most, max(1 + ANSWERS_MAX // self.slots, int(SHORT_SECONDS / seconds)))
         return max(1, min(most, share))
