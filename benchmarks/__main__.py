@@ -33,6 +33,7 @@ NAMES = (
     "cache_sharing",
     "resume",
     "http_calls",
+    "repeated_calls",
     "transactions",
     "knowledge_base",
     "destinations",

@@ -9,6 +9,8 @@ import threading
 import urllib.request
 from pathlib import Path
 
+import aiohttp
+
 import batten
 
 CONCURRENCY = 50
@@ -19,18 +21,16 @@ def ask(number: int) -> dict[str, object]:
         return {"answer": answer.read().decode()}
 
 
-async def ask_awaited(number: int) -> dict[str, object]:
-    import httpx
+class Ask:
+    def __init__(self) -> None:
+        self._client = aiohttp.ClientSession()
 
-    global client
-    if client is None:
-        limits = httpx.Limits(max_connections=CONCURRENCY)
-        client = httpx.AsyncClient(limits=limits, timeout=60)
-    answer = await client.get(f"http://127.0.0.1:{sys.argv[2]}/{number}")
-    return {"answer": answer.text}
+    async def __call__(self, number: int) -> dict[str, object]:
+        async with self._client.get(f"http://127.0.0.1:{sys.argv[2]}/{number}") as answer:
+            return {"answer": await answer.text()}
 
-
-client = None
+    async def aclose(self) -> None:
+        await self._client.close()
 
 
 def loop(calls: int) -> None:
@@ -63,7 +63,8 @@ def main(way: str, calls: int) -> None:
             jobs=CONCURRENCY, executor="threads", progress=False
         )
     else:
-        start.map(ask_awaited, concurrency=CONCURRENCY).write_parquet("out").run(progress=False)
+        awaited = start.map(Ask, concurrency=CONCURRENCY, version="1")
+        awaited.write_parquet("out").run(progress=False)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import sys
 
-from saturate import Fixed, Request, pump
+from saturate import Fixed, pump
 
 
 def main(port: str, calls: int) -> None:
     pump(
-        [{"number": number} for number in range(calls)],
-        lambda row: {"prompt": str(row["number"])},
+        [{"number": str(number)} for number in range(calls)],
+        lambda row: {"prompt": row["number"]},
         lambda answer: {"answer": answer["answer"]},
         f"http://127.0.0.1:{port}",
         "saturated",

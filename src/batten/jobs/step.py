@@ -30,6 +30,9 @@ class Step:
     step's own; `devices` is what those compute on. `limits` are for functions that await. A `cache`
     changes no result, so it is no part of the fingerprint. With `keeps_input`, rows have the item's
     columns, too. With a `batch_api` a vendor's batches take the place of calls."""
+    step's own; `devices` is what those compute on. `limits` are for functions that await. One call
+    gets rows of `tokens_max` tokens at most, as `tokens` counts them. A `cache` changes no result,
+    so it is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)
@@ -40,6 +43,8 @@ class Step:
     limits: Limits | None = None
     devices: Devices | None = None
     items: int | None = None
+    tokens_max: int | None = None
+    tokens: Callable[[Any], float] | None = field(default=None, repr=False)
     version: str | None = None
     cache: Cache | None = None
     keeps_input: bool = False
@@ -90,6 +95,13 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
     step = Step(kind=kind, function=function, **options)
     if step.items is not None:
         check_count("items", step.items, at_least=1)
+    if (step.tokens_max is None) != (step.tokens is None):
+        raise _refuse(
+            "tokens_max= and tokens= need each other.",
+            "Say how many tokens a row has: tokens=lambda row: len(row['text']) // 4.",
+        )
+    if step.tokens_max is not None:
+        check_count("tokens_max", step.tokens_max, at_least=1)
     if step.concurrency is not None:
         check_count("concurrency", step.concurrency, at_least=1)
     timeout: Any = step.timeout_seconds

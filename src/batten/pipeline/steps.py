@@ -251,6 +251,8 @@ class Steps(TableOutputs):
         function: Callable[..., Any],
         *,
         items: int | None = None,
+        tokens_max: int | None = None,
+        tokens: Callable[[Any], float] | None = None,
         concurrency: int | None = None,
         devices: Sequence[str] | str | int | None = None,
         retries: int = 0,
@@ -261,12 +263,16 @@ class Steps(TableOutputs):
         """Make a table of rows of a table of rows: an Arrow table in, an Arrow table out.
 
         The table holds the rows of consecutive items of the plan. They are always the same items,
-        however often the run was killed. When a call fails, its items are tried one by one.
+        however often the run was killed. When a call fails, its items are tried one by one. When
+        memory did not do, that of a GPU for instance, halves of them are tried before.
 
         Args:
             function: Called with a `pyarrow.Table` that has the key column. Its result must have
                 the key column, too, or as many rows as came in.
             items: How many items one call gets; by default a whole batch.
+            tokens_max: How many tokens the rows of one call have at most. Items are cut there, too.
+                One that has more goes alone. By default there is no limit. It needs `tokens`.
+            tokens: Tells how many tokens a row has, from the row as a dict.
             concurrency: How many workers of its own the function gets, and so how many calls are in
                 hand at most. By default the worker that has the items calls it.
             devices: What these workers compute on, as for `map`. By default none is named.
@@ -287,6 +293,8 @@ class Steps(TableOutputs):
             "map_batches",
             function,
             items=items,
+            tokens_max=tokens_max,
+            tokens=tokens,
             concurrency=concurrency,
             devices=devices,
             retries=retries,

@@ -70,7 +70,8 @@ def identify_pipeline(pipeline: Definition, parameters: Mapping[str, str]) -> Id
     steps = [describe_function(step.function, version=step.version) for step in called]
     make_key = getattr(pipeline.source, "key", None)
     of_source = [describe_function(make_key)] if callable(make_key) else []
-    merged = merge_descriptions([*of_source, *steps])
+    of_counts = [describe_function(step.tokens) for step in called if step.tokens is not None]
+    merged = merge_descriptions([*of_source, *steps, *of_counts])
     begun = _describe_course(pipeline, called, [each.name for each in steps])
     rest = _describe_settings(pipeline, parameters)
     fingerprint, work = _combine(
@@ -118,6 +119,7 @@ def _describe_course(
     parts = dict(pipeline.source.identity)
     for number, (step, name) in enumerate(zip(called, names, strict=True), 1):
         units = "" if step.items is None else f" of {step.items} items"
+        units += "" if step.tokens_max is None else f" of {step.tokens_max} tokens"
         kept = " with its input" if step.keeps_input else ""
         parts[f"step {number}"] = f"{step.kind} {name}{units}{kept}"
     return parts

@@ -52,6 +52,12 @@ _NO_THREAD = "can't start new thread"
 
 _CAUSES_MAX = 20
 
+_OUT_OF_MEMORY = "OutOfMemoryError"
+"""What torch and CuPy call theirs."""
+
+_MEMORY_WORDS = ("out of memory", "resource_exhausted", "failed to allocate memory")
+"""How CUDA, XLA and onnxruntime tell of it."""
+
 
 def find_machine_failure(error: BaseException) -> StorageError | None:
     """What to raise where something failed because the machine lacks something; None if it is
@@ -67,6 +73,16 @@ def find_machine_failure(error: BaseException) -> StorageError | None:
                 errno=number,
             )
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not do, mostly that of a device: a call with less may go well."""
+    if isinstance(error, MemoryError):
+        return True
+    if any(kind.__name__ == _OUT_OF_MEMORY for kind in type(error).__mro__):
+        return True
+    text = str(error).lower() if isinstance(error, RuntimeError | ValueError) else ""
+    return any(words in text for words in _MEMORY_WORDS)
 
 
 @contextmanager

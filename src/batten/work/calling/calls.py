@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from batten.jobs.step import Step
 from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
 from batten.printable import without_modules
-from batten.storage.blame import find_machine_failure
+from batten.storage.blame import find_machine_failure, is_out_of_memory
 from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.holding import Hold, takes_folder
 from batten.work.calling.results import hold_input, list_results
@@ -48,10 +49,14 @@ class Failure:
 
 
 class ItemFailedError(Exception):
-    """Carries a failure out of the calls of one item; never leaves the worker."""
+    """Carries a failure out of the calls of one item; never leaves the worker. With
+    `is_out_of_memory` less at a time may do."""
 
-    def __init__(self, error: str, trace: str, attempts: int) -> None:
+    def __init__(
+        self, error: str, trace: str, attempts: int, *, is_out_of_memory: bool = False
+    ) -> None:
         super().__init__(error)
+        self.is_out_of_memory = is_out_of_memory
         self.error = error
         self.trace = trace
         self.attempts = attempts
@@ -164,7 +169,9 @@ def as_final(error: BaseException, attempts: int) -> StorageError | ItemFailedEr
     if failure is not None:
         return failure
     text, trace = describe_error(error)
-    return ItemFailedError(_as_text(text), trace, attempts)
+    return ItemFailedError(
+        _as_text(text), trace, attempts, is_out_of_memory=is_out_of_memory(error)
+    )
 
 
 def find_pause(retry: Retry, error: BaseException, attempt: int) -> float:
@@ -233,6 +240,7 @@ class Call:
         self._kept = find_kept(step)
         self._hold: Hold | None = None
         self._makes_files = False
+        self._was_out_of_memory = False
 
     def seed(self, item: str, calls: int) -> None:
         """The next try is of that call for the item, which is in hand elsewhere."""
@@ -270,7 +278,9 @@ class Call:
             except BattenError:
                 raise
             # Catch anything: extensions in Rust panic with what is no `Exception`.
-            except BaseException as error:  # noqa: BLE001 - raised again by `find_pause`
+            except BaseException as error:
+                if self.kind == "map_batches" and value.num_rows > 1 and is_out_of_memory(error):
+                    raise as_final(error, attempt) from error
                 pause = find_pause(self._retry, error, attempt)
             if self.begin_try is not None:
                 # A pause is no part of a try.
@@ -283,6 +293,9 @@ class Call:
         while True:
             if self.begin_try is not None:
                 self.begin_try(self._limit_seconds)
+            if self._was_out_of_memory:
+                self._was_out_of_memory = False
+                free_device_memory()
             lost = losses.count
             if self._seeding is not None:
                 self._seeding.begin_try()
@@ -295,7 +308,7 @@ class Call:
                     return made
             except BattenError:
                 raise
-            except BaseException:
+            except BaseException as error:
                 if losses.look() != lost:
                     # The reader of the log went away meanwhile, which may be why it failed.
                     continue
@@ -303,7 +316,16 @@ class Call:
                     continue
                 if self._teller is not None:
                     self._teller.fail_try()
+                self._was_out_of_memory = is_out_of_memory(error)
                 raise
+
+
+def free_device_memory() -> None:
+    """Have torch give back what it keeps for later, where it is in use."""
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)
+    if cuda is not None and cuda.is_available() and cuda.is_initialized():
+        cuda.empty_cache()
 
 
 def find_last_maker(steps: Sequence[Step]) -> Step | None:
