@@ -27,12 +27,10 @@ DEFAULT_CONCURRENCY = 100
 @value_class
 class Step:
     """`concurrency` is how many calls are in hand at a time, in the event loop or in workers of the
-    step's own; `devices` is what those compute on. `limits` are for functions that await. A `cache`
-    changes no result, so it is no part of the fingerprint. With `keeps_input`, rows have the item's
-    columns, too. With a `batch_api` a vendor's batches take the place of calls."""
     step's own; `devices` is what those compute on. `limits` are for functions that await. One call
     gets rows of `tokens_max` tokens at most, as `tokens` counts them. A `cache` changes no result,
-    so it is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too."""
+    so it is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too. With
+    a `batch_api` a vendor's batches take the place of calls."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)

@@ -32,7 +32,6 @@ from batten.work.calling.calls import (
     describe_error,
 )
 from batten.work.calling.units import UnitCalls, failure_of
-from batten.work.calling.unit_calls import UnitCalls, fail_item
 from batten.work.staged.item_files import ItemFiles
 from batten.work.usage import Teller
 
@@ -165,7 +164,6 @@ class ItemRunner:
                     owners.append(number)
             except (ItemFailedError, Unfit) as error:
                 failures.append(failure_of(error, number))
-                failures.append(fail_item(error, number))
                 _drop(rows, owners, number)
                 if len(failures) >= most or (mark.is_draining and self._units is None):
                     break

@@ -1,8 +1,12 @@
-"""`map_batches` and what follows it: called with the rows of several items at a time."""
+"""`map_batches` and what follows it: calls with the rows of several items at a time.
+
+Items are never blamed together. A call that fails is made again with each item alone. If the device
+ran out of memory, it is first made with each half of them (decision 0138).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +15,15 @@ from batten.jobs.step import Step
 from batten.rows.arrays import integers
 from batten.rows.fitting import Unfit
 from batten.rows.rows import ITEM, as_row, build_tables
-from batten.work.calling.calls import BeginTry, Call, Chain, Failure, ItemFailedError, Outfit
+from batten.work.calling.calls import (
+    BeginTry,
+    Call,
+    Chain,
+    Failure,
+    ItemFailedError,
+    Outfit,
+    as_final,
+)
 
 Group = tuple[int, list[dict[str, Any]]]
 """An item's number in its batch, and its rows."""
@@ -21,14 +33,9 @@ class UnitCalls:
     """`map_batches` and what follows it, over the rows of a unit of items. `first_item` is the
     number, in the plan, of the first item of their batch."""
 
-    def __init__(
-        self,
-        steps: Sequence[Step],
-        key_column: str,
-        first: int,
-        outfit: Outfit,
-    ) -> None:
+    def __init__(self, steps: Sequence[Step], key_column: str, first: int, outfit: Outfit) -> None:
         self.first_item = 0
+        self._tokens, self._tokens_max = steps[0].tokens, steps[0].tokens_max
         self._teller = outfit.teller
         self._call = Call(steps[0], first, outfit)
         place = next((n for n, s in enumerate(steps[1:], 1) if s.kind == "map_batches"), len(steps))
@@ -63,23 +70,65 @@ class UnitCalls:
         is_apart: bool,
     ) -> list[pa.Table]:
         """Tables of the results; adds the items that failed to `failures`."""
-        groups = _by_item(rows, owners)
+        groups, counts = [], []
+        for group in _by_item(rows, owners):
+            try:
+                counts.append(self._count(group))
+                groups.append(group)
+            except ItemFailedError as error:
+                failures.append(error.at(group[0]))
         made: list[pa.Table] = []
-        if not is_apart and groups:
-            self._begin_unit(groups, keys, start)
-            try:
-                return self._call_with(groups, keys, start)
-            except (ItemFailedError, Unfit) as error:
-                if len(groups) == 1:
-                    failures.append(failure_of(error, groups[0][0]))
-                    return []
-        for group in groups:
-            self._begin_unit([group], keys, start)
-            try:
-                made += self._call_with([group], keys, start)
-            except (ItemFailedError, Unfit) as error:
-                failures.append(failure_of(error, group[0]))
+        for together in _alone(groups) if is_apart else self._cut(groups, counts):
+            made += self._try_with(together, keys, start, failures, may_halve=True)
         return made
+
+    def _try_with(
+        self,
+        groups: list[Group],
+        keys: Sequence[Any],
+        start: int,
+        failures: list[Failure],
+        *,
+        may_halve: bool,
+    ) -> list[pa.Table]:
+        self._begin_unit(groups, keys, start)
+        try:
+            return self._call_with(groups, keys, start)
+        except (ItemFailedError, Unfit) as error:
+            if len(groups) == 1:
+                failures.append(failure_of(error, groups[0][0]))
+                return []
+            is_too_much = isinstance(error, ItemFailedError) and error.is_out_of_memory
+        # The error is gone by now, and with it what it held of the device's memory.
+        parts = _halve(groups) if may_halve and is_too_much else _alone(groups)
+        return [
+            table
+            for part in parts
+            for table in self._try_with(part, keys, start, failures, may_halve=False)
+        ]
+
+    def _count(self, group: Group) -> float:
+        """The tokens of an item's rows; 0 where they are not counted. Raises `ItemFailedError`."""
+        if self._tokens is None:
+            return 0
+        try:
+            return sum(self._tokens(row) for row in group[1])
+        except BaseException as error:
+            raise as_final(error, 1) from error
+
+    def _cut(self, groups: Sequence[Group], counts: Sequence[float]) -> Iterator[list[Group]]:
+        """Those that are called together: consecutive ones with no more tokens than are allowed. An
+        item that has more goes alone."""
+        together: list[Group] = []
+        tokens = 0.0
+        for group, count in zip(groups, counts, strict=True):
+            if together and self._tokens_max is not None and tokens + count > self._tokens_max:
+                yield together
+                together, tokens = [], 0.0
+            together.append(group)
+            tokens += count
+        if together:
+            yield together
 
     def _begin_unit(self, groups: Sequence[Group], keys: Sequence[Any], start: int) -> None:
         """A unit has the numbers of its first item and of how many it holds. What its call uses
@@ -109,6 +158,15 @@ class UnitCalls:
         if self._chain is None and self._next is None:
             return [made] if made.num_rows else []
         return self._follow(made, keys, start)
+
+    def _call_each(self, groups: list[Group], keys: Sequence[Any], start: int) -> list[pa.Table]:
+        """For what the `map_batches` before it gave. If one call fails, all of that fails."""
+        counts = [self._count(group) for group in groups]
+        return [
+            table
+            for together in self._cut(groups, counts)
+            for table in self._call_with(together, keys, start)
+        ]
 
     def _accept(self, made: Any, owners: list[int], keys: Sequence[Any], start: int) -> pa.Table:
         """The result with the item of each row, in the order of the plan."""
@@ -144,7 +202,7 @@ class UnitCalls:
             ]
             rows, owners = [row for row, _ in pairs], [owner for _, owner in pairs]
         if self._next is not None:
-            return self._next._call_with(_by_item(rows, owners), keys, start) if rows else []
+            return self._next._call_each(_by_item(rows, owners), keys, start)
         tables, unfitting = build_tables(rows, owners, None)
         if unfitting:
             raise Unfit(unfitting[0].reason)
@@ -161,7 +219,17 @@ def _by_item(rows: list[dict[str, Any]], owners: list[int]) -> list[Group]:
     return groups
 
 
+def _alone(groups: Sequence[Group]) -> list[list[Group]]:
+    return [[group] for group in groups]
+
+
+def _halve(groups: Sequence[Group]) -> list[list[Group]]:
+    middle = len(groups) // 2
+    return [list(groups[:middle]), list(groups[middle:])]
+
+
 def failure_of(error: ItemFailedError | Unfit, item: int) -> Failure:
+    """What is kept of an item that failed with that error."""
     if isinstance(error, ItemFailedError):
         return error.at(item)
     return Failure(item=item, error=str(error), trace="", attempts=1)
