@@ -72,6 +72,27 @@ class Cluster:
         answers = self._admin.list_offsets(asked, isolation_level=level)
         return {place.partition: self._await(found).offset for place, found in answers.items()}
 
+    def find_starts(self, topic: str, partitions: int) -> dict[int, int]:
+        """The first offset that each partition still has."""
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, each): earliest for each in range(partitions)}
+        answers = self._admin.list_offsets(asked)
+        return {place.partition: self._await(found).offset for place, found in answers.items()}
+
+    def find_times(self, topic: str, partitions: int, milliseconds: int) -> dict[int, int]:
+        """The first offset of that time or later, of the partitions that have one."""
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import OffsetSpec
+
+        since = OffsetSpec.for_timestamp(milliseconds)
+        asked = {TopicPartition(topic, each): since for each in range(partitions)}
+        answers = self._admin.list_offsets(asked)
+        told = {place.partition: self._await(found).offset for place, found in answers.items()}
+        return {partition: offset for partition, offset in told.items() if offset >= 0}
+
     def read_setting(self, topic: str, name: str) -> str:
         """What a topic is set to; empty where this client may not know it."""
         from confluent_kafka import KafkaError, KafkaException

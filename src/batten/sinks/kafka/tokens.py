@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from batten.sinks.kafka.cluster import Cluster
 
 ENDING = "-batten-tokens"
+PATIENCE_SECONDS = 0.3
+"""So long a token that was committed is waited for, before all are read anew."""
 _POLL_SECONDS = 0.05
 
 
@@ -65,7 +67,6 @@ class TokenLog:
         self._cluster = cluster
         self._consumer: Consumer | None = None
         self._offset = 0
-        self._id = ""
 
     def read_to_end(self, hurry: Callable[[], None]) -> None:
         """Read what there is now. `hurry` is called when something there is undecided: it may end
@@ -75,13 +76,11 @@ class TokenLog:
             self.forget()
             return
         end = self._cluster.find_ends(self.name, 1)[0]
-        if end < self._offset or found.id != self._id:
-            # It was made anew, or is read for the first time.
-            self.forget()
-            self._id = found.id
+        # From the beginning: what was read before may be of another topic of that name.
+        self.forget()
         if self._cluster.find_ends(self.name, 1, decided=True)[0] < end:
             hurry()
-        self._read(lambda: self._offset >= end)
+        self._read(lambda: self._offset >= end, self._cluster.timeout_seconds)
 
     def await_token(self, key: bytes, digest: str) -> None:
         """Read until it is there. Raises `TimeoutError`."""
@@ -90,12 +89,16 @@ class TokenLog:
             kept = self.found.get(key)
             return kept is not None and kept.digest == digest
 
-        self._read(is_there)
+        try:
+            self._read(is_there, min(PATIENCE_SECONDS, self._cluster.timeout_seconds))
+        except TimeoutError:
+            # A reader that was there before an attempt was undone may pass over what follows.
+            self.forget()
+            self._read(is_there, self._cluster.timeout_seconds)
 
-    def _read(self, is_enough: Callable[[], bool]) -> None:
+    def _read(self, is_enough: Callable[[], bool], seconds: float) -> None:
         from confluent_kafka import KafkaError, KafkaException
 
-        seconds = self._cluster.timeout_seconds
         consumer, ends_at = self._open(), time.monotonic() + seconds
         while not is_enough():
             if time.monotonic() > ends_at:

@@ -1,0 +1,174 @@
+"""A broker that is cut off, hangs or ends, and drivers that are killed: each row is there once."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import batten
+from batten.crashlab.servers.broker import OTHER
+from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
+from batten.crashlab.servers.relay import Mishap
+from batten.errors import InconsistentError, StorageError
+from batten.pipeline.pipeline import Pipeline
+from batten.sinks.kafka import cluster, destination, tokens, writing
+from batten.sinks.kafka.tokens import ENDING
+from batten.testing.kills import kill_at_line
+
+if TYPE_CHECKING:
+    from batten.crashlab.servers.broker import Broker
+
+CUTS = [Mishap.CUT_BEFORE, Mishap.CUT_AFTER]
+HANGS = [Mishap.HANG_BEFORE, Mishap.HANG_AFTER]
+POINTS = [
+    *((Asked.PRODUCE, number) for number in range(4)),
+    *((Asked.END_TXN, number) for number in range(3)),
+    *((Asked.ADD_PARTITIONS_TO_TXN, number) for number in range(3)),
+    *((Asked.LIST_OFFSETS, number) for number in range(4)),
+    *((Asked.METADATA, number) for number in range(4)),
+    *((Asked.FETCH, number) for number in range(3)),
+    *((each, 0) for each in (Asked.INIT_PRODUCER_ID, Asked.FIND_COORDINATOR)),
+    *((each, 0) for each in (Asked.CREATE_TOPICS, Asked.DESCRIBE_CONFIGS)),
+]
+BATCH = 3
+
+
+def name(number: int) -> dict[str, str]:
+    return {"name": f"n{number}"}
+
+
+def job(servers: str, topic: str, folder: Path, *, batches: int = 3, **options: Any) -> Pipeline:
+    made = batten.from_range(batches * BATCH).map(name, version="1").options(batch_size=BATCH)
+    written = made.write_kafka(topic, servers=servers, **options)
+    return replace(written, output=folder / "out")
+
+
+def run(pipeline: Pipeline) -> None:
+    pipeline.run(executor="serial")
+
+
+def check(broker: Broker, topic: str, batches: int = 3) -> None:
+    rows = broker.read_rows(topic)
+    assert rows == [{"key": n, "name": f"n{n}"} for n in range(batches * BATCH)]
+
+
+@pytest.fixture
+def relay(broker: Broker) -> Iterator[BrokerRelay]:
+    if OTHER:
+        pytest.skip("BATTEN_KAFKA names a broker, which tells clients where it is itself")
+    with BrokerRelay(broker.port) as made:
+        yield made
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("failure", CUTS + HANGS, ids=lambda each: each.name)
+def test_a_connection_fails_at_any_request(
+    failure: Mishap,
+    sample: int | None,
+    broker: Broker,
+    relay: BrokerRelay,
+    topic: str,
+    tmp_path: Path,
+    seeded: random.Random,
+) -> None:
+    seconds = 2.0 if failure in HANGS else 20.0
+    for request, number in seeded.sample(POINTS, sample) if sample else POINTS:
+        own, folder = f"{topic}-{request.name}-{number}", tmp_path / f"{request.name}-{number}"
+        folder.mkdir()
+        relay.fail(nth(request, number), failure)
+        # It ends well by itself, or says that it can't.
+        with suppress(StorageError):
+            run(job(relay.servers, own, folder, timeout_seconds=seconds))
+        relay.fail(None, failure)
+        run(job(relay.servers, own, folder))
+        check(broker, own)
+
+
+@pytest.mark.parametrize("failure", CUTS, ids=lambda each: each.name)
+@pytest.mark.parametrize("request_kind", [Asked.PRODUCE, Asked.END_TXN])
+def test_the_broker_ends_within_a_transaction_and_comes_back(
+    request_kind: Asked, failure: Mishap, own_broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    def restart() -> None:
+        own_broker.end()
+        own_broker.start()
+
+    with BrokerRelay(own_broker.port) as relay:
+        relay.fail(nth(request_kind, 2), failure, restart)
+        with suppress(StorageError):
+            run(job(relay.servers, topic, tmp_path, timeout_seconds=5))
+        run(job(relay.servers, topic, tmp_path))
+    check(own_broker, topic)
+
+
+def test_a_broker_that_hangs_is_told_in_time(
+    own_broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    with BrokerRelay(own_broker.port) as relay:
+        relay.fail(nth(Asked.END_TXN, 1), Mishap.HANG_BEFORE, own_broker.pause)
+        with pytest.raises(StorageError, match=f"topic {topic}"):
+            run(job(relay.servers, topic, tmp_path, timeout_seconds=2))
+        own_broker.go_on()
+        run(job(relay.servers, topic, tmp_path))
+    check(own_broker, topic)
+
+
+def test_a_broker_that_has_lost_what_it_confirmed_is_told(
+    own_broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    pipeline = job(own_broker.servers, topic, tmp_path)
+    run(pipeline)
+    own_broker.delete([topic + ENDING])
+    with pytest.raises(InconsistentError, match="has it no more"):
+        run(pipeline)
+    own_broker.delete([topic])
+    with pytest.raises(InconsistentError, match="has it no more"):
+        run(pipeline)
+
+
+READER = """
+import sys
+from batten.crashlab.servers.broker import read_topic
+
+servers, topic, items, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+looks = seen = 0
+while seen < items:
+    headers = [dict(each.headers()) for each in read_topic(servers, topic)]
+    found = [(each["batten-batch"], each["batten-key"]) for each in headers]
+    expected = [(b"%d" % (n // batch), b"%d" % n) for n in range(len(found))]
+    if found != expected or len(found) % batch or len(found) < seen:
+        raise SystemExit(f"after {seen} rows: {found}")
+    looks, seen = looks + 1, len(found)
+print(looks)
+"""
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(300, marks=pytest.mark.crash)])
+def test_a_driver_that_is_killed_again_and_again(
+    kills: int, broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
+) -> None:
+    """Who reads all the while sees each row once, batches whole, in the order of the plan."""
+    batches = 2 * kills
+    broker.make(topic)
+    pipeline = job(broker.servers, topic, tmp_path, batches=batches)
+    given = [broker.servers, topic, str(batches * BATCH), str(BATCH)]
+    reader = subprocess.Popen([sys.executable, "-c", READER, *given], stdout=subprocess.PIPE)
+    files = [inspect.getfile(each) for each in (cluster, destination, tokens, writing)]
+    killed = sum(
+        kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, 700)) for _ in range(kills)
+    )
+    assert killed >= kills // 2
+    run(pipeline)
+    check(broker, topic, batches)
+    looks, _ = reader.communicate(timeout=120)
+    assert reader.returncode == 0
+    assert int(looks) > 1
