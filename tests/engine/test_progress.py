@@ -9,7 +9,7 @@ import pytest
 
 import batten
 from batten.display.rate import finished_share
-from batten.drive import driver as drive
+from batten.drive import showing
 from batten.drive.publishing import waiting
 from batten.run.progress import Status
 
@@ -29,7 +29,7 @@ class Seen:
 
 
 def test_it_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(showing, "SHOW_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
     seen = Seen()
     pipeline = batten.from_range(40).map(lambda n: {"n": n}).options(batch_size=4)
@@ -45,7 +45,7 @@ def test_it_goes_from_nothing_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_was_there_before_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(showing, "SHOW_SECONDS", 0.0)
     pipeline = batten.from_range(40).map(lambda n: {"n": n}).options(batch_size=4)
     pipeline = pipeline.write_parquet(tmp_path / "out")
     pipeline.run(executor="serial", limit=20)
@@ -64,7 +64,7 @@ def fail_at_first(number: int) -> dict[str, int]:
 def test_what_is_taken_up_again_is_not_finished_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(showing, "SHOW_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "PUBLISH_SECONDS", 0.0)
     pipeline = batten.from_range(40).map(fail_at_first).options(batch_size=4, stop_when=None)
     pipeline = pipeline.write_parquet(tmp_path / "out")
