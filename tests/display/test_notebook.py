@@ -125,6 +125,21 @@ def test_what_cells_define_works_in_workers(cells: RunCells, workers: str) -> No
     assert text_of(again) == f"{[4 * n + 4 for n in range(24)]} COMPLETE\n", again
 
 
+def test_what_is_so_in_every_run_is_told_once_and_a_cell_is_called_one(cells: RunCells) -> None:
+    """A kernel has threads of its own. Its cells are files whose names nobody has seen."""
+    define = "grown = batten.from_range(5).map(lambda n: {'n': n}).write_parquet('grown')"
+    _, first, again, _, refused = cells(
+        define,
+        "grown.run(jobs=2)",
+        "grown.run(jobs=2, fresh=True)",
+        "grown = batten.from_range(5).map(lambda n: {'n': n + 1}).write_parquet('grown')",
+        "grown.run(jobs=2)",
+    )
+    assert text_of(first).count("Workers begin in a fresh interpreter") == 1
+    assert "Workers begin" not in text_of(again)
+    assert "(a cell:1)" in "\n".join(refused[-1].traceback)
+
+
 def test_an_expected_error_is_three_lines(cells: RunCells) -> None:
     refused, failed, checked = cells(
         "batten.open('nothing')",

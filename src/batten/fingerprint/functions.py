@@ -15,6 +15,7 @@ from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
+    CodeType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -214,7 +215,7 @@ class _Walk:
         if self._has_bytecode:
             text += code.describe_bytecode(own_code, function.__doc__)
         self.parts[name] = digest_text(text)
-        self.places[name] = f"{PurePath(own_code.co_filename).name}:{own_code.co_firstlineno}"
+        self.places[name] = _show_place(own_code)
         for argument, value in classes.defaults(function).items():
             what = f"{bare} has the default `{argument}`,"
             self._add_value(f"default of {bare}: {argument}", value, namespace, what)
@@ -352,3 +353,10 @@ class _Walk:
             "Or make it inside of the function, or a class its step. For a key or a password: "
             'batten.Secret("NAME").',
         )
+
+
+def _show_place(own_code: CodeType) -> str:
+    """Where it begins, for people. The file of a cell has a number that nobody has seen."""
+    file = PurePath(own_code.co_filename)
+    is_cell = file.parent.name.startswith("ipykernel_")
+    return f"{'a cell' if is_cell else file.name}:{own_code.co_firstlineno}"

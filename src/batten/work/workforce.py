@@ -77,11 +77,16 @@ def find_recipe(context: Context) -> Recipe | None:
             f"{obstacle.why}. If the run hangs, stop it; nothing is lost. {obstacle.advice}",
         )
         return None
-    if threads:
+    if threads and shown not in _told:
+        _told.add(shown)
         context.progress.note(
             f"Workers begin in a fresh interpreter: threads do not survive a fork ({shown})."
         )
     return recipe
+
+
+_told: set[str] = set()
+"""The threads that this process has told of. Those of a notebook are always there."""
 
 
 def _make_recipe(context: Context) -> Recipe:
