@@ -27,6 +27,9 @@ from cut_clips import cut_clips  # noqa: E402
 
 BATTEN = str(Path(sys.executable).with_name("batten"))
 RUN = ("run", "thumbs.py", "--jobs", "2")
+PATIENCE_SECONDS = 600
+"""All clips are worked on first, which takes a busy machine more than a minute."""
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -65,6 +68,7 @@ class Tour:
             working_folder=self.folder,
             # Half of the links that give the pictures of a later batch their places.
             fault=KillBefore(8, path="*/thumbs/carphone_*/*.png"),
+            timeout_seconds=PATIENCE_SECONDS,
         )
         promise(killed.was_triggered, "SIGKILL to driver and workers, while pictures get places")
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from batten.model.disk.destinations.targets import Target, read_target, show_base, show_table
+from batten.model.disk.destinations.targets import (
+    Target,
+    read_target,
+    show_base,
+    show_table,
+    show_target,
+)
 
 LINES = [
     ("csv", "out.csv", Target(path="out.csv")),
@@ -33,3 +39,15 @@ LINES = [
 @pytest.mark.parametrize(("kind", "line", "target"), LINES)
 def test_what_is_written_is_read_again(kind: str, line: str, target: Target) -> None:
     assert read_target(kind, line) == target
+
+
+@pytest.mark.parametrize(("kind", "line", "target"), LINES)
+def test_only_a_path_from_the_ledger_is_shown_from_elsewhere(
+    kind: str, line: str, target: Target
+) -> None:
+    shown = show_target(kind, line, lambda path: f"here/{path}")
+    is_moved = bool(target.path) and not target.base
+    assert (read_target(kind, shown).path, shown == line) == (
+        f"here/{target.path}" if is_moved else target.path,
+        not is_moved,
+    )

@@ -158,7 +158,7 @@ def test_a_folder_of_others_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "out/mine.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("harm", ["foreign", "gone", "changed", "flipped", "folder gone"])
+@pytest.mark.parametrize("harm", ["foreign", "gone", "changed", "flipped", "folder gone", "a link"])
 def test_harm_is_seen_and_never_replaced(tmp_path: Path, harm: str) -> None:
     from batten.inspect.verifying.verify import verify
 
@@ -174,6 +174,9 @@ def test_harm_is_seen_and_never_replaced(tmp_path: Path, harm: str) -> None:
             part.write_bytes(data + b"x")
         case "flipped":
             part.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+        case "a link":
+            part.parent.rename(tmp_path / "elsewhere")
+            part.parent.symlink_to(tmp_path / "elsewhere")
         case "folder gone":
             shutil.rmtree(tmp_path / "out")
     assert not verify(tmp_path / "out").is_sound
@@ -182,6 +185,10 @@ def test_harm_is_seen_and_never_replaced(tmp_path: Path, harm: str) -> None:
     diagnosis = batten.diagnose(tmp_path / "out")
     is_gone = harm == "folder gone"
     assert diagnosis.state == ("INTERRUPTED" if is_gone else "INCONSISTENT"), diagnosis
+    if harm in ("foreign", "a link"):
+        # What is to be moved away is that alone.
+        named = "kind=a%20b" if harm == "a link" else "kind=a%20b/more.parquet"
+        assert diagnosis.next.startswith(f"{tmp_path}/out/{named}: move it out"), diagnosis.next
     before = files_of(tmp_path)
     if is_gone:
         assert job(tmp_path, 11).run(executor="serial").executed_items == 1

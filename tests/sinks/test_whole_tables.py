@@ -298,3 +298,21 @@ def test_disturbed_around_any_call(
         faults=faults,
         sample=sample,
     )
+
+
+NAMED = {"sqlite": "table rows of base.db", "delta": "table"}
+
+
+@pytest.mark.parametrize("make_lab", NAMED, indirect=True)
+def test_each_destination_is_named_from_where_one_stands(lab: Lab) -> None:
+    """The ledger lies in another folder than the one where the commands are typed."""
+    prepare(lab.folder, lab, **DAY)
+    named = NAMED[lab.kind]
+    assert f"destination: ok; {named} ({lab.kind}) can be reached" in run(lab, "--dry-run").stderr
+    assert f"\n  {named}: 3 rows of 1 batch ({lab.kind})\n" in run(lab).stderr
+    told = lab.command("diagnose", "out/report_1.csv").stdout
+    assert f"  has      {named}: 3 rows\n" in told
+    lab.drop()
+    told = lab.command("diagnose", "out/report_1.csv").stdout
+    assert f"  why      {named}: " in told
+    assert f"  found    {named}: " in lab.command("verify", "out/report_1.csv").stdout

@@ -53,7 +53,7 @@ class BatchRoute(TableRoute):
             if held is TokenState.OTHER and not (tokens[token].revision and self._is_keyed)
         ]
         for token in self.destination.list_closed(others):
-            raise other_content(self.target, token)
+            raise other_content(self.shown, token)
         self._lacking = {
             tokens[token].batch for token, held in found.items() if held is not TokenState.SAME
         }
@@ -77,7 +77,7 @@ class BatchRoute(TableRoute):
         commits = [self._supply.load_commit(batch) for batch in sorted(batches)]
         if kept := self.list_kept([each.batch for each in commits if each.revision]):
             raise RefusedError(
-                f"{self.target} has batch {kept[0]}, of which items have changed, and its rows "
+                f"{self.shown} has batch {kept[0]}, of which items have changed, and its rows "
                 "can't be told from others and taken out.",
                 safe="Nothing was changed.",
                 next="Compute the quarantined items in a job of their own.",
@@ -85,7 +85,7 @@ class BatchRoute(TableRoute):
         tokens = [self._token(commit) for commit in commits if not commit.revision]
         for token in self.destination.list_closed(tokens):
             raise RefusedError(
-                f"{self.target} has batch {token.batch}, and keeps no outcomes of it that would "
+                f"{self.shown} has batch {token.batch}, and keeps no outcomes of it that would "
                 "tell which items' rows these are.",
                 safe="Nothing was changed.",
                 next="Compute the quarantined items in a job of their own.",
@@ -164,8 +164,7 @@ class BatchRoute(TableRoute):
         self.take()
         if self._lacking:
             raise InterruptedRunError(
-                f"Stopped by {self._context.signals.received}, before {self.target} had "
-                "everything.",
+                f"Stopped by {self._context.signals.received}, before {self.shown} had everything.",
                 safe="Every batch is kept; it is safe to run again.",
                 next=f"Run the same command again; it resumes: {self._context.again}",
             )
@@ -231,7 +230,7 @@ class BatchRoute(TableRoute):
         if commit.batch >= delivered:
             return
         raise InconsistentError(
-            f"{self.target} was given batch {commit.batch}, and has it no more.",
+            f"{self.shown} was given batch {commit.batch}, and has it no more.",
             safe="Nothing was changed; every batch is kept in the ledger.",
             next=f"Restore it; or, to have it given all that it lacks, move {self.record} "
             f"away, then: {self._context.again}",

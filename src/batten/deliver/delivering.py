@@ -87,7 +87,7 @@ class Deliverer:
         for route in self._routes:
             if kept := route.list_kept(batches):
                 raise RefusedError(
-                    f"Items have changed or gone, and {route.target} holds their rows, which can't "
+                    f"Items have changed or gone, and {route.shown} holds their rows, which can't "
                     f"be told from others and taken out. The first is {route.name_batch(kept[0])}.",
                     safe="No row was changed, neither there nor in the ledger.",
                     next="Keep the rows of before, by the source's options changed='ignore' and "
@@ -100,7 +100,7 @@ class Deliverer:
         for route in self._routes:
             if not route.can_add_columns():
                 raise RefusedError(
-                    f"{route.target} ({route.kind}) has no way to be given columns.",
+                    f"{route.shown} ({route.kind}) has no way to be given columns.",
                     safe="Nothing was changed.",
                     next=f"Leave the new columns out; or {ELSEWHERE}.",
                 )
@@ -110,7 +110,7 @@ class Deliverer:
         for route in self._routes:
             if not route.can_start_anew():
                 raise RefusedError(
-                    f"{route.target} holds rows of the old dataset, which can't be told from "
+                    f"{route.shown} holds rows of the old dataset, which can't be told from "
                     "others and taken out.",
                     safe="Nothing was changed.",
                     next="Keep them, and compute the rest with the new code: "
@@ -176,11 +176,11 @@ class Deliverer:
             if route is not rejecting and route.holds(batch):
                 key = rejecting.key_of(batch, next(iter(rejection.errors)))
                 raise RefusedError(
-                    f"{rejecting.target} can't take {key}, and "
-                    f"{route.target} has it and can't let go of it: {rejection}.",
+                    f"{rejecting.shown} can't take {key}, and "
+                    f"{route.shown} has it and can't let go of it: {rejection}.",
                     safe="Nothing of it was put there, and nothing was taken back.",
                     next=f"Mend the item, or the function that puts it there, then: "
-                    f"{self._context.again}. Or give {rejecting.target} a job of its own.",
+                    f"{self._context.again}. Or give {rejecting.shown} a job of its own.",
                 ) from rejection
 
     def finish(self, batches: int) -> None:

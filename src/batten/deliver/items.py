@@ -17,7 +17,7 @@ class ItemRoute(BatchRoute):
     def know(self, items: PlannedItems) -> None:
         if not items.are_single:
             raise RefusedError(
-                f"{self.target} takes items one at a time, and this dataset has larger batches.",
+                f"{self.shown} takes items one at a time, and this dataset has larger batches.",
                 safe="Nothing was computed, and nothing was put there.",
                 next=f"Compute all anew ({self._context.wish('fresh')}), the old one stays until "
                 "the new one is complete; or write to another output.",

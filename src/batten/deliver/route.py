@@ -18,6 +18,7 @@ from batten.deliver.whole.applied_result import AppliedResult
 from batten.errors import StorageError
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.delivery import AT_LEAST_ONCE, ONCE
+from batten.model.disk.destinations.targets import PACKAGED
 from batten.model.disk.destinations.tokens import PublishEnd, TokenState
 from batten.plan.planned_items import PlannedItems
 from batten.run.clock import utc_now
@@ -26,6 +27,7 @@ from batten.run.report import Delivered
 from batten.sinks.base import Destination, LedgerPlace, RejectedError, Sink, Staged
 from batten.sinks.capabilities import capabilities_of
 from batten.sinks.deliveries import DeliveryBook, Receiver
+from batten.sinks.located import show_here
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,8 +86,9 @@ class Route(ABC):
 
     @property
     def shown(self) -> str:
-        """The destination, as reports name it."""
-        return self.target
+        """The destination, as one would name it from the current folder."""
+        kind = PACKAGED if self._capabilities.package else self.kind
+        return show_here(kind, self.target, str(self._supply.folder))
 
     def key_of(self, batch: int, item: int = 0) -> str:
         """That of an item, by its number in the batch; empty before `know`."""
@@ -203,7 +206,7 @@ class Route(ABC):
             if set(self.destination.lookup(staged.tokens)) == {TokenState.SAME}:
                 return
         raise StorageError(
-            f"{self.target} did not take batch {staged.token.batch} in {TRIES} attempts.",
+            f"{self.shown} did not take batch {staged.token.batch} in {TRIES} attempts.",
             safe="What it has is whole; every batch is kept in the ledger.",
             next=f"When it answers again: {self._context.again}",
         )

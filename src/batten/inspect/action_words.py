@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.diagnosis import Diagnosis
 from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.targets import show_target
 from batten.model.rules.findings import find_blocking
 from batten.model.telling.counts import count_of
 from batten.model.words import Action, State
@@ -54,6 +57,16 @@ _SAFE_ACTIONS = {
 def show_output(diagnosis: Diagnosis) -> str:
     """`998 rows in 4 parts`."""
     return f"{count_of(diagnosis.rows, 'row')} in {count_of(diagnosis.parts, 'part')}"
+
+
+def name_destination(diagnosis: Diagnosis, given: Delivery) -> str:
+    """A destination as one would name it from the current folder, as the output was named."""
+    if given.is_file:
+        return given.target
+    folder = os.path.dirname(diagnosis.path)
+    return show_target(
+        given.shown_as, given.target, lambda path: os.path.normpath(os.path.join(folder, path))
+    )
 
 
 def show_held(diagnosis: Diagnosis, given: Delivery) -> str:

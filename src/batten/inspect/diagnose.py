@@ -304,7 +304,7 @@ def _describe_orphan(place: Place, entry: Entry, now_seconds: float) -> Orphan:
 def _show_path(place: Place, finding: Finding) -> Finding:
     return Finding(
         code=finding.code,
-        path=place.show(finding.path),
+        path=place.show_found(finding),
         evidence=finding.evidence,
         batch=finding.batch,
     )

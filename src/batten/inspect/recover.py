@@ -180,7 +180,7 @@ def _refuse_unmendable(
     next_step = f"Restore what is damaged from a copy. {_AGAIN.format(recompute)}"
     if blocked:
         advice = first.advise(place.path, observation.deliveries)
-        next_step = f"For {place.show(first.path)}: {advice}. Then: {place.command('diagnose')}"
+        next_step = f"For {place.show_found(first)}: {advice}. Then: {place.command('diagnose')}"
     elif is_store:
         again = find_again(place, observation, "--fresh").told
         next_step = (
@@ -189,7 +189,7 @@ def _refuse_unmendable(
         )
     kind = CorruptError if first.severity is Severity.CORRUPT else InconsistentError
     raise kind(
-        f"{place.show(first.path)}: {first.evidence}{more}.",
+        f"{place.show_found(first)}: {first.evidence}{more}.",
         safe="Nothing was changed.",
         next=next_step,
         missing=find_missing(place, observation, judge(observation)),

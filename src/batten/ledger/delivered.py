@@ -29,7 +29,8 @@ def find_undelivered(observation: Observation, batches: int) -> Iterator[Finding
             evidence = f"{delivery.batches} of {batches} batches were delivered"
             if delivery.is_file:
                 evidence = "it is of an earlier dataset, and not made of this one yet"
-            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
+            kind = delivery.shown_as
+            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence, kind=kind)
         elif target in unseen:
             continue
         elif delivery.is_file and size is None:
@@ -60,7 +61,7 @@ def _tell_unrecorded(observation: Observation) -> Iterator[Finding]:
             yield Finding(code=Code.LOST_FILE, path=target, evidence=evidence)
         elif completion.rows:
             evidence = f"what it was given is recorded no more: its record in {folder} is gone"
-            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence)
+            yield Finding(code=Code.UNDELIVERED, path=target, evidence=evidence, kind=kind)
 
 
 _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNREADABLE_FILE})

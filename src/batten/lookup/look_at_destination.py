@@ -44,7 +44,15 @@ def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -
         found = [_tell_failure(error)]
     except Exception as error:  # noqa: BLE001  Damaged files make libraries raise anything.
         found = [_tell_damage(getattr(error, "what", "") or f"{type(error).__name__}: {error}")]
-    return [Finding(code=code, path=given.target, evidence=evidence) for code, evidence in found]
+    return [
+        Finding(
+            code=code,
+            path="/".join([given.target, *below]),
+            evidence=evidence,
+            kind="" if below else given.shown_as,
+        )
+        for code, evidence, *below in found
+    ]
 
 
 def _tell_failure(error: OSError | StorageError) -> tuple[Code, str]:

@@ -33,7 +33,8 @@ def look_at_hive(place: str, given: Delivery, *, is_thorough: bool) -> Found:
             elif name in given.files:
                 there[name] = entry.size
             elif _is_read(last_piece(name)):
-                yield Code.STRAY_FILE, f"{name} is not batten's, and readers take it for a part"
+                evidence = "it is not batten's, and readers take it for a part"
+                yield Code.STRAY_FILE, evidence, name
     for name, told in given.files.items():
         size, _, digest = told.partition(" ")
         if name not in there:

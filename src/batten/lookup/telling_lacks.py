@@ -12,7 +12,8 @@ from batten.model.telling.counts import count_of
 
 BATCHES_SHOWN = 5
 
-Found = Iterator[tuple[Code, str]]
+Found = Iterator[tuple[Code, str] | tuple[Code, str, str]]
+"""What is wrong and the evidence; and the name below the destination, if it is about that alone."""
 
 
 class CannotLookError(Exception):

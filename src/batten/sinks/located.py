@@ -8,9 +8,17 @@ from __future__ import annotations
 import errno
 import os
 
+from batten.model.disk.destinations.targets import show_target
+from batten.storage.addresses import shown_path
 from batten.storage.base import Folder, Store
 from batten.storage.failures import reading_failure
 from batten.storage.local.folder import LocalStorage
+
+
+def show_here(kind: str, target: str, folder: str) -> str:
+    """A destination as one would name it from the current folder; `target` is told from `folder`,
+    that of the ledger."""
+    return show_target(kind, target, lambda path: shown_path(os.path.join(folder, path)))
 
 
 def locate_file(storage: Folder, target: str) -> tuple[Folder, str]:

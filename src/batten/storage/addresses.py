@@ -11,6 +11,7 @@ import re
 
 from batten.errors import UsageError
 from batten.model.patterns import pattern
+from batten.model.telling.commands import as_path
 
 _ADDRESS = pattern(r"\s*([A-Za-z{][\w+.{}-]*)://", re.ASCII)
 
@@ -81,3 +82,9 @@ def refuse_other_database(address: str) -> None:
         safe="Nothing was read or written.",
         next="Write it as libpq reads it: postgresql://host/base, or 'host=… dbname=…'.",
     )
+
+
+def shown_path(path: str) -> str:
+    """The path as one would name it from the current folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("../..") else as_path(relative)

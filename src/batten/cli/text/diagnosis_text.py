@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from batten.inspect.action_words import is_run, name_action, show_held, show_output, tell_again
+from batten.inspect.action_words import (
+    is_run,
+    name_action,
+    name_destination,
+    show_held,
+    show_output,
+    tell_again,
+)
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
 from batten.ledger.history.submissions import tell_postponed
@@ -82,10 +89,11 @@ def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
     """What each destination has. If it was not looked at: what it was given, and why it was not."""
     for given in diagnosis.destinations:
         held, why = show_held(diagnosis, given), diagnosis.unseen.get(given.target)
+        named = name_destination(diagnosis, given)
         if why is None:
-            yield labelled("has", f"{given.target}: {held}")
+            yield labelled("has", f"{named}: {held}")
         else:
-            yield labelled("given", f"{given.target}: was given {held}; {why}")
+            yield labelled("given", f"{named}: was given {held}; {why}")
 
 
 def list_weaker(diagnosis: Diagnosis) -> Iterator[str]:

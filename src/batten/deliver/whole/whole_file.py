@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from batten.deliver.route import Route
-from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.destinations.tokens import TokenState
 
 
 class WholeFileRoute(Route):
     """A file of all rows. It is made anew, so nothing is lost with what it has."""
-
-    @property
-    def shown(self) -> str:
-        return show_path(self._supply.folder / self.target)
 
     def expect(self, batches: Sequence[int]) -> None:
         if batches and not self._is_prepared:

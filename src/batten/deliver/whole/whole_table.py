@@ -69,7 +69,7 @@ class WholeTableRoute(TableRoute):
         """Rows can't be added to those that were made of other tables."""
         if not self.lets_go and TokenState.OTHER in self.destination.lookup(staged.tokens):
             raise RefusedError(
-                f"{self.target} holds rows that this job made before, of other tables or by other "
+                f"{self.shown} holds rows that this job made before, of other tables or by other "
                 "code, and rows of now would stand beside them.",
                 safe="Nothing was changed there.",
                 next='Have them replaced: mode="replace", with where= for a table that other runs '

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batten.deliver.delivering import Deliverer
 from batten.errors import BattenError
+from batten.model.disk.destinations.targets import PACKAGED
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.accounting import Accounts
@@ -19,6 +20,8 @@ from batten.run.context import Context
 from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.found_dataset import look, observe_free, refuse_other_job
 from batten.run.report import Report
+from batten.sinks.capabilities import capabilities_of
+from batten.sinks.located import show_here
 from batten.storage.local.locking.locks import busy_error
 
 _NOTHING = Accounts(
@@ -74,7 +77,9 @@ def _add(known: Accounts, new: int) -> Accounts:
 
 def _check_destinations(context: Context) -> Iterator[Check]:
     for sink in context.pipeline.sinks:
-        target = sink.describe(Path(context.storage.place))
+        place = context.storage.place
+        kind = PACKAGED if capabilities_of(sink).package else sink.kind
+        target = show_here(kind, sink.describe(Path(place)), place)
         try:
             with Deliverer(context, [sink]):
                 yield Check(name="destination", told=f"{target} ({sink.kind}) can be reached")

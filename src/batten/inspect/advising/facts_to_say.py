@@ -40,7 +40,7 @@ def gather_facts(
         refused=refused.told if refused is not None else "",
         elsewhere=again.words if again.elsewhere else "",
         worst=_tell_worst(place, judgement.verdict.state, findings),
-        blocking=f"{place.show(blocking.path)}: {advice}" if blocking is not None else "",
+        blocking=f"{place.show_found(blocking)}: {advice}" if blocking is not None else "",
         codes=frozenset(finding.code for finding in findings),
         items=judgement.accounts,
         is_planned=config is not None and bool(segments),
@@ -57,7 +57,7 @@ def gather_facts(
 
 
 def _tell(place: Place, finding: Finding) -> str:
-    return f"{place.show(finding.path)}: {finding.evidence}"
+    return f"{place.show_found(finding)}: {finding.evidence}"
 
 
 def _tell_worst(place: Place, state: State, findings: Sequence[Finding]) -> str:

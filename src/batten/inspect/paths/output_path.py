@@ -8,8 +8,10 @@ from pathlib import Path
 from batten.errors import StorageError, UsageError
 from batten.ledger.facts.locating import find_layout
 from batten.ledger.generations import find_current
+from batten.model.disk.destinations.targets import show_target
 from batten.model.disk.names import CONTROL_SUFFIX, Layout
 from batten.model.disk.trees.tree_names import TREE_FOLDER
+from batten.model.rules.findings import Finding
 from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.storage.addresses import local_path
@@ -30,6 +32,12 @@ class Place:
         """A name of the storage, as the user would write it."""
         path = self.folder + name
         return os.path.normpath(path) if ".." in name else path
+
+    def show_found(self, finding: Finding) -> str:
+        """What a finding is about, as the user would write it."""
+        if not finding.kind:
+            return self.show(finding.path)
+        return show_target(finding.kind, finding.path, self.show)
 
     @property
     def control(self) -> str:

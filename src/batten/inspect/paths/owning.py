@@ -42,7 +42,7 @@ def refuse_unknown(place: Place, judgement: Judgement) -> None:
     if judgement.verdict.state is State.UNKNOWN:
         first = judgement.findings[0]
         raise RefusedError(
-            f"{place.show(first.path)}: {first.evidence}.",
+            f"{place.show_found(first)}: {first.evidence}.",
             safe="Nothing was changed.",
             next=f"{first.safe_action[:1].upper()}{first.safe_action[1:]}.",
         )

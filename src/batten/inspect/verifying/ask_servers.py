@@ -67,7 +67,7 @@ def _ask_by_package(given: Delivery, place: str) -> list[Finding]:
         found = list(look_at_plugin(place, given))
     except CannotLookError as error:
         found = [(Code.NOT_LOOKED_AT, f"can't be asked: {error}")]
-    return [_found(code, given, evidence) for code, evidence in found]
+    return [_found(code, given, evidence) for code, evidence, *_ in found]
 
 
 def _address(base: str, hosts: str) -> dict[str, Any]:
@@ -116,4 +116,4 @@ def _compare(
 
 
 def _found(code: Code, given: Delivery, evidence: str) -> Finding:
-    return Finding(code=code, path=given.target, evidence=evidence)
+    return Finding(code=code, path=given.target, evidence=evidence, kind=given.shown_as)

@@ -126,7 +126,7 @@ def verify(
                 diagnosis.contents, unseen=_tell_unseen(diagnosis.contents.unseen | unread, asked)
             ),
         ),
-        findings=tuple(replace(each, path=place.show(each.path)) for each in findings),
+        findings=tuple(replace(each, path=place.show_found(each), kind="") for each in findings),
         is_quick=is_quick,
         parts=len(observation.parts),
         files=len(files),

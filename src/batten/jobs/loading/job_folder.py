@@ -16,7 +16,8 @@ from batten.errors import RefusedError, StorageError
 from batten.ledger.facts.locating import find_dataset_around, is_output
 from batten.model.disk.names import Layout
 from batten.model.disk.trees.tree_names import TreeLayout
-from batten.model.telling.commands import as_path, command
+from batten.model.telling.commands import command
+from batten.storage.addresses import shown_path
 from batten.storage.failures import reading_failure
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
@@ -29,10 +30,7 @@ def current_folder() -> Path:
 
 def show_path(path: Path | str) -> str:
     """The path as one would name it from the current folder; of an address, the address."""
-    if isinstance(path, str):
-        return path
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("../..") else as_path(relative)
+    return path if isinstance(path, str) else shown_path(str(path))
 
 
 def refuse_place(output: Path, own: Path | None = None) -> None:

@@ -209,13 +209,14 @@ MEANINGS: dict[Code, Meaning] = {
 
 @value_class
 class Finding:
-    """One thing that was seen. `path` is relative to the storage. `batch` is its batch, if it is of
-    one."""
+    """One thing that was seen. `path` is relative to the storage; with `kind` it is the line of a
+    destination of that kind. `batch` is its batch, if it is of one."""
 
     code: Code
     path: str
     evidence: str
     batch: int | None = None
+    kind: str = ""
 
     @property
     def severity(self) -> Severity:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batten.display.rate import show_clock
-from batten.inspect.action_words import is_run, name_action, show_held, show_output, tell_again
+from batten.inspect.action_words import (
+    is_run,
+    name_action,
+    name_destination,
+    show_held,
+    show_output,
+    tell_again,
+)
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.watching import Sight
 from batten.model.rules.findings import Severity
@@ -215,7 +222,7 @@ def list_destinations(found: Diagnosis) -> Markup:
         held = show_held(found, given)
         rows.append(
             (
-                key(given.target),
+                key(name_destination(found, given)),
                 given.kind,
                 held if why is None else f"was given {held}; {why}",
                 show_recorded(given.time),

@@ -21,6 +21,7 @@ from batten.model.value_class import value_class
 from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.failures import refused, unreached
+from batten.sinks.located import show_here
 from batten.sinks.named import refuse_alike, refuse_own_name
 from batten.sinks.rows.plain_values import list_values
 from batten.sinks.rows.replacing import schema_with, stage_with, tell_others
@@ -72,7 +73,8 @@ class SqliteSink(TableSink):
         """Python brings SQLite with it."""
 
     def open(self, ground: LedgerPlace) -> SqliteDestination:
-        return SqliteDestination(self, ground.book.target)
+        shown = show_here(self.kind, ground.book.target, str(ground.folder))
+        return SqliteDestination(self, shown)
 
 
 class SqliteDestination:

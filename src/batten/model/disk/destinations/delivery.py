@@ -18,7 +18,7 @@ from batten.model.disk.bounds import (
     TokenText,
     Version,
 )
-from batten.model.disk.destinations.targets import Target, read_target
+from batten.model.disk.destinations.targets import PACKAGED, Target, read_target
 from batten.model.value_class import value_class
 from batten.model.words import (
     FILES,
@@ -91,6 +91,11 @@ class Delivery:
     def where(self) -> Target:
         """What `target` says, part by part."""
         return read_target(self.kind, self.target)
+
+    @property
+    def shown_as(self) -> str:
+        """The kind of which `target` is the line."""
+        return PACKAGED if self.package else self.kind
 
     @property
     def is_here(self) -> bool:

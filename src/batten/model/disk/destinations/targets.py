@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 from batten.model.value_class import value_class
+
+PACKAGED = "packaged"
+"""Of a destination that a package brings: its line is its own."""
 
 
 @value_class
@@ -36,6 +40,15 @@ def show_base(base: str, server: str) -> str:
 def show_topic(topic: str, servers: str) -> str:
     """How a topic is written. Its name holds no blank."""
     return f"topic {topic} at {servers}"
+
+
+def show_target(kind: str, text: str, show: Callable[[str], str]) -> str:
+    """The line with its path, where it has one, as `show` names it for who reads it."""
+    where = Target() if kind == PACKAGED else read_target(kind, text)
+    if not where.path or where.base or posixpath.isabs(where.path):
+        return text
+    path = show(where.path)
+    return show_table(where.table, path) if where.table else path
 
 
 def read_target(kind: str, text: str) -> Target:
