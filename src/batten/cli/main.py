@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing typing would cost as much as all else that --help
 
 COMMANDS = {
     "run": "run a job, or go on with it where it ended",
+    "work": "do a job together with other machines that see the same folder or bucket",
     "diagnose": "name the state of an output and the one safe action; reads only",
     "recover": "do the safe action: rebuild records, clear orphans",
     "verify": "read every byte: digests, rows, accounts by key; changes nothing",
@@ -36,7 +37,7 @@ COMMANDS = {
 """Each is a module of that name, with NAME, HELP, add_arguments(parser) and execute(arguments)."""
 
 FOLDERS = {
-    "jobs": ("run", "adopt", "init"),
+    "jobs": ("run", "work", "adopt", "init"),
     "looking": ("diagnose", "verify", "show", "report", "serve", "export", "audit"),
     "mending": ("recover", "clean", "cache"),
 }

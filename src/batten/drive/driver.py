@@ -23,8 +23,9 @@ from batten.drive.stopping.draining import Draining
 from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
 from batten.drive.taking_up_again import TakingUpAgain
+from batten.drive.together.team_of_run import form_team, may_work_anywhere
 from batten.errors import BattenError
-from batten.executors.base import Died, Event, Executor, TimedOut, Told
+from batten.executors.base import Died, Event, Executor, Lost, TimedOut, Told
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
@@ -47,6 +48,7 @@ from batten.work.tasks import (
 )
 from batten.work.work_sizes import Allotment
 from batten.work.workforce import (
+    FAR_SECONDS,
     find_recipe,
     make_crews,
     make_executor,
@@ -118,7 +120,10 @@ class Driver:
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
         self._known_to_fail = frozenset(to_reopen) - frozenset(changed)
-        job = make_job(context, self._dataset, self._plan, crews.lanes)
+        found = self._dataset
+        job = make_job(context, found.fingerprint, found.work, self._plan, crews.lanes)
+        if may_work_anywhere(context):
+            executor = form_team(context, executor, found, self._plan)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
@@ -151,6 +156,7 @@ class Driver:
 
     def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
         context, pipeline = self._context, self._context.pipeline
+        is_far = context.options.gone_seconds is not None
         self._schedule = Schedule(
             self._plan,
             pending,
@@ -158,7 +164,8 @@ class Driver:
             schema=schema,
             allotment=Allotment(
                 slots=slots,
-                tasks_a_slot_min=2 if pipeline.sinks else 1,
+                tasks_a_slot_min=2 if pipeline.sinks or is_far else 1,
+                task_seconds=FAR_SECONDS if is_far else None,
                 unit_items=pipeline.find_unit_items(self._plan.batch_size),
                 range_items=self._choose_range_items(),
                 limit=context.options.limit,
@@ -248,6 +255,7 @@ class Driver:
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
         schedule.is_failing = self._streak.is_failing
+        schedule.resize(executor.slots)
         schedule.failures_max = self._streak.allow(executor.slots)
         while schedule.wants_task:
             found = schedule.next_task()
@@ -297,7 +305,8 @@ class Driver:
                 self._failures.tell_death(event)
             answer_of(event)
 
-    def _take(self, event: Event) -> None:
+    def _take_loss(self, event: Died | Lost | TimedOut) -> None:
+        """Of a task that has no answer."""
         if isinstance(event, Died):
             self._failures.tell_death(event)
             self._shown.apart.take(event)
@@ -307,11 +316,22 @@ class Driver:
             self._spending.lose()
             self._schedule.died(event.task_id, event.item, partial(as_failure, event))
             return
+        if isinstance(event, Lost):
+            self._context.progress.note(f"A worker is gone: {event.cause}. Its work is done again.")
+            if event.was_begun:
+                self._schedule.lose(event.task_id, partial(as_failure, event))
+            else:
+                self._schedule.put_back(event.task_id)
+            return
         if isinstance(event, TimedOut):
             self._spending.lose()
             tries = self._context.pipeline.tries_max
             failure = partial(as_failure, event)
             self._schedule.timed_out(event.task_id, event.item, tries, failure)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Died | Lost | TimedOut):
+            self._take_loss(event)
             return
         answer = answer_of(event)
         self._failures.tell_progress()

@@ -17,6 +17,7 @@ from batten.drive.preparing.outdated import PublishedVersions, tell_versions
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
 from batten.drive.successors.widening import begin_widened, find_earlier
+from batten.drive.together.run_end import describe_end, end_told
 from batten.errors import BattenError
 from batten.executors.printing.output import output_may_be_lost
 from batten.jobs.definition import Definition
@@ -90,7 +91,8 @@ def run_pipeline(
     pipeline = choose_ledger(pipeline)
     output = check_job(pipeline, options)
     local = LocalStorage(output.parent)
-    storage = pipeline.store.open() if pipeline.store is not None else local
+    may = options.gone_seconds is not None
+    storage = pipeline.store.open(is_shared=may) if pipeline.store is not None else local
     return run_on(storage, pipeline, options, progress, finished, watchers)
 
 
@@ -172,6 +174,7 @@ def _run(context: Context) -> Report:
             make_folders(context.storage, [context.layout.control])
         stack.enter_context(take_lock(context.storage, context.layout, context.path))
         stack.callback(context.progress.close)
+        stack.enter_context(end_told(context))
         context.watchers.tell(lambda watcher: watcher.hold())
         context.layout = enter(context.storage, context.layout, is_fresh=context.options.is_fresh)
         stack.enter_context(refusals_logged(context, made))
@@ -186,7 +189,9 @@ def _run(context: Context) -> Report:
             report = _run_adding(context, deliverer, fingerprint, work)
         else:
             report = _work_or_fresh(context, deliverer, fingerprint, work)
-        return _finalize(context, replace(report, destinations=deliverer.report()))
+        done = _finalize(context, replace(report, destinations=deliverer.report()))
+        context.tell_end(describe_end(done))
+        return done
 
 
 def _is_of_no_use(context: Context, fingerprint: Fingerprint) -> bool:

@@ -106,6 +106,21 @@ class TimedOut:
 
 
 @value_class
+class Lost:
+    """The machine that had the task is gone, and nobody knows how far it came.
+
+    Attributes:
+        task_id: The number of the task.
+        was_begun: Whether it had begun, as far as it had said so.
+        cause: What is known of it, for people.
+    """
+
+    task_id: int
+    was_begun: bool
+    cause: str
+
+
+@value_class
 class Told:
     """`work` tells something while it goes on; only work of the driver's own process can.
 
@@ -118,7 +133,7 @@ class Told:
     value: Any
 
 
-Event = Finished | Raised | Died | TimedOut | Told
+Event = Finished | Raised | Died | TimedOut | Lost | Told
 
 
 class Executor(Protocol):

@@ -32,7 +32,7 @@ from batten.storage.relative import folder_of, last_piece
 
 KEPT = (
     *("lock", "fresh", "REPLACING", "UNSYNCED", "staging", "set-aside", "parts", "deliveries"),
-    *("files", "RESULT.parquet"),
+    *("files", "RESULT.parquet", "workers"),
 )
 """What in a control folder is of the place and not of the dataset."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -32,7 +32,8 @@ class Context:
     place of another dataset, and lies beside it until then. `earlier`: the one whose rows are taken
     over into it. `is_adopting`: it takes over rows that a hand-made job had made, and calls no
     function of the job. These are the `finished` ones, of a run that adopts before it plans the
-    rest."""
+    rest. `is_worker`: it works for the run of another process. `tell_end` tells such workers how a
+    run ended."""
 
     pipeline: Definition
     options: RunOptions
@@ -49,6 +50,8 @@ class Context:
     is_beside: bool = False
     earlier: Earlier | None = None
     is_adopting: bool = False
+    is_worker: bool = False
+    tell_end: Callable[[str], None] = field(default=lambda told: None)
     finished: FinishedRows | None = None
     watchers: Watchers = field(default_factory=Watchers)
 

@@ -26,7 +26,9 @@ _SAFE = "Nothing was read or written."
 @value_class
 class RunOptions:
     """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
-    command loaded the pipeline from; `budget`: how much the dataset may use, by unit."""
+    command loaded the pipeline from; `budget`: how much the dataset may use, by unit. With
+    `gone_seconds` workers may come from other machines; those without a sign for so long are gone.
+    """
 
     jobs: int
     resume: Resume = "if_possible"
@@ -42,6 +44,7 @@ class RunOptions:
     drain_seconds: float = 10.0
     budget: dict[str, Amount] | None = None
     skips_checks: bool = False
+    gone_seconds: float | None = None
     parameters: dict[str, str] = field(default_factory=dict, repr=False)
     job_file: JobFile | None = None
     call: JobCall = UNKNOWN_CALL
@@ -75,6 +78,8 @@ class RunOptions:
                 "(accept_change=True, add_columns=True).",
             )
         check_seconds("drain_seconds", self.drain_seconds)
+        if self.gone_seconds is not None:
+            check_seconds("gone_after", self.gone_seconds)
         if self.memory_bytes_max is not None and (is_async or self.executor != "processes"):
             raise UsageError(
                 "memory_max= can be kept for worker processes only.",

@@ -39,12 +39,14 @@ class StoreAddress:
     def fill(self, fill: Callable[[str], str]) -> StoreAddress:
         return replace(self, address=fill(self.address), name=fill(self.name))
 
-    def open(self) -> Store:
+    def open(self, *, is_shared: bool = False) -> Store:
         """What is staged of it lies on this machine, unless it is a folder itself (decision 0108).
+        With `is_shared` it lies in the store as well, where workers of other machines find it.
         Raises `UsageError` where no package brings it."""
         plugin = load_plugin(PluginGroup.STORE, self.scheme, needs=["declare"], own={})
         store: Store = declare(PluginGroup.STORE, plugin, self.folder, [self.address], {})
-        return store if store.folder is not None else StagedHere(store, staging_folder())
+        is_staged_there = is_shared or store.folder is not None
+        return store if is_staged_there else StagedHere(store, staging_folder())
 
 
 def find_store(written: str, folder: Path) -> StoreAddress | None:

@@ -191,7 +191,7 @@ class Bench:
                 batch.first_item,
                 mark,
                 schema,
-                CHUNK_SECONDS,
+                CHUNK_SECONDS if self._job.chunk_seconds is None else self._job.chunk_seconds,
                 task.is_apart,
                 task.failures_max,
             )

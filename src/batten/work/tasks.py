@@ -30,7 +30,8 @@ class WorkerJob:
     covers how they are laid out. `is_watched`: the run stops where most items fail. `is_adopting`:
     the rows are not computed, a hand-made job had made them. With `file_names` the steps make
     files, which are called so. `run` is its name, under which is kept what calls used. `lanes` lead
-    to the workers of those steps, by number, that have their own."""
+    to the workers of those steps, by number, that have their own. After `chunk_seconds` of work a
+    worker puts aside what it has; by default as a bench does."""
 
     storage: Store
     layout: Layout
@@ -52,6 +53,7 @@ class WorkerJob:
     file_names: NamePattern | None = None
     run: str = ""
     lanes: Mapping[int, Lane] = field(default_factory=dict)
+    chunk_seconds: float | None = None
 
     def make_journal(self) -> UsageJournal:
         """Where it is kept what calls of this run used."""

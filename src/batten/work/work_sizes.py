@@ -28,11 +28,13 @@ TELLING_ITEMS = 16
 @value_class
 class Allotment:
     """How much is handed out at a time: to `slots` workers, each with at least `tasks_a_slot_min`
-    tasks at hand. The `unit_items` that a function takes together go together; with `range_items`
+    tasks at hand, of about `task_seconds`, by default a
+    quarter of one. The `unit_items` that a function takes together go together; with `range_items`
     a task has so many, however long they take. `limit`: no item of the plan from there on."""
 
     slots: int
     tasks_a_slot_min: int = 1
+    task_seconds: float | None = None
     unit_items: int | None = None
     range_items: int | None = None
     limit: int | None = None
@@ -45,6 +47,7 @@ class Pace:
 
     slots: int
     tasks_a_slot_min: int = 1
+    task_seconds: float | None = None
     items_left: int = 0
     seconds_an_item: float | None = None
 
@@ -60,28 +63,32 @@ class Pace:
             self.seconds_an_item = (known + took) / 2
 
     @property
+    def _task_seconds(self) -> float:
+        return CHUNK_SECONDS if self.task_seconds is None else self.task_seconds
+
+    @property
     def items_a_task(self) -> int:
-        """What likely takes a quarter of a second, or less of slow items, and no more than a fair
-        share of what is left. One, while nothing is known."""
+        """What likely takes `task_seconds`, or less of slow items, and no more than a fair share of
+        what is left. One, while nothing is known."""
         seconds = self.seconds_an_item
         if seconds is None:
             return 1
         share = max(self.items_left // (4 * self.slots), int(SHARE_SECONDS_MIN / seconds))
-        most = int(CHUNK_SECONDS / seconds)
+        most = int(self._task_seconds / seconds)
         slow = SLOW_ITEMS_A_SECOND if seconds < SHORT_SECONDS else ANSWERS_A_SECOND_MAX
-        if self.slots / seconds <= slow:
+        if self.task_seconds is None and self.slots / seconds <= slow:
             # All workers together hold few answers that are not put aside.
             most = min(most, max(1 + ANSWERS_MAX // self.slots, int(SHORT_SECONDS / seconds)))
         return max(1, min(most, share))
 
     def tasks_a_slot(self, items: int) -> int:
-        """How many tasks of so many items a worker should have at hand. They are a quarter of a
-        second's work, so that the worker does not wait while the driver publishes. If the driver
+        """How many tasks of so many items a worker should have at hand. They are `task_seconds` of
+        work, so that the worker does not wait while the driver publishes. If the driver
         delivers, it is one more. Towards the end there are fewer, so that nobody waits for one
         worker."""
         seconds = self.seconds_an_item
         if seconds is None:
             return 1
         share = self.items_left // (2 * self.slots * items)
-        wanted = max(self.tasks_a_slot_min, int(CHUNK_SECONDS / (seconds * items)))
+        wanted = max(self.tasks_a_slot_min, int(self._task_seconds / (seconds * items)))
         return max(1, min(TASKS_A_SLOT_MAX, wanted, share))

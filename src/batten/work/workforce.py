@@ -18,11 +18,11 @@ from batten.jobs.definition import Definition
 from batten.jobs.devices import needs_cuda
 from batten.jobs.loading.in_fresh_workers import CannotLoadError
 from batten.model.disk.items.item_files import FILE_COLUMNS
+from batten.model.disk.records import Fingerprint
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
-from batten.run.found.found_dataset import FoundDataset
 from batten.run.run_options import JOBS_MAX
 from batten.work.bench import Bench
 from batten.work.own_workers.crews import Crews
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from batten.work.fresh import Recipe
 
 NAMES_SHOWN = 3
+
+FAR_SECONDS = 2.0
+"""What a task takes where it is given to other machines: to ask for one takes a while."""
 
 MODULES = (
     "batten.work.fresh",
@@ -125,7 +128,8 @@ def make_executor(context: Context, recipe: Recipe | None, crews: Crews) -> Exec
     marked in the control folder, if that is a folder on disk."""
     pipeline, options, local = context.pipeline, context.options, context.storage.local
     in_flight = None
-    if local is not None and not context.is_adopting:  # No function of the job is called.
+    is_for_another = context.is_worker or context.is_adopting  # That calls no function of the job.
+    if local is not None and not is_for_another:
         in_flight = partial(local.create_shared, context.layout.in_flight(context.run))
     if pipeline.is_async:
         from batten.executors.asynchronous import AsyncExecutor
@@ -176,7 +180,11 @@ def _make_processes(
 
 
 def make_job(
-    context: Context, dataset: FoundDataset, plan: Plan, lanes: Mapping[int, Lane]
+    context: Context,
+    fingerprint: Fingerprint,
+    work: Fingerprint,
+    plan: Plan,
+    lanes: Mapping[int, Lane],
 ) -> WorkerJob:
     """What they are told once."""
     pipeline, settings = context.pipeline, context.pipeline.settings
@@ -188,9 +196,9 @@ def make_job(
         steps=pipeline.steps,
         declared=find_columns(pipeline, context.earlier and context.earlier.schema),
         key_column=settings.key_column,
-        fingerprint=dataset.fingerprint.digest,
-        work=dataset.work.digest,
-        works=context.list_works(dataset.work),
+        fingerprint=fingerprint.digest,
+        work=work.digest,
+        works=context.list_works(work),
         has_time_limit=pipeline.timeout_seconds_min is not None,
         keeps_failures=settings.on_error == "quarantine",
         seed=settings.seed,
@@ -201,6 +209,7 @@ def make_job(
         file_names=pipeline.file_names,
         run=context.run,
         lanes=lanes,
+        chunk_seconds=FAR_SECONDS if context.options.gone_seconds is not None else None,
     )
 
 

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="first run what the source was made of, where that is not up to date",
     )
-    _add_worker_options(parser)
+    add_worker_options(parser)
     parser.add_argument(
         "--budget",
         metavar="N",
@@ -119,7 +119,8 @@ def _add_ways_on(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_worker_options(parser: argparse.ArgumentParser) -> None:
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """How workers of this machine go about it."""
     parser.add_argument(
         "--memory-max",
         metavar="SIZE",
@@ -280,7 +281,7 @@ def _run(
         metrics=arguments.metrics,
         progress=False if arguments.quiet else choose_display(),
         parameters=job.parameters,
-        call=describe_call(job, parameters, _list_options(arguments)),
+        call=describe_call(job, parameters, list_options(arguments)),
         job_file=job_file,
     )
 
@@ -322,12 +323,12 @@ def read_parameters(given: list[str]) -> dict[str, str]:
     return parameters
 
 
-def _list_options(arguments: argparse.Namespace) -> dict[str, object]:
+def list_options(arguments: argparse.Namespace) -> dict[str, object]:
     """Those that the next run of the job should have too, as they were given."""
     return {
         "jobs": arguments.jobs,
         "memory-max": arguments.memory_max,
         "drain-seconds": arguments.drain_seconds,
         "workers": arguments.workers,
-        "budget": arguments.budget,
+        "budget": getattr(arguments, "budget", None),
     }

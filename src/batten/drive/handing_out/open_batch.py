@@ -16,13 +16,15 @@ from batten.work.tasks import Reopened, Sealed
 
 @value_class
 class Range:
-    """Items to be done. `deaths` counts the workers that died with it in hand. With a `company` it
-    is under suspicion of ending the run: at most so many items are in hand while it is."""
+    """Items to be done. `deaths` counts the workers that died with it in hand, and `losses` the
+    machines that were gone after they had begun it. With a `company` it is under suspicion of
+    ending the run: at most so many items are in hand while it is."""
 
     start: int
     stop: int
     deaths: int = 0
     timeouts: int = 0
+    losses: int = 0
     is_apart: bool = False
     company: int | None = None
     condemned: Failure | None = None

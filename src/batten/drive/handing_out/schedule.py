@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from batten.drive.handing_out.cut_off import Interrupted, put_back_dead, put_back_overdue
 from batten.drive.handing_out.flight import Blame
@@ -18,6 +19,10 @@ from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure
 from batten.work.tasks import Portion, Prepare, Prepared, Seal, Sealed, Task, Unsealable
 from batten.work.work_sizes import Allotment, Pace
+
+HALVED_LOSSES = 2
+LOSSES_MAX = 3
+"""An item that was alone in hand at so many ends of machines is not tried again."""
 
 OPEN_BATCHES_MAX = 1024
 """Batches begun and not yet published, at most; they wait on disk."""
@@ -44,8 +49,11 @@ class Schedule:
         self._pending = iter(pending)
         self._find_left = find_left
         self.schema = schema
-        self._slots = allotment.slots
-        self.pace = Pace(slots=allotment.slots, tasks_a_slot_min=allotment.tasks_a_slot_min)
+        self.pace = Pace(
+            slots=allotment.slots,
+            tasks_a_slot_min=allotment.tasks_a_slot_min,
+            task_seconds=allotment.task_seconds,
+        )
         self._unit_items = allotment.unit_items
         self._range_items = allotment.range_items
         self._blame = blame
@@ -69,6 +77,10 @@ class Schedule:
     def outstanding(self) -> int:
         return len(self._running)
 
+    def resize(self, slots: int) -> None:
+        """So many tasks run at a time from now on."""
+        self.pace.slots = max(1, slots)
+
     @property
     def wants_task(self) -> bool:
         """Whether a further task should be handed out. With ranges of a fixed size, of which many
@@ -76,13 +88,13 @@ class Schedule:
         if self._is_closing:
             return True
         if self._range_items is None:
-            return self.outstanding < self._slots * self._tasks_a_slot
+            return self.outstanding < self.pace.slots * self._tasks_a_slot
         waiting = [
             work.stop - work.start
             for task_id, (_, work) in self._running.items()
             if work is not None and task_id not in self._begun
         ]
-        return sum(waiting[1:]) < self._slots
+        return sum(waiting[1:]) < self.pace.slots
 
     @property
     def _tasks_a_slot(self) -> int:
@@ -279,7 +291,8 @@ class Schedule:
         """The next range of the batch. It likely takes a quarter of a second, and is no more than a
         fair share of what is left. If the steps take several items at a time, it is whole units."""
         work = batch.todo.popleft()
-        if work.condemned is not None or work.is_apart or work.deaths or work.timeouts:
+        counted = work.deaths + work.timeouts + work.losses
+        if work.condemned is not None or work.is_apart or counted:
             return work
         size = min(work.stop - work.start, self._range_items or self.pace.items_a_task)
         if self._unit_items is not None:
@@ -335,6 +348,28 @@ class Schedule:
             self._suspects.add(batch, work, is_first=True)
         else:
             batch.todo.appendleft(work)
+
+    def lose(self, task_id: int, failure: Callable[[int, int], Failure]) -> None:
+        """A machine is gone that had begun the task, so which item was in hand isn't known. Work
+        that is lost again is halved, until an item that ends its machine is alone: `failure` makes
+        the record of that one, as for `died` (decision 0131)."""
+        batch, work = self._close(task_id)
+        if work is None:
+            return
+        losses = work.losses + 1
+        size = self._unit_items or 1
+        if losses >= LOSSES_MAX and work.stop - work.start == 1:
+            condemned = failure(work.start, losses)
+            batch.todo.appendleft(replace(work, losses=losses, condemned=condemned))
+        elif losses >= HALVED_LOSSES and work.stop - work.start > size:
+            middle = work.start + max(size, (work.stop - work.start) // 2 // size * size)
+            batch.todo.appendleft(replace(work, start=middle, losses=1))
+            batch.todo.appendleft(replace(work, stop=middle, losses=1))
+        elif losses >= LOSSES_MAX:
+            for place in range(work.stop - 1, work.start - 1, -1):
+                batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True, losses=1))
+        else:
+            batch.todo.appendleft(replace(work, losses=losses))
 
     def died(self, task_id: int, item: int, failure: Callable[[int, int], Failure]) -> None:
         """A worker died with item number `item` of the plan in hand. What came before it is

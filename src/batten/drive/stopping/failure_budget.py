@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from batten.errors import BattenError, FailedRunError, StorageError
-from batten.executors.base import Died, Event, Finished, Raised, TimedOut, Told
+from batten.executors.base import Died, Event, Finished, Lost, Raised, TimedOut, Told
 from batten.ledger.guarded import taken_over
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
@@ -182,13 +182,15 @@ class Failures:
         return self._plan.key_texts(batch)[item - batch.first_item]
 
 
-def as_failure(why: Died | TimedOut | Exception, item: int, attempts: int) -> Failure:
+def as_failure(why: Died | TimedOut | Lost | Exception, item: int, attempts: int) -> Failure:
     """What is kept, by its number in the batch, of an item that failed outside of the functions:
     its worker died, it took too long, or a destination rejects it."""
     trace = ""
     match why:
         case Died():
             text = f"the worker {why.cause}"
+        case Lost():
+            text = "the machines that did the item were gone, each time"
         case TimedOut():
             text = f"TimeoutError: the item took longer than {why.limit_seconds:g} seconds"
         case UnstorableError():

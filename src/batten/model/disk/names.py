@@ -29,6 +29,7 @@ thumbs.batten/files/000042.json                           which files of a batch
 features.batten/CURRENT                                   in a store: which generation counts
 features.batten/generations/<name>/features, features.batten      one that is not the first
 features.batten/RESULT.parquet                            what a function of whole tables made
+features.batten/workers/board.json, workers/<worker>.json     of workers on other machines
 features.batten/lock
 
 and beside a tree that is changed by transactions:
@@ -84,6 +85,7 @@ _USAGE = pattern(r"\d{8}T\d{6}(\.\d+)?Z-[0-9a-f]+(\.\d+-\d{9,})?\.usage", re.ASC
 FOLDER_NAMES = frozenset(
     {"plan", "staging", "staged", "quarantine", "commits", "recompute", "set-aside", "runs"}
     | {"fresh", "deliveries", "parts", "tree", "made", "files", "generations", "submissions"}
+    | {"workers"}
 )
 """What in a control folder is a folder."""
 FILE_NAMES = frozenset({"dataset.json", "schema.json", "COMPLETE", "REPLACING", "CURRENT", "lock"})
@@ -261,6 +263,11 @@ class Layout:
     @property
     def lock(self) -> str:
         return f"{self._home_control}/lock"
+
+    @property
+    def workers(self) -> str:
+        """Where a run and its workers on other machines meet."""
+        return f"{self._home_control}/workers"
 
     def part(self, batch: int) -> str:
         return f"{self.data}/part-{batch:06}.parquet"

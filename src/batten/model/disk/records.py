@@ -243,7 +243,7 @@ Entry = Annotated[
     str,
     Text(
         255,
-        r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries|files)\Z)"
+        r"(?!(\.{1,2}|lock|fresh|REPLACING|staging|set-aside|parts|deliveries|files|workers)\Z)"
         r"[^/\0]+",
     ),
 ]

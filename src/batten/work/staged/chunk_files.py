@@ -137,10 +137,10 @@ def _piece(
 
 
 def encode_piece(
-    piece: Piece, batch: int, work: str, revision: int = 0
+    piece: Piece, batch: int, work: str, revision: int = 0, keys: str = ""
 ) -> tuple[bytes, StagedChunk]:
     """The bytes of a staged chunk, and what its name says. `work` is the fingerprint of what made
-    it, `revision` the latest of its items in the plan."""
+    it, `revision` the latest of its items in the plan, `keys` describes those of the batch."""
     table = piece.table if piece.table is not None else pa.table({ITEM: integers([])})
     about = {
         "batch": batch,
@@ -149,6 +149,7 @@ def encode_piece(
         "some": piece.some,
         "work": work,
         "failures": [asdict(failure) for failure in piece.failures],
+        **({"keys": keys} if keys else {}),
         **({"revision": revision} if revision else {}),
         **({"taken_over": asdict(piece.taken_over)} if piece.taken_over else {}),
         **({"adopted": list_runs(sorted(piece.adopted))} if piece.adopted else {}),
@@ -172,9 +173,11 @@ def load_piece(
     chunk: StagedChunk,
     works: Collection[str],
     revision: int = 0,
+    keys: str = "",
 ) -> Piece | None:
-    """The piece in a staged file, or None if the file is gone, torn, of other work, or of another
-    `revision`."""
+    """The piece in a staged file, or None if the file is gone, torn, of other work, of another
+    `revision`, or of a batch of other `keys`: a worker that comes late may leave one where the
+    dataset is another now (decision 0130). An earlier batten named none."""
     data = _read_chunk(storage, layout.staged_chunk(chunk))
     if data is None or hashlib.sha256(data).hexdigest()[:DIGEST_CHARACTERS] != chunk.digest:
         return None
@@ -188,6 +191,8 @@ def load_piece(
         if (about["batch"], about["start"], about["stop"], about["some"]) != named:
             return None
         if about["work"] not in works or about.get("revision", 0) != revision:
+            return None
+        if about.get("keys", keys) != keys:
             return None
         taken_over = read_taken_over(about.get("taken_over"))
         adopted = _read_runs(about.get("adopted", ()), chunk)

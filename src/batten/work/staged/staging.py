@@ -38,6 +38,7 @@ class Staging:
             batch.number,
             self._job.work,
             self._job.plan.revision(batch, piece.start, piece.stop),
+            batch.keys_description,
         )
         self._stage(self._job.layout.staged_chunk(chunk), memoryview(data), is_synced=is_synced)
         return chunk
@@ -46,8 +47,9 @@ class Staging:
         """None if it is gone, damaged, of other work, or of earlier versions of its items; or a
         file of one of its items is gone."""
         job = self._job
-        revision = job.plan.revision(job.plan.batch(chunk.batch), chunk.start, chunk.stop)
-        piece = load_piece(job.storage, job.layout, chunk, job.works, revision)
+        batch = job.plan.batch(chunk.batch)
+        revision, keys = job.plan.revision(batch, chunk.start, chunk.stop), batch.keys_description
+        piece = load_piece(job.storage, job.layout, chunk, job.works, revision, keys)
         if piece is not None and self.find_lacking(chunk.batch, piece.table):
             return None
         return piece

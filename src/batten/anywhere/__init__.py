@@ -1,0 +1,1 @@
+"""Workers on other machines, which find their work in the place of the output."""

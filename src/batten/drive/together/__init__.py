@@ -1,0 +1,1 @@
+"""How several machines do one job: who does the run, who works for it, and how that ends."""

@@ -1,0 +1,68 @@
+"""A run that workers of other machines may join: what it tells them, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from batten.anywhere.meeting import Meeting
+from batten.anywhere.team import Team
+from batten.errors import UsageError
+from batten.executors.base import Executor
+from batten.jobs.definition import Definition
+from batten.model.disk.staged_names import SOME_ITEMS_MAX
+from batten.model.disk.workers import Board
+from batten.plan.plan import Plan
+from batten.run.context import Context
+from batten.run.found.found_dataset import FoundDataset
+from batten.storage.changing.publishing import HOST
+
+
+def batten_version() -> str:
+    """Other versions may do the same job in another way."""
+    return str(getattr(sys.modules["batten"], "__version__", ""))
+
+
+def may_work_anywhere(context: Context) -> bool:
+    """Whether others may work for it: it was asked for, and what is made takes no other's place."""
+    is_plain = context.earlier is None and not context.is_beside and not context.is_adopting
+    return context.options.gone_seconds is not None and is_plain
+
+
+def refuse_beyond_workers(pipeline: Definition) -> None:
+    """Raises `UsageError` for a job that only one machine can do."""
+    reason = ""
+    if pipeline.whole is not None:
+        reason = "its function takes a whole table"
+    elif pipeline.file_names is not None:
+        reason = "its functions make files"
+    if reason:
+        raise UsageError(
+            f"Workers on other machines can't help with this job: {reason}.",
+            safe="Nothing was read or written.",
+            next="Run it on one machine: batten run",
+        )
+
+
+def count_tasks(pipeline: Definition, slots: int) -> int:
+    """How many tasks a machine does at a time that has so many items in hand."""
+    return -(-slots // SOME_ITEMS_MAX) + 1 if pipeline.is_async else slots
+
+
+def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Plan) -> Executor:
+    """The workers of this machine, and all that come."""
+    board = Board(
+        run=context.run,
+        host=HOST,
+        pid=os.getpid(),
+        version=batten_version(),
+        fingerprint=dataset.fingerprint.digest,
+        output=context.layout.output,
+        home=context.layout.home,
+        segments=len(plan.segments),
+        gone_seconds=context.options.gone_seconds or 0.0,
+    )
+    here = count_tasks(context.pipeline, local.slots)
+    team = Team(local, Meeting(context.storage, context.layout.workers), board, here=here)
+    context.tell_end = team.tell_end
+    return team

@@ -1,0 +1,132 @@
+"""`batten work` by several processes that see one folder, killed, stopped and woken."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from batten.testing import kill_at_step
+
+ITEMS = 60
+EXIT_QUARANTINED, EXIT_REFUSED, EXIT_INTERRUPTED = 3, 5, 75
+
+
+def begin_two(machines: Any, *, gate_at: int = 20, **how: Any) -> None:
+    """The first does the run, and the second has work in hand."""
+    machines.write(ITEMS, gate_at=gate_at, **how)
+    machines.start("first")
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second")
+    machines.wait_until(lambda: has_claimed(machines, "second"))
+
+
+def has_claimed(machines: Any, who: str) -> bool:
+    """Whether a register says that it has begun something."""
+    pid = f'"pid": {machines._running[who].pid},'
+    found = (machines.folder / "out/rows.batten/workers").glob("*.json")
+    texts = [path.read_text() for path in found if path.name != "board.json"]
+    return any(pid in text and '"begins": []' not in text for text in texts)
+
+
+def check_rows(machines: Any) -> None:
+    assert machines.numbers() == list(range(ITEMS))
+    assert machines.batten("verify", "out/rows").returncode == 0
+
+
+def test_two_do_the_job_together_and_both_say_that_it_is_done(machines: Any) -> None:
+    begin_two(machines)
+    machines.open_gate()
+    assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
+    check_rows(machines)
+    assert set(machines.count_done().values()) == {1}
+    assert set(machines.who_did().values()) == {"first", "second"}
+    assert "has ended: complete" in machines.told("second")
+
+
+def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
+    begin_two(machines)
+    machines._running["first"].kill()
+    machines.open_gate()
+    assert machines.end("second") == 0, machines.told("second")
+    check_rows(machines)
+
+
+@pytest.mark.parametrize("step", [3, 9])
+def test_a_worker_is_killed_at_a_step(machines: Any, step: int) -> None:
+    check_killed_at(machines, step)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("step", range(1, 30))
+def test_a_worker_is_killed_at_each_step(machines: Any, step: int) -> None:
+    check_killed_at(machines, step)
+
+
+def check_killed_at(machines: Any, step: int) -> None:
+    machines.write(ITEMS, gate_at=20)
+    machines.start("first")
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", environment=kill_at_step(step))
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    machines.end("second")
+    check_rows(machines)
+
+
+def test_one_that_slept_past_its_claims_harms_nothing(machines: Any) -> None:
+    begin_two(machines)
+    machines._running["second"].send_signal(signal.SIGSTOP)
+    machines.wait_until(lambda: "A worker is gone" in machines.told("first"))
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    before = machines.parts()
+    machines._running["second"].send_signal(signal.SIGCONT)
+    assert machines.end("second") == 0, machines.told("second")
+    check_rows(machines)
+    assert machines.parts() == before
+
+
+def test_another_code_is_refused(machines: Any) -> None:
+    machines.write(ITEMS, gate_at=20)
+    machines.start("first")
+    machines.wait_until(lambda: machines.has_begun("first"))
+    text = (machines.folder / "job.py").read_text()
+    (machines.folder / "other.py").write_text(text.replace("number * number", "number + number"))
+    machines.start("second", job="other.py")
+    assert machines.end("second") == EXIT_REFUSED
+    assert "The job is another one here" in machines.told("second")
+    machines.open_gate()
+    assert machines.end("first") == 0
+    check_rows(machines)
+
+
+def test_a_signal_lets_a_worker_end_what_it_has_in_hand(machines: Any) -> None:
+    begin_two(machines)
+    machines._running["second"].send_signal(signal.SIGTERM)
+    machines.wait_until(lambda: "draining" in machines.told("second"))
+    machines.open_gate()
+    # If the run ends meanwhile, nothing is left to be stopped.
+    assert machines.end("second") in (0, EXIT_INTERRUPTED), machines.told("second")
+    assert machines.end("first") == 0
+    check_rows(machines)
+    assert set(machines.count_done().values()) == {1}
+    assert "A worker is gone" not in machines.told("first")
+
+
+def test_an_item_that_kills_workers_is_set_aside(machines: Any) -> None:
+    begin_two(machines, body="number == 45 and os._exit(9)")
+    machines.open_gate()
+    assert machines.end("first") == EXIT_QUARANTINED, machines.told("first")
+    assert machines.end("second") == EXIT_QUARANTINED, machines.told("second")
+    assert machines.numbers() == [n for n in range(ITEMS) if n != 45]
+    assert machines.count_done()[45] == 2
+
+
+def test_a_run_that_fails_ends_its_workers_alike(machines: Any) -> None:
+    begin_two(machines, body="number >= 20 and 1 / 0", options=", on_error='raise'")
+    machines.open_gate()
+    assert machines.end("first") == 1, machines.told("first")
+    assert machines.end("second") == 1, machines.told("second")
+    assert "ZeroDivisionError" in machines.told("second")
