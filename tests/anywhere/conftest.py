@@ -28,7 +28,8 @@ def work(number):
     {body}
     return {{"number": number, "square": number * number}}
 
-pipeline = batten.from_range({items}).map(work).options(batch_size=10{options}).write_parquet("{output}")
+made = batten.from_range({items}).map(work).options(batch_size=10{options})
+pipeline = made.write_parquet("{output}")
 """
 
 
