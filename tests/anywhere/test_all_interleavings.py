@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from batten.anywhere.assigning import Assigning, Doing, Heard
-from batten.model.disk.workers import BegunTask, Hand, Register
+from batten.model.disk.runs.workers import BegunTask, Hand, Register
 
 RUN = "run"
 

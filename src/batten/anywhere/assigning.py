@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from batten.model.disk.workers import GivenTask, Hand, Register, ToldEvent
+from batten.model.disk.runs.workers import GivenTask, Hand, Register, ToldEvent
 from batten.model.value_class import value_class
 
 TASKS_A_SLOT = 2

@@ -13,7 +13,7 @@ from dataclasses import replace
 from batten.errors import StorageError
 from batten.ledger.guarded import taken_over
 from batten.model.disk.records import Unreadable, decode_record, encode_record
-from batten.model.disk.workers import BOARD, Board, Register
+from batten.model.disk.runs.workers import BOARD, Board, Register
 from batten.model.value_class import value_class
 from batten.storage.base import Got, Put, Store
 from batten.storage.changing.publishing import settle

@@ -18,7 +18,7 @@ from batten.anywhere.meeting import Meeting
 from batten.anywhere.wire import UnclearError, decode_event, encode_schema, encode_task
 from batten.errors import BattenError
 from batten.executors.base import Event, Executor, Finished, Lost, Told, Work
-from batten.model.disk.workers import Board
+from batten.model.disk.runs.workers import Board
 from batten.work.tasks import Prepare, Prepared
 
 BEATS = 3

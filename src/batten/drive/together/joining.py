@@ -22,7 +22,7 @@ from batten.drive.together.team_of_run import batten_version, count_tasks
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.executors.base import Died, Executor, Finished, Lost, Raised, TimedOut, Told
 from batten.model.disk.records import Segment, Unreadable, decode_record
-from batten.model.disk.workers import BegunTask, Board, Register
+from batten.model.disk.runs.workers import BegunTask, Board, Register
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
 from batten.run.clock import new_run, utc_now

@@ -10,8 +10,8 @@ from batten.anywhere.team import Team
 from batten.errors import UsageError
 from batten.executors.base import Executor
 from batten.jobs.definition import Definition
+from batten.model.disk.runs.workers import Board
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
-from batten.model.disk.workers import Board
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset

@@ -14,7 +14,7 @@ from dataclasses import field
 from typing import Annotated
 
 from batten.model.disk.bounds import MEBIBYTE, Count, Many, Name, Number, Prose, Real, Text, Version
-from batten.model.disk.holders import PID_MAX
+from batten.model.disk.runs.holders import PID_MAX
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
