@@ -28,7 +28,7 @@ from batten.model.telling.html import show_as_html
 from batten.pipeline.stages import list_stages, show_stages
 from batten.pipeline.steps import Steps
 from batten.storage.addresses import local_path
-from batten.storage.processors import count_processors
+from batten.storage.machine import count_processors
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the machine, and the container that this process is in, say of memory and of themselves.
+"""What this machine, and the container around this process, say of memory, processors and space.
 
 Reads only. Whatever can't be read is None: these are facts for checks and hints.
 """
@@ -145,3 +145,10 @@ def _lines(path: str) -> list[str]:
             return file.read().splitlines()
     except OSError:
         return []
+
+
+def count_processors() -> int:
+    """Those that it is allowed to use, where the system tells; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -58,7 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.pipeline.pipeline import Pipeline
     from batten.run.run_options import RunOptions
     from batten.run.signals import stopped_while_loading
-    from batten.storage.processors import count_processors
+    from batten.storage.machine import count_processors
 
     parameters = read_parameters(arguments.param)
     # What the user's own code prints must not mix with the one JSON object.

@@ -22,7 +22,7 @@ from batten.errors import UsageError
 from batten.model.telling.type_names import show_type
 from batten.sinks.rows.plain_values import list_rows
 from batten.storage.base import Piece
-from batten.storage.processors import count_processors
+from batten.storage.machine import count_processors
 
 if TYPE_CHECKING:
     import pyarrow as pa
