@@ -100,7 +100,7 @@ def _work(
     from batten.jobs.how_started import describe_call
     from batten.pipeline.working import work_shown
     from batten.run.run_options import RunOptions
-    from batten.storage.processors import count_processors
+    from batten.storage.machine import count_processors
 
     given = arguments.gone_after
     options = RunOptions(
