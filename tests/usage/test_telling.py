@@ -21,6 +21,7 @@ import batten
 from batten import Usage
 from batten.crashlab.power import find_states, record_cuts
 from batten.drive.run import run_on
+from batten.executors.marks import MarkTable
 from batten.inspect.show import show
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.history.usage import find_usage
@@ -338,3 +339,81 @@ def test_on_an_object_store_each_call_is_an_object() -> None:
     report = run_on(storage, job, RunOptions(jobs=1, executor="serial"))
     assert report.usage is not None
     assert report.usage.kept == {"tokens": 15 + 6, "cost": Decimal("0.6")}
+
+
+def test_by_key(run: Callable[..., Usage], capsys: pytest.CaptureFixture[str]) -> None:
+    items = [{"id": f"k{n}", "n": n} for n in range(5)]
+    source = batten.from_items(items, key="id").map(lambda item: ask(item["n"]))
+    run(source.options(batch_size=2).write_parquet("out"))
+    used = show("out", lists_usage=True).to_json()["usage_by_key"]
+    expected = [(f"k{n}", {"tokens": n + 1, "cost": 0.1}) for n in range(5)]
+    assert [(each["key"], each["used"]) for each in used] == expected
+    assert show("out").to_json()["usage_by_key"] is None
+
+
+def leave_begun() -> None:
+    """A dataset, and a half-made one that is to take its place: two of its calls told."""
+    batten.from_range(4).map(ask).write_parquet("out").run(progress=False)
+
+    def stop_after_two(number: int) -> dict[str, int]:
+        if number == 2:
+            raise OSError(28, "no room")
+        return ask(number + 100)
+
+    job = batten.from_range(4).map(stop_after_two).options(batch_size=1).write_parquet("out")
+    with pytest.raises(batten.StorageError):
+        job.run(progress=False, executor="serial", fresh=True)
+
+
+def test_what_a_given_up_fresh_run_used_is_not_forgotten() -> None:
+    leave_begun()
+    job = batten.from_range(4).map(ask).write_parquet("out")
+
+    def fail(number: int) -> dict[str, int]:
+        raise OSError(28, "no room")
+
+    for _ in range(2):  # Once, however often it is given up.
+        broken = batten.from_range(4).map(fail).write_parquet("out")
+        with pytest.raises(batten.StorageError):
+            broken.run(progress=False, executor="serial", fresh=True)
+        usage = batten.diagnose("out").contents.usage
+        assert usage is not None
+        assert usage.repeated["tokens"] == 101 + 102
+        assert usage.kept["tokens"] == 10
+    usage = job.run(progress=False, executor="serial", fresh=True).usage
+    assert usage is not None
+    assert usage.before["tokens"] == 10 + 203
+
+
+@pytest.mark.parametrize("damage", ["header", "check", "folder"])
+def test_marks_that_can_not_be_read_count_as_lost_calls(damage: str) -> None:
+    def stop(number: int) -> dict[str, int]:
+        if number == 2:
+            raise OSError(28, "no room")
+        return ask(number)
+
+    job = batten.from_range(4).map(stop).options(batch_size=1).write_parquet("out")
+    with pytest.raises(batten.StorageError):
+        job.run(progress=False, executor="serial")
+    marks = Path("out.batten/runs/20300101T000000Z-abc.inflight")
+    table = MarkTable(3, lambda size: make_table(marks, size))
+    table.mark(0).begin(2)
+    table.close()
+    data = bytearray(marks.read_bytes())
+    if damage == "header":
+        data[0] ^= 1
+    else:
+        data[-8] ^= 1
+    marks.write_bytes(data)
+    if damage == "folder":
+        marks.unlink()
+        marks.mkdir()
+    usage = batten.diagnose("out").contents.usage
+    assert usage is not None
+    assert usage.calls_lost >= {"header": 3, "check": 2, "folder": 1}[damage]
+
+
+def make_table(path: Path, size: int) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(handle, size)
+    return handle

@@ -101,7 +101,7 @@ def _sum_usage(context: Context, observation: Observation) -> Usage | None:
     had used, which goes with it."""
     storage, layout = context.storage, context.layout
     if (outer := layout.outer) is not None:
-        before = find_usage(storage, observe_output(storage, outer, is_mine=True))
+        before = compute_usage(storage, observe_output(storage, outer, is_mine=True))
         if before is not None:
             used = total((before.total, before.before))
             UsageJournal(storage, layout, context.run).write(BeforeLine(used=used))

@@ -176,6 +176,27 @@ def read_in_flight(data: bytes) -> list[int]:
     return list(dict.fromkeys(items))
 
 
+def count_in_flight(data: bytes) -> int:
+    """How many items were in hand at most. Of what was damaged nobody knows, so each worker may
+    have had one. Where nothing was written yet, nothing was begun."""
+    if not any(data):
+        return 0
+    words = memoryview(data[: len(data) // _WORD_BYTES * _WORD_BYTES]).cast("q").tolist()
+    records = [
+        words[start : start + RECORD_WORDS]
+        for start in range(RECORD_WORDS, len(words), RECORD_WORDS)
+    ]
+    if words[:2] != [_MAGIC, _VERSION] or words[2] != len(records):
+        return max(1, len(records))
+    damaged = sum(len(each) < RECORD_WORDS or each[_CHECK] != _MAGIC for each in records)
+    return damaged + len(read_in_flight(data))
+
+
+def count_slots(size: int) -> int:
+    """How many items may have been in hand, by the size of a table that can't be read."""
+    return max(1, size // _RECORD_BYTES - 1)
+
+
 def _encode_empty(slots: int) -> bytes:
     header = [_MAGIC, _VERSION, slots, 0, 0, 0, 0, 0]
     record = [IDLE, 0, NO_TASK, 0, 0, 0, 0, _MAGIC]

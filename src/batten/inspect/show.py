@@ -12,6 +12,7 @@ from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.items.quarantined import read_quarantined
 from batten.inspect.items.slowest import SlowestSeen, find_slowest
+from batten.inspect.items.used import ItemUsage, list_usage
 from batten.inspect.kinds.landings import refuse_landing
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import locate_output
@@ -27,7 +28,8 @@ from batten.model.value_class import value_class
 class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
     are the keys of the items that were in hand when the last run was killed. `parts_at` is where
-    the parts lie, if that is not where the output is. `slowest` are items that took longest."""
+    the parts lie, if that is not where the output is. `slowest` are items that took longest.
+    `used` is what calls used by item, if that was asked for."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
@@ -36,6 +38,7 @@ class Overview:
     in_hand: tuple[str, ...]
     parts_at: str = ""
     slowest: SlowestSeen = field(default_factory=SlowestSeen)
+    used: tuple[ItemUsage, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -47,6 +50,7 @@ class Overview:
             "parts": diagnosis.parts,
             "rows": diagnosis.rows,
             "usage": diagnosis.contents.usage.to_json() if diagnosis.contents.usage else None,
+            "usage_by_key": None if self.used is None else [each.to_json() for each in self.used],
             "submitted": diagnosis.contents.list_submitted(),
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
@@ -60,8 +64,9 @@ class Overview:
         }
 
 
-def show(path: str | os.PathLike[str]) -> Overview:
-    """An overview of the output. Reads only. Raises `UsageError` if there is no output, and
+def show(path: str | os.PathLike[str], *, lists_usage: bool = False) -> Overview:
+    """An overview of the output. With `lists_usage` what the calls of each item used is in it.
+    Reads only. Raises `UsageError` if there is no output, and
     `RefusedError` if it is not batten's."""
     place = locate_output(path)
     refuse_tree(place)
@@ -82,6 +87,7 @@ def show(path: str | os.PathLike[str]) -> Overview:
             for run in list_runs(place.storage, place.layout)
         ),
         slowest=find_slowest(place, observation, judgement.plan),
+        used=tuple(list_usage(place, judgement.plan)) if lists_usage else None,
         in_hand=()
         if observation.holder is not None
         else tuple(list_in_hand_keys(place, judgement.plan)),

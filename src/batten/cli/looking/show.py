@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="while a run is at work: its rate, items in hand, failures by kind",
     )
+    parser.add_argument(
+        "--usage", action="store_true", help="what the calls of each item used, by its key"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, with all items")
 
 
@@ -24,12 +27,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.inspect.show import show
     from batten.model.words import State
 
-    overview = show(arguments.path)
+    overview = show(arguments.path, lists_usage=arguments.usage)
     if arguments.watch and overview.diagnosis.state is State.RUNNING:
         from batten.cli.looking.watching import watch
 
         if not watch(arguments.path, is_json=arguments.json):
             return 0
-        overview = show(arguments.path)
+        overview = show(arguments.path, lists_usage=arguments.usage)
     emit(overview, list_lines(overview), is_json=arguments.json)
     return 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings, list_weaker
+from batten.inspect.items.used import ItemUsage
 from batten.inspect.show import Overview
 from batten.ledger.history.runs import RunLog
-from batten.model.rules.usage import tell_usage
+from batten.model.rules.usage import show_usage, tell_usage
 from batten.model.telling.counts import count_of
 from batten.model.words import State
 
 _QUARANTINED_SHOWN = 10
 _RUNS_SHOWN = 5
+_USED_SHOWN = 50
 
 
 def list_lines(overview: Overview) -> Iterator[str]:
@@ -25,6 +27,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
     if (usage := diagnosis.contents.usage) is not None:
         yield from (labelled(name, told) for name, told in tell_usage(usage))
     yield from list_weaker(diagnosis)
+    yield from _list_used(overview.used or ())
     yield from list_findings(diagnosis.findings)
     for item in overview.quarantined[:_QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"
@@ -45,6 +48,14 @@ def list_lines(overview: Overview) -> Iterator[str]:
         yield labelled("run", _show_run(run, "at work" if may_live else "no end was logged"))
         if run.stop is not None and not run.was_refused and (reason := run.stop.get("error")):
             yield labelled("", f"it stopped: {reason}")
+
+
+def _list_used(used: Sequence[ItemUsage]) -> Iterator[str]:
+    for each in used[:_USED_SHOWN]:
+        name = each.key if each.key is not None else f"item {each.item} of the plan"
+        yield labelled("used", f"{name}: {show_usage(each.used)}")
+    if len(used) > _USED_SHOWN:
+        yield labelled("", f"and {len(used) - _USED_SHOWN} more; --json lists them all")
 
 
 def _show_run(run: RunLog, without_end: str) -> str:

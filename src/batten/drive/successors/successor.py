@@ -13,6 +13,7 @@ from dataclasses import replace
 from batten.deliver.delivering import Deliverer
 from batten.drive.preparing.in_order import settle_config
 from batten.ledger.generations import SeenGenerations, claim, succeed, sweep
+from batten.ledger.history.usage import carry_usage
 from batten.ledger.replacement import replace_dataset
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.findings import DOUBT, find_worst
@@ -59,12 +60,19 @@ def begin_anew(
         return _claim(context, fingerprint, work, goes_on=bool(layout.next) and is_of_use)
     settle_submissions(context, layout)
     if not is_of_use:
-        settle_submissions(context, layout.fresh)
-        storage.folder.delete_tree(layout.fresh_folder)
+        give_up_begun(context)
     if not is_doubtful:
         refuse_unfit(context, [check_disk(context, observation, judgement.accounts, is_anew=True)])
     inner = replace(context, layout=layout.fresh, is_beside=True)
     return open_successor(inner, fingerprint, work)
+
+
+def give_up_begun(context: Context) -> None:
+    """Delete what a killed run began beside, if it did. What its calls used is not forgotten."""
+    layout = context.layout
+    settle_submissions(context, layout.fresh)
+    carry_usage(context.storage, layout.fresh, layout, context.run)
+    context.folder.delete_tree(layout.fresh_folder)
 
 
 def _is_of_use(beside: Context, fingerprint: Fingerprint) -> bool:
@@ -96,7 +104,7 @@ def begin_again(context: Context, successor: Successor) -> Successor:
     dataset = successor.dataset
     if context.storage.folder is None:
         return _claim(context, dataset.fingerprint, dataset.work, goes_on=False)
-    context.folder.delete_tree(context.layout.fresh_folder)
+    give_up_begun(context)
     return open_successor(successor.context, dataset.fingerprint, dataset.work)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from batten.deliver.delivering import Deliverer
 from batten.drive.preparing.config import make_config
 from batten.drive.preparing.planning import items_of, plan_of
-from batten.drive.successors.successor import Successor, open_successor
+from batten.drive.successors.successor import Successor, give_up_begun, open_successor
 from batten.errors import UsageError
 from batten.ledger.facts.observation import Observation
 from batten.ledger.files.schema_file import load_schema
@@ -100,7 +100,7 @@ def _begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> 
         and context.is_same(config.fingerprint, dataset.fingerprint)
     )
     if not is_same or find_worst(judged.findings) in DOUBT:
-        storage.delete_tree(layout.fresh_folder)
+        give_up_begun(context)
     fresh = inner.layout
     for folder in (fresh.control, fresh.plan, fresh.staging, fresh.staged):
         storage.ensure_folder(folder)

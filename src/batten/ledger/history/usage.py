@@ -11,9 +11,14 @@ from contextlib import suppress
 
 from batten.errors import StorageError
 from batten.ledger.facts.observation import Observation
-from batten.ledger.history.usage_journal import UsageJournal, list_journals, read_journals
+from batten.ledger.history.usage_journal import (
+    UsageJournal,
+    list_journals,
+    read_journal,
+    read_journals,
+)
 from batten.model.disk.names import Layout, is_in_flight
-from batten.model.disk.runs.usage_lines import LostLine
+from batten.model.disk.runs.usage_lines import NO_ITEM, Amount, LostLine, UseLine, total
 from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
 from batten.model.rules.outcomes import find_places
 from batten.model.rules.usage import Standing, Usage, UsageTally, read_recorded
@@ -25,9 +30,20 @@ from batten.storage.relative import last_piece
 def find_usage(storage: Store, observation: Observation) -> Usage | None:
     """None if no call told anything. Raises `StorageError` if a file can't be read."""
     completion = observation.completion
-    if completion is not None and (known := read_recorded(completion.usage)) is not None:
-        return known
+    if completion is not None and not _has_later(storage, observation.layout, completion.run):
+        known = read_recorded(completion.usage)
+        if known is not None:
+            return known
     return compute_usage(storage, observation)
+
+
+def _has_later(storage: Store, layout: Layout, run: str) -> bool:
+    """Whether something was told since the dataset was complete: of another one that was begun to
+    take its place, and given up."""
+    if storage.folder is None:
+        return False
+    last = max(list_journals(storage, layout), default="")
+    return last_piece(last) > f"{run}.usage"
 
 
 def compute_usage(storage: Store, observation: Observation) -> Usage | None:
@@ -60,16 +76,27 @@ def find_last_run_name(storage: Store, layout: Layout) -> str:
 
 
 def list_marks(storage: Store, layout: Layout) -> dict[str, int]:
-    """How many items were in hand, by the run, where the marks are still there."""
-    from batten.executors.marks import read_in_flight
-
+    """How many items were in hand at most, by the run, where the marks are still there. Of marks
+    that can't be read nobody knows, so all that there is room for counts."""
     found = {}
     for name in map(last_piece, storage.list_names(layout.runs)):
         if is_in_flight(name):
-            with suppress(FileNotFoundError, StorageError):
-                items = read_in_flight(storage.read(f"{layout.runs}/{name}"))
-                found[name.removesuffix(".inflight")] = len(items)
+            with suppress(FileNotFoundError):
+                calls = _count_marks(storage, f"{layout.runs}/{name}")
+                found[name.removesuffix(".inflight")] = calls
     return found
+
+
+def _count_marks(storage: Store, name: str) -> int:
+    from batten.executors.marks import count_in_flight, count_slots
+
+    try:
+        return count_in_flight(storage.read(name))
+    except StorageError:
+        with suppress(StorageError):
+            entry = storage.find(name)
+            return count_slots(entry.size) if entry is not None else 0
+        return 1
 
 
 def record_lost_calls(storage: Store, layout: Layout, run: str, *, end: str = "") -> None:
@@ -82,6 +109,42 @@ def record_lost_calls(storage: Store, layout: Layout, run: str, *, end: str = ""
     for ended, calls in list_marks(storage, layout).items():
         if calls and (ended == end if end else ended != run):
             journal.write(LostLine(end=ended, calls=calls))
+
+
+def carry_usage(storage: Store, layout: Layout, into: Layout, run: str) -> None:
+    """What the calls of a dataset used that is given up goes to the accounts of another one, once:
+    run by run, by the name of the run, so that it may be repeated where it was killed."""
+    journal, tally = UsageJournal(storage, into, run), UsageTally()
+    for name in list_journals(storage, layout):
+        tally.told = {}
+        for line in read_journal(storage, name):
+            tally.take(line)
+        if tally.told:
+            answer = f"given up {last_piece(name).removesuffix('.usage')}"
+            line = UseLine(item=NO_ITEM, attempt="", used=tally.told, answer=answer)
+            journal.write(line)
+    if tally.is_empty:
+        return
+    for ended, calls in list_marks(storage, layout).items():
+        tally.lose(ended, calls)
+    for end, calls in tally.list_ends():
+        journal.write(LostLine(end=end, calls=calls))
+    journal.sync()
+
+
+def sum_by_item(storage: Store, layout: Layout) -> dict[int, dict[str, Amount]]:
+    """All that the calls of each item used, whatever became of it, by its number in the plan."""
+    sums: dict[int, dict[str, Amount]] = {}
+    seen: set[tuple[int, str]] = set()
+    for line in read_journals(storage, layout):
+        if not isinstance(line, UseLine) or line.item == NO_ITEM:
+            continue
+        if line.answer:
+            if (line.item, line.answer) in seen:
+                continue
+            seen.add((line.item, line.answer))
+        sums[line.item] = total((sums.get(line.item, {}), line.used))
+    return sums
 
 
 class Standings:

@@ -107,11 +107,16 @@ def read_journals(storage: Store, layout: Layout) -> Iterator[UsageLine | None]:
     """The lines of all runs, in order; None for one that can't be understood. A line that was torn
     by a kill is none."""
     for name in list_journals(storage, layout):
-        try:
-            file = storage.open(name)
-        except FileNotFoundError:
-            continue
-        with file:
-            while line := file.readline(_LINE_BYTES_MAX):
-                if len(line) > 1:
-                    yield decode_usage_line(line)
+        yield from read_journal(storage, name)
+
+
+def read_journal(storage: Store, name: str) -> Iterator[UsageLine | None]:
+    """The same of one file; nothing if it is gone."""
+    try:
+        file = storage.open(name)
+    except FileNotFoundError:
+        return
+    with file:
+        while line := file.readline(_LINE_BYTES_MAX):
+            if len(line) > 1:
+                yield decode_usage_line(line)

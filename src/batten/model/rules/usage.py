@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from batten.model.disk.runs.usage_lines import (
+    NO_ITEM,
     PLACES_MAX,
     Amount,
     Amounts,
@@ -88,12 +89,12 @@ class Usage:
         Returns:
             A dict of what JSON can hold.
         """
-        kinds = {kind: _as_numbers(getattr(self, kind)) for kind in KINDS}
+        kinds = {kind: as_numbers(getattr(self, kind)) for kind in KINDS}
         return {
-            "total": _as_numbers(self.total),
+            "total": as_numbers(self.total),
             **kinds,
-            "lost": {"calls": self.calls_lost, "at_most": _as_numbers(self.lost_at_most)},
-            "largest": _as_numbers(self.largest),
+            "lost": {"calls": self.calls_lost, "at_most": as_numbers(self.lost_at_most)},
+            "largest": as_numbers(self.largest),
             "damaged_lines": self.damaged_lines,
         }
 
@@ -131,7 +132,8 @@ def tell_usage(usage: Usage) -> Iterator[tuple[str, str]]:
         yield "damaged", f"{count_of(usage.damaged_lines, 'line')} of the accounts can't be read"
 
 
-def _as_numbers(amounts: Amounts) -> dict[str, int | float]:
+def as_numbers(amounts: Amounts) -> dict[str, int | float]:
+    """As JSON has them."""
     return {unit: n if isinstance(n, int) else float(n) for unit, n in amounts.items()}
 
 
@@ -196,6 +198,10 @@ class UsageTally:
         """So many calls were in hand at an end; each end counts once."""
         self._lost[end] = max(calls, self._lost.get(end, 0))
 
+    def list_ends(self) -> Iterator[tuple[str, int]]:
+        """Each end at which calls were in hand, and how many."""
+        yield from self._lost.items()
+
     def has_end(self, end: str) -> bool:
         return end in self._lost
 
@@ -206,7 +212,8 @@ class UsageTally:
             if answer in attempt.earlier or attempt.has(answer):
                 return
             attempt.earlier[answer] = ("repeated", line.used)
-            self._note_largest(line.used)
+            if line.item != NO_ITEM:
+                self._note_largest(line.used)
         else:
             attempt = self._attempt(line.item, line.attempt)
             if answer and attempt.has(answer):

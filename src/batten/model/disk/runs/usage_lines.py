@@ -26,6 +26,9 @@ Amounts = Mapping[str, Amount]
 UNITS_MAX = 32
 """So many units may one call tell."""
 
+NO_ITEM = ITEMS_MAX
+"""In the place of an item's number: what was used belongs to none of this plan."""
+
 _EXACT = Context(prec=200, Emin=-999_999, Emax=999_999)
 _LARGEST = Decimal(10) ** 60
 PLACES_MAX = 60
