@@ -235,6 +235,17 @@ def test_what_is_quarantined_in_many_files_is_read_in_part(
     assert page_of("out").text == text
 
 
+@pytest.mark.parametrize("message", ["x" * 300_000, "\n" * 50_000, "a line\n" * 50_000])
+def test_a_huge_traceback_still_says_where(work: Any, page_of: Any, message: str) -> None:
+    work(KEYS[:2], failing={KEYS[1]: f"ValueError: {message}the end"})
+    (traceback,) = page_of("out").all("pre")
+    assert traceback.text.startswith("Traceback (most recent call last):")
+    assert "in measure" in traceback.text
+    assert traceback.text.rstrip().endswith("the end")
+    assert " more) …" in traceback.text
+    assert len(traceback.text.splitlines()) < 250
+
+
 def test_a_page_is_never_long(work: Any) -> None:
     """Whatever there is: the longest texts, all of kinds of their own."""
     keys = [f"{number}{'&' * 400}" for number in range(300)]

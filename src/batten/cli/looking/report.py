@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
         told = [{"path": path, "state": state.value} for path, state in page.states.items()]
         emit_object({"file": target, "bytes": size, "states": page.count(), "outputs": told})
     else:
-        states = ", ".join(f"{count} {state}" for state, count in page.count().items())
+        states = ", ".join(f"{count:,} {state}" for state, count in page.count().items())
         outputs = count_of(len(page.states), "output")
         emit_lines([f"{target}: {outputs}, {states}; {show_bytes(size)}"])
     return 0

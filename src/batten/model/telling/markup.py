@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from batten.model.telling.cutting import cut_lines, cut_middle
 from batten.printable import blot, escape
 
 
@@ -32,11 +33,7 @@ def plain(text: str, most: int = 0) -> Markup:
 
 def lines_of(text: str, most: int) -> Markup:
     """A text of several lines; of a long one the beginning and the end."""
-    if len(text) > most:
-        left = len(text) - most
-        head, tail = text[: most // 2], text[-(most - most // 2) :]
-        text = f"{head}\n… ({left:,} characters more) …\n{tail}"
-    return Markup("\n".join(map(plain, text.split("\n"))))
+    return Markup("\n".join(map(plain, cut_lines(cut_middle(text, most)))))
 
 
 def element(tag: str, *content: str | int, **attributes: str | int | bool | None) -> Markup:

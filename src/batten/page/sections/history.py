@@ -57,7 +57,7 @@ def show_slowest(seen: OutputSeen, outline: Outline) -> Markup:
         return NOTHING
     rows = [(key(each.name()), f"{each.seconds:,.3f}") for each in seen.slowest.items]
     columns = (Column("item"), Column("seconds in hand", True))
-    told = table("Its tries and waits together", columns, rows, layout="narrow wide")
+    told = table("With all tries and waits", columns, rows, layout="narrow wide")
     read, batches = seen.slowest.read, seen.slowest.batches
     left = f"Of {read:,} of {batches:,} batches; a slower one may be missing."
     return outline.section(

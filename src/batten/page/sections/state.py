@@ -144,7 +144,7 @@ def _show_sight(sight: Sight | None) -> Markup:
     columns = (Column("item"), Column("in hand for", True))
     return join(
         (
-            listing([("since", sight.since), ("rate", rate)]),
+            listing([("since", show_recorded(sight.since)), ("rate", rate)]),
             table("Items in hand", columns, rows, layout="narrow wide"),
             more(len(sight.in_hand) - len(rows), "item"),
         )
@@ -160,8 +160,8 @@ def _list_known(seen: OutputSeen, found: Diagnosis) -> Iterator[tuple[str, str |
         yield "key", f"{name}={value}"
     if (holder := found.holder) is not None:
         where = f" on {holder.host}" if holder.host else ""
-        since = f" since {holder.since}" if holder.since else ""
-        yield "holder", f"process {holder.pid or 'unknown'}{where}{since}"
+        since = (" since ", show_recorded(holder.since)) if holder.since else ()
+        yield "holder", join((line(f"process {holder.pid or 'unknown'}{where}"), *since))
     if found.readers and found.state is not State.NEW:
         yield "readers", f"see {found.readers}"
     for hint in found.hints:

@@ -20,6 +20,7 @@ from batten.fingerprint.secret import blot
 from batten.jobs.devices import PROCESSOR, Worker, first_device
 from batten.jobs.retry import Retry
 from batten.jobs.step import Step
+from batten.model.telling.cutting import cut_middle
 from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
 from batten.printable import without_modules
@@ -74,7 +75,8 @@ def describe_error(error: BaseException) -> tuple[str, str]:
     while trace is not None and _is_of_calls(trace):
         trace = trace.tb_next
     lines = without_modules("".join(traceback.format_exception(type(error), error, trace)))
-    return text, _as_text(redact(blot(lines[-_LOOKED_AT_MAX:])))[-TRACE_CHARACTERS_MAX:]
+    looked_at = redact(blot(cut_middle(lines, _LOOKED_AT_MAX)))
+    return text, cut_middle(_as_text(looked_at), TRACE_CHARACTERS_MAX)
 
 
 def _is_of_calls(trace: TracebackType) -> bool:
