@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from batten.storage.local.stand_alone import publish_directory, publish_file
     from batten.transactions.entry import has_token, read_lock, transaction
     from batten.transactions.transaction import Transaction
+    from batten.work.calling.structured import structured
     from batten.work.usage import usage
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "publish_directory",
     "publish_file",
     "read_lock",
+    "structured",
     "transaction",
     "usage",
 ]
@@ -141,6 +143,7 @@ _MODULES = {
     "batten.storage.local.stand_alone": ("publish_directory", "publish_file"),
     "batten.transactions.entry": ("has_token", "read_lock", "transaction"),
     "batten.transactions.transaction": ("Transaction",),
+    "batten.work.calling.structured": ("structured",),
     "batten.work.usage": ("usage",),
 }
 

@@ -102,6 +102,7 @@ def test_the_names_that_batten_exports() -> None:
         "publish_directory",
         "publish_file",
         "read_lock",
+        "structured",
         "transaction",
         "usage",
     ]

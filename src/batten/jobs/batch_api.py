@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from batten.errors import UsageError
 from batten.fingerprint.secret import Secret
+from batten.jobs.structure import Structure
 from batten.model.value_class import value_class
 
 REQUESTS_MAX = 50_000
@@ -28,7 +29,7 @@ class BatchApi:
     `endpoint` alone. `usage` says what an answer used; None for the usual."""
 
     request: Callable[..., Any] = field(repr=False)
-    parse: Callable[..., Any] = field(repr=False)
+    parse: Callable[..., Any] | None = field(repr=False)
     base_url: str
     endpoint: str
     api_key: Secret | None = None
@@ -37,6 +38,12 @@ class BatchApi:
     poll_seconds: float = POLL_SECONDS
     wait_seconds: float | None = None
     usage: Callable[[Any], Mapping[str, Any]] | None = field(default=None, repr=False)
+
+    @property
+    def structure(self) -> Structure | None:
+        """What answers are to be, where a model says it; then nothing else parses them."""
+        found: Structure | None = getattr(self.request, "structure", None)
+        return found
 
     @property
     def place(self) -> tuple[str, str]:
@@ -60,7 +67,14 @@ async def answer_in_batch(request: Any, parse: Any, endpoint: str, row: Any) -> 
 
 def make_batch_api(**given: Any) -> BatchApi:
     """Raises `UsageError` for what can't be."""
-    for name in ("request", "parse", "usage"):
+    is_structured = getattr(given["request"], "structure", None) is not None
+    if is_structured != (given["parse"] is None):
+        raise _refuse(
+            ".map_batch_api() takes parse, or a request of batten.structured() that reads answers "
+            "itself: one of them.",
+            "Say how an answer becomes a row: parse=parse.",
+        )
+    for name in ("request", "usage") if is_structured else ("request", "parse", "usage"):
         if not callable(given[name]) and not (name == "usage" and given[name] is None):
             raise _refuse(
                 f".map_batch_api() takes a function for {name}, not {given[name]!r}.",

@@ -51,7 +51,8 @@ class Step:
     @property
     def making_rows(self) -> Callable[..., Any]:
         """The function whose annotation says what the rows are."""
-        return self.function if self.batch_api is None else self.batch_api.parse
+        api = self.batch_api
+        return self.function if api is None else (api.parse or api.request)
 
     @property
     def is_async(self) -> bool:

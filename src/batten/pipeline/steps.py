@@ -307,7 +307,7 @@ class Steps(TableOutputs):
         self,
         request_fn: Callable[[Any], dict[str, Any]],
         *,
-        parse: Callable[[Any, Any], Any],
+        parse: Callable[[Any, Any], Any] | None = None,
         base_url: str = "https://api.openai.com/v1",
         api_key: Secret | None = None,
         endpoint: str = "/v1/chat/completions",
@@ -331,9 +331,11 @@ class Steps(TableOutputs):
         Args:
             request_fn: Called with each item, or with what the step before gave. It returns the
                 body of the request, as for the endpoint itself. The same item must give the same
-                body each time: by it an answer finds its item in a later run.
+                body each time: by it an answer finds its item in a later run. Or what
+                `batten.structured` gives, which reads the answers, too.
             parse: Called with the body of the answer and with what `request_fn` got. It returns
-                the row, as for `map`. Its return annotation may be a row class.
+                the row, as for `map`. Its return annotation may be a row class. There is none
+                where `batten.structured` reads the answers.
             base_url: The vendor's address, without a key.
             api_key: The key, as a `batten.Secret`; by default none is sent.
             endpoint: The vendor's path that each request is for.

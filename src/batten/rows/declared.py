@@ -135,7 +135,8 @@ def _list_given(option: Any) -> Fields:
 
 
 def _find_row_class(step: Step) -> Any:
-    kind = _without_none(find_return(step.making_rows))
+    named = getattr(step.making_rows, "row_class", None)
+    kind = named or _without_none(find_return(step.making_rows))
     if step.kind == "flat_map" and get_origin(kind) in _STREAMS:
         kind = _without_none(get_args(kind)[0])
     return kind

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from batten.jobs.batch_api import BatchApi
+from batten.jobs.structure import AnswerError
 from batten.ledger.history.submissions import list_submissions, tell_postponed
 from batten.model.disk.runs.submissions import SubmissionRecord, digest_request, name_request
 from batten.model.telling.counts import count_of
@@ -39,7 +40,7 @@ from batten.work.submitting.exchange import (
     unreachable,
 )
 from batten.work.tasks import Noted, Postponed, Word, WorkerJob
-from batten.work.usage import current_teller
+from batten.work.usage import Teller, current_teller
 
 GATHER_SECONDS = 0.3
 """Requests wait so long for others, once all items in hand wait for answers."""
@@ -150,7 +151,23 @@ class Submitter:
         teller = current_teller()
         if teller is None:
             raise RuntimeError("a request for a batch was made outside of an item")
-        body = json.dumps(api.request(row), allow_nan=False).encode()
+        asked, structure = api.request(row), api.structure
+        for left in range(structure.repairs if structure is not None else 0, -1, -1):
+            answer = await self._answer(api, teller, asked)
+            if structure is None:
+                made = api.parse(answer, row) if api.parse is not None else answer
+                return await made if inspect.isawaitable(made) else made
+            try:
+                return structure.read(answer)
+            except AnswerError as error:
+                if not left or error.is_final:
+                    raise
+                asked = structure.repair(asked, error)
+        raise RuntimeError("no answer was asked for")
+
+    async def _answer(self, api: BatchApi, teller: Teller, asked: Any) -> Any:
+        """The body of the vendor's answer, of which the accounts know what it used."""
+        body = json.dumps(asked, allow_nan=False).encode()
         if not body.startswith(b"{"):
             raise TypeError("request_fn gives no dict: it is to give the body of a request")
         name, submission = await self._ask(teller.item, body)
@@ -158,8 +175,7 @@ class Submitter:
         used = read_usage(line, api.usage)
         if used:
             teller.tell(used, name_answer(submission.record.token, name))
-        made = api.parse(take_body(line), row)
-        return await made if inspect.isawaitable(made) else made
+        return take_body(line)
 
     async def _ask(self, item: int, body: bytes) -> tuple[str, _Submission]:
         """The submission that has a line for the request; its name there. Asked again where the
