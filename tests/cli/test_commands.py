@@ -85,6 +85,7 @@ def test_the_names_that_batten_exports() -> None:
         "Transaction",
         "Usage",
         "UsageError",
+        "Worker",
         "diagnose",
         "from_csv",
         "from_dataset",
