@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import Any
 
@@ -43,6 +44,19 @@ def test_two_do_the_job_together_and_both_say_that_it_is_done(machines: Any) -> 
     assert set(machines.count_done().values()) == {1}
     assert set(machines.who_did().values()) == {"first", "second"}
     assert "has ended: complete" in machines.told("second")
+
+
+def test_who_is_at_work_is_told_and_what_they_have_in_hand(machines: Any) -> None:
+    begin_two(machines)
+    told = json.loads(machines.batten("diagnose", "out/rows", "--json").stdout)
+    (worker,) = told["workers"]
+    assert worker["pid"] == machines._running["second"].pid
+    assert 0 < worker["tasks"] <= worker["slots"] == 2
+    assert worker["oldest"]
+    assert f"process {worker['pid']} on" in machines.batten("show", "out/rows").stdout
+    machines.open_gate()
+    assert (machines.end("first"), machines.end("second")) == (0, 0)
+    assert json.loads(machines.batten("diagnose", "out/rows", "--json").stdout)["workers"] == []
 
 
 def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:

@@ -63,7 +63,8 @@ def seal(batch: int, items: int) -> Sealed:
 @dataclass
 class World:
     """Workers, each with one task in hand. `kills` are items that end their worker, `slow` those
-    that take too long; both for so many tries."""
+    that take too long; `ends` are those that end their machine, so that nobody can tell which item
+    it was. Each for so many tries."""
 
     plan: Plan
     slots: int = 3
@@ -73,6 +74,7 @@ class World:
     find_left: Callable[[int], BatchLeft] = no_files
     kills: Mapping[int, int] = field(default_factory=dict)
     slow: Mapping[int, int] = field(default_factory=dict)
+    ends: Mapping[int, int] = field(default_factory=dict)
     timeout_tries: int = 1
     range_items: int | None = None
 
@@ -160,6 +162,9 @@ class World:
             if self.tries[item] <= self.slow.get(item, 0):
                 self.schedule.timed_out(number, item, self.timeout_tries, self.fail("slow"))
                 return
+        if any(self.tries[item] <= self.ends.get(item, 0) for item in items):
+            self.schedule.lose(number, self.fail("gone"))
+            return
         self.done.update(items)
         self.finish(number, task, executed=len(items))
 
@@ -318,6 +323,25 @@ def test_a_worker_that_ended_between_items_costs_no_try(make_plan: MakePlan) -> 
         world.schedule.put_back(number)
     world.run()
     world.check()
+
+
+def test_an_item_that_ends_machines_is_found_by_halving(make_plan: MakePlan) -> None:
+    world = World(make_plan(64, 64), slots=1, ends={40: 100})
+    world.run()
+    world.check(failed={40: 3})
+    assert world.tries[40] < 20
+
+
+def test_the_end_of_a_machine_alone_costs_no_item(make_plan: MakePlan) -> None:
+    world = World(make_plan(64, 16), slots=2, ends={5: 2, 40: 1})
+    world.run()
+    world.check()
+
+
+def test_a_unit_whose_machines_end_is_tried_one_by_one(make_plan: MakePlan) -> None:
+    world = World(make_plan(12, 12), slots=1, unit_items=4, ends={6: 100})
+    world.run()
+    world.check(failed={6: 3})
 
 
 def test_a_limit_cuts_the_last_batch(make_plan: MakePlan) -> None:

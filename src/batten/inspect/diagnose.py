@@ -35,6 +35,7 @@ from batten.inspect.advising.refused import find_refused, tell_refused
 from batten.inspect.advising.upstream import Behind, find_behind, find_origin, is_finalized
 from batten.inspect.advising.words_of_states import Kind, say
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
+from batten.inspect.items.at_work import find_at_work
 from batten.inspect.items.plan_keys import PlanKeys, list_missing_keys
 from batten.inspect.kinds.landings import describe_landing, list_landed_files
 from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree, locate_output
@@ -198,6 +199,7 @@ def describe(
             unseen=dict(list_unseen(place, observation)),
             tables=list_tables(observation),
             usage=_look_at_usage(place, observation),
+            at_work=find_at_work(place.storage, observation),
             submitted=_look_at_submissions(place, observation),
         ),
         next_run=NextRun(

@@ -7,6 +7,7 @@ from typing import Any
 
 from batten.inspect.advising.outlook import NOTHING_TO_RUN, Outlook
 from batten.inspect.advising.refused import Refused
+from batten.inspect.items.at_work import WorkerAtWork
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.runs.submissions import SubmissionRecord
@@ -56,6 +57,7 @@ class Contents:
         tables: The names of the tables that a function of whole tables is given.
         usage: What all calls used, in all runs; None if no call told anything.
         submitted: Requests that vendors have in batches, with the answers still to be collected.
+        at_work: Workers of other machines that are at work.
     """
 
     items: Accounts = NO_ITEMS
@@ -66,6 +68,7 @@ class Contents:
     tables: tuple[str, ...] = ()
     usage: Usage | None = None
     submitted: tuple[SubmissionRecord, ...] = ()
+    at_work: tuple[WorkerAtWork, ...] = ()
 
     def list_submitted(self) -> list[dict[str, Any]]:
         """List what vendors have, as `--json` does.
@@ -219,6 +222,7 @@ class Diagnosis:
             "submitted": self.contents.list_submitted(),
             "orphans": [dict(vars(orphan)) for orphan in self.orphans],
             "holder": holder and {"pid": holder.pid, "host": holder.host, "since": holder.since},
+            "workers": [worker.to_json() for worker in self.contents.at_work],
             "hints": list(self.hints),
             "missing": list(self.missing),
             "parameters": dict(self.parameters),

@@ -55,6 +55,7 @@ class Overview:
             "quarantined": [dict(vars(item)) for item in self.quarantined],
             "unreadable": list(self.unreadable),
             "in_hand": list(self.in_hand),
+            "workers": [worker.to_json() for worker in diagnosis.contents.at_work],
             "slowest": [dict(vars(each)) for each in self.slowest.items],
             "parts_at": self.parts_at or None,
             "destinations": [

@@ -20,6 +20,7 @@ _BY_IMPORTANCE = (
         "or",
         "upstream",
         "holder",
+        "worker",
         "readers",
         "key",
         "items",

@@ -27,6 +27,7 @@ from batten.sources.inputs import Input
 _FINDINGS_SHOWN = 5
 _ORPHANS_SHOWN = 2
 _INPUTS_SHOWN = 4
+_WORKERS_SHOWN = 8
 
 
 def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -44,6 +45,7 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
         where = f" on {holder.host}" if holder.host else ""
         since = f" since {holder.since}" if holder.since else ""
         yield labelled("holder", f"process {holder.pid or 'unknown'}{where}{since}")
+    yield from list_at_work(diagnosis)
     if diagnosis.items.source:
         yield from list_contents(diagnosis)
     is_told = diagnosis.state is State.COMPLETE and diagnosis.items.source
@@ -60,6 +62,16 @@ def list_lines(diagnosis: Diagnosis) -> Iterator[str]:
     for hint in diagnosis.hints:
         yield labelled("hint", hint)
     yield from list_findings(diagnosis.findings)
+
+
+def list_at_work(diagnosis: Diagnosis) -> Iterator[str]:
+    """Workers of other machines."""
+    at_work = diagnosis.contents.at_work
+    for worker in at_work[:_WORKERS_SHOWN]:
+        yield labelled("worker", worker.tell())
+    if len(at_work) > _WORKERS_SHOWN:
+        more = count_of(len(at_work) - _WORKERS_SHOWN, "worker")
+        yield labelled("", f"and {more} more; --json lists them all")
 
 
 _MADE = (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)

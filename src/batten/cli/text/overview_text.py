@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batten.cli.text.diagnosis_text import labelled, list_contents, list_findings, list_weaker
+from batten.cli.text.diagnosis_text import (
+    labelled,
+    list_at_work,
+    list_contents,
+    list_findings,
+    list_weaker,
+)
 from batten.inspect.items.used import ItemUsage
 from batten.inspect.show import Overview
 from batten.ledger.history.runs import RunLog
@@ -26,6 +32,7 @@ def list_lines(overview: Overview) -> Iterator[str]:
         yield labelled("lies at", overview.parts_at)
     if (usage := diagnosis.contents.usage) is not None:
         yield from (labelled(name, told) for name, told in tell_usage(usage))
+    yield from list_at_work(diagnosis)
     yield from list_weaker(diagnosis)
     yield from _list_used(overview.used or ())
     yield from list_findings(diagnosis.findings)
