@@ -14,6 +14,7 @@ from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.open_batch import BatchLeft, left_of
 from batten.drive.handing_out.schedule import Schedule
 from batten.drive.preparing.pinning import load_schema, serialize, store_schema
+from batten.drive.publishing.part_sizes import FirstParts
 from batten.drive.publishing.published_items import PublishedItems
 from batten.drive.publishing.publishers import make_publisher
 from batten.drive.publishing.waiting import Waiting
@@ -91,6 +92,7 @@ class Driver:
         self._published: set[int] = set()
         self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
+        self._first_parts = FirstParts(context, dataset, plan)
         self._draining = Draining(context, record)
         self._shown = Showing(context, plan, self._failures, self._published_items, self._draining)
         self._spending = Spending(context)
@@ -408,6 +410,7 @@ class Driver:
         )
         self._room.take([sealed.batch for sealed in published])
         self._published.update(sealed.batch for sealed in published)
+        self._first_parts.note(published)
         for sealed in published:
             self._published_items.add(sealed.outcomes)
         return [sealed.batch for sealed in published]
