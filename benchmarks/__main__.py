@@ -23,6 +23,7 @@ NAMES = (
     "two_steps",
     "memory",
     "large_dataset",
+    "grown_dataset",
     "large_page",
     "run_keys",
     "whole_tables",

@@ -391,6 +391,27 @@ def test_what_needs_a_folder_is_refused(scenario: Scenario) -> None:
     assert server.objects == before
 
 
+def test_of_a_complete_dataset_no_record_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a million."""
+    monkeypatch.setenv(FAILING, "")
+    server = ObjectServer()
+    run(ranged())(ObjectStorage(server))
+    asked: list[str] = []
+    found = judge(observe_output(ObjectStorage(server, before=asked.append), LAYOUT))
+    assert found.verdict.state is State.COMPLETE
+    assert found.accounts.committed == ITEMS
+    assert [what for what in asked if LAYOUT.commits in what] == []
+    # An older COMPLETE means nothing: a part that it does not know is looked up.
+    there = ObjectStorage(server)
+    last = there.find(LAYOUT.part(2))
+    assert last is not None
+    there.put_if(last.name, there.read(last.name) + b"\0", last.version)
+    asked.clear()
+    found = judge(observe_output(ObjectStorage(server, before=asked.append), LAYOUT))
+    assert found.verdict.state is not State.COMPLETE
+    assert [what for what in asked if LAYOUT.commits in what] != []
+
+
 def test_a_finalized_dataset_is_of_one_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

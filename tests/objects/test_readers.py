@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 import batten
+from batten.page.serving import LivePages, PageServer
 
 ITEMS = 10
 
@@ -28,6 +31,42 @@ def anew(output: str) -> str:
     pipeline = pipeline.options(batch_size=4).write_parquet(output)
     pipeline.run(executor="serial", progress=False, fresh=True)
     return output
+
+
+@pytest.mark.parametrize("place", ["output", "anew"])
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.csv"])
+def test_it_is_exported(
+    place: str, name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    found = batten.open(request.getfixturevalue(place))
+    assert found.export(tmp_path / name) == ITEMS
+    read = {
+        "rows.parquet": batten.from_parquet,
+        "rows.jsonl": batten.from_jsonl,
+        "rows.csv": batten.from_csv,
+    }[name](tmp_path / name, key="key")
+    copied = read.map(lambda row: {"number": int(row["number"])}).write_parquet(tmp_path / "copy")
+    copied.run(executor="serial", progress=False)
+    rows = batten.open(tmp_path / "copy").to_arrow(["number"]).column("number").to_pylist()
+    assert rows == [*range(ITEMS)]
+
+
+@pytest.mark.parametrize("place", ["output", "anew"])
+def test_its_page_is_served(place: str, request: pytest.FixtureRequest) -> None:
+    address = request.getfixturevalue(place)
+    with PageServer(LivePages([address])) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        connection = HTTPConnection("127.0.0.1", server.server_address[1])
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+        connection.close()
+        server.shutdown()
+        thread.join()
+    assert answer.status == 200
+    assert address in page
+    assert "COMPLETE" in page
 
 
 @pytest.mark.parametrize("place", ["output", "anew"])

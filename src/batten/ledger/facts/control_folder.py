@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from typing import NamedTuple
 
 from batten.errors import StorageError
 from batten.ledger.facts.batches.claims import ClaimReads
@@ -50,12 +51,28 @@ from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
 
 
+class _PlanAndParts(NamedTuple):
+    """`complete` is the name of what would close the accounts of these."""
+
+    segments: tuple[Segment, ...]
+    has_whole_plan: bool
+    parts: dict[int, int]
+    complete: str
+    completion: Completion | None
+
+
+def _leave_out(parts: dict[int, int], early: Collection[int]) -> dict[int, int]:
+    """The same where nothing is to be left out: there may be a million."""
+    return {batch: size for batch, size in parts.items() if batch not in early} if early else parts
+
+
 class Reading(ClaimReads):
     """One pass over an output that is batten's, collecting findings as it goes."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
         self._config_version = ""
+        self._has_completion = False
 
     def observe(self, *, is_thorough: bool, is_mine: bool) -> Observation:
         layout = self.layout
@@ -63,15 +80,13 @@ class Reading(ClaimReads):
         holder = None if is_mine else self._observe_lock()
         # Where others may write meanwhile, what rests on something else is looked for before it.
         is_shared = layout.is_shared
-        records = self._list_folder(layout.commits) if is_shared else []
+        closed = self._find_closed() if is_shared and not is_thorough else None
+        records = self._list_folder(layout.commits) if is_shared and closed is None else []
         staged = self._list_known(layout.staged, find_staged) if is_shared else ()
-        parts = self._list_parts() if is_shared else {}
         config = None if is_shared else self._read_config()
-        segments, has_whole_plan = self._read_plan()
-        parts = parts if is_shared else self._list_parts()
-        versions = [self._versions[batch] for batch in sorted(parts)]
-        complete = layout.complete_of(len(segments), versions)
-        completion = self._read_completion(complete)
+        found = closed or self._read_plan_and_parts()
+        segments, has_whole_plan, parts = found.segments, found.has_whole_plan, found.parts
+        complete, completion = found.complete, found.completion
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
@@ -101,7 +116,7 @@ class Reading(ClaimReads):
             config=config,
             segments=segments,
             has_whole_plan=has_whole_plan,
-            parts={batch: size for batch, size in parts.items() if batch not in published.early},
+            parts=_leave_out(parts, published.early),
             early=published.early,
             recorded=published.recorded,
             claims=published.claims,
@@ -120,6 +135,34 @@ class Reading(ClaimReads):
             versions=self._versions,
             config_version=self._config_version,
         )
+
+    def _read_plan_and_parts(self) -> _PlanAndParts:
+        layout = self.layout
+        parts = self._list_parts() if layout.is_shared else {}
+        segments, has_whole_plan = self._read_plan()
+        parts = parts if layout.is_shared else self._list_parts()
+        versions = (self._versions[batch] for batch in sorted(parts))
+        complete = layout.complete_of(len(segments), versions)
+        return _PlanAndParts(
+            segments=segments,
+            has_whole_plan=has_whole_plan,
+            parts=parts,
+            complete=complete,
+            completion=self._read_completion(complete),
+        )
+
+    def _find_closed(self) -> _PlanAndParts | None:
+        """If a `COMPLETE` of a store vouches for the parts that are there, no record is asked for:
+        the names alone would be a thousand requests of a million. Else nothing is noted yet."""
+        if not self._has_completion:
+            return None
+        before, failure = list(self.findings), self.failure
+        found = self._read_plan_and_parts()
+        if found.completion is not None and is_vouched(found.completion, found.parts):
+            return found
+        self.findings, self.failure = before, failure
+        self._versions.clear()
+        return None
 
     def _read_completion(self, name: str) -> Completion | None:
         decode = partial(decode_record, Completion)
@@ -190,6 +233,8 @@ class Reading(ClaimReads):
         """What in the control folder is not of the kind that its name says, each a finding."""
         places = []
         listed = list(self._list(self.layout.control))
+        start = f"{self.layout.complete}-"
+        self._has_completion = any(entry.name.startswith(start) for entry in listed)
         if any(entry.name == self.layout.fresh_folder and entry.is_folder for entry in listed):
             listed += self._list(self.layout.fresh_folder)
         for entry in listed:

@@ -49,6 +49,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from batten.model.disk.staged_names import CHUNK, DIGEST_CHARACTERS, SEALED, StagedChunk
 from batten.model.patterns import pattern
@@ -58,6 +59,8 @@ UNSYNCED = "UNSYNCED"
 """The record, beside a lock, of names that could not be made durable."""
 FIRST_GENERATION = "first"
 """What the dataset is called in `CURRENT` that lies where the output is."""
+
+_VERSIONS_AT_A_TIME = 4096
 
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
 _PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
@@ -195,7 +198,12 @@ class Layout:
         batch, are all there is to do."""
         if not self.is_shared:
             return self.complete
-        return self.complete + self._tell("\n".join([str(segments), *versions]))
+        digest = hashlib.sha256(str(segments).encode())
+        # Of a million parts the text of all versions would be held several times.
+        left = iter(versions)
+        while some := list(islice(left, _VERSIONS_AT_A_TIME)):
+            digest.update("".join([f"\n{each}" for each in some]).encode())
+        return f"{self.complete}-{digest.hexdigest()[:DIGEST_CHARACTERS]}"
 
     def _tell(self, of: str) -> str:
         if not (self.is_shared and of):

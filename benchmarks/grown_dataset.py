@@ -1,0 +1,38 @@
+"""A billion items in a million parts, in a model of an object store: what is asked of the store,
+how long batten itself takes, and how much memory"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from benchmarks.measure import ENVIRONMENT, PYTHON, Figure
+
+BATCHES = 1_000_000
+ROOT = Path(__file__).parents[1]
+_LIMITS = {"complete": "5 s, 300 MiB", "start": "5 s, 300 MiB", "interrupted": "none"}
+_WHAT = {
+    "complete": "`diagnose` of a complete dataset",
+    "start": "a run that finds nothing to do",
+    "interrupted": "`diagnose` of one whose accounts are not closed",
+}
+
+
+def measure(folder: Path, runs: int) -> list[Figure]:
+    return [_measure(state) for state in _WHAT]
+
+
+def _measure(state: str) -> Figure:
+    words = [PYTHON, "-m", "benchmarks.grown_store", state, str(BATCHES)]
+    done = subprocess.run(
+        words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    return Figure(
+        what=_WHAT[state],
+        figure=f"{found['seconds']:.1f} s, {found['mebibytes']:,} MiB",
+        limit=_LIMITS[state],
+        basis=f"{found['lists']:,} listings, {found['gets']:,} reads, {found['changes']} changes, "
+        f"{found['bytes'] / 1e6:,.0f} MB of answers; the seconds are the processor's",
+    )

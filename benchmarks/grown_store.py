@@ -1,0 +1,175 @@
+"""A model of an object store that holds one grown dataset, and counts what is asked of it.
+
+A million parts and their records are not kept anywhere: they are made of those of one real batch
+when they are asked for. So what is measured is what batten does with them.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import BinaryIO
+
+import batten
+from batten.drive.run import run_on
+from batten.inspect.diagnose import diagnose_place
+from batten.inspect.paths.output_path import Place
+from batten.model.disk.names import Layout, find_part
+from batten.model.disk.records import (
+    CommitRecord,
+    Completion,
+    Segment,
+    decode_record,
+    encode_record,
+)
+from batten.run.run_options import RunOptions
+from batten.storage.base import READ_BYTES_MAX, Entry, Got, PutAnswer
+from batten.storage.relative import last_piece
+from batten.storage.twin.objects import ChangeRequest, ObjectServer, ObjectStorage
+
+LAYOUT = Layout("features", is_shared=True)
+BATCH_SIZE = 1000
+_PAGE = 1000
+"""So many names a listing gives at a time."""
+_NAME_BYTES = 300
+"""What a listing says of one object, about."""
+_SECONDS = 1_800_000_000.0
+
+
+def double(number: int) -> dict[str, int]:
+    return {"double": number * 2}
+
+
+@dataclass
+class Asked:
+    """What was asked of a store."""
+
+    lists: int = 0
+    gets: int = 0
+    changes: int = 0
+    bytes: int = 0
+
+
+class GrownStore(ObjectStorage):
+    """Holds the dataset of `batches` batches, complete or without its last record."""
+
+    def __init__(self, batches: int, *, is_complete: bool) -> None:
+        self.asked = Asked()
+        self._batches = batches
+        super().__init__(ObjectServer())
+        made = batten.from_range(BATCH_SIZE).map(double).options(batch_size=BATCH_SIZE)
+        small = ObjectStorage(ObjectServer())
+        run_on(small, made.write_parquet("/features"), RunOptions(jobs=1, executor="serial"))
+        kept = {
+            name: found.data
+            for name, found in small.server.objects.items()
+            if name != LAYOUT.part(0) and "/runs/" not in name
+        }
+        record, complete = (
+            next(name for name in kept if name.startswith(start))
+            for start in (f"{LAYOUT.commits}/", f"{LAYOUT.complete}-")
+        )
+        self._part = len(small.server.objects[LAYOUT.part(0)].data)
+        self._record = decode_record(CommitRecord, kept.pop(record))
+        self._grow(kept, decode_record(Completion, kept.pop(complete)), is_complete)
+        for name, data in kept.items():
+            self.put_new(name, data)
+        self.asked = Asked()
+
+    def _grow(self, kept: dict[str, bytes], one: Completion, is_complete: bool) -> None:
+        """What is said of one batch is said of all."""
+        count = self._batches * BATCH_SIZE
+        segment = decode_record(Segment, kept[LAYOUT.segment(0)])
+        kept[LAYOUT.segment(0)] = encode_record(replace(segment, items=count))
+        if is_complete:
+            name = LAYOUT.complete_of(1, map(_version, range(self._batches)))
+            sizes = [self._part] * self._batches
+            all_of = replace(one, source=count, committed=count, rows=count, part_sizes=sizes)
+            kept[name] = encode_record(all_of)
+
+    def list(self, folder: str) -> Iterator[Entry]:
+        if folder == LAYOUT.data:
+            entries: Iterable[Entry] = map(self._describe_part, range(self._batches))
+        elif folder == LAYOUT.commits:
+            entries = (Entry(name, 500, _SECONDS) for name in map(_commit, range(self._batches)))
+        else:
+            entries = super().list(folder)
+        count = 0
+        for count, entry in enumerate(entries, 1):
+            if count % _PAGE == 1:
+                self.asked.lists += 1
+            yield entry
+        self.asked.lists += not count
+        self.asked.bytes += count * _NAME_BYTES
+
+    def find(self, name: str) -> Entry | None:
+        self.asked.gets += 1
+        batch = find_part(last_piece(name))
+        if batch is not None:
+            return self._describe_part(batch)
+        return super().find(name)
+
+    def get(self, name: str, *, bytes_max: int | None = READ_BYTES_MAX) -> Got:
+        if name.startswith(f"{LAYOUT.commits}/"):
+            found = Got(self._make_record(name), "1")
+        else:
+            found = super().get(name, bytes_max=bytes_max)
+        self.asked.gets += 1
+        self.asked.bytes += len(found.data)
+        return found
+
+    def read(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        bytes_max: int | None = READ_BYTES_MAX,
+    ) -> bytes:
+        return self.get(name, bytes_max=bytes_max).data
+
+    def open(self, name: str) -> BinaryIO:
+        raise NotImplementedError(name)
+
+    def _change(self, change: ChangeRequest) -> PutAnswer:
+        self.asked.changes += 1
+        return super()._change(change)
+
+    def _describe_part(self, batch: int) -> Entry:
+        return Entry(LAYOUT.part(batch), self._part, _SECONDS, version=_version(batch))
+
+    def _make_record(self, name: str) -> bytes:
+        batch = int(last_piece(name).partition("-")[0])
+        first = batch * BATCH_SIZE
+        keys = f"ordinals:{first}-{first + BATCH_SIZE}"
+        return encode_record(replace(self._record, batch=batch, keys=keys))
+
+
+def _version(batch: int) -> str:
+    return f'"{batch:032x}"'
+
+
+def _commit(batch: int) -> str:
+    return LAYOUT.commit(batch, _version(batch))
+
+
+def main() -> None:
+    state, batches = sys.argv[1], int(sys.argv[2])
+    store = GrownStore(batches, is_complete=state != "interrupted")
+    began = time.process_time()
+    if state == "start":
+        made = batten.from_range(batches * BATCH_SIZE).map(double).options(batch_size=BATCH_SIZE)
+        run_on(store, made.write_parquet("/features"), RunOptions(jobs=1, executor="serial"))
+    else:
+        diagnose_place(Place(storage=store, layout=LAYOUT, path="/features", folder="/"))
+    seconds = time.process_time() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({**asdict(store.asked), "seconds": seconds, "mebibytes": peak}))
+
+
+if __name__ == "__main__":
+    main()
