@@ -31,3 +31,12 @@ def without_modules(told: str) -> str:
     import re
 
     return re.sub(r"^batten(?:\.\w+)+\.(\w+)(?=:|$)", r"\1", told, flags=re.MULTILINE)
+
+
+def count_columns(text: str) -> int:
+    """How many columns of a terminal a text takes: letters of East Asia take two."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)

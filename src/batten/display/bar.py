@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from batten.display.colours import Colour, Span, has_colours, join_spans
 from batten.display.rate import ItemRate, finished_share
 from batten.executors.printing.last_line import last_line
-from batten.printable import escape
+from batten.printable import count_columns, escape
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
@@ -40,7 +40,7 @@ class Bar:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         columns = columns or COLUMNS_USUAL
         told = self._rate.describe(status)
-        width = max(0, min(WIDTH_MAX, columns - sum(len(span.text) for span in told) - 4))
+        width = max(0, min(WIDTH_MAX, columns - sum(count_columns(span.text) for span in told) - 4))
         spans = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
         last_line.draw(join_spans(spans, columns - 1, coloured=self._has_colours))
 

@@ -6,6 +6,8 @@ import os
 from enum import Enum
 from typing import NamedTuple, TextIO
 
+from batten.printable import count_columns
+
 
 class Colour(Enum):
     """What a terminal is told for it."""
@@ -30,10 +32,14 @@ def has_colours(stream: TextIO) -> bool:
 
 
 def join_spans(spans: list[Span], columns: int, *, coloured: bool) -> str:
-    """One line of no more than so many characters."""
+    """One line that takes no more than so many columns of a terminal."""
     told = ""
     for text, colour in spans:
-        shown, columns = text[:columns], columns - len(text[:columns])
+        shown = text[:columns]
+        while count_columns(shown) > columns:
+            shown = shown[:-1]
+        # What comes after a piece that has no room has none either.
+        columns = columns - count_columns(shown) if shown == text else 0
         is_coloured = coloured and colour is not Colour.NONE and shown
         told += f"\x1b[{colour.value}m{shown}\x1b[0m" if is_coloured else shown
     return told

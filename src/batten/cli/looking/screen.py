@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from batten.printable import escape
+from batten.printable import count_columns, escape
 
 _ALWAYS = ("", "why", "do", "next", "risky")
 _BY_IMPORTANCE = (
@@ -94,24 +93,19 @@ def _count_all(groups: Sequence[tuple[str, list[str]]], columns: int) -> int:
 
 def count_rows(line: str, columns: int) -> int:
     """How many rows of a terminal the line takes."""
-    return max(1, -(-_width(line) // columns))
-
-
-def _width(text: str) -> int:
-    wide = sum(unicodedata.east_asian_width(each) in "WF" for each in text)
-    return len(text) + wide
+    return max(1, -(-count_columns(line) // columns))
 
 
 def _shorten(line: str, columns: int, rows: int = 1) -> str:
     """The beginning and the end of a line that is longer."""
     room = columns * rows
-    if _width(line) <= room:
+    if count_columns(line) <= room:
         return line
     tail = room // 3
     head = room - tail - 1
-    while _width(line[:head]) > room - tail - 1:
+    while count_columns(line[:head]) > room - tail - 1:
         head -= 1
     end = line[-tail:]
-    while _width(end) > tail:
+    while count_columns(end) > tail:
         end = end[1:]
     return f"{line[:head]}…{end}"
