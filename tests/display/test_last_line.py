@@ -67,11 +67,11 @@ def test_colours_are_left_out_where_nobody_wants_them(watch_job: Watch, no_color
 
 def test_a_line_is_cut_by_what_is_seen() -> None:
     pieces = [Span("1234"), Span("5678", Colour.GOOD), Span("9", Colour.QUIET)]
-    assert join_spans(pieces, 6, coloured=True) == "1234\x1b[32m56\x1b[0m"
+    assert join_spans(pieces, 6, coloured=True) == "1234\x1b[32m5…\x1b[0m"
     assert join_spans(pieces, 99, coloured=False) == "123456789"
     wide = [Span("測定 "), Span("待つ", Colour.DOUBTFUL), Span("9")]
     assert [join_spans(wide, columns, coloured=False) for columns in (1, 3, 5, 8, 9, 10)] == [
-        *("", "測", "測定 ", "測定 待", "測定 待つ", "測定 待つ9")
+        *("…", "測…", "測定 ", "測定 待…", "測定 待つ", "測定 待つ9")
     ]
 
 

@@ -35,11 +35,20 @@ def join_spans(spans: list[Span], columns: int, *, coloured: bool) -> str:
     """One line that takes no more than so many columns of a terminal."""
     told = ""
     for text, colour in spans:
-        shown = text[:columns]
-        while count_columns(shown) > columns:
-            shown = shown[:-1]
+        width = count_columns(text)
+        shown = text if width <= columns else _cut(text, columns)
         # What comes after a piece that has no room has none either.
-        columns = columns - count_columns(shown) if shown == text else 0
+        columns = max(0, columns - width)
         is_coloured = coloured and colour is not Colour.NONE and shown
         told += f"\x1b[{colour.value}m{shown}\x1b[0m" if is_coloured else shown
     return told
+
+
+def _cut(text: str, columns: int) -> str:
+    """Half of a number says something else, so what is cut shows it."""
+    if not columns or text.isspace():
+        return ""
+    shown = text[: columns - 1]
+    while count_columns(shown) >= columns:
+        shown = shown[:-1]
+    return f"{shown}…"
