@@ -13,6 +13,7 @@ import pytest
 import batten
 from batten.crashlab.servers.relay import Mishap, Relay
 from batten.errors import RefusedError, StorageError, UsageError
+from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
 
@@ -111,6 +112,26 @@ def test_the_rows_of_one_run_are_replaced(lab: Lab) -> None:
     ]
     for day in ("1", "2"):
         assert batten.diagnose(lab.folder / f"day{day}").state == "COMPLETE"
+
+
+@pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)
+def test_rows_of_one_run_that_go_are_missed_though_others_stay(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lab.kind == "postgres":
+        monkeypatch.setenv("PGUSER", lab.ask("SELECT current_user AS name")[0]["name"])
+    for day in ("1", "2"):
+        run(lab, range(4), f"day{day}", **of_day(day))
+    for day in ("1", "2"):
+        assert verify(lab.folder / f"day{day}", should_ask=True).is_sound
+    lab.ask("DELETE FROM rows WHERE day = '1' AND name = 'n2'")
+    found = verify(lab.folder / "day1", should_ask=True)
+    assert not found.is_sound
+    (finding,) = [each for each in found.findings if each.code.value == "lacking-rows"]
+    assert "it has 3 rows, and was given 4 rows; missing: 2 (batch 1)" in finding.evidence
+    assert verify(lab.folder / "day2", should_ask=True).is_sound
+    told = "COMPLETE" if lab.kind == "postgres" else "INCONSISTENT"
+    assert batten.diagnose(lab.folder / "day1").state == told
 
 
 def test_a_run_without_rows_leaves_none_of_it(lab: Lab) -> None:

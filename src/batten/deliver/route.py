@@ -66,6 +66,7 @@ class Route(ABC):
                 is_remote=self._capabilities.is_remote,
                 lets_go=self.lets_go,
                 can_be_asked=self._capabilities.can_be_asked,
+                marks=dict(self._capabilities.where or {}),
             ),
             run=context.run,
             now=utc_now,

@@ -230,14 +230,22 @@ def _look_at_table(
             "SELECT batch FROM batten_tokens WHERE target = ? COLLATE NOCASE "
             "AND (dataset = ? OR ? = '')"
         )
-        values = (table, given.dataset, given.dataset)
-        held = {batch for (batch,) in base.execute(query, values)}
+        ours = (table, given.dataset, given.dataset)
+        held = {batch for (batch,) in base.execute(query, ours)}
     if lacking := tell_batches(held, given):
         yield lacking
     elif given.adds_rows:
         if not is_counted:
             raise CannotLookError("it is large: only verify counts its rows")
-        name = table.replace('"', '""')
-        rows = base.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+        query, values = select("count(*)", table, given)
+        rows = base.execute(query, values).fetchone()[0]
         if rows < given.rows:
             yield tell_rows(rows, given)
+
+
+def select(what: str, table: str, given: Delivery) -> tuple[str, list[str]]:
+    """The query for the rows that are its own, and the values for it (decision 0124)."""
+    named = ['"{}" = ?'.format(name.replace('"', '""')) for name in given.marks]
+    query = 'SELECT {} FROM "{}"'.format(what, table.replace('"', '""'))
+    where = f" WHERE {' AND '.join(named)}" if named else ""
+    return query + where, list(given.marks.values())

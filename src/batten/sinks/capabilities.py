@@ -6,7 +6,7 @@ Whoever asks a sink for one of these asks here. An open destination may have one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ class Capabilities:
         names: How the files of items are called, where it takes files.
         package: The package that brings it, where one does.
         is_remote: Whether a server has what it gets, so that only `verify --ask` looks at it.
+        where: The columns and values that tell its rows in a table from those of other runs.
         can_be_asked: Whether it keeps tokens. Without, a batch may be there twice after a crash.
     """
 
@@ -43,6 +44,7 @@ class Capabilities:
     package: str = ""
     is_remote: bool = False
     can_be_asked: bool = True
+    where: Mapping[str, str] | None = None
 
 
 def capabilities_of(sink: Sink) -> Capabilities:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import field
 
 from batten.errors import CorruptError
 from batten.model.disk.destinations.delivery import Delivery
@@ -21,7 +22,8 @@ class Receiver:
     """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
     tokens; with `adds_rows` each of them is a row of its own. `package` brings the kind, where
     batten does not; with `is_remote` a server has it; with `lets_go` what it has makes way for a
-    dataset that is made anew. Unless it `can_be_asked`, this record alone tells what it has."""
+    dataset that is made anew. Unless it `can_be_asked`, this record alone tells what it has. By
+    `marks` its rows are told from those of other runs."""
 
     kind: str
     target: str
@@ -31,6 +33,7 @@ class Receiver:
     is_remote: bool = False
     lets_go: bool = False
     can_be_asked: bool = True
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 class DeliveryBook:

@@ -90,6 +90,13 @@ def _compare(
         query = "SELECT to_regclass(%s) IS NOT NULL"
         return bool(connection.execute(query, (which.as_string(connection),)).fetchone()[0])
 
+    def select(what: sql.Composable) -> sql.Composed:
+        """Of the rows that are its own."""
+        query = sql.SQL("SELECT {} FROM {}").format(what, rows)
+        terms = [sql.SQL("{} = %s").format(sql.Identifier(each)) for each in given.marks]
+        return query + sql.SQL(" WHERE ") + sql.SQL(" AND ").join(terms) if terms else query
+
+    values = list(given.marks.values())
     rows, tokens = sql.Identifier(*schema, name), sql.Identifier(*schema, TOKENS)
     if not has(rows):
         yield _found(Code.LOST_TABLE, given, "the table is gone")
@@ -97,19 +104,17 @@ def _compare(
     held: set[int] = set()
     if has(tokens):
         query = sql.SQL("SELECT batch FROM {} WHERE target = %s AND (dataset = %s OR %s = '')")
-        values = (table, given.dataset, given.dataset)
-        held = {batch for (batch,) in connection.execute(query.format(tokens), values)}
+        ours = (table, given.dataset, given.dataset)
+        held = {batch for (batch,) in connection.execute(query.format(tokens), ours)}
     lacking = tell_batches(held, given)
     if lacking is None and given.adds_rows:
-        count_rows = sql.SQL("SELECT count(*) FROM {}").format(rows)
-        found = connection.execute(count_rows).fetchone()[0]
+        found = connection.execute(select(sql.SQL("count(*)")), values).fetchone()[0]
         lacking = tell_rows(found, given) if found < given.rows else None
     if lacking is None:
         return
 
     def read(column: str) -> list[Any]:
-        names = (sql.Identifier(column), rows)
-        return [key for (key,) in connection.execute(sql.SQL("SELECT {} FROM {}").format(*names))]
+        return [key for (key,) in connection.execute(select(sql.Identifier(column)), values)]
 
     told = tell_missing(read) if given.adds_rows else ""
     yield _found(lacking[0], given, "; ".join(filter(None, (lacking[1], told))))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from batten.ledger.facts.observation import Observation
 from batten.ledger.files.part_rows import PartRows
 from batten.lookup.look_at_destination import find_iceberg
-from batten.lookup.look_at_sqlite import look_at_database
+from batten.lookup.look_at_sqlite import look_at_database, select
 from batten.lookup.telling_lacks import Found
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
@@ -87,7 +87,7 @@ def _find_reader(storage: Store, given: Delivery) -> ReadKeys | None:
     path = given.where.locate(storage.place)
     match given.kind:
         case "sqlite":
-            return lambda column: _read_sqlite(path, given.where.table, column)
+            return lambda column: _read_sqlite(path, given, column)
         case "delta":
             return lambda column: _read_delta(path, column)
         case "iceberg":
@@ -96,12 +96,13 @@ def _find_reader(storage: Store, given: Delivery) -> ReadKeys | None:
             return None
 
 
-def _read_sqlite(path: str, table: str, column: str) -> list[Any]:
+def _read_sqlite(path: str, given: Delivery, column: str) -> list[Any]:
     keys: list[Any] = []
+    name = column.replace('"', '""')
 
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
-        names = (each.replace('"', '""') for each in (column, table))
-        keys.extend(key for (key,) in base.execute('SELECT "{}" FROM "{}"'.format(*names)))
+        query, values = select(f'"{name}"', given.where.table, given)
+        keys.extend(key for (key,) in base.execute(query, values))
         yield from ()
 
     list(look_at_database(path, look, is_thorough=True))

@@ -59,6 +59,7 @@ class Delivery:
         lets_go: Whether what it has makes way for a dataset that is computed anew (decision 0101).
         can_be_asked: Whether it keeps tokens. If not, this record alone tells what it has, and a
             batch may be there twice (decision 0142).
+        marks: The columns and values that tell its rows in a table from those of other runs.
         format_version: The version of the record's format.
     """
 
@@ -81,6 +82,7 @@ class Delivery:
     ] = field(default_factory=dict)
     lets_go: bool = False
     can_be_asked: bool = True
+    marks: Annotated[dict[TokenText, TokenText], Many(1000)] = field(default_factory=dict)
     format_version: Version = FORMAT_VERSION
 
     @property
