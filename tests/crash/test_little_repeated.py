@@ -39,11 +39,15 @@ pipeline = (
 """
 
 
-def experiment(items: int, seconds: float, batch: int, repeated_max: int) -> Experiment:
+def experiment(
+    items: int, seconds: float, batch: int, repeated_max: int, own_workers: int = 0
+) -> Experiment:
     """A kill may cost `repeated_max` calls."""
 
     def prepare(folder: Path) -> None:
         text = COUNTS_CALLS.format(items=items, seconds=seconds, batch=batch)
+        if own_workers:
+            text = text.replace(".map(work)", f".map(work, concurrency={own_workers})")
         (folder / "job.py").write_text(text)
 
     def check_calls(folder: Path, trail: Trail) -> None:
@@ -68,6 +72,20 @@ def test_slow_items_at_most_one_in_each_worker(
 ) -> None:
     report = sweep(
         experiment(items=8, seconds=0.26, batch=3, repeated_max=JOBS),
+        tmp_path / "sweep",
+        faults=[KillBefore, partial(KillAfter, path="*/calls")],
+        sample=sample,
+        seed=seeded.getrandbits(32),
+    )
+    report.raise_on_failures()
+
+
+@pytest.mark.parametrize("sample", [2, pytest.param(None, marks=pytest.mark.crash, id="all")])
+def test_slow_items_in_a_steps_own_worker_at_most_one_for_each_who_asks(
+    sample: int | None, tmp_path: Path, seeded: random.Random
+) -> None:
+    report = sweep(
+        experiment(items=5, seconds=0.26, batch=3, repeated_max=JOBS, own_workers=1),
         tmp_path / "sweep",
         faults=[KillBefore, partial(KillAfter, path="*/calls")],
         sample=sample,

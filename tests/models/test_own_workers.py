@@ -178,6 +178,15 @@ def test_an_item_that_ends_a_steps_own_worker_is_put_aside_alone(
     assert [row["number"] for row in job.rows()] == [n for n in range(30) if n != 7]
 
 
+def test_an_item_that_ends_a_worker_in_a_later_call_of_its_unit_is_found(job: Any) -> None:
+    text = FATAL.replace("KIND", "map_batches").replace("HARM", DEATH)
+    limit = "tokens_max=3, tokens=lambda row: 1"
+    done = job.write(text.replace("items=5", "items=10").replace("OPTIONS", limit)).run()
+    assert done.code == EXIT_QUARANTINED, done.err
+    assert job.quarantined() == {"7": ("the worker was killed by signal SIGSEGV", 2)}
+    assert [row["number"] for row in job.rows()] == [n for n in range(30) if n != 7]
+
+
 @pytest.mark.parametrize("harm", ["raise OSError('no weights')", "os._exit(3)"])
 def test_a_class_that_cannot_be_made_is_the_jobs_failure(harm: str, job: Any) -> None:
     job.write(f"""

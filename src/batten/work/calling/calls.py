@@ -243,6 +243,10 @@ class Call:
         self._hold: Hold | None = None
         self._makes_files = False
         self._was_out_of_memory = False
+        is_plain = named is None and self._kept is None
+        # Chosen once, since it is called for every item.
+        self.run: Callable[[Any], Any] = self._run if is_plain else self._run_named
+        """Gives what the function returns; raises `ItemFailedError` when all tries failed."""
 
     def seed(self, item: str, calls: int) -> None:
         """The next try is of that call for the item, which is in hand elsewhere."""
@@ -262,8 +266,7 @@ class Call:
             return [hold.take_streams(each) for each in made]
         return hold.take_streams(made)
 
-    def run(self, value: Any) -> Any:
-        """What the function returns; raises `ItemFailedError` when all tries failed."""
+    def _run_named(self, value: Any) -> Any:
         if self._named is not None:
             self._named.begin_call()
         if self._kept is None:
