@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -151,6 +152,7 @@ else:
 pipeline = made.write_parquet("out/").options(batch_size=10)
 """
 
+NURSERY = "os.kill(os.getppid(), signal.SIGKILL); signal.pause()"
 DEATH = "os.kill(os.getpid(), signal.SIGSEGV)"
 HANG = "time.sleep(1000)"
 HOARD = "held = bytearray(400 << 20); time.sleep(1000)"
@@ -161,10 +163,11 @@ HOARD = "held = bytearray(400 << 20); time.sleep(1000)"
     ("harm", "options", "words", "error"),
     [
         (DEATH, "", [], "the worker was killed by signal SIGSEGV"),
+        (NURSERY, "", [], "the worker was killed with the process that keeps the workers"),
         (HANG, "timeout_seconds=0.5", [], "TimeoutError: the item took longer than 0.5 seconds"),
         (HOARD, "", ["--memory-max", "300MB"], "(memory_max is 300.0 MB)"),
     ],
-    ids=["death", "time", "memory"],
+    ids=["death", "nursery", "time", "memory"],
 )
 def test_an_item_that_ends_a_steps_own_worker_is_put_aside_alone(
     kind: str, harm: str, options: str, words: list[str], error: str, job: Any
@@ -291,6 +294,16 @@ def test_what_cannot_be_kept_is_refused(job: Any) -> None:
     both = batten.from_range(1).map(wait).map(str, concurrency=2)
     with pytest.raises(UsageError, match="beside an async"):
         both.write_parquet(job.path / "out").run()
+
+
+def test_in_one_process_the_steps_run_where_the_items_are(job: Any) -> None:
+    made = batten.from_range(5).map(pid_of, concurrency=2).write_parquet(job.path / "out")
+    made.run(executor="serial", progress=False)
+    assert {row["pid"] for row in job.rows()} == {os.getpid()}
+
+
+def pid_of(number: int) -> dict[str, int]:
+    return {"pid": os.getpid()}
 
 
 def test_a_preview_has_the_steps_in_its_own_process(job: Any) -> None:
