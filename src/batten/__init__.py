@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from batten.pipeline.landing import Landed, from_landed, land
     from batten.pipeline.pipeline import Pipeline
+    from batten.pipeline.topics.source import from_kafka
     from batten.pipeline.whole_tables import from_tables
     from batten.run.progress import Progress, Status
     from batten.run.report import Report
@@ -85,6 +86,7 @@ __all__ = [
     "from_files",
     "from_items",
     "from_jsonl",
+    "from_kafka",
     "from_landed",
     "from_parquet",
     "from_range",
@@ -118,6 +120,7 @@ _MODULES = {
     "batten.model.rules.usage": ("Usage",),
     "batten.pipeline.landing": ("Landed", "from_landed", "land"),
     "batten.pipeline.pipeline": ("Pipeline",),
+    "batten.pipeline.topics.source": ("from_kafka",),
     "batten.pipeline.whole_tables": ("from_tables",),
     "batten.errors": (
         "BattenError",

@@ -92,6 +92,7 @@ def test_the_names_that_batten_exports() -> None:
         "from_files",
         "from_items",
         "from_jsonl",
+        "from_kafka",
         "from_landed",
         "from_parquet",
         "from_range",

@@ -113,6 +113,7 @@ CALLS: dict[str, Any] = {
     "from_parquet": batten.from_parquet,
     "from_dataset": batten.from_dataset,
     "from_landed": batten.from_landed,
+    "from_kafka": lambda at: batten.from_kafka("t", servers="127.0.0.1:1", into=at),
     "from_tables": lambda at: batten.from_tables(rows=f"{at}/rows.csv"),
     "write_parquet": lambda at: batten.from_range(1).write_parquet(at),
     "write_parquet file": lambda at: batten.from_range(1).write_parquet(f"{at}.parquet"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,7 @@ class LandedReader:
                 self._open.close()
             self._file = self._files[place]
             self._open = open_landed(self._path, self._file)
+            weakref.finalize(self, self._open.close)
         if self._open is None:
             raise LookupError(f"no file is open for offset {offset}")
         return self._open

@@ -15,7 +15,7 @@ from batten.sources.base import Reader, ScanBlock
 
 OWN_SOURCES = {
     name: f"batten.from_{name}(…)"
-    for name in ("files", "items", "range", "jsonl", "csv", "parquet", "tables", "landed")
+    for name in ("files", "items", "range", "jsonl", "csv", "parquet", "tables", "landed", "kafka")
 }
 _NAMED = ("source", "key", "delimiter", "columns")
 """What a fingerprint names of a source. Another name would be taken for code of the steps."""

@@ -10,12 +10,15 @@ from batten.errors import RefusedError
 from batten.sinks.kafka.connecting import not_answered, settings
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin import AdminClient, OffsetSpec
 
 Answer = TypeVar("Answer")
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """What a broker says that gives topics no id."""
+
+NO_OFFSET = -1
+"""What is told of a time after the last message."""
 
 DEFAULT = -1
 """As many partitions, or replicas, as the broker is set to."""
@@ -63,35 +66,40 @@ class Cluster:
     def find_ends(self, topic: str, partitions: int, *, decided: bool = False) -> dict[int, int]:
         """The offset after the last message of each partition; or that of the first one which is
         `decided` by no transaction yet."""
-        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka import IsolationLevel
         from confluent_kafka.admin import OffsetSpec
 
         level = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, each): latest for each in range(partitions)}
-        answers = self._admin.list_offsets(asked, isolation_level=level)
-        return {place.partition: self._await(found).offset for place, found in answers.items()}
+        return self._list_offsets(topic, partitions, latest, isolation_level=level)
 
     def find_starts(self, topic: str, partitions: int) -> dict[int, int]:
         """The first offset that each partition still has."""
-        from confluent_kafka import TopicPartition
         from confluent_kafka.admin import OffsetSpec
 
         earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, each): earliest for each in range(partitions)}
-        answers = self._admin.list_offsets(asked)
-        return {place.partition: self._await(found).offset for place, found in answers.items()}
+        return self._list_offsets(topic, partitions, earliest)
 
     def find_times(self, topic: str, partitions: int, milliseconds: int) -> dict[int, int]:
         """The first offset of that time or later, of the partitions that have one."""
-        from confluent_kafka import TopicPartition
         from confluent_kafka.admin import OffsetSpec
 
         since = OffsetSpec.for_timestamp(milliseconds)
-        asked = {TopicPartition(topic, each): since for each in range(partitions)}
-        answers = self._admin.list_offsets(asked)
-        told = {place.partition: self._await(found).offset for place, found in answers.items()}
-        return {partition: offset for partition, offset in told.items() if offset >= 0}
+        told = self._list_offsets(topic, partitions, since)
+        return {partition: offset for partition, offset in told.items() if offset != NO_OFFSET}
+
+    def _list_offsets(
+        self, topic: str, partitions: int, which: OffsetSpec, **options: Any
+    ) -> dict[int, int]:
+        from confluent_kafka import TopicPartition
+
+        asked = {TopicPartition(topic, each): which for each in range(partitions)}
+        answers = self._admin.list_offsets(asked, **options)
+        found = {place.partition: self._await(each).offset for place, each in answers.items()}
+        if min(found.values(), default=0) < NO_OFFSET:
+            # A client whose request got lost gives this in the place of an error.
+            raise TimeoutError(f"no answer came about the offsets of {topic}")
+        return found
 
     def read_setting(self, topic: str, name: str) -> str:
         """What a topic is set to; empty where this client may not know it."""

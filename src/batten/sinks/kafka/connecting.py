@@ -89,7 +89,18 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError._RESOLVE,
         KafkaError._PURGE_INFLIGHT,
         KafkaError._PURGE_QUEUE,
+        KafkaError._NOENT,  # no broker leads the partition, as far as this client knows
         KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     )
     return bool(error.retriable()) or error.code() in names
 

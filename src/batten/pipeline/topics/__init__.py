@@ -1,0 +1,1 @@
+"""Topics of Kafka that pipelines begin with."""

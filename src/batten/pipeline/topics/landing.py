@@ -1,0 +1,255 @@
+"""Messages of a topic, landed in files that never change: a folder for each partition.
+
+A partition is assigned, not subscribed to. So no group of consumers is rebalanced, and what was
+landed is the only progress. Offsets are told to a group as a hint for people alone (decision 0143).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.model.value_class import value_class
+from batten.pipeline.landing import land
+from batten.pipeline.topics.until import find_targets
+from batten.sinks.kafka.cluster import Cluster
+from batten.sinks.kafka.connecting import not_answered, settings, translated
+from batten.storage.local.stand_alone import publish_file
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+POLL_SECONDS = 0.1
+REACHED = "reached.json"
+
+
+@value_class
+class TopicPlace:
+    """A topic, and the folder into which it is landed. `group` is told how far it was landed."""
+
+    topic: str
+    servers: str
+    into: Path
+    group: str
+    config: dict[str, Any]
+    timeout_seconds: float
+
+    @property
+    def name(self) -> str:
+        return f"topic {self.topic} at {self.servers}"
+
+    def folder(self, partition: int) -> Path:
+        return self.into / f"partition-{partition:05}"
+
+
+def land_topic(place: TopicPlace, until: str) -> None:
+    """Land what is there and was not landed, partition by partition. Raises `InconsistentError`
+    where messages are gone that were not landed; all that was landed stays."""
+    cluster = Cluster(place.servers, place.config, place.timeout_seconds)
+    try:
+        with translated("Reading", place.name, place.config):
+            topic = cluster.find_topic(place.topic)
+            if topic is None:
+                raise RefusedError(
+                    f"{place.name} is not there.",
+                    safe="Nothing was changed; what was landed of it stays.",
+                    next="Correct the name, or make the topic, then run again.",
+                )
+            reached = find_reached(place)
+            if len({reached.id, topic.id} - {""}) > 1:
+                raise _made_anew(place, "it has another id")
+            targets = find_targets(cluster, place.topic, topic.partitions, until)
+            starts = cluster.find_starts(place.topic, topic.partitions)
+            ends = cluster.find_ends(place.topic, topic.partitions)
+            for partition, target in sorted(targets.items()):
+                before = reached.offsets.get(partition, 0)
+                span = Span(before, starts[partition], target, ends[partition])
+                reached.offsets[partition] = max(before, _land_partition(place, partition, span))
+            save_reached(place, Reached(topic.id or reached.id, reached.offsets))
+    finally:
+        cluster.close()
+
+
+class Span(NamedTuple):
+    """Of a partition: how far it was read `before`, what it still has, and how far it is read."""
+
+    before: int
+    start: int
+    target: int
+    end: int
+
+
+class Reached(NamedTuple):
+    """The topic's id, and how far each partition was read. What lies between the last landed
+    message and there was no message for readers: ends of transactions, or what was undone. A crash
+    may leave it behind what was landed, and never before."""
+
+    id: str
+    offsets: dict[int, int]
+
+
+def find_reached(place: TopicPlace) -> Reached:
+    """What was saved last; nothing in a new folder."""
+    try:
+        told = json.loads((place.into / REACHED).read_bytes())
+        offsets = {int(partition): int(offset) for partition, offset in told["offsets"].items()}
+        return Reached(str(told["id"]), offsets)
+    except FileNotFoundError:
+        return Reached("", {})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CorruptError(
+            f"{place.into / REACHED} can't be read: {error}.",
+            safe="Nothing was changed; what was landed stays.",
+            next="Restore it from a copy; or delete it: what was landed tells nearly the same.",
+        ) from error
+
+
+def save_reached(place: TopicPlace, reached: Reached) -> None:
+    offsets = {str(partition): offset for partition, offset in reached.offsets.items()}
+    place.into.mkdir(parents=True, exist_ok=True)
+    with publish_file(place.into / REACHED, "w") as file:
+        json.dump({"id": reached.id, "offsets": offsets}, file)
+
+
+def _land_partition(place: TopicPlace, partition: int, span: Span) -> int:
+    """Gives how far it was read."""
+    consumer: list[Consumer] = []
+    start, target, end = span.start, span.target, span.end
+
+    def stream(landed: int) -> Iterator[Any]:
+        offset = max(landed, span.before)
+        if 0 < offset < start:
+            raise _lost(place, partition, offset, start)
+        if offset > end:
+            told = f"partition {partition} ends at {end}, and was landed up to {offset - 1}"
+            raise _made_anew(place, told)
+        first = max(landed, start)
+        if first < target:
+            consumer.append(_open(place, partition, first))
+            yield from _read(place, consumer[0], target)
+
+    def tell(offset: int) -> None:
+        if place.group and consumer:
+            _tell_group(place, consumer[0], partition, offset)
+
+    try:
+        land(
+            stream,
+            into=place.folder(partition),
+            offset=lambda item: int(item["offset"]),
+            acknowledge=tell,
+        )
+    finally:
+        for each in consumer:
+            each.close()
+    return target
+
+
+def _open(place: TopicPlace, partition: int, offset: int) -> Consumer:
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer(
+        settings(
+            place.servers,
+            place.config,
+            place.timeout_seconds,
+            group_id=place.group or "batten",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            enable_partition_eof=True,
+            auto_offset_reset="error",
+        )
+    )
+    consumer.assign([TopicPartition(place.topic, partition, offset)])
+    return consumer
+
+
+def _read(place: TopicPlace, consumer: Consumer, target: int) -> Iterator[Any]:
+    """The messages before that offset. None where nothing comes at the moment."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    silent = 0.0
+    while True:
+        message = consumer.poll(POLL_SECONDS)
+        error = None if message is None else message.error()
+        if message is None or (error is not None and error.retriable()):
+            silent += POLL_SECONDS
+            if silent > place.timeout_seconds:
+                raise not_answered(place.timeout_seconds)
+            yield None
+        elif error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            if (message.offset() or 0) >= target:
+                return
+        else:
+            silent = 0.0
+            offset = message.offset() or 0
+            if offset >= target:
+                return
+            yield _as_item(message, offset)
+            if offset == target - 1:
+                return
+
+
+def _as_item(message: Message, offset: int) -> dict[str, Any]:
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return {
+        "offset": offset,
+        "time": message.timestamp()[1],
+        "key": pack(message.key()),
+        "value": pack(message.value()),
+        "headers": [[name, pack(value)] for name, value in pairs],
+    }
+
+
+def pack(data: bytes | str | None) -> Any:
+    """Bytes as JSON can hold them: as text where they are text."""
+    if data is None or isinstance(data, str):
+        return data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def unpack(packed: Any) -> bytes | None:
+    """What `pack` was given."""
+    if packed is None:
+        return None
+    if isinstance(packed, dict):
+        return base64.b64decode(packed["base64"], validate=True)
+    return str(packed).encode()
+
+
+def _tell_group(place: TopicPlace, consumer: Consumer, partition: int, offset: int) -> None:
+    from confluent_kafka import KafkaException, TopicPartition
+
+    # A hint for those who watch the group; what was landed is the progress.
+    with suppress(KafkaException):
+        told = [TopicPartition(place.topic, partition, offset)]
+        consumer.commit(offsets=told, asynchronous=False)
+
+
+def _lost(place: TopicPlace, partition: int, offset: int, start: int) -> InconsistentError:
+    return InconsistentError(
+        f"{place.name} has no more the offsets {offset} to {start - 1} of partition {partition}, "
+        "which were not landed: its retention has passed.",
+        safe=f"All that was landed before stays, in {place.folder(partition)}.",
+        next="Get what is lost from elsewhere; or begin in another folder, into=…, which has what "
+        "the topic has now.",
+    )
+
+
+def _made_anew(place: TopicPlace, told: str) -> InconsistentError:
+    return InconsistentError(
+        f"{place.name} was made anew, or has lost messages: {told}.",
+        safe=f"All that was landed before stays, in {place.into}.",
+        next="Restore it; or begin in another folder: into=…",
+    )

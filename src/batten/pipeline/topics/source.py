@@ -1,0 +1,168 @@
+"""The messages of a topic as items. Planning lands what is there; workers read what was landed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from batten.errors import UsageError
+from batten.fingerprint.secret import Secret
+from batten.jobs.loading.job_folder import current_folder
+from batten.pipeline.pipeline import Pipeline
+from batten.pipeline.topics.landing import TopicPlace, land_topic, unpack
+from batten.pipeline.topics.until import NOW, read_until
+from batten.sinks.optional import ensure_optional
+from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
+from batten.sources.landed import LandedReader, LandedSource
+from batten.storage.addresses import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Format = Literal["json", "text", "bytes"]
+FORMATS = ("json", "text", "bytes")
+_PREFIX = "partition-"
+
+
+class KafkaSource:
+    """The keys are `partition-offset`."""
+
+    is_keyed = True
+    is_counted = False
+    drops_gone = False
+    has_kinds = False
+
+    def __init__(self, place: TopicPlace, written: str, until: str, format: Format) -> None:
+        self._place = place
+        self._written = written
+        self._until = until
+        self._format = format
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"source": f"kafka {self._place.topic} landed {self._written} {self._format}"}
+
+    @property
+    def inputs(self) -> Sequence[Path]:
+        return ()
+
+    def count_items(self) -> int | None:
+        return None
+
+    def scan(self) -> Iterator[ScanBlock]:
+        ensure_optional("confluent_kafka", "from_kafka()", package="'batten[kafka]'")
+        land_topic(self._place, self._until)
+        for folder in sorted(self._place.into.glob(f"{_PREFIX}*")):
+            if folder.is_dir() and folder.name.removeprefix(_PREFIX).isdecimal():
+                partition = int(folder.name.removeprefix(_PREFIX))
+                for block in LandedSource(folder, folder=folder).scan():
+                    keys = [f"{partition}-{key}" for key in block.keys or ()]
+                    yield ScanBlock(count=block.count, keys=keys, positions=block.positions)
+
+    def open(self) -> KafkaReader:
+        return KafkaReader(self._place, self._format)
+
+
+class KafkaReader:
+    """Reads what was landed, and asks no broker."""
+
+    def __init__(self, place: TopicPlace, format: Format) -> None:
+        self._place = place
+        self._format = format
+        self._readers: dict[int, LandedReader] = {}
+
+    def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
+        for key, position in zip(wanted.keys or (), wanted.positions or (), strict=True):
+            partition, _, offset = key.partition("-")
+            one = ItemsWanted(first_ordinal=0, count=1, keys=[offset], positions=[position])
+            for item in self._open(int(partition)).read(one):
+                yield item if isinstance(item, Unavailable) else self._decode(int(partition), item)
+
+    def _open(self, partition: int) -> LandedReader:
+        if partition not in self._readers:
+            self._readers[partition] = LandedReader(self._place.folder(partition))
+        return self._readers[partition]
+
+    def _decode(self, partition: int, item: Any) -> dict[str, Any] | Unavailable:
+        try:
+            headers = {name: unpack(value) for name, value in item["headers"]}
+            decoded = {
+                "partition": partition,
+                "offset": item["offset"],
+                "time": item["time"],
+                "key": unpack(item["key"]),
+                "value": self._decode_value(unpack(item["value"])),
+                "headers": headers,
+            }
+        except (ValueError, LookupError, TypeError) as error:
+            return Unavailable(error)
+        return decoded
+
+    def _decode_value(self, value: bytes | None) -> Any:
+        if value is None or self._format == "bytes":
+            return value
+        return json.loads(value) if self._format == "json" else value.decode()
+
+
+def from_kafka(
+    topic: str,
+    *,
+    servers: str,
+    into: str | os.PathLike[str],
+    until: str = NOW,
+    format: Format = "json",
+    group: str = "",
+    config: Mapping[str, str | Secret] | None = None,
+    timeout_seconds: float = 60.0,
+) -> Pipeline:
+    """Begin with the messages of a topic of Kafka, partition by partition.
+
+    A run first lands them: it writes what is new into files that never change. Then it works from
+    these files, and asks no broker. The key of an item is `partition-offset`. An item is a dict:
+    `partition`, `offset`, `time` (milliseconds since 1970), `key` (bytes), `value`, and `headers`
+    by name, as bytes. Only committed messages are read.
+
+    Args:
+        topic: The name of the topic.
+        servers: The brokers, as `host:port`, several with commas between them.
+        into: The folder into which the messages are landed, with a folder for each partition.
+            Don't delete from it: it tells how far the topic was read.
+        until: Where the run ends: "now", the default, at what is there when it begins; or a time
+            as ISO 8601, in UTC if it says no zone; or offsets such as "0:120,1:98", which are the
+            first that are not read.
+        format: How values are given: "json", the default, parsed; "text"; or "bytes". An item
+            that can't be parsed is quarantined.
+        group: A group of consumers that is told how far was landed. It is a hint for those who
+            watch the group; batten never reads it. By default none is told.
+        config: Further settings of the client, as for `write_kafka`. By default there are none.
+        timeout_seconds: How long the broker may say nothing, in seconds; 60 by default.
+
+    Returns:
+        A pipeline without steps.
+
+    Raises:
+        UsageError: A name, a format or `until` can't be used. Nothing was read.
+    """
+    if format not in FORMATS:
+        raise UsageError(
+            f"format={format!r} is none of {', '.join(map(repr, FORMATS))}.",
+            safe="Nothing was read or written.",
+            next="Give one of them, or leave format= out.",
+        )
+    read_until(until)
+    folder, written = current_folder(), local_path(into)
+    settings = {
+        name: each() if isinstance(each, Secret) else each for name, each in (config or {}).items()
+    }
+    place = TopicPlace(
+        topic=topic,
+        servers=servers,
+        into=Path(folder, written).absolute(),
+        group=group,
+        config=settings,
+        timeout_seconds=timeout_seconds,
+    )
+    return Pipeline(source=KafkaSource(place, written, until, format), folder=folder)

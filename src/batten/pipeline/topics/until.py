@@ -1,0 +1,47 @@
+"""How far a topic is read in one run, so that the run ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from batten.errors import UsageError
+
+if TYPE_CHECKING:
+    from batten.sinks.kafka.cluster import Cluster
+
+NOW = "now"
+_OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*")
+
+
+def read_until(text: str) -> str | datetime | dict[int, int]:
+    """`now`, a time as ISO 8601 (UTC where it says no zone), or `partition:offset,…`. Raises
+    `UsageError` for anything else."""
+    if text == NOW:
+        return NOW
+    if _OFFSETS.fullmatch(text):
+        pairs = (each.split(":") for each in text.split(","))
+        return {int(partition): int(offset) for partition, offset in pairs}
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"until={text!r} is neither 'now' nor a time nor offsets.",
+            safe="Nothing was read or written.",
+            next="Give 'now', a time such as '2026-04-24T06:00', or offsets such as '0:120,1:98'.",
+        ) from error
+    return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+
+
+def find_targets(cluster: Cluster, topic: str, partitions: int, until: str) -> dict[int, int]:
+    """The offset before which each partition is read. None is after what is decided now."""
+    told = read_until(until)
+    ends = cluster.find_ends(topic, partitions, decided=True)
+    if isinstance(told, Mapping):
+        return {each: min(told.get(each, 0), end) for each, end in ends.items()}
+    if isinstance(told, datetime):
+        found = cluster.find_times(topic, partitions, round(1000 * told.timestamp()))
+        return {each: min(found.get(each, end), end) for each, end in ends.items()}
+    return ends

@@ -1,0 +1,155 @@
+"""Topics as sources: what is read is landed first, and each message becomes an item once."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import batten
+from batten.errors import InconsistentError, RefusedError, UsageError
+from batten.pipeline.pipeline import Pipeline
+from batten.pipeline.topics import landing, source
+from batten.testing.kills import kill_at_line
+
+if TYPE_CHECKING:
+    from batten.crashlab.servers.broker import Broker
+
+
+def send(broker: Broker, topic: str, *values: Any, partition: int = 0, commit: bool = True) -> None:
+    """In one transaction."""
+    from confluent_kafka import Producer
+
+    name = f"of-{topic}-{commit}"
+    producer = Producer(
+        {"bootstrap.servers": broker.servers, "transactional.id": name, "log_level": 0}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for value in values:
+        text = value if isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(topic, text, b"k", partition, headers=[("h", b"\xff")])
+    producer.flush(30)
+    if commit:
+        producer.commit_transaction(30)
+    else:
+        producer.abort_transaction(30)
+    producer.close()
+
+
+def take(item: dict[str, Any]) -> dict[str, Any]:
+    assert (item["key"], item["headers"]) == (b"k", {"h": b"\xff"})
+    return {"value": str(item["value"]), "at": f"{item['partition']}-{item['offset']}"}
+
+
+def job(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
+    made = batten.from_kafka(topic, servers=broker.servers, into=folder / "landed", **options)
+    return made.map(take, version="1").options(batch_size=4).write_parquet(folder / "out")
+
+
+def run(pipeline: Pipeline) -> Any:
+    return pipeline.run(executor="serial")
+
+
+def values(folder: Path) -> list[str]:
+    rows = batten.open(folder / "out").to_arrow().to_pylist()
+    assert all(row["key"] == row["at"] for row in rows)
+    return [row["value"] for row in rows]
+
+
+def test_what_comes_is_landed_and_worked_on_once(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic, partitions=2)
+    send(broker, topic, 1, 2, 3)
+    send(broker, topic, "undone", commit=False)
+    send(broker, topic, 4, partition=1)
+    pipeline = job(broker, topic, tmp_path, group="watchers")
+    run(pipeline)
+    assert values(tmp_path) == ["1", "2", "3", "4"]
+    assert run(pipeline).executed_items == 0
+    send(broker, topic, 5)
+    assert run(pipeline).executed_items == 1
+    assert sorted(values(tmp_path)) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_message_that_is_not_json_is_set_aside(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1, b"{", b"\xff\x00")
+    report = run(job(broker, topic, tmp_path))
+    assert (report.accounts.committed, report.accounts.quarantined) == (1, 2)
+    into = {"into": tmp_path / "landed", "servers": broker.servers}
+    as_bytes = batten.from_kafka(topic, format="bytes", **into).map(take, version="1")
+    run(as_bytes.write_parquet(tmp_path / "out2"))
+    rows = batten.open(tmp_path / "out2").to_arrow().to_pylist()
+    assert [row["value"] for row in rows] == [str(b"1"), str(b"{"), str(b"\xff\x00")]
+
+
+def test_until_ends_a_run(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic)
+    send(broker, topic, 1, 2, 3)
+    run(job(broker, topic, tmp_path, until="0:2"))
+    assert values(tmp_path) == ["1", "2"]
+    run(job(broker, topic, tmp_path, until="2020-01-01"))
+    assert values(tmp_path) == ["1", "2"]
+    later = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    run(job(broker, topic, tmp_path, until=later))
+    assert values(tmp_path) == ["1", "2", "3"]
+    with pytest.raises(UsageError, match="neither 'now' nor"):
+        job(broker, topic, tmp_path, until="soon")
+
+
+def test_what_is_gone_before_it_was_landed_is_named(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    from confluent_kafka import TopicPartition
+
+    broker.make(topic)
+    send(broker, topic, *range(4))
+    pipeline = job(broker, topic, tmp_path)
+    run(pipeline)
+    send(broker, topic, *range(4, 8))
+    admin = broker.admin()
+    for asked in admin.delete_records([TopicPartition(topic, 0, 7)]).values():
+        asked.result()
+    with pytest.raises(InconsistentError, match="the offsets 5 to 6 of partition 0"):
+        run(pipeline)
+    assert values(tmp_path) == ["0", "1", "2", "3"]
+
+
+def test_a_topic_that_is_gone_or_made_anew_is_told(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, *range(4))
+    pipeline = job(broker, topic, tmp_path)
+    run(pipeline)
+    broker.delete([topic])
+    with pytest.raises(RefusedError, match="is not there"):
+        run(pipeline)
+    broker.make(topic)
+    with pytest.raises(InconsistentError, match="made anew"):
+        run(pipeline)
+    assert values(tmp_path) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(60, marks=pytest.mark.crash)])
+def test_killed_at_any_line_each_message_is_an_item_once(
+    kills: int, broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
+) -> None:
+    broker.make(topic)
+    pipeline = job(broker, topic, tmp_path)
+    files = [inspect.getfile(each) for each in (landing, source)]
+    for number in range(kills):
+        send(broker, topic, *range(5 * number, 5 * number + 5))
+        kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, 150))
+    run(pipeline)
+    assert values(tmp_path) == [str(number) for number in range(5 * kills)]
