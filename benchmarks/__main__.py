@@ -39,6 +39,7 @@ NAMES = (
     "transactions",
     "knowledge_base",
     "destinations",
+    "topics",
     "small_files",
     "changed_records",
     "changed_files",

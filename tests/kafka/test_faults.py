@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import batten
 from batten.crashlab.servers.broker import OTHER
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
-from batten.errors import InconsistentError, StorageError
+from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.pipeline.pipeline import Pipeline
 from batten.sinks.kafka import cluster, destination, tokens, writing
 from batten.sinks.kafka.tokens import ENDING
@@ -107,6 +108,27 @@ def test_the_broker_ends_within_a_transaction_and_comes_back(
         with suppress(StorageError):
             run(job(relay.servers, topic, tmp_path, timeout_seconds=5))
         run(job(relay.servers, topic, tmp_path))
+    check(own_broker, topic)
+
+
+class OldBroker(BrokerRelay):
+    """The broker does not say that it can do transactions."""
+
+    def _alter(self, answer: bytes) -> bytes:
+        if re.search(rb"\x00\x12\x00\x00\x00", answer):
+            init_producer_id = rb"\x00\x16(\x00\x00\x00[\x00-\x0f])"
+            answer = re.sub(init_producer_id, lambda found: b"\x75\x30" + found[1], answer)
+        return super()._alter(answer)
+
+
+def test_a_broker_without_transactions_is_refused_unless_it_is_asked_for(
+    own_broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    with OldBroker(own_broker.port) as old:
+        with pytest.raises(RefusedError, match="can't do transactions") as told:
+            run(job(old.servers, topic, tmp_path))
+        assert "transactions=False" in told.value.next
+        run(job(old.servers, topic, tmp_path, transactions=False))
     check(own_broker, topic)
 
 

@@ -82,8 +82,14 @@ class PlainKafkaDestination:
                 failed.append(error)
 
         if self._producer is None:
-            own = {"delivery_report_only_error": True, "message_timeout_ms": self._milliseconds}
-            made = producer_settings(self._cluster, self._bytes_max, **own)
+            made = producer_settings(
+                self._cluster,
+                self._bytes_max,
+                delivery_report_only_error=True,
+                message_timeout_ms=self._milliseconds,
+                # Such a broker may not know a message that is sent again, nor keep the order.
+                max_in_flight=1,
+            )
             self._producer = Producer(made)
         try:
             send_all(

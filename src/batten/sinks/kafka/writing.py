@@ -42,6 +42,7 @@ class Writer:
             producer_settings(
                 cluster,
                 bytes_max,
+                enable_idempotence=True,
                 transactional_id=name,
                 transaction_timeout_ms=transaction_milliseconds(self._seconds),
             )
@@ -106,7 +107,7 @@ class Writer:
 
 def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str, Any]:
     """`bytes_max` is what the topic takes; 0 if that is not known."""
-    given: dict[str, Any] = {"enable.idempotence": True, **own}
+    given: dict[str, Any] = {"acks": "all", **own}
     if bytes_max:
         given["message.max.bytes"] = max(MESSAGE_BYTES_MIN, bytes_max)
         given["batch.size"] = min(BATCH_BYTES, bytes_max)
