@@ -46,7 +46,6 @@ def produce_bare(broker: Broker, part: Path) -> Callable[[], None]:
                     break
                 except BufferError:
                     producer.poll(0.1)
-            producer.poll(0)
         producer.commit_transaction(60)
 
     return produce

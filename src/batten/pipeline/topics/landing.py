@@ -68,14 +68,14 @@ def land_topic(place: TopicPlace, until: str) -> None:
             ends = cluster.find_ends(place.topic, topic.partitions)
             for partition, target in sorted(targets.items()):
                 before = reached.offsets.get(partition, 0)
-                span = Span(before, starts[partition], target, ends[partition])
+                span = OffsetSpan(before, starts[partition], target, ends[partition])
                 reached.offsets[partition] = max(before, _land_partition(place, partition, span))
             save_reached(place, Reached(topic.id or reached.id, reached.offsets))
     finally:
         cluster.close()
 
 
-class Span(NamedTuple):
+class OffsetSpan(NamedTuple):
     """Of a partition: how far it was read `before`, what it still has, and how far it is read."""
 
     before: int
@@ -116,7 +116,7 @@ def save_reached(place: TopicPlace, reached: Reached) -> None:
         json.dump({"id": reached.id, "offsets": offsets}, file)
 
 
-def _land_partition(place: TopicPlace, partition: int, span: Span) -> int:
+def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan) -> int:
     """Gives how far it was read."""
     consumer: list[Consumer] = []
     start, target, end = span.start, span.target, span.end

@@ -8,6 +8,7 @@ tokens to the end. From then on no other process can add one under this name (de
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.cluster import DEFAULT, Cluster, list_made_anew
 from batten.sinks.kafka.connecting import translated
-from batten.sinks.kafka.fitting import encode_fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
 from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key
 from batten.sinks.kafka.writing import Writer
 from batten.sinks.rows.revisions import select_lacking
@@ -25,7 +26,6 @@ from batten.sinks.rows.revisions import select_lacking
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from batten.sinks.kafka.messages import Message
     from batten.sinks.kafka.topic import KafkaTopic
 
 
@@ -80,11 +80,13 @@ class KafkaDestination:
             lacking = self._select(staged)
             if lacking is None:
                 return PublishEnd.LOST_RACE
-            return self._write(staged, self._encode(lacking, staged))
+            return self._write(staged, self._fit(lacking, staged))
 
     def rehearse(self, staged: Staged) -> None:
         with self._translated("Publishing to"):
-            self._encode(staged, staged)
+            fitting = self._fit(staged, staged)
+            deque(fitting, maxlen=0)
+            fitting.refuse_large()
 
     def close(self) -> None:
         self._drop_writer()
@@ -100,7 +102,7 @@ class KafkaDestination:
             return None
         return select_lacking(staged, kept.outcomes, self._target)
 
-    def _write(self, staged: Staged, messages: Sequence[Message]) -> PublishEnd:
+    def _write(self, staged: Staged, messages: Fitting) -> PublishEnd:
         writer = self._writer
         if writer is None:
             raise RuntimeError("there is no writer")
@@ -108,6 +110,7 @@ class KafkaDestination:
         try:
             writer.begin()
             writer.send(self._sink.topic, messages)
+            messages.refuse_large()
             ends = self._look_at_topic()
             kept = KeptToken(
                 digest=staged.token.digest, outcomes=staged.outcomes, topic_id=self._id, ends=ends
@@ -126,11 +129,11 @@ class KafkaDestination:
         self._drop_writer()
         return PublishEnd.UNKNOWN
 
-    def _encode(self, lacking: Staged, staged: Staged) -> list[Message]:
+    def _fit(self, lacking: Staged, staged: Staged) -> Fitting:
         if not self._bytes_max:
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        return encode_fitting(lacking, staged, self._sink, **sizes)
+        return Fitting(lacking, staged, self._sink, **sizes)
 
     def _look_at_topic(self) -> dict[int, int]:
         """The ends of its partitions. Raises `InconsistentError` if it was made anew meanwhile."""

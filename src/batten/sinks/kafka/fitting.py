@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
@@ -28,24 +29,47 @@ def find_bytes_max(cluster: Cluster, topic: str) -> int:
     return int(said) if said.isdecimal() else _DEFAULT_BYTES_MAX
 
 
-def encode_fitting(
-    lacking: Staged, staged: Staged, sink: KafkaTopic, *, bytes_max: int, partitions: int
-) -> list[Message]:
-    """The messages of the rows that are lacking. Raises `RejectedError` for the items that have one
-    that is too large, by their numbers in the batch; of a whole table `RefusedError`."""
-    made = encode_messages(lacking, key=sink.message_key, format=sink.format, partitions=partitions)
-    messages = list(made)
-    large = {each.item: each for each in messages if each.size > bytes_max}
-    if not large:
-        return messages
-    errors = {item: _tell(large[key], bytes_max) for item, key in _number(staged) if key in large}
-    if staged.is_whole:
-        raise RefusedError(
-            f"The topic {sink.topic} can't hold a row: {next(iter(errors.values()))}.",
-            safe="Nothing was changed there; all rows are kept in the ledger.",
-            next="Raise the topic's max.message.bytes, or make smaller rows, then run again.",
-        )
-    raise RejectedError(errors)
+class Fitting:
+    """The messages of the rows of a batch that are `lacking`. Those that are too large are known
+    when all others have been given."""
+
+    def __init__(
+        self, lacking: Staged, staged: Staged, topic: KafkaTopic, *, bytes_max: int, partitions: int
+    ) -> None:
+        self._lacking, self._staged, self._topic = lacking, staged, topic
+        self._bytes_max, self._partitions = bytes_max, partitions
+        self._large: dict[object, int] = {}
+
+    def __iter__(self) -> Iterator[Message]:
+        topic = self._topic
+        for message in encode_messages(
+            self._lacking, key=topic.message_key, format=topic.format, partitions=self._partitions
+        ):
+            if message.size > self._bytes_max:
+                self._large[message.item] = message.size
+            else:
+                yield message
+
+    def refuse_large(self) -> None:
+        """Raises `RejectedError` for the items that have a message that is too large, by their
+        numbers in the batch; of a whole table `RefusedError`."""
+        if not self._large:
+            return
+        errors: dict[int, Exception] = {
+            number: UnstorableError(
+                f"its message has {self._large[item]:,} bytes, and the topic takes "
+                f"{self._bytes_max:,}"
+            )
+            for number, item in _number(self._staged)
+            if item in self._large
+        }
+        if self._staged.is_whole:
+            raise RefusedError(
+                f"The topic {self._topic.topic} can't hold a row: {next(iter(errors.values()))}.",
+                safe="Nothing was changed there; all rows are kept in the ledger.",
+                next="Raise the topic's max.message.bytes, or make smaller rows, then run again.",
+            )
+        raise RejectedError(errors)
 
 
 def refuse_unknown_key(target: str, schema: pa.Schema, key: str) -> None:
@@ -56,12 +80,6 @@ def refuse_unknown_key(target: str, schema: pa.Schema, key: str) -> None:
             safe="Nothing was changed there.",
             next="Name a column that rows have: key=…",
         )
-
-
-def _tell(message: Message, bytes_max: int) -> Exception:
-    return UnstorableError(
-        f"its message has {message.size:,} bytes, and the topic takes {bytes_max:,}"
-    )
 
 
 def _number(staged: Staged) -> list[tuple[int, object]]:

@@ -26,19 +26,14 @@ _HEADER_BYTES = 10
 
 class Message(NamedTuple):
     """What is sent for a row; `item` is what tells the row's item from others. Without a partition
-    the client chooses one by the key."""
+    the client chooses one by the key. `size` is as the broker counts it, or a little more."""
 
     item: Any
     partition: int | None
     key: bytes | None
     value: bytes
     headers: list[tuple[str, str | bytes | None]]
-
-    @property
-    def size(self) -> int:
-        """As the broker counts it, or a little more."""
-        headers = sum(len(name) + len(value or b"") + _HEADER_BYTES for name, value in self.headers)
-        return len(self.value) + len(self.key or b"") + headers + _OVERHEAD_BYTES
+    size: int
 
 
 class ValueFormat(NamedTuple):
@@ -55,21 +50,21 @@ def encode_messages(staged: Staged, *, key: str, format: str, partitions: int) -
     batch = b"" if staged.token.batch is None else str(staged.token.batch).encode()
     home = (staged.token.batch or 0) % max(1, partitions)
     encode = VALUE_FORMATS[format].encode
+    names = len(DATASET) + len(BATCH) + len(KEY) + 3 * _HEADER_BYTES
+    fixed = names + len(dataset) + len(batch) + _OVERHEAD_BYTES
     for rows in staged.read():
         items = list_values(rows.column(0))
         keys = list_values(rows.column(rows.schema.get_field_index(key))) if key else None
         for place, value in enumerate(encode(rows)):
             chosen = _as_bytes(keys[place]) if keys is not None else None
+            item = _as_bytes(items[place]) or b""
             yield Message(
-                item=items[place],
-                partition=home if chosen is None else None,
-                key=chosen,
-                value=value,
-                headers=[
-                    (DATASET, dataset),
-                    (BATCH, batch),
-                    (KEY, _as_bytes(items[place]) or b""),
-                ],
+                items[place],
+                home if chosen is None else None,
+                chosen,
+                value,
+                [(DATASET, dataset), (BATCH, batch), (KEY, item)],
+                fixed + len(value) + len(item) + len(chosen or b""),
             )
 
 
@@ -79,6 +74,8 @@ def _as_bytes(value: Any) -> bytes | None:
         return value
     if isinstance(value, str):
         return value.encode()
+    if type(value) is int:
+        return b"%d" % value
     return json.dumps(value, default=str).removeprefix('"').removesuffix('"').encode()
 
 

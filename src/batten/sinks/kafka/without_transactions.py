@@ -13,7 +13,7 @@ from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
 from batten.sinks.kafka.cluster import DEFAULT, Cluster
 from batten.sinks.kafka.connecting import tell, translated
-from batten.sinks.kafka.fitting import encode_fitting, find_bytes_max, refuse_unknown_key
+from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
 from batten.sinks.kafka.messages import Message
 from batten.sinks.kafka.writing import drop, producer_settings, send_all
 
@@ -70,7 +70,10 @@ class PlainKafkaDestination:
             self._partitions = topic.partitions if topic is not None else 1
             self._bytes_max = find_bytes_max(self._cluster, self._sink.topic)
         sizes = {"bytes_max": self._bytes_max, "partitions": self._partitions}
-        return encode_fitting(staged, staged, self._sink, **sizes)
+        fitting = Fitting(staged, staged, self._sink, **sizes)
+        messages = list(fitting)
+        fitting.refuse_large()
+        return messages
 
     def _send(self, messages: Sequence[Message]) -> PublishEnd:
         from confluent_kafka import Producer
@@ -85,7 +88,6 @@ class PlainKafkaDestination:
             made = producer_settings(
                 self._cluster,
                 self._bytes_max,
-                delivery_report_only_error=True,
                 message_timeout_ms=self._milliseconds,
                 # Such a broker may not know a message that is sent again, nor keep the order.
                 max_in_flight=1,

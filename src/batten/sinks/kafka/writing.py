@@ -107,7 +107,7 @@ class Writer:
 
 def producer_settings(cluster: Cluster, bytes_max: int, **own: Any) -> dict[str, Any]:
     """`bytes_max` is what the topic takes; 0 if that is not known."""
-    given: dict[str, Any] = {"acks": "all", **own}
+    given: dict[str, Any] = {"acks": "all", "delivery.report.only.error": True, **own}
     if bytes_max:
         given["message.max.bytes"] = max(MESSAGE_BYTES_MIN, bytes_max)
         given["batch.size"] = min(BATCH_BYTES, bytes_max)
@@ -139,7 +139,6 @@ def send_all(
                 _wait(producer, seconds, lambda left, before: left < before)
                 continue
             break
-        producer.poll(0)
     _wait(producer, seconds, lambda left, before: left == 0)
 
 
