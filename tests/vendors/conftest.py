@@ -199,8 +199,12 @@ class VendorServer:
         outcome = self.outcomes.popleft() if self.outcomes else "completed"
         data = self.files[batch["input_file_id"]][1]
         requests = [json.loads(line) for line in data.splitlines()]
-        if outcome == "failed":
-            errors = [{"code": "token_limit_exceeded", "message": "too many", "line": None}]
+        if outcome == "slow":
+            batch["looks"] = 3
+            return
+        if outcome in ("failed", "no room"):
+            code = "token_limit_exceeded" if outcome == "no room" else "internal"
+            errors = [{"code": code, "message": "too many", "line": None}]
             batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
             return
         done = requests if outcome != "expired" else requests[: len(requests) // 2]

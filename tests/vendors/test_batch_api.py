@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +19,7 @@ from batten.model.disk.names import Layout
 from batten.storage.local.folder import LocalStorage
 
 if TYPE_CHECKING:
-    from conftest import VendorServer
+    from conftest import JobFolder, VendorServer
 
 ITEMS = 8
 
@@ -141,13 +144,20 @@ def test_a_vendor_that_forgot_a_batch(vendor: VendorServer) -> None:
     check_whole(vendor, run(pipeline(vendor)))
 
 
-def test_a_refused_batch_quarantines(vendor: VendorServer) -> None:
-    vendor.expect("POST /batches", *[400] * 3)
-    job = pipeline(vendor).options(stop_when=None)
-    report = run(job, warns=True)
-    assert report.accounts is not None
-    assert report.accounts.quarantined == ITEMS
+@pytest.mark.parametrize("asked", ["POST /files", "POST /batches"])
+def test_a_refused_batch_is_no_items_failure(vendor: VendorServer, asked: str) -> None:
+    vendor.expect(asked, 401)
+    with pytest.raises(batten.FailedRunError, match=r"refuses the batch: HTTP 401: as was drawn"):
+        run(pipeline(vendor))
     assert not vendor.begun
+    check_whole(vendor, run(pipeline(vendor)))
+
+
+def test_a_vendor_that_has_no_room_is_asked_again(vendor: VendorServer) -> None:
+    vendor.outcomes.extend(["no room"] * 12)
+    job = pipeline(vendor, max_requests=4, concurrency=100, retries=0)
+    vendor.outcomes.appendleft("slow")
+    check_whole(vendor, run(job))
 
 
 def shuffle(lines: list[Any]) -> list[Any]:
@@ -195,7 +205,7 @@ def test_what_failed_goes_into_another_batch(
 TOKENS_OF_ONE = 16
 
 
-@pytest.mark.parametrize("outcome", ["expired", "failed"])
+@pytest.mark.parametrize("outcome", ["expired", "failed", "no room"])
 def test_what_was_not_done_is_asked_again(vendor: VendorServer, outcome: str) -> None:
     vendor.outcomes.append(outcome)
     check_whole(vendor, run(pipeline(vendor)))
@@ -300,3 +310,56 @@ def test_what_nobody_wants_any_more_is_called_off_at_the_end(vendor: VendorServe
     job = source.options(batch_size=3).write_parquet("out")
     check_whole(vendor, run(job, accept_change=True))
     assert vendor.batches["batch_1"]["status"] == "cancelled"
+
+
+def test_a_budget_reckons_with_what_the_vendor_has(vendor: VendorServer) -> None:
+    """Three of 16 tokens fit into 60. Until one has ended, it is the only one."""
+    limits = {"input_tokens": 60}
+    with pytest.raises(batten.InterruptedRunError, match="budget"):
+        run(pipeline(vendor), budget=limits)
+    assert vendor.tokens == 3 * TOKENS_OF_ONE
+    assert sorted(vendor.begun) == sorted(set(vendor.begun))
+    check_whole(vendor, run(pipeline(vendor), budget={"input_tokens": 8 * TOKENS_OF_ONE}))
+
+
+def test_a_budget_reckons_with_what_an_earlier_run_handed_in(vendor: VendorServer) -> None:
+    hand_in(vendor)
+    vendor.go_on()
+    usage = {"input_tokens": 5 * TOKENS_OF_ONE}
+    # All eight are there already, so they are taken, whatever the budget says.
+    check_whole(vendor, run(pipeline(vendor), budget=usage))
+
+
+def test_a_signal_ends_a_run_that_waits(vendor: VendorServer, job: JobFolder) -> None:
+    program = f"""
+        def request(n):
+            return {{"messages": [{{"role": "user", "content": f"item {{n}}"}}]}}
+
+        def parse(answer, n):
+            return {{"text": answer["choices"][0]["message"]["content"]}}
+
+        pipeline = batten.from_range(8).map_batch_api(
+            request, parse=parse, base_url={vendor.base_url!r}, poll_seconds=0.01
+        ).write_parquet("out")
+    """
+    job.write(program)
+    vendor.stall()
+    vendor.watch = lambda number, when: started[0].send_signal(signal.SIGTERM)
+    command = [str(Path(sys.executable).with_name("batten")), "run", "job.py", "--json"]
+    started: list[subprocess.Popen[str]] = []
+    watch, vendor.watch = vendor.watch, lambda number, when: None
+    process = subprocess.Popen(command, cwd=job.path, stdout=subprocess.PIPE, text=True)
+    started.append(process)
+    vendor.watch = lambda n, when: watch(n, when) if (n, when) == (4, "after") else None
+    told = json.loads(process.communicate()[0])
+    assert process.returncode == 75
+    assert "batten run job.py" in told["error"]["next"]
+    found = batten.diagnose(job.path / "out")
+    [waiting] = found.to_json()["submitted"]
+    assert (waiting["batch"], waiting["requests"]) == ("batch_1", 8)
+    assert waiting["base_url"] == vendor.base_url
+    assert found.action == "run"
+    vendor.watch = lambda number, when: None
+    vendor.go_on()
+    assert job.run("--json").json["items"]["committed"] == 8
+    assert max(vendor.begun.values()) == 1

@@ -31,6 +31,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.runs.submissions import SubmissionRecord, item_of_request
 from batten.model.disk.runs.usage_lines import LostLine, UseLine
 from batten.model.telling.counts import count_of
+from batten.printable import blot
 from batten.run.clock import utc_now
 from batten.storage.base import Store
 from batten.vendors.openai_batches import (
@@ -52,6 +53,7 @@ SILENCES_MAX = 10
 PAUSE_SECONDS = 0.1
 """Until it is asked again; twice as long each time."""
 
+_NO_ROOM = "token_limit_exceeded"
 _WHY_MAX = 2000
 _STATUS_MAX = 64
 _LOOKS = 3
@@ -225,6 +227,11 @@ def name_answer(token: str, request: str) -> str:
     return f"{token}/{request}"
 
 
+def is_for_want_of_room(record: SubmissionRecord) -> bool:
+    """Whether the batch failed since the vendor has as much of this customer as it takes."""
+    return _NO_ROOM in record.why
+
+
 def _count_expected(record: SubmissionRecord, told: Mapping[str, Any]) -> int:
     """How many answers there are at least."""
     if record.status == "completed":
@@ -255,7 +262,7 @@ def _tell_errors(told: Mapping[str, Any]) -> str:
     """What it says of the batch as a whole."""
     whole = [each for each in _list_errors(told) if type(each.get("line")) is not int]
     texts = [": ".join(str(each[n]) for n in ("code", "message") if each.get(n)) for each in whole]
-    return "; ".join(filter(None, texts))[:_WHY_MAX]
+    return blot("; ".join(filter(None, texts)))[:_WHY_MAX]
 
 
 def _tell_oddness(record: SubmissionRecord, doubled: int, strange: int) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from batten.errors import FailedRunError
 from batten.jobs.batch_api import BatchApi
 from batten.jobs.structure import AnswerError
 from batten.ledger.history.submissions import list_submissions, tell_postponed
@@ -36,6 +37,7 @@ from batten.work.submitting.exchange import (
     SILENCES_MAX,
     Exchange,
     NotBegunError,
+    is_for_want_of_room,
     name_answer,
     unreachable,
 )
@@ -180,8 +182,8 @@ class Submitter:
     async def _ask(self, item: int, body: bytes) -> tuple[str, _Submission]:
         """The submission that has a line for the request; its name there. Asked again where the
         vendor did not come to it."""
-        digest = digest_request(body)
-        for _ in range(NOT_DONE_MAX):
+        digest, not_done = digest_request(body), 0
+        while not_done < NOT_DONE_MAX:
             name = name_request(item, digest, self._asked[item, digest])
             self._asked[item, digest] += 1
             try:
@@ -189,12 +191,17 @@ class Submitter:
             except AskAgainError:
                 submission = await self._wait(name, body)
             record, raw = submission.record, (submission.lines or {}).get(name)
-            if raw is None and record.status == "failed":
-                raise BatchLineError(f"the batch failed: {record.why or 'it is not said why'}")
-            if raw is None and record.status == "completed":
-                raise BatchLineError("the batch is completed, and has no answer to this request")
             if raw is not None and not is_not_done(parse_line(raw) or {}):
                 return name, submission
+            if raw is None and record.status == "completed":
+                raise BatchLineError("the batch is completed, and has no answer to this request")
+            if raw is None and record.status == "failed":
+                if not is_for_want_of_room(record):
+                    raise BatchLineError(f"the batch failed: {record.why or 'it is not said why'}")
+                # What the vendor has is to end first.
+                not_done -= bool(self._live)
+                await asyncio.sleep(self._api.poll_seconds)
+            not_done += 1
         raise BatchLineError(f"{NOT_DONE_MAX} batches ended before this request was done")
 
     async def _wait(self, name: str, body: bytes) -> _Submission:
@@ -292,8 +299,14 @@ class Submitter:
                 self._tell(Noted(text=told))
 
     def _take_back(self, submission: _Submission, refusal: str) -> None:
-        """The vendor does not have it. If it refused, that is what its items are told; else they
-        ask again."""
+        """The vendor does not have it. If it refused, the run ends: that is no item's failure. Else
+        its items ask again."""
+        if refusal:
+            raise FailedRunError(
+                f"{self._api.base_url} refuses the batch: {refusal}.",
+                safe="Everything that was finished is kept, and what it has is recorded.",
+                next="Mend what it says, then run the same command again.",
+            )
         self._live.remove(submission)
         for name in submission.record.requests:
             self._known.pop(name, None)
@@ -301,10 +314,7 @@ class Submitter:
             body = submission.bodies.get(name)
             if ask is None or ask.answer.done():
                 continue
-            if refusal:
-                told = f"the vendor refused the batch: {refusal}"
-                ask.answer.set_exception(BatchLineError(told))
-            elif body is None:
+            if body is None:
                 ask.answer.set_exception(AskAgainError())
             else:
                 ask.body = body
