@@ -40,6 +40,8 @@ class VendorServer:
         self.batches: dict[str, dict[str, Any]] = {}
         self.charged: list[int] = []
         self.begun: Counter[str] = Counter()
+        self.handed_in: Counter[str] = Counter()
+        """How often each request was in a batch that could begin."""
         self.asked: Counter[str] = Counter()
         self.keys: set[str] = set()
         self.answer: Callable[[Any], Any] = answer_chat
@@ -159,6 +161,9 @@ class VendorServer:
         if told["input_file_id"] not in self.files:
             errors = [{"code": "invalid_file", "message": "no such file", "line": None}]
             batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
+        else:
+            lines = self.files[told["input_file_id"]][1].splitlines()
+            self.handed_in.update(json.loads(line)["custom_id"] for line in lines)
         self.batches[batch["id"]] = batch
         return _json(batch)
 

@@ -11,14 +11,22 @@ import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import batten
 from batten.crashlab.faults import Fault, KillAfter, KillBefore, TearWrite
+from batten.crashlab.power import find_different
 from batten.crashlab.sweeping import Experiment, Trail, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.drive.run import run_on
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.history.submissions import list_submissions
+from batten.ledger.history.usage import find_usage
+from batten.model.disk.names import Layout
+from batten.run.run_options import RunOptions
+from batten.storage.twin.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from conftest import VendorServer
@@ -62,7 +70,7 @@ def prepare(vendor: VendorServer, folder: Path) -> None:
 
 def check_always(vendor: VendorServer, folder: Path, trail: Trail | None = None) -> None:
     account = vendor.account(name_of(folder))
-    twice = {name: times for name, times in account.begun.items() if times > 1}
+    twice = {name: times for name, times in account.handed_in.items() if times > 1}
     assert not twice, twice
     usage = batten.diagnose(folder / "features").contents.usage
     told = usage.total.get("input_tokens", 0) if usage is not None else 0
@@ -194,3 +202,42 @@ def test_two_runs_at_a_time(vendor: VendorServer, tmp_path: Path) -> None:
     codes = sorted(process.wait() for process in runs)
     assert codes in ([0, 0], [0, 6])
     check_done(vendor, folder)
+
+
+def test_what_is_asked_for_outlives_a_power_cut(
+    vendor: VendorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a power cut leaves when the vendor begins a batch, the next run looks for it. What
+    it leaves when the accounts are closed has all costs."""
+    monkeypatch.chdir(tmp_path)
+    storage, layout = MemoryStorage(), Layout("features")
+    left: list[MemoryStorage] = []
+
+    def watch(number: int, when: str) -> None:
+        if when == "before" and vendor.asked["POST /batches"] > len(vendor.batches):
+            left.extend(find_different(storage, layout))
+
+    vendor.watch = watch
+    job = batten.from_range(ITEMS).map_batch_api(
+        request, parse=parse, base_url=vendor.base_url, poll_seconds=0.01, max_requests=4
+    )
+    report = run_on(storage, job.write_parquet("features"), RunOptions(jobs=1))
+    assert left
+    for state in left:
+        asked = [each for each in list_submissions(state, layout) if each.is_asked]
+        assert sum(len(each.requests) for each in asked if not each.is_answered) >= 1
+        assert all(each.file for each in asked)
+    for state in find_different(storage, layout):
+        usage = find_usage(state, observe_output(state, layout, is_mine=True))
+        assert usage is not None
+        assert usage.total["input_tokens"] == vendor.tokens
+    assert report.usage is not None
+    assert report.usage.kept["input_tokens"] == vendor.tokens
+
+
+def request(number: int) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": f"item {number}"}]}
+
+
+def parse(answer: Any, number: int) -> dict[str, Any]:
+    return {"text": answer["choices"][0]["message"]["content"]}
