@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -161,6 +162,27 @@ def test_what_can_not_be_meant_is_refused(
     assert clips.batten(*ADOPT).code == 0
     assert clips.run().code == 0
     assert sorted(clips.calls()) == [f"c{number}.mp4" for number in ODD]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["pipe"], 2, "pipe is no regular file."),
+        (["rows.jsonl", "--done", "pipe"], 2, "pipe is no regular file."),
+        (["rows.jsonl", "--done", "/dev/zero"], 2, "/dev/zero is no regular file."),
+        (["rows.jsonl", "--done", "clips"], 2, "clips is a folder."),
+        (["loop"], 7, "then run the same command again"),
+    ],
+)
+def test_what_is_no_file_is_not_waited_for(
+    clips: Any, words: list[str], code: int, told: str
+) -> None:
+    (clips.path / "rows.jsonl").write_text(lines_of(map(row_of, EVEN)))
+    os.mkfifo(clips.path / "pipe")
+    (clips.path / "loop").symlink_to("loop")
+    refused = clips.batten(ADOPT[0], *words, *ADOPT[2:])
+    assert (refused.code, told in refused.err) == (code, True), refused.err
+    assert not (clips.path / "out.batten").exists()
 
 
 @pytest.mark.parametrize(

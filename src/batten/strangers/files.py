@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from batten.errors import BattenError, StorageError, UsageError
 
@@ -19,10 +21,25 @@ def observe(name: str) -> tuple[int, int]:
         status = Path(name).stat()
     except OSError as error:
         raise translate(error, name) from error
+    _refuse_irregular(name, status)
+    return status.st_size, status.st_mtime_ns
+
+
+def _refuse_irregular(name: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
         raise UsageError(f"{name} is {what}.", safe=UNCHANGED, next="Name a file.")
-    return status.st_size, status.st_mtime_ns
+
+
+def _open(name: str) -> BinaryIO:
+    """Without waiting for a pipe, which may have come there since it was observed."""
+    file = os.fdopen(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _refuse_irregular(name, os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def translate(error: OSError, name: str) -> BattenError:
@@ -34,7 +51,7 @@ def translate(error: OSError, name: str) -> BattenError:
     return StorageError(
         f"{name} could not be read: {error.strerror or error}.",
         safe=UNCHANGED,
-        next="Mend the access to it and audit again.",
+        next="Mend the access to it, then run the same command again.",
         errno=error.errno,
     )
 
@@ -46,7 +63,7 @@ LINE_BYTES_MAX = 1 << 26
 def read_lines(name: str) -> Iterator[bytes]:
     """The lines with their ends. Raises `UsageError` for one that is too long to be a line."""
     try:
-        with open(name, "rb") as file:
+        with _open(name) as file:
             while line := file.readline(LINE_BYTES_MAX):
                 if len(line) == LINE_BYTES_MAX and line[-1:] != b"\n":
                     raise UsageError(
@@ -62,7 +79,7 @@ def read_lines(name: str) -> Iterator[bytes]:
 def read_beginning(name: str) -> bytes:
     """The first few thousand bytes."""
     try:
-        with open(name, "rb") as file:
+        with _open(name) as file:
             return file.read(_BEGINNING_BYTES)
     except OSError as error:
         raise translate(error, name) from error
