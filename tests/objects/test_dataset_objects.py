@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import batten
 from batten.crashlab.servers.object_relay import ObjectRelay, ObjectRequest
 from batten.crashlab.servers.object_server import ObjectStoreServer
 from batten.errors import RefusedError, UsageError
+from batten.storage.objects.store import BucketStore
 from batten.storage.twin.fates import Fate
 
 ITEMS, BATCH_SIZE = 40, 10
@@ -105,6 +107,33 @@ def test_only_what_changed_is_read_and_computed(
     make_up(tmp_path, up, values)
     assert make_down(up, down).executed_items == 1
     assert read_rows(down)[str(ITEMS)] == "new"
+
+
+def test_a_part_that_changes_while_it_is_read_is_told_as_changed(
+    prefix: str, objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    up, down = f"{prefix}/up", tmp_path / "down"
+    make_up(tmp_path, up, {number: os.urandom(40_000).hex() for number in range(ITEMS)})
+    store = BucketStore(prefix, is_probed=True)
+    name = "up/part-000002.parquet"
+    store.find(name)  # It connects to the server, and not to the relay.
+    asked = 0
+
+    def fate(request: ObjectRequest) -> Fate:
+        nonlocal asked
+        if request.method == "GET" and request.path.endswith(name):
+            asked += 1
+            if asked == 2:
+                found = store.find(name)
+                assert found is not None
+                store.put_if(name, store.read(name) + b"\0", found.version)
+        return Fate.DONE
+
+    with ObjectRelay(objects.port, fate) as relay, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
+        with pytest.raises(RefusedError, match="was changed while the run was at work"):
+            make_down(up, down)
+    assert asked >= 2
 
 
 def test_what_is_not_whole_is_refused(prefix: str, tmp_path: Path) -> None:

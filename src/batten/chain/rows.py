@@ -17,7 +17,7 @@ from batten.sources.identity.keys import ESCAPED_PREFIX, NoKey, make_key
 from batten.sources.identity.versions import UNREADABLE
 from batten.sources.paths import SAFE
 from batten.sources.records.parquet import ROWS_AT_A_TIME, convert_rows
-from batten.storage.failures import reading_failure
+from batten.storage.failures import OtherVersionError, reading_failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +103,9 @@ class DatasetReader:
                 reader = PartRows(file)
                 self._require_columns(reader.schema)
                 table = reader.read_table(names.list_columns())
-            except (ValueError, KeyError, pa.ArrowException, OSError) as error:
+            except (ValueError, KeyError, pa.ArrowException, OSError, OtherVersionError) as error:
+                if isinstance(error, OtherVersionError):
+                    raise changed_upstream(self._place.path) from error
                 part = self._place.show(layout.part(number))
                 if isinstance(error, OSError) and error.errno is not None:
                     raise reading_failure(error, "Reading", part) from error

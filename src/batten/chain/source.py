@@ -26,6 +26,7 @@ from batten.sources.identity.versions import check_changed
 from batten.sources.paths import SAFE
 from batten.sources.records.input_files import find_place
 from batten.storage.digests import digest_file
+from batten.storage.failures import OtherVersionError
 
 
 class DatasetSource:
@@ -133,7 +134,7 @@ class DatasetSource:
             if digest_file(place.storage, part) != digest:
                 raise self._damaged(place, part)
             rows = DatasetReader(place, self._name_rows(place)).load(batch.number, int(start or 0))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, OtherVersionError) as error:
             raise self._changed() from error
         base = batch.number << POSITION_BITS
         for first in range(0, len(rows.keys), SCAN_BLOCK_ITEMS):
