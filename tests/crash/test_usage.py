@@ -41,7 +41,7 @@ import batten
     return {{"text": answer["text"][0]}}
 
 def post(number):
-    folder = "-".join(os.getcwd().split("/")[-2:])
+    folder = "-".join(os.getcwd().split("/")[-3:])
     url = f"http://127.0.0.1:{port}/{{folder}}/{{number}}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
     with opener.open(url, timeout=30) as answer:
@@ -74,7 +74,7 @@ class Charging:
 
     def charged(self, folder: Path) -> list[Decimal]:
         with self._lock:
-            return list(self._charged.get("-".join(folder.parts[-2:]), ()))
+            return list(self._charged.get("-".join(folder.parts[-3:]), ()))
 
     def answer(self, folder: str, number: int) -> dict[str, object]:
         """The dearest item is the first one. One gives nonsense at its first try, one always."""
