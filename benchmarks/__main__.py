@@ -20,6 +20,7 @@ NAMES = (
     "trivial_items",
     "spawned_workers",
     "slow_items",
+    "workers_anywhere",
     "two_steps",
     "memory",
     "large_dataset",

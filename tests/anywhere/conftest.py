@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -55,11 +55,12 @@ class Machines:
         environment: Mapping[str, str] | None = None,
         gone_after: float = 2.0,
         job: str = "job.py",
+        within: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
         words = ["work", job, "--jobs", "2", "--gone-after", str(gone_after), *options]
         with (self.folder / f"{who}.out").open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "batten", *words],
+                [*within, sys.executable, "-m", "batten", *words],
                 cwd=self.folder,
                 env={**os.environ, "WHO": who, **(environment or {})},
                 stdout=out,

@@ -59,6 +59,23 @@ def test_who_is_at_work_is_told_and_what_they_have_in_hand(machines: Any) -> Non
     assert json.loads(machines.batten("diagnose", "out/rows", "--json").stdout)["workers"] == []
 
 
+def test_functions_that_await_are_called_on_both(machines: Any) -> None:
+    machines.write(1200, gate_at=300)
+    text = (machines.folder / "job.py").read_text()
+    text = text.replace("def work", "async def work").replace("time.sleep", "await asyncio.sleep")
+    text = text.replace(".map(work)", ".map(work, concurrency=20)").replace("batch_size=10", "")
+    (machines.folder / "job.py").write_text(text.replace("import os", "import asyncio, os"))
+    machines.start("first")
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second")
+    machines.wait_until(lambda: has_claimed(machines, "second"))
+    machines.open_gate()
+    assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
+    assert machines.numbers() == list(range(1200))
+    assert set(machines.who_did().values()) == {"first", "second"}
+    assert set(machines.count_done().values()) == {1}
+
+
 def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
     begin_two(machines)
     machines._running["first"].kill()

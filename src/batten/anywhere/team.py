@@ -24,17 +24,18 @@ from batten.work.tasks import Prepare, Prepared
 BEATS = 3
 """So often within the time after which one who gives no sign is gone, a sign is given."""
 
-_TASKS_A_SLOT = 2
-
 
 class Team:
-    """Implements `Executor`. `board` is what it says of the run at first."""
+    """Implements `Executor`. `board` is what it says of the run at first. Of the tasks that anybody
+    can do, `here` are done at a time, and `here_max` given to the workers of this machine."""
 
-    def __init__(self, local: Executor, meeting: Meeting, board: Board, *, here: int) -> None:
+    def __init__(
+        self, local: Executor, meeting: Meeting, board: Board, *, here: int, here_max: int
+    ) -> None:
         self._local = local
         self._meeting = meeting
         self._board = board
-        self._here = here
+        self._here, self._here_max = here, here_max
         self._assigning = Assigning(board.run, gone_seconds=board.gone_seconds)
         self._queue: deque[tuple[int, Prepare]] = deque()
         self._at_home: set[int] = set()
@@ -48,6 +49,11 @@ class Team:
     def slots(self) -> int:
         """Of this machine and of all others, as items in hand at a time."""
         return self._local.slots + self._assigning.slots * self._local.slots // self._here
+
+    @property
+    def machines(self) -> int:
+        """This one, and all others."""
+        return self._assigning.machines + 1
 
     @property
     def can_kill(self) -> bool:
@@ -127,7 +133,7 @@ class Team:
             is_home_busy = home >= self._here
             if is_home_busy and self._assigning.idle_slots and self._give(task_id, task):
                 pass
-            elif home < _TASKS_A_SLOT * self._here:
+            elif home < self._here_max:
                 self._at_home.add(task_id)
                 self._local.submit(task_id, task)
             elif not self._give(task_id, task):
@@ -193,8 +199,6 @@ class Team:
     def _write(self) -> None:
         """Raises `BusyError` where another run has taken over."""
         self._assigning.has_changed = False
-        self._board = replace(
-            self._board, hands=self._assigning.hands(), machines=self._assigning.machines + 1
-        )
+        self._board = replace(self._board, hands=self._assigning.hands(), machines=self.machines)
         self._meeting.write_board(self._board)
         self._written_at = time.monotonic()

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
+from batten.anywhere.team import Team
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.open_batch import BatchLeft, left_of
@@ -96,6 +97,7 @@ class Driver:
         self._draining = Draining(context, record)
         self._shown = Showing(context, plan, self._failures, self._published_items, self._draining)
         self._spending = Spending(context)
+        self._team: Team | None = None
         self._postponed = ""
 
     def _count_taken_over(self) -> int:
@@ -125,7 +127,7 @@ class Driver:
         found = self._dataset
         job = make_job(context, found.fingerprint, found.work, self._plan, crews.lanes)
         if may_work_anywhere(context):
-            executor = form_team(context, executor, found, self._plan)
+            executor = self._team = form_team(context, executor, found, self._plan)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
@@ -257,7 +259,7 @@ class Driver:
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
         schedule.is_failing = self._streak.is_failing
-        schedule.resize(executor.slots)
+        schedule.resize(executor.slots, self._team.machines if self._team is not None else 1)
         schedule.failures_max = self._streak.allow(executor.slots)
         while schedule.wants_task:
             found = schedule.next_task()

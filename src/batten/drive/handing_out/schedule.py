@@ -54,6 +54,7 @@ class Schedule:
             tasks_a_slot_min=allotment.tasks_a_slot_min,
             task_seconds=allotment.task_seconds,
         )
+        self._machines = 1
         self._unit_items = allotment.unit_items
         self._range_items = allotment.range_items
         self._blame = blame
@@ -77,9 +78,9 @@ class Schedule:
     def outstanding(self) -> int:
         return len(self._running)
 
-    def resize(self, slots: int) -> None:
-        """So many tasks run at a time from now on."""
-        self.pace.slots = max(1, slots)
+    def resize(self, slots: int, machines: int) -> None:
+        """So many tasks run at a time from now on, on so many machines."""
+        self.pace.slots, self._machines = max(1, slots), machines
 
     @property
     def wants_task(self) -> bool:
@@ -94,7 +95,7 @@ class Schedule:
             for task_id, (_, work) in self._running.items()
             if work is not None and task_id not in self._begun
         ]
-        return sum(waiting[1:]) < self.pace.slots
+        return sum(waiting[self._machines :]) < self.pace.slots
 
     @property
     def _tasks_a_slot(self) -> int:

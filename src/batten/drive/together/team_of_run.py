@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from batten.anywhere.assigning import TASKS_A_SLOT
 from batten.anywhere.meeting import Meeting
 from batten.anywhere.team import Team
 from batten.errors import UsageError
@@ -36,6 +37,8 @@ def refuse_beyond_workers(pipeline: Definition) -> None:
         reason = "its function takes a whole table"
     elif pipeline.file_names is not None:
         reason = "its functions make files"
+    elif any(step.batch_api is not None for step in pipeline.steps):
+        reason = "what a vendor has of it is known to one machine"
     if reason:
         raise UsageError(
             f"Workers on other machines can't help with this job: {reason}.",
@@ -49,7 +52,7 @@ def count_tasks(pipeline: Definition, slots: int) -> int:
     return -(-slots // SOME_ITEMS_MAX) + 1 if pipeline.is_async else slots
 
 
-def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Plan) -> Executor:
+def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Plan) -> Team:
     """The workers of this machine, and all that come."""
     board = Board(
         run=context.run,
@@ -63,6 +66,9 @@ def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Pl
         gone_seconds=context.options.gone_seconds or 0.0,
     )
     here = count_tasks(context.pipeline, local.slots)
-    team = Team(local, Meeting(context.storage, context.layout.workers), board, here=here)
+    # Of calls that are awaited, one more range than can be in hand is counted in already.
+    here_max = here if context.pipeline.is_async else TASKS_A_SLOT * here
+    meeting = Meeting(context.storage, context.layout.workers)
+    team = Team(local, meeting, board, here=here, here_max=here_max)
     context.tell_end = team.tell_end
     return team

@@ -1,0 +1,59 @@
+"""Items of 50 ms done by 1, 2 and 4 of `batten work`, against what they could do at best."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.measure import BATTEN, ENVIRONMENT, Figure, fresh, put_job
+
+SECONDS_AN_ITEM = 0.05
+SECONDS = 20.0
+"""What the work takes at best, by however many: the end of it counts little then."""
+
+POLL_SECONDS = 0.02
+
+
+def measure(folder: Path, _runs: int) -> list[Figure]:
+    return [_measure(folder, machines) for machines in (1, 2, 4)]
+
+
+def _measure(folder: Path, machines: int) -> Figure:
+    job = put_job("anywhere.py", folder)
+    fresh(folder, "anywhere", "anywhere.batten", "gate", "ended.log")()
+    items = int(SECONDS / SECONDS_AN_ITEM) * machines
+    environment = {**ENVIRONMENT, "ITEMS": str(items)}
+    command = [BATTEN, "work", job.name, "--jobs", "1", "--quiet"]
+    workers = [subprocess.Popen(command, cwd=folder, env=environment) for _ in range(machines)]
+    registers = folder / "anywhere.batten" / "workers"
+    while sum('"begins": [{' in text for text in _read(registers)) < machines - 1:
+        time.sleep(POLL_SECONDS)
+    began = time.monotonic()
+    (folder / "gate").touch()
+    for worker in workers:
+        if worker.wait():
+            raise RuntimeError(f"a worker ended with {worker.returncode}")
+    ends = [float(line) for line in (folder / "ended.log").read_text().split()]
+    seconds = max(ends) - began
+    return Figure(
+        what=f"{items:,} items of 50 ms by {machines} of `batten work` with a process each: "
+        "throughput, of what they could do at best",
+        figure=f"{items * SECONDS_AN_ITEM / machines / seconds:.3f}",
+        limit="0.95 (at least)",
+        basis="1 run",
+    )
+
+
+def _read(registers: Path) -> list[str]:
+    if not registers.is_dir():
+        return []
+    names = [name for name in os.listdir(registers) if name.endswith(".json")]
+    texts = []
+    for name in names:
+        try:
+            texts.append((registers / name).read_text())
+        except FileNotFoundError:
+            continue
+    return texts
