@@ -15,8 +15,10 @@ import pytest
 
 import batten
 from batten.ledger.history.submissions import list_submissions
+from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
 from batten.storage.local.folder import LocalStorage
+from batten.work.submitting.exchange import ClosedExchangeError, Exchange
 
 if TYPE_CHECKING:
     from conftest import JobFolder, VendorServer
@@ -130,6 +132,31 @@ def test_a_vendor_that_is_gone_ends_the_run(vendor: VendorServer) -> None:
         run(pipeline(vendor))
     assert "not handed in again" in caught.value.safe
     check_whole(vendor, run(pipeline(vendor)))
+
+
+@pytest.mark.parametrize("asked", ["GET /batches", "GET /batches/{id}", "GET /files/{id}/content"])
+def test_a_vendor_that_refuses_to_tell(vendor: VendorServer, asked: str) -> None:
+    """Nobody knows what it did, so nothing is asked again by itself."""
+    vendor.expect(asked, 403)
+    if asked == "GET /batches":
+        vendor.expect("POST /batches", "lost")
+    with pytest.raises(batten.FailedRunError, match="does not give back batch"):
+        run(pipeline(vendor))
+    check_whole(vendor, run(pipeline(vendor)))
+
+
+def test_a_run_that_has_ended_writes_nothing_more(vendor: VendorServer) -> None:
+    api = pipeline(vendor).steps[0].batch_api
+    assert api is not None
+    storage, layout = LocalStorage(Path.cwd()), Layout("out")
+    storage.ensure_folder(layout.staging)
+    exchange = Exchange(storage, layout, UsageJournal(storage, layout, "run"), api)
+    record = exchange.begin(["0-0123456789abcdef01234567-0"], "run")
+    exchange.close()
+    with pytest.raises(ClosedExchangeError):
+        exchange.hand_in(record, dict.fromkeys(record.requests, b"{}"))
+    assert not list_submissions(storage, layout)[0].file
+    assert not vendor.batches
 
 
 def test_a_vendor_that_forgot_a_batch(vendor: VendorServer) -> None:

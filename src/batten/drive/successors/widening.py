@@ -28,6 +28,7 @@ from batten.run.found.found_dataset import FoundDataset, observe_free
 from batten.storage.base import Folder
 from batten.storage.changing.publishing import create, put_aside
 from batten.storage.local.locking.upkeep import delete_staged_orphans
+from batten.work.submitting.settling import settle_submissions
 from batten.work.workforce import find_columns
 
 
@@ -91,6 +92,7 @@ def _begin_beside(context: Context, dataset: FoundDataset, earlier: Earlier) -> 
     """The context of the dataset that is made beside it, which has the same plan. What a killed
     run made of the same rows for the same job goes on; anything else there goes."""
     storage, layout = context.folder, context.layout
+    settle_submissions(context, layout)
     inner = replace(context, layout=layout.fresh, is_beside=True, earlier=earlier)
     begun, judged = observe_free(inner)
     config = begun.config

@@ -155,6 +155,8 @@ class AsyncChain:
             call.makes_files = call.step is last
 
     async def close(self) -> None:
+        for submitter in self._submitters.values():
+            submitter.close()
         for call in self._calls:
             await call.close()
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -67,6 +69,10 @@ class NotBegunError(Exception):
         self.refusal = refusal
 
 
+class ClosedExchangeError(Exception):
+    """The run has ended, and the ledger may be another's."""
+
+
 class Exchange:
     """Between the ledger of one dataset and one vendor. Each method may raise `SilentVendorError`,
     and may then be called again. Threads may use it for different submissions at a time."""
@@ -77,6 +83,8 @@ class Exchange:
         self._storage, self._layout, self._journal = storage, layout, journal
         self.api = api
         self._vendor = BatchVendor(api.base_url, api.api_key)
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def begin(self, requests: Sequence[str], run: str) -> SubmissionRecord:
         """Record that these requests will be handed in together."""
@@ -88,7 +96,8 @@ class Exchange:
             endpoint=self.api.endpoint,
             requests=list(requests),
         )
-        begin_submission(self._storage, self._layout, record)
+        with self._writing():
+            begin_submission(self._storage, self._layout, record)
         return record
 
     def hand_in(self, record: SubmissionRecord, bodies: Mapping[str, bytes]) -> SubmissionRecord:
@@ -123,7 +132,10 @@ class Exchange:
         for is_shut in (*[False] * _LOOKS, True):
             if is_shut:
                 self._vendor.delete_file(record.file)
-            found = self._vendor.search(record.token, record.file)
+            try:
+                found = self._vendor.search(record.token, record.file)
+            except VendorRefusedError as error:
+                raise self._fail(record, f"it refuses to list its batches ({error})") from error
             if found is not None:
                 return self._take_status(record, found)
         self.forget(record)
@@ -149,17 +161,21 @@ class Exchange:
     ) -> tuple[SubmissionRecord, str]:
         """Keep the answers, and tell the accounts what they used. The record, and what people are
         to be told; empty if all is as it should be."""
-        told = self._vendor.look(record.batch) or {}
-        files = [
-            self._read(told.get(name), is_last_try=is_last_try)
-            for name in ("output_file_id", "error_file_id")
-        ]
+        try:
+            told = self._vendor.look(record.batch) or {}
+            files = [
+                self._read(told.get(name), is_last_try=is_last_try)
+                for name in ("output_file_id", "error_file_id")
+            ]
+        except VendorRefusedError as error:
+            raise self._fail(record, f"it refuses to give its answers ({error})") from error
         found = read_lines(frozenset(record.requests), [*files, *_read_errors(record, told)])
         if len(found.lines) < _count_expected(record, told) and not is_last_try:
             raise SilentVendorError("its files lack answers that it says are there")
         lines = join_lines(found.lines.values())
-        keep_answers(self._storage, self._layout, record.token, lines)
-        self._tell_usage(record, found.lines, len(found.doubled))
+        with self._writing():
+            keep_answers(self._storage, self._layout, record.token, lines)
+            self._tell_usage(record, found.lines, len(found.doubled))
         kept = self._keep(record, is_answered=True)
         return kept, _tell_oddness(record, len(found.doubled), found.strange)
 
@@ -197,7 +213,8 @@ class Exchange:
 
     def forget(self, record: SubmissionRecord) -> None:
         """Nothing was paid for it, or all is told."""
-        forget_submission(self._storage, self._layout, record.token)
+        with self._writing():
+            forget_submission(self._storage, self._layout, record.token)
 
     def _take_status(self, record: SubmissionRecord, told: Mapping[str, Any]) -> SubmissionRecord:
         status = str(told["status"])[:_STATUS_MAX]
@@ -208,14 +225,27 @@ class Exchange:
 
     def _keep(self, record: SubmissionRecord, **known: Any) -> SubmissionRecord:
         record = replace(record, **known)
-        keep_submission(self._storage, self._layout, record)
+        with self._writing():
+            keep_submission(self._storage, self._layout, record)
         return record
+
+    def close(self) -> None:
+        """The run ends, and its lock may go: a thread that is still at work writes nothing more."""
+        with self._lock:
+            self._is_closed = True
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            if self._is_closed:
+                raise ClosedExchangeError
+            yield
 
     def _fail(self, record: SubmissionRecord, why: str) -> FailedRunError:
         held = count_of(len(record.requests), "request")
-        name = self._layout.submission(record.token)
+        name, batch = self._layout.submission(record.token), record.batch or record.token
         return FailedRunError(
-            f"{record.base_url} does not give back batch {record.batch} with {held}: {why}.",
+            f"{record.base_url} does not give back batch {batch} with {held}: {why}.",
             safe="What it answered may be paid for, so nothing is asked again by itself.",
             next="Run again with the key and the address with which it was begun. To have these "
             f"requests asked and paid again, move {name} away.",

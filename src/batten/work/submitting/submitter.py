@@ -139,6 +139,10 @@ class Submitter:
             if not ask.answer.done():
                 ask.answer.set_exception(error)
 
+    def close(self) -> None:
+        """When all work has ended: what threads still hear of the vendor is not written down."""
+        self._exchange.close()
+
     def list_waits(self) -> list[str]:
         """What calls wait for, in a few words."""
         waits = []
