@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from batten.inspect.diagnosis import Diagnosis
     from batten.inspect.reading import Dataset, open
     from batten.jobs.devices import Worker
+    from batten.jobs.model_server import ModelServer
     from batten.model.rules.usage import Usage
     from batten.pipeline.from_sources import (
         from_csv,
@@ -66,6 +67,7 @@ __all__ = [
     "InterruptedRunError",
     "Landed",
     "Limits",
+    "ModelServer",
     "OutdatedError",
     "Pipeline",
     "Progress",
@@ -117,6 +119,7 @@ _MODULES = {
         "from_source",
     ),
     "batten.jobs.devices": ("Worker",),
+    "batten.jobs.model_server": ("ModelServer",),
     "batten.model.rules.usage": ("Usage",),
     "batten.pipeline.landing": ("Landed", "from_landed", "land"),
     "batten.pipeline.pipeline": ("Pipeline",),

@@ -125,7 +125,7 @@ class Driver:
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
         self._known_to_fail = frozenset(to_reopen) - frozenset(changed)
         found = self._dataset
-        job = make_job(context, found.fingerprint, found.work, self._plan, crews.lanes)
+        job = make_job(context, found.fingerprint, found.work, self._plan, crews)
         if may_work_anywhere(context):
             executor = self._team = form_team(context, executor, found, self._plan)
         self._bench = Bench(job)

@@ -152,6 +152,15 @@ class Limiter:
             host.concurrency = max(1.0, host.concurrency * DECREASE)
             host.decreased = now
 
+    def heed(self, waiting: int) -> None:
+        """So many calls wait in the queue of who answers: no more than it works on are to be in
+        flight. From there they become more again, as calls end well."""
+        if waiting <= 0 or not self._limits.adapts:
+            return
+        for host in self._hosts.values():
+            worked_on = max(1.0, float(host.in_flight - waiting))
+            host.concurrency = min(host.concurrency, worked_on)
+
     def cancel(self, passed: Pass) -> None:
         """The call was given up, which tells nothing of the host."""
         self._hosts[passed.host].in_flight -= 1

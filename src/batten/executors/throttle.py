@@ -38,6 +38,10 @@ class Throttle:
         self._limiter.end(passed, overload, monotonic())
         self._changes[passed.host].set()
 
+    def heed(self, waiting: int) -> None:
+        """So many calls wait in the queue of who answers."""
+        self._limiter.heed(waiting)
+
     def list_waits(self) -> list[str]:
         """What calls wait for, in a few words."""
         return self._limiter.list_waits(monotonic())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
 from batten.jobs.devices import Devices, read_devices
+from batten.jobs.model_server import ModelServer
 from batten.jobs.retry import Retry, RetryOn, read_retry_on
 from batten.model.value_class import value_class
 
@@ -30,7 +31,8 @@ class Step:
     step's own; `devices` is what those compute on. `limits` are for functions that await. One call
     gets rows of `tokens_max` tokens at most, as `tokens` counts them. A `cache` changes no result,
     so it is no part of the fingerprint. With `keeps_input`, rows have the item's columns, too. With
-    a `batch_api` a vendor's batches take the place of calls."""
+    a `batch_api` a vendor's batches take the place of calls. A
+    `server` is started for it."""
 
     kind: StepKind
     function: Callable[..., Any] = field(repr=False)
@@ -47,6 +49,7 @@ class Step:
     cache: Cache | None = None
     keeps_input: bool = False
     batch_api: BatchApi | None = None
+    server: ModelServer | None = None
 
     @property
     def making_rows(self) -> Callable[..., Any]:
@@ -115,6 +118,13 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
         raise _refuse(
             "limits= are for `async def` functions.",
             "For others say how many calls are in hand at a time: concurrency=.",
+        )
+    if step.server is not None and not isinstance(step.server, ModelServer):
+        raise _refuse(f"server is {step.server!r}.", "Give a batten.ModelServer.")
+    if not step.is_async and step.server is not None:
+        raise _refuse(
+            "server= is for `async def` functions.",
+            "Call the server in an `async def` function: many calls are in flight then.",
         )
     if step.is_async and step.devices is not None:
         raise _refuse(

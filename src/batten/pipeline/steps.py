@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.call_rates import Limits
     from batten.fingerprint.secret import Secret
+    from batten.jobs.model_server import ModelServer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Steps(TableOutputs):
         concurrency: int | None = None,
         limits: Limits | None = None,
         devices: Sequence[str] | str | int | None = None,
+        server: ModelServer | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
         keep_input: bool = False,
@@ -65,6 +67,8 @@ class Steps(TableOutputs):
             devices: What the step's own workers compute on, one each: names such as "cuda:0", how
                 many GPUs, or "auto" for all that are there. A class gets its own by a parameter
                 `device` of `__init__`. By default none is named.
+            server: A server of this machine that an `async def` function calls. The run starts and
+                ends it. By default there is none.
             version: Stands for values of the function that can't be compared, such as a client. By
                 default there are none.
             cache: Keeps what the function returned for an item, also for other jobs. True means the
@@ -89,6 +93,7 @@ class Steps(TableOutputs):
             concurrency=concurrency,
             limits=limits,
             devices=devices,
+            server=server,
             version=version,
             cache=cache,
             keeps_input=keep_input,
@@ -104,6 +109,7 @@ class Steps(TableOutputs):
         concurrency: int | None = None,
         limits: Limits | None = None,
         devices: Sequence[str] | str | int | None = None,
+        server: ModelServer | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
         keep_input: bool = False,
@@ -124,6 +130,8 @@ class Steps(TableOutputs):
             devices: What the step's own workers compute on, one each: names such as "cuda:0", how
                 many GPUs, or "auto" for all that are there. A class gets its own by a parameter
                 `device` of `__init__`. By default none is named.
+            server: A server of this machine that an `async def` function calls. The run starts and
+                ends it. By default there is none.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
             keep_input: Give each row the item's own columns, before its own; of two columns of one
@@ -146,6 +154,7 @@ class Steps(TableOutputs):
             concurrency=concurrency,
             limits=limits,
             devices=devices,
+            server=server,
             version=version,
             cache=cache,
             keeps_input=keep_input,
@@ -161,6 +170,7 @@ class Steps(TableOutputs):
         concurrency: int | None = None,
         limits: Limits | None = None,
         devices: Sequence[str] | str | int | None = None,
+        server: ModelServer | None = None,
         version: str | None = None,
         cache: Cache | str | os.PathLike[str] | bool | None = None,
     ) -> Self:
@@ -180,6 +190,8 @@ class Steps(TableOutputs):
             devices: What the step's own workers compute on, one each: names such as "cuda:0", how
                 many GPUs, or "auto" for all that are there. A class gets its own by a parameter
                 `device` of `__init__`. By default none is named.
+            server: A server of this machine that an `async def` function calls. The run starts and
+                ends it. By default there is none.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
 
@@ -199,6 +211,7 @@ class Steps(TableOutputs):
             concurrency=concurrency,
             limits=limits,
             devices=devices,
+            server=server,
             version=version,
             cache=cache,
         )

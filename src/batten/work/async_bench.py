@@ -133,7 +133,10 @@ class AsyncBench:
         begun, since the run is to end."""
         if self._chain is None:
             self._chain = AsyncChain(
-                self._job.steps, mark.draining, partial(self._make_submitter, mark)
+                self._job.steps,
+                mark.draining,
+                partial(self._make_submitter, mark),
+                self._job.servers,
             )
             mark.at_end(self._chain.close)
             self._reader = self._job.source.open()

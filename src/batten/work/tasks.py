@@ -18,6 +18,7 @@ from batten.storage.base import Store
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import Ended
 from batten.work.own_workers.lane import Lane
+from batten.work.own_workers.server import ServerState
 from batten.work.own_workers.serving import Served
 from batten.work.sealing.batch_checks import Rule
 from batten.work.staged.item_files import ItemFiles
@@ -53,6 +54,7 @@ class WorkerJob:
     file_names: NamePattern | None = None
     run: str = ""
     lanes: Mapping[int, Lane] = field(default_factory=dict)
+    servers: Mapping[int, ServerState] = field(default_factory=dict)
     chunk_seconds: float | None = None
 
     def make_journal(self) -> UsageJournal:

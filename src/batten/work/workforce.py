@@ -6,7 +6,6 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,6 @@ from batten.run.context import Context
 from batten.run.run_options import JOBS_MAX
 from batten.work.bench import Bench
 from batten.work.own_workers.crews import Crews
-from batten.work.own_workers.lane import Lane
 from batten.work.tasks import WorkerJob
 from batten.work.work_sizes import TASKS_A_SLOT_MAX
 
@@ -119,7 +117,8 @@ def make_crews(context: Context) -> Crews:
     """The workers that steps have of their own; there are none where no function is called, or all
     are called in this process."""
     pipeline, options = context.pipeline, context.options
-    has_any = options.executor == "processes" and not context.is_adopting
+    has_processes = options.executor == "processes" or pipeline.is_async
+    has_any = has_processes and not context.is_adopting
     return Crews(pipeline.steps if has_any else (), waiting_max=JOBS_MAX)
 
 
@@ -152,6 +151,14 @@ def start_crews(crews: Crews, context: Context, recipe: Recipe | None, work: Wor
     if crews.workers:
         executor = _make_processes(context, recipe, crews.workers, handles=crews.handles)
         crews.start(executor, work)
+    crews.start_servers(_make_keeper)
+
+
+def _make_keeper() -> Executor:
+    from batten.executors.processes.pool import ProcessExecutor
+    from batten.executors.processes.terms import WorkerBirth
+
+    return ProcessExecutor(1, birth=WorkerBirth(stdout_to_stderr=True))
 
 
 def _make_processes(
@@ -184,7 +191,7 @@ def make_job(
     fingerprint: Fingerprint,
     work: Fingerprint,
     plan: Plan,
-    lanes: Mapping[int, Lane],
+    crews: Crews,
 ) -> WorkerJob:
     """What they are told once."""
     pipeline, settings = context.pipeline, context.pipeline.settings
@@ -208,7 +215,8 @@ def make_job(
         batch_rules=settings.batch_rules,
         file_names=pipeline.file_names,
         run=context.run,
-        lanes=lanes,
+        lanes=crews.lanes,
+        servers=crews.servers,
         chunk_seconds=FAR_SECONDS if context.options.gone_seconds is not None else None,
     )
 

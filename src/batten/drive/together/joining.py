@@ -95,7 +95,7 @@ class Joined:
         recipe = find_recipe(context)
         self._crews = crews = make_crews(context)
         executor = make_executor(context, recipe, crews)
-        job = make_job(context, identity.fingerprint, identity.work, plan, crews.lanes)
+        job = make_job(context, identity.fingerprint, identity.work, plan, crews)
         work = make_work(job, recipe, is_async=context.pipeline.is_async)
         start_crews(crews, context, recipe, work)
         executor.start(work)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from batten.errors import BattenError
@@ -20,6 +21,7 @@ from batten.work.calling.cached_steps import find_kept
 from batten.work.calling.calls import find_last_maker, find_pause, list_rows, prepare_function
 from batten.work.calling.holding import Hold, take_streams, takes_folder
 from batten.work.calling.results import hold_input, list_results
+from batten.work.own_workers.server import ServerState
 from batten.work.submitting.submitter import Submitter
 from batten.work.usage import current_teller
 
@@ -32,9 +34,15 @@ class AsyncCall:
     A function that does not await is called in between, without a limit."""
 
     def __init__(
-        self, step: Step, draining: asyncio.Event, find_submitter: FindSubmitter | None = None
+        self,
+        step: Step,
+        draining: asyncio.Event,
+        find_submitter: FindSubmitter | None = None,
+        server: ServerState | None = None,
     ) -> None:
         self.step = step
+        self._server = server
+        self._heeded = 0
         self.kind = step.kind
         self._function = prepare_function(step, Worker())
         if step.batch_api is not None and find_submitter is not None:
@@ -61,6 +69,8 @@ class AsyncCall:
 
     def list_waits(self) -> list[str]:
         """What its calls wait for, in a few words."""
+        if self._server is not None and not self._server.is_ready:
+            return ["waits for the model server"]
         return self._throttle.list_waits() if self._throttle is not None else []
 
     async def close(self) -> None:
@@ -72,8 +82,10 @@ class AsyncCall:
     async def _run(self, value: Any, item: int, place: SlotMark, hold: Hold | None) -> Any:
         attempt = 1
         while True:
-            lost = losses.count
+            lost, downs = losses.count, 0
             try:
+                if self._server is not None:
+                    downs = await self._server.wait_ready()
                 if self._throttle is None:
                     return await self._once(value, hold)
                 async with self._places:
@@ -86,6 +98,8 @@ class AsyncCall:
                     continue
                 if (teller := current_teller()) is not None:
                     teller.fail_try()
+                if self._server is not None and await self._server.was_down(error, downs):
+                    continue
                 pause = find_pause(self._retry, error, attempt)
             if self._draining.is_set():
                 raise asyncio.CancelledError
@@ -95,6 +109,9 @@ class AsyncCall:
     async def _try(
         self, value: Any, item: int, place: SlotMark, throttle: Throttle, hold: Hold | None
     ) -> Any:
+        if self._server is not None and self._heeded != self._server.looks:
+            self._heeded = self._server.looks
+            throttle.heed(self._server.waiting or 0)
         passed = await throttle.begin(value)
         place.begin(item)
         error: BaseException | None = None
@@ -145,11 +162,15 @@ class AsyncChain:
         steps: Sequence[Step],
         draining: asyncio.Event,
         make_submitter: FindSubmitter | None = None,
+        servers: Mapping[int, ServerState] = MappingProxyType({}),
     ) -> None:
         self._submitters: dict[tuple[str, str], Submitter] = {}
         self._make_submitter = make_submitter
         find = self._find_submitter if make_submitter is not None else None
-        self._calls = [AsyncCall(step, draining, find) for step in steps]
+        self._calls = [
+            AsyncCall(step, draining, find, servers.get(number))
+            for number, step in enumerate(steps)
+        ]
         last = find_last_maker(steps)
         for call in self._calls:
             call.makes_files = call.step is last

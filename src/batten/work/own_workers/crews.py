@@ -9,16 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 
 from batten.errors import StorageError
 from batten.executors.base import Died, Event, Executor, Raised, TimedOut, Work
 from batten.jobs.devices import Device, Worker, find_devices
+from batten.jobs.model_server import ModelServer
 from batten.jobs.step import Step
 from batten.work.own_workers.asking import AskedWorkerLostError
 from batten.work.own_workers.lane import Lane, open_lane
+from batten.work.own_workers.server import KeptServer, ServerState
 from batten.work.own_workers.serving import Serve
 
 _END_SECONDS_MAX = 10.0
@@ -41,10 +43,16 @@ class Crews:
         self._by_task: dict[int, Serve] = {}
         self._ended: dict[int, Died | TimedOut] = {}
         self._news: list[Event] = []
+        self._servers: dict[ModelServer, KeptServer] = {}
+        self.servers: dict[int, ServerState] = {}
         try:
             for number, step in enumerate(steps):
                 if step.has_own_workers:
                     self._plan(number, step, waiting_max)
+                if step.server is not None:
+                    kept = self._servers.get(step.server) or KeptServer(step.server)
+                    self._servers[step.server] = kept
+                    self.servers[number] = kept.state
         except OSError as error:
             self.stop()
             raise StorageError(
@@ -91,10 +99,17 @@ class Crews:
         self._executor = executor
         executor.start(work)
 
+    def start_servers(self, make_executor: Callable[[], Executor]) -> None:
+        """The same for the servers of steps, each with an executor of its own."""
+        for kept in self._servers.values():
+            kept.start(make_executor())
+
     def begin(self) -> None:
         """Begin them, as soon as there is an item for them. It may be repeated."""
         if not self._has_begun:
             self._has_begun = True
+            for kept in self._servers.values():
+                kept.begin()
             for post in self._posts:
                 self._fill(post)
 
@@ -104,6 +119,8 @@ class Crews:
         if self._executor is not None:
             for event in self._executor.wait(0):
                 self._take(event)
+        for kept in self._servers.values():
+            kept.look()
         news, self._news = self._news, []
         return news
 
@@ -119,6 +136,8 @@ class Crews:
         """End all of them. It may be repeated."""
         if self._executor is not None:
             self._executor.stop()
+        for kept in self._servers.values():
+            kept.stop()
         for listener in self._listeners:
             listener.close()
 
