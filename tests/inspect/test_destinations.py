@@ -494,7 +494,7 @@ def test_a_catalogue_that_batten_can_not_ask_is_told(tmp_path: Path) -> None:
     assert batten.diagnose(tmp_path / "out").unseen == {there: "not asked"}
     asked = verify(tmp_path / "out", should_ask=True)
     assert asked.is_sound
-    assert "batten asks PostgreSQL only" in asked.diagnosis.unseen[there]
+    assert "batten asks PostgreSQL and Kafka" in asked.diagnosis.unseen[there]
 
 
 GIVES = """

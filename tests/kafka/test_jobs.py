@@ -17,6 +17,7 @@ from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.errors import BusyError, InconsistentError, RefusedError, UsageError
 from batten.inspect.diagnose import diagnose
 from batten.inspect.show import show
+from batten.inspect.verifying.verify import verify
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED
 from batten.model.disk.destinations.tokens import PublishEnd
 from batten.pipeline.pipeline import Pipeline
@@ -190,3 +191,18 @@ def test_without_transactions_the_weaker_promise_is_told(
     assert show(tmp_path / "out").to_json()["destinations"][0]["promise"] == "at least once"
     run(job(broker, topic, tmp_path, transactions=False, items=14))
     assert [row["key"] for row in broker.read_rows(topic)] == list(range(14))
+
+
+def test_verify_asks_the_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
+    run(job(broker, topic, tmp_path))
+    assert batten_verify(tmp_path).findings == ()
+    broker.delete([topic + ENDING])
+    (lacking,) = batten_verify(tmp_path).findings
+    assert "it has no token of 3 batches" in lacking.evidence
+    broker.delete([topic])
+    (gone,) = batten_verify(tmp_path).findings
+    assert "it is gone" in gone.evidence
+
+
+def batten_verify(folder: Path) -> Any:
+    return verify(folder / "out", should_ask=True)

@@ -28,16 +28,18 @@ TellMissing = Callable[[Callable[[str], list[Any]]], str]
 def ask_server(
     given: Delivery, *, place: str, path: str, tell_missing: TellMissing
 ) -> list[Finding]:
-    """What the server of a table of PostgreSQL lacks, or one that a package knows to ask; of
-    another, that batten can't ask it. Raises `StorageError` where it does not answer, and
-    `UsageError` where its library is missing. `place` is the folder of the output; `path` is shown
-    in messages."""
+    """What the server of a table of PostgreSQL lacks, a topic of Kafka, or one that a package knows
+    to ask; of another, that batten can't ask it. Raises `StorageError` where it does not answer,
+    and `UsageError` where its library is missing. `place` is the folder of the output; `path` is
+    shown in messages."""
     if not given.can_be_asked:
         return [_found(Code.NOT_LOOKED_AT, given, CAN_NOT_BE_ASKED)]
     if given.package:
         return _ask_by_package(given, place)
+    if given.kind == "kafka":
+        return list(_ask_topic(given))
     if given.kind != "postgres":
-        evidence = "can't be asked: batten asks PostgreSQL only; a run of the job asks it"
+        evidence = "can't be asked: batten asks PostgreSQL and Kafka; a run of the job asks it"
         return [_found(Code.NOT_LOOKED_AT, given, evidence)]
     ensure_optional("psycopg", "--ask", package="'psycopg[binary]'")
     import psycopg
@@ -68,6 +70,17 @@ def _ask_by_package(given: Delivery, place: str) -> list[Finding]:
     except CannotLookError as error:
         found = [(Code.NOT_LOOKED_AT, f"can't be asked: {error}")]
     return [_found(code, given, evidence) for code, evidence, *_ in found]
+
+
+def _ask_topic(given: Delivery) -> Iterator[Finding]:
+    ensure_optional("confluent_kafka", "--ask", package="'batten[kafka]'")
+    from batten.sinks.kafka.asking import ask_topic
+
+    held, told = ask_topic(given, SECONDS_MAX)
+    if told:
+        yield _found(Code.LOST_TABLE, given, f"the topic is not the one that it was: {told[0]}")
+    elif (lacking := tell_batches(held, given)) is not None:
+        yield _found(lacking[0], given, lacking[1])
 
 
 def _address(base: str, hosts: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from batten.sinks.base import Staged
 from batten.sinks.kafka.cluster import DEFAULT, Cluster, list_made_anew
 from batten.sinks.kafka.connecting import translated
 from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
-from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key
+from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key, find_latest_ends
 from batten.sinks.kafka.writing import Writer
 from batten.sinks.rows.revisions import select_lacking
 
@@ -141,14 +141,9 @@ class KafkaDestination:
 
     def _check_topic(self, dataset: str) -> None:
         """Raises `InconsistentError` if the topic has not what tokens say it has."""
-        beginning = encode_key(Token(dataset=dataset, batch=0, digest="")).removesuffix(b"0]")
-        found = self._log.found.items()
-        kept = [each for key, each in found if key.startswith(beginning)]
-        before: dict[int, int] = {}
-        for each in kept:
-            for partition, end in each.ends.items():
-                before[partition] = max(end, before.get(partition, 0))
-        self._ends = self._hold_against(before, [each.topic_id for each in kept], dataset)
+        kept = self._log.list_kept(dataset).values()
+        ids = [each.topic_id for each in kept]
+        self._ends = self._hold_against(find_latest_ends(kept), ids, dataset)
 
     def _hold_against(
         self, before: Mapping[int, int], ids: Sequence[str], dataset: str

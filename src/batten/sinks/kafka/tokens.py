@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
@@ -58,6 +58,15 @@ def encode_key(token: Token) -> bytes:
     return json.dumps([token.dataset, token.batch], separators=(",", ":")).encode()
 
 
+def find_latest_ends(kept: Iterable[KeptToken]) -> dict[int, int]:
+    """How far each partition had reached when the last of these batches came."""
+    latest: dict[int, int] = {}
+    for each in kept:
+        for partition, end in each.ends.items():
+            latest[partition] = max(end, latest.get(partition, 0))
+    return latest
+
+
 class TokenLog:
     """What is read of it so far. `found` has it by the tokens' keys."""
 
@@ -67,6 +76,15 @@ class TokenLog:
         self._cluster = cluster
         self._consumer: Consumer | None = None
         self._offset = 0
+
+    def list_kept(self, dataset: str) -> dict[int, KeptToken]:
+        """What was read of the dataset's batches, by their numbers."""
+        beginning = encode_key(Token(dataset=dataset, batch=0, digest="")).removesuffix(b"0]")
+        return {
+            int(key.removeprefix(beginning).removesuffix(b"]")): kept
+            for key, kept in self.found.items()
+            if key.startswith(beginning)
+        }
 
     def read_to_end(self, hurry: Callable[[], None]) -> None:
         """Read what there is now. `hurry` is called when something there is undecided: it may end
