@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from batten.drive.handing_out.open_batch import OpenBatch, Range
 from batten.drive.handing_out.suspects import Suspects
 from batten.work.calling.calls import Failure
+
+HALVED_LOSSES = 2
+LOSSES_MAX = 3
+"""An item that was alone in hand at so many ends of machines is not tried again."""
 
 
 class Interrupted(NamedTuple):
@@ -65,6 +70,27 @@ def put_back_overdue(
             batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True))
     else:
         _give_up(batch, start, failure(start, timeouts))
+
+
+def put_back_lost(
+    batch: OpenBatch, work: Range, unit: int, failure: Callable[[int, int], Failure]
+) -> None:
+    """A machine is gone, so which item was in hand isn't known. Work that is lost again is halved,
+    until an item that ends its machine is alone: `failure` makes the record of that one (decision
+    0131). A call takes `unit` items."""
+    losses = work.losses + 1
+    if losses >= LOSSES_MAX and work.stop - work.start == 1:
+        condemned = failure(work.start, losses)
+        batch.todo.appendleft(replace(work, losses=losses, condemned=condemned))
+    elif losses >= HALVED_LOSSES and work.stop - work.start > unit:
+        middle = work.start + max(unit, (work.stop - work.start) // 2 // unit * unit)
+        batch.todo.appendleft(replace(work, start=middle, losses=1))
+        batch.todo.appendleft(replace(work, stop=middle, losses=1))
+    elif losses >= LOSSES_MAX:
+        for place in range(work.stop - 1, work.start - 1, -1):
+            batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True, losses=1))
+    else:
+        batch.todo.appendleft(replace(work, losses=losses))
 
 
 def _give_up(batch: OpenBatch, start: int, failure: Failure) -> None:

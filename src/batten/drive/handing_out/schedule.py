@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
-from batten.drive.handing_out.cut_off import Interrupted, put_back_dead, put_back_overdue
+from batten.drive.handing_out.cut_off import (
+    Interrupted,
+    put_back_dead,
+    put_back_lost,
+    put_back_overdue,
+)
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.handing_out.suspects import Suspects
@@ -19,10 +23,6 @@ from batten.plan.plan import Plan
 from batten.work.calling.calls import Failure
 from batten.work.tasks import Portion, Prepare, Prepared, Seal, Sealed, Task, Unsealable
 from batten.work.work_sizes import Allotment, Pace
-
-HALVED_LOSSES = 2
-LOSSES_MAX = 3
-"""An item that was alone in hand at so many ends of machines is not tried again."""
 
 OPEN_BATCHES_MAX = 1024
 """Batches begun and not yet published, at most; they wait on disk."""
@@ -351,26 +351,11 @@ class Schedule:
             batch.todo.appendleft(work)
 
     def lose(self, task_id: int, failure: Callable[[int, int], Failure]) -> None:
-        """A machine is gone that had begun the task, so which item was in hand isn't known. Work
-        that is lost again is halved, until an item that ends its machine is alone: `failure` makes
-        the record of that one, as for `died` (decision 0131)."""
+        """A machine is gone that had begun the task (decision 0131)."""
         batch, work = self._close(task_id)
         if work is None:
             return
-        losses = work.losses + 1
-        size = self._unit_items or 1
-        if losses >= LOSSES_MAX and work.stop - work.start == 1:
-            condemned = failure(work.start, losses)
-            batch.todo.appendleft(replace(work, losses=losses, condemned=condemned))
-        elif losses >= HALVED_LOSSES and work.stop - work.start > size:
-            middle = work.start + max(size, (work.stop - work.start) // 2 // size * size)
-            batch.todo.appendleft(replace(work, start=middle, losses=1))
-            batch.todo.appendleft(replace(work, stop=middle, losses=1))
-        elif losses >= LOSSES_MAX:
-            for place in range(work.stop - 1, work.start - 1, -1):
-                batch.todo.appendleft(Range(start=place, stop=place + 1, is_apart=True, losses=1))
-        else:
-            batch.todo.appendleft(replace(work, losses=losses))
+        put_back_lost(batch, work, self._unit_items or 1, failure)
 
     def died(self, task_id: int, item: int, failure: Callable[[int, int], Failure]) -> None:
         """A worker died with item number `item` of the plan in hand. What came before it is
