@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import batten
+from batten.storage.objects.store import BucketStore
 
 ITEMS = 40
 SECONDS_MAX = 120.0
@@ -87,6 +88,8 @@ class Workers:
     def check_rows(self) -> None:
         rows = batten.open(self.output).to_arrow().column("number").to_pylist()
         assert rows == list(range(ITEMS))
+        prefix = self.output.removesuffix("/rows")
+        assert list(BucketStore(prefix).list_names("rows.batten/staged")) == []
 
 
 @pytest.fixture
