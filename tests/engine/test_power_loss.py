@@ -522,11 +522,15 @@ def test_names_of_which_a_sync_failed_are_made_anew(
         sweep.check(StateAfterCut(how=how, committed=frozenset(), storage=kept), seeded)
 
 
+@pytest.mark.parametrize(
+    "scenario",
+    [each.name for each in SCENARIOS if each.is_staged_used],
+    ids=lambda name: name.replace(" ", "-"),
+    indirect=True,
+)
 def test_a_kill_costs_only_what_was_in_hand(scenario: Scenario, seeded: random.Random) -> None:
     """What was staged or published by then is not computed again, but for a sealed batch whose
     schema was not pinned, and what is to be retried."""
-    if not scenario.is_staged_used:
-        pytest.skip("what it finds staged is of no use to it")
     sweep = Sweep(scenario)
     for cut in seeded.sample(sweep.cuts, SAMPLED_STATES):
         accounts = judge(observe_output(cut.storage, LAYOUT)).accounts
