@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import batten
+from batten.crashlab.servers.ports import find_ports
 from batten.errors import UsageError
 from batten.executors.call_rates import Limiter, Limits
 from batten.work.own_workers.server import read_waiting
@@ -83,10 +83,7 @@ pipeline = batten.from_range(60).map(ask, concurrency=4, server=server).write_pa
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        found: int = tried.getsockname()[1]
-        return found
+    return find_ports(1)[0]
 
 
 def write(job: Any, port: int, arguments: str, options: str = "", keeps: str = "") -> Any:
