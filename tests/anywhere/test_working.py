@@ -14,12 +14,16 @@ ITEMS = 60
 EXIT_QUARANTINED, EXIT_REFUSED, EXIT_INTERRUPTED = 3, 5, 75
 
 
-def begin_two(machines: Any, *, gate_at: int = 20, **how: Any) -> None:
+NEVER, SOON = 600.0, 2.0
+"""After how many seconds without a sign a worker is given up: on a busy machine, too."""
+
+
+def begin_two(machines: Any, *, gate_at: int = 20, gone_after: float = NEVER, **how: Any) -> None:
     """The first does the run, and the second has work in hand."""
     machines.write(ITEMS, gate_at=gate_at, **how)
-    machines.start("first")
+    machines.start("first", gone_after=gone_after)
     machines.wait_until(lambda: machines.has_begun("first"))
-    machines.start("second")
+    machines.start("second", gone_after=gone_after)
     machines.wait_until(lambda: has_claimed(machines, "second"))
 
 
@@ -65,9 +69,9 @@ def test_functions_that_await_are_called_on_both(machines: Any) -> None:
     text = text.replace("def work", "async def work").replace("time.sleep", "await asyncio.sleep")
     text = text.replace(".map(work)", ".map(work, concurrency=20)").replace("batch_size=10", "")
     (machines.folder / "job.py").write_text(text.replace("import os", "import asyncio, os"))
-    machines.start("first")
+    machines.start("first", gone_after=NEVER)
     machines.wait_until(lambda: machines.has_begun("first"))
-    machines.start("second")
+    machines.start("second", gone_after=NEVER)
     machines.wait_until(lambda: has_claimed(machines, "second"))
     machines.open_gate()
     assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
@@ -77,7 +81,7 @@ def test_functions_that_await_are_called_on_both(machines: Any) -> None:
 
 
 def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
-    begin_two(machines)
+    begin_two(machines, gone_after=SOON)
     machines._running["first"].kill()
     machines.open_gate()
     assert machines.end("second") == 0, machines.told("second")
@@ -107,7 +111,7 @@ def check_killed_at(machines: Any, step: int) -> None:
 
 
 def test_one_that_slept_past_its_claims_harms_nothing(machines: Any) -> None:
-    begin_two(machines)
+    begin_two(machines, gone_after=SOON)
     machines._running["second"].send_signal(signal.SIGSTOP)
     machines.wait_until(lambda: "A worker is gone" in machines.told("first"))
     machines.open_gate()
