@@ -32,7 +32,7 @@ HELP = "do a job together with other machines that see the same folder or bucket
 EPILOG = (
     "Start it on each machine, in any order: the first does the run, the others work for it, and "
     "one of them goes on if it is gone. "
-    "exit codes: those of batten run; 5 also where the job is another one here"
+    "exit codes: those of run; 5 also where the job is another one here"
 )
 
 GONE_SECONDS = 30.0

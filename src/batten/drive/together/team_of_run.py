@@ -43,7 +43,7 @@ def refuse_beyond_workers(pipeline: Definition) -> None:
         raise UsageError(
             f"Workers on other machines can't help with this job: {reason}.",
             safe="Nothing was read or written.",
-            next="Run it on one machine: batten run",
+            next="Run it on one machine, without workers elsewhere.",
         )
 
 
