@@ -16,8 +16,14 @@ export BATTEN_SEED
 # Decision 0120.
 ANY_SEED ?= $(shell find src tests -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum | cut -d' ' -f1)
 
+# Texts of sources and bytecode, forks and fresh interpreters, pickles, the event loop, classes of values, what
+# argparse prints, notebooks, packages.
+OF_PYTHON := tests/asynchronous tests/cli tests/display tests/executors tests/extending tests/fingerprint tests/model \
+	tests/packaging tests/engine/test_declared.py tests/engine/test_fresh.py tests/engine/test_job_pickles.py \
+	tests/engine/test_rows.py tests/engine/test_workers.py
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails demo-embeddings test test-any-seed test-all test-quick test-others check lint crash bench docs clean
+.PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails demo-embeddings test test-any-seed test-all test-quick test-others test-of-python check lint crash bench docs clean
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
@@ -28,7 +34,7 @@ help:
 	@echo "make demo-embeddings  vectors of documents by a model: killed, resumed, changed, searched"
 	@echo "make test            all tests, with sampled crash sweeps; PYTHON=… names an interpreter"
 	@echo "make test-all        the same on every Python from 3.11 to 3.13 that is here"
-	@echo "make test-others     all but sweeps, demos and documents on those that .venv is not made of"
+	@echo "make test-others     what a version of Python can change, on those that .venv is not made of"
 	@echo "make test-any-seed   those tests that draw by chance, once more, with a seed drawn from the sources"
 	@echo "make check           style, types, layers, tests"
 	@echo "make crash           the complete crash sweeps; goes on where it was stopped"
@@ -82,7 +88,10 @@ test-all:
 
 test-others:
 	@for each in $$(tools/interpreters.sh --others); do \
-		$(MAKE) test-quick PYTHON=$$each || exit 1; done
+		$(MAKE) test-of-python PYTHON=$$each || exit 1; done
+
+test-of-python: $(VENV)/.installed-test
+	$(PYTEST) -n 2 -m "not crash and not by_chance" $(OF_PYTHON)
 
 test-any-seed: $(VENV)/.installed-dev
 	BATTEN_SEED=$(ANY_SEED) $(PYTEST) -n 2 -m "by_chance and not crash"
