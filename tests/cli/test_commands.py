@@ -72,6 +72,7 @@ def test_the_names_that_batten_exports() -> None:
         "InterruptedRunError",
         "Landed",
         "Limits",
+        "ModelServer",
         "OutdatedError",
         "Pipeline",
         "Progress",
