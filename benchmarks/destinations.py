@@ -17,8 +17,8 @@ from pyiceberg.catalog import load_catalog
 from batten.crashlab.servers.postgres import Server
 from batten.model.disk.destinations.tokens import PublishEnd, Token
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.disk.records import PartDescription
-from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Destination, LedgerPlace, Sink, Staged
 from batten.sinks.databases.postgres import PostgresSink

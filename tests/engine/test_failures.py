@@ -11,7 +11,7 @@ from batten.drive.stopping.failure_budget import DEATHS_BETWEEN_MAX, Failures
 from batten.errors import FailedRunError
 from batten.executors.base import Died
 from batten.model.disk.names import Layout
-from batten.model.rules.outcomes import encode_outcomes
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.run.context import Context
 from batten.run.progress import Status

@@ -16,6 +16,7 @@ from batten.ledger.files.quarantine_file import encode_quarantine
 from batten.ledger.files.schema_file import encode_schema
 from batten.model.disk.items.key_digests import describe_keys, describe_ordinals
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.disk.records import (
     CommitRecord,
     Completion,
@@ -27,7 +28,6 @@ from batten.model.disk.records import (
 )
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.runs.job_calls import BATTEN, JobCall
-from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.parquet import encode_part
 

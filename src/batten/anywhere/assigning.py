@@ -7,7 +7,6 @@ given to work once. Whatever is told of a number that is not given any more is p
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -58,7 +57,6 @@ class Assigning:
         self._run = run
         self._gone_seconds = gone_seconds
         self._workers: dict[str, _Worker] = {}
-        self._waiting: deque[tuple[int, str]] = deque()
         self.has_changed = False
 
     @property

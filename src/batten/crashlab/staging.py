@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from batten.model.disk.destinations.tokens import Token
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.disk.records import PartDescription
-from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Staged
 from batten.sinks.parquet import encode_part

@@ -24,9 +24,9 @@ from batten.jobs.loading.job_folder import show_path
 from batten.jobs.step import Step
 from batten.ledger.contents import load_commit
 from batten.ledger.files.schema_file import decode_schema
+from batten.model.disk.outcomes import decode_outcomes
 from batten.model.disk.runs.job_calls import compose
 from batten.model.rules.accounting import tally_outcomes
-from batten.model.rules.outcomes import decode_outcomes
 from batten.model.telling.counts import count_of
 from batten.model.words import RunStatus, Takes
 from batten.plan.key_index import KeyIndex

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from batten.ledger.facts.batches.part_footers import published_by_footer_of
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import count_outcomes
 from batten.model.disk.published import fields_of
 from batten.model.disk.records import Unreadable
 from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
-from batten.model.rules.outcomes import count_outcomes
 from batten.model.words import Outcome
 from batten.plan.plan import Plan, PlanBatch
 from batten.run.context import Context

@@ -17,6 +17,7 @@ from batten.ledger.files.parts import Parts, parts_of
 from batten.ledger.files.schema_file import encode_schema
 from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.items.key_digests import describe_ordinals
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.disk.published import fields_of
 from batten.model.disk.records import (
     Completion,
@@ -25,7 +26,6 @@ from batten.model.disk.records import (
     Segment,
     encode_record,
 )
-from batten.model.rules.outcomes import encode_outcomes
 from batten.model.words import Outcome, RunStatus
 from batten.run.clock import utc_now
 from batten.run.context import Context

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,8 +35,6 @@ CLIENT_SECONDS_MAX = 15
 CLIENTS_MAX = 16
 _FRESH_SECONDS = 1.0
 """Who asks again so soon gets the same page."""
-
-MakePage = Callable[[bool], bytes]
 
 
 class LivePages:

@@ -295,7 +295,7 @@ class Pipeline(Steps):
                 is kept.
             QuarantinedError: All is done, `check` was asked for, and items are quarantined.
         """
-        from batten.jobs.how_started import observe_caller
+        from batten.jobs.loading.how_started import observe_caller
         from batten.model.rules.usage_budget import read_budget
 
         refuse_while_loading()

@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.text.adoption_text import list_lines
     from batten.display.choosing import choose_display
     from batten.executors.printing.output import output_may_be_lost
-    from batten.jobs.how_started import describe_call
+    from batten.jobs.loading.how_started import describe_call
     from batten.jobs.loading.job_file import load_job
     from batten.pipeline.pipeline import Pipeline
     from batten.run.run_options import RunOptions

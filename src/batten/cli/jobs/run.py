@@ -262,7 +262,7 @@ def _run(
     arguments: argparse.Namespace,
 ) -> Report:
     from batten.display.choosing import choose_display
-    from batten.jobs.how_started import describe_call
+    from batten.jobs.loading.how_started import describe_call
 
     return job.pipeline.run(
         jobs=arguments.jobs,

@@ -97,7 +97,7 @@ def _work(
     arguments: argparse.Namespace,
 ) -> Report | RunEnd:
     from batten.jobs.bounds import check_seconds, read_memory_max
-    from batten.jobs.how_started import describe_call
+    from batten.jobs.loading.how_started import describe_call
     from batten.pipeline.working import work_shown
     from batten.run.run_options import RunOptions
     from batten.storage.machine import count_processors

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Set
 from batten.deliver.delivering import Deliverer
 from batten.ledger.contents import load_commit
 from batten.model.disk.items.versions import GONE
+from batten.model.disk.outcomes import find_places
 from batten.model.disk.published import Published
-from batten.model.rules.outcomes import find_places
 from batten.model.telling.counts import count_of
 from batten.model.words import Outcome
 from batten.plan.plan import Plan

@@ -9,10 +9,10 @@ from typing import Any
 from batten.errors import StorageError
 from batten.ledger.files.plan_file import KEY, PlanFile
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import decode_outcomes
 from batten.model.disk.published import Published
 from batten.model.disk.records import Segment, Unreadable
 from batten.model.rules.accounting import PlannedBatch, PlannedBatches
-from batten.model.rules.outcomes import decode_outcomes
 from batten.model.words import Outcome
 from batten.storage.base import Store
 

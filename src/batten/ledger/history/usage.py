@@ -18,9 +18,9 @@ from batten.ledger.history.usage_journal import (
     read_journals,
 )
 from batten.model.disk.names import Layout, is_in_flight
+from batten.model.disk.outcomes import find_places
 from batten.model.disk.runs.usage_lines import NO_ITEM, Amount, LostLine, UseLine, total
 from batten.model.disk.staged_names import StagedChunk, StagedFile, find_staged
-from batten.model.rules.outcomes import find_places
 from batten.model.rules.usage import Standing, Usage, UsageTally, read_recorded
 from batten.model.words import Outcome
 from batten.storage.base import Store

@@ -18,9 +18,9 @@ from typing import NamedTuple, Protocol
 
 from batten.model.disk.items.key_digests import describe_ordinals
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import count_outcomes
 from batten.model.disk.records import Completion, Segment
 from batten.model.rules.findings import Code, Finding
-from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.model.words import Outcome

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
-from batten.model.rules.outcomes import decode_outcomes
+from batten.model.disk.outcomes import decode_outcomes
 from batten.sinks.base import RejectedError, Staged
 from batten.sinks.kafka.messages import Message, encode_messages
 from batten.sinks.rows.rejecting import UnstorableError

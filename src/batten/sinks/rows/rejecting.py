@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from batten.errors import RefusedError
-from batten.model.rules.outcomes import decode_outcomes
+from batten.model.disk.outcomes import decode_outcomes
 from batten.sinks.base import Staged
 
 if TYPE_CHECKING:

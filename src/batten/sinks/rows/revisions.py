@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from batten.model.rules.outcomes import count_outcomes, decode_outcomes
+from batten.model.disk.outcomes import count_outcomes, decode_outcomes
 from batten.model.words import Outcome
 from batten.sinks.base import Staged, other_content
 

@@ -15,9 +15,9 @@ from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.items.slowest import Slow
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import decode_outcomes, find_places
 from batten.model.disk.records import PartDescription, Unreadable
 from batten.model.disk.staged_names import StagedChunk
-from batten.model.rules.outcomes import decode_outcomes, find_places
 from batten.model.words import Outcome
 from batten.plan.plan import PlanBatch
 from batten.rows.rows import ITEM

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from batten.errors import UsageError
 from batten.ledger.files.quarantine_file import encode_quarantine
+from batten.model.disk.outcomes import encode_outcomes
 from batten.model.disk.records import PartDescription, version_for
-from batten.model.rules.outcomes import encode_outcomes
 from batten.model.telling.type_names import show_literal, show_type
 from batten.model.value_class import value_class
 from batten.model.words import Outcome

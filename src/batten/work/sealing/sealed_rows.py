@@ -14,9 +14,9 @@ from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
 from batten.model.disk.items.slowest import Slow, decode_slowest
 from batten.model.disk.names import Layout
+from batten.model.disk.outcomes import count_outcomes
 from batten.model.disk.published import decode_published
 from batten.model.disk.records import Unreadable
-from batten.model.rules.outcomes import count_outcomes
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
 from batten.plan.plan import Plan, PlanBatch
