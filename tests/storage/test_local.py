@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from batten.errors import MisplacedError, StorageError
-from batten.model.disk.names import find_staging_owner
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.storage.base import READ_BYTES_MAX, Put
 from batten.storage.beneath import OPEN_MAX
 from batten.storage.changing import publishing, steps

@@ -46,9 +46,9 @@ from batten.ledger.history.submissions import list_pending
 from batten.ledger.history.usage import find_usage
 from batten.ledger.judge import Judgement, judge
 from batten.ledger.room import estimate_room
-from batten.model.disk.names import find_staging_owner
 from batten.model.disk.runs.refusals import Way
 from batten.model.disk.runs.submissions import SubmissionRecord
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import VERDICTS, Ground
 from batten.model.rules.usage import Usage

@@ -20,7 +20,8 @@ from typing import Any
 from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
 from batten.jobs.loading.job_folder import current_folder, refuse_output, refuse_place, show_path
 from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_line
-from batten.model.disk.names import Layout, is_throwaway
+from batten.model.disk.names import Layout
+from batten.model.disk.throwaway_names import is_throwaway
 from batten.pipeline.pipeline import Pipeline
 from batten.run.signals import StopSignals
 from batten.sources.landed import LandedSource, list_landed

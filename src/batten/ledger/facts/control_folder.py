@@ -31,8 +31,6 @@ from batten.model.disk.names import (
     find_number,
     find_part,
     is_delivery,
-    is_throwaway,
-    is_workroom,
 )
 from batten.model.disk.records import (
     Completion,
@@ -42,6 +40,7 @@ from batten.model.disk.records import (
 )
 from batten.model.disk.runs.holders import Holder
 from batten.model.disk.staged_names import find_staged
+from batten.model.disk.throwaway_names import is_throwaway, is_workroom
 from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
 from batten.model.words import FILE_KINDS

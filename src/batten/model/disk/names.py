@@ -46,12 +46,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
-from batten.model.disk.staged_names import CHUNK, DIGEST_CHARACTERS, SEALED, StagedChunk
+from batten.model.disk.staged_names import DIGEST_CHARACTERS, StagedChunk
 from batten.model.patterns import pattern
 
 CONTROL_SUFFIX = ".batten"
@@ -63,22 +63,10 @@ FIRST_GENERATION = "first"
 _VERSIONS_AT_A_TIME = 4096
 
 _NUMBER = r"(\d{6}|[1-9]\d{6,})"
-_PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
-_NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
+PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
+NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
 _DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)
-_THROWAWAY = pattern(
-    r"(?P<what>.+)\.(?P<host>[^/.]+)-(?P<pid>[1-9]\d{0,9})-(?P<random>[0-9a-f]{16})", re.ASCII
-)
-_DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
-_STAGED_WHAT = pattern(
-    rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file|item"
-    rf"|{_NUMBERED.pattern}|{_PART.pattern}|{CHUNK.pattern}|{SEALED.pattern}|{_DELIVERY.pattern}"
-    r"|\d{18}-\d{18}\.jsonl|[0-9a-f]{24}\.(json|answers)",
-    re.ASCII,
-)
-"""What batten stages, by the names that it will have; a file of all rows is staged as "file", one
-of an item as "item"."""
-_WORKROOM = "workroom"
+DELIVERY = pattern(r"[a-z]+-[0-9a-f]{12}\.json", re.ASCII)
 _SUBMISSION = pattern(r"([0-9a-f]{24})\.json", re.ASCII)
 _MADE = pattern(r"(\d{6,})-([0-9a-f]{32})", re.ASCII)
 
@@ -342,13 +330,13 @@ class Layout:
 
 def find_part(name: str) -> int | None:
     """The batch that a file of the data folder is the part of, or None."""
-    match = _PART.fullmatch(name)
+    match = PART.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def find_number(name: str, suffix: str) -> int | None:
     """The number of `000042.json` and its like, or None."""
-    match = _NUMBERED.fullmatch(name)
+    match = NUMBERED.fullmatch(name)
     return int(match[1]) if match and match[2] == suffix else None
 
 
@@ -356,10 +344,6 @@ def find_described(name: str, suffix: str) -> int | None:
     """The number of `000042-<digest>.json` and its like, or None."""
     match = _DESCRIBED.fullmatch(name)
     return int(match[1]) if match and match[2] == suffix else None
-
-
-def staging_name(what: str, *, host: str, pid: int, random: str) -> str:
-    return f"{what}.{host}-{pid}-{random}"
 
 
 def is_in_flight(name: str) -> bool:
@@ -380,35 +364,10 @@ def find_submission(name: str) -> str | None:
 
 def is_delivery(name: str) -> bool:
     """Whether it is the name of the record of what a destination has been given."""
-    return _DELIVERY.fullmatch(name) is not None
-
-
-def find_staging_owner(name: str) -> tuple[str, int] | None:
-    """Host and process that wrote a throwaway file, or None for another name."""
-    match = _THROWAWAY.fullmatch(name)
-    return (match["host"], int(match["pid"])) if match else None
-
-
-def workroom_name(*, host: str, pid: int, random: str) -> str:
-    """That of a folder in `staging/` which a function is given to write in."""
-    return staging_name(_WORKROOM, host=host, pid=pid, random=random)
-
-
-def is_workroom(name: str) -> bool:
-    match = _THROWAWAY.fullmatch(name)
-    return match is not None and match["what"] == _WORKROOM
+    return DELIVERY.fullmatch(name) is not None
 
 
 def find_made(name: str) -> int | None:
     """The batch of a file in `made/`, or None for another name."""
     match = _MADE.fullmatch(name)
     return int(match[1]) if match else None
-
-
-def is_throwaway(name: str, also: Collection[str] = ()) -> bool:
-    """Whether a file of `staging/` has a name that batten gives there: to one of what it stages, or
-    of what is in `also`. Whatever has another name is never deleted."""
-    match = _THROWAWAY.fullmatch(name)
-    return match is not None and (
-        match["what"] in also or _STAGED_WHAT.fullmatch(match["what"]) is not None
-    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from batten.errors import InconsistentError, RefusedError, StorageError
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
-from batten.model.disk.names import find_staging_owner
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.base import AtPath, LedgerPlace, Staged

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from batten.errors import InconsistentError, RefusedError, StorageError, UsageError
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
-from batten.model.disk.names import find_staging_owner
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
 from batten.model.words import Takes

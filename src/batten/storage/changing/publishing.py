@@ -31,7 +31,7 @@ from contextlib import suppress
 from functools import partial
 
 from batten.errors import StorageError
-from batten.model.disk.names import staging_name
+from batten.model.disk.throwaway_names import staging_name
 from batten.storage.base import Folder, Piece, Put, PutAnswer, Store
 from batten.storage.changing.setting_aside import is_same
 from batten.storage.relative import folder_of, last_piece

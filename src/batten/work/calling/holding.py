@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from batten.model.disk.names import Layout, workroom_name
+from batten.model.disk.names import Layout
+from batten.model.disk.throwaway_names import workroom_name
 from batten.model.value_class import value_class
 from batten.storage.base import Folder, Piece
 from batten.storage.changing.publishing import HOST, fresh_name

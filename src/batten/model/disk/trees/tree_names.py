@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED, is_throwaway
+from batten.model.disk.names import CONTROL_SUFFIX, UNSYNCED
 from batten.model.disk.staged_names import DIGEST_CHARACTERS
+from batten.model.disk.throwaway_names import is_throwaway
 from batten.model.patterns import pattern
 
 TREE_FOLDER = "/tree"

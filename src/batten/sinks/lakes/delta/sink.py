@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from batten.errors import InconsistentError, RefusedError
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
-from batten.model.disk.names import find_staging_owner
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.value_class import value_class
 from batten.sinks.base import AtPath, LedgerPlace, Staged, TableSink
 from batten.sinks.lakes.by_key import find_displaced, makes_way, refuse_unknown_key

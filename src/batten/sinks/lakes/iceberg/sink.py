@@ -19,7 +19,7 @@ from batten.errors import BattenError, InconsistentError, RefusedError, UsageErr
 from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_base, show_table
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
-from batten.model.disk.names import find_staging_owner
+from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class

@@ -13,11 +13,12 @@ from dataclasses import replace
 from batten.errors import BusyError, CorruptError
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.footer import decode_part
-from batten.model.disk.names import CONTROL_SUFFIX, Layout, is_workroom
+from batten.model.disk.names import CONTROL_SUFFIX, Layout
 from batten.model.disk.outcomes import count_outcomes
 from batten.model.disk.published import decode_published, fields_of
 from batten.model.disk.records import CommitRecord, Unreadable, encode_record
 from batten.model.disk.runs.holders import Holder
+from batten.model.disk.throwaway_names import is_workroom
 from batten.model.telling.commands import command
 from batten.model.words import Outcome
 from batten.storage.base import Entry, Folder, Lock, Store
