@@ -79,7 +79,7 @@ def identify_pipeline(pipeline: Definition, parameters: Mapping[str, str]) -> Id
     )
     before, work_before = _combine({**begun, **merged.parts_before, **rest}, {})
     given = [name for text in parameters.values() if (name := read_secret_name(text))]
-    needed = [*merged.secrets, *given]
+    needed = [*merged.secrets, *given, *getattr(pipeline.source, "secrets", ())]
     for sink in pipeline.sinks:
         needed += capabilities_of(sink).secrets
     return Identity(

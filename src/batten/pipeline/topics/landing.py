@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.fingerprint.secret import Secret
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.pipeline.landing import land
 from batten.pipeline.topics.until import find_targets
 from batten.sinks.kafka.cluster import Cluster
-from batten.sinks.kafka.connecting import not_answered, settings, translated
+from batten.sinks.kafka.connecting import not_answered, read_config, settings, translated
+from batten.sources.landed import list_landed
 from batten.storage.local.stand_alone import publish_file
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
+
+    from batten.sinks.kafka.cluster import Topic
 
 POLL_SECONDS = 0.1
 REACHED = "reached.json"
@@ -36,7 +42,7 @@ class TopicPlace:
     servers: str
     into: Path
     group: str
-    config: dict[str, Any]
+    config: Mapping[str, str | Secret] = field(repr=False)
     timeout_seconds: float
 
     @property
@@ -50,6 +56,7 @@ class TopicPlace:
 def land_topic(place: TopicPlace, until: str) -> None:
     """Land what is there and was not landed, partition by partition. Raises `InconsistentError`
     where messages are gone that were not landed; all that was landed stays."""
+    place = replace(place, config=read_config(place.config))
     cluster = Cluster(place.servers, place.config, place.timeout_seconds)
     try:
         with translated("Reading", place.name, place.config):
@@ -60,19 +67,42 @@ def land_topic(place: TopicPlace, until: str) -> None:
                     safe="Nothing was changed; what was landed of it stays.",
                     next="Correct the name, or make the topic, then run again.",
                 )
-            reached = find_reached(place)
-            if len({reached.id, topic.id} - {""}) > 1:
-                raise _made_anew(place, "it has another id")
             targets = find_targets(cluster, place.topic, topic.partitions, until)
             starts = cluster.find_starts(place.topic, topic.partitions)
             ends = cluster.find_ends(place.topic, topic.partitions)
+            reached = _begin(place, topic, starts)
             for partition, target in sorted(targets.items()):
-                before = reached.offsets.get(partition, 0)
+                before = reached.offsets[partition]
                 span = OffsetSpan(before, starts[partition], target, ends[partition])
                 reached.offsets[partition] = max(before, _land_partition(place, partition, span))
-            save_reached(place, Reached(topic.id or reached.id, reached.offsets))
+            save_reached(place, reached)
     finally:
         cluster.close()
+
+
+def _begin(place: TopicPlace, topic: Topic, starts: Mapping[int, int]) -> Reached:
+    """How far each partition was read. In a new folder that is where the topic begins now, and it
+    is written down first: what goes from there on without being landed is lost."""
+    reached = find_reached(place)
+    if len({reached.id, topic.id} - {""}) > 1:
+        raise _made_anew(place, "it has another id")
+    if any(partition not in starts for partition in reached.offsets):
+        told = f"it has {topic.partitions} partitions, and had {max(reached.offsets) + 1}"
+        raise _made_anew(place, told)
+    # A partition that came later began at 0.
+    first = {
+        partition: 0 if reached.offsets or _has_landed(place, partition) else start
+        for partition, start in starts.items()
+    }
+    begun = Reached(topic.id or reached.id, {**first, **reached.offsets})
+    if begun != reached:
+        save_reached(place, begun)
+    return begun
+
+
+def _has_landed(place: TopicPlace, partition: int) -> bool:
+    folder = place.folder(partition)
+    return folder.is_dir() and bool(list_landed(folder))
 
 
 class OffsetSpan(NamedTuple):
@@ -96,7 +126,7 @@ class Reached(NamedTuple):
 def find_reached(place: TopicPlace) -> Reached:
     """What was saved last; nothing in a new folder."""
     try:
-        told = json.loads((place.into / REACHED).read_bytes())
+        told = parse_json((place.into / REACHED).read_bytes())
         offsets = {int(partition): int(offset) for partition, offset in told["offsets"].items()}
         return Reached(str(told["id"]), offsets)
     except FileNotFoundError:
@@ -123,7 +153,7 @@ def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan) -> int:
 
     def stream(landed: int) -> Iterator[Any]:
         offset = max(landed, span.before)
-        if 0 < offset < start:
+        if offset < start:
             raise _lost(place, partition, offset, start)
         if offset > end:
             told = f"partition {partition} ends at {end}, and was landed up to {offset - 1}"

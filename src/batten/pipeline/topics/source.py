@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
-from batten.fingerprint.secret import Secret
-from batten.jobs.loading.job_folder import current_folder
+from batten.jobs.loading.job_folder import current_folder, show_path
+from batten.model.json_text import parse_json
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.landing import TopicPlace, land_topic, unpack
 from batten.pipeline.topics.until import NOW, read_until
+from batten.sinks.kafka.connecting import list_secrets, refuse_unusable
 from batten.sinks.optional import ensure_optional
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.landed import LandedReader, LandedSource
@@ -21,6 +21,8 @@ from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from batten.fingerprint.secret import Secret
 
 Format = Literal["json", "text", "bytes"]
 FORMATS = ("json", "text", "bytes")
@@ -48,6 +50,23 @@ class KafkaSource:
     @property
     def inputs(self) -> Sequence[Path]:
         return ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that landing needs."""
+        return list_secrets(self._place.config)
+
+    def without(self, made: Sequence[Path]) -> KafkaSource:
+        """The same: nothing that a job makes may lie where the topic is landed."""
+        place = os.path.join(os.path.realpath(self._place.into), "")
+        for path in made:
+            if os.path.join(os.path.realpath(path), "").startswith(place):
+                raise UsageError(
+                    f"{show_path(path)} lies where the topic is landed.",
+                    safe="Nothing was read or written.",
+                    next="Write to a place of its own.",
+                )
+        return self
 
     def count_items(self) -> int | None:
         return None
@@ -104,7 +123,7 @@ class KafkaReader:
     def _decode_value(self, value: bytes | None) -> Any:
         if value is None or self._format == "bytes":
             return value
-        return json.loads(value) if self._format == "json" else value.decode()
+        return parse_json(value) if self._format == "json" else value.decode()
 
 
 def from_kafka(
@@ -152,17 +171,15 @@ def from_kafka(
             safe="Nothing was read or written.",
             next="Give one of them, or leave format= out.",
         )
+    refuse_unusable(topic, servers, config or {})
     read_until(until)
     folder, written = current_folder(), local_path(into)
-    settings = {
-        name: each() if isinstance(each, Secret) else each for name, each in (config or {}).items()
-    }
     place = TopicPlace(
         topic=topic,
         servers=servers,
         into=Path(folder, written).absolute(),
         group=group,
-        config=settings,
+        config=dict(config or {}),
         timeout_seconds=timeout_seconds,
     )
     return Pipeline(source=KafkaSource(place, written, until, format), folder=folder)

@@ -40,8 +40,17 @@ def find_targets(cluster: Cluster, topic: str, partitions: int, until: str) -> d
     told = read_until(until)
     ends = cluster.find_ends(topic, partitions, decided=True)
     if isinstance(told, Mapping):
+        if unknown := sorted(set(told) - set(ends)):
+            raise UsageError(
+                f"until={until!r} names partition {unknown[0]}, and {topic} has {len(ends)}, from "
+                "0 on.",
+                safe="Nothing was read; what was landed before stays.",
+                next="Name partitions that the topic has.",
+            )
         return {each: min(told.get(each, 0), end) for each, end in ends.items()}
     if isinstance(told, datetime):
-        found = cluster.find_times(topic, partitions, round(1000 * told.timestamp()))
+        # Below 0 are no times for a broker: they stand for the first and the last offset.
+        since = max(0, round(1000 * told.timestamp()))
+        found = cluster.find_times(topic, partitions, since)
         return {each: min(found.get(each, end), end) for each, end in ends.items()}
     return ends

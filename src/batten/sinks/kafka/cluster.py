@@ -85,18 +85,18 @@ class Cluster:
         from confluent_kafka.admin import OffsetSpec
 
         since = OffsetSpec.for_timestamp(milliseconds)
-        told = self._list_offsets(topic, partitions, since)
+        told = self._list_offsets(topic, partitions, since, least=NO_OFFSET)
         return {partition: offset for partition, offset in told.items() if offset != NO_OFFSET}
 
     def _list_offsets(
-        self, topic: str, partitions: int, which: OffsetSpec, **options: Any
+        self, topic: str, partitions: int, which: OffsetSpec, *, least: int = 0, **options: Any
     ) -> dict[int, int]:
         from confluent_kafka import TopicPartition
 
         asked = {TopicPartition(topic, each): which for each in range(partitions)}
         answers = self._admin.list_offsets(asked, **options)
         found = {place.partition: self._await(each).offset for place, each in answers.items()}
-        if min(found.values(), default=0) < NO_OFFSET:
+        if min(found.values(), default=0) < least:
             # A client whose request got lost gives this in the place of an error.
             raise TimeoutError(f"no answer came about the offsets of {topic}")
         return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batten.errors import BusyError
+from batten.errors import BusyError, UsageError
+from batten.fingerprint.secret import Secret
+from batten.model.telling.hiding import is_secret_name
 from batten.sinks.failures import refused, unreached
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ OWN_SETTINGS = frozenset(
         "enable.partition.eof",
         "group.id",
         "isolation.level",
+        "metadata.broker.list",
         "request.required.acks",
         "transaction.timeout.ms",
         "transactional.id",
@@ -32,6 +36,10 @@ OWN_SETTINGS = frozenset(
 
 TRANSACTION_SECONDS_MAX = 900
 """What a broker grants a transaction, unless it is told otherwise."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+
+_SECRET_WORDS = ("password", "secret", "oauthbearer", ".key.", ".pem")
 
 _quiet = logging.Logger("batten.kafka")
 _quiet.addHandler(logging.NullHandler())
@@ -51,6 +59,42 @@ def settings(
         "logger": _quiet,
         **{name.replace("_", "."): value for name, value in own.items()},
     }
+
+
+def read_config(config: Mapping[str, str | Secret]) -> dict[str, str]:
+    """With the secrets in it: to connect with, and never to be shown."""
+    given = config.items()
+    return {name: each() if isinstance(each, Secret) else each for name, each in given}
+
+
+def list_secrets(config: Mapping[str, str | Secret]) -> tuple[str, ...]:
+    """The environment variables that it needs."""
+    return tuple(each.name for each in config.values() if isinstance(each, Secret))
+
+
+def refuse_unusable(topic: str, servers: str, config: Mapping[str, str | Secret]) -> None:
+    """Raises `UsageError` for what no topic is called, for an address that holds a password, and
+    for a setting on which the promise rests."""
+    safe = "Nothing was read or written."
+    if not _NAME.fullmatch(topic) or topic in (".", ".."):
+        raise UsageError(
+            f"{topic!r} can't be the name of a topic.",
+            safe=safe,
+            next="Use letters and digits of ASCII, '.', '_' and '-', at most 249 of them.",
+        )
+    if taken := sorted(OWN_SETTINGS & set(config)):
+        raise UsageError(
+            f"config= has {taken[0]!r}, which batten sets by itself.",
+            safe=safe,
+            next="Leave it out: the promise of each batch once rests on it.",
+        )
+    if "@" in servers:
+        raise UsageError(
+            "servers= has an @, and an address with a password would be written down.",
+            safe=safe,
+            next='Give host:port, and the password as config={"sasl.password": '
+            'batten.Secret("NAME")}.',
+        )
 
 
 def transaction_milliseconds(timeout_seconds: float) -> int:
@@ -111,7 +155,8 @@ def was_fenced(target: str) -> BusyError:
         f"Another process publishes to {target} under the same name, and has taken over.",
         safe="Whatever this one had begun there is all there, or nothing of it is.",
         next="Let the other one end, then run the same command again. If it is another job, give "
-        "this one another name: dataset=…",
+        "this one another name: dataset=…. If there is no other, a transaction took longer than "
+        "timeout_seconds=…: raise it, or make smaller batches.",
     )
 
 
@@ -135,12 +180,16 @@ def translated(action: str, target: str, hidden: Mapping[str, Any]) -> Iterator[
 
 def tell(action: str, target: str, error: KafkaError, hidden: Mapping[str, Any]) -> Exception:
     """The error of a broker that could not be reached, or will not do it."""
-    texts = [str(value) for name, value in hidden.items() if "password" in name or "secret" in name]
+    texts = [str(value) for name, value in hidden.items() if value and _is_hidden(name)]
     said = RuntimeError(f"{error.str()} ({error.name()})")
     if is_of_network(error):
         remedy = "Wait until the broker answers again, or give it longer by timeout_seconds=…"
         return unreached(action, target, said, remedy=remedy, hidden=texts)
     return refused(action, target, said, hidden=texts)
+
+
+def _is_hidden(name: str) -> bool:
+    return is_secret_name(name) or any(word in name for word in _SECRET_WORDS)
 
 
 def not_answered(seconds: float) -> TimeoutError:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from batten.errors import UsageError
-from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_topic
 from batten.model.value_class import value_class
 from batten.model.words import Takes
 from batten.sinks.base import Destination, LedgerPlace
-from batten.sinks.kafka.connecting import OWN_SETTINGS
+from batten.sinks.kafka.connecting import list_secrets, refuse_unusable
 from batten.sinks.kafka.messages import VALUE_FORMATS
+from batten.sinks.kafka.tokens import ENDING
 from batten.sinks.kafka.topic import KafkaTopic
 from batten.sinks.optional import ensure_optional
 
 _SAFE = "Nothing was read or written."
+_LENGTH_MAX = 249 - len(ENDING)
 
 
 @value_class
@@ -51,27 +52,22 @@ class KafkaSink(KafkaTopic):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The environment variables that it needs."""
-        return tuple(each.name for each in self.config.values() if isinstance(each, Secret))
+        return list_secrets(self.config)
 
     def check(self) -> None:
-        if taken := sorted(OWN_SETTINGS & set(self.config)):
+        refuse_unusable(self.topic, self.servers, self.config)
+        if self.topic.endswith(ENDING) or (self.has_transactions and len(self.topic) > _LENGTH_MAX):
             raise UsageError(
-                f"config= has {taken[0]!r}, which batten sets by itself.",
+                f"{self.topic!r} can't get rows: the tokens of its batches go to a topic of that "
+                f"name and {ENDING!r}, of at most 249 letters.",
                 safe=_SAFE,
-                next="Leave it out: the promise of each batch once rests on it.",
+                next="Write to a topic of another name.",
             )
         if self.format not in VALUE_FORMATS:
             raise UsageError(
                 f"format={self.format!r} is none of {', '.join(map(repr, VALUE_FORMATS))}.",
                 safe=_SAFE,
                 next="Give one of them, or leave format= out.",
-            )
-        if "@" in self.servers:
-            raise UsageError(
-                "servers= has an @, and an address with a password would be written down.",
-                safe=_SAFE,
-                next='Give host:port, and the password as config={"sasl.password": '
-                'batten.Secret("NAME")}.',
             )
         ensure_optional("confluent_kafka", ".write_kafka()", package="'batten[kafka]'")
         VALUE_FORMATS[self.format].check()

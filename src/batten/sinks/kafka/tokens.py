@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
 from batten.model.disk.destinations.tokens import Token
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.sinks.kafka.connecting import not_answered, settings
 
@@ -80,11 +81,12 @@ class TokenLog:
     def list_kept(self, dataset: str) -> dict[int, KeptToken]:
         """What was read of the dataset's batches, by their numbers."""
         beginning = encode_key(Token(dataset=dataset, batch=0, digest="")).removesuffix(b"0]")
-        return {
-            int(key.removeprefix(beginning).removesuffix(b"]")): kept
+        numbers = {
+            key.removeprefix(beginning).removesuffix(b"]"): kept
             for key, kept in self.found.items()
             if key.startswith(beginning)
         }
+        return {int(number): kept for number, kept in numbers.items() if number.isdigit()}
 
     def read_to_end(self, hurry: Callable[[], None]) -> None:
         """Read what there is now. `hurry` is called when something there is undecided: it may end
@@ -140,7 +142,10 @@ class TokenLog:
         key, value = message.key(), message.value()
         try:
             if isinstance(key, bytes) and isinstance(value, bytes):
-                self.found[key] = _decode(json.loads(value))
+                self.found[key] = _decode(parse_json(value))
+            elif isinstance(key, bytes):
+                # Compaction takes the token away, now or later.
+                self.found.pop(key, None)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CorruptError(
                 f"The topic {self.name} has at offset {message.offset()} what is no token.",

@@ -8,6 +8,7 @@ from typing import Any
 
 from batten.fingerprint.secret import Secret
 from batten.model.value_class import value_class
+from batten.sinks.kafka.connecting import read_config
 
 
 @value_class
@@ -27,5 +28,4 @@ class KafkaTopic:
 
     def read_config(self) -> dict[str, Any]:
         """The client's settings, to connect with and never to be shown."""
-        given = self.config.items()
-        return {name: each() if isinstance(each, Secret) else each for name, each in given}
+        return {**read_config(self.config)}

@@ -1,0 +1,181 @@
+"""What is odd about topics, settings and offsets is told, and loses nothing."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.kafka.test_source import job, run, send, values
+
+import batten
+from batten.errors import InconsistentError, UsageError
+from batten.inspect.verifying.verify import verify
+from batten.pipeline.pipeline import Pipeline
+from batten.pipeline.topics.landing import TopicPlace
+from batten.sinks.kafka.connecting import tell
+from batten.sinks.kafka.tokens import ENDING
+
+if TYPE_CHECKING:
+    from batten.crashlab.servers.broker import Broker
+
+HELD = "hunter2-of-the-test"
+
+
+def copy(number: int) -> dict[str, int]:
+    return {"copy": number}
+
+
+def written(broker: Broker, topic: str, folder: Path, **options: Any) -> Pipeline:
+    made = batten.from_range(12).map(copy, version="1").options(batch_size=4)
+    return replace(
+        made.write_kafka(topic, servers=broker.servers, ledger="rows", **options),
+        output=folder / "out",
+    )
+
+
+def forget(broker: Broker, topic: str, before: int) -> None:
+    """As retention does."""
+    from confluent_kafka import TopicPartition
+
+    admin = broker.admin()
+    for asked in admin.delete_records([TopicPartition(topic, 0, before)]).values():
+        asked.result()
+
+
+def test_a_token_that_was_taken_away_is_lacking_before_compaction_as_after_it(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    from confluent_kafka import Producer
+
+    run(written(broker, topic, tmp_path))
+    producer = Producer({"bootstrap.servers": broker.servers, "log_level": 0})
+    producer.produce(topic + ENDING, None, b'["out",1]', 0)
+    producer.flush(30)
+    (lacking,) = verify(tmp_path / "out", should_ask=True).findings
+    assert "no token of 1 batch" in lacking.evidence
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "ä", "", "x" * 250, "x" * 240, f"of{ENDING}"])
+def test_what_is_no_name_of_a_topic_for_rows_is_refused(
+    name: str, broker: Broker, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"can't (be the name of a topic|get rows)"):
+        run(written(broker, name, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_before_the_first_landing_of_a_partition_is_lost(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    pipeline = job(broker, topic, tmp_path)
+    run(pipeline)
+    send(broker, topic, *range(6))
+    forget(broker, topic, 2)
+    with pytest.raises(InconsistentError, match="the offsets 0 to 1 of partition 0"):
+        run(pipeline)
+
+
+def test_a_landing_begins_where_the_topic_does(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic)
+    send(broker, topic, *range(6))
+    forget(broker, topic, 2)
+    run(job(broker, topic, tmp_path, until="0:1"))
+    run(job(broker, topic, tmp_path, until="0:4"))
+    assert values(tmp_path) == ["2", "3"]
+    forget(broker, topic, 5)
+    (tmp_path / "landed" / "reached.json").unlink()
+    with pytest.raises(InconsistentError, match="the offsets 4 to 4 of partition 0"):
+        run(job(broker, topic, tmp_path))
+
+
+def test_fewer_partitions_are_another_topic(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic, partitions=2)
+    run(job(broker, topic, tmp_path))
+    broker.delete([topic])
+    broker.make(topic)
+    with pytest.raises(InconsistentError, match="made anew"):
+        run(job(broker, topic, tmp_path))
+
+
+def test_a_time_before_all_times_of_a_broker_is_before_all_messages(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1)
+    for until in ("1969-12-31T23:59:59.999", "1969-12-31T23:59:59.998", "0001-01-02"):
+        run(job(broker, topic, tmp_path, until=until))
+        assert not list((tmp_path / "landed").rglob("*.jsonl"))
+    with pytest.raises(UsageError, match="names partition 7"):
+        run(job(broker, topic, tmp_path, until="0:1,7:1"))
+
+
+def test_a_value_that_is_nested_too_deeply_is_set_aside(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1, b"[" * 100_000)
+    report = run(job(broker, topic, tmp_path))
+    assert (report.accounts.committed, report.accounts.quarantined) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"config": {"group.id": "x"}},
+        {"config": {"metadata.broker.list": "elsewhere:9092"}},
+        {"servers": "user:password@localhost:9092"},
+    ],
+)
+def test_settings_that_can_not_be_are_refused_for_a_source_and_a_sink(
+    settings: dict[str, Any],
+) -> None:
+    given = {"servers": "localhost:9092", **settings}
+    with pytest.raises(UsageError, match=r"by itself|has an @"):
+        batten.from_kafka("rows", into="landed", **given)
+    made = batten.from_range(3).map(copy, version="1").write_kafka("rows", **given)
+    with pytest.raises(UsageError, match=r"by itself|has an @"):
+        made.run(executor="serial")
+
+
+def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BROKER_PASSWORD", raising=False)
+    secret = {"sasl.password": batten.Secret("BROKER_PASSWORD")}
+    broker.make(topic)
+    send(broker, topic, 1)
+    pipeline = job(broker, topic, tmp_path, config=secret)
+    with pytest.raises(UsageError, match="BROKER_PASSWORD is not set"):
+        run(pipeline)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("BROKER_PASSWORD", HELD)
+    run(pipeline)
+    assert values(tmp_path) == ["1"]
+    assert HELD not in repr(pipeline)
+    assert HELD.encode() not in pickle.dumps(pipeline.source)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if HELD.encode() in path.read_bytes()]
+
+
+def test_no_error_tells_a_setting_that_is_a_secret() -> None:
+    from confluent_kafka import KafkaError
+
+    hidden = {"sasl.password": HELD, "ssl.key.pem": HELD + "1", "sasl.username": ""}
+    hidden["sasl.oauthbearer.config"] = HELD + "2"
+    for name, value in hidden.items():
+        error = KafkaError(KafkaError._INVALID_ARG, f"{value} can't be {name}")
+        assert HELD not in str(tell("Reading", "topic x", error, {name: value}))
+    place = TopicPlace(
+        topic="x", servers="y", into=Path(), group="", config=hidden, timeout_seconds=1
+    )
+    assert HELD not in repr(place)
+
+
+def test_no_output_lies_where_a_topic_is_landed(tmp_path: Path) -> None:
+    source = batten.from_kafka("rows", servers="localhost:9092", into=tmp_path / "landed")
+    with pytest.raises(UsageError, match="lies where the topic is landed"):
+        source.map(copy, version="1").write_parquet(tmp_path / "landed/out").run()
