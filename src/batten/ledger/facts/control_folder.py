@@ -10,27 +10,23 @@ from functools import partial
 from typing import NamedTuple
 
 from batten.errors import StorageError
-from batten.ledger.facts.batches.claims import ClaimReads
 from batten.ledger.facts.batches.described import find_quarantined, find_recorded
 from batten.ledger.facts.batches.part_footers import (
     PublishedBatches,
     find_early,
     is_vouched,
 )
-from batten.ledger.facts.observation import Observation, find_own_file, list_expected
-from batten.ledger.facts.placed_files import list_current, look_at_files
+from batten.ledger.facts.delivered import ODD_NAME, DeliveryReads
+from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.secrecy import conceal_config, find_clear
 from batten.ledger.facts.strays import find_stray, is_hidden
-from batten.lookup.look_at_destination import look_at_destination
 from batten.model.disk.bounds import RECORD_BYTES_MAX
-from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.names import (
     FILE_NAMES,
     FOLDER_NAMES,
     Layout,
     find_number,
     find_part,
-    is_delivery,
 )
 from batten.model.disk.records import (
     Completion,
@@ -43,10 +39,7 @@ from batten.model.disk.staged_names import find_staged
 from batten.model.disk.throwaway_names import is_throwaway, is_workroom
 from batten.model.rules.findings import Code, Severity, find_worst
 from batten.model.rules.states import Ground
-from batten.model.words import FILE_KINDS
-from batten.sinks.located import locate_read
 from batten.storage.base import Entry, Store, describe_kind
-from batten.storage.failures import find_obstacle
 from batten.storage.relative import last_piece
 
 
@@ -65,7 +58,7 @@ def _leave_out(parts: dict[int, int], early: Collection[int]) -> dict[int, int]:
     return {batch: size for batch, size in parts.items() if batch not in early} if early else parts
 
 
-class Reading(ClaimReads):
+class Reading(DeliveryReads):
     """One pass over an output that is batten's, collecting findings as it goes."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
@@ -84,8 +77,7 @@ class Reading(ClaimReads):
         staged = self._list_known(layout.staged, find_staged) if is_shared else ()
         config = None if is_shared else self._read_config()
         found = closed or self._read_plan_and_parts()
-        segments, has_whole_plan, parts = found.segments, found.has_whole_plan, found.parts
-        complete, completion = found.complete, found.completion
+        segments, has_whole_plan, parts, complete, completion = found
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
@@ -208,26 +200,6 @@ class Reading(ClaimReads):
         claims = self.read_claims(recorded, parts.keys() - early)
         return PublishedBatches(recorded=recorded, claims=claims, early=early, is_vouched=False)
 
-    def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
-        for delivery in deliveries:
-            self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
-
-    def _look_at_files(
-        self, config: Config | None, deliveries: Iterable[Delivery], published: PublishedBatches
-    ) -> None:
-        current = list_current(published.claims, published.recorded)
-        found = look_at_files(
-            self.storage,
-            self.layout,
-            config,
-            deliveries,
-            None if published.is_vouched else current,
-        )
-        try:
-            self.findings += found
-        except StorageError as error:
-            self._note_error(Code.UNREADABLE_FOLDER, self.layout.files, error)
-
     def _find_misplaced(self) -> list[str]:
         """What in the control folder is not of the kind that its name says, each a finding."""
         places = []
@@ -349,61 +321,16 @@ class Reading(ClaimReads):
         if segments < expected and name not in told:
             self._note(Code.PLAN_GAP, name, "it is gone, and results of its items are there")
 
-    def _read_deliveries(self) -> tuple[Delivery, ...]:
-        names = []
-        for name in sorted(entry.name for entry in self._list(self.layout.deliveries)):
-            if is_delivery(last_piece(name)):
-                names.append(name)
-            else:
-                self._note(Code.FOREIGN_FILE, name, _ODD_NAME)
-        found = (
-            self._decode(name, Code.UNREADABLE_DELIVERY, partial(decode_record, Delivery))
-            for name in names
-        )
-        return tuple(delivery for delivery in found if delivery is not None)
-
-    def _find_placed(
-        self,
-        deliveries: Iterable[Delivery],
-        config: Config | None,
-        completion: Completion | None,
-    ) -> dict[str, int]:
-        placed = {}
-        targets = {delivery.target for delivery in deliveries if delivery.is_file}
-        if (own := find_own_file(self.layout, config)) is not None:
-            targets.add(own)
-        if completion is not None:
-            expected = list_expected(self.layout, config, completion)
-            targets.update(target for target, kind in expected.items() if kind in FILE_KINDS)
-        for target in sorted(targets):
-            try:
-                storage, name = locate_read(self.storage, target)
-                entry = storage.find(name)
-            except StorageError as error:
-                if obstacle := find_obstacle(error):
-                    self._note(Code.NOT_LOOKED_AT, target, f"can't be looked at: {obstacle}")
-                else:
-                    self._note_error(Code.UNREADABLE_FILE, target, error)
-                continue
-            if entry is not None and not entry.is_file:
-                evidence = f"{describe_kind(entry)} lies where the file should be"
-                self._note(Code.UNREADABLE_FILE, name, evidence)
-            elif entry is not None:
-                placed[target] = entry.size
-        return placed
-
     def _list_known(self, folder: str, find: Callable[[str], object | None]) -> tuple[Entry, ...]:
         known = []
         for entry in self._list(folder):
             name = entry.name[len(folder) + 1 :]
             if not (find(name) if entry.is_file else entry.is_folder and is_workroom(name)):
-                self._note(Code.FOREIGN_FILE, entry.name, _ODD_NAME)
+                self._note(Code.FOREIGN_FILE, entry.name, ODD_NAME)
             else:
                 known.append(entry)
         return tuple(sorted(known, key=lambda entry: entry.name))
 
-
-_ODD_NAME = "its name is not one that batten gives"
 
 _UNREADABLE = {
     "dataset.json": Code.UNREADABLE_CONFIG,
