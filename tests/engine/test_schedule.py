@@ -113,7 +113,7 @@ class World:
 
     def check_company(self) -> None:
         """Suspects are in hand with suspects only, and with no more than they may be."""
-        ranges = [self.schedule._running[number][1] for number in self.running]
+        ranges = self.schedule._handed_out.list_work()
         suspects = [work for work in ranges if work and (work.company is not None or work.deaths)]
         if suspects:
             assert len(suspects) == len(ranges), ranges

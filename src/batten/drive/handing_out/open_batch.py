@@ -88,6 +88,21 @@ class OpenBatch:
             return self.items
         return sum(chunk.items for chunk in self.chunks)
 
+    def take_range(self, items_max: int, *, unit_items: int | None) -> Range:
+        """The next range to be done, of so many items: what is left of it is to be done later. If
+        the steps take several items at a time, it is whole units."""
+        work = self.todo.popleft()
+        counted = work.deaths + work.timeouts + work.losses
+        if work.condemned is not None or work.is_apart or counted:
+            return work
+        size = min(work.stop - work.start, items_max)
+        if unit_items is not None:
+            size = max(unit_items - work.start % unit_items, 0)
+        if size < work.stop - work.start:
+            self.todo.appendleft(Range(start=work.start + size, stop=work.stop))
+            work = Range(start=work.start, stop=work.start + size)
+        return work
+
     def put_back_around(self, work: Range, taken: Range) -> None:
         """What of `work` lies before and behind the `taken` is to be done again."""
         if taken.stop < work.stop:

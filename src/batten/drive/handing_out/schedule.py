@@ -15,6 +15,7 @@ from batten.drive.handing_out.cut_off import (
     put_back_overdue,
 )
 from batten.drive.handing_out.flight import Blame
+from batten.drive.handing_out.handed_out import HandedOut
 from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
 from batten.drive.handing_out.suspects import Suspects
 from batten.model.disk.staged_names import StagedChunk
@@ -61,9 +62,7 @@ class Schedule:
         self._limit = allotment.limit
         self._open: dict[int, OpenBatch] = {}
         self._suspects = Suspects()
-        self._running: dict[int, tuple[OpenBatch, Range | None]] = {}
-        self._begun: set[int] = set()
-        self._next_id = 0
+        self._handed_out = HandedOut()
         self.is_exhausted = False
         self._whole: set[int] | None = None
         self.adopted_items = 0
@@ -76,7 +75,7 @@ class Schedule:
 
     @property
     def outstanding(self) -> int:
-        return len(self._running)
+        return len(self._handed_out)
 
     def resize(self, slots: int, machines: int) -> None:
         """So many tasks run at a time from now on, on so many machines."""
@@ -90,12 +89,7 @@ class Schedule:
             return True
         if self._range_items is None:
             return self.outstanding < self.pace.slots * self._tasks_a_slot
-        waiting = [
-            work.stop - work.start
-            for task_id, (_, work) in self._running.items()
-            if work is not None and task_id not in self._begun
-        ]
-        return sum(waiting[self._machines :]) < self.pace.slots
+        return sum(self._handed_out.list_waiting()[self._machines :]) < self.pace.slots
 
     @property
     def _tasks_a_slot(self) -> int:
@@ -133,7 +127,7 @@ class Schedule:
             found = self._next_seal()
             if found is None:
                 return None
-        elif not (self._suspects or any(w and w.company for _, w in self._running.values())):
+        elif not (self._suspects or self._handed_out.has_suspects):
             # A batch that was opened just now may be all staged: then it only has to be sealed.
             found = self._next_seal() or self._next_work() or self._next_seal()
         return self._hand_out(found or self._next_suspect())
@@ -149,14 +143,11 @@ class Schedule:
         if found is None:
             return None
         batch, task, work = found
-        self._next_id += 1
-        self._running[self._next_id] = (batch, work)
-        return self._next_id, task
+        return self._handed_out.add(batch, work), task
 
     def is_suspect(self, task_id: int) -> bool:
         """Whether the task is of items that may have ended a worker or a whole run."""
-        work = self._running[task_id][1]
-        return work is not None and work.company is not None
+        return self._handed_out.is_suspect(task_id)
 
     def _next_seal(self) -> tuple[OpenBatch, Task, None] | None:
         for batch in self._open.values():
@@ -182,7 +173,7 @@ class Schedule:
     def _next_suspect(self) -> tuple[OpenBatch, Task, Range] | None:
         if self._suspects and not self._may_go_on(-1):
             return None
-        found = self._suspects.take([work for _, work in self._running.values()])
+        found = self._suspects.take(self._handed_out.list_work())
         return self._give(*found) if found is not None else None
 
     def _next_work(self) -> tuple[OpenBatch, Task, Range] | None:
@@ -192,13 +183,13 @@ class Schedule:
         first_item = self._plan.batch(batch.number).first_item
         if not self._may_go_on(first_item + batch.todo[0].start):
             return None
-        return self._give(batch, self._cut(batch))
+        size = self._range_items or self.pace.items_a_task
+        return self._give(batch, batch.take_range(size, unit_items=self._unit_items))
 
     def _may_go_on(self, item: int) -> bool:
         """Whether this item of the plan may be begun beside those in hand. If not, `is_held_up`
         says so."""
-        in_hand = sum(work is not None for _, work in self._running.values())
-        self.is_held_up = not self.may_begin(in_hand, item)
+        self.is_held_up = not self.may_begin(self._handed_out.count_work(), item)
         return not self.is_held_up
 
     def _find_todo(self) -> OpenBatch | None:
@@ -288,24 +279,9 @@ class Schedule:
             else:
                 self._suspects.add(batch, work)
 
-    def _cut(self, batch: OpenBatch) -> Range:
-        """The next range of the batch. It likely takes a quarter of a second, and is no more than a
-        fair share of what is left. If the steps take several items at a time, it is whole units."""
-        work = batch.todo.popleft()
-        counted = work.deaths + work.timeouts + work.losses
-        if work.condemned is not None or work.is_apart or counted:
-            return work
-        size = min(work.stop - work.start, self._range_items or self.pace.items_a_task)
-        if self._unit_items is not None:
-            size = max(self._unit_items - work.start % self._unit_items, 0)
-        if size < work.stop - work.start:
-            batch.todo.appendleft(Range(start=work.start + size, stop=work.stop))
-            work = Range(start=work.start, stop=work.start + size)
-        return work
-
     def begun(self, task_id: int) -> None:
         """All items of a task have been begun."""
-        self._begun.add(task_id)
+        self._handed_out.begin(task_id)
 
     def took(self, portion: Portion) -> None:
         """Some items of a task that goes on are staged."""
@@ -314,7 +290,7 @@ class Schedule:
 
     def prepared(self, task_id: int, answer: Prepared) -> None:
         """A chunk came back: perhaps not all that was asked for, the rest is to be done again."""
-        batch, work = self._close(task_id)
+        batch, work = self._handed_out.end(task_id)
         if work is not None and answer.stop < work.stop:
             batch.todo.appendleft(Range(start=answer.stop, stop=work.stop, is_apart=work.is_apart))
         self.pace.take(answer.stop - answer.start, executed=answer.executed, seconds=answer.seconds)
@@ -324,7 +300,7 @@ class Schedule:
 
     def sealed(self, answer: Sealed, task_id: int | None = None) -> None:
         if task_id is not None:
-            self._close(task_id)
+            self._handed_out.end(task_id)
         batch = self._open[answer.batch]
         batch.is_sealing = False
         batch.sealed = answer
@@ -332,7 +308,7 @@ class Schedule:
     def unsealable(self, task_id: int, answer: Unsealable) -> None:
         """Staged chunks turned out damaged: their items are done again. Or there are no rows
         yet."""
-        batch, _ = self._close(task_id)
+        batch, _ = self._handed_out.end(task_id)
         batch.is_rowless = batch.is_rowless or answer.is_rowless
         for chunk in answer.damaged:
             batch.chunks.remove(chunk)
@@ -342,7 +318,7 @@ class Schedule:
 
     def put_back(self, task_id: int) -> None:
         """A worker died with no item in hand: its task is done again."""
-        batch, work = self._close(task_id)
+        batch, work = self._handed_out.end(task_id)
         if work is None:
             return
         if work.company:
@@ -352,7 +328,7 @@ class Schedule:
 
     def lose(self, task_id: int, failure: Callable[[int, int], Failure]) -> None:
         """A machine is gone that had begun the task (decision 0131)."""
-        batch, work = self._close(task_id)
+        batch, work = self._handed_out.end(task_id)
         if work is None:
             return
         put_back_lost(batch, work, self._unit_items or 1, failure)
@@ -362,7 +338,7 @@ class Schedule:
         done again; the item itself is tried alone, and is quarantined when that kills again:
         `failure` makes the record, from the item's number in the batch and the number of
         tries."""
-        batch, work = self._close(task_id)
+        batch, work = self._handed_out.end(task_id)
         if work is None:
             return
         put_back_dead(batch, work, self._find_unit(batch, work, item), self._suspects, failure)
@@ -371,7 +347,7 @@ class Schedule:
         self, task_id: int, item: int, tries: int, failure: Callable[[int, int], Failure]
     ) -> None:
         """An item took too long and its worker was killed; it is tried `tries` times in all."""
-        batch, work = self._close(task_id)
+        batch, work = self._handed_out.end(task_id)
         if work is None:
             return
         put_back_overdue(batch, work, self._find_unit(batch, work, item), tries, failure)
@@ -394,7 +370,7 @@ class Schedule:
         return (
             self.schema is None
             and self.is_exhausted
-            and not self._running
+            and not self.outstanding
             and bool(self._open)
             and all(batch.is_rowless for batch in self._open.values())
         )
@@ -410,12 +386,3 @@ class Schedule:
             ready.append((batch.sealed, batch.chunks))
             del self._open[number]
         return ready
-
-    def _close(self, task_id: int) -> tuple[OpenBatch, Range | None]:
-        batch, work = self._running.pop(task_id)
-        self._begun.discard(task_id)
-        if work is not None:
-            batch.running -= 1
-        else:
-            batch.is_sealing = False
-        return batch, work
