@@ -9,8 +9,9 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ PATIENCE_SECONDS = 60.0
 ITEMS = [{"n": number, "text": "é}\n"} for number in range(25)]
 
 
+def keep(item: dict[str, Any]) -> dict[str, Any]:
+    return item
+
+
 def landed(folder: Path) -> list[tuple[int, Any]]:
     """Offsets and items, in order; each file holds what its name says."""
     found = []
@@ -36,6 +41,9 @@ def landed(folder: Path) -> list[tuple[int, Any]]:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         file = find_landed(path.name)
         assert file is not None
+        end = lines.pop()
+        before = path.read_bytes().splitlines(keepends=True)[:-1]
+        assert end == {"items": len(lines), "sha256": sha256(b"".join(before)).hexdigest()}
         assert (lines[0]["offset"], lines[-1]["offset"]) == (file.first, file.last)
         found += [(line["offset"], line["item"]) for line in lines]
     return found
@@ -108,6 +116,37 @@ def test_what_is_held_is_landed_in_time(tmp_path: Path) -> None:
 
     batten.land(slow(), into=tmp_path / "landed", seconds_max=0)
     assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda data: data.replace(b'"n": 3', b'"n": 4'), "its digest differs"),
+        (lambda data: b"".join(data.splitlines(keepends=True)[1:]), "its digest differs"),
+        (lambda data: data + data, "something follows its digest"),
+        (lambda data: data[:-9], "no line of a landed item"),
+    ],
+)
+def test_a_landed_file_that_changed_is_told_before_it_is_planned(
+    damage: Callable[[bytes], bytes], told: str, tmp_path: Path
+) -> None:
+    batten.land(iter(ITEMS), into=tmp_path / "landed", items_max=10)
+    changed = min((tmp_path / "landed").iterdir())
+    changed.write_bytes(damage(changed.read_bytes()))
+    pipeline = batten.from_landed(tmp_path / "landed").map(keep, version="1")
+    with pytest.raises(batten.UsageError, match=told) as refused:
+        pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert changed.name in str(refused.value)
+
+
+def test_files_without_a_digest_are_read(tmp_path: Path) -> None:
+    """As batten 0.1 wrote them."""
+    batten.land(iter(ITEMS), into=tmp_path / "landed")
+    (file,) = (tmp_path / "landed").iterdir()
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+    pipeline = batten.from_landed(tmp_path / "landed").map(keep, version="1")
+    report = pipeline.write_parquet(tmp_path / "out").run(executor="serial")
+    assert report.accounts.committed == len(ITEMS)
 
 
 def test_only_one_lands_at_a_time(tmp_path: Path) -> None:

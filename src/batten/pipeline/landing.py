@@ -19,7 +19,7 @@ from typing import Any
 
 from batten.errors import InconsistentError, InterruptedRunError, StorageError, UsageError
 from batten.jobs.loading.job_folder import current_folder, refuse_output, refuse_place, show_path
-from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_line
+from batten.model.disk.landed import OFFSET_MAX, LandedFile, encode_end, encode_line
 from batten.model.disk.names import Layout
 from batten.model.disk.throwaway_names import is_throwaway
 from batten.pipeline.pipeline import Pipeline
@@ -183,7 +183,12 @@ class _Landing:
         if not self._lines:
             return
         name = f"{self._layout.output}/{LandedFile(self._first, self.next_offset - 1).name}"
-        create(self._storage, self._layout.staging, name, b"".join(self._lines))
+        create(
+            self._storage,
+            self._layout.staging,
+            name,
+            b"".join([*self._lines, encode_end(self._lines)]),
+        )
         self.items += len(self._lines)
         self.files += 1
         self._lines.clear()

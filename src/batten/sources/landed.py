@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from batten.errors import UsageError
 from batten.model.disk.landed import (
     LINE_BYTES_MAX,
+    LandedCheck,
     LandedFile,
     decode_item,
     find_landed,
@@ -51,26 +52,27 @@ class LandedSource:
     def scan(self) -> Iterator[ScanBlock]:
         require_folder(self._path)
         for file in list_landed(self._path):
+            # Nothing of a file is planned before its digest was seen.
             keys: list[str] = []
             positions: list[int] = []
-            place = 0
+            place, check = 0, LandedCheck()
             with translated_errors(self._path), open_landed(self._path, file) as lines:
                 while line := read_line(lines):
-                    keys.append(str(self._read_offset(line, file)))
-                    positions.append(place)
+                    if (offset := self._read_offset(check, line, file)) is not None:
+                        keys.append(str(offset))
+                        positions.append(place)
                     place += len(line)
-                    if len(keys) == SCAN_BLOCK_ITEMS:
-                        yield ScanBlock(count=len(keys), keys=keys, positions=positions)
-                        keys, positions = [], []
-            if keys:
-                yield ScanBlock(count=len(keys), keys=keys, positions=positions)
+            for start in range(0, len(keys), SCAN_BLOCK_ITEMS):
+                some = slice(start, start + SCAN_BLOCK_ITEMS)
+                block = keys[some]
+                yield ScanBlock(count=len(block), keys=block, positions=positions[some])
 
     def open(self) -> LandedReader:
         return LandedReader(self._path)
 
-    def _read_offset(self, line: bytes, file: LandedFile) -> int:
+    def _read_offset(self, check: LandedCheck, line: bytes, file: LandedFile) -> int | None:
         try:
-            return read_offset(line)
+            return check.take(line)
         except ValueError as error:
             raise UsageError(
                 f"{self._path / file.name} cannot be understood: {error}.",
