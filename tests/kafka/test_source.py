@@ -93,6 +93,26 @@ def test_a_message_that_is_not_json_is_set_aside(
     assert [row["value"] for row in rows] == [str(b"1"), str(b"{"), str(b"\xff\x00")]
 
 
+@pytest.mark.parametrize("is_landed", [False, True])
+def test_a_look_lands_nothing(is_landed: bool, broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic, partitions=2)
+    send(broker, topic, 1, 2)
+    pipeline = job(broker, topic, tmp_path)
+    if is_landed:
+        run(pipeline)
+    send(broker, topic, 3, b"{")
+    send(broker, topic, 4, partition=1)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    accounts = pipeline.run(executor="serial", dry_run=True).accounts
+    assert accounts.committed + accounts.pending == 5
+    seen = pipeline.preview(limit=4)
+    assert [row["value"] for row in seen.rows] == ["1", "2", "3"]
+    assert len(seen.failed) == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    run(pipeline)
+    assert sorted(values(tmp_path)) == ["1", "2", "3", "4"]
+
+
 def test_until_ends_a_run(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic)
     send(broker, topic, 1, 2, 3)

@@ -59,6 +59,7 @@ from batten.run.run_options import RunOptions
 from batten.run.telling.events import tell_events
 from batten.run.telling.recording import RunRecord, recorded, refusals_logged
 from batten.run.telling.watching import RunWatcher, Watchers
+from batten.sources.base import without_changes
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.blame import machine_blamed
@@ -107,6 +108,8 @@ def run_on(
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
     output = check_job(pipeline, options)
+    if options.is_dry_run:
+        pipeline = replace(pipeline, source=without_changes(pipeline.source))
     if pipeline.whole is not None:
         # Its items are descriptions; the function has a process of its own.
         options = replace(options, executor="serial", jobs=1)

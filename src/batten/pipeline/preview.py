@@ -20,6 +20,7 @@ from batten.model.disk.names import Layout
 from batten.model.telling.html import show_table_as_html
 from batten.model.value_class import value_class
 from batten.printable import escape
+from batten.sources.base import without_changes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +123,7 @@ def _without_places(pipeline: Definition) -> Definition:
     )
     return replace(
         pipeline,
+        source=without_changes(pipeline.source),
         output=Path(pipeline.folder, NAME),
         written_output=NAME,
         store=None,

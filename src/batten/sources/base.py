@@ -116,6 +116,12 @@ def read_planned(reader: Reader, wanted: ItemsWanted) -> Iterator[Any | Unavaila
         yield GONE_ITEM if is_gone else item
 
 
+def without_changes(source: Source) -> Source:
+    """The source for a look: one that writes down what it reads has another that does not."""
+    look: Callable[[], Source] | None = getattr(source, "without_changes", None)
+    return source if look is None else look()
+
+
 class Source(Protocol):
     """A description of where items come from; making one reads nothing.
 

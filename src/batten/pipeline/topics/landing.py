@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 REACHED = "reached.json"
+FOLDER_PREFIX = "partition-"
 
 
 @value_class
@@ -50,13 +51,26 @@ class TopicPlace:
         return f"topic {self.topic} at {self.servers}"
 
     def folder(self, partition: int) -> Path:
-        return self.into / f"partition-{partition:05}"
+        return self.into / f"{FOLDER_PREFIX}{partition:05}"
 
 
 def land_topic(place: TopicPlace, until: str) -> None:
     """Land what is there and was not landed, partition by partition. Raises `InconsistentError`
     where messages are gone that were not landed; all that was landed stays."""
     place = replace(place, config=read_config(place.config))
+    reached, spans = look_at_topic(place, until)
+    if reached != find_reached(place):
+        save_reached(place, reached)
+    with translated("Reading", place.name, place.config):
+        for partition, span in sorted(spans.items()):
+            read = _land_partition(place, partition, span)
+            reached.offsets[partition] = max(span.before, read)
+    save_reached(place, reached)
+
+
+def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, OffsetSpan]]:
+    """How far it was read, and what there is to read; nothing is changed. The place has its secrets
+    in it. Raises `InconsistentError` where it is not the topic that it was."""
     cluster = Cluster(place.servers, place.config, place.timeout_seconds)
     try:
         with translated("Reading", place.name, place.config):
@@ -70,19 +84,18 @@ def land_topic(place: TopicPlace, until: str) -> None:
             targets = find_targets(cluster, place.topic, topic.partitions, until)
             starts = cluster.find_starts(place.topic, topic.partitions)
             ends = cluster.find_ends(place.topic, topic.partitions)
-            reached = _begin(place, topic, starts)
-            for partition, target in sorted(targets.items()):
-                before = reached.offsets[partition]
-                span = OffsetSpan(before, starts[partition], target, ends[partition])
-                reached.offsets[partition] = max(before, _land_partition(place, partition, span))
-            save_reached(place, reached)
     finally:
         cluster.close()
+    reached = _begin(place, topic, starts)
+    return reached, {
+        each: OffsetSpan(reached.offsets[each], starts[each], target, ends[each])
+        for each, target in targets.items()
+    }
 
 
 def _begin(place: TopicPlace, topic: Topic, starts: Mapping[int, int]) -> Reached:
-    """How far each partition was read. In a new folder that is where the topic begins now, and it
-    is written down first: what goes from there on without being landed is lost."""
+    """How far each partition was read. In a new folder that is where the topic begins now; it is
+    written down before anything is landed, since what goes from there on is lost."""
     reached = find_reached(place)
     if len({reached.id, topic.id} - {""}) > 1:
         raise _made_anew(place, "it has another id")
@@ -94,10 +107,7 @@ def _begin(place: TopicPlace, topic: Topic, starts: Mapping[int, int]) -> Reache
         partition: 0 if reached.offsets or _has_landed(place, partition) else start
         for partition, start in starts.items()
     }
-    begun = Reached(topic.id or reached.id, {**first, **reached.offsets})
-    if begun != reached:
-        save_reached(place, begun)
-    return begun
+    return Reached(topic.id or reached.id, {**first, **reached.offsets})
 
 
 def _has_landed(place: TopicPlace, partition: int) -> bool:
@@ -149,19 +159,12 @@ def save_reached(place: TopicPlace, reached: Reached) -> None:
 def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan) -> int:
     """Gives how far it was read."""
     consumer: list[Consumer] = []
-    start, target, end = span.start, span.target, span.end
 
     def stream(landed: int) -> Iterator[Any]:
-        offset = max(landed, span.before)
-        if offset < start:
-            raise _lost(place, partition, offset, start)
-        if offset > end:
-            told = f"partition {partition} ends at {end}, and was landed up to {offset - 1}"
-            raise _made_anew(place, told)
-        first = max(landed, start)
-        if first < target:
+        first = find_first(place, partition, landed, span)
+        if first < span.target:
             consumer.append(_open(place, partition, first))
-            yield from _read(place, consumer[0], target)
+            yield from _read(place, consumer[0], span.target)
 
     def tell(offset: int) -> None:
         if place.group and consumer:
@@ -177,7 +180,31 @@ def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan) -> int:
     finally:
         for each in consumer:
             each.close()
-    return target
+    return span.target
+
+
+def find_first(place: TopicPlace, partition: int, landed: int, span: OffsetSpan) -> int:
+    """The offset from which on it is to be read, if it was landed up to there. Raises
+    `InconsistentError` where it lacks what comes next."""
+    offset = max(landed, span.before)
+    if offset < span.start:
+        raise _lost(place, partition, offset, span.start)
+    if offset > span.end:
+        told = f"partition {partition} ends at {span.end}, and was landed up to {offset - 1}"
+        raise _made_anew(place, told)
+    return max(landed, span.start)
+
+
+def read_messages(place: TopicPlace, partition: int, first: int, target: int) -> Iterator[Any]:
+    """The items from `first` on, before `target`. The place has its secrets in it."""
+    with translated("Reading", place.name, place.config):
+        consumer = _open(place, partition, first)
+        try:
+            for item in _read(place, consumer, target):
+                if item is not None:
+                    yield item
+        finally:
+            consumer.close()
 
 
 def _open(place: TopicPlace, partition: int, offset: int) -> Consumer:

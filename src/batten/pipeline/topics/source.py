@@ -12,11 +12,18 @@ from batten.jobs.loading.job_folder import current_folder, show_path
 from batten.model.json_text import parse_json
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.landing import TopicPlace, land_topic, unpack
+from batten.pipeline.topics.looking import (
+    find_landed_end,
+    list_partitions,
+    read_one,
+    scan_landed,
+    scan_without_landing,
+)
 from batten.pipeline.topics.until import NOW, read_until
 from batten.sinks.kafka.connecting import list_secrets, refuse_unusable
 from batten.sinks.optional import ensure_optional
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
-from batten.sources.landed import LandedReader, LandedSource
+from batten.sources.landed import LandedReader
 from batten.storage.addresses import local_path
 
 if TYPE_CHECKING:
@@ -26,7 +33,6 @@ if TYPE_CHECKING:
 
 Format = Literal["json", "text", "bytes"]
 FORMATS = ("json", "text", "bytes")
-_PREFIX = "partition-"
 
 
 class KafkaSource:
@@ -37,7 +43,10 @@ class KafkaSource:
     drops_gone = False
     has_kinds = False
 
-    def __init__(self, place: TopicPlace, written: str, until: str, format: Format) -> None:
+    def __init__(
+        self, place: TopicPlace, written: str, until: str, format: Format, *, lands: bool = True
+    ) -> None:
+        self._lands = lands
         self._place = place
         self._written = written
         self._until = until
@@ -73,16 +82,21 @@ class KafkaSource:
 
     def scan(self) -> Iterator[ScanBlock]:
         ensure_optional("confluent_kafka", "from_kafka()", package="'batten[kafka]'")
+        if not self._lands:
+            yield from scan_without_landing(self._place, self._until)
+            return
         land_topic(self._place, self._until)
-        for folder in sorted(self._place.into.glob(f"{_PREFIX}*")):
-            if folder.is_dir() and folder.name.removeprefix(_PREFIX).isdecimal():
-                partition = int(folder.name.removeprefix(_PREFIX))
-                for block in LandedSource(folder, folder=folder).scan():
-                    keys = [f"{partition}-{key}" for key in block.keys or ()]
-                    yield ScanBlock(count=block.count, keys=keys, positions=block.positions)
+        for partition in list_partitions(self._place):
+            yield from scan_landed(self._place, partition)
+
+    def without_changes(self) -> KafkaSource:
+        """The same, which lands nothing: it reads what was not landed from the topic."""
+        return KafkaSource(self._place, self._written, self._until, self._format, lands=False)
 
     def open(self) -> KafkaReader:
-        return KafkaReader(self._place, self._format)
+        if self._lands:
+            return KafkaReader(self._place, self._format)
+        return TopicReader(self._place, self._format)
 
 
 class KafkaReader:
@@ -96,9 +110,12 @@ class KafkaReader:
     def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
         for key, position in zip(wanted.keys or (), wanted.positions or (), strict=True):
             partition, _, offset = key.partition("-")
-            one = ItemsWanted(first_ordinal=0, count=1, keys=[offset], positions=[position])
-            for item in self._open(int(partition)).read(one):
-                yield item if isinstance(item, Unavailable) else self._decode(int(partition), item)
+            item = self._read(int(partition), int(offset), position)
+            yield item if isinstance(item, Unavailable) else self._decode(int(partition), item)
+
+    def _read(self, partition: int, offset: int, position: int) -> Any | Unavailable:
+        one = ItemsWanted(first_ordinal=0, count=1, keys=[str(offset)], positions=[position])
+        return next(iter(self._open(partition).read(one)))
 
     def _open(self, partition: int) -> LandedReader:
         if partition not in self._readers:
@@ -124,6 +141,15 @@ class KafkaReader:
         if value is None or self._format == "bytes":
             return value
         return parse_json(value) if self._format == "json" else value.decode()
+
+
+class TopicReader(KafkaReader):
+    """Reads from the topic what was not landed, one message at a time: for a look at a few."""
+
+    def _read(self, partition: int, offset: int, position: int) -> Any | Unavailable:
+        if offset < find_landed_end(self._place, partition):
+            return super()._read(partition, offset, position)
+        return read_one(self._place, partition, offset)
 
 
 def from_kafka(
