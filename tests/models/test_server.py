@@ -128,6 +128,14 @@ def test_it_is_started_again_and_no_item_is_blamed(job: Any, port: int) -> None:
     assert len(list(job.path.glob("started-*"))) == 2
 
 
+def test_what_it_leaves_does_not_stand_in_the_way_of_the_next(job: Any, port: int) -> None:
+    keeps = 'open("died", "w").close(); os.fork() and os._exit(3); __import__("time").sleep(600)'
+    done = write(job, port, "20 1", keeps=keeps).run()
+    assert done.code == 0, done.err
+    assert len(job.rows()) == 60
+    assert len(list(job.path.glob("started-*"))) == 2
+
+
 def test_one_that_ends_again_and_again_is_the_jobs_failure(job: Any, port: int) -> None:
     done = write(job, port, "5 0", "restarts_max=1", keeps="pass").run()
     assert done.code == 1, done.err

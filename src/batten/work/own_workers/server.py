@@ -33,9 +33,12 @@ _SAFE = "Everything that was finished is kept, and no item is blamed for it."
 
 
 def keep_server(words: tuple[str, ...], mark: Any) -> int:
-    """In a worker process: be the server's parent until it ends; its status. All that it starts
-    ends with this process."""
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL).wait()
+    """In a worker process: be the server's parent until it ends; its status. All that it started
+    ends with this process, before another server is started."""
+    try:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL).wait()
+    finally:
+        mark.retire()
 
 
 def read_waiting(metrics: bytes) -> int | None:
