@@ -20,18 +20,20 @@ KEY = "sk-test-0123456789abcdef"
 TOKENS = 10
 
 Line = dict[str, Any]
+Fate = str | int | Callable[[bytes], bytes]
 
 
 class VendorServer:
     """`trouble` maps "POST /batches" and the like to what becomes of the next such requests:
     "lost" (done, no answer), "dropped" (not done, no answer), "nonsense" (done, an answer that
-    makes no sense), an HTTP status (not done), "" (as usual). `outcomes` are those of the next
+    makes no sense), an HTTP status (not done), "" (as usual), or a function that gets the answer
+    and gives another (done). `outcomes` are those of the next
     batches: a status, or a function that gets the lines of answers and gives others. `looks` is
     how often a batch is looked at before it has ended. `lag`: so many listings lack new batches."""
 
     def __init__(self, *, is_part: bool = False) -> None:
         self._lock = threading.RLock()
-        self.trouble: dict[str, deque[str | int]] = {}
+        self.trouble: dict[str, deque[Fate]] = {}
         self.outcomes: deque[str | Callable[[list[Line]], Iterable[Line | bytes]]] = deque()
         self.looks = 1
         self.lag = 0
@@ -70,7 +72,7 @@ class VendorServer:
         """Of the account of that name."""
         return self.base_url.replace("/v1", f"/{name}/v1")
 
-    def expect(self, request: str, *fates: str | int) -> None:
+    def expect(self, request: str, *fates: Fate) -> None:
         self.trouble.setdefault(request, deque()).extend(fates)
 
     def stall(self) -> None:
@@ -104,7 +106,9 @@ class VendorServer:
             fates = self.trouble.get(name)
             fate = fates.popleft() if fates else ""
             if isinstance(fate, int):
-                told = {"error": {"message": "as was drawn up", "code": None}}
+                # Some vendors repeat what they refuse.
+                key = headers.get("Authorization", "")
+                told = {"error": {"message": f"as was drawn up for {key}", "code": None}}
                 return fate, json.dumps(told).encode()
             if fate == "dropped":
                 return None
@@ -114,6 +118,8 @@ class VendorServer:
             self.watch(number, "after")
         if fate == "lost":
             return None
+        if callable(fate):
+            return answer[0], fate(answer[1])
         return (200, b"<html>gateway</html>") if fate == "nonsense" else answer
 
     def _answer(

@@ -17,17 +17,22 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from batten.errors import UsageError
+from batten.fingerprint.secret import Secret
 from batten.model.json_text import parse_json
+from batten.printable import blot
 
 TOKEN = "batten_token"
 """What the token is called in a batch's metadata."""
 
 TIMEOUT_SECONDS = 60.0
 PAGE = 100
+JSON_BYTES_MAX = 1 << 24
+"""What makes sense is not larger."""
 _PASSING = frozenset({408, 409, 423, 425, 429})
 _TOLD_MAX = 500
 _PAGES_MAX = 10_000
@@ -48,9 +53,9 @@ class VendorRefusedError(Exception):
 class BatchVendor:
     """Each method asks once. It may be used by several threads."""
 
-    def __init__(self, base_url: str, find_key: Callable[[], str] | None) -> None:
+    def __init__(self, base_url: str, key: Secret | None) -> None:
         self._base_url = base_url
-        self._find_key = find_key
+        self._key = key
         self._opener = urllib.request.build_opener(_NoRedirect())
 
     def upload(self, name: str, data: bytes) -> str:
@@ -78,7 +83,10 @@ class BatchVendor:
             "metadata": {TOKEN: token},
         }
         headers = {"Content-Type": "application/json", "Idempotency-Key": f"batten-{token}"}
-        return _check_batch(self._ask_json("POST", "/batches", json.dumps(body).encode(), headers))
+        told = _check_batch(self._ask_json("POST", "/batches", json.dumps(body).encode(), headers))
+        if told.get("input_file_id") not in (None, file):
+            raise SilentVendorError("it answered with a batch of another file")
+        return told
 
     def look(self, batch: str) -> dict[str, Any] | None:
         """What it says of a batch; None if it knows of none of that name."""
@@ -93,8 +101,8 @@ class BatchVendor:
         return told
 
     def search(self, token: str, file: str) -> dict[str, Any] | None:
-        """The batch that bears the token, or is of that file; None if none of all does. No clock
-        is trusted to say where the list may be left."""
+        """The batch that bears the token, or is of that file; None if all others say that they are
+        not it. No clock is trusted to say where the list may be left."""
         after, seen = "", set()
         for _ in range(_PAGES_MAX):
             query = {"limit": PAGE, **({"after": after} if after else {})}
@@ -103,9 +111,7 @@ class BatchVendor:
             if not isinstance(batches, list):
                 raise SilentVendorError("its list of batches is none")
             for each in map(_check_batch, batches):
-                metadata = each.get("metadata")
-                bears = isinstance(metadata, dict) and metadata.get(TOKEN) == token
-                if bears or (file and each.get("input_file_id") == file):
+                if self._is_it(each, token, file):
                     return each
             if not batches or page.get("has_more") is False:
                 return None
@@ -114,6 +120,15 @@ class BatchVendor:
                 raise SilentVendorError("its list of batches goes in a circle")
             seen.add(after)
         raise SilentVendorError("its list of batches has no end")
+
+    def _is_it(self, batch: dict[str, Any], token: str, file: str) -> bool:
+        """A list may say less of a batch than the batch itself."""
+        found = _compare(batch, token, file)
+        if found is None:
+            found = _compare(self.look(batch["id"]) or {}, token, file)
+        if found is None:
+            raise SilentVendorError("it does not say of which file a batch is")
+        return found
 
     def cancel(self, batch: str) -> None:
         """Ask it to stop; what it says of the batch later tells whether it did."""
@@ -132,11 +147,16 @@ class BatchVendor:
             raise
 
     def delete_file(self, file: str) -> None:
-        """A batch of this file can't begin from here on."""
+        """A batch of this file can't begin from here on. Raises `VendorRefusedError` where the file
+        stays."""
         try:
-            self._ask("DELETE", f"/files/{quote(file, safe='')}")
-        except VendorRefusedError:
-            return  # It is gone, or can't be deleted.
+            told = self._ask_json("DELETE", f"/files/{quote(file, safe='')}")
+        except VendorRefusedError as error:
+            if error.status in (404, 410):
+                return
+            raise
+        if told.get("deleted") is False:
+            raise SilentVendorError("it did not delete a file")
 
     def _ask_json(
         self,
@@ -145,7 +165,7 @@ class BatchVendor:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        data = self._ask(method, path, body, headers)
+        data = self._ask(method, path, body, headers, bytes_max=JSON_BYTES_MAX)
         try:
             told = parse_json(data)
         except ValueError as error:
@@ -160,17 +180,17 @@ class BatchVendor:
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        bytes_max: int | None = None,
     ) -> bytes:
         request = urllib.request.Request(self._base_url + path, data=body, method=method)
         for name, value in (headers or {}).items():
             request.add_header(name, value)
-        if self._find_key is not None:
+        if self._key is not None:
             # Not by `add_header`, which a redirect would carry to another server.
-            request.add_unredirected_header("Authorization", f"Bearer {self._find_key()}")
+            request.add_unredirected_header("Authorization", f"Bearer {_read_key(self._key)}")
         try:
             with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                data: bytes = answer.read()
-                return data
+                data: bytes = answer.read(None if bytes_max is None else bytes_max + 1)
         except urllib.error.HTTPError as error:
             with error:
                 told = _read_refusal(error)
@@ -179,7 +199,10 @@ class BatchVendor:
                 raise VendorRefusedError(error.code, told) from None
             raise SilentVendorError(f"it answered with HTTP {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise SilentVendorError(f"{type(error).__name__}: {error}") from error
+            raise SilentVendorError(blot(f"{type(error).__name__}: {error}")) from error
+        if bytes_max is not None and len(data) > bytes_max:
+            raise SilentVendorError("its answer is too large")
+        return data
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -187,6 +210,27 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: Any, **named: Any) -> None:
         return None
+
+
+def _read_key(key: Secret) -> str:
+    """The value, if it can be sent: what can't would be shown by the error."""
+    value = key()
+    if value.isascii() and value.isprintable():
+        return value
+    raise UsageError(
+        f"The value of {key.name} has a character that no key can have, a line end perhaps.",
+        safe="Nothing was sent to the vendor.",
+        next=f"Set it without that (export {key.name}=…), then run the same command again.",
+    )
+
+
+def _compare(batch: Mapping[str, Any], token: str, file: str) -> bool | None:
+    """Whether the batch bears the token or is of the file; None if it tells neither."""
+    metadata, of_file = batch.get("metadata"), batch.get("input_file_id")
+    named = metadata.get(TOKEN) if isinstance(metadata, dict) else None
+    if named == token or (file and of_file == file):
+        return True
+    return False if isinstance(named, str) or isinstance(of_file, str) else None
 
 
 def _read_refusal(error: urllib.error.HTTPError) -> str | None:
@@ -198,18 +242,21 @@ def _read_refusal(error: urllib.error.HTTPError) -> str | None:
     found = told.get("error") if isinstance(told, dict) else None
     if isinstance(found, dict):
         found = found.get("message", "")
-    return found[:_TOLD_MAX] if isinstance(found, str) else None
+    # Some repeat the key that they refuse.
+    return blot(found)[:_TOLD_MAX] if isinstance(found, str) else None
 
 
 def _check_batch(told: Any) -> dict[str, Any]:
-    if not isinstance(told, dict) or not isinstance(told.get("status"), str):
+    status = told.get("status") if isinstance(told, dict) else None
+    if not isinstance(status, str) or not status.isprintable():
         raise SilentVendorError("it answered with something that is no batch")
     _read_id(told)
-    return told
+    checked: dict[str, Any] = told
+    return checked
 
 
 def _read_id(told: Any) -> str:
     found = told.get("id") if isinstance(told, dict) else None
-    if not isinstance(found, str) or not 0 < len(found) <= 1000:
+    if not isinstance(found, str) or not 0 < len(found) <= 1000 or not found.isprintable():
         raise SilentVendorError("it answered with something that has no id")
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,16 @@ def read_answer(answer: object) -> dict[str, Any]:
         raise ValueError(
             "batten.usage(answer): the answer has no usage. Does a stream have to be asked for it?"
         )
+    return found
+
+
+def read_used(answer: object) -> dict[str, Amount]:
+    """The same, as far as it makes sense: one strange number takes no other with it."""
+    found: dict[str, Amount] = {}
+    with suppress(ValueError):
+        for unit, value in read_answer(answer).items():
+            with suppress(TypeError, ValueError):
+                found[unit] = read_amount(value)
     return found
 
 

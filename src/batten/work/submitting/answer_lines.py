@@ -9,7 +9,7 @@ from typing import Any
 from batten.model.disk.runs.usage_lines import UNITS_MAX, Amount, check_unit, read_amount
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
-from batten.work.usage import read_answer
+from batten.work.usage import read_used
 
 _NOT_DONE = frozenset({"batch_expired", "batch_cancelled", "batch_canceled"})
 _TOLD_MAX = 800
@@ -127,13 +127,9 @@ def read_usage(
     body = _find_body(line)
     if body is None:
         return {}
-    try:
-        told = usage(body) if usage is not None else read_answer(body)
-        amounts = {check_unit(str(unit)): read_amount(n) for unit, n in told.items()}
-    except (ValueError, TypeError):
-        if usage is not None:
-            raise
-        return {}
+    if usage is None:
+        return read_used(body)
+    amounts = {check_unit(str(unit)): read_amount(value) for unit, value in usage(body).items()}
     if len(amounts) > UNITS_MAX:
         raise ValueError(f"usage gives more than {UNITS_MAX} units")
     return amounts

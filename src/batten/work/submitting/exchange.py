@@ -30,7 +30,7 @@ from batten.ledger.history.submissions import (
 )
 from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.names import Layout
-from batten.model.disk.runs.submissions import SubmissionRecord, item_of_request
+from batten.model.disk.runs.submissions import ENDED, SubmissionRecord, item_of_request
 from batten.model.disk.runs.usage_lines import LostLine, UseLine
 from batten.model.telling.counts import count_of
 from batten.printable import blot
@@ -55,10 +55,15 @@ SILENCES_MAX = 10
 PAUSE_SECONDS = 0.1
 """Until it is asked again; twice as long each time."""
 
+COLLECTS_MAX = SILENCES_MAX - 1
+"""So often may answers lack what the vendor says is there; then the lines that are there count."""
+
+FINDS_MAX = 8
+"""So often is a batch looked for before its file is deleted: a list may lag."""
+
 _NO_ROOM = "token_limit_exceeded"
 _WHY_MAX = 2000
 _STATUS_MAX = 64
-_LOOKS = 3
 
 
 class NotBegunError(Exception):
@@ -85,6 +90,7 @@ class Exchange:
         self._vendor = BatchVendor(api.base_url, api.api_key)
         self._lock = threading.Lock()
         self._is_closed = False
+        self._refusals: dict[str, str] = {}
 
     def begin(self, requests: Sequence[str], run: str) -> SubmissionRecord:
         """Record that these requests will be handed in together."""
@@ -101,8 +107,8 @@ class Exchange:
         return record
 
     def hand_in(self, record: SubmissionRecord, bodies: Mapping[str, bytes]) -> SubmissionRecord:
-        """Give the vendor the requests, and ask it to begin. Raises `NotBegunError`; the record
-        is gone then."""
+        """Give the vendor the requests, then ask it to begin, which is done once. Raises
+        `NotBegunError`; the record is gone then."""
         if not record.file:
             data = join_lines(self._write_line(name, bodies[name]) for name in record.requests)
             try:
@@ -117,7 +123,8 @@ class Exchange:
                 record.file, record.endpoint, self.api.completion_window, record.token
             )
         except VendorRefusedError as error:
-            return self.find(record, str(error))
+            self._refusals[record.token] = str(error)
+            return record
         except SilentVendorError:
             return record
         return self._take_status(record, told)
@@ -126,20 +133,32 @@ class Exchange:
         head = json.dumps({"custom_id": name, "method": "POST", "url": self.api.endpoint})
         return b'%s, "body": %s}' % (head[:-1].encode(), body)
 
-    def find(self, record: SubmissionRecord, refusal: str = "") -> SubmissionRecord:
-        """Whether the vendor has the batch that it was asked for. If not, it can't get it later
-        either: a request that is still under way finds no file. Raises `NotBegunError`."""
-        for is_shut in (*[False] * _LOOKS, True):
-            if is_shut:
-                self._vendor.delete_file(record.file)
-            try:
-                found = self._vendor.search(record.token, record.file)
-            except VendorRefusedError as error:
-                raise self._fail(record, f"it refuses to list its batches ({error})") from error
-            if found is not None:
-                return self._take_status(record, found)
+    def find(self, record: SubmissionRecord, *, is_last_try: bool) -> SubmissionRecord:
+        """Whether the vendor has the batch that it was asked for; the same record if it is not seen
+        yet. The last try makes sure that it can't get it later either: a request that is still
+        under way finds no file. Raises `NotBegunError`."""
+        refusal = self._refusals.get(record.token, "")
+        is_last_try = is_last_try or bool(refusal)
+        if is_last_try:
+            self._shut(record, refusal)
+        try:
+            found = self._vendor.search(record.token, record.file)
+        except VendorRefusedError as error:
+            raise self._fail(record, f"it refuses to list its batches ({error})") from error
+        if found is not None:
+            return self._take_status(record, found)
+        if not is_last_try:
+            return record
         self.forget(record)
         raise NotBegunError(refusal)
+
+    def _shut(self, record: SubmissionRecord, refusal: str) -> None:
+        try:
+            self._vendor.delete_file(record.file)
+        except VendorRefusedError as error:
+            if not refusal:
+                why = f"it is not in the list, but can still begin, as its file stays ({error})"
+                raise self._fail(record, why) from error
 
     def look(self, record: SubmissionRecord) -> SubmissionRecord:
         """How far the vendor is."""
@@ -162,9 +181,9 @@ class Exchange:
         """Keep the answers, and tell the accounts what they used. The record, and what people are
         to be told; empty if all is as it should be."""
         try:
-            told = self._vendor.look(record.batch) or {}
+            record, told = self._look_again(record, is_last_try=is_last_try)
             files = [
-                self._read(told.get(name), is_last_try=is_last_try)
+                self._read(record, told.get(name), is_last_try=is_last_try)
                 for name in ("output_file_id", "error_file_id")
             ]
         except VendorRefusedError as error:
@@ -179,13 +198,28 @@ class Exchange:
         kept = self._keep(record, is_answered=True)
         return kept, _tell_oddness(record, len(found.doubled), found.strange)
 
-    def _read(self, file: Any, *, is_last_try: bool) -> bytes:
+    def _look_again(
+        self, record: SubmissionRecord, *, is_last_try: bool
+    ) -> tuple[SubmissionRecord, dict[str, Any]]:
+        """What it says of a batch that has ended. Some of its machines may not know that yet."""
+        told = self._vendor.look(record.batch)
+        if told is not None and told["status"] == record.status:
+            return record, told
+        if not is_last_try:
+            raise SilentVendorError("it does not say twice in the same way how the batch ended")
+        if told is None or told["status"] not in ENDED:
+            raise self._fail(record, f"it said {record.status}, and says so no more")
+        return self._take_status(record, told), told
+
+    def _read(self, record: SubmissionRecord, file: Any, *, is_last_try: bool) -> bytes:
         if not isinstance(file, str) or not file:
             return b""
         data = self._vendor.read_file(file)
-        if data is None and not is_last_try:
+        if data is None and is_last_try:
+            raise self._fail(record, "it does not have the file of its answers")
+        if data is None:
             raise SilentVendorError("it knows of no file that it names itself")
-        return data or b""
+        return data
 
     def _tell_usage(
         self, record: SubmissionRecord, lines: Mapping[str, bytes], doubled: int

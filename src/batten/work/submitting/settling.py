@@ -13,14 +13,14 @@ from batten.model.disk.runs.usage_lines import LostLine
 from batten.run.context import Context
 from batten.vendors.openai_batches import SilentVendorError
 from batten.work.submitting.exchange import (
+    COLLECTS_MAX,
+    FINDS_MAX,
     PAUSE_SECONDS,
     SILENCES_MAX,
     Exchange,
     NotBegunError,
     unreachable,
 )
-
-_LOAD_TRIES = 3
 
 
 def settle_submissions(context: Context, layout: Layout) -> None:
@@ -46,9 +46,12 @@ def _settle(context: Context, layout: Layout, record: SubmissionRecord) -> None:
         return
     exchange = Exchange(context.storage, layout, journal, api)
     began, silences, told = time.monotonic(), 0, ""
+    misses = 0
     while True:
+        is_last_try = silences >= COLLECTS_MAX if record.batch else misses >= FINDS_MAX
         try:
-            record, told = _move(exchange, record, is_last_try=silences >= _LOAD_TRIES)
+            record, told = _move(exchange, record, is_last_try=is_last_try)
+            misses += not record.batch
             silences = 0
         except NotBegunError:
             return
@@ -62,7 +65,7 @@ def _settle(context: Context, layout: Layout, record: SubmissionRecord) -> None:
         if api.wait_seconds is not None and time.monotonic() - began > api.wait_seconds:
             requests = len(record.requests)
             context.refuse_to_wait(tell_postponed(record.base_url, requests, record.begun))
-        time.sleep(min(api.poll_seconds, PAUSE_SECONDS * 2.0**silences))
+        time.sleep(min(api.poll_seconds, PAUSE_SECONDS * 2.0 ** max(silences, misses)))
     if told:
         context.progress.note(told)
 
@@ -71,7 +74,7 @@ def _move(
     exchange: Exchange, record: SubmissionRecord, *, is_last_try: bool
 ) -> tuple[SubmissionRecord, str]:
     if not record.batch:
-        return exchange.find(record), ""
+        return exchange.find(record, is_last_try=is_last_try), ""
     if record.has_ended:
         return exchange.collect(record, is_last_try=is_last_try)
     if record.status != "cancelling":

@@ -11,14 +11,13 @@ import asyncio
 import inspect
 import json
 import math
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from batten.errors import FailedRunError
+from batten.errors import BattenError, FailedRunError
 from batten.jobs.batch_api import BatchApi
 from batten.jobs.structure import AnswerError
 from batten.ledger.history.submissions import list_submissions, tell_postponed
@@ -33,6 +32,8 @@ from batten.work.submitting.answer_lines import (
     take_body,
 )
 from batten.work.submitting.exchange import (
+    COLLECTS_MAX,
+    FINDS_MAX,
     PAUSE_SECONDS,
     SILENCES_MAX,
     Exchange,
@@ -41,6 +42,7 @@ from batten.work.submitting.exchange import (
     name_answer,
     unreachable,
 )
+from batten.work.submitting.in_thread import in_thread
 from batten.work.tasks import Noted, Postponed, Word, WorkerJob
 from batten.work.usage import Teller, current_teller
 
@@ -53,20 +55,17 @@ BYTES_MAX = 190_000_000
 NOT_DONE_MAX = 10
 """So often is a request asked again that the vendor did not come to."""
 
-_LOAD_TRIES = 3
-
-Value = TypeVar("Value")
-
 
 @dataclass(kw_only=True)
 class _Submission:
     """As this run knows it; `lines` when it was answered. `is_settled`: it was looked at once, so
-    that there is nothing to do but wait."""
+    that there is nothing to do but wait. `misses`: so often it was looked for in vain."""
 
     record: SubmissionRecord
     bodies: Mapping[str, bytes] = field(default_factory=dict)
     lines: dict[str, bytes] | None = None
     is_settled: bool = False
+    misses: int = 0
 
 
 class AskAgainError(Exception):
@@ -105,13 +104,20 @@ class Submitter:
         self._asked_at = self._moved_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._error: BaseException | None = None
+        self._unbegun = 0
         self._take_up()
         self._begin(self._gather())
 
     def _take_up(self) -> None:
         """What earlier runs have handed in. What was not asked for can't be there."""
+        places = {step.batch_api.place for step in self._job.steps if step.batch_api is not None}
         for record in list_submissions(self._job.storage, self._job.layout):
-            if (record.base_url, record.endpoint) != self._api.place:
+            place = record.base_url, record.endpoint
+            # Where the answers came from changes no row.
+            is_own = record.is_answered and place not in places and place[1] == self._api.endpoint
+            if place not in places and not record.is_answered and record.is_asked:
+                raise _tell_stranded(self._job, record)
+            if place != self._api.place and not is_own:
                 continue
             if not record.is_asked and not record.batch:
                 self._exchange.forget(record)
@@ -134,6 +140,9 @@ class Submitter:
         self._tasks.remove(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
+        if not isinstance(error, BattenError):
+            # Whatever it is, it is no item's failure.
+            error = _tell_unexpected(self._api, error)
         self._error = self._error or error
         for ask in (*self._waiting.values(), *self._gathered.values()):
             if not ask.answer.done():
@@ -268,8 +277,7 @@ class Submitter:
                 silences += 1
                 if silences >= SILENCES_MAX:
                     raise unreachable(self._api, error) from error
-                pause = min(PAUSE_SECONDS * 2.0**silences, max(self._api.poll_seconds, 0.01))
-                await asyncio.sleep(pause)
+                await self._pause(silences)
             else:
                 silences = 0
         self._live.remove(submission)
@@ -279,13 +287,21 @@ class Submitter:
             if ask is not None and not ask.answer.done():
                 ask.answer.set_result(submission)
 
+    async def _pause(self, times: int) -> None:
+        await asyncio.sleep(min(PAUSE_SECONDS * 2.0**times, max(self._api.poll_seconds, 0.01)))
+
     async def _advance(self, submission: _Submission, silences: int) -> None:
         record, exchange = submission.record, self._exchange
         if not record.batch and record.is_asked:
-            submission.record = await in_thread(exchange.find, record)
+            is_last = submission.misses >= FINDS_MAX
+            submission.record = await in_thread(exchange.find, record, is_last_try=is_last)
+            if not submission.record.batch:
+                submission.misses += 1
+                await self._pause(submission.misses)
         elif not record.batch:
             submission.record = await in_thread(exchange.hand_in, record, submission.bodies)
         elif not record.has_ended:
+            self._unbegun = 0
             if submission.is_settled:
                 await asyncio.sleep(self._api.poll_seconds)
             submission.record = await in_thread(exchange.look, record)
@@ -295,7 +311,7 @@ class Submitter:
             submission.bodies = {}
         else:
             submission.is_settled = False
-            is_last = silences >= _LOAD_TRIES
+            is_last = silences >= COLLECTS_MAX
             submission.record, told = await in_thread(exchange.collect, record, is_last_try=is_last)
             submission.bodies = {}
             submission.lines = await in_thread(exchange.load_answers, record)
@@ -311,6 +327,9 @@ class Submitter:
                 safe="Everything that was finished is kept, and what it has is recorded.",
                 next="Mend what it says, then run the same command again.",
             )
+        self._unbegun += 1
+        if self._unbegun >= SILENCES_MAX:
+            raise unreachable(self._api, SilentVendorError("it begins no batch"))
         self._live.remove(submission)
         for name in submission.record.requests:
             self._known.pop(name, None)
@@ -337,29 +356,22 @@ class Submitter:
         self._tell(Postponed(text=tell_postponed(self._api.base_url, requests, since)))
 
 
-async def in_thread(function: Callable[..., Value], *arguments: Any, **named: Any) -> Value:
-    """In a thread that does not hold up the end of the process: a vendor may be slow to answer."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Value] = loop.create_future()
+def _tell_stranded(job: WorkerJob, record: SubmissionRecord) -> FailedRunError:
+    held = count_of(len(record.requests), "request")
+    name = job.layout.submission(record.token)
+    return FailedRunError(
+        f"{record.base_url} has {held} in a batch for {record.endpoint}, and the job asks another.",
+        safe="Everything that was finished is kept. Nothing is asked again, as that is paid.",
+        next="Give the address and the endpoint with which it was begun, until it is collected. "
+        f"To have these requests asked and paid again, move {name} away.",
+    )
 
-    def settle(error: BaseException | None, value: Any) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(value)
 
-    def run() -> None:
-        error, value = None, None
-        try:
-            value = function(*arguments, **named)
-        except BaseException as raised:  # noqa: BLE001 - raised again where it is awaited
-            error = raised
-        try:
-            loop.call_soon_threadsafe(settle, error, value)
-        except RuntimeError:
-            return  # The loop has ended, and nobody waits.
-
-    threading.Thread(target=run, daemon=True, name="batten-vendor").start()
-    return await done
+def _tell_unexpected(api: BatchApi, error: BaseException) -> FailedRunError:
+    unexpected = FailedRunError(
+        f"What {api.base_url} answered was not understood: {type(error).__name__}: {error}.",
+        safe="Everything that was finished is kept, and what it has is recorded.",
+        next="Run the same command again. If it ends so again, please report it.",
+    )
+    unexpected.__cause__ = error
+    return unexpected
