@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
+from batten.cli.main import main
 from batten.errors import InconsistentError, RefusedError, UsageError
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics import landing, source
@@ -91,6 +92,36 @@ def test_a_message_that_is_not_json_is_set_aside(
     run(as_bytes.write_parquet(tmp_path / "out2"))
     rows = batten.open(tmp_path / "out2").to_arrow().to_pylist()
     assert [row["value"] for row in rows] == [str(b"1"), str(b"{"), str(b"\xff\x00")]
+
+
+JOB = """
+import batten
+
+def take(item):
+    return {{"value": str(item["value"])}}
+
+pipeline = batten.from_kafka({topic!r}, servers={servers!r}, into="landed").map(take)
+pipeline = pipeline.write_parquet("out")
+rest = batten.from_range(3).map(take).write_parquet("rest")
+"""
+
+
+def test_the_command_says_where_a_run_ends(
+    broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.make(topic)
+    send(broker, topic, 1, 2, 3)
+    job_file = tmp_path / "bills.py"
+    job_file.write_text(JOB.format(topic=topic, servers=broker.servers))
+    given = ["run", f"{job_file}:pipeline", "--quiet", "--jobs", "1"]
+    assert main([*given, "--until", "0:2"]) == 0
+    assert len(batten.open(tmp_path / "out").to_arrow()) == 2
+    assert main([*given, "--until", "soon"]) == 2
+    assert "neither 'now' nor a time" in capsys.readouterr().err
+    assert main(["run", f"{job_file}:rest", "--until", "now"]) == 2
+    assert "jobs that begin with from_kafka" in capsys.readouterr().err
+    assert main([*given, "--until", "now"]) == 0
+    assert len(batten.open(tmp_path / "out").to_arrow()) == 3
 
 
 @pytest.mark.parametrize("is_landed", [False, True])

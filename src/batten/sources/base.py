@@ -13,6 +13,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
+from batten.errors import UsageError
 from batten.model.disk.items.versions import GONE, VERSION_BYTES
 from batten.model.value_class import value_class
 
@@ -120,6 +121,18 @@ def without_changes(source: Source) -> Source:
     """The source for a look: one that writes down what it reads has another that does not."""
     look: Callable[[], Source] | None = getattr(source, "without_changes", None)
     return source if look is None else look()
+
+
+def with_until(source: Source, until: str) -> Source:
+    """The source, read up to there. Raises `UsageError` where that is no place in it."""
+    make: Callable[[str], Source] | None = getattr(source, "with_until", None)
+    if make is None:
+        raise UsageError(
+            "--until is for jobs that begin with from_kafka: other sources end by themselves.",
+            safe="Nothing was read or written.",
+            next="Leave it out; --limit bounds how many items are done.",
+        )
+    return make(until)
 
 
 class Source(Protocol):

@@ -68,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="only the first N items; never marked complete"
     )
     parser.add_argument(
+        "--until",
+        metavar="WHERE",
+        help="where this run ends in a topic of Kafka: now, a time, or offsets such as 0:120,1:98",
+    )
+    parser.add_argument(
         "--preview",
         action="store_true",
         help=f"print the rows of the first items (--limit, else {PREVIEW_ITEMS}); write nothing",
@@ -196,7 +201,7 @@ def _execute(arguments: argparse.Namespace) -> RunOutcome:
         _checks_told(arguments),
     ):
         with stopped_while_loading():
-            job = load_job(arguments.job, parameters, Pipeline)
+            job = _read_until(load_job(arguments.job, parameters, Pipeline), arguments.until)
         if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
             # As scripts have it for `| head`. But the job goes on, and its code tells how it ended.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -219,6 +224,18 @@ def _execute(arguments: argparse.Namespace) -> RunOutcome:
             emit_object({"status": RunStatus.PLANNED, **before})
         return RunOutcome(EXIT_DONE, {})
     return _tell_end(report, before, is_json=arguments.json)
+
+
+def _read_until(job: Job[Pipeline], until: str | None) -> Job[Pipeline]:
+    """The job, whose source is read up to there."""
+    if until is None:
+        return job
+    from dataclasses import replace
+
+    from batten.sources.base import with_until
+
+    source = with_until(job.pipeline.source, until)
+    return replace(job, pipeline=replace(job.pipeline, source=source))
 
 
 def _run_upstream(arguments: argparse.Namespace, pipeline: Definition) -> list[UpstreamRun]:

@@ -89,6 +89,11 @@ class KafkaSource:
         for partition in list_partitions(self._place):
             yield from scan_landed(self._place, partition)
 
+    def with_until(self, until: str) -> KafkaSource:
+        """The same, read up to there."""
+        read_until(until)
+        return KafkaSource(self._place, self._written, until, self._format, lands=self._lands)
+
     def without_changes(self) -> KafkaSource:
         """The same, which lands nothing: it reads what was not landed from the topic."""
         return KafkaSource(self._place, self._written, self._until, self._format, lands=False)
