@@ -12,8 +12,8 @@ import pyarrow as pa
 from batten.anywhere.team import Team
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.flight import find_blame
-from batten.drive.handing_out.open_batch import BatchLeft, left_of
 from batten.drive.handing_out.schedule import Schedule
+from batten.drive.left_to_do import LeftToDo, count_taken_over
 from batten.drive.preparing.pinning import load_schema, serialize, store_schema
 from batten.drive.publishing.part_sizes import FirstParts
 from batten.drive.publishing.published_items import PublishedItems
@@ -28,7 +28,6 @@ from batten.drive.taking_up_again import TakingUpAgain
 from batten.drive.together.team_of_run import form_team, may_work_anywhere
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Executor, Lost, TimedOut, Told
-from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
 from batten.run.checks import RoomWatch
 from batten.run.context import Context
@@ -48,9 +47,8 @@ from batten.work.tasks import (
     Unsealable,
     Waits,
 )
-from batten.work.work_sizes import Allotment
 from batten.work.workforce import (
-    FAR_SECONDS,
+    allot,
     find_recipe,
     make_crews,
     make_executor,
@@ -86,9 +84,10 @@ class Driver:
         self._publisher = make_publisher(context, dataset)
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
         self._published_items = PublishedItems(dataset.observation.claims.values())
+        taken_over = count_taken_over(context, dataset, plan)
         self._streak = Streak(
             is_watched=context.pipeline.settings.stop_when is not None,
-            items=plan.items - self._published_items.items - self._count_taken_over(),
+            items=plan.items - self._published_items.items - taken_over,
         )
         self._published: set[int] = set()
         self._known_to_fail: frozenset[int] = frozenset()
@@ -99,12 +98,6 @@ class Driver:
         self._spending = Spending(context)
         self._team: Team | None = None
         self._postponed = ""
-
-    def _count_taken_over(self) -> int:
-        """Items of batches that another dataset has, and this one not yet."""
-        earlier, plan = self._context.earlier, self._plan
-        left = earlier.batches - self._dataset.observation.parts.keys() if earlier else ()
-        return sum(plan.batch(batch).items for batch in left)
 
     def drive(
         self,
@@ -159,21 +152,14 @@ class Driver:
                 delete(self._storage, self._layout.in_flight(context.run))
 
     def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
-        context, pipeline = self._context, self._context.pipeline
-        is_far = context.options.gone_seconds is not None
+        context = self._context
+        left = LeftToDo(context, self._staged_before, self._bench, self._failures, self._streak)
         self._schedule = Schedule(
             self._plan,
             pending,
-            find_left=self._find_left,
+            find_left=left.find,
             schema=schema,
-            allotment=Allotment(
-                slots=slots,
-                tasks_a_slot_min=2 if pipeline.sinks or is_far else 1,
-                task_seconds=FAR_SECONDS if is_far else None,
-                unit_items=pipeline.find_unit_items(self._plan.batch_size),
-                range_items=self._choose_range_items(),
-                limit=context.options.limit,
-            ),
+            allotment=allot(context, self._plan, slots),
             blame=find_blame(self._storage, self._layout, self._plan),
         )
         self._schedule.may_begin = self._spending.may_begin
@@ -195,27 +181,6 @@ class Driver:
             changed=frozenset(changed),
             known_to_fail=self._known_to_fail,
         )
-
-    def _choose_range_items(self) -> int | None:
-        """With a budget the driver decides on each item whether it may be begun."""
-        if self._context.options.budget is not None:
-            return 1
-        return SOME_ITEMS_MAX if self._context.pipeline.is_async else None
-
-    def _find_left(self, batch: int) -> BatchLeft:
-        """With what the dataset has of the batch that this one is to replace. No function of this
-        run made that, nor of one before, so it does not count as adopted."""
-        chunks, sealed = self._staged_before.find(batch)
-        if sealed is not None:
-            self._failures.settle(sealed)
-            return BatchLeft(number=batch, sealed=sealed)
-        earlier = self._context.earlier
-        if earlier is None or batch not in earlier.batches:
-            return BatchLeft(number=batch, chunks=tuple(chunks))
-        wants_again = self._context.options.should_retry_quarantined
-        answer = self._bench.reopening.take_over(batch, earlier.layout, tries_failed=wants_again)
-        self._streak.expect(answer.count_again())
-        return left_of(answer, chunks)
 
     def _loop(self, executor: Executor) -> None:
         while True:

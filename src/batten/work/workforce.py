@@ -19,6 +19,7 @@ from batten.jobs.loading.in_fresh_workers import CannotLoadError
 from batten.model.disk.items.item_files import FILE_COLUMNS
 from batten.model.disk.records import Fingerprint
 from batten.model.disk.runs.job_calls import BATTEN
+from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
@@ -26,7 +27,7 @@ from batten.run.run_options import JOBS_MAX
 from batten.work.bench import Bench
 from batten.work.own_workers.crews import Crews
 from batten.work.tasks import WorkerJob
-from batten.work.work_sizes import TASKS_A_SLOT_MAX
+from batten.work.work_sizes import TASKS_A_SLOT_MAX, Allotment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -241,3 +242,19 @@ def make_work(job: WorkerJob, recipe: Recipe | None, *, is_async: bool) -> Work:
 
         return AsyncBench(job).work
     return Bench(job).work
+
+
+def allot(context: Context, plan: Plan, slots: int) -> Allotment:
+    """How much of the plan is handed out at a time, to so many workers."""
+    pipeline, options = context.pipeline, context.options
+    is_far = options.gone_seconds is not None
+    range_items = SOME_ITEMS_MAX if pipeline.is_async else None
+    return Allotment(
+        slots=slots,
+        tasks_a_slot_min=2 if pipeline.sinks or is_far else 1,
+        task_seconds=FAR_SECONDS if is_far else None,
+        unit_items=pipeline.find_unit_items(plan.batch_size),
+        # With a budget the driver decides on each item whether it may be begun.
+        range_items=1 if options.budget is not None else range_items,
+        limit=options.limit,
+    )
