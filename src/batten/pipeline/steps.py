@@ -121,22 +121,14 @@ class Steps(TableOutputs):
                 iterable of rows, each as for `map`. An item without rows is counted as filtered.
             retries: Further tries after one that failed; 0 by default.
             retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
-            concurrency: How many calls are in hand at most. Of an `async def` function they are 100
-                by default. Another function gets so many workers of its own. By default the worker
-                that has the item calls it.
+            timeout_seconds: The longest that one try may take, in seconds; by default no limit.
+            concurrency: How many calls are in hand at most, by default as for `map`.
             limits: How fast an `async def` function may call; by default as fast as it can.
-            devices: What the step's own workers compute on, one each: names such as "cuda:0", how
-                many GPUs, or "auto" for all that are there. A class gets its own by a parameter
-                `device` of `__init__`. By default none is named.
-            server: A server of this machine that an `async def` function calls. The run starts and
-                ends it. By default there is none.
+            devices: What the step's own workers compute on, as for `map`. By default none is named.
+            server: A server that the run starts and ends, as for `map`. By default there is none.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
-            keep_input: Give each row the item's own columns, before its own; of two columns of one
-                name the function's is taken. The item must be a record: a dict, a dataclass, a
-                pydantic model. By default a row has what the function gave.
+            keep_input: Give each row the item's own columns, as for `map`.
 
         Returns:
             A new pipeline with this step at its end.
@@ -181,17 +173,11 @@ class Steps(TableOutputs):
                 taken as true or false.
             retries: Further tries after one that failed; 0 by default.
             retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
-            concurrency: How many calls are in hand at most. Of an `async def` function they are 100
-                by default. Another function gets so many workers of its own. By default the worker
-                that has the item calls it.
+            timeout_seconds: The longest that one try may take, in seconds; by default no limit.
+            concurrency: How many calls are in hand at most, by default as for `map`.
             limits: How fast an `async def` function may call; by default as fast as it can.
-            devices: What the step's own workers compute on, one each: names such as "cuda:0", how
-                many GPUs, or "auto" for all that are there. A class gets its own by a parameter
-                `device` of `__init__`. By default none is named.
-            server: A server of this machine that an `async def` function calls. The run starts and
-                ends it. By default there is none.
+            devices: What the step's own workers compute on, as for `map`. By default none is named.
+            server: A server that the run starts and ends, as for `map`. By default there is none.
             version: Stands for values of the function that can't be compared, as for `map`.
             cache: Keeps what the function returned, as for `map`. By default nothing is kept.
 
@@ -291,8 +277,7 @@ class Steps(TableOutputs):
             devices: What these workers compute on, as for `map`. By default none is named.
             retries: Further tries of a call that failed; 0 by default.
             retry_on: What is tried again, as for `map`.
-            timeout_seconds: The longest that one try may take, in seconds; by default there is no
-                limit.
+            timeout_seconds: The longest that one try may take, in seconds; by default no limit.
             version: Stands for values of the function that can't be compared, as for `map`.
 
         Returns:
