@@ -191,22 +191,26 @@ def describe(
         exit_code=judgement.verdict.exit_code,
         parameters=dict(observation.config.parameters) if observation.config else {},
         readers=tell_readers(place, observation, judgement),
-        contents=Contents(
-            items=items,
-            parts=len(observation.parts),
-            rows=judgement.rows,
-            destinations=tuple(list_held(place, observation)),
-            unseen=dict(list_unseen(place, observation)),
-            tables=list_tables(observation),
-            usage=_look_at_usage(place, observation),
-            at_work=find_at_work(place.storage, observation),
-            submitted=_look_at_submissions(place, observation),
-        ),
+        contents=_describe_contents(place, observation, judgement),
         next_run=NextRun(
             inputs=inputs,
             again=_ANOTHER_WAY if is_other_way else again,
             refused=refused if is_run else None,
         ),
+    )
+
+
+def _describe_contents(place: Place, observation: Observation, judgement: Judgement) -> Contents:
+    return Contents(
+        items=judgement.accounts,
+        parts=len(observation.parts),
+        rows=judgement.rows,
+        destinations=tuple(list_held(place, observation)),
+        unseen=dict(list_unseen(place, observation)),
+        tables=list_tables(observation),
+        usage=_look_at_usage(place, observation),
+        at_work=find_at_work(place.storage, observation),
+        submitted=_look_at_submissions(place, observation),
     )
 
 
