@@ -14,7 +14,7 @@ import batten
 from batten.errors import InconsistentError, UsageError
 from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
-from batten.pipeline.topics.landing import TopicPlace
+from batten.pipeline.topics.landing import TopicPlace, _land_partition, land_topic, look_at_topic
 from batten.sinks.kafka.connecting import tell
 from batten.sinks.kafka.tokens import ENDING
 
@@ -159,6 +159,27 @@ def test_a_secret_is_read_when_it_is_needed_and_kept_nowhere(
     assert HELD.encode() not in pickle.dumps(pipeline.source)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if HELD.encode() in path.read_bytes()]
+
+
+def test_what_another_job_lands_meanwhile_is_no_loss(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    broker.make(topic)
+    send(broker, topic, *range(2))
+    place = TopicPlace(
+        topic=topic,
+        servers=broker.servers,
+        into=tmp_path / "landed",
+        group="",
+        config={},
+        timeout_seconds=20,
+    )
+    _, before = look_at_topic(place, "now")
+    send(broker, topic, *range(2, 6))
+    land_topic(place, "now")
+    landed = {path.name for path in place.folder(0).iterdir()}
+    assert _land_partition(place, 0, before[0], "now") == before[0].target
+    assert {path.name for path in place.folder(0).iterdir()} == landed
 
 
 def test_no_error_tells_a_setting_that_is_a_secret() -> None:

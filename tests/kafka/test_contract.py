@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TestTopic(SinkContract):
-    kills_max = 12
+    kills_max = 6
     libraries = ("confluent_kafka",)
 
     @pytest.fixture(autouse=True)

@@ -192,7 +192,7 @@ def test_a_topic_that_is_gone_or_made_anew_is_told(
     assert values(tmp_path) == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(60, marks=pytest.mark.crash)])
+@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.crash)])
 def test_killed_at_any_line_each_message_is_an_item_once(
     kills: int, broker: Broker, topic: str, tmp_path: Path, seeded: random.Random
 ) -> None:

@@ -63,7 +63,7 @@ def land_topic(place: TopicPlace, until: str) -> None:
         save_reached(place, reached)
     with translated("Reading", place.name, place.config):
         for partition, span in sorted(spans.items()):
-            read = _land_partition(place, partition, span)
+            read = _land_partition(place, partition, span, until)
             reached.offsets[partition] = max(span.before, read)
     save_reached(place, reached)
 
@@ -71,6 +71,8 @@ def land_topic(place: TopicPlace, until: str) -> None:
 def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, OffsetSpan]]:
     """How far it was read, and what there is to read; nothing is changed. The place has its secrets
     in it. Raises `InconsistentError` where it is not the topic that it was."""
+    # First: another job may land meanwhile, and the ends are to be those of then or later.
+    before = find_reached(place)
     cluster = Cluster(place.servers, place.config, place.timeout_seconds)
     try:
         with translated("Reading", place.name, place.config):
@@ -86,17 +88,16 @@ def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, Off
             ends = cluster.find_ends(place.topic, topic.partitions)
     finally:
         cluster.close()
-    reached = _begin(place, topic, starts)
+    reached = _begin(place, before, topic, starts)
     return reached, {
         each: OffsetSpan(reached.offsets[each], starts[each], target, ends[each])
         for each, target in targets.items()
     }
 
 
-def _begin(place: TopicPlace, topic: Topic, starts: Mapping[int, int]) -> Reached:
+def _begin(place: TopicPlace, reached: Reached, topic: Topic, starts: Mapping[int, int]) -> Reached:
     """How far each partition was read. In a new folder that is where the topic begins now; it is
     written down before anything is landed, since what goes from there on is lost."""
-    reached = find_reached(place)
     if len({reached.id, topic.id} - {""}) > 1:
         raise _made_anew(place, "it has another id")
     if any(partition not in starts for partition in reached.offsets):
@@ -156,12 +157,14 @@ def save_reached(place: TopicPlace, reached: Reached) -> None:
         json.dump({"id": reached.id, "offsets": offsets}, file)
 
 
-def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan) -> int:
+def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan, until: str) -> int:
     """Gives how far it was read."""
     consumer: list[Consumer] = []
 
     def stream(landed: int) -> Iterator[Any]:
-        first = find_first(place, partition, landed, span)
+        # Another job may have landed there since the topic was looked at.
+        now = span if landed <= span.end else look_at_topic(place, until)[1][partition]
+        first = find_first(place, partition, landed, now)
         if first < span.target:
             consumer.append(_open(place, partition, first))
             yield from _read(place, consumer[0], span.target)
