@@ -217,3 +217,22 @@ def test_what_is_no_server_is_refused() -> None:
         batten.from_range(1).map(str, server=server)
     with pytest.raises(UsageError, match="server is"):
         batten.from_range(1).map(ask, server="vllm")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"command": 'serve "model'},
+        {"command": None},
+        {"command": [1]},
+        {"url": 8000},
+        {"ready_seconds_max": "long"},
+        {"ready_seconds_max": float("nan")},
+        {"restarts_max": 1.5},
+        {"restarts_max": None},
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(given: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"command": ["serve"], "url": "http://127.0.0.1:1"}
+    with pytest.raises(UsageError, match="ModelServer: "):
+        batten.ModelServer(**{**usual, **given})

@@ -37,12 +37,16 @@ class ModelServer:
 
     def __post_init__(self) -> None:
         # A value, so that steps which name the same one share it.
-        object.__setattr__(self, "command", self.words)
+        try:
+            object.__setattr__(self, "command", self.words)
+        except (TypeError, ValueError) as error:
+            raise _refuse(f"command can't be: {error}.", _EXAMPLE) from None
         if not self.words:
-            raise _refuse("command is empty.", 'Say how it is started: ["vllm", "serve", "…"].')
-        if not self.url.startswith(("http://", "https://")):
+            raise _refuse("command is empty.", _EXAMPLE)
+        if not isinstance(self.url, str) or not self.url.startswith(("http://", "https://")):
             raise _refuse(f"url is {self.url!r}.", 'Give its address: "http://127.0.0.1:8000".')
-        if not self.ready_seconds_max > 0 or self.restarts_max < 0:
+        is_time = isinstance(self.ready_seconds_max, int | float) and self.ready_seconds_max > 0
+        if not is_time or not isinstance(self.restarts_max, int) or self.restarts_max < 0:
             raise _refuse("ready_seconds_max or restarts_max can't be.", "Give them from 0 on.")
 
     @property
@@ -51,6 +55,9 @@ class ModelServer:
         if isinstance(self.command, str):
             return tuple(shlex.split(self.command))
         return tuple(os.fspath(word) for word in self.command)
+
+
+_EXAMPLE = 'Say how it is started: ["vllm", "serve", "…"].'
 
 
 def _refuse(what: str, next: str) -> UsageError:
