@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from batten.errors import UsageError
 
@@ -43,10 +44,13 @@ class ModelServer:
             raise _refuse(f"command can't be: {error}.", _EXAMPLE) from None
         if not self.words:
             raise _refuse("command is empty.", _EXAMPLE)
-        if not isinstance(self.url, str) or not self.url.startswith(("http://", "https://")):
-            raise _refuse(f"url is {self.url!r}.", 'Give its address: "http://127.0.0.1:8000".')
-        is_time = isinstance(self.ready_seconds_max, int | float) and self.ready_seconds_max > 0
-        if not is_time or not isinstance(self.restarts_max, int) or self.restarts_max < 0:
+        url: Any = self.url
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise _refuse(f"url is {url!r}.", 'Give its address: "http://127.0.0.1:8000".')
+        seconds: Any = self.ready_seconds_max
+        restarts: Any = self.restarts_max
+        is_time = isinstance(seconds, int | float) and seconds > 0
+        if not is_time or not isinstance(restarts, int) or restarts < 0:
             raise _refuse("ready_seconds_max or restarts_max can't be.", "Give them from 0 on.")
 
     @property
