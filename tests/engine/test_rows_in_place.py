@@ -37,7 +37,10 @@ def _write_csv(folder: Path, rows: Rows) -> None:
 
 
 def _write_parquet(folder: Path, rows: Rows) -> None:
-    pq.write_table(pa.Table.from_pylist(list(rows)), folder / "in.parquet", row_group_size=2)
+    table = pa.Table.from_pylist(list(rows))
+    pq.write_table(
+        table, folder / "in.parquet", row_group_size=2, compression="none", use_dictionary=False
+    )
 
 
 def _write_parts(folder: Path, rows: Rows) -> None:

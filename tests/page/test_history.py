@@ -93,43 +93,45 @@ def test_each_run_has_its_own_field(work: Any, page_of: Any) -> None:
 
 
 JOB = """
+    import os
     import sys
 
     def work(number):
         if number == 3:
-            open("gate").read()
+            open(os.environ["GATE"]).read()
         return {"number": number}
 
     pipeline = batten.from_range(8).map(work).options(batch_size=2).write_parquet("out")
 """
 
 
-def begin(job: Folder) -> tuple[subprocess.Popen[bytes], int]:
-    """A run that has an item in hand until its gate is closed."""
+def begin(job: Folder, gate: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A run that has an item in hand until its gate is closed. A worker of a killed run may hold
+    its own for a moment yet."""
+    os.mkfifo(job.path / gate)
     process = subprocess.Popen(
         [sys.executable, "-m", "batten", "run", "job.py", "--jobs", "1", "--quiet"],
         cwd=job.path,
+        env={**os.environ, "GATE": gate},
         stderr=subprocess.DEVNULL,
     )
     # It can be opened when the function opens its other end.
-    return process, os.open(job.path / "gate", os.O_WRONLY)
+    return process, os.open(job.path / gate, os.O_WRONLY)
 
 
-def test_what_ended_each_run(job: Folder, page_of: Any) -> None:
+def test_what_ended_each_run(job: Folder, page_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job.write(JOB)
-    os.mkfifo(job.path / "gate")
-    killed, gate = begin(job)
+    killed, gate = begin(job, "first")
     killed.kill()
     killed.wait()
     os.close(gate)
-    interrupted, gate = begin(job)
+    interrupted, gate = begin(job, "second")
     interrupted.send_signal(signal.SIGTERM)
     os.close(gate)
     assert interrupted.wait(timeout=60) == 75
     assert job.run("--quiet", "--resume", "never").code == 5
-    (job.path / "gate").unlink()
-    (job.path / "gate").touch()
-    assert job.run("--quiet").code == 0
+    (job.path / "open").touch()
+    assert job.run("--quiet", GATE="open").code == 0
     ends = [row[2] for row in table_of(page_of("out"), "4 runs, the last first")]
     assert ends[0] == "complete"
     assert ends[1].startswith("refused: ")

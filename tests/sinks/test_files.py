@@ -92,6 +92,7 @@ def test_all_rows_in_the_order_of_the_plan_the_same_bytes_again(kind: str, tmp_p
             "target": f"out/{output.name}",
             "batches": 3,
             "rows": 10,
+            "promise": "once",
         }
         diagnosis = batten.diagnose(output)
         assert (diagnosis.state, diagnosis.rows) == ("COMPLETE", 10)

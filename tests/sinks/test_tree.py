@@ -88,7 +88,7 @@ def test_each_item_once_in_the_order_of_the_plan(tmp_path: Path) -> None:
     assert log_of(tmp_path) == "abcdef"
     assert pages_of(tmp_path) == {name: f"text of {name}" for name in "abcdef"}
     assert report_of(done)["destinations"] == [
-        {"kind": "tree", "target": "tree", "batches": 6, "rows": 6}
+        {"kind": "tree", "target": "tree", "batches": 6, "rows": 6, "promise": "once"}
     ]
     assert batten.diagnose(tmp_path / "tree").state == "COMPLETE"
     assert report_of(run(tmp_path))["status"] == "nothing-to-do"

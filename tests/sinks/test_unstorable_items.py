@@ -63,7 +63,10 @@ def make_strict(lab: Lab) -> str | None:
 
 
 @pytest.mark.parametrize("bad", [{3}, {0, 7}, {4, 5, 6, 7}, set(range(1, 8))])
-def test_the_items_are_named_and_nothing_of_the_batch_is_there(lab: Lab, bad: set[int]) -> None:
+def test_the_items_are_named_and_nothing_of_the_batch_is_there(
+    lab: Lab, bad: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lab.folder)
     unfit = make_strict(lab)
     destination = lab.open()
     destination.prepare(SCHEMA)
@@ -202,8 +205,11 @@ def test_of_several_destinations_none_has_what_one_can_not_hold(lab: Lab, is_fir
 
 
 @pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
-def test_a_destination_that_is_added_later_says_what_is_in_the_way(lab: Lab) -> None:
+def test_a_destination_that_is_added_later_says_what_is_in_the_way(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first table has the row and can't let go of it."""
+    monkeypatch.chdir(lab.folder)
     begin(lab)
     make_unfit([3], BAD)
     before = make_job(lab).write_sqlite(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batten.errors import UsageError
+from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 
 _NAME_MAX = 64
@@ -136,5 +137,5 @@ def _make_strict(schema: dict[str, Any]) -> dict[str, Any]:
             made["required"] = list(made["properties"])
         return made
 
-    strict: dict[str, Any] = json.loads(json.dumps(walk(schema)))
+    strict: dict[str, Any] = parse_json(json.dumps(walk(schema)))
     return strict

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from batten.errors import UsageError
 from batten.model.value_class import value_class
-from batten.plugins import PluginError, PluginGroup, declare, find_plugin, load_plugin
 from batten.storage.addresses import find_scheme, has_more_than_a_place
 from batten.storage.base import Store
 from batten.storage.staged_here import StagedHere, staging_folder
@@ -43,6 +42,8 @@ class StoreAddress:
         """What is staged of it lies on this machine, unless it is a folder itself (decision 0108).
         With `is_shared` it lies in the store as well, where workers of other machines find it.
         Raises `UsageError` where no package brings it."""
+        from batten.plugins import PluginGroup, declare, load_plugin
+
         plugin = load_plugin(PluginGroup.STORE, self.scheme, needs=["declare"], own={})
         store: Store = declare(PluginGroup.STORE, plugin, self.folder, [self.address], {})
         is_staged_there = is_shared or store.folder is not None
@@ -55,6 +56,8 @@ def find_store(written: str, folder: Path) -> StoreAddress | None:
     scheme = find_scheme(written)
     if not scheme:
         return None
+    from batten.plugins import PluginError, PluginGroup, find_plugin
+
     try:
         find_plugin(PluginGroup.STORE, scheme)
     except PluginError as error:
