@@ -21,6 +21,7 @@ NAMES = (
     "spawned_workers",
     "slow_items",
     "workers_anywhere",
+    "workers_on_ray",
     "two_steps",
     "memory",
     "large_dataset",

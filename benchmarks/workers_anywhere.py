@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.measure import BATTEN, ENVIRONMENT, Figure, fresh, put_job
@@ -14,6 +15,7 @@ SECONDS = 20.0
 """What the work takes at best, by however many: the end of it counts little then."""
 
 POLL_SECONDS = 0.02
+COMMAND = [BATTEN, "work", "anywhere.py", "--jobs", "1", "--quiet"]
 
 
 def measure(folder: Path, _runs: int) -> list[Figure]:
@@ -21,22 +23,8 @@ def measure(folder: Path, _runs: int) -> list[Figure]:
 
 
 def _measure(folder: Path, machines: int) -> Figure:
-    job = put_job("anywhere.py", folder)
-    fresh(folder, "anywhere", "anywhere.batten", "gate", "ended.log")()
-    items = int(SECONDS / SECONDS_AN_ITEM) * machines
-    environment = {**ENVIRONMENT, "ITEMS": str(items)}
-    command = [BATTEN, "work", job.name, "--jobs", "1", "--quiet"]
-    workers = [subprocess.Popen(command, cwd=folder, env=environment) for _ in range(machines)]
-    registers = folder / "anywhere.batten" / "workers"
-    while sum('"begins": [{' in text for text in _read(registers)) < machines - 1:
-        time.sleep(POLL_SECONDS)
-    began = time.monotonic()
-    (folder / "gate").touch()
-    for worker in workers:
-        if worker.wait():
-            raise RuntimeError(f"a worker ended with {worker.returncode}")
-    ends = [float(line) for line in (folder / "ended.log").read_text().split()]
-    seconds = max(ends) - began
+    items = count_items(machines)
+    seconds = time_workers(folder, [COMMAND] * machines, machines)
     return Figure(
         what=f"{items:,} items of 50 ms by {machines} of `batten work` with a process each: "
         "throughput, of what they could do at best",
@@ -44,6 +32,30 @@ def _measure(folder: Path, machines: int) -> Figure:
         limit="0.95 (at least)",
         basis="1 run",
     )
+
+
+def count_items(workers: int) -> int:
+    return int(SECONDS / SECONDS_AN_ITEM) * workers
+
+
+def time_workers(
+    folder: Path, commands: list[list[str]], workers: int, more: Mapping[str, str] = ENVIRONMENT
+) -> float:
+    """The seconds from when all `workers` of the commands have work until the last item."""
+    put_job("anywhere.py", folder)
+    fresh(folder, "anywhere", "anywhere.batten", "gate", "ended.log")()
+    environment = {**ENVIRONMENT, **more, "ITEMS": str(count_items(workers))}
+    started = [subprocess.Popen(each, cwd=folder, env=environment) for each in commands]
+    registers = folder / "anywhere.batten" / "workers"
+    while sum('"begins": [{' in text for text in _read(registers)) < workers - 1:
+        time.sleep(POLL_SECONDS)
+    began = time.monotonic()
+    (folder / "gate").touch()
+    for worker in started:
+        if worker.wait():
+            raise RuntimeError(f"a worker ended with {worker.returncode}")
+    ends = [float(line) for line in (folder / "ended.log").read_text().split()]
+    return max(ends) - began
 
 
 def _read(registers: Path) -> list[str]:

@@ -38,6 +38,7 @@ class Machines:
 
     def __init__(self, folder: Path, output: str = "out/rows") -> None:
         self.folder, self.output = folder, output
+        self.seconds_max = SECONDS_MAX
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def write(
@@ -76,7 +77,7 @@ class Machines:
         (self.folder / "gate").touch()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        until = time.monotonic() + SECONDS_MAX
+        until = time.monotonic() + self.seconds_max
         while not condition():
             if time.monotonic() > until:
                 told = {who: self.told(who)[-2000:] for who in self._running}
@@ -101,7 +102,7 @@ class Machines:
             return []
 
     def end(self, who: str) -> int:
-        return self._running[who].wait(SECONDS_MAX)
+        return self._running[who].wait(self.seconds_max)
 
     def numbers(self, output: str = "out/rows") -> list[int]:
         """Of all rows."""

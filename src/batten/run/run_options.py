@@ -28,6 +28,7 @@ class RunOptions:
     """`call`: how the job was started; `memory_bytes_max` is of each worker; `job_file`: what a
     command loaded the pipeline from; `budget`: how much the dataset may use, by unit. With
     `gone_seconds` workers may come from other machines; those without a sign for so long are gone.
+    One that `only_joins` works for the run that is under way, and never does it.
     """
 
     jobs: int
@@ -45,6 +46,7 @@ class RunOptions:
     budget: dict[str, Amount] | None = None
     skips_checks: bool = False
     gone_seconds: float | None = None
+    only_joins: bool = False
     parameters: dict[str, str] = field(default_factory=dict, repr=False)
     job_file: JobFile | None = None
     call: JobCall = UNKNOWN_CALL

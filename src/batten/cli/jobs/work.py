@@ -20,6 +20,7 @@ from batten.cli.jobs.run import (
 from batten.cli.output import emit_object, tell
 
 if TYPE_CHECKING:
+    from batten.drive.together.on_ray.workers import RayPlan
     from batten.drive.together.run_end import RunEnd
     from batten.jobs.loading.in_fresh_workers import JobFile
     from batten.jobs.loading.job_file import Job
@@ -65,8 +66,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a worker has in hand is given to others after so long without a sign of it "
         f"(default: {GONE_SECONDS:g}); the machine that does the run decides",
     )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="work for the run that is under way, and never do it",
+    )
+    parser.add_argument(
+        "--paths-from",
+        metavar="FOLDER",
+        help="where relative paths of the job file begin (default: the file's own folder)",
+    )
+    _add_ray_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_ray_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="start workers on the nodes of this Ray cluster, as HOST:PORT or auto",
+    )
+    parser.add_argument(
+        "--ray-workers",
+        type=int,
+        metavar="N",
+        help="how many (default: as many as the nodes have room for)",
+    )
+    parser.add_argument(
+        "--ray-num-cpus",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processors of each, and its items at a time (default: 1)",
+    )
+    parser.add_argument(
+        "--ray-num-gpus",
+        type=float,
+        default=0,
+        metavar="N",
+        help="GPUs of each, which may be a fraction (default: 0)",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -77,11 +117,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from batten.run.signals import stopped_while_loading
 
     parameters = read_parameters(arguments.param)
-    job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
+    paths_from = arguments.paths_from and os.path.abspath(arguments.paths_from)
+    job_file = JobFile(
+        spec=arguments.job, parameters=parameters, folder=os.getcwd(), paths_from=paths_from
+    )
     # What the user's own code prints must not mix with the one JSON object.
     with output_may_be_lost(), contextlib.redirect_stdout(sys.stderr):
         with stopped_while_loading():
-            job = load_job(arguments.job, parameters, Pipeline)
+            job = load_job(arguments.job, parameters, Pipeline, paths_from=paths_from)
         if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
             # As in `batten run`: the job goes on, and its code tells how it ended.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -108,12 +151,59 @@ def _work(
         memory_bytes_max=read_memory_max(arguments.memory_max),
         drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
         gone_seconds=GONE_SECONDS if given is None else check_seconds("gone_after", given),
+        only_joins=arguments.join,
         parameters=dict(job.parameters),
         call=describe_call(job, parameters, list_options(arguments)),
         workers=arguments.workers,
         job_file=job_file,
     )
-    return work_shown(job.pipeline, options, False if arguments.quiet else None)
+    ray = None if arguments.ray is None else _plan_ray(job, parameters, arguments)
+    return work_shown(job.pipeline, options, False if arguments.quiet else None, ray)
+
+
+def _plan_ray(
+    job: Job[Pipeline], parameters: dict[str, str], arguments: argparse.Namespace
+) -> RayPlan:
+    from batten.drive.together.on_ray.workers import RayPlan
+    from batten.jobs.bounds import check_seconds
+    from batten.jobs.loading.packages import find_package
+    from batten.jobs.step import check_count
+
+    cpus, gpus, workers = arguments.ray_num_cpus, arguments.ray_num_gpus, arguments.ray_workers
+    check_count("ray_num_cpus", cpus, at_least=1)
+    check_seconds("ray_num_gpus", gpus)
+    if workers is not None:
+        check_count("ray_workers", workers, at_least=1)
+    package = find_package(job.path)
+    working_dir = package.root if package is not None else str(job.folder)
+    words = ["--join", "--quiet", "--jobs", str(cpus)]
+    words += ["--paths-from", os.path.abspath(arguments.paths_from or job.folder)]
+    for name, value in parameters.items():
+        words += ["--param", f"{name}={value}"]
+    for name in ("memory_max", "workers", "drain_seconds", "gone_after"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    file = os.path.relpath(job.path, working_dir)
+    return RayPlan(
+        address=arguments.ray,
+        workers=workers or 0,
+        num_cpus=cpus,
+        num_gpus=gpus,
+        working_dir=working_dir,
+        excludes=_list_excluded(job.pipeline.output, working_dir),
+        job=f"{file}:{job.name}" if job.is_named else file,
+        words=words,
+        folder=os.getcwd(),
+    )
+
+
+def _list_excluded(output: object, working_dir: str) -> list[str]:
+    """Of the folder that Ray brings: what no job needs, and the output."""
+    excluded = [".git", ".venv", "__pycache__"]
+    relative = os.path.relpath(str(output), working_dir)
+    if output is not None and not relative.startswith(".."):
+        excluded += [f"/{relative}", f"/{relative}.batten"]
+    return excluded
 
 
 def _tell_end(end: Report | RunEnd, *, is_json: bool) -> int:

@@ -14,9 +14,9 @@ from batten.anywhere.meeting import Meeting
 from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
 from batten.drive.run import run_on
 from batten.drive.together.joining import Joined
-from batten.drive.together.run_end import RunEnd
+from batten.drive.together.run_end import RunEnd, read_end
 from batten.drive.together.team_of_run import refuse_beyond_workers
-from batten.errors import BusyError
+from batten.errors import BusyError, RefusedError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.names import Layout
@@ -50,6 +50,12 @@ def work_anywhere(
     local = LocalStorage(output.parent)
     storage = pipeline.store.open(is_shared=True) if pipeline.store is not None else local
     while True:
+        if options.only_joins:
+            busy = _busy_without_work(output)
+            ended = _join(storage, pipeline, options, progress, output, busy)
+            if ended is not None:
+                return ended
+            continue
         try:
             return run_on(storage, pipeline, options, progress, watchers=watchers)
         except BusyError as busy:
@@ -89,6 +95,10 @@ def _join(
         while True:
             context.refuse_stopped()
             board = meeting.read_board()
+            if options.only_joins and storage.observe_lock(context.layout.lock) is None:
+                if board is not None and board.ended:
+                    return read_end(board.ended)
+                raise _no_run(context)
             if board is not None and not board.ended:
                 return Joined(context, meeting, board).work()
             if storage.observe_lock(context.layout.lock) is None:
@@ -96,3 +106,19 @@ def _join(
             if time.monotonic() > until:
                 raise busy
             time.sleep(meeting.poll_seconds)
+
+
+def _no_run(context: Context) -> RefusedError:
+    return RefusedError(
+        f"No run of {context.path} is under way, as far as is seen from here.",
+        safe="Nothing was read or written.",
+        next="Start the run first. If it runs, see whether this machine sees the same output.",
+    )
+
+
+def _busy_without_work(output: Path) -> BusyError:
+    return BusyError(
+        f"Who is at work on {show_path(output)} has no work for others.",
+        safe="Nothing was read or written.",
+        next="Wait for it to end, or start it so that others may join: batten work",
+    )

@@ -58,11 +58,13 @@ class Main:
 
 @value_class
 class JobFile:
-    """The pipeline of a job file, as `load_job` finds it; `folder` was the current one then."""
+    """The pipeline of a job file, as `load_job` finds it; `folder` was the current one then, and
+    `paths_from` is the one to which relative paths of the file are relative, if not its own."""
 
     spec: str
     parameters: Mapping[str, str] = field(repr=False)
     folder: str
+    paths_from: str | None = None
 
     def load(self) -> Definition:
         from batten.jobs.definition import Definition
@@ -70,7 +72,9 @@ class JobFile:
 
         here = os.getcwd()
         os.chdir(self.folder)
-        pipeline = load_job(self.spec, self.parameters, Definition).pipeline
+        pipeline = load_job(
+            self.spec, self.parameters, Definition, paths_from=self.paths_from
+        ).pipeline
         os.chdir(here)
         return pipeline
 

@@ -74,9 +74,15 @@ class _Request:
         )
 
 
-def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Job[Loaded]:
+def load_job(
+    spec: str,
+    parameters: Mapping[str, str],
+    kind: type[Loaded],
+    *,
+    paths_from: str | None = None,
+) -> Job[Loaded]:
     """Load `JOB` or `JOB:name` and, where its pipeline is made by a function, call that. A pipeline
-    is what is of the `kind`.
+    is what is of the `kind`. Relative paths are relative to the file's folder, or to `paths_from`.
 
     Raises `UsageError` that names the file and the line for whatever is wrong with it. The module
     stays in `sys.modules`, and its folder on `sys.path`, so that workers find its functions: first,
@@ -88,7 +94,7 @@ def load_job(spec: str, parameters: Mapping[str, str], kind: type[Loaded]) -> Jo
         request = _Request(spec, Path(spec), None)
         raise request.refusal(f"{spec} cannot be read: {error.strerror}.") from error
     folder = request.path.parent
-    token = job_folder.set(folder)
+    token = job_folder.set(folder if paths_from is None else Path(paths_from).absolute())
     try:
         module = _load_module(request)
         name, found = _choose(request, module, kind)

@@ -1,0 +1,138 @@
+"""The workers of a run on Ray, as the run sees them: a process that keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from batten.errors import UsageError
+from batten.model.telling.counts import count_of
+from batten.model.value_class import value_class
+from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded, RunWatcher
+from batten.sinks.optional import ensure_optional
+
+if TYPE_CHECKING:
+    from batten.run.progress import Progress, Status
+
+END_SECONDS = 30.0
+
+
+@value_class
+class RayPlan:
+    """Where and how. `job` is relative to `working_dir`, which Ray brings to the nodes but for what
+    it `excludes`. `words` are those of `batten work` after the job; `folder` is the current one.
+    `workers` is 0 for as many as the nodes have room for."""
+
+    address: str
+    workers: int
+    num_cpus: float
+    num_gpus: float
+    working_dir: str
+    excludes: list[str]
+    job: str
+    words: list[str]
+    folder: str
+
+
+class RayWorkers(RunWatcher):
+    """Starts them when the run holds its lock. Used as a context, it ends them."""
+
+    def __init__(self, plan: RayPlan, progress: Progress) -> None:
+        ensure_optional("ray", "--ray", package="'batten[ray]'")
+        self._plan = plan
+        self._progress = progress
+        self._unread = b""
+
+    def __enter__(self) -> RayWorkers:
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-P", "-m", f"{__package__}.keeper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._connect()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _connect(self) -> None:
+        self._say(json.dumps(vars(self._plan)))
+        told: dict[str, Any] = {}
+        while not told:
+            lines = self._read(None)
+            told = lines[0] if lines else {"error": "the process that connects has ended"}
+        if "error" in told:
+            raise UsageError(
+                f"Ray at {self._plan.address} can't be used: {told['error']}.",
+                safe="Nothing was read or written.",
+                next="See whether the cluster runs and has the same Python and Ray: ray status",
+            )
+        self._workers = int(told["workers"])
+
+    def hold(self) -> None:
+        self._say("start")
+        self._progress.note(
+            f"Asking Ray for {count_of(self._workers, 'worker')} with "
+            f"{self._plan.num_cpus:g} processors and {self._plan.num_gpus:g} GPUs each. They must "
+            "see the output and the inputs at the same places."
+        )
+
+    def show(self, status: Status) -> None:
+        for told in self._read(0):
+            if "note" in told:
+                self._progress.note(str(told["note"]))
+
+    def begin(self, began: RunBegan) -> None: ...
+
+    def publish(self, published: BatchPublished) -> None: ...
+
+    def end(self, ended: RunEnded) -> None: ...
+
+    def _say(self, line: str) -> None:
+        with suppress(BrokenPipeError):
+            os.write(self._stdin, line.encode() + b"\n")
+
+    @property
+    def _stdin(self) -> int:
+        return self._keeper.stdin.fileno() if self._keeper.stdin is not None else -1
+
+    def _read(self, seconds: float | None) -> list[dict[str, Any]]:
+        """What was told by now; nothing where the keeper has ended."""
+        if self._keeper.stdout is None:
+            return []
+        out = self._keeper.stdout.fileno()
+        while select.select([out], [], [], seconds)[0]:
+            data = os.read(out, 1 << 16)
+            self._unread += data
+            if not data or b"\n" in self._unread:
+                break
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _end(self) -> None:
+        for pipe in (self._keeper.stdin,):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._keeper.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._keeper.kill()
+            self._keeper.wait()
+        if self._keeper.stdout is not None:
+            self._keeper.stdout.close()

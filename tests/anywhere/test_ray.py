@@ -1,0 +1,208 @@
+"""`batten work --ray` on two nodes: actors, a raylet and drivers are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLUSTER = Path(__file__).with_name("ray_cluster.py")
+ON_LOOPBACK = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray puts another address of the machine in the place of 127.0.0.1, but not on other systems."""
+PATIENT = {"RAY_raylet_start_wait_time_s": "600", "RAY_worker_register_timeout_seconds": "600"}
+"""For a busy machine."""
+
+ITEMS = 60
+WORKERS = 2
+SECONDS_MAX = 600.0
+NEVER, SOON = 600.0, 2.0
+EXIT_USAGE, EXIT_REFUSED = 2, 5
+
+
+@dataclass
+class Cluster:
+    address: str
+    raylets: list[int]
+
+
+@contextmanager
+def started_cluster() -> Iterator[Cluster]:
+    with subprocess.Popen(
+        [sys.executable, str(CLUSTER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **ON_LOOPBACK, **PATIENT, "WHO": "ray"},
+        text=True,
+    ) as process:
+        try:
+            yield Cluster(**json.loads(process.stdout.readline()))
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with started_cluster() as started:
+        yield started
+
+
+def begin(
+    machines: Any, cluster: Cluster, who: str = "run", *, gone_after: float = NEVER, **how: Any
+) -> None:
+    """The run has begun, and workers on Ray have work in hand."""
+    machines.seconds_max = SECONDS_MAX
+    machines.write(ITEMS, gate_at=20, **how)
+    start(machines, cluster, who, gone_after=gone_after)
+    machines.wait_until(lambda: len(find_workers(machines)) == WORKERS)
+
+
+def start(machines: Any, cluster: Cluster, who: str, **how: Any) -> None:
+    words = ("--ray", cluster.address, "--ray-workers", str(WORKERS))
+    machines.start(who, *words, environment=ON_LOOPBACK, **how)
+
+
+def find_workers(machines: Any) -> list[int]:
+    """The processes of those that have claimed something."""
+    found = []
+    for path in (machines.folder / "out/rows.batten/workers").glob("*.json"):
+        register = json.loads(path.read_text())
+        if path.name != "board.json" and register["begins"]:
+            found.append(register["pid"])
+    return found
+
+
+def check_rows(machines: Any) -> None:
+    assert machines.numbers() == list(range(ITEMS))
+    assert machines.batten("verify", "out/rows").returncode == 0
+
+
+def find_keeper(run: int) -> int:
+    """The child of the run that is connected to Ray."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return next(pid for pid in pids if is_keeper(pid) and parent_of(pid) == run)
+
+
+def is_keeper(pid: int) -> bool:
+    try:
+        return b"on_ray.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_an_actor_is_killed_and_what_it_had_is_done_again(machines: Any, cluster: Cluster) -> None:
+    begin(machines, cluster, gone_after=SOON)
+    worker = find_workers(machines)[0]
+    actor = parent_of(worker)
+    os.kill(actor, signal.SIGKILL)
+    machines.wait_until(lambda: "A worker is gone" in machines.told("run"))
+    machines.open_gate()
+    assert machines.end("run") == 0, machines.told("run")
+    check_rows(machines)
+    assert "ray" in machines.who_did().values()
+    assert not Path(f"/proc/{worker}").exists()
+
+
+@pytest.mark.crash
+def test_a_raylet_is_killed_and_what_its_workers_had_is_done_again(machines: Any) -> None:
+    with started_cluster() as cluster:
+        begin(machines, cluster, gone_after=SOON)
+        os.kill(cluster.raylets[1], signal.SIGKILL)
+        machines.wait_until(lambda: "A worker is gone" in machines.told("run"))
+        machines.open_gate()
+        assert machines.end("run") == 0, machines.told("run")
+        check_rows(machines)
+
+
+@pytest.mark.crash
+def test_the_run_is_killed_and_its_workers_end_and_the_next_goes_on(
+    machines: Any, cluster: Cluster
+) -> None:
+    begin(machines, cluster)
+    workers = find_workers(machines)
+    machines._running["run"].kill()
+    machines.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    machines.open_gate()
+    start(machines, cluster, "next")
+    assert machines.end("next") == 0, machines.told("next")
+    check_rows(machines)
+
+
+@pytest.mark.crash
+def test_who_keeps_the_actors_is_killed_and_the_run_goes_on(
+    machines: Any, cluster: Cluster
+) -> None:
+    begin(machines, cluster, gone_after=SOON)
+    workers = find_workers(machines)
+    os.kill(find_keeper(machines._running["run"].pid), signal.SIGKILL)
+    machines.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    machines.open_gate()
+    assert machines.end("run") == 0, machines.told("run")
+    check_rows(machines)
+
+
+@pytest.mark.crash
+def test_workers_take_the_code_that_ray_brings(
+    machines: Any, cluster: Cluster, tmp_path: Path
+) -> None:
+    """What lies at the path of the job by then is another job, and is not used."""
+    machines.write(ITEMS, gate_at=20)
+    start(machines, cluster, "run")
+    machines.wait_until(lambda: "Asking Ray" in machines.told("run"))
+    (tmp_path / "job.py").write_text("raise SystemExit(1)")
+    machines.wait_until(lambda: len(find_workers(machines)) == WORKERS)
+    machines.open_gate()
+    assert machines.end("run") == 0, machines.told("run")
+    check_rows(machines)
+    assert set(machines.count_done().values()) == {1}
+
+
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_written(machines: Any) -> None:
+    machines.write(ITEMS)
+    machines.start("run", "--ray", "127.0.0.1:1")
+    assert machines.end("run") == EXIT_USAGE, machines.told("run")
+    assert "Ray at 127.0.0.1:1 can't be used" in machines.told("run")
+    assert not (machines.folder / "out").exists()
+
+
+def test_one_that_only_joins_does_no_run(machines: Any) -> None:
+    machines.write(ITEMS)
+    machines.start("first", "--join")
+    assert machines.end("first") == EXIT_REFUSED, machines.told("first")
+    assert "No run of out/rows is under way" in machines.told("first")
+    machines.start("run")
+    assert machines.end("run") == 0, machines.told("run")
+    machines.start("late", "--join")
+    assert machines.end("late") == 0, machines.told("late")
+    assert "has ended: complete" in machines.told("late")
+
+
+def test_one_that_only_joins_works_for_the_run_with_paths_of_its_folder(
+    machines: Any, tmp_path: Path
+) -> None:
+    machines.write(ITEMS, gate_at=20)
+    machines.start("run", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("run"))
+    copied = tmp_path / "copied" / "job.py"
+    copied.parent.mkdir()
+    copied.write_bytes((tmp_path / "job.py").read_bytes())
+    words = ("--join", "--paths-from", str(tmp_path))
+    machines.start("other", *words, job=str(copied), gone_after=NEVER)
+    machines.wait_until(lambda: find_workers(machines))
+    machines.open_gate()
+    assert (machines.end("run"), machines.end("other")) == (0, 0), machines.told("other")
+    check_rows(machines)
+    assert set(machines.who_did().values()) == {"run", "other"}
