@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 
@@ -32,6 +33,8 @@ def main() -> None:
             print(
                 json.dumps({"address": cluster.address, "raylets": raylets}), file=told, flush=True
             )
+            # Ray's own handler waits for ever if the signal comes while the cluster is ended.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.stdin.read()
         finally:
             cluster.shutdown()

@@ -81,7 +81,7 @@ def _count_places(node: dict[str, Any], config: dict[str, Any]) -> int:
 def _keep(config: dict[str, Any], places: int, told: Any) -> None:
     import ray
 
-    made = ray.remote(Place).options(
+    made = ray.remote(RayActor).options(
         num_cpus=config["num_cpus"],
         num_gpus=config["num_gpus"],
         max_restarts=RESTARTS_MAX,
@@ -112,7 +112,7 @@ def _ask(ended: Any) -> str:
         return f"{error}".strip().split("\n")[-1] or type(error).__name__
 
 
-class Place:
+class RayActor:
     """An actor: a worker of `batten work` within the resources that Ray gave."""
 
     def work(self, job: str, words: list[str], folder: str) -> str:
