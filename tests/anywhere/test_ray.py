@@ -103,6 +103,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.crash
 def test_an_actor_is_killed_and_what_it_had_is_done_again(machines: Any, cluster: Cluster) -> None:
     begin(machines, cluster, gone_after=SOON)
     worker = find_workers(machines)[0]
