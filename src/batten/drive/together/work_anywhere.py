@@ -120,5 +120,5 @@ def _busy_without_work(output: Path) -> BusyError:
     return BusyError(
         f"Who is at work on {show_path(output)} has no work for others.",
         safe="Nothing was read or written.",
-        next="Wait for it to end, or start it so that others may join: batten work",
+        next="Wait for it to end; or stop it, and start it as one that others may join.",
     )
