@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from batten.executors.processes.parents import end_with_parent
+from batten.model.json_text import parse_json
 
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 0.5
@@ -30,7 +31,7 @@ def main() -> None:
     # What Ray prints must not mix with what is told.
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    config = json.loads(sys.stdin.readline())
+    config = parse_json(sys.stdin.readline())
     try:
         places = _connect(config)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises, the run is told

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import UsageError
+from batten.model.json_text import parse_json
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
 from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded, RunWatcher
@@ -123,7 +124,7 @@ class RayWorkers(RunWatcher):
             if not data or b"\n" in self._unread:
                 break
         *lines, self._unread = self._unread.split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [parse_json(line) for line in lines]
 
     def _end(self) -> None:
         for pipe in (self._keeper.stdin,):
