@@ -41,13 +41,13 @@ def count_items(workers: int) -> int:
 def time_workers(
     folder: Path, commands: list[list[str]], workers: int, more: Mapping[str, str] = ENVIRONMENT
 ) -> float:
-    """The seconds from when all `workers` of the commands have work until the last item."""
+    """The seconds from when all `workers` of the commands have an item until the last one."""
     put_job("anywhere.py", folder)
-    fresh(folder, "anywhere", "anywhere.batten", "gate", "ended.log")()
+    fresh(folder, "anywhere", "anywhere.batten", "gate", "begun", "ended.log")()
     environment = {**ENVIRONMENT, **more, "ITEMS": str(count_items(workers))}
     started = [subprocess.Popen(each, cwd=folder, env=environment) for each in commands]
-    registers = folder / "anywhere.batten" / "workers"
-    while sum('"begins": [{' in text for text in _read(registers)) < workers - 1:
+    begun = folder / "begun"
+    while not begun.is_dir() or len(os.listdir(begun)) < workers:
         time.sleep(POLL_SECONDS)
     began = time.monotonic()
     (folder / "gate").touch()
@@ -56,16 +56,3 @@ def time_workers(
             raise RuntimeError(f"a worker ended with {worker.returncode}")
     ends = [float(line) for line in (folder / "ended.log").read_text().split()]
     return max(ends) - began
-
-
-def _read(registers: Path) -> list[str]:
-    if not registers.is_dir():
-        return []
-    names = [name for name in os.listdir(registers) if name.endswith(".json")]
-    texts = []
-    for name in names:
-        try:
-            texts.append((registers / name).read_text())
-        except FileNotFoundError:
-            continue
-    return texts

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import batten
 
-GATE, LOG = Path("gate"), Path("ended.log")
+GATE, LOG, BEGUN = Path("gate"), Path("ended.log"), Path("begun")
 
 
 def doze(number: int) -> dict[str, int]:
+    if not GATE.exists():
+        BEGUN.mkdir(exist_ok=True)
+        (BEGUN / str(os.getpid())).touch()
     while not GATE.exists():
         time.sleep(0.005)
     time.sleep(0.05)

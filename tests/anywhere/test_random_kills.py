@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 
 from batten.model.words import State
 
-ITEMS, ITEMS_A_ROUND = 1500, 30
+ITEMS = int(os.environ.get("BATTEN_KILLED_ITEMS", "1500"))
+"""1,500 take about a minute. Ten times as many are tried before a release."""
+ITEMS_A_ROUND = 30
 ISOLATED = ("unshare", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 SHIFT = """
@@ -40,6 +44,7 @@ class Fleet:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped: set[str] = set()
         self._started = 0
+        self.acts: Counter[str] = Counter()
         (machines.folder / "sitecustomize.py").write_text(SHIFT)
 
     def start(self) -> None:
@@ -48,7 +53,8 @@ class Fleet:
         machine = self._started % 2
         rename = ("sh", "-c", f'hostname machine-{machine} && exec "$@"', "sh")
         who = f"worker-{self._started}"
-        shift = {"SHIFT": str(3600 * (1 - 2 * machine)), "PYTHONPATH": str(self._machines.folder)}
+        path = os.pathsep.join([str(self._machines.folder), *sys.path])
+        shift = {"SHIFT": str(3600 * (1 - 2 * machine)), "PYTHONPATH": path}
         self._workers[who] = self._machines.start(
             who, environment=shift, gone_after=3.0, within=(*ISOLATED, *rename)
         )
@@ -61,6 +67,7 @@ class Fleet:
             who for who in sorted(self._workers.keys() - self._stopped) if not self._is_run(who)
         ]
         act = self._draw.choice(("kill", "stop", "wake", "start"))
+        self.acts[act] += 1
         if act == "kill" and self._workers:
             who = self._draw.choice(sorted(self._workers))
             self._workers.pop(who).kill()
@@ -141,4 +148,4 @@ def test_no_row_is_lost_or_doubled(machines: Any, size: int, seeded: random.Rand
     found = machines.batten("diagnose", "out/rows").stdout.split()[0]
     assert found in (State.COMPLETE, State.COMPLETE_WITH_ORPHANS)
     repeated = sum(count - 1 for count in machines.count_done().values())
-    print(f"{size} workers: {repeated} of {ITEMS} items were done again")
+    print(f"{size} workers: {repeated} of {ITEMS} items were done again; {dict(fleet.acts)}")

@@ -7,12 +7,14 @@ import pytest
 from batten.work.bench import CHUNK_SECONDS
 from batten.work.staged.staging_pace import ANSWERS_A_SECOND_MAX, ANSWERS_MAX
 from batten.work.work_sizes import (
+    FINEST_SHARE,
     SHARE_SECONDS_MIN,
     SHORT_SECONDS,
     TASKS_A_SLOT_MAX,
     TELLING_ITEMS,
     Pace,
 )
+from batten.work.workforce import FAR_SECONDS
 
 MANY = 10**9
 
@@ -66,6 +68,16 @@ def test_tasks_at_hand(seconds: float, items: int, tasks_min: int, tasks: int) -
 def test_towards_the_end_nobody_has_what_others_wait_for() -> None:
     assert pace(0.01, left=80).tasks_a_slot(5) == 2
     assert pace(0.01, left=3, tasks_min=2).tasks_a_slot(5) == 1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8, 64])
+def test_other_machines_have_a_task_that_waits_almost_to_the_end(slots: int) -> None:
+    """Else each would wait for the next word of the run while others have two."""
+    finest = FAR_SECONDS / FINEST_SHARE
+    far = Pace(slots=slots, tasks_a_slot_min=2, task_seconds=FAR_SECONDS, seconds_an_item=0.05)
+    for far.items_left in range(4 * slots * int(finest / 0.05), 200 * slots):
+        assert far.tasks_a_slot(40) == 2
+        assert far.items_a_task >= int(finest / 0.05)
 
 
 def test_many_items_tell_more_than_what_was_thought_before() -> None:

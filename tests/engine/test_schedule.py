@@ -460,6 +460,20 @@ def test_without_a_schema_one_task_a_worker_and_sealing_in_order(make_plan: Make
     assert all(isinstance(task, Prepare) and task.schema is None for _, task in tasks)
 
 
+@pytest.mark.parametrize(("machines", "prepared"), [(1, 1), (2, 2)])
+def test_other_machines_do_not_wait_while_a_batch_is_sealed(
+    make_plan: MakePlan, machines: int, prepared: int
+) -> None:
+    world = World(make_plan(8, 1), slots=2)
+    world.schedule.schema = None
+    world.schedule.resize(2, machines)
+    world.hand_out()
+    world.end(min(world.running))
+    world.hand_out()
+    kinds = Counter(type(task) for task in world.running.values())
+    assert kinds == {Seal: 1, Prepare: prepared}
+
+
 def test_ranges_of_calls_keep_places_filled(make_plan: MakePlan) -> None:
     """Of ranges with many items in hand, another is wanted when those that wait are too few."""
     world = World(make_plan(1000, 1000), slots=50, range_items=100)

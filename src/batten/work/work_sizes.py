@@ -13,6 +13,10 @@ TASKS_A_SLOT_MAX = 64
 SHARE_SECONDS_MIN = 0.04
 """Towards the end work is cut finer, so that all workers end together, but not finer than this."""
 
+FINEST_SHARE = 8
+"""Work for other machines is not cut finer than to this part of what a task takes: to ask for the
+next one takes longer than here."""
+
 SLOW_ITEMS_A_SECOND = 100.0
 """Items of which no more end may be dear, and are put aside sooner. Of others that costs time,
 unless each takes longer than `SHORT_SECONDS`."""
@@ -73,7 +77,8 @@ class Pace:
         seconds = self.seconds_an_item
         if seconds is None:
             return 1
-        share = max(self.items_left // (4 * self.slots), int(SHARE_SECONDS_MIN / seconds))
+        least = SHARE_SECONDS_MIN if self.task_seconds is None else self.task_seconds / FINEST_SHARE
+        share = max(self.items_left // (4 * self.slots), int(least / seconds))
         most = int(self._task_seconds / seconds)
         slow = SLOW_ITEMS_A_SECOND if seconds < SHORT_SECONDS else ANSWERS_A_SECOND_MAX
         if self.task_seconds is None and self.slots / seconds <= slow:
@@ -82,13 +87,13 @@ class Pace:
         return max(1, min(most, share))
 
     def tasks_a_slot(self, items: int) -> int:
-        """How many tasks of so many items a worker should have at hand. They are `task_seconds` of
-        work, so that the worker does not wait while the driver publishes. If the driver
-        delivers, it is one more. Towards the end there are fewer, so that nobody waits for one
-        worker."""
+        """How many tasks of so many items, at most, a worker should have at hand. They are
+        `task_seconds` of work, so that the worker does not wait while the driver publishes. If the
+        driver delivers, or works with other machines, it is one more. Towards the end there are
+        fewer, so that nobody waits for one worker."""
         seconds = self.seconds_an_item
         if seconds is None:
             return 1
-        share = self.items_left // (2 * self.slots * items)
+        share = self.items_left // (2 * self.slots * min(items, self.items_a_task))
         wanted = max(self.tasks_a_slot_min, int(self._task_seconds / (seconds * items)))
         return max(1, min(TASKS_A_SLOT_MAX, wanted, share))

@@ -88,7 +88,10 @@ class Schedule:
         if self._is_closing:
             return True
         if self._range_items is None:
-            return self.outstanding < self.pace.slots * self._tasks_a_slot
+            # A batch is sealed by the machine of the run, and others don't wait for that.
+            is_far = self._machines > 1
+            in_hand = self._handed_out.count_work() if is_far else self.outstanding
+            return in_hand < self.pace.slots * self._tasks_a_slot
         return sum(self._handed_out.list_waiting()[self._machines :]) < self.pace.slots
 
     @property
