@@ -392,7 +392,7 @@ def test_the_way_to_a_destination_is_not_known_from_a_ledger_in_no_folder(tmp_pa
     make("sqlite", tmp_path)
     record = next((tmp_path / "out.batten/deliveries").iterdir())
     given = decode_record(Delivery, record.read_bytes())
-    (found,) = look_at_destination(MemoryStorage(), given, is_thorough=True)
+    (found,) = look_at_destination(MemoryStorage(), given, is_thorough=True, is_closed=True)
     assert found.code is Code.NOT_LOOKED_AT
 
 

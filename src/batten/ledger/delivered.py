@@ -69,7 +69,8 @@ _UNREAD = frozenset({Code.UNREADABLE_DELIVERY, Code.UNREADABLE_FOLDER, Code.UNRE
 
 
 def find_changed_files(storage: Store, observation: Observation) -> Iterator[Finding]:
-    """The files whose bytes are not those that were written; each is read."""
+    """The files whose bytes are not those that were written; each is read. Before the accounts are
+    closed a file may still be the one that is replaced: the record comes first."""
     for delivery in list_in_place(observation):
         try:
             digest = find_digest(*locate_read(storage, delivery.target))
@@ -79,14 +80,16 @@ def find_changed_files(storage: Store, observation: Observation) -> Iterator[Fin
             evidence = f"can't be looked at: {obstacle}"
             yield Finding(code=Code.NOT_LOOKED_AT, path=delivery.target, evidence=evidence)
             continue
-        if digest != delivery.digest:
+        is_on_its_way = observation.completion is None and digest == delivery.replaces
+        if digest != delivery.digest and not is_on_its_way:
             evidence = f"its SHA-256 is {digest}, not {delivery.digest}"
             yield Finding(code=Code.CHANGED_FILE, path=delivery.target, evidence=evidence)
 
 
 def list_in_place(observation: Observation) -> Iterator[Delivery]:
-    """The files of a complete dataset that are there, and as large as they were written."""
+    """The files that are there. Those of a complete dataset are as large as they were written."""
     for delivery in observation.deliveries:
-        is_whole = observation.placed.get(delivery.target) == delivery.size
-        if observation.completion is not None and delivery.is_file and is_whole:
+        size = observation.placed.get(delivery.target)
+        is_whole = size == delivery.size or observation.completion is None
+        if delivery.is_file and size is not None and is_whole:
             yield delivery

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -> list[Finding]:
+def look_at_destination(
+    storage: Store, given: Delivery, *, is_thorough: bool, is_closed: bool
+) -> list[Finding]:
     """What the destination lacks, of all that it was given. Only a thorough look reads much.
+    `is_closed`: the dataset's accounts are, so nothing is on its way there any more.
 
     Damage that keeps a look from being made is a finding, too, and so is that the system forbids
     the look (decision 0087)."""
@@ -34,10 +37,10 @@ def look_at_destination(storage: Store, given: Delivery, *, is_thorough: bool) -
         if not stat.S_ISDIR(find_mode(storage.place)):
             raise CannotLookError("the way to it begins in a folder that is not on this machine")
         try:
-            found = list(_look(storage.place, given, is_thorough))
+            found = list(_look(storage.place, given, is_thorough, is_closed))
         except Exception:  # noqa: BLE001
             # Somebody may have changed it just now, so it is looked at once more.
-            found = list(_look(storage.place, given, is_thorough))
+            found = list(_look(storage.place, given, is_thorough, is_closed))
     except CannotLookError as error:
         found = [(Code.NOT_LOOKED_AT, f"can't be looked at: {error}")]
     except (OSError, StorageError) as error:
@@ -66,7 +69,7 @@ def _tell_damage(what: str) -> tuple[Code, str]:
     return Code.UNREADABLE_DESTINATION, f"it can't be read: {line.removesuffix('.')}"
 
 
-def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
+def _look(place: str, given: Delivery, is_thorough: bool, is_closed: bool) -> Found:
     if given.package:
         from batten.lookup.look_at_plugin import look_at_plugin
 
@@ -87,7 +90,7 @@ def _look(place: str, given: Delivery, is_thorough: bool) -> Found:
         case "hive":
             from batten.lookup.look_at_hive import look_at_hive
 
-            yield from look_at_hive(place, given, is_thorough=is_thorough)
+            yield from look_at_hive(place, given, is_thorough=is_thorough, is_closed=is_closed)
         case "tree":
             from batten.lookup.look_at_tree import look_at_tree
 

@@ -7,6 +7,7 @@ import os
 from batten.lookup.telling_lacks import Found, find_mode
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
+from batten.sinks.files.hive import digest_listing, list_files
 from batten.storage.digests import find_digest
 from batten.storage.local.folder import LocalStorage
 from batten.storage.relative import last_piece
@@ -14,17 +15,35 @@ from batten.storage.relative import last_piece
 _SUFFIXES = (".parquet", ".parq", ".pq")
 
 
-def look_at_hive(place: str, given: Delivery, *, is_thorough: bool) -> Found:
-    """By the names and sizes of its files; a thorough look reads them all."""
+def look_at_hive(place: str, given: Delivery, *, is_thorough: bool, is_closed: bool) -> Found:
+    """By the names and sizes of its files; a thorough look reads them all. Before the accounts are
+    closed the folder may still be the one that is replaced, whole: the record comes first."""
     path = given.where.locate(place)
+    storage = LocalStorage(os.path.dirname(path))
+    folder = os.path.basename(path)
+    if not is_closed and digest_listing(list_files(storage, folder)) == given.replaces:
+        return
     if not find_mode(path):
         if given.files:
             yield Code.LOST_FILE, "the folder is gone"
         return
-    storage = LocalStorage(os.path.dirname(path))
-    folder = os.path.basename(path)
-    left = [folder]
     there: dict[str, int] = {}
+    yield from _list_there(storage, folder, given, there)
+    for name, told in given.files.items():
+        size, _, digest = told.partition(" ")
+        if name not in there:
+            yield Code.CHANGED_FILE, f"{name} is gone"
+        elif there[name] != int(size):
+            yield Code.CHANGED_FILE, f"{name} has {there[name]} bytes, and {size} were written"
+        elif is_thorough and find_digest(storage, f"{folder}/{name}") != digest:
+            yield Code.CHANGED_FILE, f"{name} has another SHA-256"
+
+
+def _list_there(
+    storage: LocalStorage, folder: str, given: Delivery, there: dict[str, int]
+) -> Found:
+    """Adds the sizes of the files that were written; tells of others that are read as rows."""
+    left = [folder]
     while left:
         for entry in storage.list(left.pop()):
             name = entry.name[len(folder) + 1 :]
@@ -35,14 +54,6 @@ def look_at_hive(place: str, given: Delivery, *, is_thorough: bool) -> Found:
             elif _is_read(last_piece(name)):
                 evidence = "it is not batten's, and readers take it for a part"
                 yield Code.STRAY_FILE, evidence, name
-    for name, told in given.files.items():
-        size, _, digest = told.partition(" ")
-        if name not in there:
-            yield Code.CHANGED_FILE, f"{name} is gone"
-        elif there[name] != int(size):
-            yield Code.CHANGED_FILE, f"{name} has {there[name]} bytes, and {size} were written"
-        elif is_thorough and find_digest(storage, f"{folder}/{name}") != digest:
-            yield Code.CHANGED_FILE, f"{name} has another SHA-256"
 
 
 def _is_read(name: str) -> bool:

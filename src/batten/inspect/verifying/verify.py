@@ -136,7 +136,7 @@ def verify(
 
 def _list_read_sizes(place: Place, observation: Observation) -> list[int]:
     """Of the files beside the parts that were read."""
-    sizes = [each.size for each in list_in_place(observation)]
+    sizes = [observation.placed[each.target] for each in list_in_place(observation)]
     if observation.holder is None:
         sizes += list_item_file_sizes(place.storage, observation)
     return sizes

@@ -70,9 +70,13 @@ class DeliveryReads(ClaimReads):
                 placed[target] = entry.size
         return placed
 
-    def _look_at_destinations(self, deliveries: Iterable[Delivery], *, is_thorough: bool) -> None:
+    def _look_at_destinations(
+        self, deliveries: Iterable[Delivery], *, is_thorough: bool, is_closed: bool
+    ) -> None:
         for delivery in deliveries:
-            self.findings += look_at_destination(self.storage, delivery, is_thorough=is_thorough)
+            self.findings += look_at_destination(
+                self.storage, delivery, is_thorough=is_thorough, is_closed=is_closed
+            )
 
     def _look_at_files(
         self, config: Config | None, deliveries: Iterable[Delivery], published: PublishedBatches

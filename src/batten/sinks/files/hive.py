@@ -205,9 +205,9 @@ class HiveDestination:
         that batten put there."""
         record, there = self._book.find(), self._list_there()
         if record is None or not there:
-            return _digest_listing(there)
+            return digest_listing(there)
         self._storage.sync_names(folder_of(self._name))
-        digest = _digest_listing(there)
+        digest = digest_listing(there)
         if there == _sizes_of(record.files) or digest == record.replaces:
             return digest
         raise InconsistentError(
@@ -259,8 +259,8 @@ def _sizes_of(files: Files) -> dict[str, int]:
     return {name: int(told.partition(" ")[0]) for name, told in files.items()}
 
 
-def _digest_listing(sizes: Mapping[str, int]) -> str:
-    """Empty for no files."""
+def digest_listing(sizes: Mapping[str, int]) -> str:
+    """What stands for files of these names and sizes; empty for none."""
     told = "".join(f"{name}:{size}\n" for name, size in sorted(sizes.items()))
     return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest() if told else ""
 

@@ -1,0 +1,107 @@
+"""Whole outputs between two steps: what is recorded of them, and what lies there.
+
+While accounts are open, both are a run that was cut off. Once they are closed, neither can be.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import batten
+from batten.errors import InconsistentError
+from batten.inspect.verifying.verify import verify
+from batten.pipeline.pipeline import Pipeline
+
+
+def give(number: int) -> dict[str, Any]:
+    return {"kind": "ab"[number % 2], "value": number}
+
+
+def rows(count: int) -> Pipeline:
+    return batten.from_range(count).map(give).options(batch_size=3)
+
+
+def as_they_are(rows: pa.Table) -> pa.Table:
+    return rows
+
+
+def table(folder: Path, count: int) -> Any:
+    text = "".join(f"{number},x\n" for number in range(count))
+    (folder / "rows.csv").write_text(f"value,kind\n{text}")
+    return batten.from_tables(rows=folder / "rows.csv").apply(as_they_are)
+
+
+Make = Callable[[Path, int], Any]
+"""The job of so many items or rows, which writes to `out` or `out.parquet` in the folder."""
+
+MAKERS: dict[str, Make] = {
+    "csv": lambda folder, count: rows(count).write_csv(folder / "out"),
+    "jsonl": lambda folder, count: rows(count).write_jsonl(folder / "out"),
+    "parquet": lambda folder, count: table(folder, count).write_parquet(folder / "out.parquet"),
+    "hive": lambda folder, count: rows(count).write_parquet(folder / "out", partition_by="kind"),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def make(request: pytest.FixtureRequest) -> Make:
+    return MAKERS[request.param]
+
+
+def make_both(folder: Path, make: Make, old: int) -> Path:
+    """The output of seven items, as a run leaves it that dies before the exchange: beside it lies
+    the one of now. Without `old` items nothing was there before."""
+    if old:
+        made = make(folder, old).run(executor="serial").path
+        copy(Path(made), folder / "before")
+    is_fresh = make is MAKERS["parquet"]  # Another table is another job.
+    out = Path(make(folder, 7).run(executor="serial", fresh=is_fresh).path)
+    out.rename(folder / "after")
+    if old:
+        copy(folder / "before", out)
+    return out
+
+
+def copy(path: Path, to: Path) -> None:
+    shutil.copytree(path, to) if path.is_dir() else shutil.copy(path, to)
+
+
+def harm(path: Path) -> None:
+    found = path if path.is_file() else min(each for each in path.rglob("*.parquet"))
+    found.write_bytes(found.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize("old", [0, 5], ids=["the first", "another one"])
+def test_a_record_without_its_exchange_is_resumed(tmp_path: Path, make: Make, old: int) -> None:
+    out = make_both(tmp_path, make, old)
+    (out.with_name(f"{out.name}.batten") / "COMPLETE").unlink()
+    assert batten.diagnose(out).state == "INTERRUPTED"
+    assert verify(out).is_sound
+    assert make(tmp_path, 7).run(executor="serial").status == "complete"
+    assert batten.diagnose(out).state == "COMPLETE"
+    assert verify(out).is_sound
+
+
+def test_an_old_one_under_closed_accounts_is_damage(tmp_path: Path, make: Make) -> None:
+    out = make_both(tmp_path, make, old=5)
+    assert batten.diagnose(out).state == "INCONSISTENT"
+    assert not verify(out).is_sound
+
+
+def test_one_that_is_neither_is_damage_whether_accounts_are_closed_or_not(
+    tmp_path: Path, make: Make
+) -> None:
+    out = make_both(tmp_path, make, old=5)
+    harm(out)
+    assert not verify(out).is_sound
+    (out.with_name(f"{out.name}.batten") / "COMPLETE").unlink()
+    verification = verify(out)
+    assert not verification.is_sound
+    assert "move it away" in verification.next
+    with pytest.raises(InconsistentError, match="changed by another program"):
+        make(tmp_path, 7).run(executor="serial")
