@@ -13,9 +13,10 @@ from tests.kafka.test_source import job, run, send, values
 import batten
 from batten.errors import InconsistentError, UsageError
 from batten.inspect.verifying.verify import verify
+from batten.kafka.client_errors import tell
 from batten.pipeline.pipeline import Pipeline
+from batten.pipeline.topics.failures import READER
 from batten.pipeline.topics.landing import TopicPlace, _land_partition, land_topic, look_at_topic
-from batten.sinks.kafka.connecting import tell
 from batten.sinks.kafka.tokens import ENDING
 
 if TYPE_CHECKING:
@@ -182,6 +183,22 @@ def test_what_another_job_lands_meanwhile_is_no_loss(
     assert {path.name for path in place.folder(0).iterdir()} == landed
 
 
+def test_a_broker_that_is_not_there_to_be_read_is_not_told_as_one_to_write_to(
+    tmp_path: Path,
+) -> None:
+    place = TopicPlace(
+        topic="x",
+        servers="127.0.0.1:1",
+        into=tmp_path / "landed",
+        group="",
+        config={},
+        timeout_seconds=1,
+    )
+    with pytest.raises(batten.StorageError) as raised:
+        land_topic(place, "now")
+    assert raised.value.safe.startswith("What was landed stays.")
+
+
 def test_no_error_tells_a_setting_that_is_a_secret() -> None:
     from confluent_kafka import KafkaError
 
@@ -189,7 +206,7 @@ def test_no_error_tells_a_setting_that_is_a_secret() -> None:
     hidden["sasl.oauthbearer.config"] = HELD + "2"
     for name, value in hidden.items():
         error = KafkaError(KafkaError._INVALID_ARG, f"{value} can't be {name}")
-        assert HELD not in str(tell("Reading", "topic x", error, {name: value}))
+        assert HELD not in str(tell("Reading", "topic x", error, {name: value}, READER))
     place = TopicPlace(
         topic="x", servers="y", into=Path(), group="", config=hidden, timeout_seconds=1
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batten.sinks.kafka import cluster, destination, tokens, writing
+from batten.kafka import cluster
+from batten.sinks.kafka import destination, tokens, writing
 from batten.sinks.kafka.sink import KafkaSink
 from batten.testing import SinkContract
 

@@ -20,8 +20,9 @@ from batten.crashlab.servers.broker import OTHER
 from batten.crashlab.servers.broker_relay import Asked, BrokerRelay, nth
 from batten.crashlab.servers.relay import Mishap
 from batten.errors import InconsistentError, RefusedError, StorageError
+from batten.kafka import cluster
 from batten.pipeline.pipeline import Pipeline
-from batten.sinks.kafka import cluster, destination, tokens, writing
+from batten.sinks.kafka import destination, tokens, writing
 from batten.sinks.kafka.tokens import ENDING
 from batten.testing.kills import kill_at_line
 

@@ -30,11 +30,11 @@ from batten.model.disk.fingerprints import FINALIZED_FROM as MADE_OF
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Completion
 from batten.model.words import RunStatus
+from batten.optional import ensure_optional
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.report import Finalized, Report
-from batten.sinks.optional import ensure_optional
 from batten.storage.base import Store
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import delete_orphans, take_lock

@@ -27,12 +27,12 @@ from batten.model.disk.records import (
     encode_record,
 )
 from batten.model.words import Outcome, RunStatus
+from batten.optional import import_optional
 from batten.run.clock import utc_now
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free, refuse_damaged
 from batten.run.identity import keep_parameters
 from batten.run.telling.run_log import RunLogWriter
-from batten.sinks.optional import import_optional
 from batten.sinks.parquet import encode_part
 from batten.storage.changing.publishing import create
 from batten.work.tasks import Sealed

@@ -29,8 +29,8 @@ from batten.model.telling.commands import as_path, join_words
 from batten.model.telling.counts import count_of
 from batten.model.telling.html import show_as_html
 from batten.model.words import State
+from batten.optional import import_optional
 from batten.printable import escape
-from batten.sinks.optional import import_optional
 from batten.storage.local.locking.locks import busy_error
 
 if TYPE_CHECKING:

@@ -9,28 +9,44 @@ from batten.fingerprint.secret import blot
 from batten.model.telling.hiding import PLACEHOLDER, redact
 from batten.sinks.rows.rejecting import tell_reason
 
+ALL_OR_NOTHING = (
+    "Nothing of this batch is there, or all of it: the next run asks. Every batch is kept in the "
+    "ledger."
+)
+
 
 def unreached(
-    action: str, target: str, error: Exception, *, remedy: str, hidden: Iterable[str] = ()
+    action: str,
+    target: str,
+    error: Exception,
+    *,
+    remedy: str,
+    safe: str = ALL_OR_NOTHING,
+    hidden: Iterable[str] = (),
 ) -> StorageError:
     """It did not answer, or could not do it now: whether it did is looked up. `remedy` is what to
     do before the run, `hidden` what is taken out of the error."""
     return StorageError(
         f"{action} {target} failed: {_tell(error, hidden)}.",
-        safe="Nothing of this batch is there, or all of it: the next run asks. Every batch is kept "
-        "in the ledger.",
+        safe=safe,
         next=f"{remedy}, then run the same command again.",
     )
 
 
 def refused(
-    action: str, target: str, error: Exception, *, hidden: Iterable[str] = ()
+    action: str,
+    target: str,
+    error: Exception,
+    *,
+    remedy: str = "Correct the table, or write to another one",
+    safe: str = "Nothing of this batch is there; every batch is kept in the ledger.",
+    hidden: Iterable[str] = (),
 ) -> RefusedError:
     """The destination will never take it, however often it is asked."""
     return RefusedError(
         f"{action} {target} failed: {_tell(error, hidden)}.",
-        safe="Nothing of this batch is there; every batch is kept in the ledger.",
-        next="Correct the table, or write to another one, then run the same command again.",
+        safe=safe,
+        next=f"{remedy}, then run the same command again.",
     )
 
 

@@ -15,7 +15,7 @@ from batten.lookup.telling_lacks import CannotLookError, tell_batches, tell_rows
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
-from batten.sinks.optional import ensure_optional
+from batten.optional import ensure_optional
 from batten.sinks.tables import TOKENS
 
 SECONDS_MAX = 60

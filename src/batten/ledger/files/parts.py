@@ -15,7 +15,7 @@ from batten.model.disk.names import Layout
 from batten.model.disk.records import PART_KEY, Config, Unreadable, decode_record
 from batten.model.telling.commands import command
 from batten.model.value_class import value_class
-from batten.sinks.optional import import_optional
+from batten.optional import import_optional
 from batten.storage.base import Store
 
 if TYPE_CHECKING:

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batten.errors import CorruptError, InconsistentError, RefusedError
 from batten.fingerprint.secret import Secret
+from batten.kafka.cluster import Cluster
+from batten.kafka.connecting import not_answered, read_config, settings
+from batten.kafka.until import find_targets
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.pipeline.landing import land
-from batten.pipeline.topics.until import find_targets
-from batten.sinks.kafka.cluster import Cluster
-from batten.sinks.kafka.connecting import not_answered, read_config, settings, translated
+from batten.pipeline.topics.failures import reading
 from batten.sources.landed import list_landed
 from batten.storage.local.stand_alone import publish_file
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
-    from batten.sinks.kafka.cluster import Topic
+    from batten.kafka.cluster import Topic
 
 POLL_SECONDS = 0.1
 REACHED = "reached.json"
@@ -61,7 +62,7 @@ def land_topic(place: TopicPlace, until: str) -> None:
     reached, spans = look_at_topic(place, until)
     if reached != find_reached(place):
         save_reached(place, reached)
-    with translated("Reading", place.name, place.config):
+    with reading(place):
         for partition, span in sorted(spans.items()):
             read = _land_partition(place, partition, span, until)
             reached.offsets[partition] = max(span.before, read)
@@ -75,7 +76,7 @@ def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, Off
     before = find_reached(place)
     cluster = Cluster(place.servers, place.config, place.timeout_seconds)
     try:
-        with translated("Reading", place.name, place.config):
+        with reading(place):
             topic = cluster.find_topic(place.topic)
             if topic is None:
                 raise RefusedError(
@@ -200,7 +201,7 @@ def find_first(place: TopicPlace, partition: int, landed: int, span: OffsetSpan)
 
 def read_messages(place: TopicPlace, partition: int, first: int, target: int) -> Iterator[Any]:
     """The items from `first` on, before `target`. The place has its secrets in it."""
-    with translated("Reading", place.name, place.config):
+    with reading(place):
         consumer = _open(place, partition, first)
         try:
             for item in _read(place, consumer, target):

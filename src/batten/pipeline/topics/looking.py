@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from batten.kafka.connecting import read_config
 from batten.pipeline.topics.landing import (
     FOLDER_PREFIX,
     TopicPlace,
@@ -13,7 +14,6 @@ from batten.pipeline.topics.landing import (
     look_at_topic,
     read_messages,
 )
-from batten.sinks.kafka.connecting import read_config
 from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
 from batten.sources.landed import LandedSource, list_landed

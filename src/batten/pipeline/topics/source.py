@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
 from batten.jobs.loading.job_folder import current_folder, show_path
+from batten.kafka.connecting import list_secrets, refuse_unusable
+from batten.kafka.until import NOW, read_until
 from batten.model.json_text import parse_json
+from batten.optional import ensure_optional
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.landing import TopicPlace, land_topic, unpack
 from batten.pipeline.topics.looking import (
@@ -19,9 +22,6 @@ from batten.pipeline.topics.looking import (
     scan_landed,
     scan_without_landing,
 )
-from batten.pipeline.topics.until import NOW, read_until
-from batten.sinks.kafka.connecting import list_secrets, refuse_unusable
-from batten.sinks.optional import ensure_optional
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.landed import LandedReader
 from batten.storage.addresses import local_path

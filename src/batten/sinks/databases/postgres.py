@@ -17,6 +17,7 @@ from batten.fingerprint.secret import Secret
 from batten.model.disk.destinations.targets import show_table
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.value_class import value_class
+from batten.optional import ensure_optional
 from batten.sinks.base import LedgerPlace, Staged, TableSink
 from batten.sinks.databases.copying import name_type
 from batten.sinks.databases.postgres_address import list_passwords, name_place
@@ -29,7 +30,6 @@ from batten.sinks.databases.postgres_rows import (
 from batten.sinks.databases.watchdog import Watchdog, advise_waiting
 from batten.sinks.failures import refused, unreached
 from batten.sinks.named import refuse_long, refuse_own_name
-from batten.sinks.optional import ensure_optional
 from batten.sinks.rows.replacing import schema_with, stage_with
 from batten.sinks.tables import (
     compare_tokens,

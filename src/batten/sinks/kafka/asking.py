@@ -5,9 +5,9 @@ The recorded address has no secrets, so only a broker that asks for none can be 
 
 from __future__ import annotations
 
+from batten.kafka.cluster import Cluster, list_made_anew
 from batten.model.disk.destinations.delivery import Delivery
-from batten.sinks.kafka.cluster import Cluster, list_made_anew
-from batten.sinks.kafka.connecting import translated
+from batten.sinks.kafka.failures import translated
 from batten.sinks.kafka.tokens import TokenLog, find_latest_ends
 
 

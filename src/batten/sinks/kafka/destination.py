@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from batten.errors import InconsistentError, StorageError
+from batten.kafka.cluster import DEFAULT, Cluster, list_made_anew
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
-from batten.sinks.kafka.cluster import DEFAULT, Cluster, list_made_anew
-from batten.sinks.kafka.connecting import translated
+from batten.sinks.kafka.failures import translated
 from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
 from batten.sinks.kafka.tokens import KeptToken, TokenLog, encode_key, find_latest_ends
 from batten.sinks.kafka.writing import Writer

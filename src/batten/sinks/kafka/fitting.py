@@ -14,7 +14,7 @@ from batten.sinks.rows.rejecting import UnstorableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from batten.sinks.kafka.cluster import Cluster
+    from batten.kafka.cluster import Cluster
     from batten.sinks.kafka.topic import KafkaTopic
 
 _DEFAULT_BYTES_MAX = 1_048_588

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from batten.errors import UsageError
+from batten.kafka.connecting import list_secrets, refuse_unusable
 from batten.model.disk.destinations.targets import show_topic
 from batten.model.value_class import value_class
 from batten.model.words import Takes
+from batten.optional import ensure_optional
 from batten.sinks.base import Destination, LedgerPlace
-from batten.sinks.kafka.connecting import list_secrets, refuse_unusable
 from batten.sinks.kafka.messages import VALUE_FORMATS
 from batten.sinks.kafka.tokens import ENDING
 from batten.sinks.kafka.topic import KafkaTopic
-from batten.sinks.optional import ensure_optional
 
 _SAFE = "Nothing was read or written."
 _LENGTH_MAX = 249 - len(ENDING)

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import CorruptError
+from batten.kafka.connecting import not_answered, settings
 from batten.model.disk.destinations.tokens import Token
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
-from batten.sinks.kafka.connecting import not_answered, settings
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
-    from batten.sinks.kafka.cluster import Cluster
+    from batten.kafka.cluster import Cluster
 
 ENDING = "-batten-tokens"
 PATIENCE_SECONDS = 0.3

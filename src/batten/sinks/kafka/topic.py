@@ -7,8 +7,8 @@ from dataclasses import field
 from typing import Any
 
 from batten.fingerprint.secret import Secret
+from batten.kafka.connecting import read_config
 from batten.model.value_class import value_class
-from batten.sinks.kafka.connecting import read_config
 
 
 @value_class

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from batten.kafka.client_errors import tell
+from batten.kafka.cluster import DEFAULT, Cluster
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.sinks.base import Staged
-from batten.sinks.kafka.cluster import DEFAULT, Cluster
-from batten.sinks.kafka.connecting import tell, translated
+from batten.sinks.kafka.failures import PUBLISHER, translated
 from batten.sinks.kafka.fitting import Fitting, find_bytes_max, refuse_unknown_key
 from batten.sinks.kafka.messages import Message
 from batten.sinks.kafka.writing import drop, producer_settings, send_all
@@ -107,7 +108,8 @@ class PlainKafkaDestination:
         if failed:
             # Some of it may be there.
             self.close()
-            raise tell("Publishing to", self._target, failed[0], self._cluster.config)
+            hidden = self._cluster.config
+            raise tell("Publishing to", self._target, failed[0], hidden, PUBLISHER)
         return PublishEnd.COMMITTED
 
     @property

@@ -9,14 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import RefusedError
-from batten.sinks.kafka.cluster import Cluster
-from batten.sinks.kafka.connecting import (
-    error_of,
-    is_fenced,
-    not_answered,
-    settings,
-    transaction_milliseconds,
-)
+from batten.kafka.client_errors import error_of, is_fenced
+from batten.kafka.cluster import Cluster
+from batten.kafka.connecting import not_answered, settings
 from batten.sinks.kafka.messages import Message
 
 if TYPE_CHECKING:
@@ -24,6 +19,8 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MIN = 1000
 """No client takes a smaller limit."""
+TRANSACTION_SECONDS_MAX = 900
+"""What a broker grants a transaction, unless it is told otherwise."""
 BATCH_BYTES = 1_000_000
 ANY_PARTITION = -1
 _POLL_SECONDS = 0.05
@@ -44,7 +41,7 @@ class Writer:
                 bytes_max,
                 enable_idempotence=True,
                 transactional_id=name,
-                transaction_timeout_ms=transaction_milliseconds(self._seconds),
+                transaction_timeout_ms=_transaction_milliseconds(self._seconds),
             )
         )
         try:
@@ -165,6 +162,11 @@ def drop(producer: Producer) -> None:
         # It warns that a transaction could not be undone, which the next of that name does.
         warnings.simplefilter("ignore")
         producer.close()
+
+
+def _transaction_milliseconds(timeout_seconds: float) -> int:
+    """How long the broker keeps a transaction of a client that it hears nothing of."""
+    return round(1000 * min(TRANSACTION_SECONDS_MAX, max(1.0, timeout_seconds)))
 
 
 def refuse_without_transactions(target: str) -> RefusedError:

@@ -15,8 +15,8 @@ from batten.errors import UsageError
 from batten.model.json_text import parse_json
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
+from batten.optional import ensure_optional
 from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded, RunWatcher
-from batten.sinks.optional import ensure_optional
 
 if TYPE_CHECKING:
     from batten.run.progress import Progress, Status

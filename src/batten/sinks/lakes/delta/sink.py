@@ -20,6 +20,7 @@ from batten.errors import InconsistentError, RefusedError
 from batten.model.disk.destinations.tokens import PublishEnd, Token, TokenState
 from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.value_class import value_class
+from batten.optional import ensure_optional
 from batten.sinks.base import AtPath, LedgerPlace, Staged, TableSink
 from batten.sinks.lakes.by_key import find_displaced, makes_way, refuse_unknown_key
 from batten.sinks.lakes.columns import (
@@ -45,7 +46,6 @@ from batten.sinks.lakes.delta.obstacles import find_obstacle
 from batten.sinks.lakes.statistics import describe_columns
 from batten.sinks.located import locate_file
 from batten.sinks.named import refuse_alike
-from batten.sinks.optional import ensure_optional
 from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with, tell_others
 from batten.sinks.rows.revisions import select_lacking
 from batten.storage.changing.publishing import create

@@ -23,6 +23,7 @@ from batten.model.disk.throwaway_names import find_staging_owner
 from batten.model.telling.hiding import is_secret
 from batten.model.telling.type_names import show_type
 from batten.model.value_class import value_class
+from batten.optional import ensure_optional
 from batten.sinks.base import LedgerPlace, RejectedError, Staged, TableSink
 from batten.sinks.databases.sqlite_commits import make_commits_durable
 from batten.sinks.databases.watchdog import Answer, advise_waiting, await_answer
@@ -41,7 +42,6 @@ from batten.sinks.lakes.iceberg.catalog import find_catalog, list_errors, open_c
 from batten.sinks.lakes.iceberg.commit import commit_batch, find_others, find_outcomes, look_at
 from batten.sinks.lakes.iceberg.places import find_database, find_places
 from batten.sinks.named import refuse_alike
-from batten.sinks.optional import ensure_optional
 from batten.sinks.rows.replacing import refuse_others, schema_with, stage_with
 from batten.sinks.rows.revisions import select_lacking
 from batten.storage.changing.publishing import create

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from batten.errors import UsageError
 
 if TYPE_CHECKING:
-    from batten.sinks.kafka.cluster import Cluster
+    from batten.kafka.cluster import Cluster
 
 NOW = "now"
 _OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*")

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from batten.errors import RefusedError
-from batten.sinks.kafka.connecting import not_answered, settings
+from batten.kafka.connecting import not_answered, settings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, OffsetSpec

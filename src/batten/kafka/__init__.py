@@ -1,0 +1,1 @@
+"""A cluster of Kafka, asked and connected to: what sources and sinks of topics share."""
