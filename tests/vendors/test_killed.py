@@ -51,6 +51,9 @@ pipeline = (
 )
 """
 
+AT_A_TIME = 8
+"""Runs wait for the vendor most of their time."""
+
 FAULTS: list[Callable[[int], Fault]] = [KillBefore, KillAfter, TearWrite]
 
 
@@ -98,6 +101,8 @@ def experiment(vendor: VendorServer) -> Experiment:
         check=partial(check_done, vendor),
         check_always=partial(check_always, vendor),
         is_forked=True,
+        # What the vendor gets between two file calls, `test_at_any_request` has kills for.
+        is_seen_whole=True,
     )
 
 
@@ -112,6 +117,7 @@ def test_at_any_file_call(
         faults=FAULTS,
         sample=sample,
         seed=seeded.getrandbits(32),
+        jobs=AT_A_TIME,
     )
     report.raise_on_failures()
     assert report.hit
@@ -129,6 +135,7 @@ def test_killed_again_in_the_rerun(
         sample=sample,
         seed=seeded.getrandbits(32),
         is_twice=True,
+        jobs=AT_A_TIME,
     )
     report.raise_on_failures()
 

@@ -56,7 +56,7 @@ class Contents:
         unseen: Why a destination, by its target, could not be looked at.
         tables: The names of the tables that a function of whole tables is given.
         usage: What all calls used, in all runs; None if no call told anything.
-        submitted: Requests that vendors have in batches, with the answers still to be collected.
+        submitted: Requests that vendors have in batches, or may have; their answers are to come.
         at_work: Workers of other machines that are at work.
     """
 
@@ -71,10 +71,11 @@ class Contents:
     at_work: tuple[WorkerAtWork, ...] = ()
 
     def list_submitted(self) -> list[dict[str, Any]]:
-        """List what vendors have, as `--json` does.
+        """List what vendors have, or may have, as `--json` does.
 
         Returns:
-            A dict of what JSON can hold for each vendor's batch.
+            A dict of what JSON can hold for each batch; its `batch` is None until the vendor has
+            said that it has it.
         """
         return [
             {

@@ -15,7 +15,7 @@ from batten.inspect.action_words import (
 )
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
-from batten.ledger.history.submissions import tell_postponed
+from batten.ledger.history.submissions import tell_pending
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, ONCE
 from batten.model.rules.findings import Finding, Severity
 from batten.model.telling.commands import as_path, command
@@ -93,8 +93,7 @@ def list_contents(diagnosis: Diagnosis) -> Iterator[str]:
     yield labelled("items", diagnosis.items.show())
     yield labelled("output", show_output(diagnosis))
     for each in diagnosis.contents.submitted:
-        waits = tell_postponed(each.base_url, len(each.requests), each.begun)
-        yield labelled("waits", f"{waits}: {each.status or 'handed in'}")
+        yield labelled("waits", tell_pending(each))
 
 
 def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:

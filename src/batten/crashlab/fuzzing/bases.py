@@ -31,6 +31,7 @@ from batten.crashlab.fuzzing.functions import (
     use_cache,
 )
 from batten.crashlab.fuzzing.jobs import PIPELINES, lay_job, run_job
+from batten.crashlab.fuzzing.submitted import add_answered, add_pending
 from batten.crashlab.odd.records import Folder, bytes_of
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Replacing, Unsynced, encode_record
@@ -138,6 +139,10 @@ def build_bases(root: Path) -> list[Base]:
         if each.pipeline in ("values", "plain") and _list_staged(each.folder):
             bases.append(replace(each, name="scattered", folder=_scatter(each.folder)))
             break
+    submitted = _make(root, run_job("submitted"))
+    for name, add in (("pending", add_pending), ("answered", add_answered)):
+        more = {"functions": bases[0].functions, "pipeline": "submitted"}
+        bases.append(Base(f"submitted {name}", add(submitted), **more))
     complete = bases[0]
     bases.append(
         Base("keyed with all kinds", _add_kinds(bases[1].folder), functions=complete.functions)

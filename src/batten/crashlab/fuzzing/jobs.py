@@ -51,6 +51,18 @@ JOB = textwrap.dedent("""
     hive = some.map(double).options(batch_size=2).write_parquet("out", partition_by="text")
     adopted = batten.from_jsonl("job.jsonl", key="key").map(again).options(batch_size=2)
     adopted = adopted.write_parquet("out")
+
+    def ask(n: int) -> dict:
+        return {"number": n}
+
+    def take(answer: dict, n: int) -> dict:
+        return {**double(n), "said": answer["said"]}
+
+    asked = batten.from_items(own, key=str).map_batch_api(
+        ask, parse=take, base_url="http://127.0.0.1:9/v1", poll_seconds=0.001, wait_seconds=0,
+        retries=0,
+    )
+    submitted = asked.options(batch_size=2).write_parquet("out")
     first = batten.from_items([0, 1, 2, 4, 5, 6], key=str).map(double).options(batch_size=2)
     first = first.write_parquet("out-first")
     chain = batten.from_dataset("out-first").map(again).options(batch_size=2).write_parquet("out")

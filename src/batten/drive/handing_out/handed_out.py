@@ -7,12 +7,15 @@ from batten.drive.handing_out.open_batch import OpenBatch, Range
 
 class HandedOut:
     """Tasks by number, in the order in which they were handed out. One that has no range seals its
-    batch."""
+    batch.
+
+    It is asked before each task that is handed out, and there may be one for each item of a
+    vendor's batch. So what it is asked for then is counted, and not looked for."""
 
     def __init__(self) -> None:
         self._tasks: dict[int, tuple[OpenBatch, Range | None]] = {}
-        self._begun: set[int] = set()
-        self._number = 0
+        self._unbegun: dict[int, int] = {}
+        self._seals = self._suspects = self._number = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -21,19 +24,25 @@ class HandedOut:
         """The number of the new task."""
         self._number += 1
         self._tasks[self._number] = (batch, work)
+        self._seals += work is None
+        self._suspects += _is_suspect(work)
+        if work is not None:
+            self._unbegun[self._number] = work.stop - work.start
         return self._number
 
     def begin(self, number: int) -> None:
         """All items of the task have been begun."""
-        self._begun.add(number)
+        self._unbegun.pop(number, None)
 
     def end(self, number: int) -> tuple[OpenBatch, Range | None]:
         """The task is in hand no more."""
         batch, work = self._tasks.pop(number)
-        self._begun.discard(number)
+        self.begin(number)
+        self._suspects -= _is_suspect(work)
         if work is not None:
             batch.running -= 1
         else:
+            self._seals -= 1
             batch.is_sealing = False
         return batch, work
 
@@ -43,22 +52,18 @@ class HandedOut:
 
     @property
     def has_suspects(self) -> bool:
-        return any(_is_suspect(work) for _, work in self._tasks.values())
+        return self._suspects > 0
 
     def list_work(self) -> list[Range | None]:
         return [work for _, work in self._tasks.values()]
 
     def count_work(self) -> int:
         """How many tasks are not seals."""
-        return sum(work is not None for work in self.list_work())
+        return len(self._tasks) - self._seals
 
     def list_waiting(self) -> list[int]:
         """How many items each task has of which not all have been begun."""
-        return [
-            work.stop - work.start
-            for number, (_, work) in self._tasks.items()
-            if work is not None and number not in self._begun
-        ]
+        return list(self._unbegun.values())
 
 
 def _is_suspect(work: Range | None) -> bool:

@@ -34,7 +34,7 @@ def _load(storage: Store, layout: Layout, token: str) -> SubmissionRecord:
     except (Unreadable, FileNotFoundError) as error:
         raise CorruptError(
             f"{name} can't be read: {error}.",
-            safe="Nothing was changed. It names requests that a vendor has, and may have been "
+            safe="Nothing was changed. It names requests that a vendor may have, and may have been "
             "paid for.",
             next="Restore it from a backup. If it is lost, move it away: then these requests are "
             "asked again, and paid again.",
@@ -97,6 +97,18 @@ def list_pending(storage: Store, layout: Layout) -> Iterator[SubmissionRecord]:
                     yield record
 
 
-def tell_postponed(base_url: str, requests: int, since: str) -> str:
-    """What people are told of requests that a later run collects."""
-    return f"{base_url} has {count_of(requests, 'request')} in batches, since {since}"
+def tell_postponed(base_url: str, requests: int, since: str, *, is_known: bool = True) -> str:
+    """What people are told of requests that a later run collects. Until the vendor has said so, it
+    is not known whether it has them."""
+    has = "has" if is_known else "may have"
+    return f"{base_url} {has} {count_of(requests, 'request')} in batches, since {since}"
+
+
+def tell_pending(record: SubmissionRecord) -> str:
+    """How far these requests are, as far as the record knows."""
+    requests, where, since = len(record.requests), record.base_url, record.begun
+    if not record.is_asked and not record.batch:
+        told = f"{count_of(requests, 'request')} for {where}, since {since}"
+        return f"{told}: no batch was asked for yet"
+    told = tell_postponed(where, requests, since, is_known=bool(record.batch))
+    return f"{told}: {record.status or 'asked for, and not seen yet'}"

@@ -64,7 +64,10 @@ def _settle(context: Context, layout: Layout, record: SubmissionRecord) -> None:
         context.refuse_stopped()
         if api.wait_seconds is not None and time.monotonic() - began > api.wait_seconds:
             requests = len(record.requests)
-            context.refuse_to_wait(tell_postponed(record.base_url, requests, record.begun))
+            is_known = bool(record.batch)
+            context.refuse_to_wait(
+                tell_postponed(record.base_url, requests, record.begun, is_known=is_known)
+            )
         time.sleep(min(api.poll_seconds, PAUSE_SECONDS * 2.0 ** max(silences, misses)))
     if told:
         context.progress.note(told)

@@ -156,7 +156,7 @@ class Submitter:
         """What calls wait for, in a few words."""
         waits = []
         for each in self._live:
-            status = each.record.status or "handed in"
+            status = each.record.status or "being handed in"
             held = count_of(len(each.record.requests), "request")
             waits.append(f"{held} in a batch: {status}")
         return waits
@@ -359,8 +359,10 @@ class Submitter:
 def _tell_stranded(job: WorkerJob, record: SubmissionRecord) -> FailedRunError:
     held = count_of(len(record.requests), "request")
     name = job.layout.submission(record.token)
+    has = "has" if record.batch else "may have"
     return FailedRunError(
-        f"{record.base_url} has {held} in a batch for {record.endpoint}, and the job asks another.",
+        f"{record.base_url} {has} {held} in a batch for {record.endpoint}, and the job asks "
+        "another.",
         safe="Everything that was finished is kept. Nothing is asked again, as that is paid.",
         next="Give the address and the endpoint with which it was begun, until it is collected. "
         f"To have these requests asked and paid again, move {name} away.",
