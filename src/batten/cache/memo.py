@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from batten.errors import UsageError
+from batten.model.annotations import signature_of
 
 
 class Keeper(Protocol):
@@ -27,7 +28,7 @@ def remember(cache: Keeper, function: Callable[..., Any]) -> Callable[..., Any]:
             next="Give the function itself, without calling it.",
         )
     try:
-        signature = inspect.signature(function)
+        signature = signature_of(function)
     except ValueError as error:
         raise UsageError(
             f"cache.memo() can't see the names of the arguments of {function!r}.",

@@ -16,9 +16,12 @@ from typing import Any
 
 from batten.fingerprint import code
 from batten.fingerprint.ownership import Namespace
+from batten.model.annotations import annotated_names
 from batten.model.value_class import value_class
 
 _MACHINERY = ("_abc_impl",)
+_ANNOTATING = "__annotate_func__"
+"""From Python 3.14 on: a function that evaluates annotations, which are no code of the class."""
 _CONTAINER_ITEMS = 1000
 """Where installed code keeps the user's functions in a container, there are not more of them."""
 
@@ -74,7 +77,7 @@ def _wrapped(value: Any) -> Any:
 
 
 def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:
-    members = vars(kind)
+    members = {name: value for name, value in vars(kind).items() if name != _ANNOTATING}
     functions = [each for value in members.values() for each in _functions(value)]
     node, filename = _find(kind, namespace, functions)
     if node is not None or hasattr(kind, "_fields") or is_dataclass(kind):
@@ -89,10 +92,7 @@ def describe_class(kind: type[Any], namespace: Namespace) -> ClassDescription:
     if issubclass(kind, Enum):
         attributes = {name: member.value for name, member in kind.__members__.items()}
     if node is None:
-        # In a class of C code this may be a descriptor.
-        annotated = members.get("__annotations__", {})
-        names = list(annotated) if isinstance(annotated, dict) else []
-        text = repr(("without source", names, sorted(attributes)))
+        text = repr(("without source", annotated_names(kind), sorted(attributes)))
         return ClassDescription(
             text=text, place="", functions=functions, attributes=attributes, reads=[]
         )

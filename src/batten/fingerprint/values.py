@@ -26,6 +26,7 @@ from typing import Any, get_args, get_origin
 from batten.fingerprint.code import describe_literal
 from batten.fingerprint.ownership import namespace_of_class, namespace_of_module, public_name
 from batten.fingerprint.secret import Secret, secret_values
+from batten.model.annotations import annotated_names
 from batten.model.telling.hiding import is_secret_name
 
 SHORT_CHARACTERS = 60
@@ -248,7 +249,7 @@ class ValueText:
         described without the names of their fields."""
         names = [*getattr(kind, "_fields", ()), *getattr(kind, "__struct_fields__", ())]
         for each in kind.__mro__:
-            names += [*_slots(each), *vars(each).get("__annotations__", ())]
+            names += [*_slots(each), *annotated_names(each)]
         named = {name: getattr(value, name, None) for name in names if isinstance(name, str)}
         held = getattr(value, "__dict__", {})
         self._look_at_named([*named.items(), *(held.items() if isinstance(held, dict) else ())])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batten.errors import UsageError
+from batten.model.annotations import signature_of
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.value_class import value_class
 
@@ -74,7 +75,7 @@ def _check_place(output: Path, others: Sequence[Path]) -> None:
 
 def _form_of(function: Any) -> Form:
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature_of(function).parameters.values())
     except ValueError:
         return "arrow"
     if not parameters:
@@ -84,6 +85,7 @@ def _form_of(function: Any) -> Form:
             next="Give it one: the whole dataset, as an Arrow table.",
         )
     annotation = parameters[0].annotation
+    annotation = getattr(annotation, "__forward_arg__", annotation)
     if annotation in (inspect.Parameter.empty, Any):
         return "arrow"
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")

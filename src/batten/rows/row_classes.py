@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_type
 
 import pyarrow as pa
 
+from batten.model.annotations import annotated_names, returned
+
 Fields = list[tuple[str, Any]]
 
 
@@ -31,7 +33,7 @@ def find_fields(kind: Any) -> Fields | None:
     except Exception:  # noqa: BLE001 - names that are not there, whatever they were meant to be
         hints = {}
     if is_typeddict(kind):
-        return [(name, hints.get(name, Any)) for name in kind.__annotations__]
+        return [(name, hints.get(name, Any)) for name in annotated_names(kind)]
     names = getattr(kind, "_fields", None)
     if names is None:
         names = [each.name for each in dataclasses.fields(kind)]
@@ -62,7 +64,7 @@ def find_return(function: Any) -> Any:
 
 
 def _read_return(call: Any) -> Any:
-    annotation = getattr(call, "__annotations__", {}).get("return")
+    annotation = returned(call)
     if not isinstance(annotation, str):
         return annotation
     code, cells = getattr(call, "__code__", None), getattr(call, "__closure__", None) or ()

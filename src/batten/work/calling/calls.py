@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import sys
@@ -20,6 +19,7 @@ from batten.fingerprint.secret import blot
 from batten.jobs.devices import PROCESSOR, Worker, first_device
 from batten.jobs.retry import Retry
 from batten.jobs.step import Step
+from batten.model.annotations import signature_of
 from batten.model.telling.cutting import cut_middle
 from batten.model.telling.hiding import redact
 from batten.model.value_class import value_class
@@ -113,7 +113,7 @@ def _find_asked_for(kind: type, worker: Worker) -> dict[str, Any]:
     """What of the worker the class has parameters for, by their names. One that has a default keeps
     it where there is nothing to give."""
     try:
-        parameters = inspect.signature(kind).parameters
+        parameters = signature_of(kind).parameters
     except (TypeError, ValueError):
         return {}
     found: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from batten.model.annotations import signature_of
 from batten.model.disk.names import Layout
 from batten.model.disk.throwaway_names import workroom_name
 from batten.model.value_class import value_class
@@ -50,7 +51,7 @@ def takes_folder(function: Any) -> bool:
     if isinstance(function, type):
         called = getattr(function, "__call__", function)  # noqa: B004
     try:
-        parameters = list(inspect.signature(called).parameters.values())
+        parameters = list(signature_of(called).parameters.values())
     except (TypeError, ValueError):
         return False
     skipped = 2 if isinstance(function, type) else 1
