@@ -207,7 +207,7 @@ def test_diagnose_names_a_landing(job: Folder) -> None:
     assert batten.diagnose(job.path / "landed").state == "INCONSISTENT"
 
 
-@pytest.mark.parametrize("command", ["verify", "show", "recover", "export"])
+@pytest.mark.parametrize("command", ["show", "recover", "export"])
 def test_a_landing_is_taken_for_no_dataset(job: Folder, command: str) -> None:
     batten.land(range(6), into=job.path / "landed")
     before = job.snapshot()
@@ -216,6 +216,63 @@ def test_a_landing_is_taken_for_no_dataset(job: Folder, command: str) -> None:
     assert told.told[0] == "landed holds landed items for jobs to read: there is no dataset."
     assert told.told[2] == "See what was landed: batten diagnose landed"
     assert job.snapshot() == before
+
+
+DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda data: data.replace(b"1", b"7", 1),
+    lambda data: b"".join(data.splitlines(keepends=True)[:-2]),
+    lambda data: b"".join(data.splitlines(keepends=True)[1:3]),
+    lambda data: b"",
+    lambda data: b"\x00" * len(data),
+]
+
+
+def make_topic(folder: Path) -> None:
+    """As `from_kafka` lands two partitions, of which one has nothing yet."""
+    batten.land(range(12), into=folder / "partition-00000", items_max=4)
+    batten.land([], into=folder / "partition-00001")
+    (folder / "reached.json").write_text('{"id": "", "offsets": {"0": 12, "1": 0}}')
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_verify_reads_what_was_landed(damage: Callable[[bytes], bytes], job: Folder) -> None:
+    make_topic(job.path / "landed")
+    for path in ("landed", "landed/partition-00000"):
+        assert job.batten("verify", path).code == 0
+        assert job.batten("diagnose", path).code == 0
+    changed = job.path / "landed/partition-00000" / LandedFile(4, 7).name
+    changed.write_bytes(damage(changed.read_bytes()))
+    before = job.snapshot()
+    for path in ("landed", "landed/partition-00000"):
+        told = job.batten("verify", path, "--json")
+        assert told.code == 4
+        (finding,) = told.json["findings"]
+        assert (finding["code"], finding["path"]) == (
+            "changed-landed",
+            f"landed/partition-00000/{changed.name}",
+        )
+        assert "restore it from a copy" in told.json["next"]
+        assert job.batten("verify", path, "--quick").code == 0
+    assert job.snapshot() == before
+
+
+def test_verify_tells_offsets_that_two_landed_files_hold(job: Folder) -> None:
+    make_topic(job.path / "landed")
+    folder = job.path / "landed/partition-00000"
+    (folder / LandedFile(4, 7).name).rename(folder / LandedFile(3, 7).name)
+    told = job.batten("verify", "landed", "--json")
+    assert (told.code, told.json["state"]) == (4, "INCONSISTENT")
+    assert len(told.json["findings"]) == 2
+
+
+def test_a_landed_file_that_was_cut_off_is_not_planned(tmp_path: Path) -> None:
+    """One of 0.1, which has no digest: its name tells it."""
+    batten.land(iter(ITEMS), into=tmp_path / "landed")
+    (file,) = (tmp_path / "landed").iterdir()
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-2]))
+    pipeline = batten.from_landed(tmp_path / "landed").map(keep, version="1")
+    with pytest.raises(batten.UsageError, match="other offsets than its name says"):
+        pipeline.write_parquet(tmp_path / "out").run(executor="serial")
 
 
 def test_offsets_that_no_file_holds_are_told(job: Folder) -> None:

@@ -37,7 +37,7 @@ from batten.inspect.advising.words_of_states import Kind, say
 from batten.inspect.diagnosis import Contents, Diagnosis, NextRun, Orphan
 from batten.inspect.items.at_work import find_at_work
 from batten.inspect.items.plan_keys import PlanKeys, list_missing_keys
-from batten.inspect.kinds.landings import describe_landing, list_landed_files
+from batten.inspect.kinds.landings import describe_landing, find_landing
 from batten.inspect.paths.output_path import Place, find_linked_folder, has_tree, locate_output
 from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
@@ -107,8 +107,8 @@ def diagnose_place(
         evidence = f"a symbolic link, which the file would replace; it leads to {linked}"
         return _describe_link(place, observation, Code.LINKED_FILE, evidence)
     found = replace(found, hints=(*found.hints, *tables.unknown))
-    if files := list_landed_files(observation):
-        return describe_landing(place, observation, files, found)
+    if (landing := find_landing(place, observation)) is not None:
+        return describe_landing(place, landing, found)
     if found.state in _SOUND and has_tree(place):
         return _doubt(place, found)
     if found.state in (State.NEW, State.UNKNOWN):

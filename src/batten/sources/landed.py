@@ -53,32 +53,22 @@ class LandedSource:
         require_folder(self._path)
         for file in list_landed(self._path):
             # Nothing of a file is planned before its digest was seen.
-            keys: list[str] = []
-            positions: list[int] = []
-            place, check = 0, LandedCheck()
-            with translated_errors(self._path), open_landed(self._path, file) as lines:
-                while line := read_line(lines):
-                    if (offset := self._read_offset(check, line, file)) is not None:
-                        keys.append(str(offset))
-                        positions.append(place)
-                    place += len(line)
+            try:
+                offsets, places = read_whole(self._path, file)
+            except ValueError as error:
+                raise UsageError(
+                    f"{self._path / file.name} cannot be understood: {error}.",
+                    safe=SAFE,
+                    next="Restore it from a copy: batten never changes what was landed.",
+                ) from error
+            keys = list(map(str, offsets))
             for start in range(0, len(keys), SCAN_BLOCK_ITEMS):
                 some = slice(start, start + SCAN_BLOCK_ITEMS)
                 block = keys[some]
-                yield ScanBlock(count=len(block), keys=block, positions=positions[some])
+                yield ScanBlock(count=len(block), keys=block, positions=places[some])
 
     def open(self) -> LandedReader:
         return LandedReader(self._path)
-
-    def _read_offset(self, check: LandedCheck, line: bytes, file: LandedFile) -> int | None:
-        try:
-            return check.take(line)
-        except ValueError as error:
-            raise UsageError(
-                f"{self._path / file.name} cannot be understood: {error}.",
-                safe=SAFE,
-                next="Restore it from a copy: batten never changes what was landed.",
-            ) from error
 
 
 class LandedReader:
@@ -119,6 +109,19 @@ class LandedReader:
         if self._open is None:
             raise LookupError(f"no file is open for offset {offset}")
         return self._open
+
+
+def read_whole(path: Path, file: LandedFile) -> tuple[list[int], list[int]]:
+    """The offsets of its items, and the places of their lines. Raises `ValueError` where it is not
+    as it was landed."""
+    places: list[int] = []
+    place, check = 0, LandedCheck(file)
+    with translated_errors(path), open_landed(path, file) as lines:
+        while line := read_line(lines):
+            if check.take(line) is not None:
+                places.append(place)
+            place += len(line)
+    return check.end(), places
 
 
 def open_landed(path: Path, file: LandedFile) -> BinaryIO:

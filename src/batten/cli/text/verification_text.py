@@ -24,7 +24,9 @@ def list_lines(verification: Verification) -> Iterator[str]:
     yield f"{'SOUND' if verification.is_sound else 'DAMAGED'}  {diagnosis.path}"
     how = "sizes and counts" if verification.is_quick else f"{show_bytes(verification.bytes)}"
     of = count_of(verification.parts, "part")
-    if verification.files:
+    if verification.files and not verification.parts:
+        of = count_of(verification.files, "file")
+    elif verification.files:
         are_of_items = any(each.kind == FILES for each in verification.diagnosis.destinations)
         of_what = "" if are_of_items else " of all rows"
         of += f" and {count_of(verification.files, 'file')}{of_what}"

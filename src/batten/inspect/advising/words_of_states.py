@@ -85,11 +85,13 @@ class TreeFacts(OutputFacts):
 
 @value_class
 class LandingFacts(OutputFacts):
-    """So many `files`, from one offset to another; `twice` are two that hold the same offsets."""
+    """So many `files`, from one offset to another, of so many `partitions` of a topic; 0 for what
+    is none. `twice` are two that hold the same offsets."""
 
     files: int
     first: int
     last: int
+    partitions: int = 0
     twice: tuple[str, ...] = ()
 
 
@@ -307,7 +309,10 @@ OF_TREES: dict[State, Saying[TreeFacts]] = {
 
 
 def _why_landed(f: LandingFacts) -> str:
-    return f"{count_of(f.files, 'file')} of landed items, from offset {f.first} to {f.last}"
+    files = count_of(f.files, "file")
+    if f.partitions:
+        return f"{files} of landed messages, of {count_of(f.partitions, 'partition')}"
+    return f"{files} of landed items, from offset {f.first} to {f.last}"
 
 
 def _lose_stream(f: LandingFacts) -> str:

@@ -11,7 +11,12 @@ from typing import Any
 
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, list_finding
-from batten.inspect.kinds.landings import refuse_landing
+from batten.inspect.kinds.landings import (
+    Landing,
+    describe_landing,
+    find_landed_faults,
+    find_landing,
+)
 from batten.inspect.kinds.trees import refuse_tree
 from batten.inspect.paths.output_path import Place, locate_output
 from batten.inspect.paths.owning import refuse_absent, refuse_pending, refuse_unknown
@@ -32,7 +37,8 @@ from batten.storage.local.locking.locks import busy_error
 @value_class
 class Verification:
     """What was found. `findings` are all, also those that `diagnosis` does not know of; `files` are
-    how many single files were read beside the parts, and `bytes` what was read of both."""
+    how many single files were read beside the parts, or landed files, and `bytes` what was read of
+    both."""
 
     diagnosis: Diagnosis
     findings: tuple[Finding, ...]
@@ -96,7 +102,8 @@ def verify(
     place = locate_output(path)
     refuse_tree(place)
     observation = observe_output(place.storage, place.layout, is_thorough=True)
-    refuse_landing(place, observation)
+    if (landing := find_landing(place, observation)) is not None:
+        return _verify_landing(place, observation, landing, is_quick=is_quick)
     judgement = judge(observation)
     refuse_unknown(place, judgement)
     refuse_absent(place, judgement)
@@ -131,6 +138,20 @@ def verify(
         parts=len(observation.parts),
         files=len(files),
         bytes=0 if is_quick else sum(observation.parts.values()) + sum(files),
+    )
+
+
+def _verify_landing(
+    place: Place, observation: Observation, landing: Landing, *, is_quick: bool
+) -> Verification:
+    plain = describe(place, observation, judge(observation), now_seconds=time.time())
+    return Verification(
+        diagnosis=describe_landing(place, landing, plain),
+        findings=() if is_quick else tuple(find_landed_faults(landing)),
+        is_quick=is_quick,
+        parts=0,
+        files=landing.files,
+        bytes=0 if is_quick else sum(each.bytes for each in landing.streams),
     )
 
 

@@ -3,6 +3,8 @@
 000000000000000017-000000000000000099.jsonl     the first and the last offset in it
 {"offset": 17, "item": …}                       a line
 {"items": 83, "sha256": "…"}                    the last line, of all before it
+
+A topic has a folder of them for each partition, `partition-00000`, and `reached.json` beside them.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from batten.model.json_text import parse_json
@@ -21,7 +24,10 @@ DIGITS = 18
 OFFSET_MAX = 10**DIGITS - 1
 LINE_BYTES_MAX = 1 << 28
 """Of one item: a line is held in memory, whoever wrote it."""
+REACHED = "reached.json"
+"""How far each partition of a topic was read."""
 _NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.jsonl")
+_PARTITION = pattern(r"partition-(\d{5,9})")
 _END = re.compile(rb'\{"items": (\d{1,18}), "sha256": "([0-9a-f]{64})"\}\n')
 _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
 
@@ -36,6 +42,25 @@ class LandedFile:
     @property
     def name(self) -> str:
         return f"{self.first:0{DIGITS}}-{self.last:0{DIGITS}}.jsonl"
+
+
+def name_partition(number: int) -> str:
+    """The folder in which the messages of a partition lie."""
+    return f"partition-{number:05}"
+
+
+def find_partition(name: str) -> int | None:
+    """The partition of the folder, or None for a name of anything else."""
+    match = _PARTITION.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def list_partition_names(names: Iterable[str]) -> list[str]:
+    """The folders of partitions among the names in a folder, if a topic is landed there."""
+    found = list(names)
+    numbers = {name: find_partition(name) for name in found} if REACHED in found else {}
+    partitions = sorted(number for number in numbers.values() if number is not None)
+    return [name_partition(number) for number in partitions]
 
 
 def find_landed(name: str) -> LandedFile | None:
@@ -62,12 +87,13 @@ def encode_end(lines: Sequence[bytes]) -> bytes:
 
 
 class LandedCheck:
-    """Holds the lines of one file, as they are read, against its last line. Files of older versions
-    have no such line."""
+    """Holds the lines of one file, as they are read, against its name and its last line. Files of
+    older versions have no such line."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: LandedFile) -> None:
+        self._file = file
         self._digest = hashlib.sha256()
-        self._items = 0
+        self._offsets: list[int] = []
         self._is_ended = False
 
     def take(self, line: bytes) -> int | None:
@@ -76,13 +102,23 @@ class LandedCheck:
             raise ValueError("something follows its digest")
         if end := _END.fullmatch(line):
             self._is_ended = True
-            if (self._items, self._digest.hexdigest()) != (int(end[1]), end[2].decode()):
+            if (len(self._offsets), self._digest.hexdigest()) != (int(end[1]), end[2].decode()):
                 raise ValueError("its digest differs")
             return None
         self._digest.update(line)
-        offset = read_offset(line)
-        self._items += 1
-        return offset
+        self._offsets.append(read_offset(line))
+        return self._offsets[-1]
+
+    def end(self) -> list[int]:
+        """All offsets, when all was read. Raises `ValueError` where they are not those of the
+        name: a file that was cut off at the end of a line tells it in no other way."""
+        found = self._offsets
+        told = f"from {found[0]} to {found[-1]}" if found else "none"
+        if not found or (found[0], found[-1]) != (self._file.first, self._file.last):
+            raise ValueError(f"it has other offsets than its name says: {told}")
+        if any(after <= before for before, after in pairwise(found)):
+            raise ValueError("its offsets don't grow")
+        return found
 
 
 def read_offset(line: bytes) -> int:

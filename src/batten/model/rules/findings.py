@@ -74,6 +74,7 @@ class Code(Enum):
     CHANGED_FILE = "changed-file"
     LOST_ITEM_FILE = "lost-item-file"
     CHANGED_ITEM_FILE = "changed-item-file"
+    CHANGED_LANDED = "changed-landed"
     UNREADABLE_FILES_RECORD = "unreadable-files-record"
     LOST_DELIVERY = "lost-delivery"
     LOST_TABLE = "lost-table"
@@ -162,6 +163,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.CHANGED_FILE: Meaning(Severity.INCONSISTENT, "move it away, then run: it is made again"),
     Code.LOST_ITEM_FILE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.CHANGED_ITEM_FILE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
+    Code.CHANGED_LANDED: Meaning(
+        Severity.CORRUPT, "restore it from a copy: a stream can't be read twice"
+    ),
     Code.UNREADABLE_FILES_RECORD: Meaning(
         Severity.CORRUPT, "move it away, then run: it is made anew from the files"
     ),

@@ -19,6 +19,7 @@ from batten.fingerprint.secret import Secret
 from batten.kafka.cluster import Cluster
 from batten.kafka.connecting import not_answered, read_config, settings
 from batten.kafka.until import find_targets
+from batten.model.disk.landed import REACHED, name_partition
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.pipeline.landing import land
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from batten.kafka.cluster import Topic
 
 POLL_SECONDS = 0.1
-REACHED = "reached.json"
-FOLDER_PREFIX = "partition-"
 
 
 @value_class
@@ -52,7 +51,7 @@ class TopicPlace:
         return f"topic {self.topic} at {self.servers}"
 
     def folder(self, partition: int) -> Path:
-        return self.into / f"{FOLDER_PREFIX}{partition:05}"
+        return self.into / name_partition(partition)
 
 
 def land_topic(place: TopicPlace, until: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from batten.kafka.connecting import read_config
+from batten.model.disk.landed import find_partition
 from batten.pipeline.topics.landing import (
-    FOLDER_PREFIX,
     TopicPlace,
     find_first,
     look_at_topic,
@@ -21,9 +21,8 @@ from batten.sources.landed import LandedSource, list_landed
 
 def list_partitions(place: TopicPlace) -> list[int]:
     """Those that have a folder."""
-    found = [path for path in place.into.glob(f"{FOLDER_PREFIX}*") if path.is_dir()]
-    numbers = [path.name.removeprefix(FOLDER_PREFIX) for path in found]
-    return sorted(int(number) for number in numbers if number.isdecimal())
+    names = [path.name for path in place.into.glob("*") if path.is_dir()]
+    return sorted(number for number in map(find_partition, names) if number is not None)
 
 
 def find_landed_end(place: TopicPlace, partition: int) -> int:
