@@ -85,13 +85,9 @@ class TreeFacts(OutputFacts):
 
 @value_class
 class LandingFacts(OutputFacts):
-    """So many `files`, from one offset to another, of so many `partitions` of a topic; 0 for what
-    is none. `twice` are two that hold the same offsets."""
+    """`what` was landed, in words. `twice` are two files that hold the same offsets."""
 
-    files: int
-    first: int
-    last: int
-    partitions: int = 0
+    what: str
     twice: tuple[str, ...] = ()
 
 
@@ -308,25 +304,20 @@ OF_TREES: dict[State, Saying[TreeFacts]] = {
 # Of landings
 
 
-def _why_landed(f: LandingFacts) -> str:
-    files = count_of(f.files, "file")
-    if f.partitions:
-        return f"{files} of landed messages, of {count_of(f.partitions, 'partition')}"
-    return f"{files} of landed items, from offset {f.first} to {f.last}"
-
-
 def _lose_stream(f: LandingFacts) -> str:
     return "deleting files that no job has worked on: a stream can't be read twice"
 
 
 OF_LANDINGS: dict[State, Saying[LandingFacts]] = {
     State.RUNNING: Saying(
-        _why_landed, lambda f: "leave it alone: it goes on landing", _lose_stream
+        lambda f: f.what, lambda f: "leave it alone: it goes on landing", _lose_stream
     ),
     State.COMPLETE: Saying(
-        _why_landed, lambda f: "the program that lands here, to land more", _lose_stream
+        lambda f: f.what, lambda f: "the program that lands here, to land more", _lose_stream
     ),
-    State.COMPLETE_WITH_ORPHANS: Saying(_why_landed, lambda f: f.command("clean"), _lose_stream),
+    State.COMPLETE_WITH_ORPHANS: Saying(
+        lambda f: f.what, lambda f: f.command("clean"), _lose_stream
+    ),
     State.INCONSISTENT: Saying(
         lambda f: f"{' and '.join(f.twice)} hold the same offsets",
         lambda f: "move away the file that batten did not land",

@@ -127,13 +127,9 @@ def describe_landing(place: Place, landing: Landing, plain: Diagnosis) -> Diagno
             has_orphans=any(each.staging for each in seen),
         )
     )
-    files = [file for each in landing.streams for file in each.files]
     facts = LandingFacts(
         path=place.path,
-        files=len(files),
-        first=min((file.first for file in files), default=0),
-        last=max((file.last for file in files), default=0),
-        partitions=len(landing.streams) if landing.is_topic else 0,
+        what=_tell_files(landing),
         twice=tuple(file.name for file in twice) if twice else (),
     )
     said = say(Kind.LANDING, verdict.state, facts)
@@ -145,7 +141,7 @@ def describe_landing(place: Place, landing: Landing, plain: Diagnosis) -> Diagno
         reason=said.why,
         next=said.next,
         risky=said.risky,
-        readers=f"{count_of(len(files), 'file')}, each whole",
+        readers=f"{count_of(landing.files, 'file')}, each whole",
         hints=tuple(_tell_hints(landing)),
         next_run=NO_RUN,
         findings=(),
@@ -167,6 +163,14 @@ def find_landed_faults(landing: Landing) -> Iterator[Finding]:
 def _find_changed(stream: Stream, file: LandedFile, evidence: str) -> Finding:
     path = stream.place.show(stream.find_name(file))
     return Finding(code=Code.CHANGED_LANDED, path=path, evidence=evidence)
+
+
+def _tell_files(landing: Landing) -> str:
+    files = count_of(landing.files, "file")
+    if landing.is_topic:
+        return f"{files} of landed messages, of {count_of(len(landing.streams), 'partition')}"
+    found = landing.streams[0].files
+    return f"{files} of landed items, from offset {found[0].first} to {found[-1].last}"
 
 
 def _tell_hints(landing: Landing) -> Iterator[str]:
