@@ -29,7 +29,7 @@ from batten.sources.landed import read_whole
 
 
 @value_class
-class Stream:
+class LandedStream:
     """A folder of landed items, and its files in order."""
 
     place: Place
@@ -62,7 +62,7 @@ class Stream:
 class Landing:
     """What was landed at a place: a stream, or those of all partitions of a topic."""
 
-    streams: tuple[Stream, ...]
+    streams: tuple[LandedStream, ...]
     is_topic: bool
 
     @property
@@ -74,7 +74,8 @@ def find_landing(place: Place, observation: Observation) -> Landing | None:
     """The landing that the place is, if it is one."""
     if files := list_landed_files(observation):
         return Landing(
-            streams=(Stream(place=place, observation=observation, files=files),), is_topic=False
+            streams=(LandedStream(place=place, observation=observation, files=files),),
+            is_topic=False,
         )
     if observation.ground is not Ground.FOREIGN or place.storage.local is None:
         return None
@@ -85,11 +86,11 @@ def find_landing(place: Place, observation: Observation) -> Landing | None:
     return Landing(streams=tuple(_find_streams(place, names)), is_topic=True) if names else None
 
 
-def _find_streams(place: Place, names: Sequence[str]) -> Iterator[Stream]:
+def _find_streams(place: Place, names: Sequence[str]) -> Iterator[LandedStream]:
     for name in names:
         inner = locate_output(f"{place.path}/{name}")
         seen = observe_output(inner.storage, inner.layout)
-        yield Stream(place=inner, observation=seen, files=list_landed_files(seen))
+        yield LandedStream(place=inner, observation=seen, files=list_landed_files(seen))
 
 
 def list_landed_files(observation: Observation) -> tuple[LandedFile, ...]:
@@ -160,7 +161,7 @@ def find_landed_faults(landing: Landing) -> Iterator[Finding]:
                 yield _find_changed(stream, file, str(error).partition("\n")[0])
 
 
-def _find_changed(stream: Stream, file: LandedFile, evidence: str) -> Finding:
+def _find_changed(stream: LandedStream, file: LandedFile, evidence: str) -> Finding:
     path = stream.place.show(stream.find_name(file))
     return Finding(code=Code.CHANGED_LANDED, path=path, evidence=evidence)
 
