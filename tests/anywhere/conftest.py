@@ -104,6 +104,9 @@ class Machines:
     def end(self, who: str) -> int:
         return self._running[who].wait(self.seconds_max)
 
+    def has_ended(self, who: str) -> bool:
+        return self._running[who].poll() is not None
+
     def numbers(self, output: str = "out/rows") -> list[int]:
         """Of all rows."""
         parts = sorted((self.folder / output).glob("*.parquet"))
@@ -131,9 +134,23 @@ class Machines:
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Machines]:
-    made = Machines(tmp_path)
+def new_machines(tmp_path: Path) -> Iterator[Callable[[str], Machines]]:
+    """In a folder of that name, which is made."""
+    made: list[Machines] = []
+
+    def make(name: str) -> Machines:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        made.append(Machines(folder))
+        return made[-1]
+
     try:
-        yield made
+        yield make
     finally:
-        made.stop_all()
+        for each in made:
+            each.stop_all()
+
+
+@pytest.fixture
+def machines(new_machines: Callable[[str], Machines]) -> Machines:
+    return new_machines(".")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batten.executors.call_rates import BURST_SECONDS
+from batten.storage.changing.faults import COUNT_STEPS
 from batten.testing import kill_at_step
 
 ITEMS = 60
+CALLS, CALLS_A_SECOND = 20, 200
 EXIT_QUARANTINED, EXIT_REFUSED, EXIT_INTERRUPTED = 3, 5, 75
 
 
@@ -63,21 +71,28 @@ def test_who_is_at_work_is_told_and_what_they_have_in_hand(machines: Any) -> Non
     assert json.loads(machines.batten("diagnose", "out/rows", "--json").stdout)["workers"] == []
 
 
-def test_functions_that_await_are_called_on_both(machines: Any) -> None:
-    machines.write(1200, gate_at=300)
+def test_functions_that_await_are_called_on_both_within_one_rate(machines: Any) -> None:
+    machines.write(1200, gate_at=300, body='open("ended", "a").write(f"{time.monotonic()}\\n")')
     text = (machines.folder / "job.py").read_text()
     text = text.replace("def work", "async def work").replace("time.sleep", "await asyncio.sleep")
-    text = text.replace(".map(work)", ".map(work, concurrency=20)").replace("batch_size=10", "")
+    limits = f"limits=batten.Limits(requests_per_minute={CALLS_A_SECOND * 60})"
+    text = text.replace(".map(work)", f".map(work, concurrency={CALLS}, {limits})")
+    text = text.replace("batch_size=10", "")
     (machines.folder / "job.py").write_text(text.replace("import os", "import asyncio, os"))
     machines.start("first", gone_after=NEVER)
     machines.wait_until(lambda: machines.has_begun("first"))
     machines.start("second", gone_after=NEVER)
     machines.wait_until(lambda: has_claimed(machines, "second"))
+    opened = time.monotonic()
     machines.open_gate()
     assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
     assert machines.numbers() == list(range(1200))
     assert set(machines.who_did().values()) == {"first", "second"}
     assert set(machines.count_done().values()) == {1}
+    ends = [float(line) for line in (machines.folder / "ended").read_text().split()]
+    after = [end for end in ends if end > opened]
+    # However slow the machine is: what both let through at once, and in hand, is no more than this.
+    assert max(after) - opened >= (len(after) - 2 * CALLS) / CALLS_A_SECOND - 2 * BURST_SECONDS
 
 
 def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
@@ -88,26 +103,55 @@ def test_one_goes_on_where_the_run_was_killed(machines: Any) -> None:
     check_rows(machines)
 
 
-@pytest.mark.parametrize("step", [3, 9])
-def test_a_worker_is_killed_at_a_step(machines: Any, step: int) -> None:
-    check_killed_at(machines, step)
+def test_workers_are_killed_at_some_steps(machines: Any) -> None:
+    check_workers_killed_at(machines, [3, 9, 14])
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", range(1, 30))
-def test_a_worker_is_killed_at_each_step(machines: Any, step: int) -> None:
-    check_killed_at(machines, step)
+@pytest.mark.parametrize("steps", [range(1, 13), range(13, 25), range(25, 37)])
+def test_workers_are_killed_at_each_step(machines: Any, steps: range) -> None:
+    check_workers_killed_at(machines, steps)
 
 
-def check_killed_at(machines: Any, step: int) -> None:
+def check_workers_killed_at(machines: Any, steps: Iterable[int]) -> None:
+    """All of one run, each worker at a step of its own: what is left is judged once."""
     machines.write(ITEMS, gate_at=20)
     machines.start("first")
     machines.wait_until(lambda: machines.has_begun("first"))
-    machines.start("second", environment=kill_at_step(step))
+    workers = [machines.start(f"worker-{n}", environment=kill_at_step(n)) for n in steps]
     machines.open_gate()
     assert machines.end("first") == 0, machines.told("first")
-    machines.end("second")
+    ends = {worker.wait(machines.seconds_max) for worker in workers}
+    assert ends <= {0, -signal.SIGKILL}
     check_rows(machines)
+
+
+@pytest.mark.crash
+def test_the_run_is_killed_at_each_kind_of_step(new_machines: Any, tmp_path: Path) -> None:
+    counts = tmp_path / "steps"
+    kill_the_run(new_machines("counted"), {COUNT_STEPS: str(counts)})
+    for number in find_last_of_each_kind(counts.read_text().splitlines()):
+        killed = new_machines(str(number))
+        kill_the_run(killed, kill_at_step(number))
+        shutil.rmtree(killed.folder)
+
+
+def kill_the_run(machines: Any, environment: Mapping[str, str]) -> None:
+    """The first one, which another works for."""
+    machines.write(ITEMS, gate_at=20)
+    machines.start("first", environment=environment)
+    machines.wait_until(lambda: machines.has_begun("first") or machines.has_ended("first"))
+    machines.start("second")
+    machines.open_gate()
+    assert machines.end("second") == 0, machines.told("second")
+    assert machines.end("first") in (0, -signal.SIGKILL), machines.told("first")
+    check_rows(machines)
+
+
+def find_last_of_each_kind(steps: list[str]) -> list[int]:
+    """The numbers of the last step of each name on each kind of file: others leave the same."""
+    last = {re.sub(r"[0-9a-f]{8,}|[0-9]+", "#", step): n for n, step in enumerate(steps, 1)}
+    return sorted(last.values())
 
 
 def test_one_that_slept_past_its_claims_harms_nothing(machines: Any) -> None:

@@ -19,6 +19,7 @@ from batten.executors.call_rates import (
     Limits,
     Overload,
     Pass,
+    Sharing,
     find_overload,
 )
 
@@ -52,6 +53,22 @@ def test_requests_a_minute(per_minute: int) -> None:
     count = let_through(Limiter(Limits(requests_per_minute=per_minute), 100), 120)
     burst = math.ceil(per_minute / 60 * BURST_SECONDS) + 1
     assert 2 * per_minute <= count <= 2 * per_minute + burst
+
+
+@pytest.mark.parametrize("machines", [2, 5])
+def test_machines_share_a_rate(machines: int) -> None:
+    limits, sharing = Limits(requests_per_minute=600), Sharing(machines=machines)
+    count = sum(let_through(Limiter(limits, 100, sharing), 120) for _ in range(machines))
+    burst = math.ceil(600 / 60 * BURST_SECONDS) + 2 * machines
+    assert 1200 <= count <= 1200 + burst
+
+
+def test_a_machine_that_comes_slows_down_the_others() -> None:
+    sharing = Sharing()
+    limiter = Limiter(Limits(requests_per_minute=60), 100, sharing)
+    sharing.machines = 10
+    limiter.end(limiter.begin("", 0, 0), None, 0)
+    assert limiter.wait_seconds("", 0) == 10 - BURST_SECONDS
 
 
 def test_tokens_a_minute_even_of_calls_that_take_more_than_the_burst() -> None:

@@ -224,7 +224,8 @@ class Driver:
     def _dispatch(self, executor: Executor) -> None:
         schedule = self._schedule
         schedule.is_failing = self._streak.is_failing
-        schedule.resize(executor.slots, self._team.machines if self._team is not None else 1)
+        machines = self._context.sharing.machines = self._team.machines if self._team else 1
+        schedule.resize(executor.slots, machines)
         schedule.failures_max = self._streak.allow(executor.slots)
         while schedule.wants_task:
             found = schedule.next_task()

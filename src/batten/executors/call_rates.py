@@ -83,11 +83,20 @@ class Pass:
     began: float
 
 
+@dataclass
+class Sharing:
+    """How many machines call the hosts for one run, as it is known now. Each has its share of the
+    rates (decision 0136)."""
+
+    machines: int = 1
+
+
 class CallRate:
     """A rate, without a queue: it only knows when the next call is due."""
 
-    def __init__(self, per_minute: float) -> None:
+    def __init__(self, per_minute: float, sharing: Sharing) -> None:
         self._seconds_each = 60 / per_minute
+        self._sharing = sharing
         self._due = -math.inf
 
     def wait_seconds(self, now: float) -> float:
@@ -95,7 +104,8 @@ class CallRate:
 
     def take(self, count: float, now: float) -> None:
         """A single call may take more than the burst; those after it wait all the longer."""
-        self._due = max(self._due, now) + count * self._seconds_each
+        seconds = count * self._seconds_each * self._sharing.machines
+        self._due = max(self._due, now) + seconds
 
 
 @dataclass(kw_only=True)
@@ -111,8 +121,9 @@ class _Host:
 class Limiter:
     """Lets calls through to hosts. `concurrency` bounds those in flight to one host."""
 
-    def __init__(self, limits: Limits, concurrency: int) -> None:
+    def __init__(self, limits: Limits, concurrency: int, sharing: Sharing | None = None) -> None:
         self._limits = limits
+        self._sharing = sharing or Sharing()
         self._ceiling = concurrency
         self._hosts: dict[str, _Host] = {}
 
@@ -187,14 +198,13 @@ class Limiter:
             limits = self._limits
             known = self._hosts[host] = _Host(
                 concurrency=float(self._ceiling),
-                requests=_pace(limits.requests_per_minute),
-                tokens=_pace(limits.tokens_per_minute),
+                requests=self._rate(limits.requests_per_minute),
+                tokens=self._rate(limits.tokens_per_minute),
             )
         return known
 
-
-def _pace(per_minute: float | None) -> CallRate | None:
-    return CallRate(per_minute) if per_minute is not None else None
+    def _rate(self, per_minute: float | None) -> CallRate | None:
+        return CallRate(per_minute, self._sharing) if per_minute is not None else None
 
 
 def find_overload(error: BaseException, wall_clock: datetime) -> Overload | None:

@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from batten.executors.call_rates import Limiter, Limits, Pass, find_overload
+from batten.executors.call_rates import Limiter, Limits, Pass, Sharing, find_overload
 
 
 class Throttle:
     """The calls of one step, by host; those for one host go in the order in which they came."""
 
-    def __init__(self, limits: Limits, concurrency: int) -> None:
+    def __init__(self, limits: Limits, concurrency: int, sharing: Sharing) -> None:
         self._limits = limits
-        self._limiter = Limiter(limits, concurrency)
+        self._limiter = Limiter(limits, concurrency, sharing)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._changes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 

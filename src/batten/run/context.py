@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from batten.errors import InterruptedRunError, UsageError
+from batten.executors.call_rates import Sharing
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
 from batten.model.disk.fingerprints import difference
@@ -54,6 +55,7 @@ class Context:
     tell_end: Callable[[str], None] = field(default=lambda told: None)
     finished: FinishedRows | None = None
     watchers: Watchers = field(default_factory=Watchers)
+    sharing: Sharing = field(default_factory=Sharing)
 
     @property
     def folder(self) -> Folder:

@@ -137,6 +137,7 @@ class AsyncBench:
                 mark.draining,
                 partial(self._make_submitter, mark),
                 self._job.servers,
+                self._job.sharing,
             )
             mark.at_end(self._chain.close)
             self._reader = self._job.source.open()

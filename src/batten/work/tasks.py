@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
+from batten.executors.call_rates import Sharing
 from batten.jobs.step import Step
 from batten.ledger.history.usage_journal import UsageJournal
 from batten.model.disk.items.item_names import NamePattern
@@ -32,7 +33,8 @@ class WorkerJob:
     the rows are not computed, a hand-made job had made them. With `file_names` the steps make
     files, which are called so. `run` is its name, under which is kept what calls used. `lanes` lead
     to the workers of those steps, by number, that have their own. After `chunk_seconds` of work a
-    worker puts aside what it has; by default as a bench does."""
+    worker puts aside what it has; by default as a bench does. `sharing` says with how many machines
+    hosts are called."""
 
     storage: Store
     layout: Layout
@@ -56,6 +58,7 @@ class WorkerJob:
     lanes: Mapping[int, Lane] = field(default_factory=dict)
     servers: Mapping[int, ServerState] = field(default_factory=dict)
     chunk_seconds: float | None = None
+    sharing: Sharing = field(default_factory=Sharing)
 
     def make_journal(self) -> UsageJournal:
         """Where it is kept what calls of this run used."""

@@ -219,6 +219,7 @@ def make_job(
         lanes=crews.lanes,
         servers=crews.servers,
         chunk_seconds=FAR_SECONDS if context.options.gone_seconds is not None else None,
+        sharing=context.sharing,
     )
 
 

@@ -164,6 +164,7 @@ class Joined:
                 return None
             self._changed_at = now
         self._board = board
+        self._context.sharing.machines = board.machines
         return board
 
     def _submit(self, executor: Executor, number: int, text: str) -> None:

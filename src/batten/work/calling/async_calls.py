@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from batten.errors import BattenError
-from batten.executors.call_rates import Limits
+from batten.executors.call_rates import Limits, Sharing
 from batten.executors.marks import SlotMark
 from batten.executors.printing.output import losses
 from batten.executors.throttle import Throttle
@@ -39,6 +39,7 @@ class AsyncCall:
         draining: asyncio.Event,
         find_submitter: FindSubmitter | None = None,
         server: ServerState | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self.step = step
         self._server = server
@@ -57,7 +58,7 @@ class AsyncCall:
         # Who waits for a vendor's batch calls nobody: its item is not in hand meanwhile.
         if step.is_async and step.batch_api is None:
             self._places = asyncio.Semaphore(step.calls_max)
-            self._throttle = Throttle(step.limits or Limits(), step.calls_max)
+            self._throttle = Throttle(step.limits or Limits(), step.calls_max, sharing or Sharing())
 
     def run(self, value: Any, item: int, place: SlotMark, hold: Hold | None) -> Awaitable[Any]:
         """What the function gives; raises `ItemFailedError` when all tries failed. While a try goes
@@ -163,12 +164,13 @@ class AsyncChain:
         draining: asyncio.Event,
         make_submitter: FindSubmitter | None = None,
         servers: Mapping[int, ServerState] = MappingProxyType({}),
+        sharing: Sharing | None = None,
     ) -> None:
         self._submitters: dict[tuple[str, str], Submitter] = {}
         self._make_submitter = make_submitter
         find = self._find_submitter if make_submitter is not None else None
         self._calls = [
-            AsyncCall(step, draining, find, servers.get(number))
+            AsyncCall(step, draining, find, servers.get(number), sharing)
             for number, step in enumerate(steps)
         ]
         last = find_last_maker(steps)
