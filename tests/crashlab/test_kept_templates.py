@@ -14,7 +14,7 @@ import pytest
 from batten.crashlab import kept_templates
 from batten.crashlab.kept_templates import ForkedCommands, execute, find_template, keep_template
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
-from batten.crashlab.tracing.starting import Template
+from batten.crashlab.tracing.starting import Template, TracingError
 
 pytestmark = pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
 
@@ -90,3 +90,17 @@ def test_what_speaks_to_python_is_heard_by_a_new_one(tmp_path: Path) -> None:
     ended = ForkedCommands().run(command, tmp_path, PYTHONHASHSEED="0")
     assert ended.stdout == execute(command, tmp_path, PYTHONHASHSEED="0").stdout
     assert ended.stdout.startswith("0 ")
+
+
+def test_a_library_may_hold_its_own_file_and_nothing_may_hold_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "library.py").write_text(
+        "import pyarrow.lib\nheld = open(pyarrow.lib.__file__, 'rb')\n"
+    )
+    (tmp_path / "reader.py").write_text("held = open(__file__, 'rb')\n")
+    command = program(tmp_path, "import library; print(library.held.closed)")
+    assert ForkedCommands(["library"]).run(command, tmp_path).stdout == "False\n"
+    with pytest.raises(TracingError, match=r"holds threads \[\] and files .*reader.py"):
+        ForkedCommands(["reader"]).run(command, tmp_path)

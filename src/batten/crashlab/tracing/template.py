@@ -18,6 +18,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from batten.crashlab.tracing.held_files import list_open_files
 from batten.crashlab.tracing.programs import Program, ProgramBegins
 from batten.crashlab.tracing.tracer import die_with_parent, trace
 
@@ -44,12 +45,7 @@ def main() -> None:
 def _check_forkable(handle: int) -> None:
     """A program would lack the threads, and be the second to use the files."""
     threads = [each.name for each in threading.enumerate()[1:]]
-    files = [
-        os.readlink(path)
-        for number in os.listdir("/proc/self/fd")
-        if int(number) not in {0, 1, 2, handle}
-        and os.path.lexists(path := f"/proc/self/fd/{number}")
-    ]
+    files = [held for number, held in list_open_files().items() if number != handle]
     if threads or files:
         sys.exit(f"What was imported holds threads {threads} and files {files}.")
 

@@ -37,6 +37,7 @@ from batten.crashlab.tracing.exchange import (
     Request,
     TraceReport,
 )
+from batten.crashlab.tracing.held_files import close_files
 from batten.crashlab.tracing.programs import ProgramBegins, find_program
 from batten.crashlab.tracing.ptrace import Registers, Stop, libc
 from batten.crashlab.tracing.seccomp import build_filter, install_filter
@@ -46,8 +47,6 @@ from batten.model.value_class import value_class
 
 _PR_SET_PDEATHSIG = 1
 _ANY_CHILD = -1
-_DESCRIPTORS = 1 << 20
-"""More than a process can have."""
 _WAIT_FOR_THREADS_TOO = 0x40000000
 
 
@@ -126,7 +125,7 @@ class Tracer:
             # What executing would undo of what this module has done; signals that Python ignores
             # are what they would be.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            os.closerange(3, _DESCRIPTORS)
+            close_files()
             os.environ.clear()
             os.environ.update(self._request.environment)
             raise ProgramBegins(program)
