@@ -28,6 +28,7 @@ MODELS: tuple[Model, ...] = get_args(Model)
 _OF_ONE_RUN = re.compile(
     rb"\d{8}T\d{6}(\.\d+)?Z(-[0-9a-f]{4}\b)?"  # names of runs, and stamps
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"  # times
+    rb'|"checksum": "[0-9a-f]{16}"'  # over both; what a cut tears has none that is whole
 )
 
 
@@ -144,29 +145,26 @@ def find_states(
 ) -> Iterator[StateAfterCut]:
     """The extreme states after each cut under each model, and some by chance; those that differ
     from an earlier one in nothing that counts are left out."""
-    seen: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
+    met = MetStates(layout)
     models = tuple(models)
     for cut in cuts:
         for model in models:
             states = enumerate(cut.storage.surviving_states(model), 1)
             for number, state in states:
-                identity = (cut.committed, identify(state, layout))
-                if identity not in seen:
-                    seen.add(identity)
+                if met.is_new(state, cut.committed):
                     yield _found(cut, f"{model} {number}", state)
             for number in range(1, by_chance + 1) if model != "kill" else ():
                 chance = cut.storage.crash(model, random)
-                yield _found(cut, f"{model}, chance {number}", chance)
+                if met.is_new(chance, cut.committed):
+                    yield _found(cut, f"{model}, chance {number}", chance)
 
 
 def find_different(storage: MemoryStorage, layout: Layout) -> Iterator[MemoryStorage]:
     """What may be left of this storage by any model, and differs in what counts."""
-    seen: set[frozenset[tuple[bytes, bytes]]] = set()
+    met = MetStates(layout)
     for model in MODELS:
         for state in storage.surviving_states(model):
-            identity = identify(state, layout)
-            if identity not in seen:
-                seen.add(identity)
+            if met.is_new(state):
                 yield state
 
 
@@ -182,14 +180,27 @@ def _found(cut: Cut, how: str, state: MemoryStorage) -> StateAfterCut:
     return StateAfterCut(how=told, committed=cut.committed, storage=state)
 
 
-def identify(storage: MemoryStorage, layout: Layout) -> frozenset[tuple[bytes, bytes]]:
-    """The same for states that differ only by times, names of runs, and what is worth nothing:
-    throwaway files and what logs say."""
-    return frozenset(
-        (_without_run(name.encode()), b"" if name.endswith(".jsonl") else _digest(data))
-        for name, data in storage.snapshot().items()
-        if not name.startswith(layout.staging + "/")
-    )
+class MetStates:
+    """States that a sweep has met. Those that differ only by times, names of runs, and what is
+    worth nothing count as the same: throwaway files and what logs say."""
+
+    def __init__(self, layout: Layout, *, with_throwaway: bool = False) -> None:
+        self._without = "" if with_throwaway else layout.staging + "/"
+        self._met: set[tuple[frozenset[int], frozenset[tuple[bytes, bytes]]]] = set()
+
+    def is_new(self, storage: MemoryStorage, committed: frozenset[int] = frozenset()) -> bool:
+        """Whether no such state was met before, with these batches told to be committed. From now
+        on it was."""
+        before = len(self._met)
+        self._met.add((committed, self._identify(storage)))
+        return len(self._met) > before
+
+    def _identify(self, storage: MemoryStorage) -> frozenset[tuple[bytes, bytes]]:
+        return frozenset(
+            (_without_run(name.encode()), b"" if name.endswith(".jsonl") else _digest(data))
+            for name, data in storage.snapshot().items()
+            if not self._without or not name.startswith(self._without)
+        )
 
 
 @lru_cache(maxsize=4096)

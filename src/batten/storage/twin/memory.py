@@ -77,6 +77,11 @@ class MemoryStorage(ConditionsOfFolder):
         """The extreme states that may be found after a crash, each once and apart."""
         return map(type(self), self._tree.surviving_states(model))
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a crash would take nothing of it."""
+        return self._tree.is_settled
+
     def snapshot(self) -> dict[str, bytes | None]:
         """The bytes of each file by its name; None for a folder."""
         return self._tree.snapshot()

@@ -11,7 +11,7 @@ also be zeroes, block by block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -126,6 +126,12 @@ class VolatileTree:
             for each in self._unsynced
         ]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a crash would take nothing of it."""
+        files = [node for node in self.visible.values() if isinstance(node, File)]
+        return not self._unsynced and all(file.is_synced for file in files)
+
     def snapshot(self) -> dict[str, bytes | None]:
         """What is visible: the bytes of each file, None for a folder."""
         return {
@@ -140,10 +146,10 @@ class VolatileTree:
         if model == "ordered":
             lengths = self._ordered_choices()
             kept = lengths[random.randrange(len(lengths))]
-            return self._after(kept, lambda file: _cut_by_chance(file.data, random))
+            return _settle(self._names_after(kept), lambda file: _cut_by_chance(file.data, random))
         bias = random.random()
         kept = [each for unit in _units(self._unsynced) if random.random() < bias for each in unit]
-        return self._after(kept, lambda file: _lose_by_chance(file.data, random))
+        return _settle(self._names_after(kept), lambda file: _lose_by_chance(file.data, random))
 
     def surviving_states(self, model: Model) -> Iterator[VolatileTree]:
         """The extreme states that may be found after a crash, each once: all lost, all kept, each
@@ -154,8 +160,9 @@ class VolatileTree:
         choices = self._ordered_choices() if model == "ordered" else _extremes(self._unsynced)
         seen: set[frozenset[tuple[str, bytes | None]]] = set()
         for kept in choices:
-            for losses in _extreme_losses(self._unsynced_files(kept), _LOSSES[model]):
-                state = self._after(kept, losses)
+            names = self._names_after(kept)
+            for losses in _extreme_losses(_list_unsynced(names), _LOSSES[model]):
+                state = _settle(names, losses)
                 identity = frozenset(state.snapshot().items())
                 if identity not in seen:
                     seen.add(identity)
@@ -179,22 +186,6 @@ class VolatileTree:
                 found[name] = names[name]
         return found
 
-    def _unsynced_files(self, kept: Iterable[_Change]) -> list[File]:
-        nodes = dict.fromkeys(self._names_after(kept).values())
-        return [node for node in nodes if isinstance(node, File) and not node.is_synced]
-
-    def _after(self, kept: Iterable[_Change], losses: Losses) -> VolatileTree:
-        nodes: dict[Node, Node] = {}
-        names = self._names_after(kept)
-        for node in names.values():
-            if isinstance(node, File) and node not in nodes:
-                data = node.data if node.is_synced else _keep_synced(node, losses(node))
-                nodes[node] = File(
-                    data=data, is_synced=True, modified_seconds=node.modified_seconds
-                )
-        found = {name: nodes.get(node, node) for name, node in names.items()}
-        return VolatileTree(visible=found, _durable=dict(found))
-
     def _copy(self) -> VolatileTree:
         changed = [change.node for change in self._unsynced if change.node is not None]
         nodes: dict[Node, Node] = {}
@@ -215,6 +206,22 @@ class VolatileTree:
             _operations=self._operations,
             _last_certain=self._last_certain,
         )
+
+
+def _list_unsynced(names: Mapping[str, Node]) -> list[File]:
+    nodes = dict.fromkeys(names.values())
+    return [node for node in nodes if isinstance(node, File) and not node.is_synced]
+
+
+def _settle(names: Mapping[str, Node], losses: Losses) -> VolatileTree:
+    """A tree of these names in which nothing is left to be lost."""
+    nodes: dict[Node, Node] = {}
+    for node in names.values():
+        if isinstance(node, File) and node not in nodes:
+            data = node.data if node.is_synced else _keep_synced(node, losses(node))
+            nodes[node] = File(data=data, is_synced=True, modified_seconds=node.modified_seconds)
+    found = {name: nodes.get(node, node) for name, node in names.items()}
+    return VolatileTree(visible=found, _durable=dict(found))
 
 
 def _apply(names: dict[str, Node], name: str, node: Node | None) -> None:
