@@ -27,7 +27,7 @@ OF_PYTHON := tests/asynchronous tests/cli tests/display tests/executors tests/ex
 
 help:
 	@echo "make demo            the main job on real video clips: killed, diagnosed, resumed, verified"
-	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, finalized"
+	@echo "make demo-synthetic  rows from a chat model: killed, resumed, extended, within a budget, in batches"
 	@echo "make demo-knowledge-base  documents into a live tree: killed, resumed, searched, removed"
 	@echo "make demo-daily-report  a report, killed in every state, and what diagnose says of each"
 	@echo "make demo-thumbnails  pictures of the clips: killed, resumed, damaged, mended"

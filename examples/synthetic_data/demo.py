@@ -22,11 +22,14 @@ import pyarrow.parquet as pq
 EXAMPLE = Path(__file__).resolve().parent
 WORK = EXAMPLE.parents[1] / "demo-output" / "synthetic_data"
 UNDISTURBED = WORK / "undisturbed"
+THRIFTY = WORK / "thrifty"
 BATTEN = Path(sys.executable).with_name("batten")
 RUN = ("run", "synthesize.py")
 
 RECORDS = 200
 MORE = 30
+IN_BATCHES = 60
+BUDGET = 0.01
 ANSWER_MILLISECONDS = 200
 IDLE_SECONDS_MAX = 60
 POLL_SECONDS = 0.1
@@ -44,6 +47,8 @@ def main() -> None:
         extend(model)
         change_the_model(model)
         compare_with_undisturbed()
+        stay_within_budget()
+        run_overnight(model)
     show_rows()
     seconds = time.monotonic() - started
     print(f"\nAll as promised, in {seconds:.0f} seconds. It is all in demo-output/synthetic_data/.")
@@ -52,9 +57,10 @@ def main() -> None:
 def prepare() -> None:
     title("A chat model with bad moments")
     shutil.rmtree(WORK, ignore_errors=True)
-    for folder in (WORK, UNDISTURBED):
+    for folder in (WORK, UNDISTURBED, THRIFTY):
         folder.mkdir(parents=True)
         shutil.copy(EXAMPLE / "synthesize.py", folder)
+    shutil.copy(EXAMPLE / "overnight.py", WORK)
     say(
         "server.py stands in for a model that is paid by the call. It speaks the protocol of "
         f"OpenAI over HTTP, takes about {ANSWER_MILLISECONDS} ms, and at the first tries of some "
@@ -77,6 +83,7 @@ def serve() -> Iterator[str]:
             "NO_PROXY": "127.0.0.1",
             "RECORDS": str(RECORDS),
             "CONCURRENCY": "50",
+            "POLL_SECONDS": "0.2",
         }
         yield url
     finally:
@@ -93,7 +100,18 @@ class Model:
 
     def counts(self) -> dict[str, int]:
         """What it was asked so far, as soon as it has nothing in hand."""
-        with self._open(f"{self._url}/counts?idle", timeout=IDLE_SECONDS_MAX) as answer:
+        return self._get("/counts?idle")
+
+    def count_batches(self) -> dict[str, int]:
+        """What it was asked in batches so far."""
+        return self._get("/counts/batches")
+
+    def let_time_pass(self) -> None:
+        """The batches that it has end now."""
+        self._get("/next-day")
+
+    def _get(self, path: str) -> dict[str, int]:
+        with self._open(f"{self._url}{path}", timeout=IDLE_SECONDS_MAX) as answer:
             counts: dict[str, int] = json.load(answer)
         return counts
 
@@ -186,6 +204,46 @@ def compare_with_undisturbed() -> None:
     )
 
 
+def stay_within_budget() -> None:
+    title("Only so many dollars")
+    batten(*RUN, "--budget", str(BUDGET), folder=THRIFTY, expected=75)
+    cost = find_usage("conversations", THRIFTY)["cost"]
+    promise(0 < cost <= BUDGET, f"it stopped at {cost:.4f} of {BUDGET} dollars, and kept the rows")
+
+
+def run_overnight(model: Model) -> None:
+    title("At half the price, if it may take until tomorrow")
+    overnight = ("run", "overnight.py", "--quiet")
+    print_command(overnight, {"RECORDS": str(IN_BATCHES)})
+    environment = os.environ | {"RECORDS": str(IN_BATCHES)}
+    process = subprocess.Popen([str(BATTEN), *overnight], cwd=WORK, env=environment)
+    try:
+        while process.poll() is None and not model.count_batches()["batches"]:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    promise(process.returncode == -signal.SIGKILL, "SIGKILL, while the vendor begins a batch")
+    batten(*overnight, records=IN_BATCHES, LATER="1", expected=75)
+    batten("diagnose", "overnight", expected=10)
+    say("The next day:")
+    model.let_time_pass()
+    batten(*overnight, records=IN_BATCHES)
+    counts, usage = model.count_batches(), find_usage("overnight")
+    promise(
+        counts["handed_in_again"] == 0,
+        f"{counts['handed_in']} requests in {counts['batches']} batches, none handed in twice",
+    )
+    charged = (counts["prompt_tokens"], counts["completion_tokens"])
+    promise(
+        (usage["input_tokens"], usage["output_tokens"]) == charged,
+        f"{sum(charged)} tokens in the accounts, as the server counts: {usage['cost']:.4f} dollars",
+    )
+    single = pq.read_table(WORK / "conversations", filters=[("key", "<", IN_BATCHES)])
+    promise(pq.read_table(WORK / "overnight").equals(single), "and the rows are those of before")
+
+
 def show_rows() -> None:
     title("A few rows")
     rows = pq.read_table(WORK / "training").to_pylist()
@@ -196,6 +254,14 @@ def show_rows() -> None:
 
 def count_rows(output: str) -> int:
     return int(pq.read_table(WORK / output, columns=["key"]).num_rows)
+
+
+def find_usage(output: str, folder: Path = WORK) -> dict[str, float]:
+    """What the accounts have in all."""
+    command = [str(BATTEN), "diagnose", output, "--json"]
+    done = subprocess.run(command, cwd=folder, check=False, text=True, stdout=subprocess.PIPE)
+    total: dict[str, float] = json.loads(done.stdout)["usage"]["total"]
+    return total
 
 
 def diagnose() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 It answers /v1/chat/completions slowly, and the same request always alike. A share of the requests
 fail at their first one or two tries, in all the ways in which real endpoints fail. /counts says
-what was asked of it; /counts?idle waits until nothing is in hand.
+what was asked of it; /counts?idle waits until nothing is in hand. Requests in batches are answered
+when it is told that the next day has come (`batch_service`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from batch_service import BatchService
 
 TROUBLED_SHARE = 0.15
 TROUBLED_AGAIN_SHARE = 0.3
 RETRY_AFTER_SECONDS = 1
 PROMPT_TOKENS = 150
 
-REASONS = {200: "OK", 404: "Not Found", 429: "Too Many Requests", 503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
 
 Query = dict[str, list[str]]
 
@@ -56,10 +66,11 @@ class Script:
 
 
 def write_script(body: bytes) -> Script:
-    name = hashlib.sha256(body).hexdigest()
+    asked = json.loads(body)
+    name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     draw = random.Random(name)
     count = (draw.random() < TROUBLED_SHARE) * (1 + (draw.random() < TROUBLED_AGAIN_SHARE))
-    content = json.dumps({"pairs": write_pairs(draw, json.loads(body)["messages"][-1]["content"])})
+    content = json.dumps({"pairs": write_pairs(draw, asked["messages"][-1]["content"])})
     return Script(
         name=name,
         troubles=tuple(draw.choices(list(TROUBLES), list(TROUBLES.values()), k=count)),
@@ -113,6 +124,7 @@ class Server:
 
     milliseconds: float
     counts: Counts
+    batches: BatchService
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: a request after the other."""
@@ -132,6 +144,13 @@ class Server:
         url = urlsplit(target)
         if (method, url.path) == ("POST", "/v1/chat/completions"):
             await self._complete(write_script(body), writer)
+        elif (method, url.path) == ("GET", "/counts/batches"):
+            writer.write(render(200, self.batches.counts()))
+        elif (method, url.path) == ("GET", "/next-day"):
+            writer.write(render(200, self.batches.let_time_pass()))
+        elif url.path.startswith("/v1/"):
+            path = url.path.removeprefix("/v1/").split("/")
+            writer.write(render(*await self.batches.respond(method, path, head, body)))
         elif (method, url.path) == ("GET", "/counts"):
             query = parse_qs(url.query, keep_blank_values=True)
             writer.write(render(200, await self.counts.wait(query)))
@@ -157,6 +176,17 @@ class Server:
                 writer.close()
 
 
+async def answer_in_batch(counts: Counts, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Alike, and with the same troubles: a connection that would break is an error in a batch."""
+    script = write_script(body)
+    async with counts.call(script) as outcome:
+        if outcome is Outcome.ANSWERED:
+            return 200, completion(script.name, script.content)
+        if outcome is Outcome.MALFORMED:
+            return 200, completion(script.name, script.spoiled)
+        return (429 if outcome is Outcome.REFUSED else 503), refusal("overloaded")
+
+
 def read_length(head: str) -> int:
     for line in head.splitlines():
         name, _, value = line.partition(":")
@@ -165,9 +195,9 @@ def read_length(head: str) -> int:
     return 0
 
 
-def render(status: int, value: dict[str, Any], headers: str = "") -> bytes:
+def render(status: int, value: dict[str, Any] | bytes, headers: str = "") -> bytes:
     """The response as it goes over the wire."""
-    body = json.dumps(value).encode()
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
     head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: application/json\r\n"
     return f"{head}{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -220,7 +250,11 @@ async def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="by default any that is free")
     parser.add_argument("--milliseconds", type=float, default=50, help="an answer takes about so")
     options = parser.parse_args()
-    server = Server(milliseconds=options.milliseconds, counts=Counts())
+    server = Server(
+        milliseconds=options.milliseconds,
+        counts=Counts(),
+        batches=BatchService(partial(answer_in_batch, Counts())),
+    )
     listening = await asyncio.start_server(server.serve, "127.0.0.1", options.port, backlog=1024)
     port = listening.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)

@@ -73,16 +73,7 @@ class AskModel:
         )
 
     async def __call__(self, customer: Row) -> Row:
-        messages = [
-            {"role": "system", "content": INSTRUCTIONS},
-            {"role": "user", "content": json.dumps(customer)},
-        ]
-        request = {
-            "model": MODEL,
-            "messages": messages,
-            "response_format": {"type": "json_object"},
-        }
-        response = await self.client.post("/chat/completions", json=request)
+        response = await self.client.post("/chat/completions", json=make_request(customer))
         response.raise_for_status()
         completion = response.json()
         batten.usage(completion, cost=find_cost(completion["usage"]))
@@ -90,6 +81,15 @@ class AskModel:
 
     async def aclose(self) -> None:
         await self.client.aclose()
+
+
+def make_request(customer: Row) -> dict[str, Any]:
+    """What the model is asked; the same for the same customer."""
+    messages = [
+        {"role": "system", "content": INSTRUCTIONS},
+        {"role": "user", "content": json.dumps(customer)},
+    ]
+    return {"model": MODEL, "messages": messages, "response_format": {"type": "json_object"}}
 
 
 def find_cost(used: dict[str, int]) -> Decimal:

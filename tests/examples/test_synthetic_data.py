@@ -53,7 +53,10 @@ class Model:
 
     def counts(self, when: str = "idle") -> dict[str, int]:
         """What it was asked so far: now, or as soon as it has nothing in hand."""
-        url = f"{self.url.removesuffix('/v1')}/counts?{when}"
+        return self.get(f"/counts?{when}")
+
+    def get(self, path: str) -> dict[str, int]:
+        url = self.url.removesuffix("/v1") + path
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             url, timeout=SECONDS_MAX
         ) as answer:
@@ -216,13 +219,15 @@ class Job:
 
     def __init__(self, folder: Path, model: Model) -> None:
         folder.mkdir()
-        shutil.copy(EXAMPLE / "synthesize.py", folder)
+        for name in ("synthesize.py", "overnight.py"):
+            shutil.copy(EXAMPLE / name, folder)
         self.folder = folder
         self._variables = os.environ | {
             "OPENAI_BASE_URL": model.url,
             "NO_PROXY": "127.0.0.1",
             "RECORDS": str(RECORDS),
             "CONCURRENCY": "8",
+            "POLL_SECONDS": "0.05",
         }
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -319,3 +324,36 @@ def test_another_model_is_refused_by_name_and_asked_nothing(tmp_path: Path, mode
     assert report["status"] == "refused", report
     assert "synthesize.MODEL: 'stand-in' → 'another'" in report["error"]["what"]
     assert model.counts() == before
+
+
+def test_a_budget_is_not_passed_and_what_was_paid_is_kept(tmp_path: Path, model: Model) -> None:
+    job = Job(tmp_path / "job", model)
+    report = job.report("run", "synthesize.py", "--quiet", "--budget", "0.003")
+    assert report["status"] == "interrupted", report
+    assert "Stopped by the budget" in report["error"]["what"]
+    cost = job.report("diagnose", "conversations")["usage"]["total"]["cost"]
+    assert 0 < cost <= 0.003
+    assert job.run()["status"] == "complete"
+    counts = model.counts()
+    assert (counts["answered"], counts["answered_again"]) == (RECORDS, 0)
+
+
+def test_in_batches_the_rows_are_the_same_at_half_the_price(tmp_path: Path, model: Model) -> None:
+    job = Job(tmp_path / "job", model)
+    assert job.run()["status"] == "complete"
+    later = job.report("run", "overnight.py", "--quiet", LATER="1")
+    assert later["status"] == "interrupted", later
+    [waiting] = job.report("diagnose", "overnight")["submitted"]
+    assert waiting["requests"] == RECORDS
+    model.get("/next-day")
+    report = job.report("run", "overnight.py", "--quiet")
+    assert report["status"] == "complete", report
+    assert job.rows("overnight") == job.rows("conversations")
+
+    counts, used = model.get("/counts/batches"), report["usage"]["total"]
+    assert counts["handed_in_again"] == 0
+    assert counts["handed_in"] > RECORDS  # Some failed, and were asked again.
+    assert used["input_tokens"] == counts["prompt_tokens"]
+    assert used["output_tokens"] == counts["completion_tokens"]
+    told = synthesize.find_cost(counts)
+    assert used["cost"] == pytest.approx(float(told / 2))

@@ -125,6 +125,11 @@ def test_another_machine_says_nothing_of_this_one(judge: Judge) -> None:
         ([SIGNAL, stop("interrupted", "Stopped by SIGTERM.")], Likelihood.NO, "sent SIGTERM at T"),
         ([SIGNAL], Likelihood.NO, "sent SIGTERM at T"),
         ([stop("failed", "boom")], Likelihood.YES, "stopped by itself (failed): boom"),
+        (
+            [stop("interrupted", "Not finished: the vendor has 3 requests.")],
+            Likelihood.UNKNOWN,
+            "stopped by itself (interrupted): Not finished",
+        ),
         ([stop("complete")], Likelihood.NO, ""),
     ],
 )

@@ -24,7 +24,8 @@ class Evidence:
     """What is known of the end of the last run and of the machine; empty texts where nothing is.
 
     `was_killed` is proven; `end` is told where no end was logged; `signal` was logged; `error` is
-    what the run itself said when it stopped; `memory_kills`: what the kernel has killed since it
+    what the run itself said when it stopped; `has_paused`: it did so in good order, for a vendor's
+    answers or a budget perhaps; `memory_kills`: what the kernel has killed since it
     began, by its counters; `has_counted_kills`: they were recorded; `disk`: why nothing can be
     written now; `elsewhere`: the last run was on another machine; `refusal`: why one after it was
     not let begin."""
@@ -33,6 +34,7 @@ class Evidence:
     end: str
     signal: str
     error: str
+    has_paused: bool
     memory_kills: str
     has_counted_kills: bool
     has_restarted: bool | None
@@ -65,6 +67,7 @@ def gather_evidence(
         end=_tell_end(run),
         signal=_tell_signal(run),
         error=_tell_error(run),
+        has_paused=run.was_interrupted and not run.signals,
         memory_kills=kills,
         has_counted_kills=has_counted,
         has_restarted=has_restarted,

@@ -56,6 +56,11 @@ def foresee(evidence: Evidence | None, inputs: tuple[Input, ...]) -> Outlook:
             "memory ran out; use fewer --jobs, or set --memory-max, which names the item",
         ),
         (Likelihood.NO, evidence.signal, "it was told to stop"),
+        (
+            Likelihood.UNKNOWN,
+            evidence.has_paused,
+            "it stopped in good order; what it said tells when to go on",
+        ),
         (Likelihood.YES, evidence.error, "unless the cause of its error is mended"),
         (Likelihood.NO, evidence.has_restarted, "the machine was restarted under it"),
         (
