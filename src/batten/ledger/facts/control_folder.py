@@ -101,10 +101,9 @@ class Reading(DeliveryReads):
             )
             self._look_at_files(config, deliveries, published)
         own_files = {last_piece(target) for target in (layout.output, *placed)}
-        worst = find_worst(self.findings)
         return Observation(
             layout=layout,
-            ground=Ground.NEWER if worst is Severity.UNKNOWN else Ground.OURS,
+            ground=self._find_ground(),
             holder=holder,
             config=config,
             segments=segments,
@@ -128,6 +127,11 @@ class Reading(DeliveryReads):
             versions=self._versions,
             config_version=self._config_version,
         )
+
+    def _find_ground(self) -> Ground:
+        """By what was found, so it is asked last."""
+        is_newer = find_worst(self.findings) is Severity.UNKNOWN
+        return Ground.NEWER if is_newer else Ground.OURS
 
     def _read_plan_and_parts(self) -> _PlanAndParts:
         layout = self.layout
