@@ -19,7 +19,7 @@ from batten.testing import kill_at_step
 
 ITEMS = 60
 CALLS, CALLS_A_SECOND = 20, 200
-EXIT_QUARANTINED, EXIT_REFUSED, EXIT_INTERRUPTED = 3, 5, 75
+EXIT_QUARANTINED, EXIT_REFUSED, EXIT_STORAGE, EXIT_INTERRUPTED = 3, 5, 7, 75
 
 
 NEVER, SOON = 600.0, 2.0
@@ -209,3 +209,81 @@ def test_a_run_that_fails_ends_its_workers_alike(machines: Any) -> None:
     assert machines.end("first") == 1, machines.told("first")
     assert machines.end("second") == 1, machines.told("second")
     assert "ZeroDivisionError" in machines.told("second")
+
+
+CLASS = """
+class Square:
+    def __init__(self):
+        if os.environ.get("WHO") == "second":
+            os._exit(9)
+
+    def __call__(self, row):
+        return {**row, "square": row["number"] ** 2}
+
+made = made.map(Square, concurrency=1)
+"""
+
+
+def test_a_machine_whose_own_workers_all_end_leaves_what_it_has_to_others(machines: Any) -> None:
+    machines.write(ITEMS, gate_at=20)
+    text = (machines.folder / "job.py").read_text()
+    (machines.folder / "job.py").write_text(text.replace("\npipeline", f"{CLASS}\npipeline"))
+    machines.start("first", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", "--drain-seconds", "0", gone_after=NEVER)
+    assert machines.end("second") == 1, machines.told("second")
+    assert "workers in a row ended with no item in hand" in machines.told("second")
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    check_rows(machines)
+
+
+def test_a_worker_is_refused_what_the_run_would_be_refused(machines: Any) -> None:
+    machines.write(ITEMS, gate_at=20)
+    machines.start("first")
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", "--memory-max", "900TB")
+    assert machines.end("second") == EXIT_REFUSED, machines.told("second")
+    assert "2 workers may use 900" in machines.told("second")
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    check_rows(machines)
+
+
+def test_a_worker_that_can_not_read_the_inputs_is_refused(machines: Any) -> None:
+    folder = machines.folder
+    (folder / "in").mkdir()
+    for number in range(ITEMS):
+        (folder / "in" / f"{number:02}.txt").write_text(str(number))
+    machines.output = str(folder / "out/rows")
+    machines.write(ITEMS, gate_at=20, body="number = int(number)")
+    text = (folder / "job.py").read_text()
+    text = text.replace(f"from_range({ITEMS})", 'from_files("in/*.txt")')
+    text = text.replace("def work(number):", "def work(path):\n    number = int(path.read_text())")
+    (folder / "job.py").write_text(text)
+    machines.start("first", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    machines.start("second", "--paths-from", str(elsewhere), gone_after=NEVER)
+    assert machines.end("second") == EXIT_STORAGE, machines.told("second")
+    assert "The input elsewhere/in can't be read" in machines.told("second")
+    machines.open_gate()
+    assert machines.end("first") == 0, machines.told("first")
+    check_rows(machines)
+
+
+def test_a_worker_may_open_as_many_files_as_its_machine_allows(machines: Any) -> None:
+    machines.write(
+        ITEMS,
+        gate_at=20,
+        body="(pathlib.Path(os.environ['WHO'])).write_text(str("
+        "__import__('resource').getrlimit(7)[0]))",
+    )
+    machines.start("first", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    machines.start("second", gone_after=NEVER, within=("prlimit", "--nofile=200:400"))
+    machines.wait_until(lambda: has_claimed(machines, "second"))
+    machines.open_gate()
+    assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
+    assert (machines.folder / "second").read_text() == "400"

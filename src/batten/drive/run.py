@@ -10,9 +10,10 @@ from pathlib import Path
 from batten.deliver.delivering import Deliverer, refuse_strangers
 from batten.drive.adopt_finished import refuse_unfinished, take_finished
 from batten.drive.closing import close, make_report, withdraw_completion
+from batten.drive.preparing.beginning import machine_used, make_context
 from batten.drive.preparing.dry_run import foresee
 from batten.drive.preparing.in_order import bring_in_order, record_call
-from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
+from batten.drive.preparing.job_checks import check_job
 from batten.drive.preparing.outdated import PublishedVersions, tell_versions
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
@@ -30,7 +31,6 @@ from batten.ledger.history.runs import find_refusal
 from batten.ledger.judge import judge
 from batten.ledger.replacement import roll_forward
 from batten.model.disk.items.row_digests import DIGEST_BYTES
-from batten.model.disk.names import Layout
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.telling.counts import count_of
@@ -40,7 +40,6 @@ from batten.plan.differing import SourceDiffersError
 from batten.plan.plan import Plan
 from batten.plan.source_look import SourceLook
 from batten.run.checks import RoomWatch, check_disk, list_checks, refuse_unfit
-from batten.run.clock import new_run
 from batten.run.context import Context
 from batten.run.found.found_dataset import (
     FirstRowsError,
@@ -52,17 +51,15 @@ from batten.run.found.found_dataset import (
 )
 from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.identity import identify_pipeline
-from batten.run.open_files import open_files_raised
 from batten.run.progress import Progress, Silent
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
 from batten.run.telling.events import tell_events
 from batten.run.telling.recording import RunRecord, recorded, refusals_logged
-from batten.run.telling.watching import RunWatcher, Watchers
+from batten.run.telling.watching import RunWatcher
 from batten.sources.base import without_changes
 from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
-from batten.storage.blame import machine_blamed
 from batten.storage.changing.publishing import make_folders
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import take_lock
@@ -107,33 +104,14 @@ def run_on(
 ) -> Report:
     """Run on any storage. Returns when the accounts closed, or as `Pipeline.run` says; a
     `BattenError` that is raised carries the report of what was reached as `report`."""
-    output = check_job(pipeline, options)
     if options.is_dry_run:
         pipeline = replace(pipeline, source=without_changes(pipeline.source))
-    if pipeline.whole is not None:
-        # Its items are descriptions; the function has a process of its own.
-        options = replace(options, executor="serial", jobs=1)
-    progress = progress or Silent()
-    context = Context(
-        pipeline=pipeline,
-        options=options,
-        storage=storage,
-        layout=Layout(
-            output.name,
-            is_inside=pipeline.is_ledger_inside,
-            is_shared=storage.folder is None,
-        ),
-        path=show_path(output) if pipeline.store is None else pipeline.store.shown,
-        run=new_run(),
-        progress=progress,
-        finished=finished,
-        watchers=Watchers(watchers, note=progress.note),
+    context = make_context(
+        storage, pipeline, options, progress or Silent(), finished=finished, watchers=watchers
     )
-    if storage.folder is None:
-        refuse_beyond_store(storage, pipeline, options)
     has_begun_before = storage.find(context.layout.control) is not None
     try:
-        with output_may_be_lost(), open_files_raised():
+        with output_may_be_lost():
             return tell_events(context, _run)
     except BattenError as error:
         if not has_begun_before:
@@ -153,7 +131,7 @@ def _tell_folder(context: Context, error: BattenError) -> None:
             error.safe += f" There is {made} now, where the next run goes on."
 
 
-@machine_blamed()
+@machine_used()
 def _run(context: Context) -> Report:
     identity = context.identity = identify_pipeline(context.pipeline, context.options.parameters)
     identity.check_secrets()

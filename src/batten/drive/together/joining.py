@@ -16,11 +16,11 @@ from batten.anywhere.assigning import Doing
 from batten.anywhere.meeting import Meeting
 from batten.anywhere.team import BEATS
 from batten.anywhere.wire import UnclearError, decode_schema, decode_task, encode_event
-from batten.drive.stopping.failure_budget import answer_of
+from batten.drive.stopping.failure_budget import Failures, answer_of
 from batten.drive.together.run_end import RunEnd, read_end
 from batten.drive.together.team_of_run import batten_version, count_tasks
 from batten.errors import BattenError, RefusedError, StorageError
-from batten.executors.base import Died, Executor, Finished, Lost, Raised, TimedOut, Told
+from batten.executors.base import Died, Event, Executor, Finished, Lost, Raised, TimedOut, Told
 from batten.model.disk.records import Segment, Unreadable, decode_record
 from batten.model.disk.runs.workers import BegunTask, Board, Register
 from batten.model.telling.counts import count_of
@@ -92,6 +92,7 @@ class Joined:
         plan = Plan(context.storage, context.layout, self._load_segments())
         # What calls here use is told in a file of its own: no other process adds to it.
         context.run = f"{new_run()}{os.urandom(4).hex()}"
+        self._failures = Failures(context, plan, 0)
         recipe = find_recipe(context)
         self._crews = crews = make_crews(context)
         executor = make_executor(context, recipe, crews)
@@ -196,9 +197,22 @@ class Joined:
                 continue
             self._tell(event, is_end=not isinstance(event, Told))
         for event in self._crews.look():
+            self._watch(event)
+
+    def _watch(self, event: Event) -> None:
+        """A step's own worker has no item to tell of. Where they all end so, this machine is of no
+        use: others do what it has in hand."""
+        if not isinstance(event, Died):
             answer_of(event)
+            return
+        try:
+            self._failures.tell_death(event)
+        except BattenError as error:
+            self._failure = error
 
     def _tell(self, event: Finished | Raised | Died | TimedOut | Told, *, is_end: bool) -> None:
+        if isinstance(event, Finished):
+            self._failures.tell_progress()
         self._doing.tell(event.task_id, encode_event(event), is_end=is_end)
         self._written_at = -float("inf")
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batten.anywhere.meeting import Meeting
-from batten.drive.preparing.job_checks import check_job, refuse_beyond_store
+from batten.drive.preparing.beginning import machine_used, make_context
+from batten.drive.preparing.job_checks import check_job
 from batten.drive.run import run_on
 from batten.drive.together.joining import Joined
 from batten.drive.together.run_end import RunEnd, read_end
@@ -19,8 +20,7 @@ from batten.drive.together.team_of_run import refuse_beyond_workers
 from batten.errors import BusyError, RefusedError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
-from batten.model.disk.names import Layout
-from batten.run.clock import new_run
+from batten.run.checks import list_checks, refuse_unfit
 from batten.run.context import Context
 from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.progress import Progress
@@ -52,43 +52,29 @@ def work_anywhere(
     while True:
         if options.only_joins:
             busy = _busy_without_work(output)
-            ended = _join(storage, pipeline, options, progress, output, busy)
+            ended = _join(storage, pipeline, options, progress, busy)
             if ended is not None:
                 return ended
             continue
         try:
             return run_on(storage, pipeline, options, progress, watchers=watchers)
         except BusyError as busy:
-            ended = _join(storage, pipeline, options, progress, output, busy)
+            ended = _join(storage, pipeline, options, progress, busy)
         if ended is not None:
             return ended
 
 
+@machine_used()
 def _join(
     storage: Store,
     pipeline: Definition,
     options: RunOptions,
     progress: Progress,
-    output: Path,
     busy: BusyError,
 ) -> RunEnd | None:
     """Work for the run that is under way. None if there is none any more."""
-    context = Context(
-        pipeline=pipeline,
-        options=options,
-        storage=storage,
-        layout=Layout(
-            output.name,
-            is_inside=pipeline.is_ledger_inside,
-            is_shared=storage.folder is None,
-        ),
-        path=show_path(output) if pipeline.store is None else pipeline.store.shown,
-        run=new_run(),
-        progress=progress,
-        is_worker=True,
-    )
-    if storage.folder is None:
-        refuse_beyond_store(storage, pipeline, options)
+    context = make_context(storage, pipeline, options, progress, is_worker=True)
+    refuse_unfit(context, list_checks(context))
     meeting = Meeting(storage, context.layout.workers)
     until = time.monotonic() + PATIENCE * (options.gone_seconds or 0.0)
     with context.signals:
