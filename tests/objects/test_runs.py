@@ -252,7 +252,7 @@ def test_the_store_is_killed_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> 
         def fate(request: ObjectRequest) -> Fate:
             if request.is_change and request.number > 30 and not killed:
                 killed.append(request.number)
-                server.kill()
+                server.crash()
                 server.start()
             return Fate.DONE
 

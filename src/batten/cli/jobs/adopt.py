@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
+
+from batten.cli.jobs.job_options import (
+    add_end_options,
+    add_parameters,
+    load_job_file,
+    own_output,
+    read_parameters,
+)
 
 NAME = "adopt"
 HELP = "take over the finished rows of a hand-made job; the next run computes the rest"
@@ -35,36 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--done", metavar="FILE", help="finished keys, one a line: only their rows are taken"
     )
-    parser.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the job's function; may be repeated",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_parameters(parser)
+    add_end_options(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.adopting.adopt import adopt_rows
-    from batten.cli.jobs.run import read_parameters
     from batten.cli.output import emit_object, tell
     from batten.cli.text.adoption_text import list_lines
     from batten.display.choosing import choose_display
-    from batten.executors.printing.output import output_may_be_lost
     from batten.jobs.loading.how_started import describe_call
-    from batten.jobs.loading.job_file import load_job
-    from batten.pipeline.pipeline import Pipeline
     from batten.run.run_options import RunOptions
-    from batten.run.signals import stopped_while_loading
     from batten.storage.machine import count_processors
 
     parameters = read_parameters(arguments.param)
-    # What the user's own code prints must not mix with the one JSON object.
-    with output_may_be_lost(), contextlib.redirect_stdout(sys.stderr):
-        with stopped_while_loading():
-            job = load_job(arguments.job, parameters, Pipeline)
+    with own_output():
+        job, _ = load_job_file(arguments.job, parameters)
         adoption = adopt_rows(
             job.pipeline.fill(job.parameters),
             RunOptions(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
-import os
-import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
+from batten.cli.jobs.job_options import (
+    add_end_options,
+    add_job_options,
+    add_worker_options,
+    drain_seconds,
+    list_options,
+    load_job_file,
+    own_output,
+    read_parameters,
+)
 from batten.cli.jobs.outcome import RunOutcome
 from batten.cli.output import emit_object, tell
-from batten.errors import BattenError, UsageError
-from batten.model.telling.hiding import is_secret_text
+from batten.errors import BattenError
 from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
@@ -42,21 +47,7 @@ EXIT_QUARANTINED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "job",
-        metavar="JOB[:NAME]",
-        help="a Python file, and the pipeline in it if there are several",
-    )
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="items at a time (default: the processors)"
-    )
-    parser.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the job's function; may be repeated",
-    )
+    add_job_options(parser)
     parser.add_argument(
         "--resume",
         choices=("if_possible", "always", "never"),
@@ -96,8 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--skip-checks", action="store_true", help="begin although a check before it forbids it"
     )
     _add_watching_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_end_options(parser)
 
 
 def _add_ways_on(parser: argparse.ArgumentParser) -> None:
@@ -121,27 +111,6 @@ def _add_ways_on(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--retry-quarantined", action="store_true", help="try quarantined items again"
-    )
-
-
-def add_worker_options(parser: argparse.ArgumentParser) -> None:
-    """How workers of this machine go about it."""
-    parser.add_argument(
-        "--memory-max",
-        metavar="SIZE",
-        help="the memory that each worker may use, as 2GB; its item is named when it uses more",
-    )
-    parser.add_argument(
-        "--workers",
-        choices=("fork", "spawn"),
-        help="how workers begin: as copies of this process, or in a fresh interpreter "
-        "(default: fork, but spawn where threads would not survive it)",
-    )
-    parser.add_argument(
-        "--drain-seconds",
-        type=float,
-        metavar="N",
-        help="after a signal, how long items in hand may take to end (default: 10)",
     )
 
 
@@ -183,30 +152,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _execute(arguments: argparse.Namespace) -> RunOutcome:
-    from batten.executors.printing.output import output_may_be_lost
-    from batten.jobs.loading.in_fresh_workers import JobFile
-    from batten.jobs.loading.job_file import load_job
-    from batten.pipeline.pipeline import Pipeline
-    from batten.run.signals import stopped_while_loading
-
     parameters = read_parameters(arguments.param)
-    job_file = JobFile(spec=arguments.job, parameters=parameters, folder=os.getcwd())
     preview: Preview | None = None
     report: Report | None = None
     ran: list[UpstreamRun] | None = None
-    # What the user's own code prints must not mix with the one JSON object.
-    with (
-        output_may_be_lost(),
-        contextlib.redirect_stdout(sys.stderr),
-        _checks_told(arguments),
-    ):
-        with stopped_while_loading():
-            job = _read_until(load_job(arguments.job, parameters, Pipeline), arguments.until)
-        if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
-            # As scripts have it for `| head`. But the job goes on, and its code tells how it ended.
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        # Modules and the job stay until the end, so no collection of garbage need look at them.
-        gc.freeze()
+    with own_output(), _checks_told(arguments):
+        job, job_file = load_job_file(arguments.job, parameters)
+        job = _read_until(job, arguments.until)
         if arguments.preview:
             limit = PREVIEW_ITEMS if arguments.limit is None else arguments.limit
             preview = job.pipeline.preview(limit=limit, parameters=job.parameters)
@@ -292,7 +244,7 @@ def _run(
         add_columns=arguments.add_columns,
         memory_max=arguments.memory_max,
         workers=arguments.workers,
-        drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
+        drain_seconds=drain_seconds(arguments),
         budget=arguments.budget,
         skip_checks=arguments.skip_checks,
         metrics=arguments.metrics,
@@ -315,37 +267,3 @@ def _checks_told(arguments: argparse.Namespace) -> Iterator[None]:
 
             tell(*list_checks(report))
         raise
-
-
-def read_parameters(given: list[str]) -> dict[str, str]:
-    """What `--param` was given, by name. Raises `UsageError`."""
-    parameters: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(
-                f"--param {text!r} is not of the form NAME=VALUE."
-                if not is_secret_text(text)
-                else "What --param was given is not of the form NAME=VALUE.",
-                safe="Nothing was read or written.",
-                next="Write, for instance: --param run_date=2026-04-24",
-            )
-        if name in parameters:
-            raise UsageError(
-                f"--param {name} is given twice.",
-                safe="Nothing was read or written.",
-                next="Give each parameter once.",
-            )
-        parameters[name] = value
-    return parameters
-
-
-def list_options(arguments: argparse.Namespace) -> dict[str, object]:
-    """Those that the next run of the job should have too, as they were given."""
-    return {
-        "jobs": arguments.jobs,
-        "memory-max": arguments.memory_max,
-        "drain-seconds": arguments.drain_seconds,
-        "workers": arguments.workers,
-        "budget": getattr(arguments, "budget", None),
-    }

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
 import os
-import signal
-import sys
 from typing import TYPE_CHECKING
 
-from batten.cli.jobs.run import (
-    EXIT_DONE,
-    EXIT_QUARANTINED,
+from batten.cli.jobs.job_options import (
+    add_end_options,
+    add_job_options,
     add_worker_options,
+    drain_seconds,
     list_options,
+    load_job_file,
+    own_output,
     read_parameters,
 )
+from batten.cli.jobs.run import EXIT_DONE, EXIT_QUARANTINED
 from batten.cli.output import emit_object, tell
 
 if TYPE_CHECKING:
@@ -40,24 +40,7 @@ GONE_SECONDS = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "job",
-        metavar="JOB[:NAME]",
-        help="a Python file, and the pipeline in it if there are several",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="items at a time on this machine (default: the processors)",
-    )
-    parser.add_argument(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the job's function; may be repeated",
-    )
+    add_job_options(parser, whose_jobs=" on this machine")
     add_worker_options(parser)
     parser.add_argument(
         "--gone-after",
@@ -77,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where relative paths of the job file begin (default: the file's own folder)",
     )
     _add_ray_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    add_end_options(parser)
 
 
 def _add_ray_options(parser: argparse.ArgumentParser) -> None:
@@ -110,25 +92,10 @@ def _add_ray_options(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from batten.executors.printing.output import output_may_be_lost
-    from batten.jobs.loading.in_fresh_workers import JobFile
-    from batten.jobs.loading.job_file import load_job
-    from batten.pipeline.pipeline import Pipeline
-    from batten.run.signals import stopped_while_loading
-
     parameters = read_parameters(arguments.param)
     paths_from = arguments.paths_from and os.path.abspath(arguments.paths_from)
-    job_file = JobFile(
-        spec=arguments.job, parameters=parameters, folder=os.getcwd(), paths_from=paths_from
-    )
-    # What the user's own code prints must not mix with the one JSON object.
-    with output_may_be_lost(), contextlib.redirect_stdout(sys.stderr):
-        with stopped_while_loading():
-            job = load_job(arguments.job, parameters, Pipeline, paths_from=paths_from)
-        if signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL:
-            # As in `batten run`: the job goes on, and its code tells how it ended.
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        gc.freeze()
+    with own_output():
+        job, job_file = load_job_file(arguments.job, parameters, paths_from)
         end = _work(job, parameters, job_file, arguments)
     return _tell_end(end, is_json=arguments.json)
 
@@ -149,7 +116,7 @@ def _work(
     options = RunOptions(
         jobs=arguments.jobs if arguments.jobs is not None else count_processors(),
         memory_bytes_max=read_memory_max(arguments.memory_max),
-        drain_seconds=10.0 if arguments.drain_seconds is None else arguments.drain_seconds,
+        drain_seconds=drain_seconds(arguments),
         gone_seconds=GONE_SECONDS if given is None else check_seconds("gone_after", given),
         only_joins=arguments.join,
         parameters=dict(job.parameters),

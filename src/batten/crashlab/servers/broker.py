@@ -10,32 +10,29 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from batten.crashlab.servers.own_server import OwnServer
 from batten.crashlab.servers.ports import find_ports
 
 _PACKAGE = "noida_db"
-_START_SECONDS = 60.0
-_ASK_SECONDS = 0.05
+_ANSWER_SECONDS = 0.5
 _READ_SECONDS = 30.0
 
 OTHER = os.environ.get("BATTEN_KAFKA", "")
 """The broker that tests are to use in the place of one of their own; empty for none."""
 
 
-class Broker:
-    """A broker of its own, in a folder of its own, or the one that `BATTEN_KAFKA` names."""
+class Broker(OwnServer):
+    """A broker of its own, or the one that `BATTEN_KAFKA` names. Ended by SIGTERM it keeps what it
+    has confirmed; by SIGKILL it may lose some."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="batten-broker-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__("broker")
         if OTHER:
             self.port = int(OTHER.rpartition(":")[2])
             self.servers = OTHER
@@ -50,33 +47,16 @@ class Broker:
         return f"the broker at {OTHER}" if OTHER else "noida-db"
 
     def start(self) -> None:
-        """Begin, after an end again, and return when it answers."""
         spec = importlib.util.find_spec(_PACKAGE)
         if spec is None or spec.origin is None:
             raise RuntimeError("the package noida-db is not installed")
         program = Path(spec.origin).with_name("noida-db")
         program.chmod(0o755)
         command = [
-            *(str(program), "start", "--data-dir", str(self._folder / "data")),
+            *(str(program), "start", "--data-dir", str(self.folder / "data")),
             *("--host", "127.0.0.1", "--only", "kafka", "--kafka-port", str(self.port)),
         ]
-        with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
-        for _ in range(round(_START_SECONDS / _ASK_SECONDS)):
-            if self._answers():
-                return
-            try:
-                self._process.wait(timeout=_ASK_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        raise RuntimeError((self._folder / "log").read_text()[-4000:])
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it. With SIGTERM it keeps what it has confirmed; with SIGKILL it may lose some."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait()
+        self._begin(command)
 
     def pause(self) -> None:
         """It answers nothing, until `go_on`."""
@@ -95,9 +75,6 @@ class Broker:
         """The rows of a topic of JSON, partition by partition."""
         return [json.loads(each.value()) for each in self.read(topic, is_committed=is_committed)]
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -105,8 +82,7 @@ class Broker:
         trace: TracebackType | None,
     ) -> None:
         self.go_on()
-        self.end(signal.SIGKILL)
-        shutil.rmtree(self._folder)
+        super().__exit__(kind, error, trace)
 
     def admin(self) -> Any:
         """A client for topics."""
@@ -141,7 +117,7 @@ class Broker:
         from confluent_kafka import KafkaException
 
         try:
-            self.admin().list_topics(timeout=_ASK_SECONDS * 10)
+            self.admin().list_topics(timeout=_ANSWER_SECONDS)
         except KafkaException:
             return False
         return True

