@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,15 @@ class Machines:
 
     def has_ended(self, who: str) -> bool:
         return self._running[who].poll() is not None
+
+    def claims(self) -> list[int]:
+        """The processes whose registers say that they have begun something."""
+        found = []
+        for path in (self.folder / f"{self.output}.batten/workers").glob("*.json"):
+            register = json.loads(path.read_text())
+            if path.name != "board.json" and register["begins"]:
+                found.append(register["pid"])
+        return found
 
     def numbers(self, output: str = "out/rows") -> list[int]:
         """Of all rows."""

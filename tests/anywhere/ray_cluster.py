@@ -30,9 +30,9 @@ def main() -> None:
                 for each in (cluster.head_node, other)
                 for process in each.all_processes["raylet"]
             ]
-            print(
-                json.dumps({"address": cluster.address, "raylets": raylets}), file=told, flush=True
-            )
+            head = cluster.head_node.all_processes["gcs_server"][0].process.pid
+            found = {"address": cluster.address, "raylets": raylets, "head": head}
+            print(json.dumps(found), file=told, flush=True)
             # Ray's own handler waits for ever if the signal comes while the cluster is ended.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.stdin.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from batten.drive.together.on_ray import workers as on_ray
+from batten.drive.together.on_ray.printed import LAST_BYTES, read_last
+from batten.errors import UsageError
+from batten.run.progress import Silent
 
 CLUSTER = Path(__file__).with_name("ray_cluster.py")
 ON_LOOPBACK = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -32,6 +38,7 @@ EXIT_USAGE, EXIT_REFUSED = 2, 5
 class Cluster:
     address: str
     raylets: list[int]
+    head: int
 
 
 @contextmanager
@@ -129,6 +136,29 @@ def test_a_raylet_is_killed_and_what_its_workers_had_is_done_again(machines: Any
 
 
 @pytest.mark.crash
+def test_the_head_is_killed_and_the_run_goes_on(machines: Any) -> None:
+    with started_cluster() as cluster:
+        begin(machines, cluster, gone_after=SOON)
+        os.kill(cluster.head, signal.SIGKILL)
+        machines.open_gate()
+        assert machines.end("run") == 0, machines.told("run")
+        check_rows(machines)
+
+
+@pytest.mark.crash
+def test_workers_on_ray_join_the_run_of_another(machines: Any, cluster: Cluster) -> None:
+    machines.seconds_max = SECONDS_MAX
+    machines.write(ITEMS, gate_at=20)
+    machines.start("first", gone_after=NEVER)
+    machines.wait_until(lambda: machines.has_begun("first"))
+    start(machines, cluster, "second", gone_after=NEVER)
+    machines.wait_until(lambda: len(find_workers(machines)) == 1 + WORKERS)
+    machines.open_gate()
+    assert (machines.end("first"), machines.end("second")) == (0, 0), machines.told("second")
+    check_rows(machines)
+
+
+@pytest.mark.crash
 def test_the_run_is_killed_and_its_workers_end_and_the_next_goes_on(
     machines: Any, cluster: Cluster
 ) -> None:
@@ -177,6 +207,39 @@ def test_a_cluster_that_is_not_there_is_told_before_anything_is_written(machines
     assert machines.end("run") == EXIT_USAGE, machines.told("run")
     assert "Ray at 127.0.0.1:1 can't be used" in machines.told("run")
     assert not (machines.folder / "out").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        plan = on_ray.RayPlan(
+            address=f"127.0.0.1:{server.getsockname()[1]}",
+            workers=1,
+            num_cpus=1,
+            num_gpus=0,
+            working_dir=str(tmp_path),
+            excludes=[],
+            job="job.py",
+            words=[],
+            folder=str(tmp_path),
+        )
+        with (
+            pytest.raises(UsageError, match="has not answered"),
+            on_ray.RayWorkers(plan, Silent()),
+        ):
+            pass
+
+
+def test_only_the_last_of_what_a_worker_prints_is_kept() -> None:
+    """Also where something that it began holds the pipe open."""
+    command = "seq 1000000 >&2; sleep 600 & echo $! >&2"
+    with subprocess.Popen(["sh", "-c", command], stderr=subprocess.PIPE) as process:
+        last = read_last(process)
+        os.kill(int(last[-1]), signal.SIGKILL)
+    assert last[-2] == "1000000"
+    assert sum(map(len, last)) <= LAST_BYTES
 
 
 def test_one_that_only_joins_does_no_run(machines: Any) -> None:

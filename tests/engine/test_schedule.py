@@ -460,18 +460,30 @@ def test_without_a_schema_one_task_a_worker_and_sealing_in_order(make_plan: Make
     assert all(isinstance(task, Prepare) and task.schema is None for _, task in tasks)
 
 
-@pytest.mark.parametrize(("machines", "prepared"), [(1, 1), (2, 2)])
-def test_other_machines_do_not_wait_while_a_batch_is_sealed(
-    make_plan: MakePlan, machines: int, prepared: int
+def test_a_machine_that_has_nothing_gets_a_task_though_others_have_many(
+    make_plan: MakePlan,
+) -> None:
+    world = World(make_plan(80, 1), slots=2)
+    world.hand_out()
+    many = len(world.running)
+    idle = 3
+    world.schedule.has_idle = lambda: len(world.running) < many + idle
+    world.hand_out()
+    assert len(world.running) == many + idle
+
+
+def test_a_machine_that_has_nothing_does_not_wait_while_a_batch_is_sealed(
+    make_plan: MakePlan,
 ) -> None:
     world = World(make_plan(8, 1), slots=2)
     world.schedule.schema = None
-    world.schedule.resize(2, machines)
     world.hand_out()
     world.end(min(world.running))
     world.hand_out()
-    kinds = Counter(type(task) for task in world.running.values())
-    assert kinds == {Seal: 1, Prepare: prepared}
+    assert Counter(map(type, world.running.values())) == {Seal: 1, Prepare: 1}
+    world.schedule.has_idle = lambda: len(world.running) < 3
+    world.hand_out()
+    assert Counter(map(type, world.running.values())) == {Seal: 1, Prepare: 2}
 
 
 def test_ranges_of_calls_keep_places_filled(make_plan: MakePlan) -> None:

@@ -27,15 +27,23 @@ BEATS = 3
 
 class Team:
     """Implements `Executor`. `board` is what it says of the run at first. Of the tasks that anybody
-    can do, `here` are done at a time, and `here_max` given to the workers of this machine."""
+    can do, `here` are done at a time, and `here_max` given to the workers of this machine. A task
+    has `calls_max` calls in hand at a time, at most."""
 
     def __init__(
-        self, local: Executor, meeting: Meeting, board: Board, *, here: int, here_max: int
+        self,
+        local: Executor,
+        meeting: Meeting,
+        board: Board,
+        *,
+        here: int,
+        here_max: int,
+        calls_max: int,
     ) -> None:
         self._local = local
         self._meeting = meeting
         self._board = board
-        self._here, self._here_max = here, here_max
+        self._here, self._here_max, self._calls_max = here, here_max, calls_max
         self._assigning = Assigning(board.run, gone_seconds=board.gone_seconds)
         self._queue: deque[tuple[int, Prepare]] = deque()
         self._at_home: set[int] = set()
@@ -58,6 +66,10 @@ class Team:
     @property
     def can_kill(self) -> bool:
         return self._local.can_kill
+
+    def has_idle(self) -> bool:
+        """Whether a worker elsewhere would begin one more task at once."""
+        return self._assigning.idle_slots > len(self._queue)
 
     def start(self, work: Work) -> None:
         self._local.start(work)
@@ -189,7 +201,12 @@ class Team:
             self._away.discard(each.task)
             cause = f"{each.worker} has given no sign for {self._board.gone_seconds:g} s"
             self._events.append(
-                Lost(task_id=each.task, was_begun=each.was_begun, cause=cause),
+                Lost(
+                    task_id=each.task,
+                    was_begun=each.was_begun,
+                    cause=cause,
+                    calls_max=self._calls_max,
+                ),
             )
 
     @property

@@ -163,6 +163,8 @@ class Driver:
             blame=find_blame(self._storage, self._layout, self._plan),
         )
         self._schedule.may_begin = self._spending.may_begin
+        if self._team is not None:
+            self._schedule.has_idle = self._team.has_idle
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
 
     def _make_again(self, changed: Collection[int]) -> TakingUpAgain:
@@ -289,6 +291,7 @@ class Driver:
         if isinstance(event, Lost):
             self._context.progress.note(f"A worker is gone: {event.cause}. Its work is done again.")
             if event.was_begun:
+                self._spending.lose(event.calls_max)
                 self._schedule.lose(event.task_id, partial(as_failure, event))
             else:
                 self._schedule.put_back(event.task_id)

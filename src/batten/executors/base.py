@@ -113,11 +113,13 @@ class Lost:
         task_id: The number of the task.
         was_begun: Whether it had begun, as far as it had said so.
         cause: What is known of it, for people.
+        calls_max: So many items may have been in hand, at most. 1 by default.
     """
 
     task_id: int
     was_begun: bool
     cause: str
+    calls_max: int = 1
 
 
 @value_class

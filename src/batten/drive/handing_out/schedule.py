@@ -34,7 +34,8 @@ class Schedule:
 
     `is_exhausted`: all batches have been opened. Until then there is more to do, even if nothing
     can be handed out: open batches must be published first. `may_begin` says beside so many
-    tasks in hand whether one more may be, of which item; if not, there is work `is_held_up`."""
+    tasks in hand whether one more may be, of which item; if not, there is work `is_held_up`.
+    `has_idle` says whether a machine has come that has nothing, though others have much."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Schedule:
         self.failures_max: int | None = None
         self._heard = 0
         self.may_begin: Callable[[int, int], bool] = lambda in_hand, item: True
+        self.has_idle: Callable[[], bool] = lambda: False
         self.is_held_up = False
         self.is_failing = False
         self._is_closing = False
@@ -83,15 +85,13 @@ class Schedule:
 
     @property
     def wants_task(self) -> bool:
-        """Whether a further task should be handed out. With ranges of a fixed size, of which many
-        are in hand, enough items besides those of the next range wait for a place."""
-        if self._is_closing:
+        """Whether a further task should be handed out: always where somebody has none. Ranges of a
+        fixed size have many items in hand, so enough items besides those of the next range wait for
+        a place."""
+        if self._is_closing or self.has_idle():
             return True
         if self._range_items is None:
-            # A batch is sealed by the machine of the run, and others don't wait for that.
-            is_far = self._machines > 1
-            in_hand = self._handed_out.count_work() if is_far else self.outstanding
-            return in_hand < self.pace.slots * self._tasks_a_slot
+            return self.outstanding < self.pace.slots * self._tasks_a_slot
         return sum(self._handed_out.list_waiting()[self._machines :]) < self.pace.slots
 
     @property

@@ -55,12 +55,12 @@ class Spending:
         """What was told up to now outlives a power cut."""
         self._journal.sync()
 
-    def lose(self) -> None:
-        """A worker died with a call in hand."""
+    def lose(self, calls: int = 1) -> None:
+        """A worker died with so many calls in hand."""
         self._lost += 1
         self._has_news = True
         if list_journals(self._storage, self._layout):
-            line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=1)
+            line = LostLine(end=f"{self._context.run} worker {self._lost}", calls=calls)
             self._journal.write(line)
 
     def end(self) -> None:

@@ -69,6 +69,7 @@ def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Pl
     # Of calls that are awaited, one more range than can be in hand is counted in already.
     here_max = here if context.pipeline.is_async else TASKS_A_SLOT * here
     meeting = Meeting(context.storage, context.layout.workers)
-    team = Team(local, meeting, board, here=here, here_max=here_max)
+    calls_max = SOME_ITEMS_MAX if context.pipeline.is_async else 1
+    team = Team(local, meeting, board, here=here, here_max=here_max, calls_max=calls_max)
     context.tell_end = team.tell_end
     return team

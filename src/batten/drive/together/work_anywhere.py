@@ -59,6 +59,9 @@ def work_anywhere(
         try:
             return run_on(storage, pipeline, options, progress, watchers=watchers)
         except BusyError as busy:
+            for watcher in watchers:
+                # Workers that it starts join the run of another as well.
+                watcher.hold()
             ended = _join(storage, pipeline, options, progress, busy)
         if ended is not None:
             return ended

@@ -35,16 +35,23 @@ def main() -> None:
     try:
         places = _connect(config)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises, the run is told
-        _tell(told, error=f"{error}".strip().split("\n")[0] or type(error).__name__)
+        _tell(told, error=_first_line(error))
         return
     _tell(told, workers=places)
     if sys.stdin.readline().strip() == "start":
-        _keep(config, places, told)
+        try:
+            _keep(config, places, told)
+        except Exception as error:  # noqa: BLE001 - of Ray, whose head may be gone
+            _tell(told, note=f"Ray has failed: {_first_line(error)}")
 
 
 def _tell(told: Any, **what: object) -> None:
     told.write(json.dumps(what) + "\n")
     told.flush()
+
+
+def _first_line(error: Exception) -> str:
+    return f"{error}".strip().split("\n")[0] or type(error).__name__
 
 
 def _connect(config: dict[str, Any]) -> int:
@@ -123,26 +130,24 @@ class RayActor:
         import signal
         import subprocess
         import sys
-        import tempfile
 
+        from batten.drive.together.on_ray.printed import read_last
         from batten.executors.processes.parents import end_with_parent
 
         spec, parent = os.path.join(os.getcwd(), job), os.getpid()
-        with tempfile.TemporaryFile() as printed:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "batten", "work", spec, *words],
-                cwd=folder if os.path.isdir(folder) else None,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=printed,
-                preexec_fn=lambda: end_with_parent(parent),
-            )
-            code = child.wait()
-            if code == -signal.SIGKILL:
-                # Killed for memory, or by hand: Ray makes the actor anew.
-                os._exit(1)
-            printed.seek(0)
-            lines = printed.read().decode(errors="replace").strip().splitlines()
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "batten", "work", spec, *words],
+            cwd=folder if os.path.isdir(folder) else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: end_with_parent(parent),
+        )
+        lines = read_last(child)
+        code = child.wait()
+        if code == -signal.SIGKILL:
+            # Killed for memory, or by hand: Ray makes the actor anew.
+            os._exit(1)
         return "" if code in (0, 3, 75) else " ".join(lines[-4:]) or f"exit {code}"
 
 

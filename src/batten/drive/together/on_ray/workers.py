@@ -21,6 +21,8 @@ from batten.run.telling.watching import BatchPublished, RunBegan, RunEnded, RunW
 if TYPE_CHECKING:
     from batten.run.progress import Progress, Status
 
+ANSWER_SECONDS = 120.0
+"""To connect, and to bring the code, may take so long."""
 END_SECONDS = 30.0
 
 
@@ -49,6 +51,7 @@ class RayWorkers(RunWatcher):
         self._plan = plan
         self._progress = progress
         self._unread = b""
+        self._is_held = self._has_ended = False
 
     def __enter__(self) -> RayWorkers:
         self._keeper = subprocess.Popen(
@@ -60,6 +63,7 @@ class RayWorkers(RunWatcher):
         try:
             self._connect()
         except BaseException:
+            self._keeper.kill()  # It keeps nothing yet, and may hang.
             self._end()
             raise
         return self
@@ -76,8 +80,8 @@ class RayWorkers(RunWatcher):
         self._say(json.dumps(vars(self._plan)))
         told: dict[str, Any] = {}
         while not told:
-            lines = self._read(None)
-            told = lines[0] if lines else {"error": "the process that connects has ended"}
+            lines = self._read(ANSWER_SECONDS)
+            told = lines[0] if lines else {"error": self._tell_silence()}
         if "error" in told:
             raise UsageError(
                 f"Ray at {self._plan.address} can't be used: {told['error']}.",
@@ -86,7 +90,16 @@ class RayWorkers(RunWatcher):
             )
         self._workers = int(told["workers"])
 
+    def _tell_silence(self) -> str:
+        if self._has_ended:
+            return "the process that connects has ended"
+        return f"it has not answered for {ANSWER_SECONDS:g} s"
+
     def hold(self) -> None:
+        """Once, for whichever run there is."""
+        if self._is_held:
+            return
+        self._is_held = True
         self._say("start")
         self._progress.note(
             f"Asking Ray for {count_of(self._workers, 'worker')} with "
@@ -95,9 +108,12 @@ class RayWorkers(RunWatcher):
         )
 
     def show(self, status: Status) -> None:
+        had_ended = self._has_ended
         for told in self._read(0):
             if "note" in told:
                 self._progress.note(str(told["note"]))
+        if self._has_ended and not had_ended:
+            self._progress.note("Ray can't be asked any more. The run goes on without it.")
 
     def begin(self, began: RunBegan) -> None: ...
 
@@ -113,14 +129,15 @@ class RayWorkers(RunWatcher):
     def _stdin(self) -> int:
         return self._keeper.stdin.fileno() if self._keeper.stdin is not None else -1
 
-    def _read(self, seconds: float | None) -> list[dict[str, Any]]:
-        """What was told by now; nothing where the keeper has ended."""
-        if self._keeper.stdout is None:
+    def _read(self, seconds: float) -> list[dict[str, Any]]:
+        """What was told by now, or within so many seconds; nothing where the keeper has ended."""
+        if self._keeper.stdout is None or self._has_ended:
             return []
         out = self._keeper.stdout.fileno()
         while select.select([out], [], [], seconds)[0]:
             data = os.read(out, 1 << 16)
             self._unread += data
+            self._has_ended = not data
             if not data or b"\n" in self._unread:
                 break
         *lines, self._unread = self._unread.split(b"\n")
