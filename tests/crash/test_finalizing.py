@@ -17,11 +17,13 @@ import pytest
 import batten
 from batten import from_range
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
+from batten.crashlab.power import MetStates
 from batten.crashlab.sweeping import Experiment, Trail, disturb
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
 from batten.drive.run import run_on
 from batten.finalize import finalize
 from batten.inspect.verifying.verify import verify
+from batten.model.disk.names import Layout
 from batten.pipeline.pipeline import Pipeline
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
@@ -108,14 +110,14 @@ def sweep_power(
     assert finish(undisturbed, pipeline).finalized[0].status == "complete"
     new = contents_of(undisturbed, "final")
     assert len(new) == 3
-    cut = 1
+    met, cut = MetStates(Layout("final")), 1
     while True:
         storage = load(folder)
         storage.observer = CutPower(cut)
         try:
             finish(storage, pipeline)
         except PowerLost:
-            for state in storage.surviving_states(model):
+            for state in filter(met.is_new, storage.surviving_states(model)):
                 assert contents_of(state, "final") in (old, new), cut
                 assert finish(state, pipeline).finalized[0].rows == 6
                 assert contents_of(state, "final") == new, cut
