@@ -18,6 +18,8 @@ from batten.drive.driver import Driver
 from batten.drive.preparing.in_order import record_call
 from batten.drive.preparing.pinning import store_schema
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
+from batten.drive.to_do import ToDo
+from batten.drive.to_do import ToDo
 from batten.errors import RefusedError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path
@@ -221,7 +223,7 @@ def _publish(
         is_adopting=True,
     )
     room = RoomWatch(inner, plan, left)
-    Driver(inner, dataset, plan, record, deliverer, room).drive(pending, (), (), rejected)
+    Driver(inner, dataset, plan, record, deliverer, room).drive(ToDo(pending=pending), rejected)
 
 
 def _refuse_foreign(rows: FinishedRows, plan: Plan) -> None:

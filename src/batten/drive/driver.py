@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -13,6 +13,7 @@ from batten.anywhere.team import Team
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.schedule import Schedule
+from batten.drive.items_so_far import ItemsSoFar
 from batten.drive.left_to_do import LeftToDo, count_taken_over
 from batten.drive.preparing.pinning import load_schema, serialize, store_schema
 from batten.drive.publishing.part_sizes import FirstParts
@@ -25,6 +26,7 @@ from batten.drive.stopping.draining import Draining
 from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
 from batten.drive.taking_up_again import TakingUpAgain
+from batten.drive.to_do import ToDo
 from batten.drive.together.team_of_run import form_team, may_work_anywhere
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Executor, Lost, TimedOut, Told
@@ -83,32 +85,27 @@ class Driver:
         self._layout = context.layout
         self._publisher = make_publisher(context, dataset)
         self._failures = Failures(context, plan, dataset.accounts.quarantined)
-        self._published_items = PublishedItems(dataset.observation.claims.values())
+        self._published_items = PublishedItems(dataset.observation.claims)
         taken_over = count_taken_over(context, dataset, plan)
         self._streak = Streak(
             is_watched=context.pipeline.settings.stop_when is not None,
             items=plan.items - self._published_items.items - taken_over,
         )
         self._published: set[int] = set()
-        self._known_to_fail: frozenset[int] = frozenset()
         self._waiting = Waiting(context, self._publisher, self._streak)
         self._first_parts = FirstParts(context, dataset, plan)
         self._draining = Draining(context, record)
-        self._shown = Showing(context, plan, self._failures, self._published_items, self._draining)
+        self._so_far = ItemsSoFar(
+            failures=self._failures, streak=self._streak, published=self._published_items
+        )
+        self._shown = Showing(context, plan, self._so_far, self._draining)
         self._spending = Spending(context)
         self._team: Team | None = None
         self._postponed = ""
 
-    def drive(
-        self,
-        pending: Sequence[int],
-        to_reopen: Sequence[int],
-        changed: Collection[int],
-        rejected: Mapping[int, RejectedError],
-    ) -> None:
-        """Do all that is pending; returns when it is published and delivered. `to_reopen` are
-        published batches of which items are computed again: what has `changed`, else what had
-        failed. `rejected` are published batches that a destination did not take."""
+    def drive(self, to_do: ToDo, rejected: Mapping[int, RejectedError]) -> None:
+        """Do all of it; returns when it is published and delivered. `rejected` are published
+        batches that a destination did not take."""
         context, pipeline = self._context, self._context.pipeline
         recipe = find_recipe(context)
         self._crews = crews = make_crews(context)
@@ -116,7 +113,7 @@ class Driver:
         is_in_doubt = self._record.inherit_doubt()
         wants_again = context.options.should_retry_quarantined or is_in_doubt
         tries_failed_again = wants_again or pipeline.settings.on_error != "quarantine"
-        self._known_to_fail = frozenset(to_reopen) - frozenset(changed)
+        self._known_to_fail = to_do.known_to_fail
         found = self._dataset
         job = make_job(context, found.fingerprint, found.work, self._plan, crews)
         if may_work_anywhere(context):
@@ -125,7 +122,7 @@ class Driver:
         schema = load_schema(context, job.declared)
         self._staged_before = StagedBefore(context, self._dataset, self._plan, self._bench, schema)
         self._staged_before.leaves_failures_out = tries_failed_again
-        self._make_schedule(pending, executor.slots, schema)
+        self._make_schedule(to_do.pending, executor.slots, schema)
         self._spending.begin(self._dataset.observation)
         try:
             with context.timed("prepare"):
@@ -136,8 +133,8 @@ class Driver:
                 work = make_work(job, recipe, is_async=pipeline.is_async)
                 start_crews(crews, context, recipe, work)
                 executor.start(work)
-                again = self._again = self._make_again(changed)
-                again.take_up(executor, to_reopen, drain=partial(self._drain_if_asked, executor))
+                again = self._again = self._make_again(to_do)
+                again.take_up(executor, drain=partial(self._drain_if_asked, executor))
                 again.make_anew(rejected, self._published)
                 self._loop(executor)
         finally:
@@ -153,7 +150,7 @@ class Driver:
 
     def _make_schedule(self, pending: Sequence[int], slots: int, schema: bytes | None) -> None:
         context = self._context
-        left = LeftToDo(context, self._staged_before, self._bench, self._failures, self._streak)
+        left = LeftToDo(context, self._staged_before, self._bench, self._so_far)
         self._schedule = Schedule(
             self._plan,
             pending,
@@ -167,21 +164,17 @@ class Driver:
             self._schedule.has_idle = self._team.has_idle
         self._schedule.pace.items_left = sum(self._plan.batch(batch).items for batch in pending)
 
-    def _make_again(self, changed: Collection[int]) -> TakingUpAgain:
+    def _make_again(self, to_do: ToDo) -> TakingUpAgain:
         return TakingUpAgain(
             context=self._context,
-            dataset=self._dataset,
             plan=self._plan,
             bench=self._bench,
             schedule=self._schedule,
             publisher=self._publisher,
             deliverer=self._deliverer,
             staged_before=self._staged_before,
-            failures=self._failures,
-            streak=self._streak,
-            published_items=self._published_items,
-            changed=frozenset(changed),
-            known_to_fail=self._known_to_fail,
+            so_far=self._so_far,
+            to_do=to_do,
         )
 
     def _loop(self, executor: Executor) -> None:

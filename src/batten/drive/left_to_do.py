@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from batten.drive.handing_out.open_batch import BatchLeft, left_of
+from batten.drive.items_so_far import ItemsSoFar
 from batten.drive.staged_before import StagedBefore
-from batten.drive.stopping.failure_budget import Failures
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.found.found_dataset import FoundDataset
 from batten.work.bench import Bench
-from batten.work.calling.most_fail import Streak
 
 
 class LeftToDo:
@@ -20,22 +19,20 @@ class LeftToDo:
         context: Context,
         staged_before: StagedBefore,
         bench: Bench,
-        failures: Failures,
-        streak: Streak,
+        so_far: ItemsSoFar,
     ) -> None:
         self._earlier = context.earlier
         self._wants_again = context.options.should_retry_quarantined
         self._staged_before = staged_before
         self._bench = bench
-        self._failures = failures
-        self._streak = streak
+        self._so_far = so_far
 
     def find(self, batch: int) -> BatchLeft:
         """With what the dataset has of the batch that this one is to replace. No function of this
         run made that, nor of one before, so it does not count as adopted."""
         chunks, sealed = self._staged_before.find(batch)
         if sealed is not None:
-            self._failures.settle(sealed)
+            self._so_far.failures.settle(sealed)
             return BatchLeft(number=batch, sealed=sealed)
         earlier = self._earlier
         if earlier is None or batch not in earlier.batches:
@@ -43,7 +40,7 @@ class LeftToDo:
         answer = self._bench.reopening.take_over(
             batch, earlier.layout, tries_failed=self._wants_again
         )
-        self._streak.expect(answer.count_again())
+        self._so_far.streak.expect(answer.count_again())
         return left_of(answer, chunks)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from batten.drive.preparing.outdated import PublishedVersions, tell_versions
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
 from batten.drive.successors.widening import begin_widened, find_earlier
+from batten.drive.to_do import NOTHING, ToDo
 from batten.drive.together.run_end import describe_end, end_told
 from batten.errors import BattenError
 from batten.executors.printing.output import output_may_be_lost
@@ -34,7 +35,6 @@ from batten.model.disk.items.row_digests import DIGEST_BYTES
 from batten.model.disk.records import Fingerprint
 from batten.model.rules.findings import DOUBT, find_worst
 from batten.model.telling.counts import count_of
-from batten.model.value_class import value_class
 from batten.model.words import RunStatus
 from batten.plan.differing import SourceDiffersError
 from batten.plan.plan import Plan
@@ -63,19 +63,6 @@ from batten.storage.base import Store
 from batten.storage.changing.publishing import make_folders
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import take_lock
-
-
-@value_class
-class ToDo:
-    """Batches to be done: those without a part, and those of which some items are computed again,
-    since they have `changed` or gone, or had failed."""
-
-    pending: Sequence[int] = ()
-    to_reopen: Sequence[int] = ()
-    changed: Collection[int] = ()
-
-
-NOTHING = ToDo()
 
 
 def run_pipeline(
@@ -363,7 +350,7 @@ def _go_on(
         from batten.drive.driver import Driver
 
         driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
-        driver.drive(work.pending, work.to_reopen, work.changed, rejected)
+        driver.drive(work, rejected)
     with context.timed("account"):
         status, accounts, rows = close(context, plan, deliverer)
     return make_report(context, status, accounts, rows, seen)

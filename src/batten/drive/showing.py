@@ -6,10 +6,9 @@ import time
 
 from batten.drive.handing_out.apart import Apart
 from batten.drive.handing_out.schedule import Schedule
-from batten.drive.publishing.published_items import PublishedItems
+from batten.drive.items_so_far import ItemsSoFar
 from batten.drive.publishing.waiting import Waiting
 from batten.drive.stopping.draining import Draining
-from batten.drive.stopping.failure_budget import Failures
 from batten.executors.printing.output import losses
 from batten.plan.plan import Plan
 from batten.run.context import Context
@@ -25,12 +24,11 @@ class Showing:
         self,
         context: Context,
         plan: Plan,
-        failures: Failures,
-        published: PublishedItems,
+        so_far: ItemsSoFar,
         draining: Draining,
     ) -> None:
         self._context, self._plan = context, plan
-        self._failures, self._published, self._draining = failures, published, draining
+        self._so_far, self._draining = so_far, draining
         self.apart = Apart()
         self.waits: tuple[str, ...] = ()
         self._began = time.monotonic()
@@ -46,14 +44,14 @@ class Showing:
         self._context.show(
             Status(
                 source=self._plan.items + self._plan.duplicates,
-                committed=self._published.items,
+                committed=self._so_far.published.items,
                 staged=staged,
-                quarantined=self._failures.quarantined,
+                quarantined=self._so_far.failures.quarantined,
                 executed=self._context.executed_items,
                 adopted=schedule.adopted_items,
                 seconds=now - self._began,
                 waits=self._list_waits(schedule.suspect_items),
-                accounts=self._published.make_accounts(self._plan, staged=staged),
+                accounts=self._so_far.published.make_accounts(self._plan, staged=staged),
             )
         )
 

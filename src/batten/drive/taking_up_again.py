@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.open_batch import left_of
 from batten.drive.handing_out.schedule import Schedule
-from batten.drive.publishing.published_items import PublishedItems
+from batten.drive.items_so_far import ItemsSoFar
 from batten.drive.publishing.publishers import AnyPublisher
 from batten.drive.staged_before import StagedBefore
-from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
+from batten.drive.stopping.failure_budget import answer_of, as_failure
+from batten.drive.to_do import ToDo
 from batten.errors import FailedRunError
 from batten.executors.base import Died, Executor
 from batten.ledger.contents import load_commit
 from batten.model.rules.accounting import tally_outcomes
 from batten.plan.plan import Plan
 from batten.run.context import Context
-from batten.run.found.found_dataset import FoundDataset
 from batten.sinks.base import RejectedError
 from batten.work.bench import Bench
-from batten.work.calling.most_fail import Streak
 from batten.work.tasks import Reopen, Reopened
 
 PREPARE_TRIES = 5
@@ -31,29 +30,23 @@ PREPARE_TRIES = 5
 
 @dataclass(kw_only=True)
 class TakingUpAgain:
-    """Batches of a run under its lock. `changed` are those of which items have changed;
-    `known_to_fail` those that are taken up for what failed."""
+    """Batches of a run under its lock."""
 
     context: Context
-    dataset: FoundDataset
     plan: Plan
     bench: Bench
     schedule: Schedule
     publisher: AnyPublisher
     deliverer: Deliverer
     staged_before: StagedBefore
-    failures: Failures
-    streak: Streak
-    published_items: PublishedItems
-    changed: frozenset[int]
-    known_to_fail: frozenset[int]
+    so_far: ItemsSoFar
+    to_do: ToDo
     _outdated: Counter[int] = field(default_factory=Counter)
 
-    def take_up(
-        self, executor: Executor, batches: Sequence[int], *, drain: Callable[[], None]
-    ) -> None:
+    def take_up(self, executor: Executor, *, drain: Callable[[], None]) -> None:
         """Take published batches up again of which items have failed, changed or gone. Their commit
         records become markers: until the new part is there, the old one stands."""
+        batches = self.to_do.to_reopen
         if not batches:
             return
         self.deliverer.withdraw(batches)
@@ -65,7 +58,7 @@ class TakingUpAgain:
         while left:
             for event in executor.wait():
                 if isinstance(event, Died):
-                    self.failures.tell_death(event)
+                    self.so_far.failures.tell_death(event)
                     executor.submit(event.task_id, self._ask_for(batches[-event.task_id - 1]))
                     continue
                 left -= 1
@@ -78,22 +71,26 @@ class TakingUpAgain:
                         next="Run the same command again.",
                     )
                 self._take_back(answer.batch)
-                self.streak.expect(answer.count_again() if answer.batch in self.changed else 0)
+                self.so_far.streak.expect(
+                    answer.count_again() if answer.batch in self.to_do.changed else 0
+                )
                 # What is sealed of it is sealed again, and its failures are counted then.
                 chunks, _ = self.staged_before.find(answer.batch)
                 self.schedule.reopen(left_of(answer, chunks, is_reopened=True))
 
     def _ask_for(self, batch: int) -> Reopen:
-        tries_failed = self.context.options.should_retry_quarantined or batch not in self.changed
+        tries_failed = (
+            self.context.options.should_retry_quarantined or batch not in self.to_do.changed
+        )
         return Reopen(batch=batch, tries_failed=tries_failed)
 
     def _take_back(self, batch: int) -> None:
         """The accounts count its items as published, and some as failed. When it is sealed again
         they are counted anew."""
-        claim = self.dataset.observation.claims.get(batch)
+        claim = self.so_far.published.find_claim(batch)
         if claim is not None:
-            self.failures.take_back(tally_outcomes(claim.outcomes).quarantined)
-            self.published_items.take_away(claim.outcomes)
+            self.so_far.failures.take_back(tally_outcomes(claim.outcomes).quarantined)
+            self.so_far.published.take_away(claim.outcomes)
 
     def make_anew(self, rejected: Mapping[int, RejectedError], published: Collection[int]) -> None:
         """Take up again batches of which a destination did not take items: these are quarantined
@@ -105,7 +102,7 @@ class TakingUpAgain:
             tries, keeps_rows = max(1, self._outdated[batch]), False
             is_again = rejection.is_outdated and tries < PREPARE_TRIES
             had = load_commit(self.context.storage, self.context.layout, batch, self.context.path)
-            self.failures.take_back(tally_outcomes(had.outcomes).quarantined)
+            self.so_far.failures.take_back(tally_outcomes(had.outcomes).quarantined)
             if is_again:
                 answer = Reopened(batch=batch, chunks=(), again=((0, planned.items),))
             elif self.staged_before.leaves_failures_out and self._is_of_before(batch, published):
@@ -114,13 +111,13 @@ class TakingUpAgain:
             else:
                 errors = rejection.errors.items()
                 failures = [as_failure(error, item, tries) for item, error in errors]
-                self.failures.tell(batch, len(failures), failures[0])
+                self.so_far.failures.tell(batch, len(failures), failures[0])
                 answer, keeps_rows = self.bench.reopening.reject(batch, failures), True
-                if batch not in self.known_to_fail:
-                    self.streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
+                if batch not in self.to_do.known_to_fail:
+                    self.so_far.streak.tell_anew(batch, answer.ended, failures[0], is_decided=True)
             self.publisher.give_up(batch)
             self.schedule.reopen(left_of(answer, is_reopened=keeps_rows))
-            self.published_items.take_away(had.outcomes)
+            self.so_far.published.take_away(had.outcomes)
 
     def _is_of_before(self, batch: int, published: Collection[int]) -> bool:
         """Whether an earlier run made rows of it, perhaps by what was mended since."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from batten.model.rules.accounting import Accounts, Claim, OutcomeCounts, tally_outcomes
 from batten.plan.plan import Plan
@@ -11,14 +11,19 @@ from batten.plan.plan import Plan
 class PublishedItems:
     """Counts along while batches are published and taken up again."""
 
-    def __init__(self, claims: Iterable[Claim]) -> None:
+    def __init__(self, claims: Mapping[int, Claim]) -> None:
+        self._claims = claims
         self._counts = OutcomeCounts(committed=0, filtered=0, quarantined=0, removed=0, adopted=0)
-        for claim in claims:
+        for claim in claims.values():
             self.add(claim.outcomes)
 
     @property
     def items(self) -> int:
         return self._counts.items
+
+    def find_claim(self, batch: int) -> Claim | None:
+        """What an earlier run published of the batch."""
+        return self._claims.get(batch)
 
     def add(self, outcomes: str) -> None:
         """A batch was published."""
