@@ -19,7 +19,6 @@ from batten.drive.preparing.in_order import record_call
 from batten.drive.preparing.pinning import store_schema
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
 from batten.drive.to_do import ToDo
-from batten.drive.to_do import ToDo
 from batten.errors import RefusedError, UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import show_path

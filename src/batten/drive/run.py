@@ -319,7 +319,7 @@ def _do_what_is_left(
         return make_report(context, RunStatus.NOTHING_TO_DO, dataset.accounts, dataset.rows, seen)
     if to_retry or is_behind:
         withdraw_completion(context, dataset)
-    work = ToDo(pending=pending, to_reopen=to_retry, changed=outdated)
+    work = ToDo(pending=pending, to_reopen=to_retry, changed=frozenset(outdated))
     return _go_on(context, deliverer, dataset, plan, record, work, seen)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from batten.model.value_class import value_class
 
@@ -14,12 +14,12 @@ class ToDo:
 
     pending: Sequence[int] = ()
     to_reopen: Sequence[int] = ()
-    changed: Collection[int] = ()
+    changed: frozenset[int] = frozenset()
 
     @property
     def known_to_fail(self) -> frozenset[int]:
         """Those that are taken up for what had failed."""
-        return frozenset(self.to_reopen) - frozenset(self.changed)
+        return frozenset(self.to_reopen) - self.changed
 
 
 NOTHING = ToDo()
