@@ -6,6 +6,7 @@ import inspect
 import json
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,3 +205,26 @@ def test_killed_at_any_line_each_message_is_an_item_once(
         kill_at_line(lambda: run(pipeline), files, seeded.randrange(1, 150))
     run(pipeline)
     assert values(tmp_path) == [str(number) for number in range(5 * kills)]
+
+
+def test_landed_messages_that_are_worked_on_are_deleted_and_not_read_again(
+    broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.make(topic, partitions=2)
+    pipeline = job(broker, topic, tmp_path)
+    for number in range(3):
+        send(broker, topic, 2 * number, 2 * number + 1)
+        send(broker, topic, f"p{number}", partition=1)
+        run(pipeline)
+    landed = tmp_path / "landed"
+    assert len(list(landed.rglob("*.jsonl"))) == 6
+    assert main(["clean", "--landed", str(landed)]) == 0
+    assert "removed 4 files of landed items" in capsys.readouterr().out
+    assert len(list(landed.rglob("*.jsonl"))) == 2
+    assert main(["verify", str(landed)]) == 0
+    (landed / "reached.json").unlink()
+    send(broker, topic, 6)
+    assert run(pipeline).executed_items == 1
+    assert sorted(values(tmp_path)) == [*map(str, range(7)), "p0", "p1", "p2"]
+    with pytest.raises(RefusedError, match="were deleted"):
+        run(replace(pipeline, output=tmp_path / "other"))

@@ -6,9 +6,11 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from batten.errors import BusyError
+from batten.errors import BusyError, RefusedError
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis, Orphan
+from batten.inspect.kinds.deleting_landed import delete_landed
+from batten.inspect.kinds.landings import describe_landing, find_landing
 from batten.inspect.kinds.trees import (
     describe_orphan,
     diagnose_tree,
@@ -35,13 +37,15 @@ from batten.transactions.entry import TreePlace, hold_unrecovered, locate_tree
 @value_class
 class Cleaning:
     """The orphans that were removed, or would be, and how many were too young for it; `needless`
-    are the journals that were."""
+    are the journals that were. Of landed files, `why_kept` says what they are needed for."""
 
     removed: tuple[Orphan, ...]
     needless: tuple[Orphan, ...]
     kept: int
     is_dry_run: bool
     diagnosis: Diagnosis
+    of_landed: bool = False
+    why_kept: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -57,6 +61,7 @@ class Cleaning:
             "bytes": self.bytes,
             "needless": [dict(vars(journal)) for journal in self.needless],
             "kept": self.kept,
+            "why_kept": list(self.why_kept),
             "found": self.diagnosis.state.value,
         }
 
@@ -75,6 +80,34 @@ def clean_output(place: Place, *, older_than_seconds: float, is_dry_run: bool) -
         return _clean(place, older_than_seconds, is_dry_run=True)
     with hold_lock(place, observation):
         return _clean(place, older_than_seconds, is_dry_run=False)
+
+
+def clean_landed(place: Place, *, older_than_seconds: float, is_dry_run: bool) -> Cleaning:
+    """Delete the landed files of which all that was made is complete. Raises `BusyError` while
+    somebody lands there, and `RefusedError` for what is no landing."""
+    observation = observe_output(place.storage, place.layout)
+    landing = find_landing(place, observation)
+    if landing is None:
+        raise RefusedError(
+            f"{place.path} holds no landed items, so none can be deleted.",
+            safe="Nothing was changed.",
+            next="Name the folder that is given as into=…",
+        )
+    done = [
+        delete_landed(each, older_than_seconds=older_than_seconds, is_dry_run=is_dry_run)
+        for each in landing.streams
+        if each.files
+    ]
+    plain = describe(place, observation, judge(observation), now_seconds=time.time())
+    return Cleaning(
+        removed=tuple(orphan for each in done for orphan in each.removed),
+        needless=(),
+        kept=sum(each.kept for each in done),
+        is_dry_run=is_dry_run,
+        diagnosis=describe_landing(place, landing, plain),
+        of_landed=True,
+        why_kept=tuple(dict.fromkeys(why for each in done for why in each.why_kept)),
+    )
 
 
 def _clean_tree(

@@ -123,6 +123,12 @@ def without_changes(source: Source) -> Source:
     return source if look is None else look()
 
 
+def with_reader(source: Source, output: str) -> Source:
+    """The source as it is read for that output: one that is to know what is made of it notes it."""
+    make: Callable[[str], Source] | None = getattr(source, "with_reader", None)
+    return source if make is None else make(output)
+
+
 def with_until(source: Source, until: str) -> Source:
     """The source, read up to there. Raises `UsageError` where that is no place in it."""
     make: Callable[[str], Source] | None = getattr(source, "with_until", None)

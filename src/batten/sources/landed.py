@@ -6,20 +6,24 @@ import os
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from batten.errors import UsageError
+from batten.errors import RefusedError, UsageError
 from batten.model.disk.landed import (
     LINE_BYTES_MAX,
     LandedCheck,
     LandedFile,
+    decode_deleted,
     decode_item,
     find_landed,
+    keep_deleted,
     read_offset,
 )
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
+from batten.sources.landed_uses import LandedUse, list_uses, note_use
 from batten.sources.paths import SAFE, require_folder, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
@@ -34,9 +38,12 @@ class LandedSource:
     drops_gone = False
     has_kinds = False
 
-    def __init__(self, path: str | os.PathLike[str], *, folder: Path) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, folder: Path, reader: str = "", prefix: str = ""
+    ) -> None:
         self._written = local_path(path)
         self._path = Path(folder, self._written).absolute()
+        self._reader, self._prefix = reader, prefix
 
     @property
     def identity(self) -> dict[str, str]:
@@ -49,8 +56,16 @@ class LandedSource:
     def count_items(self) -> int | None:
         return None
 
+    def with_reader(self, output: str) -> LandedSource:
+        """The same, which notes before it is read that this output is made of it."""
+        made = copy(self)
+        made._reader = output
+        return made
+
     def scan(self) -> Iterator[ScanBlock]:
         require_folder(self._path)
+        if self._reader:
+            self._note()
         for file in list_landed(self._path):
             # Nothing of a file is planned before its digest was seen.
             try:
@@ -69,6 +84,20 @@ class LandedSource:
 
     def open(self) -> LandedReader:
         return LandedReader(self._path)
+
+    def _note(self) -> None:
+        """First it is noted, and then looked: who deletes looks for notes after it has told of the
+        deletion (decision 0144)."""
+        use = LandedUse(output=self._reader, prefix=self._prefix)
+        is_new = use not in list_uses(self._path)
+        deleted = [file for file in list_landed(self._path) if file.is_deleted] if is_new else []
+        if not deleted:
+            note_use(self._path, use)
+            deleted = (
+                [file for file in list_landed(self._path) if file.is_deleted] if is_new else []
+            )
+        if deleted:
+            raise refuse_deleted(self._path, deleted[0])
 
 
 class LandedReader:
@@ -103,6 +132,8 @@ class LandedReader:
                 raise SourceChanged(f"no landed file holds offset {offset}")
             if self._open is not None:
                 self._open.close()
+            if self._files[place].is_deleted:
+                raise refuse_deleted(self._path, self._files[place])
             self._file = self._files[place]
             self._open = open_landed(self._path, self._file)
             weakref.finalize(self, self._open.close)
@@ -111,9 +142,22 @@ class LandedReader:
         return self._open
 
 
+def refuse_deleted(path: Path, file: LandedFile) -> RefusedError:
+    """What was deleted is to be read again."""
+    return RefusedError(
+        f"The landed items {file.first} to {file.last} of {path} were deleted, when all that had "
+        "been made of them was complete.",
+        safe="Nothing was changed there; what was made of them stays.",
+        next="Have it made of what is landed elsewhere; or go on with the output that was made.",
+    )
+
+
 def read_whole(path: Path, file: LandedFile) -> tuple[list[int], list[int]]:
     """The offsets of its items, and the places of their lines. Raises `ValueError` where it is not
     as it was landed."""
+    if file.is_deleted:
+        with translated_errors(path), open_landed(path, file) as record:
+            return decode_deleted(record.read(LINE_BYTES_MAX), file)
     places: list[int] = []
     place, check = 0, LandedCheck(file)
     with translated_errors(path), open_landed(path, file) as lines:
@@ -136,7 +180,7 @@ def read_line(lines: BinaryIO) -> bytes:
 
 
 def list_landed(path: Path) -> list[LandedFile]:
-    """The landed files of the folder, in order."""
+    """The landed files of the folder, in order, also those that were deleted."""
     with translated_errors(path):
         found = [find_landed(name) for name in os.listdir(path)]
-    return sorted(file for file in found if file is not None)
+    return keep_deleted(file for file in found if file is not None)

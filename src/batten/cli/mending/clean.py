@@ -11,13 +11,18 @@ HELP = "remove what dead runs left, and journals of changes that are of no use a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the output of a job")
+    parser.add_argument("path", metavar="PATH", help="the output of a job, or a landing")
     parser.add_argument(
         "--older-than",
         metavar="AGE",
         type=parse_age,
         default=0.0,
         help="only what has at least this age: 90s, 30m, 24h, 7d",
+    )
+    parser.add_argument(
+        "--landed",
+        action="store_true",
+        help="of a landing: delete the files of which all that was made is complete",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -26,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
     from batten.cli.text.cleaning_text import list_lines
-    from batten.inspect.clean import clean_output
+    from batten.inspect.clean import clean_landed, clean_output
     from batten.inspect.paths.output_path import locate_output
 
-    cleaning = clean_output(
+    clean = clean_landed if arguments.landed else clean_output
+    cleaning = clean(
         locate_output(arguments.path),
         older_than_seconds=arguments.older_than,
         is_dry_run=arguments.dry_run,

@@ -19,6 +19,11 @@ def list_lines(cleaning: Cleaning) -> Iterator[str]:
     for orphan in cleaning.removed:
         yield f"{verb} {orphan.path}"
     count = count_of(len(cleaning.removed), "file")
+    if cleaning.of_landed:
+        yield f"{verb} {count} of landed items, {show_bytes(cleaning.bytes)}"
+        yield f"kept {cleaning.kept}: the newest of each folder, and what is still needed"
+        yield from (f"needed: {why}" for why in cleaning.why_kept)
+        return
     yield f"{verb} {count} of dead runs, {show_bytes(cleaning.bytes)}"
     for journal in cleaning.needless:
         yield f"{verb} {journal.path}"

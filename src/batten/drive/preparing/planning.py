@@ -15,7 +15,7 @@ from batten.plan.source_look import SourceLook
 from batten.run.context import Context
 from batten.run.found.changed_job import name_fresh_way
 from batten.run.found.found_dataset import FoundDataset
-from batten.sources.base import Source
+from batten.sources.base import Source, with_reader
 
 
 def plan_of(context: Context, dataset: FoundDataset) -> Plan:
@@ -43,7 +43,7 @@ def plan_more(
     return extend_plan(
         context.storage,
         context.layout,
-        source,
+        with_reader(source, f"{context.storage.place}/{context.layout.output}"),
         plan,
         choose_batch_size(context, dataset.observation.config),
         limit=context.options.limit,

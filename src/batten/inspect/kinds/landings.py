@@ -19,6 +19,7 @@ from batten.ledger.facts.observe import observe_output
 from batten.model.disk.landed import (
     LandedFile,
     find_landed,
+    keep_deleted,
     list_partition_names,
 )
 from batten.model.rules.findings import Code, Finding
@@ -44,7 +45,7 @@ class LandedStream:
     def bytes(self) -> int:
         """Of all files."""
         storage = self.place.storage
-        found = (storage.find(self.find_name(file)) for file in self.files)
+        found = (storage.find(self.find_name(file)) for file in self.files if not file.is_deleted)
         return sum(entry.size for entry in found if entry is not None)
 
     def find_name(self, file: LandedFile) -> str:
@@ -67,7 +68,8 @@ class Landing:
 
     @property
     def files(self) -> int:
-        return sum(len(each.files) for each in self.streams)
+        """How many there are; what was deleted is not counted."""
+        return sum(not file.is_deleted for each in self.streams for file in each.files)
 
 
 def find_landing(place: Place, observation: Observation) -> Landing | None:
@@ -101,7 +103,7 @@ def list_landed_files(observation: Observation) -> tuple[LandedFile, ...]:
     odd = [finding for finding in observation.findings if finding.code is not Code.FOREIGN_FILE]
     found = [find_landed(finding.path[start:]) for finding in observation.findings]
     files = [file for file in found if file is not None]
-    return tuple(sorted(files)) if not odd and len(files) == len(found) else ()
+    return tuple(keep_deleted(files)) if not odd and len(files) == len(found) else ()
 
 
 def refuse_landing(place: Place, observation: Observation) -> None:
@@ -178,6 +180,11 @@ def _tell_hints(landing: Landing) -> Iterator[str]:
     for stream in landing.streams:
         where = f"{stream.place.path}: " if landing.is_topic else ""
         yield from (where + told for told in _tell_gaps(stream.files))
+        if deleted := [file for file in stream.files if file.is_deleted]:
+            yield (
+                f"{where}{count_of(len(deleted), 'file')} up to offset {deleted[-1].last} "
+                "were deleted when all that was made of them was complete"
+            )
 
 
 def _tell_gaps(files: Sequence[LandedFile]) -> Iterator[str]:

@@ -4,6 +4,9 @@
 {"offset": 17, "item": …}                       a line
 {"items": 83, "sha256": "…"}                    the last line, of all before it
 
+000000000000000017-000000000000000099.deleted   in its place when it was deleted, as was asked for
+{"offsets": [17, …], "places": [0, …]}          what it had; the last line is its digest
+
 A topic has a folder of them for each partition, `partition-00000`, and `reached.json` beside them.
 """
 
@@ -26,7 +29,9 @@ LINE_BYTES_MAX = 1 << 28
 """Of one item: a line is held in memory, whoever wrote it."""
 REACHED = "reached.json"
 """How far each partition of a topic was read."""
-_NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.jsonl")
+READERS = "readers"
+"""In the control folder of a landing: who has read it."""
+_NAME = pattern(rf"(\d{{{DIGITS}}})-(\d{{{DIGITS}}})\.(jsonl|deleted)")
 _PARTITION = pattern(r"partition-(\d{5,9})")
 _END = re.compile(rb'\{"items": (\d{1,18}), "sha256": "([0-9a-f]{64})"\}\n')
 _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
@@ -34,14 +39,23 @@ _LINE = re.compile(rb'\{"offset": (\d{1,18}), "item": (.*)\}\n?')
 
 @dataclass(frozen=True, order=True)
 class LandedFile:
-    """Holds the items with offsets from `first` to `last`, both included."""
+    """Holds the items with offsets from `first` to `last`, both included. `is_deleted`: it tells of
+    a file that was deleted."""
 
     first: int
     last: int
+    is_deleted: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.first:0{DIGITS}}-{self.last:0{DIGITS}}.jsonl"
+        kind = "deleted" if self.is_deleted else "jsonl"
+        return f"{self.first:0{DIGITS}}-{self.last:0{DIGITS}}.{kind}"
+
+
+def keep_deleted(files: Iterable[LandedFile]) -> list[LandedFile]:
+    """In order. What is said to be deleted counts as that, though its file may still be there."""
+    found = {(file.first, file.last): file for file in sorted(files)}
+    return list(found.values())
 
 
 def name_partition(number: int) -> str:
@@ -66,7 +80,9 @@ def list_partition_names(names: Iterable[str]) -> list[str]:
 def find_landed(name: str) -> LandedFile | None:
     """What the name says, or None for a name of anything else."""
     match = _NAME.fullmatch(name)
-    return LandedFile(int(match[1]), int(match[2])) if match else None
+    if match is None:
+        return None
+    return LandedFile(int(match[1]), int(match[2]), match[3] == "deleted")
 
 
 def encode_line(offset: int, item: Any) -> bytes:
@@ -84,6 +100,28 @@ def encode_end(lines: Sequence[bytes]) -> bytes:
     for line in lines:
         digest.update(line)
     return f'{{"items": {len(lines)}, "sha256": "{digest.hexdigest()}"}}\n'.encode()
+
+
+def encode_deleted(offsets: Sequence[int], places: Sequence[int]) -> bytes:
+    """What stands for a file that is deleted: the keys of a plan stay as they are."""
+    text = json.dumps({"offsets": list(offsets), "places": list(places)}) + "\n"
+    return text.encode() + encode_end([text.encode()])
+
+
+def decode_deleted(data: bytes, file: LandedFile) -> tuple[list[int], list[int]]:
+    """The offsets, and the places that their lines had. Raises `ValueError`."""
+    line, _, end = data.partition(b"\n")
+    if end != encode_end([line + b"\n"]):
+        raise ValueError("its digest differs")
+    told = parse_json(line)
+    try:
+        offsets, places = list(map(int, told["offsets"])), list(map(int, told["places"]))
+    except (LookupError, TypeError) as error:
+        raise ValueError("it is no list of offsets") from error
+    if len(offsets) != len(places):
+        raise ValueError("it has not a place for each offset")
+    _check_offsets(offsets, file)
+    return offsets, places
 
 
 class LandedCheck:
@@ -112,13 +150,16 @@ class LandedCheck:
     def end(self) -> list[int]:
         """All offsets, when all was read. Raises `ValueError` where they are not those of the
         name: a file that was cut off at the end of a line tells it in no other way."""
-        found = self._offsets
-        told = f"from {found[0]} to {found[-1]}" if found else "none"
-        if not found or (found[0], found[-1]) != (self._file.first, self._file.last):
-            raise ValueError(f"it has other offsets than its name says: {told}")
-        if any(after <= before for before, after in pairwise(found)):
-            raise ValueError("its offsets don't grow")
-        return found
+        _check_offsets(self._offsets, self._file)
+        return self._offsets
+
+
+def _check_offsets(found: Sequence[int], file: LandedFile) -> None:
+    told = f"from {found[0]} to {found[-1]}" if found else "none"
+    if not found or (found[0], found[-1]) != (file.first, file.last):
+        raise ValueError(f"it has other offsets than its name says: {told}")
+    if any(after <= before for before, after in pairwise(found)):
+        raise ValueError("its offsets don't grow")
 
 
 def read_offset(line: bytes) -> int:

@@ -15,7 +15,7 @@ _THROWAWAY = pattern(
 _STAGED_WHAT = pattern(
     rf"dataset\.json|schema\.json|upstream\.json|COMPLETE|REPLACING|JOURNAL|put|file|item"
     rf"|{NUMBERED.pattern}|{PART.pattern}|{CHUNK.pattern}|{SEALED.pattern}|{DELIVERY.pattern}"
-    r"|\d{18}-\d{18}\.jsonl|[0-9a-f]{24}\.(json|answers)",
+    r"|\d{18}-\d{18}\.(jsonl|deleted)|[0-9a-f]{24}\.(json|answers)",
     re.ASCII,
 )
 """What batten stages, by the names that it will have; a file of all rows is staged as "file", one

@@ -32,10 +32,12 @@ def find_landed_end(place: TopicPlace, partition: int) -> int:
     return files[-1].last + 1 if files else 0
 
 
-def scan_landed(place: TopicPlace, partition: int) -> Iterator[ScanBlock]:
+def scan_landed(place: TopicPlace, partition: int, reader: str = "") -> Iterator[ScanBlock]:
+    """`reader` is the output that is made of it, if that is to be noted."""
     folder = place.folder(partition)
-    for block in LandedSource(folder, folder=folder).scan():
-        keys = [f"{partition}-{key}" for key in block.keys or ()]
+    prefix = f"{partition}-"
+    for block in LandedSource(folder, folder=folder, reader=reader, prefix=prefix).scan():
+        keys = [f"{prefix}{key}" for key in block.keys or ()]
         yield ScanBlock(count=block.count, keys=keys, positions=block.positions)
 
 

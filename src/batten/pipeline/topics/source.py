@@ -44,9 +44,17 @@ class KafkaSource:
     has_kinds = False
 
     def __init__(
-        self, place: TopicPlace, written: str, until: str, format: Format, *, lands: bool = True
+        self,
+        place: TopicPlace,
+        written: str,
+        until: str,
+        format: Format,
+        *,
+        lands: bool = True,
+        reader: str = "",
     ) -> None:
         self._lands = lands
+        self._reader = reader
         self._place = place
         self._written = written
         self._until = until
@@ -87,16 +95,24 @@ class KafkaSource:
             return
         land_topic(self._place, self._until)
         for partition in list_partitions(self._place):
-            yield from scan_landed(self._place, partition)
+            yield from scan_landed(self._place, partition, self._reader)
 
     def with_until(self, until: str) -> KafkaSource:
         """The same, read up to there."""
         read_until(until)
-        return KafkaSource(self._place, self._written, until, self._format, lands=self._lands)
+        return self._replaced(until=until)
+
+    def with_reader(self, output: str) -> KafkaSource:
+        """The same, which notes before it is read that this output is made of it."""
+        return self._replaced(reader=output)
 
     def without_changes(self) -> KafkaSource:
         """The same, which lands nothing: it reads what was not landed from the topic."""
-        return KafkaSource(self._place, self._written, self._until, self._format, lands=False)
+        return self._replaced(lands=False)
+
+    def _replaced(self, **changed: Any) -> KafkaSource:
+        given = {"until": self._until, "lands": self._lands, "reader": self._reader, **changed}
+        return KafkaSource(self._place, self._written, format=self._format, **given)
 
     def open(self) -> KafkaReader:
         if self._lands:
@@ -179,7 +195,8 @@ def from_kafka(
         topic: The name of the topic.
         servers: The brokers, as `host:port`, several with commas between them.
         into: The folder into which the messages are landed, with a folder for each partition.
-            Don't delete from it: it tells how far the topic was read.
+            Don't delete from it by hand: it tells how far the topic was read. `batten clean
+            --landed` deletes what is worked on.
         until: Where the run ends: "now", the default, at what is there when it begins; or a time
             as ISO 8601, in UTC if it says no zone; or offsets such as "0:120,1:98", which are the
             first that are not read.

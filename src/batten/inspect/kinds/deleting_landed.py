@@ -1,0 +1,165 @@
+"""Deletes landed files of which all that was made is complete: `batten clean --landed`.
+
+A record takes the place of each first, and keeps its offsets. Then the notes of who reads here are
+read once more. An output that was noted meanwhile has seen the record, or it is seen here (decision
+0144).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace as replaced
+
+from batten.errors import BattenError, BusyError
+from batten.inspect.diagnose import diagnose_place
+from batten.inspect.diagnosis import Orphan
+from batten.inspect.items.plan_keys import PlanKeys
+from batten.inspect.kinds.landings import LandedStream
+from batten.inspect.paths.output_path import locate_output
+from batten.ledger.facts.observe import observe_output
+from batten.ledger.judge import judge
+from batten.model.disk.landed import LandedFile, encode_deleted, find_landed
+from batten.model.disk.outcomes import decode_outcomes
+from batten.model.value_class import value_class
+from batten.model.words import Outcome, State
+from batten.sources.landed import read_whole
+from batten.sources.landed_uses import LandedUse, find_use, list_uses
+from batten.storage.base import Entry
+from batten.storage.changing.publishing import delete, replace, sync_names
+from batten.storage.local.locking.upkeep import take_lock
+from batten.storage.relative import last_piece
+
+_DONE = frozenset({State.COMPLETE, State.COMPLETE_WITH_ORPHANS})
+
+
+@value_class
+class LandedDeletion:
+    """What was deleted of one folder, or would be; how many files were kept, and why."""
+
+    removed: tuple[Orphan, ...]
+    kept: int
+    why_kept: tuple[str, ...]
+
+
+def delete_landed(
+    stream: LandedStream, *, older_than_seconds: float, is_dry_run: bool
+) -> LandedDeletion:
+    """Raises `BusyError` while somebody lands there."""
+    place = stream.place
+    with ExitStack() as locks:
+        if not is_dry_run:
+            locks.enter_context(take_lock(place.storage, place.layout, place.path))
+        return _delete(stream, older_than_seconds, locks, is_dry_run=is_dry_run)
+
+
+def _delete(
+    stream: LandedStream, older_than_seconds: float, locks: ExitStack, *, is_dry_run: bool
+) -> LandedDeletion:
+    storage = stream.place.storage
+    present = _list_present(stream)
+    uses = list_uses(stream.folder)
+    done, why = _find_done(stream, uses, locks, is_dry_run=is_dry_run)
+    before = time.time() - older_than_seconds
+    chosen: dict[LandedFile, tuple[list[int], list[int]]] = {}
+    # The newest says how far it was landed, also to an older batten.
+    for file in list(present)[:-1]:
+        if done is None or present[file].modified_seconds > before:
+            continue
+        try:
+            offsets, places = read_whole(stream.folder, file)
+        except ValueError as error:
+            why.append(f"{stream.place.show(stream.find_name(file))}: {error}")
+            continue
+        if done.issuperset(offsets):
+            chosen[file] = (offsets, places)
+    removed = tuple(_as_orphan(stream, file, present[file]) for file in chosen)
+    if is_dry_run:
+        return LandedDeletion(
+            removed=removed, kept=len(present) - len(removed), why_kept=tuple(why)
+        )
+    for file, told in chosen.items():
+        record = _name_record(stream, file)
+        replace(storage, stream.place.layout.staging, record, encode_deleted(*told))
+    if list_uses(stream.folder) != uses:
+        why.append("another output has begun to read there")
+        chosen, removed = {}, ()
+    for file in present:
+        # Of a deletion that a crash cut off, too.
+        delete(storage, stream.find_name(file) if file in chosen else _name_record(stream, file))
+    sync_names(storage, [stream.place.layout.output])
+    return LandedDeletion(removed=removed, kept=len(present) - len(removed), why_kept=tuple(why))
+
+
+def _list_present(stream: LandedStream) -> dict[LandedFile, Entry]:
+    """The files that are there, in order, whatever is told of them."""
+    folder = stream.place.layout.output
+    found = {
+        find_landed(last_piece(entry.name)): entry for entry in stream.place.storage.list(folder)
+    }
+    files = sorted(file for file in found if file is not None and not file.is_deleted)
+    return {file: found[file] for file in files}
+
+
+def _find_done(
+    stream: LandedStream, uses: Sequence[LandedUse], locks: ExitStack, *, is_dry_run: bool
+) -> tuple[set[int] | None, list[str]]:
+    """The offsets of which all that was made is complete; None if that can be said of none. And
+    why, in words. No run of an output begins while its lock is held."""
+    if not uses:
+        return None, ["no output is noted as made of it"]
+    done: set[int] | None = None
+    for use in uses:
+        try:
+            found = _find_done_of(use, locks, is_dry_run=is_dry_run)
+        except BusyError:
+            return None, [f"a run of {use.output} is at work"]
+        except BattenError as error:
+            found = str(error).partition("\n")[0]
+        if isinstance(found, str):
+            note = stream.place.folder + os.path.relpath(
+                find_use(stream.folder, use), stream.place.storage.place
+            )
+            return None, [f"{use.output}: {found}. If it is never to be again, delete {note}"]
+        done = found if done is None else done & found
+    return done, []
+
+
+def _find_done_of(use: LandedUse, locks: ExitStack, *, is_dry_run: bool) -> set[int] | str:
+    """The offsets, or why there are none."""
+    place = locate_output(use.output)
+    state = diagnose_place(place).state
+    if state not in _DONE:
+        return f"it is {state.value}"
+    if not is_dry_run:
+        locks.enter_context(take_lock(place.storage, place.layout, place.path))
+    observation = observe_output(
+        place.storage, place.layout, is_thorough=True, is_mine=not is_dry_run
+    )
+    judgement = judge(observation)
+    if judgement.verdict.state not in _DONE or judgement.plan is None:
+        return f"it is {judgement.verdict.state.value}"
+    keys = PlanKeys(place.storage, place.layout, judgement.plan)
+    done: set[int] = set()
+    for planned in judgement.plan:
+        found, claim = keys.find(planned), observation.claims.get(planned.batch)
+        if found is None or claim is None:
+            return f"what became of batch {planned.batch} can't be read"
+        for key, outcome in zip(found, decode_outcomes(claim.outcomes), strict=True):
+            offset = str(key).removeprefix(use.prefix)
+            is_here = str(key).startswith(use.prefix) and offset.isdecimal()
+            if is_here and outcome is not Outcome.QUARANTINED:
+                done.add(int(offset))
+    return done
+
+
+def _name_record(stream: LandedStream, file: LandedFile) -> str:
+    return stream.find_name(replaced(file, is_deleted=True))
+
+
+def _as_orphan(stream: LandedStream, file: LandedFile, entry: Entry) -> Orphan:
+    age = max(0, int(time.time() - entry.modified_seconds))
+    path = stream.place.show(stream.find_name(file))
+    return Orphan(path=path, bytes=entry.size, age_seconds=age, owner=None)

@@ -1,0 +1,86 @@
+"""Which outputs are made of what was landed: noted beside it, before it is read for the first time.
+
+So files that an output still needs are not deleted (decision 0144).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from batten.errors import CorruptError
+from batten.model.disk.landed import READERS
+from batten.model.disk.names import CONTROL_SUFFIX
+from batten.model.json_text import parse_json
+from batten.model.value_class import value_class
+from batten.storage.local.stand_alone import publish_file
+
+_SUFFIX = ".json"
+
+
+@value_class
+class LandedUse:
+    """An output, as an absolute path or an address, and what its keys have before the offsets."""
+
+    output: str
+    prefix: str
+
+
+def find_uses_folder(landed: Path) -> Path:
+    """Where the notes of a folder of landed files lie."""
+    return landed.with_name(landed.name + CONTROL_SUFFIX) / READERS
+
+
+def find_use(landed: Path, use: LandedUse) -> Path:
+    """The note of a use."""
+    told = _shorten(landed, use.output) + "\0" + use.prefix
+    name = sha256(told.encode(errors="surrogateescape")).hexdigest()[:32] + _SUFFIX
+    return find_uses_folder(landed) / name
+
+
+def note_use(landed: Path, use: LandedUse) -> None:
+    """Durable on return. What was only copied here has no control folder, and nobody deletes it."""
+    note = find_use(landed, use)
+    if note.exists() or not note.parent.parent.is_dir():
+        return
+    note.parent.mkdir(exist_ok=True)
+    told = {"output": _shorten(landed, use.output), "prefix": use.prefix}
+    with publish_file(note, "wb") as file:
+        file.write(json.dumps(told).encode(errors="surrogatepass"))
+
+
+def list_uses(landed: Path) -> list[LandedUse]:
+    """Raises `CorruptError` for a note that can't be read."""
+    folder = find_uses_folder(landed)
+    names: list[str] = []
+    with suppress(FileNotFoundError):
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return [_read(landed, folder / name) for name in names]
+
+
+def _read(landed: Path, note: Path) -> LandedUse:
+    try:
+        told = parse_json(note.read_bytes())
+        output, prefix = told["output"], told["prefix"]
+        if not isinstance(output, str) or not isinstance(prefix, str):
+            raise TypeError("it names no output")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CorruptError(
+            f"{note} can't be read: {error}.",
+            safe="Nothing was changed.",
+            next="Restore it from a copy; or delete it, and run every job that reads what is "
+            "landed there: each notes itself again.",
+        ) from error
+    return LandedUse(output=_lengthen(landed, output), prefix=prefix)
+
+
+def _shorten(landed: Path, output: str) -> str:
+    """Relative, so that both may be moved together; an address as it is."""
+    return output if "://" in output else os.path.relpath(output, landed.parent)
+
+
+def _lengthen(landed: Path, output: str) -> str:
+    return output if "://" in output else os.path.normpath(landed.parent / output)

@@ -1,0 +1,291 @@
+"""Landed files are deleted when all that was made of them is complete, and only when asked for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batten
+from batten.crashlab.faults import Fail, KillAfter, KillBefore
+from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb
+from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
+from batten.errors import BusyError, RefusedError
+from batten.inspect.clean import Cleaning, clean_landed
+from batten.inspect.paths.output_path import locate_output
+from batten.inspect.verifying.verify import verify
+from batten.pipeline.pipeline import Pipeline
+
+Folder = Any
+"""A `JobFolder` of tests/conftest.py."""
+
+FILE = 4
+"""So many items are in each file."""
+
+
+def keep(item: int) -> dict[str, int]:
+    if item == BAD:
+        raise ValueError("bad")
+    return {"n": item}
+
+
+BAD = 97
+
+
+def land(folder: Path, until: int) -> None:
+    batten.land(
+        lambda offset: range(offset, until), into=folder / "landed", items_max=FILE, seconds_max=1e9
+    )
+
+
+def job(folder: Path, name: str = "out") -> Pipeline:
+    made = batten.from_landed(folder / "landed").map(keep, version="1").options(batch_size=3)
+    return made.write_parquet(folder / name)
+
+
+def run(pipeline: Pipeline, **options: Any) -> Any:
+    return pipeline.run(executor="serial", **options)
+
+
+def clean(folder: Path, *, older_than: float = 0.0, is_dry_run: bool = False) -> Cleaning:
+    return clean_landed(
+        locate_output(folder / "landed"), older_than_seconds=older_than, is_dry_run=is_dry_run
+    )
+
+
+def files(folder: Path) -> list[int]:
+    """The first offsets of those that are there."""
+    return sorted(int(path.name[:18]) for path in (folder / "landed").glob("*.jsonl"))
+
+
+def rows(folder: Path, name: str = "out") -> list[int]:
+    return [row["n"] for row in batten.open(folder / name).to_arrow().to_pylist()]
+
+
+def test_what_is_complete_is_deleted_and_never_landed_again(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    seen = clean(tmp_path, is_dry_run=True)
+    assert (len(seen.removed), files(tmp_path)) == (2, [0, 4, 8])
+    done = clean(tmp_path)
+    assert (len(done.removed), done.kept, done.why_kept) == (2, 1, ())
+    assert files(tmp_path) == [8]
+    assert run(job(tmp_path)).executed_items == 0
+    land(tmp_path, 20)
+    assert files(tmp_path) == [8, 12, 16]
+    assert run(job(tmp_path)).executed_items == 8
+    assert rows(tmp_path) == list(range(20))
+    assert len(clean(tmp_path).removed) == 2
+    found = batten.diagnose(tmp_path / "landed")
+    assert (found.state, found.reason) == (
+        "COMPLETE",
+        "1 file of landed items, from offset 0 to 19",
+    )
+    assert found.hints == (
+        "4 files up to offset 15 were deleted when all that was made of them was complete",
+    )
+    assert verify(tmp_path / "landed").is_sound
+    assert verify(tmp_path / "out").is_sound
+    report = run(job(tmp_path))
+    assert (report.executed_items, report.vanished_items) == (0, 0)
+
+
+def begin_other(folder: Path) -> None:
+    run(job(folder, "other"), limit=5)
+
+
+def set_item_aside(folder: Path) -> None:
+    (folder / "landed").rename(folder / "before")
+    (folder / "landed.batten").rename(folder / "before.batten")
+    values = [BAD if number == 5 else number for number in range(12)]
+    batten.land(values, into=folder / "landed", items_max=FILE, seconds_max=1e9)
+    run(job(folder, "out2"))
+
+
+def remove_output(folder: Path) -> None:
+    (folder / "out").rename(folder / "away")
+
+
+def cut_off_output(folder: Path) -> None:
+    (folder / "out.batten/COMPLETE").unlink()
+
+
+@pytest.mark.parametrize(
+    ("needs", "left", "told"),
+    [
+        (lambda folder: None, [8], ""),
+        (begin_other, [0, 4, 8], "other: it is INTERRUPTED"),
+        (set_item_aside, [4, 8], ""),
+        (remove_output, [0, 4, 8], "out: it is INCONSISTENT"),
+        (cut_off_output, [0, 4, 8], "out: it is INTERRUPTED"),
+        (lambda folder: land(folder, 24), [12, 16, 20], ""),
+    ],
+    ids=["nothing", "other", "set-aside", "gone", "interrupted", "more"],
+)
+def test_what_an_output_needs_is_kept(
+    needs: Callable[[Path], None], left: list[int], told: str, tmp_path: Path
+) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    needs(tmp_path)
+    done = clean(tmp_path)
+    assert files(tmp_path) == left
+    assert told in "".join(done.why_kept)
+    assert bool(told) == bool(done.why_kept)
+
+
+def test_what_nobody_has_read_is_kept(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    assert clean(tmp_path).why_kept == ("no output is noted as made of it",)
+    job(tmp_path).run(executor="serial", dry_run=True)
+    assert not (tmp_path / "landed.batten/readers").exists()
+    run(job(tmp_path))
+    assert clean(tmp_path, older_than=3600).removed == ()
+    assert files(tmp_path) == [0, 4, 8]
+
+
+def test_what_was_deleted_can_not_be_read_again(tmp_path: Path) -> None:
+    """A new output would lack it, and one that is made anew, too."""
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    clean(tmp_path)
+    with pytest.raises(RefusedError, match=r"items 0 to 3 of .* were deleted"):
+        run(job(tmp_path, "other"))
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(RefusedError, match=r"items 0 to 3 of .* were deleted"):
+        run(job(tmp_path), fresh=True)
+
+
+def test_nothing_is_deleted_while_a_run_is_at_work(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    seen: list[Cleaning] = []
+
+    def look(item: int) -> dict[str, int]:
+        if not seen:
+            seen.append(clean(tmp_path))
+        return keep(item)
+
+    made = batten.from_landed(tmp_path / "landed").map(look, version="1")
+    run(made.write_parquet(tmp_path / "out"))
+    assert seen[0].removed == ()
+    assert "out" in seen[0].why_kept[0]
+
+    def stream() -> Any:
+        with pytest.raises(BusyError):
+            clean(tmp_path)
+        yield from range(12, 16)
+
+    batten.land(stream(), into=tmp_path / "landed")
+    assert files(tmp_path) == [0, 4, 8, 12]
+
+
+def test_an_output_that_begins_meanwhile_keeps_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    from batten.inspect.kinds import deleting_landed
+
+    found = deleting_landed._find_done
+
+    def begin(*given: Any, **options: Any) -> Any:
+        done = found(*given, **options)
+        begin_other(tmp_path)
+        return done
+
+    monkeypatch.setattr(deleting_landed, "_find_done", begin)
+    done = clean(tmp_path)
+    assert done.why_kept == ("another output has begun to read there",)
+    monkeypatch.undo()
+    run(job(tmp_path, "other"))
+    assert rows(tmp_path, "other") == list(range(12))
+
+
+def test_the_command_deletes_when_asked(job: Folder) -> None:
+    land(job.path, 12)
+    job.write(
+        """
+        def keep(item):
+            return {"n": item}
+        pipeline = batten.from_landed("landed/").map(keep).write_parquet("out")
+        """
+    )
+    assert job.run().code == 0
+    assert job.batten("clean", "landed").code == 0
+    assert files(job.path) == [0, 4, 8]
+    told = job.batten("clean", "--landed", "landed")
+    assert "removed 2 files of landed items" in told.out
+    assert files(job.path) == [8]
+    told = job.batten("clean", "--landed", "landed", "--json")
+    assert (told.json["removed"], told.json["kept"], told.json["why_kept"]) == ([], 1, [])
+    assert job.batten("clean", "--landed", "out").code == 5
+    (job.path / "out").rename(job.path / "away")
+    (job.path / "out.batten").rename(job.path / "away.batten")
+    land(job.path, 20)
+    told = job.batten("clean", "--landed", "landed")
+    note = told.out.rpartition("delete ")[2].strip()
+    (job.path / note).unlink()
+    assert "no output is noted" in job.batten("clean", "--landed", "landed").out
+
+
+PROGRAM = """
+import sys
+from batten.cli.main import main
+sys.exit(main(["clean", "--landed", "landed"]))
+"""
+
+KILLS: list[MakeFault] = [KillBefore, KillAfter]
+FAILURES: list[MakeFault] = [
+    partial(Fail, error=errno.ENOSPC),
+    partial(Fail, error=errno.EIO),
+    partial(Fail, error=errno.EIO, is_done=True),
+]
+
+
+def prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "clean.py").write_text(PROGRAM)
+    land(folder, 12)
+    run(job(folder))
+
+
+def check_always(folder: Path, trail: Trail) -> None:
+    """Each offset is in a file or in a record, and the job has all it had."""
+    names = [path.name for path in (folder / "landed").iterdir()]
+    assert {name[:18] for name in names} == {f"{first:018}" for first in (0, 4, 8)}
+    for name in names:
+        if name.endswith(".deleted"):
+            told = json.loads((folder / "landed" / name).read_text().splitlines()[0])
+            assert told["offsets"] == list(range(int(name[:18]), int(name[:18]) + FILE))
+
+
+def check_done(folder: Path, trail: Trail) -> None:
+    assert files(folder) == [8]
+    land(folder, 16)
+    assert files(folder) == [8, 12]
+    run(job(folder))
+    assert rows(folder) == list(range(16))
+
+
+@pytest.mark.skipif(not is_tracing_possible(), reason=str(find_tracing_obstacle()))
+@pytest.mark.parametrize("faults", [KILLS, FAILURES], ids=["kills", "failures"])
+@pytest.mark.parametrize("sample", [3, pytest.param(None, marks=pytest.mark.crash)])
+def test_a_deletion_is_disturbed_at_any_call(
+    sample: int | None, faults: list[MakeFault], tmp_path: Path, seeded: random.Random
+) -> None:
+    experiment = Experiment(
+        prepare=prepare,
+        command=lambda folder: [sys.executable, "clean.py"],
+        folders=lambda folder: [folder / "landed", folder / "landed.batten"],
+        check=check_done,
+        check_always=check_always,
+        is_forked=True,
+    )
+    disturb(experiment, tmp_path, seeded=seeded, faults=faults, sample=sample)
