@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from batten.kafka.client_errors import Asker, translated
 from batten.sinks.failures import refused, unreached
-
-if TYPE_CHECKING:
-    from batten.pipeline.topics.landing import TopicPlace
 
 _SAFE = "What was landed stays. The topic keeps the rest, as long as its retention lasts."
 
@@ -20,7 +18,6 @@ READER = Asker(
 )
 
 
-def reading(place: TopicPlace) -> AbstractContextManager[None]:
-    """Raises batten's errors for the client's. The place has its secrets in it: their values are
-    taken out."""
-    return translated("Reading", place.name, place.config, READER)
+def reading(topic: str, hidden: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Raises batten's errors for the client's; `hidden` are settings whose values are taken out."""
+    return translated("Reading", topic, hidden, READER)

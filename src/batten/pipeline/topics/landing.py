@@ -61,7 +61,7 @@ def land_topic(place: TopicPlace, until: str) -> None:
     reached, spans = look_at_topic(place, until)
     if reached != find_reached(place):
         save_reached(place, reached)
-    with reading(place):
+    with reading(place.name, place.config):
         for partition, span in sorted(spans.items()):
             read = _land_partition(place, partition, span, until)
             reached.offsets[partition] = max(span.before, read)
@@ -75,7 +75,7 @@ def look_at_topic(place: TopicPlace, until: str) -> tuple[Reached, dict[int, Off
     before = find_reached(place)
     cluster = Cluster(place.servers, place.config, place.timeout_seconds)
     try:
-        with reading(place):
+        with reading(place.name, place.config):
             topic = cluster.find_topic(place.topic)
             if topic is None:
                 raise RefusedError(
@@ -200,7 +200,7 @@ def find_first(place: TopicPlace, partition: int, landed: int, span: OffsetSpan)
 
 def read_messages(place: TopicPlace, partition: int, first: int, target: int) -> Iterator[Any]:
     """The items from `first` on, before `target`. The place has its secrets in it."""
-    with reading(place):
+    with reading(place.name, place.config):
         consumer = _open(place, partition, first)
         try:
             for item in _read(place, consumer, target):
