@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import batten
-from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
-from batten.crashlab.sweeping import Experiment, Trail, disturb
+from batten.crashlab.changes import check_unharmed
+from batten.crashlab.sweeping import FAILURES, KILLS, Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import is_tracing_possible
 from batten.errors import RefusedError
 from batten.run.report import Report
@@ -108,9 +109,16 @@ JOB = """
 
 
 @pytest.mark.skipif(not is_tracing_possible(), reason="no tracing")
-@pytest.mark.parametrize("sample", [2, pytest.param(60, marks=pytest.mark.crash)])
-def test_killed_around_any_call(
-    sample: int, make_lab: MakeLab, tmp_path: Path, seeded: random.Random
+@pytest.mark.parametrize(
+    "faults", [KILLS, pytest.param(FAILURES, marks=pytest.mark.crash)], ids=["killed", "fails"]
+)
+@pytest.mark.parametrize("sample", [2, pytest.param(40, marks=pytest.mark.crash)])
+def test_disturbed_at_any_call(
+    faults: Sequence[MakeFault],
+    sample: int,
+    make_lab: MakeLab,
+    tmp_path: Path,
+    seeded: random.Random,
 ) -> None:
     labs: dict[Path, Lab] = {}
     command = ["run", "job.py", "--jobs", "1", "--quiet"]
@@ -128,6 +136,7 @@ def test_killed_around_any_call(
 
     def check_always(folder: Path, trail: Trail) -> None:
         assert "Traceback" not in trail.last.stderr, trail.last.stderr
+        check_unharmed(folder / "rows")
         rows = labs[folder].read()
         names = [row["name"] for row in rows]
         assert names == [f"n{number}" for number in range(len(rows))]
@@ -147,7 +156,7 @@ def test_killed_around_any_call(
         ),
         tmp_path,
         seeded=seeded,
-        faults=[KillBefore, KillAfter, TearWrite],
+        faults=faults,
         sample=sample,
     )
 

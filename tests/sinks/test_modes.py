@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import deltalake
 import pytest
+from pyiceberg.catalog import load_catalog
 
 import batten
 from batten.crashlab.servers.relay import Mishap, Relay
@@ -132,6 +134,48 @@ def test_rows_of_one_run_that_go_are_missed_though_others_stay(
     assert verify(lab.folder / "day2", should_ask=True).is_sound
     told = "COMPLETE" if lab.kind == "postgres" else "INCONSISTENT"
     assert batten.diagnose(lab.folder / "day1").state == told
+
+
+def delete(lab: Lab, key: str) -> None:
+    """As another program would."""
+    match lab.kind:
+        case "delta":
+            deltalake.DeltaTable(lab.folder / "table").delete(f"key = '{key}'")
+        case "iceberg":
+            opened = lab.keep(load_catalog("default", **lab.sink.properties))  # type: ignore[attr-defined]
+            opened.load_table("lab.rows").delete(f"key = '{key}'")
+        case _:
+            lab.ask(f"DELETE FROM rows WHERE key = '{key}'")
+
+
+def test_a_row_by_key_that_another_program_deletes_is_missed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lab.kind == "postgres":
+        monkeypatch.setenv("PGUSER", lab.ask("SELECT current_user AS name")[0]["name"])
+    run(lab, range(5), key="key")
+    run(lab, [0, 1, 2, 4], key="key")
+    assert verify(lab.folder / "rows", should_ask=True).is_sound
+    delete(lab, "2")
+    found = verify(lab.folder / "rows", should_ask=True)
+    (finding,) = [each for each in found.findings if each.code.value == "lacking-rows"]
+    assert "it has 3 rows, and was given 4 rows; missing: 2 (batch 1)" in finding.evidence
+    told = "COMPLETE" if lab.kind == "postgres" else "INCONSISTENT"
+    assert batten.diagnose(lab.folder / "rows").state == told
+
+
+@pytest.mark.parametrize("make_lab", ["sqlite"], indirect=True)
+def test_where_rows_by_key_can_not_be_counted_it_is_said(lab: Lab) -> None:
+    def both(number: int) -> list[Row]:
+        return [{"name": f"n{number % 2}"}, {"name": "more"}]
+
+    made = batten.from_range(4).flat_map(both)
+    lab.write(made, key="name").run(**NO_WORK)
+    assert sorted(names(lab)) == ["more", "n0", "n1"]
+    shown = lab.command("diagnose", "rows")
+    assert shown.returncode == 0
+    told = " ".join(shown.stdout.split())
+    assert "8 rows of 1 batch; rows may replace others of the same key there, so they are" in told
 
 
 def test_a_run_without_rows_leaves_none_of_it(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -18,9 +18,16 @@ from batten.errors import InconsistentError
 from batten.inspect.verifying.verify import verify
 from batten.pipeline.pipeline import Pipeline
 
+if TYPE_CHECKING:
+    from conftest import Lab
+
 
 def give(number: int) -> dict[str, Any]:
     return {"kind": "ab"[number % 2], "value": number}
+
+
+def name(number: int) -> dict[str, Any]:
+    return {"name": f"n{number}"}
 
 
 def rows(count: int) -> Pipeline:
@@ -105,3 +112,76 @@ def test_one_that_is_neither_is_damage_whether_accounts_are_closed_or_not(
     assert "move it away" in verification.next
     with pytest.raises(InconsistentError, match="changed by another program"):
         make(tmp_path, 7).run(executor="serial")
+
+
+def replacing(lab: Lab, count: int) -> Pipeline:
+    """All rows of the table are replaced; they become fewer where items go."""
+    made = batten.from_items(range(count), key=str, removed="drop").map(name)
+    return lab.write(made.options(batch_size=2), mode="replace")
+
+
+def state_of(lab: Lab) -> str:
+    """What is found; of a table that a server has, when that is asked."""
+    found = verify(lab.folder / "rows", should_ask=True)
+    told = batten.diagnose(lab.folder / "rows").state
+    return (
+        told
+        if lab.kind != "postgres" or found.is_sound
+        else f"{told}: {found.damage[0].code.value}"
+    )
+
+
+@pytest.fixture(autouse=True)
+def user(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks the server."""
+    if "lab" in request.fixturenames and (lab := request.getfixturevalue("lab")).kind == "postgres":
+        monkeypatch.setenv("PGUSER", lab.ask("SELECT current_user AS name")[0]["name"])
+
+
+def test_rows_that_took_the_place_of_more_and_are_not_recorded_yet_are_no_loss(lab: Lab) -> None:
+    replacing(lab, 7).run(executor="serial")
+    control = lab.folder / "rows.batten"
+    (record,) = (control / "deliveries").iterdir()
+    before = record.read_bytes()
+    replacing(lab, 3).run(executor="serial")
+    record.write_bytes(before)
+    is_asked = lab.kind == "postgres"
+    assert state_of(lab) == ("COMPLETE: lacking-rows" if is_asked else "INCONSISTENT")
+    (control / "COMPLETE").unlink()
+    assert state_of(lab) == "INTERRUPTED"
+    assert replacing(lab, 3).run(executor="serial").status == "complete"
+    assert state_of(lab) == "COMPLETE"
+    assert len(lab.read()) == 3
+
+
+def lose(lab: Lab) -> None:
+    lab.drop()
+    lab.forget()
+
+
+def test_a_replaced_table_that_is_gone_is_filled_by_the_next_run_and_so_it_is_told(
+    lab: Lab,
+) -> None:
+    replacing(lab, 5).run(executor="serial")
+    lose(lab)
+    verification = verify(lab.folder / "rows", should_ask=True)
+    assert [each.code.value for each in verification.damage] == ["lost-whole-table"]
+    if lab.kind != "postgres":
+        diagnosis = batten.diagnose(lab.folder / "rows")
+        assert diagnosis.state == "INTERRUPTED"
+        assert diagnosis.next == verification.next
+    assert replacing(lab, 5).run(executor="serial").executed_items == 0
+    assert state_of(lab) == "COMPLETE"
+    assert len(lab.read()) == 5
+
+
+@pytest.mark.parametrize("make_lab", ["sqlite", "postgres"], indirect=True)
+def test_a_replaced_table_of_which_the_tokens_stayed_is_not_filled_and_so_it_is_told(
+    lab: Lab,
+) -> None:
+    """In other tables the tokens go with the rows."""
+    replacing(lab, 5).run(executor="serial")
+    lab.drop()
+    with pytest.raises(InconsistentError, match="batches were published there"):
+        replacing(lab, 5).run(executor="serial")
+    assert state_of(lab) == ("INCONSISTENT" if lab.kind == "sqlite" else "COMPLETE: lost-table")

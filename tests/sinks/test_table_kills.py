@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import batten
+from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import Experiment, MakeFault, Trail, disturb, sweep
 from batten.crashlab.tracing.laboratory import find_tracing_obstacle, is_tracing_possible
@@ -60,14 +61,17 @@ LOADED = """
     def name(item):
         return {"name": item["name"]}
 
-    items = [{"id": n, "name": f"WORD {n}"} for n in range(10)]
-    made = batten.from_items(items, key="id").map(name).options(batch_size=4)
+    items = [{"id": n, "name": f"WORD {n}"} for n in range(COUNT)]
+    made = batten.from_items(items, key="id", removed="drop").map(name).options(batch_size=4)
     pipeline = made"""
-MODES = {
-    "replace": ('mode="replace"', ["--fresh"]),
-    "replace where": ('mode="replace", where={"day": "1"}', ["--fresh"]),
-    "merge": ('mode="merge", key="key"', []),
+FEWER = 6
+MODES: dict[str, tuple[str, list[str], int]] = {
+    "replace": ('mode="replace"', ["--fresh"], ITEMS),
+    "replace fewer": ('mode="replace"', [], FEWER),
+    "replace where": ('mode="replace", where={"day": "1"}', ["--fresh"], ITEMS),
+    "merge": ('mode="merge", key="key"', [], ITEMS),
 }
+"""What the job says, the words of the command, and how many items there are then."""
 
 
 class Subject:
@@ -101,6 +105,7 @@ class Subject:
 
     def check_always(self, folder: Path, trail: Trail) -> None:
         self.check_end(trail)
+        check_unharmed(folder / "rows")
         keys = [row["key"] for row in self._labs[folder].read()]
         for start in range(0, ITEMS, BATCH):
             batch = range(start, min(start + BATCH, ITEMS))
@@ -137,7 +142,7 @@ class LoadedSubject(Subject):
 
     def __init__(self, make_lab: MakeLab, mode: str, *, codes: Sequence[int] = (0,)) -> None:
         super().__init__(make_lab, codes=codes)
-        self._options, self._words = MODES[mode]
+        self._options, self._words, self._count = MODES[mode]
         self._is_at_once = mode != "merge"
 
     def prepare(self, folder: Path) -> None:
@@ -145,22 +150,25 @@ class LoadedSubject(Subject):
         lab = self._labs[folder] = self._make_lab(folder)
         call = lab.call.replace(', ledger="rows"', "").removesuffix(")")
         text = f'{textwrap.dedent(LOADED)}{call}, ledger="rows", {self._options})\n'
-        (folder / "job.py").write_text(text.replace("WORD", "old"))
+        (folder / "job.py").write_text(text.replace("WORD", "old").replace("COUNT", str(ITEMS)))
         first = lab.command(*self._command)
         assert first.returncode == 0, first.stderr
-        (folder / "job.py").write_text(text.replace("WORD", "new"))
+        now = text.replace("WORD", "new").replace("COUNT", str(self._count))
+        (folder / "job.py").write_text(now)
 
     def check_always(self, folder: Path, trail: Trail) -> None:
         self.check_end(trail)
+        check_unharmed(folder / "rows")
         names = sorted(row["name"] for row in self._labs[folder].read())
         batches = [range(start, min(start + BATCH, ITEMS)) for start in range(0, ITEMS, BATCH)]
         for batch in [range(ITEMS)] if self._is_at_once else batches:
             found = [name for name in names if int(name.split()[1]) in batch]
-            assert found in ([f"{word} {n}" for n in batch] for word in ("old", "new")), names
+            before = [f"old {n}" for n in batch]
+            assert found in (before, [f"new {n}" for n in batch if n < self._count]), names
 
     def check(self, folder: Path, trail: Trail) -> None:
         found = sorted(row["name"] for row in self._labs[folder].read())
-        assert found == [f"new {number}" for number in range(ITEMS)]
+        assert found == [f"new {number}" for number in range(self._count)]
         assert batten.diagnose(folder / "rows").state == "COMPLETE"
 
     def list_words(self) -> list[str]:

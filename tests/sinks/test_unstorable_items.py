@@ -23,6 +23,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 import batten
+from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import KillAfter, KillBefore, TearWrite
 from batten.crashlab.staging import SCHEMA, stage_batch
 from batten.crashlab.sweeping import Experiment, Trail, disturb
@@ -328,6 +329,7 @@ def check_always(folder: Path, trail: Trail) -> None:
     last = trail.last
     assert (last.returncode < 0 and last.fault is not None) or last.returncode == EXIT_QUARANTINED
     assert "Traceback" not in last.stderr, last.stderr
+    check_unharmed(folder / "rows")
     for base in ("one.db", "two.db"):
         found = keys_of(folder / base)
         assert found == GOOD[: len(found)], found

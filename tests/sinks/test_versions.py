@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import batten
+from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail
 from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import is_tracing_possible
@@ -195,6 +196,7 @@ def test_disturbed_around_any_call(
 
     def check_always(folder: Path, trail: Trail) -> None:
         assert "Traceback" not in trail.last.stderr, trail.last.stderr
+        check_unharmed(folder / "rows")
         found = read(folder)
         for start in range(0, len(ITEMS), 3):
             keys = {item["id"] for item in ITEMS[start : start + 3]}

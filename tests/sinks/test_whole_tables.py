@@ -17,11 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import batten
+from batten.crashlab.changes import check_unharmed
 from batten.crashlab.faults import Fail, KillBefore
+from batten.crashlab.promises import UNHARMED
 from batten.crashlab.sweeping import KILLS, Experiment, MakeFault, Trail, disturb
 from batten.crashlab.tracing.laboratory import CommandEnd, is_tracing_possible, run_traced
 from batten.crashlab.tracing.system_calls import CallKind
 from batten.inspect.verifying.verify import verify
+from batten.model.words import State
 
 if TYPE_CHECKING:
     from conftest import Lab, MakeLab
@@ -272,6 +275,8 @@ def test_disturbed_around_any_call(
         last = trail.last
         assert (last.returncode < 0 and last.fault is not None) or last.returncode in codes
         assert "Traceback" not in last.stderr, last.stderr
+        for day in ("1", "2"):
+            check_unharmed(folder / f"out/report_{day}.csv", UNHARMED | {State.STALE})
         for found in (read_csv(folder, "1"), read_table(labs[folder], "1")):
             assert found in [*before, now]
         assert read_table(labs[folder], "2") == rows_of("Ann")

@@ -139,6 +139,13 @@ def find_change(
     )
 
 
+def check_unharmed(output: Path, states: frozenset[State] = UNHARMED) -> None:
+    """Whatever happened to its run, nothing of the output is said to be damaged."""
+    diagnosis = batten.diagnose(output)
+    if diagnosis.state not in states:
+        raise AssertionError(f"{output.name}: {diagnosis}")
+
+
 def run_plainly(command: Sequence[str], folder: Path, *, code: int = 0) -> None:
     """It ends with the code, or this raises."""
     ended = _forked.run(command, folder)

@@ -187,6 +187,11 @@ class BatchRoute(TableRoute):
         ]
 
     @property
+    def has_own_keys(self) -> bool:
+        is_one_each = all(step.kind != "flat_map" for step in self._context.pipeline.steps)
+        return self._is_keyed and is_one_each
+
+    @property
     def _is_keyed(self) -> bool:
         """Whether it tells the rows of an item by the item's key."""
         return self._context.pipeline.settings.key_column in self._capabilities.key

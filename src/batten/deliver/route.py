@@ -48,6 +48,11 @@ class Route(ABC):
         """Whether rows of an earlier dataset make way, or are merged with those of now."""
         return False
 
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether no two rows that it is given have the same key."""
+        return False
+
     def __init__(self, context: Context, sink: Sink, result: AppliedResult | None = None) -> None:
         self._context, self._sink, self._result = context, sink, result
         self._capabilities = capabilities_of(sink)
@@ -62,6 +67,7 @@ class Route(ABC):
                 target=self.target,
                 dataset=self._supply.dataset,
                 adds_rows=self.adds_rows and not self._capabilities.key,
+                has_own_keys=self.adds_rows and self.has_own_keys,
                 package=self._capabilities.package,
                 is_remote=self._capabilities.is_remote,
                 lets_go=self.lets_go,

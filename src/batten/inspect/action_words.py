@@ -6,7 +6,7 @@ import os
 
 from batten.inspect.advising.outlook import Likelihood
 from batten.inspect.diagnosis import Diagnosis
-from batten.model.disk.destinations.delivery import Delivery
+from batten.model.disk.destinations.delivery import NOT_COUNTED, Delivery
 from batten.model.disk.destinations.targets import show_target
 from batten.model.rules.findings import find_blocking
 from batten.model.telling.counts import count_of
@@ -75,3 +75,8 @@ def show_held(diagnosis: Diagnosis, given: Delivery) -> str:
         return "nothing of this dataset"
     rows, batches = count_of(given.rows, "row"), count_of(given.batches, "batch", "batches")
     return rows if diagnosis.contents.tables else f"{rows} of {batches}"
+
+
+def tell_uncounted(given: Delivery) -> str:
+    """What the end of its line says where a look at its table can't count its rows."""
+    return f"; {NOT_COUNTED}" if given.is_uncounted else ""

@@ -20,7 +20,7 @@ from batten.model.rules.accounting import (
     tally_outcomes,
 )
 from batten.model.rules.coverage import count_items
-from batten.model.rules.findings import Code, Finding, Severity, find_worst
+from batten.model.rules.findings import MADE_AGAIN, Code, Finding, Severity, find_worst
 from batten.model.rules.states import Damage, Facts, Ground, Verdict, decide_state
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
@@ -55,7 +55,7 @@ _DAMAGE = {
 }
 
 
-_UNFINISHED = frozenset({Code.UNDELIVERED, Code.LOST_FILE})
+_UNFINISHED = MADE_AGAIN | {Code.UNDELIVERED}
 """Findings of destinations that the next run mends: so it is not done, whatever `COMPLETE` says."""
 
 

@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batten.lookup.delta_lineage import MANY, Change, Lineage
-from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
+from batten.lookup.telling_lacks import (
+    CannotLookError,
+    Found,
+    find_mode,
+    tell_batches,
+    tell_gone,
+    tell_lost,
+    tell_rows,
+)
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.json_text import parse_json
 from batten.model.rules.findings import Code
@@ -61,10 +69,12 @@ Action = dict[str, Any]
 
 @dataclass
 class _Table:
-    """What the log says: the files by name, with size; those of deletion vectors; the tokens."""
+    """What the log says: the files by name, with size and rows; those of deletion vectors; the
+    tokens."""
 
     dataset: str
     files: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, tuple[str, int]] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=set)
     lineage: Lineage = field(default_factory=Lineage)
@@ -107,6 +117,7 @@ class _Table:
             is_own = is_own or self._is_own((action.get("txn") or {}).get("appId", ""))
         for name in removed - added.keys():
             self.files.pop(name, None)
+            self.rows.pop(name, None)
             self.vectors.pop(name, None)
         change, what = _find_change(told, is_changed=is_changed)
         told_entry = f"entry {number} of its log ({what or 'of another program'})"
@@ -129,6 +140,7 @@ class _Table:
     def _add(self, add: Action) -> str:
         name = _name_of(add)
         self.files[name] = (add["path"], add.get("size"))
+        self.rows[name] = _count_rows(add)
         if vector := _find_vector(add):
             self.vectors[name] = vector
         return name
@@ -203,14 +215,14 @@ def look_at_delta(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     """By its log. All of the log is read if it is short, or if the look is thorough."""
     root = given.where.locate(place)
     if not stat.S_ISDIR(find_mode(root)):
-        yield Code.LOST_TABLE, "the folder of the table is gone"
+        yield tell_gone(given, "the folder of the table is gone")
         return
     log = os.path.join(root, "_delta_log")
     names = sorted(os.listdir(log)) if stat.S_ISDIR(find_mode(log)) else []
     entries = [int(match[1]) for name in names if (match := _ENTRY.fullmatch(name))]
     version, files = _find_checkpoint(names)
     if not entries and version < 0:
-        yield Code.LOST_TABLE, "the log of the table is gone"
+        yield tell_gone(given, "the log of the table is gone")
         return
     # A log that is there from its beginning tells more than its checkpoint: what was done to files.
     is_whole = entries == list(range(len(entries))) and len(entries) > max(0, version)
@@ -267,6 +279,9 @@ def _hold(root: str, table: _Table, given: Delivery) -> Found:
     if lost:
         yield Code.LACKING_ROWS, lost
         return
+    if given.has_own_keys:
+        yield from _count_all(table, given)
+        return
     if not given.adds_rows or not given.dataset:
         return
     low, high = table.lineage.low, table.lineage.high
@@ -278,6 +293,15 @@ def _hold(root: str, table: _Table, given: Delivery) -> Found:
         raise CannotLookError(f"{why} does not tell which of its rows are those that it was given")
     elif away := next((path for path, _ in table.files.values() if not _is_local(path)), ""):
         raise CannotLookError(f"its file {away} is on no disk of this machine")
+
+
+def _count_all(table: _Table, given: Delivery) -> Found:
+    """By key, nobody can tell which rows are its own: there are at least so many."""
+    rows = sum(table.rows.values())
+    if rows >= MANY:
+        raise CannotLookError("its log does not tell how many rows its files have")
+    if rows < given.rows:
+        yield tell_rows(rows, given)
 
 
 def _list_local(root: str, table: _Table) -> Iterator[tuple[str, str, int | None]]:

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
-from batten.lookup.telling_lacks import CannotLookError, Found, find_mode
+from batten.lookup.telling_lacks import CannotLookError, Found, as_counted, find_mode, tell_gone
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.words import FILES
@@ -33,6 +33,7 @@ def look_at_destination(
     the look (decision 0087)."""
     if given.is_file or given.kind == FILES or not given.batches or not given.is_here:
         return []  # Files are looked at by the records of the ledger.
+    given = as_counted(given, is_closed=is_closed)
     try:
         if not stat.S_ISDIR(find_mode(storage.place)):
             raise CannotLookError("the way to it begins in a folder that is not on this machine")
@@ -131,8 +132,8 @@ def _ask_catalogue(given: Delivery, locations: list[str], is_thorough: bool) -> 
         )
         row = base.execute(query, (space, name)).fetchone()
         if row is None:
-            yield Code.LOST_TABLE, "the table is gone from the catalogue"
+            yield tell_gone(given, "the table is gone from the catalogue")
         else:
             locations.append(str(row[0]))
 
-    yield from look_at_database(where.path, look, is_thorough=is_thorough)
+    yield from look_at_database(where.path, given, look, is_thorough=is_thorough)

@@ -11,7 +11,14 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from batten.lookup.telling_lacks import CannotLookError, Found, find_mode, tell_batches, tell_lost
+from batten.lookup.telling_lacks import (
+    CannotLookError,
+    Found,
+    find_mode,
+    tell_batches,
+    tell_lost,
+    tell_rows,
+)
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.json_text import parse_json
 from batten.model.rules.findings import Code
@@ -60,6 +67,8 @@ def look_at_iceberg(location: str, given: Delivery, *, is_thorough: bool) -> Fou
 
 def _count(snapshots: dict[int, Any], current: int | None, given: Delivery) -> Found:
     """How many rows of the job there still are, by what each snapshot says that it did."""
+    if given.has_own_keys:
+        yield from _count_all(snapshots, current, given)
     if not given.adds_rows or not given.dataset:
         return
     chain: list[dict[str, Any]] = []
@@ -93,6 +102,18 @@ def _count(snapshots: dict[int, Any], current: int | None, given: Delivery) -> F
         raise CannotLookError(
             "its snapshots do not tell which of its rows are those that it was given"
         )
+
+
+def _count_all(snapshots: dict[int, Any], current: int | None, given: Delivery) -> Found:
+    """By key, nobody can tell which rows are its own: there are at least so many."""
+    rows = 0
+    if current is not None:
+        snapshot = snapshots[current]
+        if _number(snapshot, "total-equality-deletes", 0):
+            raise CannotLookError("its snapshots do not tell how many rows are deleted by value")
+        rows = _number(snapshot, "total-records") - _number(snapshot, "total-position-deletes", 0)
+    if rows < given.rows:
+        yield tell_rows(rows, given)
 
 
 def _number(snapshot: dict[str, Any], name: str, usual: int | None = None) -> int:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from batten.lookup.telling_lacks import CannotLookError, Found, tell_batches, tell_rows
+from batten.lookup.telling_lacks import CannotLookError, Found, tell_batches, tell_gone, tell_rows
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
 
@@ -53,10 +53,10 @@ def look_at_sqlite(place: str, given: Delivery, *, is_thorough: bool) -> Found:
     def look(base: sqlite3.Connection, is_counted: bool) -> Found:
         yield from _look_at_table(base, where.table, given, is_counted, is_thorough)
 
-    yield from look_at_database(where.locate(place), look, is_thorough=is_thorough)
+    yield from look_at_database(where.locate(place), given, look, is_thorough=is_thorough)
 
 
-def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:
+def look_at_database(path: str, given: Delivery, look: Look, *, is_thorough: bool) -> Found:
     """`look` is given whether rows are to be counted."""
     name = os.path.basename(path)
     # What lies beside a database lies beside the file that a link leads to.
@@ -64,13 +64,13 @@ def look_at_database(path: str, look: Look, *, is_thorough: bool) -> Found:
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        yield Code.LOST_TABLE, f"{name} is gone"
+        yield tell_gone(given, f"{name} is gone")
         return
     if not stat.S_ISREG(found.st_mode):
         yield Code.LOST_TABLE, f"{name} is no file"
         return
     if not found.st_size:
-        yield Code.LOST_TABLE, f"{name} is empty"
+        yield tell_gone(given, f"{name} is empty")
         return
     if _is_locked_here(found):
         raise CannotLookError("this process is at work with it")
@@ -218,12 +218,6 @@ def _look_at_table(
         query = "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = ?"
         return base.execute(query, (name.lower(),)).fetchone() is not None
 
-    if not has(table):
-        yield Code.LOST_TABLE, "the table is gone"
-        return
-    if is_thorough and (told := base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        yield Code.UNREADABLE_DESTINATION, f"the database is damaged: {told}".splitlines()[0]
-        return
     held: set[int] = set()
     if has("batten_tokens"):
         query = (
@@ -232,9 +226,20 @@ def _look_at_table(
         )
         ours = (table, given.dataset, given.dataset)
         held = {batch for (batch,) in base.execute(query, ours)}
+    if not has(table):
+        told = "the table is gone"
+        yield (
+            (Code.LOST_TABLE, f"{told}, and its tokens are there")
+            if held
+            else tell_gone(given, told)
+        )
+        return
+    if is_thorough and (told := base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        yield Code.UNREADABLE_DESTINATION, f"the database is damaged: {told}".splitlines()[0]
+        return
     if lacking := tell_batches(held, given):
         yield lacking
-    elif given.adds_rows:
+    elif given.adds_rows or given.has_own_keys:
         if not is_counted:
             raise CannotLookError("it is large: only verify counts its rows")
         query, values = select("count(*)", table, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.rules.findings import Code
@@ -27,6 +28,20 @@ def find_mode(path: str) -> int:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return 0
+
+
+def tell_gone(given: Delivery, evidence: str) -> tuple[Code, str]:
+    """The table is gone, and its tokens with it."""
+    return Code.LOST_WHOLE_TABLE if given.is_whole_table else Code.LOST_TABLE, evidence
+
+
+def as_counted(given: Delivery, *, is_closed: bool) -> Delivery:
+    """What may be counted on. Rows that went, because items did, may be gone from a table before
+    that is recorded. So where rows can go, none are counted until accounts are closed."""
+    if is_closed:
+        return given
+    adds_rows = given.adds_rows and not given.is_whole_table
+    return replace(given, adds_rows=adds_rows, has_own_keys=False)
 
 
 def tell_batches(held: Collection[int], given: Delivery) -> tuple[Code, str] | None:

@@ -20,7 +20,8 @@ NAME_DIGEST_CHARACTERS = 12
 @value_class
 class Receiver:
     """Who is given something: a destination, as its sink describes it. `dataset` names the rows in
-    tokens; with `adds_rows` each of them is a row of its own. `package` brings the kind, where
+    tokens; with `adds_rows` each of them is a row of its own; with `has_own_keys` each has a key of
+    its own. `package` brings the kind, where
     batten does not; with `is_remote` a server has it; with `lets_go` what it has makes way for a
     dataset that is made anew. Unless it `can_be_asked`, this record alone tells what it has. By
     `marks` its rows are told from those of other runs."""
@@ -29,6 +30,7 @@ class Receiver:
     target: str
     dataset: str = ""
     adds_rows: bool = False
+    has_own_keys: bool = False
     package: str = ""
     is_remote: bool = False
     lets_go: bool = False

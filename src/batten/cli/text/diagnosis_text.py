@@ -12,6 +12,7 @@ from batten.inspect.action_words import (
     show_held,
     show_output,
     tell_again,
+    tell_uncounted,
 )
 from batten.inspect.advising.refused import Refused
 from batten.inspect.diagnosis import Diagnosis, Orphan
@@ -102,7 +103,7 @@ def list_destinations(diagnosis: Diagnosis) -> Iterator[str]:
         held, why = show_held(diagnosis, given), diagnosis.unseen.get(given.target)
         named = name_destination(diagnosis, given)
         if why is None:
-            yield labelled("has", f"{named}: {held}")
+            yield labelled("has", f"{named}: {held}{tell_uncounted(given)}")
         else:
             yield labelled("given", f"{named}: was given {held}; {why}")
 

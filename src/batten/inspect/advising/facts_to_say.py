@@ -12,7 +12,7 @@ from batten.inspect.advising.words_of_states import JobFacts
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation, find_own_file
 from batten.ledger.judge import Judgement
-from batten.model.rules.findings import Code, Finding, Severity, find_blocking
+from batten.model.rules.findings import MADE_AGAIN, Code, Finding, Severity, find_blocking
 from batten.model.telling.counts import count_of
 from batten.model.telling.sizes import show_bytes
 from batten.model.words import State
@@ -30,7 +30,7 @@ def gather_facts(
     refused too; `behind` of what is newer."""
     config, segments = observation.config, observation.segments
     findings = judgement.findings
-    undelivered = [f for f in findings if f.code in (Code.UNDELIVERED, Code.LOST_FILE)]
+    undelivered = [f for f in findings if f.code in MADE_AGAIN | {Code.UNDELIVERED}]
     blocking = find_blocking(findings)
     advice = blocking.advise(place.path, observation.deliveries) if blocking is not None else ""
     return JobFacts(

@@ -11,7 +11,13 @@ from typing import Any
 
 from batten.errors import StorageError
 from batten.lookup.look_at_plugin import look_at_plugin
-from batten.lookup.telling_lacks import CannotLookError, tell_batches, tell_rows
+from batten.lookup.telling_lacks import (
+    CannotLookError,
+    as_counted,
+    tell_batches,
+    tell_gone,
+    tell_rows,
+)
 from batten.model.disk.destinations.delivery import CAN_NOT_BE_ASKED, Delivery
 from batten.model.rules.findings import Code, Finding
 from batten.model.telling.commands import command
@@ -26,12 +32,13 @@ TellMissing = Callable[[Callable[[str], list[Any]]], str]
 
 
 def ask_server(
-    given: Delivery, *, place: str, path: str, tell_missing: TellMissing
+    given: Delivery, *, place: str, path: str, tell_missing: TellMissing, is_closed: bool
 ) -> list[Finding]:
     """What the server of a table of PostgreSQL lacks, a topic of Kafka, or one that a package knows
     to ask; of another, that batten can't ask it. Raises `StorageError` where it does not answer,
     and `UsageError` where its library is missing. `place` is the folder of the output; `path` is
-    shown in messages."""
+    shown in messages. `is_closed`: the dataset's accounts are."""
+    given = as_counted(given, is_closed=is_closed)
     if not given.can_be_asked:
         return [_found(Code.NOT_LOOKED_AT, given, CAN_NOT_BE_ASKED)]
     if given.package:
@@ -111,16 +118,19 @@ def _compare(
 
     values = list(given.marks.values())
     rows, tokens = sql.Identifier(*schema, name), sql.Identifier(*schema, TOKENS)
-    if not has(rows):
-        yield _found(Code.LOST_TABLE, given, "the table is gone")
-        return
     held: set[int] = set()
     if has(tokens):
         query = sql.SQL("SELECT batch FROM {} WHERE target = %s AND (dataset = %s OR %s = '')")
         ours = (table, given.dataset, given.dataset)
         held = {batch for (batch,) in connection.execute(query.format(tokens), ours)}
+    if not has(rows):
+        told = "the table is gone"
+        code, told = (Code.LOST_TABLE, told) if held else tell_gone(given, told)
+        yield _found(code, given, told)
+        return
     lacking = tell_batches(held, given)
-    if lacking is None and given.adds_rows:
+    is_counted = given.adds_rows or given.has_own_keys
+    if lacking is None and is_counted:
         found = connection.execute(select(sql.SQL("count(*)")), values).fetchone()[0]
         lacking = tell_rows(found, given) if found < given.rows else None
     if lacking is None:
@@ -129,7 +139,7 @@ def _compare(
     def read(column: str) -> list[Any]:
         return [key for (key,) in connection.execute(select(sql.Identifier(column)), values)]
 
-    told = tell_missing(read) if given.adds_rows else ""
+    told = tell_missing(read) if is_counted else ""
     yield _found(lacking[0], given, "; ".join(filter(None, (lacking[1], told))))
 
 

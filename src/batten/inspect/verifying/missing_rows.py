@@ -36,7 +36,7 @@ def name_missing(
     readers = {
         given.target: _find_reader(storage, given)
         for given in observation.deliveries
-        if given.target in lacking and given.adds_rows
+        if given.target in lacking and (given.adds_rows or given.has_own_keys)
     }
     return [
         each
@@ -105,7 +105,7 @@ def _read_sqlite(path: str, given: Delivery, column: str) -> list[Any]:
         keys.extend(key for (key,) in base.execute(query, values))
         yield from ()
 
-    list(look_at_database(path, look, is_thorough=True))
+    list(look_at_database(path, given, look, is_thorough=True))
     return keys
 
 

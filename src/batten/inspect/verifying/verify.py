@@ -28,7 +28,7 @@ from batten.ledger.facts.observation import Observation
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.facts.placed_files import find_changed_item_files, list_item_file_sizes
 from batten.ledger.judge import Judgement, judge
-from batten.model.rules.findings import DAMAGE, Code, Finding, find_blocking
+from batten.model.rules.findings import DAMAGE, MADE_AGAIN, Code, Finding, find_blocking
 from batten.model.value_class import value_class
 from batten.storage.base import Store
 from batten.storage.local.locking.locks import busy_error
@@ -49,12 +49,12 @@ class Verification:
 
     @property
     def damage(self) -> list[Finding]:
-        """What is damaged or gone: also a file that the next run makes again. What is not published
-        yet is no damage."""
+        """What is damaged or gone: also what the next run makes again. What is not published yet is
+        no damage."""
         return [
             finding
             for finding in self.findings
-            if finding.severity in DAMAGE or finding.code is Code.LOST_FILE
+            if finding.severity in DAMAGE or finding.code in MADE_AGAIN
         ]
 
     @property
@@ -65,7 +65,7 @@ class Verification:
     def next(self) -> str:
         """What the diagnosis says, unless it knows of no damage and reading has found some."""
         diagnosis, damage = self.diagnosis, self.damage
-        if diagnosis.exit_code == 4 or all(each.code is Code.LOST_FILE for each in damage):
+        if diagnosis.exit_code == 4 or all(each.code in MADE_AGAIN for each in damage):
             return diagnosis.next
         return (find_blocking(damage) or damage[0]).advise(diagnosis.path, diagnosis.destinations)
 
@@ -172,7 +172,13 @@ def _ask_servers(place: Place, observation: Observation) -> Iterator[tuple[str, 
             tell = partial(tell_missing, place.storage, observation)
             yield (
                 given.target,
-                ask_server(given, place=place.storage.place, path=place.path, tell_missing=tell),
+                ask_server(
+                    given,
+                    place=place.storage.place,
+                    path=place.path,
+                    tell_missing=tell,
+                    is_closed=observation.completion is not None,
+                ),
             )
 
 

@@ -96,9 +96,7 @@ class Reading(DeliveryReads):
         deliveries = self._read_deliveries()
         placed = self._find_placed(deliveries, config, completion)
         if holder is None:
-            self._look_at_destinations(
-                deliveries, is_thorough=is_thorough, is_closed=completion is not None
-            )
+            self._look_at_destinations(deliveries, completion, is_thorough=is_thorough)
             self._look_at_files(config, deliveries, published)
         own_files = {last_piece(target) for target in (layout.output, *placed)}
         return Observation(

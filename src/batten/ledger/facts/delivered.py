@@ -71,8 +71,9 @@ class DeliveryReads(ClaimReads):
         return placed
 
     def _look_at_destinations(
-        self, deliveries: Iterable[Delivery], *, is_thorough: bool, is_closed: bool
+        self, deliveries: Iterable[Delivery], completion: Completion | None, *, is_thorough: bool
     ) -> None:
+        is_closed = completion is not None
         for delivery in deliveries:
             self.findings += look_at_destination(
                 self.storage, delivery, is_thorough=is_thorough, is_closed=is_closed

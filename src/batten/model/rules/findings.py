@@ -71,6 +71,7 @@ class Code(Enum):
     STAGED_DAMAGED = "staged-damaged"
     UNDELIVERED = "undelivered"
     LOST_FILE = "lost-file"
+    LOST_WHOLE_TABLE = "lost-whole-table"
     CHANGED_FILE = "changed-file"
     LOST_ITEM_FILE = "lost-item-file"
     CHANGED_ITEM_FILE = "changed-item-file"
@@ -160,6 +161,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.STAGED_DAMAGED: Meaning(Severity.WARNING, "run: its items are computed again"),
     Code.UNDELIVERED: Meaning(Severity.NOTE, "run: it gets what it lacks"),
     Code.LOST_FILE: Meaning(Severity.WARNING, "run: it is made again"),
+    Code.LOST_WHOLE_TABLE: Meaning(Severity.WARNING, "run: it is made and filled again"),
     Code.CHANGED_FILE: Meaning(Severity.INCONSISTENT, "move it away, then run: it is made again"),
     Code.LOST_ITEM_FILE: Meaning(Severity.INCONSISTENT, _RESTORE_OR_RECOMPUTE),
     Code.CHANGED_ITEM_FILE: Meaning(Severity.CORRUPT, _RESTORE_OR_RECOMPUTE),
@@ -246,6 +248,9 @@ def find_worst(findings: Iterable[Finding]) -> Severity:
     """The worst severity among the findings; `NOTE` where there are none."""
     return max((each.severity for each in findings), key=_RANKS.__getitem__, default=Severity.NOTE)
 
+
+MADE_AGAIN = frozenset({Code.LOST_FILE, Code.LOST_WHOLE_TABLE})
+"""What was whole at a destination and is gone: the next run makes it of what the ledger holds."""
 
 UNRECOVERABLE = frozenset(
     {

@@ -12,6 +12,7 @@ from batten.inspect.action_words import (
     show_held,
     show_output,
     tell_again,
+    tell_uncounted,
 )
 from batten.inspect.diagnosis import Diagnosis
 from batten.inspect.watching import Sight
@@ -224,7 +225,7 @@ def list_destinations(found: Diagnosis) -> Markup:
             (
                 key(name_destination(found, given)),
                 given.kind,
-                held if why is None else f"was given {held}; {why}",
+                f"{held}{tell_uncounted(given)}" if why is None else f"was given {held}; {why}",
                 show_recorded(given.time),
             )
         )

@@ -32,6 +32,11 @@ CAN_NOT_BE_ASKED = (
     "batch may be there twice"
 )
 """The weaker promise, in the words of all commands."""
+NOT_COUNTED = (
+    "rows may replace others of the same key there, so they are not counted: one that another "
+    "program deletes is not missed"
+)
+"""What a look at a table can't see, in the words of all commands."""
 
 
 @value_class
@@ -52,6 +57,8 @@ class Delivery:
         time: When it was written, in UTC.
         dataset: The name of the rows in tokens; empty in records of 0.1.
         adds_rows: Whether each row is a row of its own there. False in records of 0.1.
+        has_own_keys: Whether each row has the key of its item, of which no other row has that, so
+            that a table which replaces rows by key has at least so many. False in earlier records.
         package: The package that brings the kind of destination; empty if batten does (decision
             0085).
         is_remote: Whether a server has it.
@@ -75,6 +82,7 @@ class Delivery:
     time: Name
     dataset: TokenText = ""
     adds_rows: bool = False
+    has_own_keys: bool = False
     package: Name = ""
     is_remote: bool = False
     files: Annotated[
@@ -88,6 +96,19 @@ class Delivery:
     @property
     def is_file(self) -> bool:
         return bool(self.digest)
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether a look at its table can't count its rows, because rows may have replaced others
+        of the same key."""
+        is_table = bool(self.dataset) and not self.is_file and self.kind not in (FILES, HIVE)
+        return is_table and self.rows > 0 and not (self.adds_rows or self.has_own_keys)
+
+    @property
+    def is_whole_table(self) -> bool:
+        """Whether it is a table that took all rows at once. If it is gone with its tokens, the next
+        run makes it again."""
+        return bool(self.content) and not self.is_file and self.kind not in (FILES, HIVE)
 
     @property
     def where(self) -> Target:
