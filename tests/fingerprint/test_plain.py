@@ -20,7 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batten.fingerprint.plain import BadValue, NotPlain, decode_plain, encode_plain
+from batten.fingerprint.plain.decoding import decode_plain
+from batten.fingerprint.plain.encoding import encode_plain
+from batten.fingerprint.plain.letters import BadValue, NotPlain
 
 ZONE = ZoneInfo("Europe/Vienna")
 NAIVE = datetime(2026, 4, 24, 6, 8)  # noqa: DTZ001

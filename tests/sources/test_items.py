@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batten.errors import FailedRunError, UsageError
-from batten.fingerprint.plain import encode_plain
+from batten.fingerprint.plain.encoding import encode_plain
 from batten.sources.base import ItemsWanted, Unavailable
 from batten.sources.items import PAYLOAD_BYTES_MAX, ItemSource
 from batten.sources.range import RangeSource

@@ -14,13 +14,9 @@ from typing import Any, Protocol, TypeVar
 from batten.cache.drafts import Draft
 from batten.cache.entry import CacheEntry
 from batten.cache.store import CacheStore
-from batten.fingerprint.plain import (
-    BadValue,
-    NotPlain,
-    decode_plain,
-    encode_plain,
-    is_plain_bytes,
-)
+from batten.fingerprint.plain.decoding import decode_plain
+from batten.fingerprint.plain.encoding import encode_plain
+from batten.fingerprint.plain.letters import BadValue, NotPlain, is_plain_bytes
 from batten.model.cached.manifests import BODY_BYTES_MAX
 from batten.model.telling.sizes import show_bytes
 from batten.storage.failures import writing_failure

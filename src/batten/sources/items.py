@@ -196,7 +196,7 @@ class PayloadReader:
     """Gives items that the plan holds."""
 
     def read(self, wanted: ItemsWanted) -> Iterator[Any | Unavailable]:
-        from batten.fingerprint.plain import decode_plain
+        from batten.fingerprint.plain.decoding import decode_plain
 
         planned: Sequence[bytes]
         if wanted.payloads is not None:
@@ -293,7 +293,8 @@ def _require_items(items: object) -> None:
 
 
 def _encode(number: int, item: Any) -> bytes:
-    from batten.fingerprint.plain import NotPlain, encode_plain
+    from batten.fingerprint.plain.encoding import encode_plain
+    from batten.fingerprint.plain.letters import NotPlain
 
     try:
         return encode_plain(item)
