@@ -60,6 +60,9 @@ if __name__ == "__main__":
     pipeline.run(executor="threads", jobs=3, progress=False)
 """
 
+HANG_SECONDS = 600.0
+"""On a busy machine a run may take many times as long as it needs."""
+
 PARTS = range(1, 5)
 KILLED_TWICE = 60
 """In each part of each way: a thousand killed runs in all, and a part can be gone on with."""
@@ -159,6 +162,7 @@ def experiment(server: Charging, way: str) -> Experiment:
         # A script that ends with failed items ends well.
         done_codes=frozenset({0 if way == "threads" else 3}),
         is_forked=True,
+        timeout_seconds=HANG_SECONDS,
     )
 
 

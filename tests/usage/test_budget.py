@@ -123,3 +123,21 @@ def test_what_is_no_budget_is_refused(budget: Any) -> None:
     with pytest.raises(UsageError, match="budget can't be"):
         job.run(progress=False, budget=budget)
     assert not Path("out.batten").exists()
+
+
+@pytest.mark.parametrize(("items", "told"), [(3, {}), (30, {"calls": 1}), (3, {"cost": 1})])
+def test_a_budget_of_what_nobody_tells_is_said_to_be_none(
+    items: int, told: dict[str, int], job: JobFolder
+) -> None:
+    """Once, whether the run is short or long."""
+    done = job.write(
+        f"""
+        def ask(number):
+            batten.usage(**{told})
+            return {{"number": number}}
+
+        pipeline = batten.from_range({items}).map(ask).write_parquet("out")
+        """
+    ).run("--budget", "100", "--jobs", "1")
+    assert done.code == 0, done.err
+    assert done.err.count("no call has told its cost yet") == ("cost" not in told)

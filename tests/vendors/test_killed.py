@@ -54,6 +54,9 @@ pipeline = (
 AT_A_TIME = 8
 """Runs wait for the vendor most of their time."""
 
+HANG_SECONDS = 600.0
+"""On a busy machine a run may take many times as long as it needs."""
+
 FAULTS: list[Callable[[int], Fault]] = [KillBefore, KillAfter, TearWrite]
 
 
@@ -101,6 +104,7 @@ def experiment(vendor: VendorServer) -> Experiment:
         check=partial(check_done, vendor),
         check_always=partial(check_always, vendor),
         is_forked=True,
+        timeout_seconds=HANG_SECONDS,
         # What the vendor gets between two file calls, `test_at_any_request` has kills for.
         is_seen_whole=True,
     )

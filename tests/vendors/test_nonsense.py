@@ -244,3 +244,20 @@ def test_what_is_no_number_takes_no_other_number_with_it(told: Any, vendor: Vend
 
     vendor.answer = answer
     check_whole(vendor, run(pipeline(vendor)))
+
+
+async def awaited(*given: Any) -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_requests": 10**9}, {"usage": awaited}, {"request_fn": awaited}]
+)
+def test_what_can_not_be_is_refused_by_its_name(given: dict[str, Any]) -> None:
+    [name] = given
+    usual: dict[str, Any] = {
+        "request_fn": lambda number: {},
+        "parse": lambda answer, number: answer,
+    }
+    with pytest.raises(batten.UsageError, match=name.removesuffix("_fn")):
+        batten.from_range(1).map_batch_api(**{**usual, **given})

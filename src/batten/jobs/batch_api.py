@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -79,6 +80,11 @@ def make_batch_api(**given: Any) -> BatchApi:
             raise _refuse(
                 f".map_batch_api() takes a function for {name}, not {given[name]!r}.",
                 "Give the function itself, without calling it.",
+            )
+        if name != "parse" and inspect.iscoroutinefunction(given[name]):
+            raise _refuse(
+                f".map_batch_api() can't await {name}.",
+                "Make it a plain function. What has to be awaited is done by a .map() before.",
             )
         if isinstance(given[name], type):
             raise _refuse(

@@ -362,7 +362,8 @@ class Steps(TableOutputs):
         """
         check_count("max_requests", max_requests, at_least=1)
         in_hand = max_requests if concurrency is None else concurrency
-        check_count("concurrency", in_hand, at_least=1, at_most=CONCURRENCY_MAX)
+        name = "max_requests" if concurrency is None else "concurrency"
+        check_count(name, in_hand, at_least=1, at_most=CONCURRENCY_MAX)
         api = make_batch_api(
             request=request_fn,
             parse=parse,

@@ -18,6 +18,9 @@ from batten.model.disk.runs.usage_lines import LostLine, UsageLine, UseLine, mul
 from batten.model.rules.usage_budget import enlarge, find_obstacle, show_budget
 from batten.run.context import Context
 
+SILENT_ENDS = 10
+"""After so many answers of which none told a unit, people hear that its budget can't be kept."""
+
 
 class Spending:
     """Of one run. Where a budget is set, it knows what all runs used, and reads on in what this one
@@ -31,6 +34,7 @@ class Spending:
         self._obstacle = ""
         self._has_ended = False
         self._has_news = True
+        self._ends, self._has_noted = 0, False
         self._at_vendors: set[int] = set()
         self._begun_there = 0
 
@@ -67,12 +71,16 @@ class Spending:
         """Before workers are stopped: what they have in hand is lost. Where that can't be written,
         the run fails for a reason of its own."""
         with suppress(BattenError):
+            if self._context.options.budget is not None and self._ends:
+                self._read_on()
+                self._note_silence()
             run = self._context.run
             record_lost_calls(self._storage, self._layout, run, end=run)
 
     def take_end(self) -> None:
         """An item has ended, so it is known whether calls tell something."""
         self._has_ended = self._has_news = True
+        self._ends += 1
 
     def may_begin(self, in_hand: int, item: int) -> bool:
         """Whether a further item may be begun beside those in hand, each perhaps as dear as the
@@ -82,10 +90,9 @@ class Spending:
             return True
         # To look is a request in a store. What an item told is there when it has ended.
         if self._has_news or self._storage.folder is not None:
-            self._has_news = False
-            for line in self._tail.read_on():
-                self._tally.take(line)
-                self._note_told(line)
+            self._read_on()
+        if self._ends >= SILENT_ENDS:
+            self._note_silence()
         if item in self._at_vendors:
             self._begun_there += 1
             return True
@@ -101,6 +108,23 @@ class Spending:
             is_known=self._has_ended,
         )
         return not self._obstacle
+
+    def _read_on(self) -> None:
+        self._has_news = False
+        for line in self._tail.read_on():
+            self._tally.take(line)
+            self._note_told(line)
+
+    def _note_silence(self) -> None:
+        """Once, if nothing was told of what the budget is of."""
+        limits = self._context.options.budget or {}
+        silent = [unit for unit in limits if unit not in self._tally.largest]
+        if silent and not self._has_noted:
+            self._has_noted = True
+            units = " and ".join(silent)
+            self._context.progress.note(
+                f"no call has told its {units} yet, so the budget can't be kept: batten.usage()"
+            )
 
     def _note_told(self, line: UsageLine | None) -> None:
         if isinstance(line, UseLine) and line.item in self._at_vendors:
