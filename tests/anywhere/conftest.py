@@ -29,7 +29,7 @@ def work(number):
     {body}
     return {{"number": number, "square": number * number}}
 
-made = batten.from_range({items}).map(work).options(batch_size=10{options})
+made = batten.from_range({items}).map(work).options(batch_size={batch_size}{options})
 pipeline = made.write_parquet("{output}")
 """
 
@@ -43,10 +43,21 @@ class Machines:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def write(
-        self, items: int, *, gate_at: int = 10**9, body: str = "pass", options: str = ""
+        self,
+        items: int,
+        *,
+        gate_at: int = 10**9,
+        body: str = "pass",
+        options: str = "",
+        batch_size: int = 10,
     ) -> None:
         text = JOB.format(
-            items=items, gate_at=gate_at, body=body, options=options, output=self.output
+            items=items,
+            gate_at=gate_at,
+            body=body,
+            options=options,
+            output=self.output,
+            batch_size=batch_size,
         )
         (self.folder / "job.py").write_text(text)
 

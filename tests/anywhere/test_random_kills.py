@@ -19,7 +19,8 @@ from batten.model.words import State
 
 ITEMS = int(os.environ.get("BATTEN_KILLED_ITEMS", "1500"))
 """1,500 take about a minute. Ten times as many are tried before a release."""
-ITEMS_A_ROUND = 30
+ITEMS_A_ROUND = max(30, ITEMS // 500)
+BATCHES = 150
 ISOLATED = ("unshare", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 SHIFT = """
@@ -129,7 +130,7 @@ class Fleet:
 @pytest.mark.skipif(not is_isolable(), reason="namespaces can't be had here")
 @pytest.mark.parametrize("size", [2, 4, 8])
 def test_no_row_is_lost_or_doubled(machines: Any, size: int, seeded: random.Random) -> None:
-    machines.write(ITEMS, body="time.sleep(0.004)")
+    machines.write(ITEMS, body="time.sleep(0.004)", batch_size=ITEMS // BATCHES)
     fleet = Fleet(machines, size, seeded)
     for _ in range(size):
         fleet.start()
