@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batten.drive.handing_out.flight import Blame
-from batten.drive.handing_out.open_batch import BatchLeft, Range, left_of
+from batten.drive.handing_out.open_batch import BatchLeft, Range, cut_evenly, left_of
 from batten.drive.handing_out.schedule import OPEN_BATCHES_MAX, Schedule
 from batten.model.disk.staged_names import StagedChunk
 from batten.plan.plan import Plan
@@ -484,6 +484,13 @@ def test_a_machine_that_has_nothing_does_not_wait_while_a_batch_is_sealed(
     world.schedule.has_idle = lambda: len(world.running) < 3
     world.hand_out()
     assert Counter(map(type, world.running.values())) == {Seal: 1, Prepare: 2}
+
+
+@pytest.mark.parametrize(
+    ("items", "most", "first"), [(40, 39, 20), (40, 40, 40), (40, 100, 40), (40, 1, 1), (7, 3, 3)]
+)
+def test_no_piece_is_much_smaller_than_others(items: int, most: int, first: int) -> None:
+    assert cut_evenly(Range(start=5, stop=5 + items), most) == first
 
 
 def test_ranges_of_calls_keep_places_filled(make_plan: MakePlan) -> None:

@@ -113,6 +113,13 @@ class OpenBatch:
             self.todo.appendleft(before)
 
 
+def cut_evenly(work: Range, items_max: int) -> int:
+    """How many items the first piece has, so that no piece has more than so many, and the last is
+    about as large: whoever has a small one asks for the next before it is there."""
+    items = work.stop - work.start
+    return -(-items // -(-items // items_max))
+
+
 def cut_gaps(gaps: Iterable[tuple[int, int]], items: int) -> list[tuple[int, int]]:
     """What of the gaps is among so many first items."""
     return [(start, min(stop, items)) for start, stop in gaps if start < items]

@@ -16,7 +16,14 @@ from batten.drive.handing_out.cut_off import (
 )
 from batten.drive.handing_out.flight import Blame
 from batten.drive.handing_out.handed_out import HandedOut
-from batten.drive.handing_out.open_batch import BatchLeft, OpenBatch, Range, cut_gaps, split_blamed
+from batten.drive.handing_out.open_batch import (
+    BatchLeft,
+    OpenBatch,
+    Range,
+    cut_evenly,
+    cut_gaps,
+    split_blamed,
+)
 from batten.drive.handing_out.suspects import Suspects
 from batten.model.disk.staged_names import StagedChunk
 from batten.model.rules.coverage import choose_cover
@@ -186,7 +193,7 @@ class Schedule:
         first_item = self._plan.batch(batch.number).first_item
         if not self._may_go_on(first_item + batch.todo[0].start):
             return None
-        size = self._range_items or self.pace.items_a_task
+        size = self._range_items or cut_evenly(batch.todo[0], self.pace.items_a_task)
         return self._give(batch, batch.take_range(size, unit_items=self._unit_items))
 
     def _may_go_on(self, item: int) -> bool:
