@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import batten
-from batten.display import metrics_file
-from batten.display.metrics_text import Metric, write_metrics
+from batten.display.metrics import file as metrics_file
+from batten.display.metrics.text import Metric, write_metrics
 
 Row = dict[str, int]
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.display.choosing import choose_display, is_shown_by_itself
-from batten.display.metrics_file import MetricsFile
+from batten.display.metrics.file import MetricsFile
+from batten.display.metrics.telemetry import find_telemetry
 from batten.display.report_text import list_lines
 from batten.display.script_end import show_short
-from batten.display.telemetry import find_telemetry
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
 from batten.executors.printing.output import output_may_be_lost

@@ -11,8 +11,8 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from batten.display.metrics import RunMetrics
-from batten.display.metrics_text import write_metrics
+from batten.display.metrics.counting import RunMetrics
+from batten.display.metrics.text import write_metrics
 from batten.errors import BattenError
 from batten.model.words import RunStatus
 from batten.run.clock import now_ns

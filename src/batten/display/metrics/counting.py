@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from batten.display.metrics_text import Metric
+from batten.display.metrics.text import Metric
 from batten.model.words import RunStatus
 
 if TYPE_CHECKING:
