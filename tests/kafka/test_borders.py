@@ -16,7 +16,13 @@ from batten.inspect.verifying.verify import verify
 from batten.kafka.client_errors import tell
 from batten.pipeline.pipeline import Pipeline
 from batten.pipeline.topics.failures import READER
-from batten.pipeline.topics.landing import TopicPlace, _land_partition, land_topic, look_at_topic
+from batten.pipeline.topics.landing import (
+    TopicPlace,
+    _land_partition,
+    land_topic,
+    look_at_topic,
+    save_reached,
+)
 from batten.sinks.kafka.tokens import ENDING
 
 if TYPE_CHECKING:
@@ -217,3 +223,44 @@ def test_no_output_lies_where_a_topic_is_landed(tmp_path: Path) -> None:
     source = batten.from_kafka("rows", servers="localhost:9092", into=tmp_path / "landed")
     with pytest.raises(UsageError, match="lies where the topic is landed"):
         source.map(copy, version="1").write_parquet(tmp_path / "landed/out").run()
+
+
+def test_what_is_not_decided_is_left_for_a_later_run(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    from confluent_kafka import Producer
+
+    broker.make(topic)
+    send(broker, topic, 0, 1)
+    settings = {"bootstrap.servers": broker.servers, "transactional.id": topic, "log_level": 0}
+    producer = Producer(settings)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"2", b"k", 0, headers=[("h", b"\xff")])
+    producer.flush(30)
+    send(broker, topic, 3)
+    run(job(broker, topic, tmp_path))
+    assert values(tmp_path) == ["0", "1"]
+    producer.commit_transaction(30)
+    producer.close()
+    run(job(broker, topic, tmp_path))
+    assert values(tmp_path) == ["0", "1", "2", "3"]
+
+
+def test_what_goes_while_it_is_landed_is_named(broker: Broker, topic: str, tmp_path: Path) -> None:
+    broker.make(topic)
+    send(broker, topic, *range(6))
+    place = TopicPlace(
+        topic=topic,
+        servers=broker.servers,
+        into=tmp_path / "landed",
+        group="",
+        config={},
+        timeout_seconds=20,
+    )
+    reached, before = look_at_topic(place, "now")
+    save_reached(place, reached)
+    forget(broker, topic, 4)
+    with pytest.raises(InconsistentError, match="the offsets 0 to 3 of partition 0"):
+        _land_partition(place, 0, before[0], "now")
+    assert not list(place.folder(0).glob("*.jsonl"))

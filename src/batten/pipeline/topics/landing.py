@@ -167,7 +167,7 @@ def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan, until: 
         first = find_first(place, partition, landed, now)
         if first < span.target:
             consumer.append(_open(place, partition, first))
-            yield from _read(place, consumer[0], span.target)
+            yield from _read_or_name_lost(place, partition, consumer[0], span.target, until, first)
 
     def tell(offset: int) -> None:
         if place.group and consumer:
@@ -184,6 +184,22 @@ def _land_partition(place: TopicPlace, partition: int, span: OffsetSpan, until: 
         for each in consumer:
             each.close()
     return span.target
+
+
+def _read_or_name_lost(
+    place: TopicPlace, partition: int, consumer: Consumer, target: int, until: str, first: int
+) -> Iterator[Any]:
+    """Raises `InconsistentError` if the topic loses what comes next while it is read."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    try:
+        for item in _read(place, consumer, target):
+            first = first if item is None else item["offset"] + 1
+            yield item
+    except KafkaException as raised:
+        if raised.args[0].code() == KafkaError._AUTO_OFFSET_RESET:
+            find_first(place, partition, first, look_at_topic(place, until)[1][partition])
+        raise
 
 
 def find_first(place: TopicPlace, partition: int, landed: int, span: OffsetSpan) -> int:
