@@ -33,7 +33,7 @@ help:
 	@echo "make demo-thumbnails  pictures of the clips: killed, resumed, damaged, mended"
 	@echo "make demo-embeddings  vectors of documents by a model: killed, resumed, changed, searched"
 	@echo "make test            all tests, with sampled crash sweeps; PYTHON=… names an interpreter"
-	@echo "make test-all        the same on every Python from 3.11 to 3.13 that is here"
+	@echo "make test-all        the same on every Python from 3.11 to 3.14 that is here"
 	@echo "make test-others     what a version of Python can change, on those that .venv is not made of"
 	@echo "make test-any-seed   those tests that draw by chance, once more, with a seed drawn from the sources"
 	@echo "make check           style, types, layers, tests"

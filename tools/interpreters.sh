@@ -9,7 +9,7 @@ version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/n
 
 own=
 if [ "${1:-}" = --others ] && [ -x .venv/bin/python ]; then own=$(version .venv/bin/python); fi
-for wanted in 3.11 3.12 3.13; do
+for wanted in 3.11 3.12 3.13 3.14; do
     if [ "$wanted" = "$own" ]; then continue; fi
     found=
     for candidate in "python$wanted" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$wanted".*/bin/python"$wanted"; do

@@ -17,13 +17,13 @@ fail() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3 python; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3.14 python3 python; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    fail "no Python from 3.11 to 3.13 was found" "install one, or name it: make PYTHON=/path/to/python3.11 …"
+    fail "no Python from 3.11 to 3.14 was found" "install one, or name it: make PYTHON=/path/to/python3.11 …"
 }
 
 # Debian's python3 has no ensurepip until python3-venv is installed; a pip or a virtualenv that is

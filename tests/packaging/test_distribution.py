@@ -132,7 +132,7 @@ def test_the_metadata_is_whole(wheel: Path) -> None:
     assert metadata["Author"] == "batten contributors"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Summary"] == PROJECT["description"]
-    assert metadata["Requires-Python"].replace(" ", "").split(",") == ["<3.14", ">=3.11"]
+    assert metadata["Requires-Python"].replace(" ", "").split(",") == ["<3.15", ">=3.11"]
     assert set(metadata["Keywords"].split(",")) == set(PROJECT["keywords"])
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert "Project-URL" not in metadata
