@@ -17,10 +17,10 @@ export BATTEN_SEED
 ANY_SEED ?= $(shell find src tests -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | cksum | cut -d' ' -f1)
 
 # Texts of sources and bytecode, forks and fresh interpreters, pickles, the event loop, classes of values, what
-# argparse prints, notebooks, packages.
+# argparse prints, notebooks, packages, what paths tell of folders that can't be read.
 OF_PYTHON := tests/asynchronous tests/cli tests/display tests/executors tests/extending tests/fingerprint tests/model \
-	tests/packaging tests/engine/test_declared.py tests/engine/test_fresh.py tests/engine/test_job_pickles.py \
-	tests/engine/test_rows.py tests/engine/test_workers.py
+	tests/packaging tests/storage/test_there.py tests/engine/test_declared.py tests/engine/test_fresh.py \
+	tests/engine/test_job_pickles.py tests/engine/test_rows.py tests/engine/test_workers.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-synthetic demo-knowledge-base demo-daily-report demo-thumbnails demo-embeddings test test-any-seed test-all test-quick test-others test-of-python check lint crash bench docs clean

@@ -26,6 +26,7 @@ from batten.run.run_options import RunOptions
 from batten.sources.identity.keys import escape_key
 from batten.storage.addresses import refuse_address
 from batten.storage.local.folder import LocalStorage
+from batten.storage.local.there import is_file, is_folder
 from batten.strangers.files import UNCHANGED, read_lines, translate
 from batten.strangers.lines import is_rows
 
@@ -114,10 +115,10 @@ class _Found:
     def add(self, path: str) -> None:
         root = Path(path)
         try:
-            if not root.is_dir():
+            if not is_folder(root):
                 self.files.append(open_rows(path))
                 return
-            names = sorted(each for each in root.rglob("*") if each.is_file())
+            names = sorted(each for each in root.rglob("*") if is_file(each))
         except OSError as error:
             raise translate(error, path) from error
         names = [each for each in names if not _is_hidden(each, root)]

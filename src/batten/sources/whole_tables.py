@@ -17,6 +17,7 @@ from batten.model.value_class import value_class
 from batten.sources.base import ItemsWanted, ScanBlock, Unavailable
 from batten.sources.paths import SAFE, translated_errors
 from batten.storage.digests import Measured
+from batten.storage.local.there import is_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -174,7 +175,7 @@ def _find_status(path: Path) -> tuple[tuple[int, ...], ...]:
 
 def _list_files(path: Path) -> list[Path]:
     """The file; of a folder of Parquet files, those in it, by name."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     return sorted(each for each in path.iterdir() if each.suffix == ".parquet")
 

@@ -17,6 +17,7 @@ from batten.model.audit.advice import Advice, AuditedFiles, advise
 from batten.model.audit.comparison import Audit, DoneKeys, MalformedLine, StagedKeys, compare_keys
 from batten.model.value_class import value_class
 from batten.storage.addresses import refuse_address
+from batten.storage.local.there import is_file, is_folder
 from batten.strangers.files import UNCHANGED, observe, read_lines, translate
 from batten.strangers.lines import (
     explain_malformed,
@@ -159,9 +160,9 @@ def _list_row_files(rows: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Parquet, files of other forms are likely staging."""
     root = Path(rows)
     try:
-        if not root.is_dir():
+        if not is_folder(root):
             return (rows,), ()
-        names = sorted(path for path in root.rglob("*") if path.is_file())
+        names = sorted(path for path in root.rglob("*") if is_file(path))
     except OSError as error:
         raise translate(error, rows) from error
     taken = [path for path in names if is_rows(path) and not _is_hidden(path, root)]

@@ -27,6 +27,7 @@ from batten.model.telling.commands import as_path, command
 from batten.model.value_class import value_class
 from batten.printable import without_modules
 from batten.storage.addresses import local_path
+from batten.storage.local.there import exists, is_file, is_folder
 
 Loaded = TypeVar("Loaded", bound=Definition)
 
@@ -122,23 +123,23 @@ def load_job(
 
 def _parse(spec: str) -> _Request:
     written, name = local_path(spec), None
-    if not Path(spec).exists():
+    if not exists(Path(spec)):
         before, colon, after = spec.rpartition(":")
-        if colon and (after.isidentifier() or Path(before).exists()):
+        if colon and (after.isidentifier() or exists(Path(before))):
             written, name = before, after
     path, asked = Path(written), ""
-    if not path.exists() and (module := find_module_file(written)) is not None:
+    if not exists(path) and (module := find_module_file(written)) is not None:
         path, asked = module, written
     request = _Request(written, path.absolute(), name, asked)
-    if request.path.is_dir():
+    if is_folder(request.path):
         example = Path(written) / "features.py"
         raise request.refusal(
             f"{written} is a folder, not a job file.",
             f"Name the file: {command('run', str(example))}",
         )
-    if not request.path.exists():
+    if not exists(request.path):
         nearby = request.path.with_name(request.path.name + ".py")
-        hint = command("run", written + ".py") if nearby.is_file() else ""
+        hint = command("run", written + ".py") if is_file(nearby) else ""
         raise request.refusal(
             f"There is no job file {written}.", hint or "Check the name, and the folder you are in."
         )

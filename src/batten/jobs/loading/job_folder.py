@@ -19,6 +19,7 @@ from batten.model.disk.trees.tree_names import TreeLayout
 from batten.model.telling.commands import command
 from batten.storage.addresses import shown_path
 from batten.storage.failures import reading_failure
+from batten.storage.local.there import exists, is_folder, is_link
 
 job_folder: ContextVar[Path | None] = ContextVar("job_folder", default=None)
 
@@ -66,7 +67,7 @@ def refuse_tree(output: Path, own: Collection[Path]) -> None:
     layout, dataset = TreeLayout(root=absolute), Layout(absolute)
     with _looking_at(output):
         is_tree = os.path.lexists(layout.control)
-        is_dataset = Path(dataset.config).exists() and not Path(layout.journal).exists()
+        is_dataset = exists(Path(dataset.config)) and not exists(Path(layout.journal))
     if is_tree and not is_dataset and os.path.realpath(output) not in map(os.path.realpath, own):
         raise RefusedError(
             f"{show_path(output)} is a tree of files that transactions change.",
@@ -82,9 +83,9 @@ def refuse_folder(output: Path) -> None:
     can be renamed from beside it."""
     absolute = Path(os.path.abspath(output))
     with _looking_at(output):
-        is_link = absolute.is_symlink()
-        is_mount = not is_link and _is_mount(absolute)
-    if is_link:
+        links = is_link(absolute)
+        is_mount = not links and _is_mount(absolute)
+    if links:
         raise RefusedError(
             f"{show_path(output)} is a symbolic link.",
             safe="Nothing was read or written.",
@@ -106,8 +107,8 @@ def refuse_file(path: Path, parts: Path | None) -> None:
     lie in the folder of the `parts`, where readers would take it for one."""
     absolute = Path(os.path.abspath(path))
     with _looking_at(path):
-        is_link = absolute.is_symlink()
-    if is_link:
+        links = is_link(absolute)
+    if links:
         raise RefusedError(
             f"{show_path(path)} is a symbolic link, which a file would replace.",
             safe="Nothing was read or written.",
@@ -122,7 +123,7 @@ def refuse_file(path: Path, parts: Path | None) -> None:
 
 
 def _is_mount(path: Path) -> bool:
-    return path.is_dir() and path.stat().st_dev != path.parent.stat().st_dev
+    return is_folder(path) and path.stat().st_dev != path.parent.stat().st_dev
 
 
 def _show_target(link: Path) -> str:

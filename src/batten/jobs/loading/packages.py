@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from batten.model.value_class import value_class
+from batten.storage.local.there import is_file
 
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 
@@ -27,7 +28,7 @@ class PackagePlace:
 def find_package(path: Path) -> PackagePlace | None:
     """None if the file's folder is no package."""
     names, folder = [path.stem], path.parent
-    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+    while is_file(folder / "__init__.py") and folder.name.isidentifier():
         names.append(folder.name)
         folder = folder.parent
     if len(names) == 1:
@@ -49,7 +50,7 @@ def find_module_file(name: str) -> Path | None:
     if spec is not None:
         places += map(Path, spec.submodule_search_locations or ())
     files = (place.joinpath(*rest).with_suffix(".py") for place in places)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if is_file(file)), None)
 
 
 def imports_siblings(text: bytes) -> bool:

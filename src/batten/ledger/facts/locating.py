@@ -9,6 +9,7 @@ from batten.errors import StorageError
 from batten.model.disk.names import CONTROL_SUFFIX, Layout
 from batten.model.disk.records import Config, Unreadable, decode_record
 from batten.storage.base import Store
+from batten.storage.local.there import exists
 
 _FILE_SUFFIX = ".parquet"
 """By it a job's Parquet output is one file, and not a folder."""
@@ -45,15 +46,15 @@ def find_dataset_around(path: str | os.PathLike[str]) -> Path | None:
 
 def _holds_dataset(folder: Path) -> bool:
     other = Layout(folder.name)
-    has_parts_inside = (folder.parent / Layout(folder.name, is_inside=True).data).exists()
-    is_control = folder.name.endswith(CONTROL_SUFFIX) and (folder / "dataset.json").exists()
-    return is_control or ((folder.parent / other.config).exists() and not has_parts_inside)
+    has_parts_inside = exists(folder.parent / Layout(folder.name, is_inside=True).data)
+    is_control = folder.name.endswith(CONTROL_SUFFIX) and exists(folder / "dataset.json")
+    return is_control or (exists(folder.parent / other.config) and not has_parts_inside)
 
 
 def is_output(path: str | os.PathLike[str]) -> bool:
     """Whether a job's records lie beside it. Raises `OSError`."""
     real = Path(os.path.realpath(path))
-    return (real.parent / Layout(real.name).config).exists()
+    return exists(real.parent / Layout(real.name).config)
 
 
 def _may_be_file(storage: Store, layout: Layout) -> bool:

@@ -26,6 +26,7 @@ from batten.pipeline.landing import land
 from batten.pipeline.topics.failures import reading
 from batten.sources.landed import list_landed
 from batten.storage.local.stand_alone import publish_file
+from batten.storage.local.there import is_folder
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
@@ -113,7 +114,7 @@ def _begin(place: TopicPlace, reached: Reached, topic: Topic, starts: Mapping[in
 
 def _has_landed(place: TopicPlace, partition: int) -> bool:
     folder = place.folder(partition)
-    return folder.is_dir() and bool(list_landed(folder))
+    return is_folder(folder) and bool(list_landed(folder))
 
 
 class OffsetSpan(NamedTuple):

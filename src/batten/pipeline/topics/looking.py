@@ -17,18 +17,19 @@ from batten.pipeline.topics.landing import (
 from batten.sources.base import SCAN_BLOCK_ITEMS, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
 from batten.sources.landed import LandedSource, list_landed
+from batten.storage.local.there import is_folder
 
 
 def list_partitions(place: TopicPlace) -> list[int]:
     """Those that have a folder."""
-    names = [path.name for path in place.into.glob("*") if path.is_dir()]
+    names = [path.name for path in place.into.glob("*") if is_folder(path)]
     return sorted(number for number in map(find_partition, names) if number is not None)
 
 
 def find_landed_end(place: TopicPlace, partition: int) -> int:
     """The offset after the last message that was landed; 0 if there is none."""
     folder = place.folder(partition)
-    files = list_landed(folder) if folder.is_dir() else []
+    files = list_landed(folder) if is_folder(folder) else []
     return files[-1].last + 1 if files else 0
 
 

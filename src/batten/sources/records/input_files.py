@@ -26,6 +26,7 @@ from batten.sources.paths import (
 )
 from batten.storage.base import Store
 from batten.storage.failures import OtherVersionError
+from batten.storage.local.there import is_folder
 from batten.storage.plugin import StoreAddress, find_store
 from batten.storage.relative import last_piece
 
@@ -96,11 +97,11 @@ class LocalFile:
 
     def list_files(self, accepts: Callable[[str], bool]) -> list[InputFile] | None:
         with translated_errors(self.place):
-            if not self.place.is_dir():
+            if not is_folder(self.place):
                 return None
             names = sorted(filter(accepts, os.listdir(self.place)), key=os.fsencode)
             paths = (self.place / name for name in names)
-            return [LocalFile(path) for path in paths if not path.is_dir()]
+            return [LocalFile(path) for path in paths if not is_folder(path)]
 
     def is_among(self, real_paths: frozenset[str]) -> bool:
         return os.path.realpath(self.place) in real_paths

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batten.sinks.lakes.iceberg.places import find_database
+from batten.storage.local.there import exists
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -25,7 +26,7 @@ def list_errors() -> tuple[type[Exception], ...]:
 def find_catalog(name: str, properties: Mapping[str, str]) -> Catalog | None:
     """The catalogue, or None if its database is not there, or has no tables of a catalogue."""
     database = find_database(properties)
-    if database and not database.exists():
+    if database and not exists(database):
         return None
     found = open_catalog(name, properties, init_catalog_tables="false")
     engine: Any = getattr(found, "engine", None)
