@@ -236,10 +236,18 @@ def test_only_the_last_of_what_a_worker_prints_is_kept() -> None:
     """Also where something that it began holds the pipe open."""
     command = "seq 1000000 >&2; sleep 600 & echo $! >&2"
     with subprocess.Popen(["sh", "-c", command], stderr=subprocess.PIPE) as process:
-        last = read_last(process)
+        last = read_last(process, lambda: True)
         os.kill(int(last[-1]), signal.SIGKILL)
     assert last[-2] == "1000000"
     assert sum(map(len, last)) <= LAST_BYTES
+
+
+def test_a_worker_is_not_waited_for_where_its_node_is_lost() -> None:
+    with subprocess.Popen(["sleep", "600"], stderr=subprocess.PIPE) as process:
+        answers = iter([True, False])
+        assert read_last(process, lambda: next(answers)) == []
+        assert process.poll() is None
+        process.kill()
 
 
 def test_one_that_only_joins_does_no_run(machines: Any) -> None:

@@ -134,7 +134,7 @@ class RayActor:
         from batten.drive.together.on_ray.printed import read_last
         from batten.executors.processes.parents import end_with_parent
 
-        spec, parent = os.path.join(os.getcwd(), job), os.getpid()
+        spec, parent, raylet = os.path.join(os.getcwd(), job), os.getpid(), os.getppid()
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "batten", "work", spec, *words],
             cwd=folder if os.path.isdir(folder) else None,
@@ -143,7 +143,10 @@ class RayActor:
             stderr=subprocess.PIPE,
             preexec_fn=lambda: end_with_parent(parent),
         )
-        lines = read_last(child)
+        lines = read_last(child, lambda: os.getppid() == raylet)
+        if os.getppid() != raylet:
+            # Ray thinks that this actor is lost, and has begun another one in its place.
+            os._exit(1)
         code = child.wait()
         if code == -signal.SIGKILL:
             # Killed for memory, or by hand: Ray makes the actor anew.
