@@ -17,6 +17,7 @@ from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
 from batten.storage.local.stand_alone import publish_file
+from batten.storage.local.there import exists, is_folder
 
 _SUFFIX = ".json"
 
@@ -44,7 +45,7 @@ def find_use(landed: Path, use: LandedUse) -> Path:
 def note_use(landed: Path, use: LandedUse) -> None:
     """Durable on return. What was only copied here has no control folder, and nobody deletes it."""
     note = find_use(landed, use)
-    if note.exists() or not note.parent.parent.is_dir():
+    if exists(note) or not is_folder(note.parent.parent):
         return
     note.parent.mkdir(exist_ok=True)
     told = {"output": _shorten(landed, use.output), "prefix": use.prefix}
