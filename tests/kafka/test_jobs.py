@@ -151,6 +151,26 @@ def test_a_topic_with_more_partitions_is_written_on(
         assert keys == sorted(keys)
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_topic_changes_while_a_run_writes_to_it(
+    is_gone: bool, broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    def change(number: int) -> dict[str, int]:
+        if number == 7:
+            broker.delete([topic]) if is_gone else broker.grow(topic, 4)
+        return double(number)
+
+    made = batten.from_range(30).map(change, version="1").options(batch_size=3)
+    written = made.write_kafka(topic, servers=broker.servers, timeout_seconds=20)
+    pipeline = replace(written, output=tmp_path / "out")
+    if is_gone:
+        with pytest.raises(InconsistentError, match=r"is gone|was made anew"):
+            run(pipeline)
+        return
+    run(pipeline)
+    assert sorted(row["key"] for row in broker.read_rows(topic)) == list(range(30))
+
+
 def test_tokens_that_may_expire_are_refused(broker: Broker, topic: str, tmp_path: Path) -> None:
     broker.make(topic + ENDING, cleanup_policy="delete")
     with pytest.raises(RefusedError, match="keep tokens for ever"):

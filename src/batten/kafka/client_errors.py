@@ -55,6 +55,7 @@ def is_of_network(error: KafkaError) -> bool:
         KafkaError._RESOLVE,
         KafkaError._PURGE_INFLIGHT,
         KafkaError._PURGE_QUEUE,
+        KafkaError._UNKNOWN_PARTITION,  # it was added, and this client has not heard of it
         KafkaError._NOENT,  # no broker leads the partition, as far as this client knows
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.LEADER_NOT_AVAILABLE,

@@ -40,6 +40,7 @@ class KafkaDestination:
         self._written_as: str | None = None
         self._ends: dict[int, int] = {}
         self._id, self._partitions, self._bytes_max = "", 1, 0
+        self._known_partitions = 1
         with self._translated("Connecting to"):
             self._cluster.find_topic(sink.topic)
 
@@ -74,9 +75,12 @@ class KafkaDestination:
     def publish(self, staged: Staged) -> PublishEnd:
         dataset = staged.token.dataset
         with self._translated("Publishing to"):
-            if self._writer is None or self._written_as != dataset:
+            # A writer learns of added partitions late, and would refuse them.
+            knows_all = self._known_partitions == self._partitions
+            if self._writer is None or self._written_as != dataset or not knows_all:
                 self._take_over(dataset)
                 self._check_topic(dataset)
+                self._known_partitions = self._partitions
             lacking = self._select(staged)
             if lacking is None:
                 return PublishEnd.LOST_RACE
@@ -106,6 +110,8 @@ class KafkaDestination:
         writer = self._writer
         if writer is None:
             raise RuntimeError("there is no writer")
+        from confluent_kafka import KafkaException
+
         keys = [encode_key(token) for token in staged.tokens]
         try:
             writer.begin()
@@ -117,9 +123,12 @@ class KafkaDestination:
             )
             writer.send_tokens(self._log.name, [(key, kept.encode()) for key in keys])
             is_confirmed = writer.commit()
-        except BaseException:
+        except BaseException as error:
             if not writer.abort():
                 self._drop_writer()
+            if isinstance(error, KafkaException):
+                # A topic that is gone is told as that, and not by what the client makes of it.
+                self._look_at_topic()
             raise
         if is_confirmed:
             with suppress(TimeoutError):
