@@ -47,7 +47,10 @@ def _check_forkable(handle: int) -> None:
     threads = [each.name for each in threading.enumerate()[1:]]
     files = [held for number, held in list_open_files().items() if number != handle]
     if threads or files:
-        sys.exit(f"What was imported holds threads {threads} and files {files}.")
+        # Told before the socket is closed: who asks reads it then.
+        sys.stderr.write(f"What was imported holds threads {threads} and files {files}.")
+        sys.stderr.flush()
+        sys.exit(1)
 
 
 def _serve(requests: socket.socket) -> Program | None:
