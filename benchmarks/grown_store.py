@@ -87,7 +87,7 @@ class GrownStore(ObjectStorage):
         kept[LAYOUT.segment(0)] = encode_record(replace(segment, items=count))
         if is_complete:
             name = LAYOUT.complete_of(1, map(_version, range(self._batches)))
-            sizes = [self._part] * self._batches
+            sizes = [self._part + batch for batch in range(self._batches)]
             all_of = replace(one, source=count, committed=count, rows=count, part_sizes=sizes)
             kept[name] = encode_record(all_of)
 
@@ -140,13 +140,13 @@ class GrownStore(ObjectStorage):
         return super()._change(change)
 
     def _describe_part(self, batch: int) -> Entry:
-        return Entry(LAYOUT.part(batch), self._part, _SECONDS, version=_version(batch))
+        return Entry(LAYOUT.part(batch), self._part + batch, _SECONDS, version=_version(batch))
 
     def _make_record(self, name: str) -> bytes:
         batch = int(last_piece(name).partition("-")[0])
         first = batch * BATCH_SIZE
-        keys = f"ordinals:{first}-{first + BATCH_SIZE}"
-        return encode_record(replace(self._record, batch=batch, keys=keys))
+        keys, size = f"ordinals:{first}-{first + BATCH_SIZE}", self._part + batch
+        return encode_record(replace(self._record, batch=batch, keys=keys, size=size))
 
 
 def _version(batch: int) -> str:

@@ -47,6 +47,27 @@ def test_an_object_that_changes_while_it_is_read_is_no_mixture(prefix: str) -> N
             file.read()
 
 
+@pytest.mark.parametrize("replaced", [b"2" * (1 << 21), b"2" * (1 << 19), b""])
+def test_a_store_that_ignores_conditions_of_reads_gives_no_mixture(
+    prefix: str, objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, replaced: bytes
+) -> None:
+    def forget_conditions(request: ObjectRequest) -> Fate:
+        for name in [each for each in request.headers if each.lower() == "if-match"]:
+            if request.method == "GET":
+                del request.headers[name]
+        return Fate.DONE
+
+    with ObjectRelay(objects.port, forget_conditions) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
+        store = BucketStore(prefix)
+        made = store.put_new("x", b"1" * (1 << 21))
+        with store.open("x") as file:
+            assert file.read(10) == b"1" * 10
+            assert store.put_if("x", replaced, made.version).put is Put.MADE
+            with pytest.raises(StorageError, match="changed since it was opened"):
+                file.read()
+
+
 @pytest.mark.parametrize("fate", MISHAPS)
 @pytest.mark.parametrize("at", range(1, 7))
 def test_a_store_is_not_blamed_for_an_answer_that_was_lost(

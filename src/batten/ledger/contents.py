@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import repeat, tee
 
 from batten.errors import CorruptError
+from batten.ledger.facts.batches.listed_parts import PartVersions, list_parts
 from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.destinations.tokens import digest_of_all
 from batten.model.disk.names import Layout, find_number, find_part
@@ -25,11 +27,11 @@ from batten.storage.relative import last_piece
 @value_class
 class ClosedDataset:
     """Of a dataset whose accounts are closed. `state` stands for the record of that; `versions` are
-    those of the parts in a store, by batch, and empty in a folder."""
+    those of the parts in a store, and None in a folder."""
 
     completion: Completion
     state: str
-    versions: tuple[str, ...] = ()
+    versions: PartVersions | None = None
 
     @property
     def batches(self) -> int:
@@ -39,9 +41,9 @@ class ClosedDataset:
 
 def find_contents(storage: Store, layout: Layout) -> ClosedDataset | None:
     """None where the accounts are not closed. Raises `StorageError` and `Unreadable`."""
-    versions = _list_versions(storage, layout) if layout.is_shared else ()
+    versions = _list_versions(storage, layout) if layout.is_shared else None
     segments = _count_segments(storage, layout) if layout.is_shared else 0
-    name = layout.complete_of(segments, versions)
+    name = layout.complete_of(segments, versions.in_order() if versions else ())
     try:
         data = storage.read(name, bytes_max=RECORD_BYTES_MAX["completion"])
     except FileNotFoundError:
@@ -57,9 +59,9 @@ def load_commits(
 ) -> Iterator[Published]:
     """The commit records of all batches, in order; `path` is the output, for messages. Raises
     `CorruptError` where one can't be read."""
-    versions = contents.versions or ("",) * contents.batches
-    names = [layout.commit(batch, of) for batch, of in enumerate(versions)]
-    found = storage.read_each(layout.commits, map(last_piece, names))
+    versions = contents.versions.in_order() if contents.versions else repeat("", contents.batches)
+    names, asked = tee(layout.commit(batch, of) for batch, of in enumerate(versions))
+    found = storage.read_each(layout.commits, map(last_piece, asked))
     for name, data in zip(names, found, strict=True):
         yield _load(storage, name, path, data)
 
@@ -96,12 +98,13 @@ def _load(storage: Store, name: str, path: str, data: bytes | None = None) -> Pu
         ) from error
 
 
-def _list_versions(storage: Store, layout: Layout) -> tuple[str, ...]:
-    parts = {}
-    for entry in storage.list(layout.data):
-        if entry.is_file and (batch := find_part(last_piece(entry.name))) is not None:
-            parts[batch] = entry.version
-    return tuple(parts[batch] for batch in sorted(parts))
+def _list_versions(storage: Store, layout: Layout) -> PartVersions:
+    _, versions = list_parts(
+        (batch, entry.size, entry.version)
+        for entry in storage.list(layout.data)
+        if entry.is_file and (batch := find_part(last_piece(entry.name))) is not None
+    )
+    return versions
 
 
 def _count_segments(storage: Store, layout: Layout) -> int:

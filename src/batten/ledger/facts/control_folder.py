@@ -5,12 +5,13 @@ What can't be read, or is not what it should be, becomes a finding (decision 003
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 from batten.errors import StorageError
 from batten.ledger.facts.batches.described import find_quarantined, find_recorded
+from batten.ledger.facts.batches.listed_parts import PartSizes, PartVersions, list_parts
 from batten.ledger.facts.batches.part_footers import (
     PublishedBatches,
     find_early,
@@ -48,14 +49,9 @@ class _PlanAndParts(NamedTuple):
 
     segments: tuple[Segment, ...]
     has_whole_plan: bool
-    parts: dict[int, int]
+    parts: PartSizes
     complete: str
     completion: Completion | None
-
-
-def _leave_out(parts: dict[int, int], early: Collection[int]) -> dict[int, int]:
-    """The same where nothing is to be left out: there may be a million."""
-    return {batch: size for batch, size in parts.items() if batch not in early} if early else parts
 
 
 class Reading(DeliveryReads):
@@ -106,7 +102,7 @@ class Reading(DeliveryReads):
             config=config,
             segments=segments,
             has_whole_plan=has_whole_plan,
-            parts=_leave_out(parts, published.early),
+            parts=parts.without(published.early),
             early=published.early,
             recorded=published.recorded,
             claims=published.claims,
@@ -133,11 +129,11 @@ class Reading(DeliveryReads):
 
     def _read_plan_and_parts(self) -> _PlanAndParts:
         layout = self.layout
-        parts = self._list_parts() if layout.is_shared else {}
+        before = self._list_parts() if layout.is_shared else None
         segments, has_whole_plan = self._read_plan()
-        parts = parts if layout.is_shared else self._list_parts()
-        versions = (self._versions[batch] for batch in sorted(parts))
-        complete = layout.complete_of(len(segments), versions)
+        parts, versions = before or self._list_parts()
+        self._versions = versions
+        complete = layout.complete_of(len(segments), versions.in_order())
         return _PlanAndParts(
             segments=segments,
             has_whole_plan=has_whole_plan,
@@ -156,7 +152,7 @@ class Reading(DeliveryReads):
         if found.completion is not None and is_vouched(found.completion, found.parts):
             return found
         self.findings, self.failure = before, failure
-        self._versions.clear()
+        self._versions = {}
         return None
 
     def _read_completion(self, name: str) -> Completion | None:
@@ -185,7 +181,7 @@ class Reading(DeliveryReads):
 
     def _read_published(
         self,
-        parts: dict[int, int],
+        parts: PartSizes,
         given_up: frozenset[int],
         completion: Completion | None,
         planned: int,
@@ -261,8 +257,10 @@ class Reading(DeliveryReads):
             segments.append(segment)
         return tuple(segments), True
 
-    def _list_parts(self) -> dict[int, int]:
-        parts = {}
+    def _list_parts(self) -> tuple[PartSizes, PartVersions]:
+        return list_parts(self._find_parts())
+
+    def _find_parts(self) -> Iterator[tuple[int, int, str]]:
         start = len(self.layout.data) + 1
         for entry in self._list(self.layout.data):
             batch = find_part(entry.name[start:])
@@ -272,9 +270,7 @@ class Reading(DeliveryReads):
                 evidence = f"{describe_kind(entry)}, not a file"
                 self._note(Code.UNREADABLE_PART, entry.name, evidence, batch)
             else:
-                parts[batch] = entry.size
-                self._versions[batch] = entry.version
-        return parts
+                yield batch, entry.size, entry.version
 
     def _tell_foreign(self, entry: Entry) -> None:
         """The parts of a control folder are nobody's but batten's to read."""

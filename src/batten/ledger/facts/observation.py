@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 
 from batten.errors import StorageError
@@ -38,7 +39,7 @@ class Observation:
     config: Config | None = None
     segments: tuple[Segment, ...] = ()
     has_whole_plan: bool = True
-    parts: dict[int, int] = field(default_factory=dict)
+    parts: Mapping[int, int] = field(default_factory=dict)
     early: frozenset[int] = frozenset()
     recorded: frozenset[int] = frozenset()
     claims: dict[int, Published] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Observation:
     lacks_schema: bool = False
     findings: tuple[Finding, ...] = ()
     failure: StorageError | None = None
-    versions: dict[int, str] = field(default_factory=dict)
+    versions: Mapping[int, str] = field(default_factory=dict)
     config_version: str = ""
 
     @property

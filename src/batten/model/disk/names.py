@@ -62,7 +62,7 @@ FIRST_GENERATION = "first"
 
 _VERSIONS_AT_A_TIME = 4096
 
-_NUMBER = r"(\d{6}|[1-9]\d{6,})"
+_NUMBER = r"(\d{6}|[1-9]\d{6,17})"
 PART = pattern(rf"part-{_NUMBER}\.parquet", re.ASCII)
 NUMBERED = pattern(rf"{_NUMBER}\.(json|parquet|arrow|digests|versions|values)", re.ASCII)
 _DESCRIBED = pattern(rf"{_NUMBER}-[0-9a-f]{{32}}\.(json|parquet|arrow)", re.ASCII)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from batten.errors import StorageError
 from batten.ledger.facts.batches.part_footers import published_by_footer_of
@@ -16,11 +16,13 @@ from batten.storage.relative import last_piece
 
 
 class ClaimReads(NotedReads):
-    """Reads claims, by batch, and notes what can't be read. `_versions` are those of the parts."""
+    """Reads claims, by batch, and notes what can't be read. `_versions` are those of the parts.
+
+    Each record is a file of its own, and in a store a request (decision 0135)."""
 
     def __init__(self, storage: Store, layout: Layout) -> None:
         super().__init__(storage, layout)
-        self._versions: dict[int, str] = {}
+        self._versions: Mapping[int, str] = {}
 
     def read_claims(self, recorded: Iterable[int], parts: Iterable[int]) -> dict[int, Published]:
         claims = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import count
 
+from batten.ledger.facts.batches.listed_parts import PartSizes
 from batten.model.disk.footer import TAIL_SIZE, decode_footer, find_footer_size
 from batten.model.disk.published import Published, published_by_footer
 from batten.model.disk.records import Completion, Unreadable
@@ -31,14 +32,9 @@ def published_by_footer_of(storage: Store, name: str) -> Published:
     return published_by_footer(decode_footer(footer))
 
 
-def is_vouched(completion: Completion, parts: dict[int, int]) -> bool:
+def is_vouched(completion: Completion, parts: PartSizes) -> bool:
     """Quarantine files are recorded batch by batch, so where there are any the records are read."""
-    sizes = completion.part_sizes
-    return (
-        completion.quarantined == 0
-        and len(parts) == len(sizes)
-        and all(parts.get(batch) == size for batch, size in enumerate(sizes))
-    )
+    return completion.quarantined == 0 and parts.are(completion.part_sizes)
 
 
 def find_early(parts: Collection[int], settled: Collection[int], planned: int) -> frozenset[int]:

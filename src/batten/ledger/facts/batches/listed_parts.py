@@ -1,0 +1,110 @@
+"""The parts that a listing shows: a million of them take less room than a million objects would.
+
+Sizes and versions lie one after another, in the order of the batches. Both are read like a dict
+(decision 0133).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, count, islice
+from operator import eq, lt
+
+_AT_A_TIME = 4096
+
+
+class _Table:
+    """`ends` says where the text of each version ends in `texts`."""
+
+    def __init__(self, found: Iterable[tuple[int, int, str]]) -> None:
+        self.batches, self.sizes, self.ends = array("q"), array("q"), array("q")
+        self.texts = bytearray()
+        left = iter(found)
+        while some := list(islice(left, _AT_A_TIME)):
+            batches, sizes, versions = zip(*some, strict=True)
+            self.batches.extend(batches)
+            self.sizes.extend(sizes)
+            texts = list(map(str.encode, versions))
+            ends = accumulate(map(len, texts), initial=len(self.texts))
+            self.ends.extend(islice(ends, 1, None))
+            self.texts += b"".join(texts)
+
+    def in_order(self) -> _Table:
+        """Most stores list them so, unless there are more than a million."""
+        batches = self.batches
+        if all(map(lt, batches, islice(batches, 1, None))):
+            return self
+        places = sorted(range(len(batches)), key=batches.__getitem__)
+        return _Table((batches[each], self.sizes[each], self.version(each)) for each in places)
+
+    def version(self, place: int) -> str:
+        start = self.ends[place - 1] if place else 0
+        return self.texts[start : self.ends[place]].decode()
+
+    def find(self, batch: object) -> int:
+        """Its place. Raises `KeyError`."""
+        batches = self.batches
+        if isinstance(batch, int):
+            # Nearly always none is missing before it.
+            if 0 <= batch < len(batches) and batches[batch] == batch:
+                return batch
+            place = bisect_left(batches, batch)
+            if place < len(batches) and batches[place] == batch:
+                return place
+        raise KeyError(batch)
+
+
+class _OfParts:
+    """What sizes and versions have in common: the batches, in order."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table.batches)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._table.batches)
+
+
+class PartSizes(_OfParts, Mapping[int, int]):
+    """In bytes, by batch."""
+
+    def __getitem__(self, batch: int) -> int:
+        return self._table.sizes[self._table.find(batch)]
+
+    def are(self, sizes: Sequence[int]) -> bool:
+        """Whether these are the sizes of all batches from the first on, and there are no others."""
+        table = self._table
+        return (
+            len(self) == len(sizes)
+            and all(map(eq, table.batches, count()))
+            and all(map(eq, table.sizes, sizes))
+        )
+
+    def without(self, batches: frozenset[int]) -> PartSizes:
+        """The same but for these."""
+        if not batches:
+            return self
+        return PartSizes(_Table((each, self[each], "") for each in self if each not in batches))
+
+
+class PartVersions(_OfParts, Mapping[int, str]):
+    """By batch; empty texts in a folder."""
+
+    def __getitem__(self, batch: int) -> str:
+        return self._table.version(self._table.find(batch))
+
+    def in_order(self) -> Iterator[str]:
+        texts, start = self._table.texts, 0
+        for end in self._table.ends:
+            yield texts[start:end].decode()
+            start = end
+
+
+def list_parts(found: Iterable[tuple[int, int, str]]) -> tuple[PartSizes, PartVersions]:
+    """Of batches, sizes and versions, each batch once."""
+    table = _Table(found).in_order()
+    return PartSizes(table), PartVersions(table)

@@ -1,0 +1,100 @@
+"""A bucket is listed by pages, whatever lies in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from batten.crashlab.servers.object_relay import ObjectRelay
+from batten.crashlab.servers.object_server import ObjectStoreServer
+from batten.storage.objects import store as bucket_store
+from batten.storage.objects.store import BucketStore
+from batten.storage.twin.fates import Fate
+
+MANY = 1_100
+
+
+def fill(prefix: str, names: list[str]) -> BucketStore:
+    store = BucketStore(prefix, is_probed=True)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: store.put_new(name, b""), names))
+    return store
+
+
+def test_a_page_is_asked_for_when_the_one_before_was_read(
+    prefix: str, objects: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"rows/part-{batch:06}.parquet" for batch in range(MANY)]
+    fill(prefix, names)
+    with ObjectRelay(objects.port, lambda request: Fate.DONE) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
+        found = BucketStore(prefix).list("rows")
+        first = next(found)
+        assert len(relay.requests) == 1
+        assert sorted([first.name, *(entry.name for entry in found)]) == names
+        assert len(relay.requests) == 2
+
+
+@pytest.mark.parametrize("told_max", [0, 1, 2, 3, 1 << 17])
+def test_folders_are_told_once_and_what_is_in_them_is_not(
+    prefix: str, monkeypatch: pytest.MonkeyPatch, told_max: int
+) -> None:
+    monkeypatch.setattr(bucket_store, "_TOLD_MAX", told_max)
+    store = fill(prefix, ["out/a", "out/b/1", "out/b/2/3", "out/c", "out/d/1", "out/e", "outer/x"])
+    found = sorted((entry.name, entry.kind) for entry in store.list("out"))
+    assert found == [
+        ("out/a", "file"),
+        ("out/b", "folder"),
+        ("out/c", "file"),
+        ("out/d", "folder"),
+        ("out/e", "file"),
+    ]
+    assert list(store.list("none")) == []
+
+
+_ENTRY = (
+    "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    "<ETag>1</ETag><Size>1</Size></Contents>"
+)
+
+
+@pytest.fixture
+def odd_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One in which a name has an empty piece, which SeaweedFS would mend."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            told = "".join(map(_ENTRY.format, ["x/out/a", "x/out/b//c", "x/out/d"]))
+            if "delimiter=" in self.path:
+                told = "".join(map(_ENTRY.format, ["x/out/a", "x/out/d"]))
+                told += "<CommonPrefixes><Prefix>x/out/b/</Prefix></CommonPrefixes>"
+            body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{told}</ListBucketResult>"
+            self.send_response_only(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "any")
+    yield "s3://bucket/x"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_name_with_an_empty_piece_below_hides_nothing(odd_store: str) -> None:
+    found = sorted((entry.name, entry.kind) for entry in BucketStore(odd_store).list("out"))
+    assert found == [("out/a", "file"), ("out/b", "folder"), ("out/d", "file")]
