@@ -77,7 +77,8 @@ class Reading(DeliveryReads):
         quarantine_names, quarantine = self._list_quarantine()
         given_up = self._list_numbers(layout.recompute)
         planned = sum(segment.batches for segment in segments)
-        recorded = find_recorded(layout, records, self._versions) if is_shared else None
+        is_asked = is_shared and closed is None
+        recorded = find_recorded(layout, records, self._versions) if is_asked else None
         published = self._read_published(
             parts, given_up, completion, planned, is_thorough, recorded
         )

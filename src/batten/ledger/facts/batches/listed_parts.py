@@ -9,10 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, count, islice
+from itertools import count, islice
 from operator import eq, lt
-
-_AT_A_TIME = 4096
 
 
 class _Table:
@@ -21,15 +19,15 @@ class _Table:
     def __init__(self, found: Iterable[tuple[int, int, str]]) -> None:
         self.batches, self.sizes, self.ends = array("q"), array("q"), array("q")
         self.texts = bytearray()
-        left = iter(found)
-        while some := list(islice(left, _AT_A_TIME)):
-            batches, sizes, versions = zip(*some, strict=True)
-            self.batches.extend(batches)
-            self.sizes.extend(sizes)
-            texts = list(map(str.encode, versions))
-            ends = accumulate(map(len, texts), initial=len(self.texts))
-            self.ends.extend(islice(ends, 1, None))
-            self.texts += b"".join(texts)
+        add_batch, add_size, add_end = self.batches.append, self.sizes.append, self.ends.append
+        texts, end = self.texts, 0
+        for batch, size, version in found:
+            text = version.encode()
+            texts += text
+            end += len(text)
+            add_batch(batch)
+            add_size(size)
+            add_end(end)
 
     def in_order(self) -> _Table:
         """Most stores list them so, unless there are more than a million."""
