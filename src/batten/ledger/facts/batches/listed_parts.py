@@ -13,7 +13,7 @@ from itertools import count, islice
 from operator import eq, lt
 
 
-class _Table:
+class _PartTable:
     """`ends` says where the text of each version ends in `texts`."""
 
     def __init__(self, found: Iterable[tuple[int, int, str]]) -> None:
@@ -29,13 +29,13 @@ class _Table:
             add_size(size)
             add_end(end)
 
-    def in_order(self) -> _Table:
+    def in_order(self) -> _PartTable:
         """Most stores list them so, unless there are more than a million."""
         batches = self.batches
         if all(map(lt, batches, islice(batches, 1, None))):
             return self
         places = sorted(range(len(batches)), key=batches.__getitem__)
-        return _Table((batches[each], self.sizes[each], self.version(each)) for each in places)
+        return _PartTable((batches[each], self.sizes[each], self.version(each)) for each in places)
 
     def version(self, place: int) -> str:
         start = self.ends[place - 1] if place else 0
@@ -57,7 +57,7 @@ class _Table:
 class _OfParts:
     """What sizes and versions have in common: the batches, in order."""
 
-    def __init__(self, table: _Table) -> None:
+    def __init__(self, table: _PartTable) -> None:
         self._table = table
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class PartSizes(_OfParts, Mapping[int, int]):
         """The same but for these."""
         if not batches:
             return self
-        return PartSizes(_Table((each, self[each], "") for each in self if each not in batches))
+        return PartSizes(_PartTable((each, self[each], "") for each in self if each not in batches))
 
 
 class PartVersions(_OfParts, Mapping[int, str]):
@@ -104,5 +104,5 @@ class PartVersions(_OfParts, Mapping[int, str]):
 
 def list_parts(found: Iterable[tuple[int, int, str]]) -> tuple[PartSizes, PartVersions]:
     """Of batches, sizes and versions, each batch once."""
-    table = _Table(found).in_order()
+    table = _PartTable(found).in_order()
     return PartSizes(table), PartVersions(table)
