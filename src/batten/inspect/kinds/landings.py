@@ -74,7 +74,7 @@ class Landing:
 
 def find_landing(place: Place, observation: Observation) -> Landing | None:
     """The landing that the place is, if it is one."""
-    if files := list_landed_files(observation):
+    if files := list_landed_files(observation) or _list_unsynced(place, observation):
         return Landing(
             streams=(LandedStream(place=place, observation=observation, files=files),),
             is_topic=False,
@@ -86,6 +86,16 @@ def find_landing(place: Place, observation: Observation) -> Landing | None:
     except (StorageError, OSError):
         return None
     return Landing(streams=tuple(_find_streams(place, names)), is_topic=True) if names else None
+
+
+def _list_unsynced(place: Place, observation: Observation) -> tuple[LandedFile, ...]:
+    """The files where names could not be made durable, of which nothing else was observed."""
+    storage, layout = place.storage, place.layout
+    if not observation.is_unsynced or storage.find(layout.config) is not None:
+        return ()
+    found = [find_landed(name) for name in storage.list_names(layout.output)]
+    files = [file for file in found if file is not None]
+    return tuple(keep_deleted(files)) if len(files) == len(found) else ()
 
 
 def _find_streams(place: Place, names: Sequence[str]) -> Iterator[LandedStream]:
