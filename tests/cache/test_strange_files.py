@@ -74,7 +74,7 @@ def exercise(folder: Path) -> None:
             assert made.read_files() == {"data": b"x"}
         assert cache.get_or_compute("value", lambda: [1]) == [1]
     cache.statistics()
-    for words in ("show", "verify", "verify --set-aside", "clean --max-bytes 0"):
+    for words in ("show", "verify", "verify --set-aside", "clean --max-bytes 0", "clear"):
         assert main(["cache", *words.split(), "cache"]) not in (1, 6)
 
 

@@ -76,6 +76,15 @@ BEGINNINGS = {
     "default": """
     def connect(user='me', password='{}'): return user
     USED = connect""",
+    "captured": """
+    def connect(api_key): return lambda number: len(api_key)
+    USED = connect('{}')""",
+    "captured by a method": """
+    def connect(user, password):
+        class Client:
+            def ask(self): return password
+        return Client().ask
+    USED = connect('me', '{}')""",
     "set": "USED = {{('token', '{}')}}",
 }
 

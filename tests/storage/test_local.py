@@ -52,6 +52,32 @@ def test_names_that_are_taken_by_broken_links_and_pipes_are_listed(tmp_path: Pat
     assert storage.find("link") is None
 
 
+def test_a_link_is_found_and_listed_as_what_it_is(tmp_path: Path) -> None:
+    """Nothing is told of what it leads to, and nothing below it is seen."""
+    (tmp_path / "elsewhere/inner").mkdir(parents=True)
+    (tmp_path / "elsewhere/precious").write_bytes(bytes(1000))
+    root = tmp_path / "root"
+    root.mkdir()
+    targets = {"to a file": "precious", "to a folder": "", "to a device": "/dev/zero"}
+    for name, target in targets.items():
+        (root / name).symlink_to(tmp_path / "elsewhere" / target)
+    storage = LocalStorage(root)
+    listed = {entry.name: entry for entry in storage.list("")}
+    assert set(listed) == set(storage.list_names("")) == set(targets)
+    for name in targets:
+        found, own = storage.find(name), (root / name).lstat()
+        assert found is not None
+        for entry in (found, listed[name]):
+            assert (entry.kind, entry.size) == ("link", own.st_size)
+            assert entry.modified_seconds == own.st_mtime
+    for look in (storage.list, storage.list_names):
+        with pytest.raises(MisplacedError):
+            list(look("to a folder"))
+    for name in ("to a folder/precious", "to a folder/inner", "to a folder/nothing"):
+        with pytest.raises(MisplacedError):
+            storage.find(name)
+
+
 def test_deleting_a_link_to_a_folder_leaves_the_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")

@@ -71,7 +71,7 @@ CACHE_LOOKS = (
 )
 CACHE_CHANGES = (
     *("use cache", "use cache", "cache clean out", "cache clean --max-bytes 0 out"),
-    *("cache verify --set-aside out", "use cache"),
+    *("cache verify --set-aside out", "cache clear out", "use cache"),
 )
 
 
