@@ -11,30 +11,44 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from batten.deliver.batches import BatchRoute
-from batten.deliver.files import FileRoute
-from batten.deliver.items import ItemRoute
-from batten.deliver.route import Route
-from batten.deliver.whole.applied_result import AppliedResult, ResultFile
-from batten.deliver.whole.whole_file import WholeFileRoute
-from batten.deliver.whole.whole_table import WholeTableRoute
 from batten.errors import RefusedError
 from batten.model.rules.findings import ELSEWHERE
 from batten.model.words import Takes
 from batten.plan.planned_items import PlannedItems
 from batten.run.context import Context
 from batten.run.report import Delivered
-from batten.sinks.base import RejectedError, Sink, Staged
 
-ROUTES: dict[Takes, type[Route]] = {
-    Takes.DATASET: WholeFileRoute,
-    Takes.ROWS: WholeTableRoute,
-    Takes.BATCHES: BatchRoute,
-    Takes.ITEMS: ItemRoute,
-    Takes.FILES: FileRoute,
-}
+if TYPE_CHECKING:
+    from batten.deliver.route import Route
+    from batten.deliver.whole.applied_result import AppliedResult, ResultFile
+    from batten.sinks.base import RejectedError, Sink, Staged
+
+
+def _choose_route(takes: Takes) -> type[Route]:
+    """Each kind is imported where a job has a destination of it."""
+    match takes:
+        case Takes.DATASET:
+            from batten.deliver.whole.whole_file import WholeFileRoute
+
+            return WholeFileRoute
+        case Takes.ROWS:
+            from batten.deliver.whole.whole_table import WholeTableRoute
+
+            return WholeTableRoute
+        case Takes.BATCHES:
+            from batten.deliver.batches import BatchRoute
+
+            return BatchRoute
+        case Takes.ITEMS:
+            from batten.deliver.items import ItemRoute
+
+            return ItemRoute
+        case Takes.FILES:
+            from batten.deliver.files import FileRoute
+
+            return FileRoute
 
 
 class Deliverer:
@@ -58,7 +72,7 @@ class Deliverer:
                 takes = sink.takes
                 if self._result is not None and takes is Takes.BATCHES:
                     takes = Takes.ROWS
-                route = ROUTES[takes](self._context, sink, self._result)
+                route = _choose_route(takes)(self._context, sink, self._result)
                 self._open.callback(route.destination.close)
                 self._routes.append(route)
         except BaseException:
@@ -208,6 +222,7 @@ def _find_result(context: Context) -> AppliedResult | None:
     is_one_file = [sink.takes for sink in pipeline.sinks] == [Takes.DATASET]
     if pipeline.whole is None or is_one_file:
         return None
+    from batten.deliver.whole.applied_result import AppliedResult
 
     def make(context: Context, maker: ResultFile, staged: Staged) -> None:
         from batten.deliver.whole.applying import make_file

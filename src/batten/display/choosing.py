@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from batten.display.bar import Bar, Lines
 from batten.errors import UsageError
 from batten.run.progress import Progress, Silent
 
@@ -45,6 +44,8 @@ def choose_display(wanted: WantedProgress = None) -> Progress:
 
 
 def _choose() -> Progress:
+    from batten.display.bar import Bar, Lines
+
     if is_notebook():
         from batten.display.guarded import GuardedProgress
         from batten.display.notebook import find_notebook_bar

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.closing import close, make_report
@@ -26,6 +27,7 @@ from batten.jobs.step import Step
 from batten.ledger.contents import load_commit
 from batten.ledger.files.schema_file import decode_schema
 from batten.model.disk.outcomes import decode_outcomes
+from batten.model.disk.records import Config
 from batten.model.disk.runs.job_calls import compose
 from batten.model.rules.accounting import tally_outcomes
 from batten.model.telling.counts import count_of
@@ -65,11 +67,8 @@ def refuse_unadoptable(pipeline: Definition) -> None:
         raise UsageError(f"Rows can't be adopted: the job {reason}.", safe=_UNREAD, next=next)
 
 
-def refuse_unfinished(context: Context, dataset: FoundDataset) -> None:
-    """Raise where an adoption has not ended: a run would compute what is finished."""
-    config = dataset.observation.config
-    if config is None or not config.job.is_adopting:
-        return
+def refuse_unfinished(context: Context, config: Config) -> NoReturn:
+    """An adoption has not ended: a run would compute what is finished."""
     again = compose(config.job, here=context.options.call.folder)
     raise RefusedError(
         f"The rows of {show_path(Path(config.job.rows[0]))} are being adopted into {context.path}, "

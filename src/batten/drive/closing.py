@@ -29,7 +29,6 @@ from batten.run.found.found_dataset import FoundDataset, observe_free, refuse_da
 from batten.run.report import Report
 from batten.storage.changing.publishing import create
 from batten.storage.local.locking.upkeep import delete_orphans
-from batten.work.submitting.settling import settle_submissions
 
 
 def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus, Accounts, int]:
@@ -65,6 +64,8 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
     delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     record_lost_calls(context.storage, context.layout, context.run)
     if any(step.batch_api is not None for step in context.pipeline.steps):
+        from batten.work.submitting.settling import settle_submissions
+
         settle_submissions(context, context.layout)
     usage = _sum_usage(context, observation)
     completion = Completion(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pyarrow as pa
 
-from batten.anywhere.team import Team
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.flight import find_blame
 from batten.drive.handing_out.schedule import Schedule
@@ -27,7 +26,6 @@ from batten.drive.stopping.failure_budget import Failures, answer_of, as_failure
 from batten.drive.stopping.spending import Spending
 from batten.drive.taking_up_again import TakingUpAgain
 from batten.drive.to_do import ToDo
-from batten.drive.together.team_of_run import form_team, may_work_anywhere
 from batten.errors import BattenError
 from batten.executors.base import Died, Event, Executor, Lost, TimedOut, Told
 from batten.plan.plan import Plan
@@ -35,7 +33,6 @@ from batten.run.checks import RoomWatch
 from batten.run.context import Context
 from batten.run.found.found_dataset import FirstRowsError, FoundDataset
 from batten.run.telling.recording import RunRecord
-from batten.sinks.base import RejectedError
 from batten.storage.changing.publishing import delete
 from batten.work.bench import Bench
 from batten.work.calling.most_fail import Streak, StreakVerdict
@@ -58,6 +55,10 @@ from batten.work.workforce import (
     make_work,
     start_crews,
 )
+
+if TYPE_CHECKING:
+    from batten.anywhere.team import Team
+    from batten.sinks.base import RejectedError
 
 DELIVER_SECONDS = 0.1
 POLL_SECONDS = 0.2
@@ -116,7 +117,9 @@ class Driver:
         self._known_to_fail = to_do.known_to_fail
         found = self._dataset
         job = make_job(context, found.fingerprint, found.work, self._plan, crews)
-        if may_work_anywhere(context):
+        if context.may_be_joined:
+            from batten.drive.together.team_of_run import form_team
+
             executor = self._team = form_team(context, executor, found, self._plan)
         self._bench = Bench(job)
         schema = load_schema(context, job.declared)

@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batten.deliver.delivering import Deliverer, refuse_strangers
-from batten.drive.adopt_finished import refuse_unfinished, take_finished
 from batten.drive.closing import close, make_report, withdraw_completion
 from batten.drive.preparing.beginning import machine_used, make_context
-from batten.drive.preparing.dry_run import foresee
 from batten.drive.preparing.in_order import bring_in_order, record_call
 from batten.drive.preparing.job_checks import check_job
 from batten.drive.preparing.outdated import PublishedVersions, tell_versions
 from batten.drive.preparing.planning import items_of, plan_more, plan_of
-from batten.drive.successors.successor import Successor, begin_again, begin_anew, take_place
-from batten.drive.successors.widening import begin_widened, find_earlier
 from batten.drive.to_do import NOTHING, ToDo
 from batten.drive.together.run_end import describe_end, end_told
 from batten.errors import BattenError
@@ -51,6 +48,7 @@ from batten.run.found.found_dataset import (
 )
 from batten.run.found.place_of_ledger import choose_ledger
 from batten.run.identity import identify_pipeline
+from batten.run.importing import collector_paused
 from batten.run.progress import Progress, Silent
 from batten.run.report import Report
 from batten.run.run_options import RunOptions
@@ -58,11 +56,14 @@ from batten.run.telling.events import tell_events
 from batten.run.telling.recording import RunRecord, recorded, refusals_logged
 from batten.run.telling.watching import RunWatcher
 from batten.sources.base import without_changes
-from batten.sources.finished import FinishedRows
 from batten.storage.base import Store
 from batten.storage.changing.publishing import make_folders
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.locking.upkeep import take_lock
+
+if TYPE_CHECKING:
+    from batten.drive.successors.successor import Successor
+    from batten.sources.finished import FinishedRows
 
 
 def run_pipeline(
@@ -129,6 +130,8 @@ def _run(context: Context) -> Report:
         check_finalizers(context.pipeline.finalizers)
     if context.options.is_dry_run:
         context.layout = find_current(context.storage, context.layout)
+        from batten.drive.preparing.dry_run import foresee
+
         return _finalize(context, foresee(context, fingerprint, work))
     with ExitStack() as stack:
         stack.enter_context(context.signals)
@@ -204,6 +207,8 @@ def _run_fresh(
     context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
 ) -> Report:
     """Compute all anew. An old dataset stays as it is until the new one is complete."""
+    from batten.drive.successors.successor import begin_again, begin_anew
+
     successor = begin_anew(context, deliverer, fingerprint, work)
     if successor is None:
         return _work(context, deliverer, look(context, fingerprint, work))
@@ -219,6 +224,8 @@ def _run_adding(
     context: Context, deliverer: Deliverer, fingerprint: Fingerprint, work: Fingerprint
 ) -> Report:
     """Add columns to the rows there are. The old dataset stays until the new one is complete."""
+    from batten.drive.successors.widening import begin_widened, find_earlier
+
     dataset = look(context, fingerprint, work)
     earlier = find_earlier(context, dataset)
     if earlier is None:
@@ -237,6 +244,8 @@ def _succeed(
     """If it is complete, it takes the place of the old dataset, and destinations get its rows."""
     if report.status not in (RunStatus.COMPLETE, RunStatus.NOTHING_TO_DO):
         return report
+    from batten.drive.successors.successor import take_place
+
     take_place(context, deliverer, successor)
     report = replace(report, status=RunStatus.COMPLETE)
     if context.pipeline.sinks:
@@ -275,11 +284,16 @@ def _do_what_is_left(
     context: Context, deliverer: Deliverer, dataset: FoundDataset, record: RunRecord
 ) -> Report:
     storage, layout = context.storage, context.layout
-    if context.finished is None:
-        refuse_unfinished(context, dataset)
+    config = dataset.observation.config
+    if context.finished is None and config is not None and config.job.is_adopting:
+        from batten.drive.adopt_finished import refuse_unfinished
+
+        refuse_unfinished(context, config)
     if bring_in_order(context, dataset):
         dataset = look_again(context, dataset)
     if context.finished is not None:
+        from batten.drive.adopt_finished import take_finished
+
         return take_finished(context, context.finished, deliverer, dataset, record)
     # A retry that was begun goes on, asked for or not: its records are gone already.
     failed = dataset.quarantined_batches if context.options.should_retry_quarantined else []
@@ -347,7 +361,8 @@ def _go_on(
     record.begin()
     rejected = deliverer.take(())
     if work.pending or work.to_reopen or rejected:
-        from batten.drive.driver import Driver
+        with collector_paused():
+            from batten.drive.driver import Driver
 
         driver = Driver(context, dataset, plan, record, deliverer, RoomWatch(context, plan, left))
         driver.drive(work, rejected)

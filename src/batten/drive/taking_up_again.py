@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from batten.deliver.delivering import Deliverer
 from batten.drive.handing_out.open_batch import left_of
@@ -16,13 +17,14 @@ from batten.drive.stopping.failure_budget import answer_of, as_failure
 from batten.drive.to_do import ToDo
 from batten.errors import FailedRunError
 from batten.executors.base import Died, Executor
-from batten.ledger.contents import load_commit
 from batten.model.rules.accounting import tally_outcomes
 from batten.plan.plan import Plan
 from batten.run.context import Context
-from batten.sinks.base import RejectedError
 from batten.work.bench import Bench
 from batten.work.tasks import Reopen, Reopened
+
+if TYPE_CHECKING:
+    from batten.sinks.base import RejectedError
 
 PREPARE_TRIES = 5
 """How often an item is prepared whose source changes each time before it is taken."""
@@ -97,6 +99,8 @@ class TakingUpAgain:
         with the error. If an earlier run made them and failed items are tried again, they are
         prepared again. So is the only item, if it is outdated."""
         for batch, rejection in rejected.items():
+            from batten.ledger.contents import load_commit
+
             planned = self.plan.batch(batch)
             self._outdated[batch] += rejection.is_outdated
             tries, keeps_rows = max(1, self._outdated[batch]), False

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
 from batten.jobs.devices import Devices, read_devices
-from batten.jobs.model_server import ModelServer
 from batten.jobs.retry import Retry, RetryOn, read_retry_on
 from batten.model.value_class import value_class
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from batten.cache.cache import Cache
     from batten.executors.call_rates import Limits
     from batten.jobs.batch_api import BatchApi
+    from batten.jobs.model_server import ModelServer
 
 StepKind = Literal["map", "flat_map", "filter", "check", "map_batches", "apply"]
 
@@ -84,6 +84,15 @@ def _awaits(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
+def _check_server(server: object) -> None:
+    if server is None:
+        return
+    from batten.jobs.model_server import ModelServer
+
+    if not isinstance(server, ModelServer):
+        raise _refuse(f"server is {server!r}.", "Give a batten.ModelServer.")
+
+
 def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> Step:
     """The step; raises `UsageError` for what can't be."""
     if not callable(function):
@@ -119,8 +128,7 @@ def make_step(kind: StepKind, function: Callable[..., Any], **options: Any) -> S
             "limits= are for `async def` functions.",
             "For others say how many calls are in hand at a time: concurrency=.",
         )
-    if step.server is not None and not isinstance(step.server, ModelServer):
-        raise _refuse(f"server is {step.server!r}.", "Give a batten.ModelServer.")
+    _check_server(step.server)
     if not step.is_async and step.server is not None:
         raise _refuse(
             "server= is for `async def` functions.",

@@ -8,6 +8,7 @@ that nothing is assigned to a field (decision 0025).
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, dataclass_transform
 
@@ -21,8 +22,23 @@ def value_class(kind: type[Kind]) -> type[Kind]:
     for method in (__eq__, __hash__, __repr__):
         if method.__name__ not in kind.__dict__:
             setattr(kind, method.__name__, method)
-    made = dataclass(kw_only=True, eq=False, repr=False, init=False)(kind)
+    made = _make_fields(kind)
     _compile_at_first_use(made)
+    return made
+
+
+def _make_fields(kind: type[Kind]) -> type[Kind]:
+    """`dataclass` searches each annotation that is a text for three words, which takes as long as
+    all else that is left to it. Only one of them is used here."""
+    told: dict[str, Any] = inspect.get_annotations(kind)
+    kind.__annotations__ = {
+        name: told_type if "ClassVar" in str(told_type) else object
+        for name, told_type in told.items()
+    }
+    made = dataclass(kw_only=True, eq=False, repr=False, init=False)(kind)
+    made.__annotations__ = told
+    for field in fields(made):  # type: ignore[arg-type]
+        field.type = told.get(field.name, field.type)
     return made
 
 

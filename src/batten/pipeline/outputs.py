@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
-from batten.model.disk.items.item_names import split_pattern
-from batten.sinks.files.file import FileSink
-from batten.sinks.files.items import FilesSink
-from batten.sinks.files.tree import TreeSink, check_commit
 from batten.storage.addresses import local_path, refuse_address
 
 if TYPE_CHECKING:
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
     from batten.transactions.transaction import Transaction
 
 
-@dataclass(frozen=True, kw_only=True)
 class Outputs(Definition):
     """A definition, and the methods that give one with a further sink."""
 
@@ -136,6 +131,8 @@ class Outputs(Definition):
             UsageError: `commit` can't be called so, a path can't be used, or another sink writes
                 there. Nothing was read or written.
         """
+        from batten.sinks.files.tree import TreeSink, check_commit
+
         check_commit(commit)
         said = self.settings.batch_size
         sink = TreeSink(
@@ -171,6 +168,9 @@ class Outputs(Definition):
                 or written.
         """
         written = local_path(pattern)
+        from batten.model.disk.items.item_names import split_pattern
+        from batten.sinks.files.items import FilesSink
+
         folder, names = split_pattern(written)
         if not folder or not names.tells_items_apart:
             raise UsageError(
@@ -226,6 +226,8 @@ class Outputs(Definition):
         return self._with_sink(sink, os.fspath(written))
 
     def _write_file(self, kind: str, written: str) -> Self:
+        from batten.sinks.files.file import FileSink
+
         return self._with_sink(FileSink(path=self.folder / written, kind=kind), written)
 
     def _write_partitions(

@@ -21,11 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from batten.errors import UsageError
 from batten.jobs.bounds import check_choice, read_memory_max, read_metrics_path
-from batten.jobs.finalizer import make_finalizer
 from batten.jobs.loading.in_fresh_workers import JobFile, refuse_while_loading
 from batten.jobs.step import check_count
-from batten.model.telling.html import show_as_html
-from batten.pipeline.stages import list_stages, show_stages
 from batten.pipeline.steps import Steps
 from batten.storage.addresses import local_path
 from batten.storage.machine import count_processors
@@ -50,9 +47,14 @@ class Pipeline(Steps):
     """
 
     def __repr__(self) -> str:
+        from batten.pipeline.stages import show_stages
+
         return show_stages(self)
 
     def _repr_html_(self) -> str:
+        from batten.model.telling.html import show_as_html
+        from batten.pipeline.stages import list_stages
+
         return show_as_html(type(self).__name__, list_stages(self))
 
     def finalize(
@@ -89,6 +91,8 @@ class Pipeline(Steps):
                 next="Put it after .write_parquet().",
             )
         others = [self.output, *(each.output for each in self.finalizers)]
+        from batten.jobs.finalizer import make_finalizer
+
         made = make_finalizer(
             function, self.folder / local_path(into), version=version, others=others
         )
@@ -299,8 +303,11 @@ class Pipeline(Steps):
         from batten.model.rules.usage_budget import read_budget
 
         refuse_while_loading()
-        from batten.pipeline.running import refuse_other_system, run_shown, tell_quarantined
-        from batten.run.run_options import RunOptions
+        from batten.run.importing import collector_paused
+
+        with collector_paused():
+            from batten.pipeline.running import refuse_other_system, run_shown, tell_quarantined
+            from batten.run.run_options import RunOptions
 
         refuse_other_system()
         options = RunOptions(

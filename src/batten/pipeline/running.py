@@ -9,10 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from batten.display.choosing import choose_display, is_shown_by_itself
-from batten.display.metrics.file import MetricsFile
 from batten.display.metrics.telemetry import find_telemetry
 from batten.display.report_text import list_lines
-from batten.display.script_end import show_short
 from batten.drive.run import run_pipeline
 from batten.errors import QuarantinedError, QuarantinedWarning, UsageError
 from batten.executors.printing.output import output_may_be_lost
@@ -52,6 +50,8 @@ def run_shown(
 ) -> Report:
     """The run, shown as it is wanted; where batten chose how, its end is told, too."""
     if options.call.kind != BATTEN:
+        from batten.display.script_end import show_short
+
         show_short()
     with output_may_be_lost():
         display = choose_display(progress)
@@ -79,6 +79,8 @@ def _choose_watchers(
     if telemetry is not None:
         watchers.append(telemetry)
     if metrics is not None:
+        from batten.display.metrics.file import MetricsFile
+
         is_command = options.call.kind == BATTEN
         silent = partial(_warn_of_silent, is_command=is_command)
         is_shown = not isinstance(display, Silent)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from batten.errors import UsageError
 from batten.pipeline.topic_outputs import TopicOutputs
-from batten.sinks.rows.replacing import read_mode
 from batten.storage.addresses import local_path, refuse_other_database
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 Mode = Literal["append", "merge", "replace"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class TableOutputs(TopicOutputs):
     """Outputs, and the methods that give one with a table as a further sink."""
 
@@ -236,6 +233,8 @@ def _read_load(
     key: str | Sequence[str], mode: Mode | None, where: Mapping[str, str] | None
 ) -> dict[str, Any]:
     """How the table takes rows, as its sink says it."""
+    from batten.sinks.rows.replacing import read_mode
+
     columns = (key,) if isinstance(key, str) else tuple(key)
     replaces = read_mode(mode, key=columns, where=where)
     return {"key": columns, "replaces": replaces, "where": dict(where or {})}

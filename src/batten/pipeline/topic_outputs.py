@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from batten.pipeline.outputs import Outputs
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from batten.fingerprint.secret import Secret
 
 
-@dataclass(frozen=True, kw_only=True)
 class TopicOutputs(Outputs):
     """Outputs, and the method that gives one with a topic as a further sink."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.jobs.loading.job_folder import show_path
@@ -25,14 +26,14 @@ from batten.model.value_class import value_class
 from batten.plan.plan import Plan
 from batten.run.context import Context
 from batten.run.run_options import RunOptions
-from batten.sinks.files.file import FileSink
-from batten.sinks.files.hive import HiveSink
 from batten.sources.base import is_batched
-from batten.sources.inputs import Input, look_at_input
 from batten.storage.addresses import find_scheme
 from batten.storage.base import Store
 from batten.storage.machine import Machine, MemoryRoom, find_free_bytes, is_read_only
 from batten.storage.relative import last_piece
+
+if TYPE_CHECKING:
+    from batten.sources.inputs import Input
 
 _SAFE = "Nothing was started; what was committed before is untouched."
 
@@ -68,6 +69,8 @@ def _check_inputs(context: Context) -> Iterator[Check]:
     source = context.pipeline.source
     for path in source.inputs:
         if not is_batched(source):
+            from batten.sources.inputs import look_at_input
+
             yield check_input(look_at_input(path), context.again)
             continue
         shown = show_path(path)
@@ -222,6 +225,11 @@ class RoomWatch:
 
 def _list_files(context: Context) -> list[str]:
     """The destinations that are one file, as they are recorded."""
+    if not context.pipeline.sinks:
+        return []
+    from batten.sinks.files.file import FileSink
+    from batten.sinks.files.hive import HiveSink
+
     folder = Path(context.storage.place)
     return [
         sink.describe(folder)

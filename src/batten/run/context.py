@@ -58,6 +58,13 @@ class Context:
     sharing: Sharing = field(default_factory=Sharing)
 
     @property
+    def may_be_joined(self) -> bool:
+        """Whether workers of other machines may work for it: it was asked for, and what is made
+        takes no other's place."""
+        is_plain = self.earlier is None and not self.is_beside and not self.is_adopting
+        return self.options.gone_seconds is not None and is_plain
+
+    @property
     def folder(self) -> Folder:
         """The place, for what can be done in a folder only. Raises `UsageError` elsewhere."""
         if self.storage.folder is None:

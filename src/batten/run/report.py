@@ -11,7 +11,6 @@ from batten.model.rules.accounting import Accounts
 from batten.model.rules.usage import Usage
 from batten.model.telling.commands import command
 from batten.model.telling.counts import count_of
-from batten.model.telling.html import show_as_html
 from batten.model.value_class import value_class
 from batten.model.words import RunStatus
 from batten.printable import escape
@@ -122,6 +121,8 @@ class Report:
             ("see why", command("show", self.path) if self.quarantined else ""),
             ("error", str(self.error) if self.error is not None else ""),
         ]
+        from batten.model.telling.html import show_as_html
+
         return show_as_html(f"{self.path}: {self.status}", rows)
 
     def _count(self) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import local
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -27,8 +27,6 @@ from batten.storage.changing.publishing import delete
 from batten.work.calling.calls import Call, Failure, Outfit
 from batten.work.calling.most_fail import tell_ended
 from batten.work.items import Done, ItemRunner
-from batten.work.own_workers.lane import Lane
-from batten.work.own_workers.serving import Serve, Served, serve
 from batten.work.sealing.batch_checks import BatchRefusedError
 from batten.work.sealing.reopening import Reopening
 from batten.work.sealing.seal import PinRefusedError, seal_pieces
@@ -41,11 +39,16 @@ from batten.work.tasks import (
     Reopen,
     Seal,
     Sealed,
+    Served,
     Task,
     Unsealable,
     WorkerJob,
 )
 from batten.work.usage import Teller
+
+if TYPE_CHECKING:
+    from batten.work.own_workers.lane import Lane
+    from batten.work.own_workers.serving import Serve
 
 CHUNK_SECONDS = 0.25
 """After so much work a worker puts aside what it has, so that no kill costs more."""
@@ -80,10 +83,12 @@ class Bench:
                 return self._seal(task)
             case Reopen():
                 return self.reopening.reopen(task.batch, tries_failed=task.tries_failed)
-            case Serve():
+            case _:
                 return self._serve(task, mark)
 
     def _serve(self, task: Serve, mark: Mark) -> Served:
+        from batten.work.own_workers.serving import serve
+
         job, teller = self._job, Teller(self._job.make_journal())
         task.enter()
         outfit = self._make_outfit(teller, task.worker, lanes={})

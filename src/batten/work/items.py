@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from time import perf_counter
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -32,8 +32,10 @@ from batten.work.calling.calls import (
     describe_error,
 )
 from batten.work.calling.units import UnitCalls, failure_of
-from batten.work.staged.item_files import ItemFiles
 from batten.work.usage import Teller
+
+if TYPE_CHECKING:
+    from batten.work.staged.item_files import ItemFiles
 
 
 @dataclass(kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from batten.executors.call_rates import Sharing
 from batten.jobs.step import Step
 from batten.ledger.history.usage_journal import UsageJournal
-from batten.model.disk.items.item_names import NamePattern
 from batten.model.disk.names import Layout
 from batten.model.disk.staged_names import StagedChunk
 from batten.model.value_class import value_class
@@ -18,11 +18,13 @@ from batten.sources.base import Source
 from batten.storage.base import Store
 from batten.work.calling.calls import Failure
 from batten.work.calling.most_fail import Ended
-from batten.work.own_workers.lane import Lane
-from batten.work.own_workers.server import ServerState
-from batten.work.own_workers.serving import Served
 from batten.work.sealing.batch_checks import Rule
-from batten.work.staged.item_files import ItemFiles
+
+if TYPE_CHECKING:
+    from batten.model.disk.items.item_names import NamePattern
+    from batten.work.own_workers.lane import Lane
+    from batten.work.own_workers.server import ServerState
+    from batten.work.staged.item_files import ItemFiles
 
 
 @value_class
@@ -68,6 +70,8 @@ class WorkerJob:
         """What names the files of items, where the steps make files."""
         if self.file_names is None:
             return None
+        from batten.work.staged.item_files import ItemFiles
+
         return ItemFiles(self.storage, self.layout, self.file_names)
 
 
@@ -224,6 +228,11 @@ class Reopened:
 
     def count_again(self) -> int:
         return sum(stop - start for start, stop in self.again)
+
+
+@value_class
+class Served:
+    """One of a step's own workers has done enough; another is to take its place."""
 
 
 Task = Prepare | Seal | Reopen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -127,10 +128,13 @@ def load_job_file(
     spec: str, parameters: dict[str, str], paths_from: str | None = None
 ) -> tuple[Job[Pipeline], JobFile]:
     """The job, and what workers load it from. The process is made ready to run it."""
-    from batten.jobs.loading.in_fresh_workers import JobFile
-    from batten.jobs.loading.job_file import load_job
-    from batten.pipeline.pipeline import Pipeline
-    from batten.run.signals import stopped_while_loading
+    from batten.run.importing import collector_paused
+
+    with collector_paused():
+        from batten.jobs.loading.in_fresh_workers import JobFile
+        from batten.jobs.loading.job_file import load_job
+        from batten.pipeline.pipeline import Pipeline
+        from batten.run.signals import stopped_while_loading
 
     job_file = JobFile(spec=spec, parameters=parameters, folder=os.getcwd(), paths_from=paths_from)
     with stopped_while_loading():
@@ -139,5 +143,7 @@ def load_job_file(
         # As scripts have it for `| head`. But the job goes on, and its code tells how it ended.
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     # Modules and the job stay until the end, so no collection of garbage need look at them.
+    with collector_paused():
+        importlib.import_module("batten.pipeline.running")
     gc.freeze()
     return job, job_file

@@ -10,17 +10,12 @@ from pathlib import Path
 from batten.errors import UsageError
 from batten.jobs.definition import Definition
 from batten.jobs.loading.job_folder import refuse_file, refuse_folder, refuse_place, refuse_tree
-from batten.jobs.making_files import check_files
 from batten.jobs.step import check_steps
 from batten.model.words import Takes
 from batten.run.run_options import RunOptions
 from batten.sinks.capabilities import capabilities_of
-from batten.sinks.files.file import FileSink
-from batten.sinks.files.hive import HiveSink
-from batten.sinks.files.tree import TreeSink
 from batten.sources.base import Source
 from batten.storage.base import Store
-from batten.work.staged.item_files import check_kept
 
 
 def check_workers(pipeline: Definition, options: RunOptions) -> None:
@@ -72,7 +67,7 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
         )
     pipeline.refuse_double()
     finalized = [each.output for each in pipeline.finalizers]
-    trees = [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
+    trees = _find_trees(pipeline)
     own = [pipeline.output] if pipeline.store is None else []
     for output in (*own, *finalized):
         refuse_place(output)
@@ -82,11 +77,7 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
         refuse_place(made, pipeline.output)
     for output in finalized if pipeline.is_ledger_inside else (*own, *finalized):
         refuse_folder(output)
-    for sink in pipeline.sinks:
-        sink.check()
-        if isinstance(sink, FileSink | HiveSink):
-            is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
-            refuse_file(sink.path, None if is_of_table else Path(pipeline.output))
+    _check_sinks(pipeline)
     if pipeline.settings.batch_size != 1 and any(
         sink.takes is Takes.ITEMS for sink in pipeline.sinks
     ):
@@ -104,6 +95,9 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
         )
     check_steps(pipeline.steps)
     if pipeline.file_names is not None:
+        from batten.jobs.making_files import check_files
+        from batten.work.staged.item_files import check_kept
+
         refuse_folder(output)
         check_files(pipeline)
         check_kept(pipeline.steps)
@@ -113,6 +107,27 @@ def check_job(pipeline: Definition, options: RunOptions) -> Path:
 
         read_schema_option(pipeline.settings.schema, pipeline.settings.key_column)
     return Path(pipeline.output)
+
+
+def _find_trees(pipeline: Definition) -> list[Path]:
+    if not pipeline.sinks:
+        return []
+    from batten.sinks.files.tree import TreeSink
+
+    return [sink.path for sink in pipeline.sinks if isinstance(sink, TreeSink)]
+
+
+def _check_sinks(pipeline: Definition) -> None:
+    if not pipeline.sinks:
+        return
+    from batten.sinks.files.file import FileSink
+    from batten.sinks.files.hive import HiveSink
+
+    for sink in pipeline.sinks:
+        sink.check()
+        if isinstance(sink, FileSink | HiveSink):
+            is_of_table = pipeline.is_ledger_inside and pipeline.file_names is None
+            refuse_file(sink.path, None if is_of_table else Path(pipeline.output or ""))
 
 
 def refuse_beyond_store(storage: Store, pipeline: Definition, options: RunOptions) -> None:

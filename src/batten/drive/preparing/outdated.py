@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from batten.deliver.delivering import Deliverer
-from batten.ledger.contents import load_commit
 from batten.model.disk.items.versions import GONE
 from batten.model.disk.outcomes import find_places
 from batten.model.disk.published import Published
@@ -31,6 +30,8 @@ class PublishedVersions:
     def _load(self, batch: int) -> Published:
         claim = self._observation.claims.get(batch)
         if claim is None:
+            from batten.ledger.contents import load_commit
+
             context = self._context
             of = self._observation.versions.get(batch, "")
             claim = load_commit(context.storage, context.layout, batch, context.path, of=of)

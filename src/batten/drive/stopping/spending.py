@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from batten.errors import BattenError, InterruptedRunError
 from batten.ledger.facts.observation import Observation
-from batten.ledger.history.submissions import forget_settled, list_pending
 from batten.ledger.history.usage import Standings, record_lost_calls, tally_usage
 from batten.ledger.history.usage_journal import (
     UsageJournal,
@@ -15,7 +14,6 @@ from batten.ledger.history.usage_journal import (
     sync_journals,
 )
 from batten.model.disk.runs.usage_lines import LostLine, UsageLine, UseLine, multiply, total
-from batten.model.rules.usage_budget import enlarge, find_obstacle, show_budget
 from batten.run.context import Context
 
 SILENT_ENDS = 10
@@ -42,11 +40,15 @@ class Spending:
         """Before any call, and before anything that was published is taken up again."""
         context = self._context
         if any(step.batch_api is not None for step in context.pipeline.steps):
+            from batten.ledger.history.submissions import forget_settled
+
             is_open = Standings(observation, published=True)
             forget_settled(self._storage, self._layout, is_open)
         record_lost_calls(self._storage, self._layout, context.run)
         sync_journals(self._storage, self._layout)
         if context.options.budget is not None:
+            from batten.ledger.history.submissions import list_pending
+
             self._tally = tally_usage(
                 self._storage, self._layout, is_running=False, but=context.run
             )
@@ -100,6 +102,8 @@ class Spending:
         tally = self._tally
         lost = {unit: multiply(n, tally.calls_lost) for unit, n in tally.largest.items()}
         self._spent = total((tally.told, lost))
+        from batten.model.rules.usage_budget import find_obstacle
+
         self._obstacle = find_obstacle(
             limits,
             self._spent,
@@ -134,6 +138,8 @@ class Spending:
     def refuse_more(self) -> None:
         """Raises `InterruptedRunError`: with the next call the budget could be passed."""
         context = self._context
+        from batten.model.rules.usage_budget import enlarge, show_budget
+
         limits = context.options.budget or {}
         larger = show_budget(enlarge(limits, self._spent, self._tally.largest))
         raise InterruptedRunError(

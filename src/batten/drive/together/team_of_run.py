@@ -24,12 +24,6 @@ def batten_version() -> str:
     return str(getattr(sys.modules["batten"], "__version__", ""))
 
 
-def may_work_anywhere(context: Context) -> bool:
-    """Whether others may work for it: it was asked for, and what is made takes no other's place."""
-    is_plain = context.earlier is None and not context.is_beside and not context.is_adopting
-    return context.options.gone_seconds is not None and is_plain
-
-
 def refuse_beyond_workers(pipeline: Definition) -> None:
     """Raises `UsageError` for a job that only one machine can do."""
     reason = ""

@@ -25,7 +25,6 @@ from batten.plan.storing import delete_segments
 from batten.run.context import Context
 from batten.run.found.found_dataset import observe_free
 from batten.run.telling.run_log import RunLogWriter
-from batten.sources.whole_tables import TableSource
 from batten.storage.changing.publishing import delete
 from batten.storage.local.locking.upkeep import delete_orphans, find_throwaway
 
@@ -48,7 +47,12 @@ class RunRecord:
             return
         self.is_begun = True
         options, source = self._context.options, self._context.pipeline.source
-        tables = {"tables": source.describe_files()} if isinstance(source, TableSource) else {}
+        tables: dict[str, Any] = {}
+        if self._context.pipeline.whole is not None:
+            from batten.sources.whole_tables import TableSource
+
+            if isinstance(source, TableSource):
+                tables = {"tables": source.describe_files()}
         self._log.start(
             jobs=options.jobs,
             command=options.next_command,

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError, FailedRunError, StorageError
 from batten.executors.printing.output import losses
@@ -26,11 +26,12 @@ from batten.model.value_class import value_class
 from batten.printable import without_modules
 from batten.storage.blame import find_machine_failure, is_out_of_memory
 from batten.work.calling.cached_steps import find_kept
-from batten.work.calling.holding import Hold, takes_folder
 from batten.work.calling.results import hold_input, list_results
-from batten.work.own_workers.asking import AskedFunction
-from batten.work.own_workers.lane import Lane
 from batten.work.usage import Teller
+
+if TYPE_CHECKING:
+    from batten.work.calling.holding import Hold
+    from batten.work.own_workers.lane import Lane
 
 ERROR_CHARACTERS_MAX = 1000
 TRACE_CHARACTERS_MAX = 20_000
@@ -238,6 +239,8 @@ class Call:
         if lane is None:
             self.function = self._call = _prepare_seeded(step, named, outfit.worker)
         else:
+            from batten.work.own_workers.asking import AskedFunction
+
             self.function = self._call = AskedFunction(lane, outfit.teller, named)
         self._kept = find_kept(step)
         self._hold: Hold | None = None
@@ -256,6 +259,8 @@ class Call:
     def hold(self, hold: Hold, *, makes_files: bool) -> None:
         """Give the function a folder, if it asks for one. With `makes_files`, what it returns are
         the files of an item."""
+        from batten.work.calling.holding import takes_folder
+
         self._hold, self._makes_files = hold, makes_files
         if takes_folder(self.step.function):
             function = self.function

@@ -12,16 +12,18 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from batten.errors import StorageError
 from batten.executors.base import Died, Event, Executor, Raised, TimedOut, Work
 from batten.jobs.devices import Device, Worker, find_devices
-from batten.jobs.model_server import ModelServer
 from batten.jobs.step import Step
-from batten.work.own_workers.asking import AskedWorkerLostError
-from batten.work.own_workers.lane import Lane, open_lane
-from batten.work.own_workers.server import KeptServer, ServerState
-from batten.work.own_workers.serving import Serve
+
+if TYPE_CHECKING:
+    from batten.jobs.model_server import ModelServer
+    from batten.work.own_workers.lane import Lane
+    from batten.work.own_workers.server import KeptServer, ServerState
+    from batten.work.own_workers.serving import Serve
 
 _END_SECONDS_MAX = 10.0
 """How long the news of a worker's end may take, after its connection has ended."""
@@ -50,6 +52,8 @@ class Crews:
                 if step.has_own_workers:
                     self._plan(number, step, waiting_max)
                 if step.server is not None:
+                    from batten.work.own_workers.server import KeptServer
+
                     kept = self._servers.get(step.server) or KeptServer(step.server)
                     self._servers[step.server] = kept
                     self.servers[number] = kept.state
@@ -63,6 +67,9 @@ class Crews:
             ) from error
 
     def _plan(self, number: int, step: Step, waiting_max: int) -> None:
+        from batten.work.own_workers.lane import open_lane
+        from batten.work.own_workers.serving import Serve
+
         devices = find_devices(step.devices, os.environ) if step.devices is not None else []
         listener, lane = open_lane(waiting_max)
         self._listeners.append(listener)
@@ -127,6 +134,10 @@ class Crews:
     def explain(self, event: Event) -> Event:
         """The same, or if a worker of these ended with the task's item in hand, how it ended."""
         lost = event.error if isinstance(event, Raised) else None
+        if lost is None or not self._posts:
+            return event
+        from batten.work.own_workers.asking import AskedWorkerLostError
+
         if not isinstance(lost, AskedWorkerLostError):
             return event
         ended = self._await_end(lost.serving)

@@ -17,6 +17,7 @@ from batten.model.value_class import value_class
 from batten.work.calling.calls import Call
 from batten.work.own_workers.asking import AskedCall, CallRaised, CallReturned
 from batten.work.own_workers.lane import accept, receive, send
+from batten.work.tasks import Served
 from batten.work.usage import Teller
 
 
@@ -35,11 +36,6 @@ class Serve:
     def enter(self) -> None:
         """Have this process see its device alone."""
         os.environ.update(self.environment)
-
-
-@value_class
-class Served:
-    """It has done enough; another is to take its place."""
 
 
 def serve(task: Serve, call: Call, teller: Teller, mark: Mark, items_max: int | None) -> Served:

@@ -11,7 +11,6 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from batten.ledger.files.part_rows import PartRows
 from batten.model.disk.footer import decode_part
 from batten.model.disk.items.slowest import Slow
 from batten.model.disk.names import Layout
@@ -119,6 +118,8 @@ class Reopening:
             made.description.revision,
         )
         if self._job.file_names is not None and is_same:
+            from batten.ledger.files.part_rows import PartRows
+
             is_same = (
                 PartRows(data).read_table().equals(PartRows(made.part.to_pybytes()).read_table())
             )

@@ -1,0 +1,31 @@
+"""Imports of much at once, without looking for garbage meanwhile.
+
+What a module makes stays, so each look of the collector goes over all that was imported and finds
+nothing. That takes a tenth of the time in which a run starts.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Within it no garbage is looked for. After it, all that there is counts as old."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            _make_old()
+            gc.enable()
+
+
+def _make_old() -> None:
+    """Otherwise the next object that is made begins a look over all of it."""
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()
