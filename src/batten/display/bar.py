@@ -39,7 +39,7 @@ class Bar:
         with suppress(OSError, ValueError):
             columns = os.get_terminal_size(self._stream.fileno()).columns
         columns = columns or COLUMNS_USUAL
-        told = self._rate.describe(status)
+        told = self._rate.describe(status, columns - 1)
         width = max(0, min(WIDTH_MAX, columns - sum(count_columns(span.text) for span in told) - 4))
         spans = [*_draw(width, status), *told] if width >= WIDTH_MIN else told
         last_line.draw(join_spans(spans, columns - 1, coloured=self._has_colours))

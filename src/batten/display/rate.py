@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batten.display.colours import Colour, Span
-from batten.printable import escape
+from batten.printable import count_columns, escape
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
+
+
+_GAP = Span("  ")
+_WAITS = 2
+_WAIT_COLUMNS = 20
+"""So much of what it waits for is shown before anything else has to go."""
+
+
+class _Piece(NamedTuple):
+    """One of lower rank matters more."""
+
+    rank: int
+    span: Span
 
 
 class ItemRate:
@@ -20,20 +33,24 @@ class ItemRate:
         self._executed = 0
         self._rate: float | None = None
 
-    def describe(self, status: Status) -> list[Span]:
-        """`400/1,000 items  40%  12.3/s  0:33  ETA 0:48  1 quarantined  313 adopted`"""
+    def describe(self, status: Status, columns: int | None = None) -> list[Span]:
+        """`400/1,000 items  40%  12.3/s  0:33  ETA 0:48  1 quarantined  313 adopted`, and where
+        there are so few columns, what matters most of it."""
         self._measure(status)
         told = [
-            Span(f"{status.finished:,}/{status.source:,} items"),
-            Span(f"{finished_share(status):.0%}"),
+            _Piece(0, Span(f"{status.finished:,}/{status.source:,} items")),
+            _Piece(4, Span(f"{finished_share(status):.0%}")),
         ]
         if self._rate:
-            told.append(Span(f"{self._rate:,.1f}/s"))
-        told.append(Span(show_clock(status.seconds)))
+            told.append(_Piece(6, Span(f"{self._rate:,.1f}/s")))
+        told.append(_Piece(5, Span(show_clock(status.seconds))))
         if self._rate:
             left = max(0, status.source - status.finished) / self._rate
-            told.append(Span(f"ETA {show_clock(left)}"))
-        spaced = ((Span("  "), piece) for piece in (*told, *list_rest(status)))
+            told.append(_Piece(3, Span(f"ETA {show_clock(left)}")))
+        told += _list_rest(status)
+        if columns is not None:
+            told = _fit(told, columns)
+        spaced = ((_GAP, piece.span) for piece in told)
         return list(chain.from_iterable(spaced))[1:]
 
     def _measure(self, status: Status) -> None:
@@ -47,12 +64,36 @@ class ItemRate:
 
 def list_rest(status: Status) -> list[Span]:
     """What else there is to say: what failed, what was taken over, what waits."""
+    return [piece.span for piece in _list_rest(status)]
+
+
+def _list_rest(status: Status) -> list[_Piece]:
     told = []
     if status.quarantined:
-        told.append(Span(f"{status.quarantined:,} quarantined", Colour.DOUBTFUL))
+        told.append(_Piece(1, Span(f"{status.quarantined:,} quarantined", Colour.DOUBTFUL)))
     if status.adopted:
-        told.append(Span(f"{status.adopted:,} adopted"))
-    return [*told, *(Span(escape(wait), Colour.DOUBTFUL) for wait in status.waits)]
+        told.append(_Piece(7, Span(f"{status.adopted:,} adopted")))
+    return [*told, *(_Piece(_WAITS, Span(escape(wait), Colour.DOUBTFUL)) for wait in status.waits)]
+
+
+def _fit(told: list[_Piece], columns: int) -> list[_Piece]:
+    """Without as many of them as there is no room for, those that matter least first. What it waits
+    for comes last in the line, and is cut."""
+    kept = list(told)
+    while _count(kept) > columns:
+        least = max(kept, key=lambda piece: piece.rank)
+        if least.rank <= _WAITS:
+            break
+        kept.remove(least)
+    return kept
+
+
+def _count(told: list[_Piece]) -> int:
+    columns = count_columns(_GAP.text) * (len(told) - 1)
+    for rank, span in told:
+        width = count_columns(span.text)
+        columns += min(width, _WAIT_COLUMNS) if rank == _WAITS else width
+    return columns
 
 
 def finished_share(status: Status) -> float:

@@ -15,7 +15,7 @@ _SIZE = pattern(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", re.IGNORECASE)
 def show_bytes(count: int) -> str:
     """`217.4 MB`: decimal, as `df -H` and disk makers count."""
     if count < 1000:
-        return f"{count} bytes"
+        return count_of(count, "byte")
     value = float(count)
     for unit in ("kB", "MB", "GB", "TB"):
         value /= 1000
