@@ -18,7 +18,7 @@ _WAIT_COLUMNS = 20
 """So much of what it waits for is shown before anything else has to go."""
 
 
-class _Piece(NamedTuple):
+class _Ranked(NamedTuple):
     """One of lower rank matters more."""
 
     rank: int
@@ -38,15 +38,15 @@ class ItemRate:
         there are so few columns, what matters most of it."""
         self._measure(status)
         told = [
-            _Piece(0, Span(f"{status.finished:,}/{status.source:,} items")),
-            _Piece(4, Span(f"{finished_share(status):.0%}")),
+            _Ranked(0, Span(f"{status.finished:,}/{status.source:,} items")),
+            _Ranked(4, Span(f"{finished_share(status):.0%}")),
         ]
         if self._rate:
-            told.append(_Piece(6, Span(f"{self._rate:,.1f}/s")))
-        told.append(_Piece(5, Span(show_clock(status.seconds))))
+            told.append(_Ranked(6, Span(f"{self._rate:,.1f}/s")))
+        told.append(_Ranked(5, Span(show_clock(status.seconds))))
         if self._rate:
             left = max(0, status.source - status.finished) / self._rate
-            told.append(_Piece(3, Span(f"ETA {show_clock(left)}")))
+            told.append(_Ranked(3, Span(f"ETA {show_clock(left)}")))
         told += _list_rest(status)
         if columns is not None:
             told = _fit(told, columns)
@@ -67,16 +67,16 @@ def list_rest(status: Status) -> list[Span]:
     return [piece.span for piece in _list_rest(status)]
 
 
-def _list_rest(status: Status) -> list[_Piece]:
+def _list_rest(status: Status) -> list[_Ranked]:
     told = []
     if status.quarantined:
-        told.append(_Piece(1, Span(f"{status.quarantined:,} quarantined", Colour.DOUBTFUL)))
+        told.append(_Ranked(1, Span(f"{status.quarantined:,} quarantined", Colour.DOUBTFUL)))
     if status.adopted:
-        told.append(_Piece(7, Span(f"{status.adopted:,} adopted")))
-    return [*told, *(_Piece(_WAITS, Span(escape(wait), Colour.DOUBTFUL)) for wait in status.waits)]
+        told.append(_Ranked(7, Span(f"{status.adopted:,} adopted")))
+    return [*told, *(_Ranked(_WAITS, Span(escape(wait), Colour.DOUBTFUL)) for wait in status.waits)]
 
 
-def _fit(told: list[_Piece], columns: int) -> list[_Piece]:
+def _fit(told: list[_Ranked], columns: int) -> list[_Ranked]:
     """Without as many of them as there is no room for, those that matter least first. What it waits
     for comes last in the line, and is cut."""
     kept = list(told)
@@ -88,7 +88,7 @@ def _fit(told: list[_Piece], columns: int) -> list[_Piece]:
     return kept
 
 
-def _count(told: list[_Piece]) -> int:
+def _count(told: list[_Ranked]) -> int:
     columns = count_columns(_GAP.text) * (len(told) - 1)
     for rank, span in told:
         width = count_columns(span.text)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import field
+from itertools import islice
 from typing import Any
 
+from batten.inspect.advising.again import find_again
 from batten.inspect.advising.in_hand import list_in_hand_keys
 from batten.inspect.diagnose import describe
 from batten.inspect.diagnosis import Diagnosis
-from batten.inspect.items.quarantined import read_quarantined
+from batten.inspect.items.quarantined import list_quarantined_batches, read_quarantined
 from batten.inspect.items.slowest import SlowestSeen, find_slowest
 from batten.inspect.items.used import ItemUsage, list_usage
 from batten.inspect.kinds.landings import refuse_landing
@@ -21,6 +23,7 @@ from batten.ledger.facts.observe import observe_output
 from batten.ledger.files.quarantine_file import Quarantined
 from batten.ledger.history.runs import RunLog, list_runs, read_run
 from batten.ledger.judge import judge
+from batten.model.disk.runs.refusals import Way
 from batten.model.value_class import value_class
 
 
@@ -29,7 +32,8 @@ class Overview:
     """What `batten show` prints. `unreadable` names quarantine files that can't be read, `in_hand`
     are the keys of the items that were in hand when the last run was killed. `parts_at` is where
     the parts lie, if that is not where the output is. `slowest` are items that took longest.
-    `used` is what calls used by item, if that was asked for."""
+    `used` is what calls used by item, if that was asked for. `retry` is how quarantined items are
+    tried again."""
 
     diagnosis: Diagnosis
     quarantined: tuple[Quarantined, ...]
@@ -39,6 +43,7 @@ class Overview:
     parts_at: str = ""
     slowest: SlowestSeen = field(default_factory=SlowestSeen)
     used: tuple[ItemUsage, ...] | None = None
+    retry: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -65,8 +70,14 @@ class Overview:
         }
 
 
-def show(path: str | os.PathLike[str], *, lists_usage: bool = False) -> Overview:
-    """An overview of the output. With `lists_usage` what the calls of each item used is in it.
+def show(
+    path: str | os.PathLike[str],
+    *,
+    lists_usage: bool = False,
+    quarantined_max: int | None = None,
+) -> Overview:
+    """An overview of the output. With `lists_usage` what the calls of each item used is in it, with
+    `quarantined_max` no more of the quarantined items; then other files of them are not read.
     Reads only. Raises `UsageError` if there is no output, and
     `RefusedError` if it is not batten's."""
     place = locate_output(path)
@@ -78,9 +89,11 @@ def show(path: str | os.PathLike[str], *, lists_usage: bool = False) -> Overview
     refuse_pending(place, judgement)
     refuse_absent(place, judgement)
     unreadable: list[str] = []
+    quarantined = read_quarantined(place, observation, unreadable)
+    has_failed = bool(list_quarantined_batches(observation)) and observation.holder is None
     return Overview(
         diagnosis=describe(place, observation, judgement, now_seconds=time.time()),
-        quarantined=tuple(read_quarantined(place, observation, unreadable)),
+        quarantined=tuple(islice(quarantined, quarantined_max)),
         unreadable=tuple(unreadable),
         parts_at=place.show(place.layout.data) if place.layout.home else "",
         runs=tuple(
@@ -92,4 +105,5 @@ def show(path: str | os.PathLike[str], *, lists_usage: bool = False) -> Overview
         in_hand=()
         if observation.holder is not None
         else tuple(list_in_hand_keys(place, judgement.plan)),
+        retry=find_again(place, observation, *Way.RETRY.options).told if has_failed else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 NAME = "show"
 HELP = "accounts, quarantined items with their errors, runs"
@@ -23,16 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from batten.cli.output import emit
-    from batten.cli.text.overview_text import list_lines
+    from batten.cli.text.overview_text import QUARANTINED_SHOWN, list_lines
     from batten.inspect.show import show
     from batten.model.words import State
 
-    overview = show(arguments.path, lists_usage=arguments.usage)
+    look = partial(
+        show,
+        arguments.path,
+        lists_usage=arguments.usage,
+        quarantined_max=None if arguments.json else QUARANTINED_SHOWN,
+    )
+    overview = look()
     if arguments.watch and overview.diagnosis.state is State.RUNNING:
         from batten.cli.looking.watching import watch
 
         if not watch(arguments.path, is_json=arguments.json):
             return 0
-        overview = show(arguments.path, lists_usage=arguments.usage)
+        overview = look()
     emit(overview, list_lines(overview), is_json=arguments.json)
     return 0

@@ -18,7 +18,7 @@ from batten.model.rules.usage import show_usage, tell_usage
 from batten.model.telling.counts import count_of
 from batten.model.words import State
 
-_QUARANTINED_SHOWN = 10
+QUARANTINED_SHOWN = 10
 _RUNS_SHOWN = 5
 _USED_SHOWN = 50
 
@@ -36,18 +36,20 @@ def list_lines(overview: Overview) -> Iterator[str]:
     yield from list_weaker(diagnosis)
     yield from _list_used(overview.used or ())
     yield from list_findings(diagnosis.findings)
-    for item in overview.quarantined[:_QUARANTINED_SHOWN]:
+    for item in overview.quarantined[:QUARANTINED_SHOWN]:
         error = item.error.splitlines()[0] if item.error else "unknown error"
-        attempts = f"{item.attempts} attempts" if item.attempts != 1 else "1 attempt"
+        attempts = count_of(item.attempts, "attempt")
         yield labelled("failed", f"{item.key}: {error} ({attempts}, {item.time})")
-    if len(overview.quarantined) > _QUARANTINED_SHOWN:
-        more = len(overview.quarantined) - _QUARANTINED_SHOWN
-        yield labelled("", f"and {more} more; --json lists them all, with tracebacks")
+    known = max(diagnosis.items.quarantined, len(overview.quarantined))
+    if (more := known - QUARANTINED_SHOWN) > 0:
+        yield labelled("", f"and {more:,} more; --json lists them all, with tracebacks")
+    if overview.retry:
+        yield labelled("retry", overview.retry)
     for name in overview.unreadable:
         yield labelled("damaged", f"{name} can't be read")
     if overview.in_hand:
-        shown = ", ".join(overview.in_hand[:_QUARANTINED_SHOWN])
-        more = len(overview.in_hand) - _QUARANTINED_SHOWN
+        shown = ", ".join(overview.in_hand[:QUARANTINED_SHOWN])
+        more = len(overview.in_hand) - QUARANTINED_SHOWN
         rest = f" and {more} more" if more > 0 else ""
         yield labelled("in hand", f"{shown}{rest}, when the last run was killed")
     for run in overview.runs[-_RUNS_SHOWN:]:
