@@ -63,10 +63,7 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
     # Dead workers left this half done. All is published, so nobody will adopt it.
     delete_orphans(context.storage, [entry.name for entry in judgement.orphans])
     record_lost_calls(context.storage, context.layout, context.run)
-    if any(step.batch_api is not None for step in context.pipeline.steps):
-        from batten.work.submitting.settling import settle_submissions
-
-        settle_submissions(context, context.layout)
+    _settle_with_vendors(context)
     usage = _sum_usage(context, observation)
     completion = Completion(
         source=closed.source,
@@ -95,6 +92,13 @@ def close(context: Context, plan: Plan, deliverer: Deliverer) -> tuple[RunStatus
         create(storage, layout.staging, layout.complete, data)
     forget(context.storage, layout, context.run)
     return RunStatus.COMPLETE, closed, rows
+
+
+def _settle_with_vendors(context: Context) -> None:
+    if any(step.batch_api is not None for step in context.pipeline.steps):
+        from batten.work.submitting.settling import settle_submissions
+
+        settle_submissions(context, context.layout)
 
 
 def _sum_usage(context: Context, observation: Observation) -> Usage | None:
