@@ -16,6 +16,7 @@ from batten.jobs.batch_api import (
 )
 from batten.jobs.step import StepKind, check_count, make_step
 from batten.pipeline.table_outputs import TableOutputs
+from batten.rows.pandera_schemas import as_check
 from batten.work.calling.cached_steps import choose_cache
 
 if TYPE_CHECKING:
@@ -216,8 +217,6 @@ class Steps(TableOutputs):
             UsageError: `function` can't be called, or the pipeline has a sink already. Nothing was
                 read or written.
         """
-        from batten.rows.pandera_schemas import as_check
-
         return self._with_step("check", as_check(function), version=version)
 
     def check_batches(self, function: Callable[..., Any]) -> Self:
@@ -236,8 +235,6 @@ class Steps(TableOutputs):
         Raises:
             UsageError: `function` can't be called. Nothing was read or written.
         """
-        from batten.rows.pandera_schemas import as_check
-
         if not callable(as_check(function, of_batch=True)):
             raise UsageError(
                 f".check_batches() takes a function, not {type(function).__name__}.",
