@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GAP = Span("  ")
 _WAITS = 2
-_WAIT_COLUMNS = 20
+_WAIT_COLUMNS = 10
 """So much of what it waits for is shown before anything else has to go."""
 
 
