@@ -58,6 +58,6 @@ def test_the_rate_goes_before_the_time_that_is_left() -> None:
 def test_what_it_waits_for_is_cut_and_takes_no_count_away() -> None:
     waiting = replace(STATUS, waits=("the server asks to be left alone for another minute",))
     shown = show(waiting, 80)
-    assert "  17 quarantined  the server asks" in shown
+    assert "  17 quarantined  the server" in shown
     assert shown.endswith("…")
     assert len(shown) <= 80
