@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -243,6 +244,29 @@ def test_the_canary_sings_where_it_may(forged: tuple[Cache, CacheLayout, Path]) 
     cache, _, canary = forged
     cache.get_or_compute("key", lambda: Odd(2))
     assert canary.exists()
+
+
+@pytest.mark.parametrize(("owner", "found"), [(0, Odd(1)), (65534, Odd(1)), (4711, Odd(2))])
+def test_a_pickle_of_root_is_used_and_that_of_a_third_user_is_not(
+    tmp_path: Path, owner: int, found: Odd
+) -> None:
+    """By user 65534, who may only read there."""
+    give_away(tmp_path)
+    with tempfile.TemporaryDirectory() as shared:
+        os.chmod(shared, 0o755)
+        Cache(f"{shared}/cache", disk_free_min=0).get_or_compute("key", lambda: Odd(1))
+        (manifest,) = Path(CacheLayout(f"{shared}/cache").entries).glob("*/*/manifest")
+        os.chown(manifest, owner, owner)
+
+        def look_up(folder: Path) -> None:
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            cache = Cache(f"{shared}/cache", disk_free_min=0)
+            assert cache.get_or_compute("key", lambda: Odd(2)) == found
+
+        status, told = run_apart(look_up, tmp_path)
+    assert status == 0, told
+    assert ("which is code" in told) == (found != Odd(1))
 
 
 def test_plain_values_are_shared_with_whoever_owns_the_cache(tmp_path: Path) -> None:

@@ -298,12 +298,37 @@ def test_a_lock_of_before_keeps_no_counters() -> None:
     assert decode_record(Holder, seal_record(old)).memory_kills == {}
 
 
-def test_a_read_only_filesystem_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    status = os.statvfs(tmp_path)
-    fields = list(status)
-    fields[8] = os.ST_RDONLY
-    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(fields))
-    assert "mounted read-only" in tell_disk(str(tmp_path))
+def diagnose_where_nothing_can_be_written(folder: Path, *options: str) -> str:
+    """What `diagnose` prints where the filesystem of the output is mounted read-only."""
+    shell = 'mount --bind . . && mount -o remount,bind,ro . && cd "$PWD" && exec "$@"'
+    unshared = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", shell, "sh"]
+    if subprocess.run([*unshared, "true"], cwd=folder, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted")
+    ended = subprocess.run(
+        [*unshared, sys.executable, "-m", "batten", "diagnose", "out", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 10, ended.stderr
+    return ended.stdout
+
+
+def test_a_read_only_filesystem_is_told(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job.path / "job.py").write_text(CHANGES)
+    monkeypatch.setenv("STOP", "1")
+    assert job.run("--jobs", "1").code == 1
+    why = "the filesystem is mounted read-only: nothing can be written there"
+    assert why not in job.batten("diagnose", "out").out
+    before = job.snapshot()
+    told = diagnose_where_nothing_can_be_written(job.path)
+    assert f"  again    likely to fail again: {why}\n" in told
+    assert f"  hint     {why}\n" in told
+    found = json.loads(diagnose_where_nothing_can_be_written(job.path, "--json"))
+    assert why in found["hints"]
+    assert found["again"] == {"likely": "yes", "because": why}
+    assert job.snapshot() == before
 
 
 CHANGES = """

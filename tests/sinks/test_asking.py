@@ -58,6 +58,22 @@ def test_one_that_has_all_of_it_is_told_so(done: Lab) -> None:
     assert not verify(path, should_ask=True).diagnosis.unseen
 
 
+def test_of_one_that_was_not_asked_nobody_says_what_it_has(done: Lab) -> None:
+    """Neither on the screen nor on the page, also where the table is gone."""
+    done.ask("DROP TABLE rows")
+    given = ": was given 9 rows of 3 batches; not asked"
+    for command in ("diagnose", "verify"):
+        told = done.command(command, "rows")
+        assert told.returncode == 0, told.stderr
+        (line,) = [line for line in told.stdout.splitlines() if given in line]
+        assert line.startswith("  given    table rows of ")
+        assert "  has " not in told.stdout
+    assert done.command("report", "rows", "-o", "page.html").returncode == 0
+    page = (done.folder / "page.html").read_text()
+    assert given.removeprefix(": ") in page
+    assert ">has<" not in page
+
+
 def test_one_that_does_not_answer_is_told(done: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGUSER", "nobody_of_that_name")
     with pytest.raises(StorageError, match="can't be asked"):

@@ -229,7 +229,7 @@ def list_destinations(found: Diagnosis) -> Markup:
                 show_recorded(given.time),
             )
         )
-    columns = (*map(Column, ("destination", "kind", "has")), Column("recorded", is_short=True))
+    columns = (*map(Column, ("destination", "kind", "contents")), Column("recorded", is_short=True))
     return join(
         (
             table("Destinations", columns, rows),
