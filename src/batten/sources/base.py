@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -110,8 +111,14 @@ def read_planned(reader: Reader, wanted: ItemsWanted) -> Iterator[Any | Unavaila
     """The items in order; `GONE_ITEM` for those that are no more."""
     versions = wanted.digests
     if versions is None or GONE not in versions:
-        yield from reader.read(wanted)
-        return
+        # What reads before it is asked for an item does so at the first one, as a generator would.
+        return chain.from_iterable(map(reader.read, (wanted,)))
+    return _tell_gone(reader, wanted, versions)
+
+
+def _tell_gone(
+    reader: Reader, wanted: ItemsWanted, versions: bytes
+) -> Iterator[Any | Unavailable | Gone]:
     for place, item in enumerate(reader.read(wanted)):
         is_gone = versions[place * VERSION_BYTES : (place + 1) * VERSION_BYTES] == GONE
         yield GONE_ITEM if is_gone else item

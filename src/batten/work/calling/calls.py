@@ -298,7 +298,7 @@ class Call:
             time.sleep(pause)
             attempt += 1
 
-    def try_once(self, *given: Any) -> Any:
+    def try_once(self, value: Any, *more: Any) -> Any:
         """What the function returns; raises what it raises."""
         while True:
             if self.begin_try is not None:
@@ -310,7 +310,7 @@ class Call:
             if self._seeding is not None:
                 self._seeding.begin_try()
             try:
-                result = self._call(*given)
+                result = self._call(value, *more) if more else self._call(value)
                 made = list_rows(result) if self.kind == "flat_map" else result
                 if self._makes_files and self._hold is not None:
                     made = self._take_streams(made, self._hold)

@@ -10,7 +10,7 @@ or a disk.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from batten.model.value_class import value_class
@@ -31,11 +31,10 @@ Ended = tuple[tuple[int, str], ...]
 """Items in the order in which they ended: so many in a row, and how they failed, or ""."""
 
 
-def tell_ended(items: Iterable[int], failures: Sequence[Failure]) -> Ended:
+def tell_ended(items: Sequence[int], failures: Sequence[Failure]) -> Ended:
     """The items, by their number in the batch, as they ended; these of them failed."""
     if not failures:
-        count = sum(1 for _ in items)
-        return ((count, ""),) if count else ()
+        return ((len(items), ""),) if items else ()
     kinds = {failure.item: name_kind(failure) for failure in failures}
     runs: list[tuple[int, str]] = []
     for item in items:
