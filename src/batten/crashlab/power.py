@@ -17,7 +17,7 @@ from itertools import count
 from random import Random
 from typing import get_args
 
-from batten.model.disk.names import Layout, find_number
+from batten.model.disk.names import CONTROL_SUFFIX, Layout, find_number
 from batten.model.disk.staged_names import StagedFile, find_staged
 from batten.model.value_class import value_class
 from batten.storage.twin.memory import MemoryStorage
@@ -197,10 +197,15 @@ class MetStates:
 
     def _identify(self, storage: MemoryStorage) -> frozenset[tuple[bytes, bytes]]:
         return frozenset(
-            (_without_run(name.encode()), b"" if name.endswith(".jsonl") else _digest(data))
+            (_without_run(name.encode()), b"" if _is_log(name) else _digest(data))
             for name, data in storage.snapshot().items()
             if not self._without or not name.startswith(self._without)
         )
+
+
+def _is_log(name: str) -> bool:
+    """Whether it is a log of a run, of whatever dataset."""
+    return f"{CONTROL_SUFFIX}/runs/" in name
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
-from batten.crashlab.power import Cut, StateAfterCut, find_states, record_cuts, sample_states
+from batten.crashlab.power import (
+    Cut,
+    MetStates,
+    StateAfterCut,
+    find_states,
+    record_cuts,
+    sample_states,
+)
 from batten.crashlab.promises import UNHARMED, raise_first
 from batten.inspect.verifying.verify import find_faults
 from batten.ledger.facts.observe import observe_output
@@ -46,6 +53,8 @@ class PowerSweep:
     is_at_once: bool
     left: Callable[[MemoryStorage], Sequence[str]]
     tolerated: frozenset[Code]
+    met: MetStates
+    """The ends that were judged already."""
 
     def choose(self, seeded: Random, sample: int | None) -> Iterator[StateAfterCut]:
         """So many states by chance, or all."""
@@ -56,7 +65,8 @@ class PowerSweep:
     def check(self, found: StateAfterCut) -> None:
         raise_first(f"{found.how}: {told}" for told in self._find_broken(found.storage))
         self.act(found.storage)
-        raise_first(f"{found.how}: {told}" for told in self._find_undone(found.storage))
+        if self.met.is_new(found.storage):
+            raise_first(f"{found.how}: {told}" for told in self._find_undone(found.storage))
 
     def check_undisturbed(self) -> None:
         """The same run once more, after the last cut."""
@@ -118,4 +128,5 @@ def sweep_power(
         is_at_once=is_at_once,
         left=left,
         tolerated=tolerated,
+        met=MetStates(layout, with_throwaway=True),
     )
