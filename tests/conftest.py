@@ -34,14 +34,14 @@ USUAL_SEED = "1"
 
 ROOT = Path(__file__).parents[1]
 PASSED = ROOT / ".crash-passed"
-"""A line for each complete sweep that passed: a digest of the tree that it passed on, its name."""
+"""A line for each complete sweep that passed: a digest of what it passed on, its name."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--go-on",
         action="store_true",
-        help="leave out the complete sweeps that have passed on this very tree",
+        help="leave out the complete sweeps that have passed on these very sources",
     )
 
 
@@ -73,22 +73,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class GoingOn:
-    """Remembers which complete sweeps passed, and leaves these out the next time."""
+    """Remembers which complete sweeps passed, and leaves these out the next time. What other files
+    of tests hold does not count."""
 
     def __init__(self, *, is_worker: bool) -> None:
         self._is_worker = is_worker
-        digest = hashlib.sha256()
+        self._shared = hashlib.sha256()
         for folder in ("src", "tests", "examples"):
             for path in sorted((ROOT / folder).rglob("*.py")):
-                digest.update(f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode())
-                digest.update(path.read_bytes())
-        self._tree = digest.hexdigest()[:16]
+                if folder != "tests" or not path.name.startswith("test_"):
+                    self._shared.update(
+                        f"{path.relative_to(ROOT)} {path.stat().st_size}\n".encode()
+                    )
+                    self._shared.update(path.read_bytes())
+
+    def _line_of(self, nodeid: str) -> str:
+        digest = self._shared.copy()
+        digest.update((ROOT / nodeid.partition("::")[0]).read_bytes())
+        return f"{digest.hexdigest()[:16]} {nodeid}"
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         passed = set(PASSED.read_text().splitlines()) if PASSED.exists() else set()
-        left_out = [item for item in items if f"{self._tree} {item.nodeid}" in passed]
+        left_out = [item for item in items if self._line_of(item.nodeid) in passed]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
@@ -96,7 +104,7 @@ class GoingOn:
         is_sweep = "crash" in report.keywords
         if is_sweep and report.when == "call" and report.passed and not self._is_worker:
             with PASSED.open("a") as file:
-                file.write(f"{self._tree} {report.nodeid}\n")
+                file.write(f"{self._line_of(report.nodeid)}\n")
 
 
 @pytest.fixture(autouse=True)
