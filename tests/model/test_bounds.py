@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+import batten
 from batten.cache.clearing.budget import Sum
 from batten.cache.clearing.counts import Total
 from batten.model.cached.manifests import Listing, Manifest
 from batten.model.disk import records
+from batten.model.disk.bounds import MEBIBYTE, RECORD_BYTES_MAX
 from batten.model.disk.destinations.delivery import Delivery
 from batten.model.disk.published import decode_published
 from batten.model.disk.records import (
@@ -27,6 +32,7 @@ from batten.model.disk.records import (
     Unsynced,
     decode_record,
     encode_record,
+    open_record,
     seal_record,
 )
 from batten.model.disk.runs.holders import Holder, Lease
@@ -241,3 +247,39 @@ def test_a_field_that_an_earlier_batten_did_not_write_has_its_default() -> None:
     body = json.loads(encode_record(of_kind(Holder)))
     del body["checksum"], body["pid_namespace"]
     assert decode_record(Holder, seal_record(json.dumps(body).encode())).pid_namespace == ""
+
+
+def padded(record: Any, size: int) -> bytes:
+    """The same record with so many bytes: spaces within make no difference."""
+    whole = encode_record(record)
+    body = altered(record)
+    spaces = b" " * (size - len(body))
+    data = seal_record(open_record(body).replace(b"{", b"{" + spaces, 1))
+    assert len(data) == size >= len(whole)
+    return data
+
+
+BOUNDED = [each for each in RECORDS if hasattr(each, "bytes_max")]
+
+
+@pytest.mark.parametrize("record", BOUNDED, ids=lambda record: type(record).__name__)
+def test_a_record_that_is_larger_than_any_of_its_kind(record: Any) -> None:
+    kind, most = type(record), record.bytes_max
+    if most <= 16 * MEBIBYTE:
+        assert decode_record(kind, padded(record, most)) == record
+        large = padded(record, most + 1)
+    else:
+        large = bytes(most + 1)  # Memory that nobody touches.
+    decoders = [partial(decode_record, kind)]
+    if kind is CommitRecord:
+        decoders.append(decode_published)
+    for decode in decoders:
+        with pytest.raises(Unreadable, match=f"{most + 1} bytes, more than any file of its kind"):
+            decode(large)
+
+
+def test_each_bound_of_a_kind_is_kept_somewhere() -> None:
+    source = Path(batten.__file__).parent
+    text = "".join(path.read_text() for path in source.rglob("*.py"))
+    used = re.findall(r'RECORD_BYTES_MAX\[\s*"([^"]+)"\s*\]', text)
+    assert set(RECORD_BYTES_MAX) == set(used)

@@ -14,20 +14,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from batten.cache.clearing.counts import Counter
 from batten.cache.opening import hold_file, is_held, open_file
 from batten.model.cached.cache_names import MANIFEST, CacheLayout, is_entry, is_shard
 from batten.model.cached.manifests import SIZE_BYTES, find_size
-from batten.model.disk.bounds import Bytes, Name
+from batten.model.disk.bounds import RECORD_BYTES_MAX, Bytes, Name
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.value_class import value_class
 from batten.storage.beneath import close_read
 from batten.storage.local import folders
 from batten.storage.local.locking.held import Held
 
-_TEXT_BYTES_MAX = 4096
+_TEXT_BYTES_MAX = RECORD_BYTES_MAX["cache sum"]
 
 
 @value_class
@@ -37,6 +37,8 @@ class Sum:
 
     size: Bytes
     boot: Name
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["cache sum"]
 
 
 class Used(NamedTuple):

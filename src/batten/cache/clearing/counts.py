@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import field, fields, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from batten.cache.opening import hold_file, open_file, read_file
 from batten.model.cached.cache_names import TOTAL, CacheLayout, is_counts
@@ -98,6 +98,8 @@ class Total:
 
     counts: Annotated[dict[str, Counted], Many(1000)]
     merged: Annotated[list[Piece], Many(10**6)] = field(default_factory=list)
+
+    bytes_max: ClassVar[int] = _TOTAL_BYTES_MAX
 
 
 class Counter:

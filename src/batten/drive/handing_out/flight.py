@@ -9,6 +9,7 @@ from contextlib import suppress
 from batten.errors import StorageError
 from batten.executors.marks import read_in_flight
 from batten.ledger.history.usage import record_lost_calls
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
@@ -76,7 +77,7 @@ def _read_tables(storage: Store, layout: Layout) -> Iterator[set[int]]:
         if _find_boot(storage, log) != boot:
             continue
         with suppress(FileNotFoundError, StorageError):
-            yield set(read_in_flight(storage.read(entry.name)))
+            yield set(read_in_flight(_read(storage, entry.name)))
 
 
 def forget(storage: Store, layout: Layout, run: str) -> None:
@@ -93,8 +94,12 @@ def forget_crashes_with(storage: Store, layout: Layout, items: Set[int], run: st
     record_lost_calls(storage, layout, run)
     for entry in list(_list_tables(storage, layout)):
         with suppress(FileNotFoundError, StorageError):
-            if not items.isdisjoint(read_in_flight(storage.read(entry.name))):
+            if not items.isdisjoint(read_in_flight(_read(storage, entry.name))):
                 delete(storage, entry.name)
+
+
+def _read(storage: Store, name: str) -> bytes:
+    return storage.read(name, bytes_max=RECORD_BYTES_MAX["in flight"])
 
 
 def _list_tables(storage: Store, layout: Layout) -> Iterator[Entry]:

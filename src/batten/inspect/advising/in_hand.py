@@ -12,6 +12,7 @@ from batten.inspect.items.plan_keys import PlanKeys
 from batten.inspect.paths.output_path import Place
 from batten.ledger.facts.observation import Observation
 from batten.ledger.history.runs import find_last_log, find_last_run
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.rules.accounting import PlannedBatches
 
 _SHOWN = 8
@@ -61,7 +62,9 @@ def _name_items(keys: PlanKeys, plan: PlannedBatches, items: list[int]) -> Itera
 
 def _list_items(place: Place, run: str) -> list[int]:
     try:
-        data = place.storage.read(place.layout.in_flight(run))
+        data = place.storage.read(
+            place.layout.in_flight(run), bytes_max=RECORD_BYTES_MAX["in flight"]
+        )
     except (FileNotFoundError, StorageError):
         return []
     from batten.executors.marks import read_in_flight

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeGuard
 
 from batten.errors import StorageError
 from batten.ledger.facts.secrecy import conceal_event
-from batten.model.disk.bounds import Count, Many, Name, Prose, Real, make_reader
+from batten.model.disk.bounds import RECORD_BYTES_MAX, Count, Many, Name, Prose, Real, make_reader
 from batten.model.disk.names import Layout
 from batten.model.disk.records import Unreadable, decode_record
 from batten.model.disk.runs.holders import Holder
@@ -155,7 +155,9 @@ def list_runs(storage: Store, layout: Layout) -> list[str]:
 def read_run(storage: Store, layout: Layout, run: str) -> RunLog:
     """What the log of a run says, as far as it can be read."""
     try:
-        lines = storage.read(layout.run_log(run)).splitlines()
+        lines = storage.read(
+            layout.run_log(run), bytes_max=RECORD_BYTES_MAX["run log"]
+        ).splitlines()
     except (FileNotFoundError, StorageError):
         return RunLog(run=run, start={}, stop=None, signals=(), damaged_lines=1)
     events = [event for line in lines if (event := _parse_line(line)) is not None]

@@ -17,6 +17,7 @@ from batten.ledger.history.usage_journal import (
     read_journal,
     read_journals,
 )
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import Layout, is_in_flight
 from batten.model.disk.outcomes import find_places
 from batten.model.disk.runs.usage_lines import NO_ITEM, Amount, LostLine, UseLine, total
@@ -91,7 +92,7 @@ def _count_marks(storage: Store, name: str) -> int:
     from batten.executors.marks import count_in_flight, count_slots
 
     try:
-        return count_in_flight(storage.read(name))
+        return count_in_flight(storage.read(name, bytes_max=RECORD_BYTES_MAX["in flight"]))
     except StorageError:
         with suppress(StorageError):
             entry = storage.find(name)

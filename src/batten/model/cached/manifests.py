@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from batten.model.cached.cache_names import CACHE_FORMAT
 from batten.model.disk.bounds import (
     MEBIBYTE,
+    RECORD_BYTES_MAX,
     Bytes,
     Count,
     Hexadecimal,
@@ -77,6 +78,8 @@ class Listing:
     digests: Annotated[list[Hexadecimal], Many(NAMES_MAX)]
     folders: Annotated[list[PathWithin], Many(NAMES_MAX)]
     format_version: Version = CACHE_FORMAT
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["cache listing"]
 
     def find_fault(self) -> str:
         """In which way its fields don't fit each other."""

@@ -5,9 +5,19 @@ The dataset of now is held against it: what has the same digest need not be read
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from batten.model.disk.bounds import BATCHES_MAX, Count, Many, Name, Position, Prose, Text, Version
+from batten.model.disk.bounds import (
+    BATCHES_MAX,
+    RECORD_BYTES_MAX,
+    Count,
+    Many,
+    Name,
+    Position,
+    Prose,
+    Text,
+    Version,
+)
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
 
@@ -52,3 +62,5 @@ class LookedUpstream:
     drops_gone: bool
     batches: Annotated[list[LookedBatch], Many(BATCHES_MAX)]
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["upstream"]

@@ -6,7 +6,13 @@ import re
 from typing import Any, NamedTuple, Protocol
 
 from batten.model.disk.items.slowest import SLOWEST_PATTERN
-from batten.model.disk.records import CommitRecord, PartDescription, decode_record, open_record
+from batten.model.disk.records import (
+    CommitRecord,
+    PartDescription,
+    decode_record,
+    open_record,
+    refuse_large,
+)
 from batten.model.words import FORMAT_OF_OUTCOMES
 
 
@@ -64,6 +70,7 @@ _CANONICAL = re.compile(
 def decode_published(data: bytes) -> Published:
     """The same as decoding a `CommitRecord`, and several times faster for one that batten wrote:
     an inspection reads ten thousand. Raises `Unreadable` or `NewerFormat`."""
+    refuse_large(CommitRecord, data)
     body = open_record(data, FORMAT_OF_OUTCOMES)
     found = _CANONICAL.fullmatch(body.decode(errors="backslashreplace"))
     if found is None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 from batten.model.disk.bounds import (
     BATCHES_MAX,
     MEBIBYTE,
+    RECORD_BYTES_MAX,
     Bytes,
     Count,
     Damaged,
@@ -97,6 +98,7 @@ class Config:
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_TAKING_OVER
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["config"]
 
     @property
     def call(self) -> JobCall:
@@ -133,6 +135,7 @@ class Segment:
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_OF_VALUES
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["segment"]
 
     @property
     def batches(self) -> int:
@@ -186,6 +189,8 @@ class PinnedSchema:
     added: Annotated[list[Prose], Many(100_000)] = field(default_factory=list)
     format_version: Version = FORMAT_VERSION
 
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["schema"]
+
 
 @value_class
 class CommitRecord:
@@ -210,6 +215,7 @@ class CommitRecord:
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["commit"]
 
 
 @value_class
@@ -237,6 +243,7 @@ class Completion:
     format_version: Version = FORMAT_VERSION
 
     newest_format: ClassVar[int] = FORMAT_OF_OUTCOMES
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["completion"]
 
 
 Entry = Annotated[
@@ -261,6 +268,8 @@ class Replacing:
     time: Name
     format_version: Version = FORMAT_VERSION
 
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["replacing"]
+
 
 @value_class
 class Unsynced:
@@ -269,6 +278,8 @@ class Unsynced:
 
     names: Annotated[list[PathWithin], Many(1_000_000)]
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["unsynced"]
 
 
 @value_class
@@ -283,6 +294,8 @@ class Generations:
     nonce: Name
     format_version: Version = FORMAT_VERSION
 
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["generations"]
+
 
 def version_for(later: int | bool) -> int:
     """The format version of a record of a batch or dataset with so many items of outcomes that
@@ -292,7 +305,8 @@ def version_for(later: int | bool) -> int:
 
 class AnyRecord(Protocol):
     """A dataclass whose fields are texts, numbers, booleans, and lists and dicts of these. A kind
-    of which there is more than one version names the newest as `newest_format`."""
+    of which there is more than one version names the newest as `newest_format`,
+    and one that has a file of its own says as `bytes_max` how large that can be."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -316,6 +330,7 @@ def seal_record(body: bytes) -> bytes:
 
 def decode_record(kind: type[Record], data: bytes) -> Record:
     """The record in `data`; raises `Unreadable`, or `NewerFormat` for one of a newer batten."""
+    refuse_large(kind, data)
     newest = getattr(kind, "newest_format", FORMAT_VERSION)
     found = _parse(open_record(data, newest))
     _refuse_newer(found, newest)
@@ -324,6 +339,12 @@ def decode_record(kind: type[Record], data: bytes) -> Record:
     except Damaged as error:
         raise Unreadable(str(error)) from error
     return record
+
+
+def refuse_large(kind: type[AnyRecord], data: bytes) -> None:
+    """Raises `Unreadable` for more than any record of that kind has: it is not even parsed."""
+    if len(data) > getattr(kind, "bytes_max", len(data)):
+        raise Unreadable(f"it has {len(data)} bytes, more than any file of its kind")
 
 
 _BEFORE_CHECKSUM = b', "checksum": "'

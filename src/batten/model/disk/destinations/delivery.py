@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from batten.model.disk.bounds import (
+    RECORD_BYTES_MAX,
     Bytes,
     Count,
     Many,
@@ -92,6 +93,8 @@ class Delivery:
     can_be_asked: bool = True
     marks: Annotated[dict[TokenText, TokenText], Many(1000)] = field(default_factory=dict)
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["delivery"]
 
     @property
     def is_file(self) -> bool:

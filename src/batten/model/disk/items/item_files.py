@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from batten.model.disk.bounds import (
     BYTES_MAX,
+    RECORD_BYTES_MAX,
     Many,
     MaybeHexadecimal,
     Name,
@@ -65,6 +66,8 @@ class PlacedFiles:
     run: Name = ""
     time: Name = ""
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["files"]
 
     def find_fault(self) -> str:
         """In which way it can't be; empty if it can."""

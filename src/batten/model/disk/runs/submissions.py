@@ -6,9 +6,9 @@ A vendor's batch is called a submission here: a batch is a range of the plan.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from batten.model.disk.bounds import ITEMS_MAX, Many, Name, Text, Version
+from batten.model.disk.bounds import ITEMS_MAX, RECORD_BYTES_MAX, Many, Name, Text, Version
 from batten.model.patterns import pattern
 from batten.model.value_class import value_class
 from batten.model.words import FORMAT_VERSION
@@ -59,6 +59,8 @@ class SubmissionRecord:
     is_answered: bool = False
     why: Annotated[str, Text(4000)] = ""
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["submission"]
 
     @property
     def file_name(self) -> str:

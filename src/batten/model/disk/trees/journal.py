@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from batten.model.disk.bounds import (
+    RECORD_BYTES_MAX,
     Many,
     MaybeHexadecimal,
     Name,
@@ -94,6 +95,8 @@ class Journal:
     time: Name
     protected: Annotated[list[PathWithin], Many(OPERATIONS_MAX)] = field(default_factory=list)
     format_version: Version = FORMAT_VERSION
+
+    bytes_max: ClassVar[int] = RECORD_BYTES_MAX["journal"]
 
 
 def check_token(token: str) -> None:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from batten.errors import BusyError
+from batten.model.disk.bounds import RECORD_BYTES_MAX
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.disk.records import Unreadable, decode_record, encode_record
 from batten.model.disk.runs.holders import Holder
@@ -34,7 +35,7 @@ Result = TypeVar("Result")
 _PATIENCE_SECONDS = 0.3
 """How long a busy lock is asked for again: an inspection may hold it for an instant to probe it."""
 _RETRY_SECONDS = 0.01
-_TEXT_BYTES_MAX = 4096
+_TEXT_BYTES_MAX = RECORD_BYTES_MAX["lock"]
 
 
 @dataclass(frozen=True)
