@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
+from batten.printable import escape
 from batten.run.progress import Progress, Status
 
 
@@ -52,8 +53,10 @@ class GuardedProgress:
         except Exception as error:  # noqa: BLE001 - told, and no item's failure
             self._is_failed = True
             warnings.warn(
-                f"What shows the progress raised {type(error).__name__}: {error}. The run goes on "
-                "without it.",
+                escape(
+                    f"What shows the progress raised {type(error).__name__}: {error}. The run goes "
+                    "on without it."
+                ),
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -91,7 +91,7 @@ def _choose_watchers(
 def _warn_of_silent(text: str, *, is_command: bool) -> None:
     """Where no progress is shown, a warning is told all the same."""
     if not is_command:
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
         return
     with suppress(OSError):
         print(escape(text), file=sys.stderr, flush=True)  # noqa: T201 - of the command
@@ -115,4 +115,4 @@ def tell_quarantined(report: Report, options: RunOptions, *, check: bool) -> Non
         error.report = report
         raise error
     if not is_of_command:
-        warnings.warn(f"{what} See why: {see}", QuarantinedWarning, stacklevel=3)
+        warnings.warn(escape(f"{what} See why: {see}"), QuarantinedWarning, stacklevel=3)

@@ -21,6 +21,7 @@ from batten.model.disk.records import Fingerprint
 from batten.model.disk.runs.job_calls import BATTEN
 from batten.model.disk.staged_names import SOME_ITEMS_MAX
 from batten.plan.plan import Plan
+from batten.printable import escape
 from batten.rows.declared import Declared, find_declared
 from batten.run.context import Context
 from batten.run.run_options import JOBS_MAX
@@ -111,7 +112,7 @@ def _warn(context: Context, text: str) -> None:
     if context.options.call.kind == BATTEN:
         context.progress.note(text)
     else:
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warnings.warn(escape(text), RuntimeWarning, stacklevel=2)
 
 
 def make_crews(context: Context) -> Crews:

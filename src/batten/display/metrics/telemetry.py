@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from batten.errors import BattenError
-from batten.printable import blot
+from batten.printable import blot, escape
 
 if TYPE_CHECKING:
     from batten.run.progress import Status
@@ -35,7 +35,7 @@ def find_telemetry() -> Telemetry | None:
 
         return Telemetry(trace, metrics)
     except Exception as error:  # noqa: BLE001  a run does not fail for what is told of it
-        _log.warning("OpenTelemetry is told nothing of this run: %r", error)
+        _log.warning("OpenTelemetry is told nothing of this run: %s", escape(repr(error)))
         return None
 
 
