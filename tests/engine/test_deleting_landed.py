@@ -163,6 +163,60 @@ def test_what_was_deleted_can_not_be_read_again(tmp_path: Path) -> None:
         run(job(tmp_path), fresh=True)
 
 
+@pytest.mark.parametrize("linked", ["landed", "holder"])
+def test_a_use_by_way_of_a_link_is_noted_where_it_lies(tmp_path: Path, linked: str) -> None:
+    """Or by the same note as another's, and what one of them needs would be deleted."""
+    real = tmp_path / "disk"
+    land(real, 12)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        at = tmp_path / name / "data"
+        if linked == "holder":
+            at.symlink_to(real)
+        else:
+            at.mkdir()
+            (at / "landed").symlink_to(real / "landed")
+        made = batten.from_landed(at / "landed").map(keep, version="1").options(batch_size=3)
+        run(made.write_parquet(tmp_path / name / "out"), **({"limit": 5} if name == "two" else {}))
+    for where in (real, *([tmp_path / "one/data"] if linked == "holder" else [])):
+        done = clean(where)
+        assert "two/out: it is INTERRUPTED" in "".join(done.why_kept)
+        assert files(real) == [0, 4, 8]
+    again = batten.from_landed(tmp_path / "two/data/landed").map(keep, version="1")
+    run(again.options(batch_size=3).write_parquet(tmp_path / "two/out"))
+    assert len(clean(real).removed) == 2
+    run(again.options(batch_size=3).write_parquet(tmp_path / "two/out"))
+
+
+def lose_note(folder: Path) -> str:
+    (note,) = (folder / "landed.batten/readers").iterdir()
+    note.unlink()
+    return "out"
+
+
+def move_output(folder: Path) -> str:
+    (folder / "out").rename(folder / "moved")
+    (folder / "out.batten").rename(folder / "moved.batten")
+    return "moved"
+
+
+@pytest.mark.parametrize("change", [lose_note, move_output])
+def test_an_output_that_has_begun_goes_on_and_notes_itself_again(
+    tmp_path: Path, change: Callable[[Path], str]
+) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    assert len(clean(tmp_path).removed) == 2
+    land(tmp_path, 16)
+    name = change(tmp_path)
+    run(job(tmp_path, name))
+    assert rows(tmp_path, name) == list(range(16))
+    told = [
+        json.loads(note.read_bytes()) for note in (tmp_path / "landed.batten/readers").iterdir()
+    ]
+    assert name in [each["output"] for each in told]
+
+
 def test_nothing_is_deleted_while_a_run_is_at_work(tmp_path: Path) -> None:
     land(tmp_path, 12)
     seen: list[Cleaning] = []

@@ -6,11 +6,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from batten.crashlab.servers.object_relay import ObjectRelay
 from batten.crashlab.servers.object_server import ObjectStoreServer
+from batten.sources.files.object_files import ObjectFileSource
 from batten.storage.objects import store as bucket_store
 from batten.storage.objects.store import BucketStore
 from batten.storage.twin.fates import Fate
@@ -21,7 +24,7 @@ MANY = 1_100
 def fill(prefix: str, names: list[str]) -> BucketStore:
     store = BucketStore(prefix, is_probed=True)
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: store.put_new(name, b""), names))
+        list(pool.map(lambda name: store.put_new(name, b"x"), names))
     return store
 
 
@@ -56,6 +59,73 @@ def test_folders_are_told_once_and_what_is_in_them_is_not(
     assert list(store.list("none")) == []
 
 
+PLACEHOLDERS = ["x/", "x/a", "x/b", "x/b/", "x/b/1", "x/c/", "x/d"]
+"""As consoles make them: a slash at the end stands for a folder. "x/b" is an object, too."""
+
+
+@pytest.fixture
+def store_of_placeholders(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            key = urlsplit(self.path).path.removeprefix("/bucket/")
+            self.send_response_only(200 if key in PLACEHOLDERS else 404)
+            for name, value in (("ETag", "1"), ("Last-Modified", _TIME), ("Content-Length", "1")):
+                self.send_header(name, value)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            asked = parse_qs(urlsplit(self.path).query)
+            prefix = asked.get("prefix", [""])[0]
+            found = [key for key in PLACEHOLDERS if key.startswith(prefix)]
+            rest = {key: key[len(prefix) :].partition("/") for key in found}
+            told = "".join(
+                _ENTRY.format(key).replace("<Size>1", f"<Size>{int(key[-1] != '/')}")
+                for key in found
+                if "delimiter" not in asked or not rest[key][1]
+            )
+            if "delimiter" in asked:
+                for folder in dict.fromkeys(first for first, slash, _ in rest.values() if slash):
+                    told += f"<CommonPrefixes><Prefix>{prefix}{folder}/</Prefix></CommonPrefixes>"
+            body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{told}</ListBucketResult>"
+            self.send_response_only(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            monkeypatch.setenv(name, "any")
+        yield "s3://bucket"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("told_max", [0, 1, 2, 3, 1 << 17])
+def test_what_stands_for_a_folder_hides_nothing_in_it(
+    store_of_placeholders: str, monkeypatch: pytest.MonkeyPatch, told_max: int
+) -> None:
+    monkeypatch.setattr(bucket_store, "_TOLD_MAX", told_max)
+    store = BucketStore(store_of_placeholders, is_probed=True)
+    found = sorted((entry.name, entry.kind) for entry in store.list("x"))
+    assert found == [
+        ("x/a", "file"),
+        ("x/b", "file"),
+        ("x/b", "folder"),
+        ("x/c", "folder"),
+        ("x/d", "file"),
+    ]
+    pattern = f"{store_of_placeholders}/x/**/*"
+    source = ObjectFileSource(pattern, folder=Path("/"))
+    assert [key for block in source.scan() for key in block.keys or ()] == ["a", "b", "b/1", "d"]
+
+
+_TIME = "Thu, 01 Jan 2026 00:00:00 GMT"
 _ENTRY = (
     "<Contents><Key>{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
     "<ETag>1</ETag><Size>1</Size></Contents>"

@@ -23,7 +23,7 @@ from batten.model.disk.landed import (
 )
 from batten.sources.base import SCAN_BLOCK_ITEMS, ItemsWanted, ScanBlock, Unavailable
 from batten.sources.identity.keys import SourceChanged
-from batten.sources.landed_uses import LandedUse, list_uses, note_use
+from batten.sources.landed_uses import LandedUse, is_noted, note_use
 from batten.sources.paths import SAFE, require_folder, translated_errors
 from batten.storage.addresses import local_path
 from batten.storage.beneath import Beneath
@@ -39,11 +39,17 @@ class LandedSource:
     has_kinds = False
 
     def __init__(
-        self, path: str | os.PathLike[str], *, folder: Path, reader: str = "", prefix: str = ""
+        self,
+        path: str | os.PathLike[str],
+        *,
+        folder: Path,
+        reader: str = "",
+        prefix: str = "",
+        is_begun: bool = False,
     ) -> None:
         self._written = local_path(path)
         self._path = Path(folder, self._written).absolute()
-        self._reader, self._prefix = reader, prefix
+        self._reader, self._prefix, self._is_begun = reader, prefix, is_begun
 
     @property
     def identity(self) -> dict[str, str]:
@@ -56,10 +62,10 @@ class LandedSource:
     def count_items(self) -> int | None:
         return None
 
-    def with_reader(self, output: str) -> LandedSource:
+    def with_reader(self, output: str, *, is_begun: bool) -> LandedSource:
         """The same, which notes before it is read that this output is made of it."""
         made = copy(self)
-        made._reader = output
+        made._reader, made._is_begun = output, is_begun
         return made
 
     def scan(self) -> Iterator[ScanBlock]:
@@ -87,9 +93,10 @@ class LandedSource:
 
     def _note(self) -> None:
         """First it is noted, and then looked: who deletes looks for notes after it has told of the
-        deletion (decision 0144)."""
+        deletion (decision 0144). An output that has begun and is not noted was moved, or its note
+        was lost: what it still needs of what was deleted is refused when it comes to that."""
         use = LandedUse(output=self._reader, prefix=self._prefix)
-        is_new = use not in list_uses(self._path)
+        is_new = not is_noted(self._path, use) and not self._is_begun
         deleted = [file for file in list_landed(self._path) if file.is_deleted] if is_new else []
         if not deleted:
             note_use(self._path, use)

@@ -16,6 +16,7 @@ from batten.model.disk.landed import READERS
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
+from batten.storage.local.folder import LocalStorage
 from batten.storage.local.stand_alone import publish_file
 from batten.storage.local.there import exists, is_folder
 
@@ -31,8 +32,9 @@ class LandedUse:
 
 
 def find_uses_folder(landed: Path) -> Path:
-    """Where the notes of a folder of landed files lie."""
-    return landed.with_name(landed.name + CONTROL_SUFFIX) / READERS
+    """Where the notes of a folder of landed files lie, by whatever links it is reached."""
+    real = _find_real(landed)
+    return real.with_name(real.name + CONTROL_SUFFIX) / READERS
 
 
 def find_use(landed: Path, use: LandedUse) -> Path:
@@ -47,10 +49,20 @@ def note_use(landed: Path, use: LandedUse) -> None:
     note = find_use(landed, use)
     if exists(note) or not is_folder(note.parent.parent):
         return
-    note.parent.mkdir(exist_ok=True)
+    control = note.parent.parent
+    storage = LocalStorage(control.parent)
+    storage.ensure_folder(f"{control.name}/{READERS}")
+    # Else a note that is durable would go with its folder, and others would delete what it keeps.
+    storage.sync_names(control.name)
     told = {"output": _shorten(landed, use.output), "prefix": use.prefix}
     with publish_file(note, "wb") as file:
         file.write(json.dumps(told).encode(errors="surrogatepass"))
+
+
+def is_noted(landed: Path, use: LandedUse) -> bool:
+    """Raises `CorruptError` for a note that can't be read."""
+    note = find_use(landed, use)
+    return any(find_use(landed, each) == note for each in list_uses(landed))
 
 
 def list_uses(landed: Path) -> list[LandedUse]:
@@ -79,9 +91,18 @@ def _read(landed: Path, note: Path) -> LandedUse:
 
 
 def _shorten(landed: Path, output: str) -> str:
-    """Relative, so that both may be moved together; an address as it is."""
-    return output if "://" in output else os.path.relpath(output, landed.parent)
+    """Relative, so that both may be moved together; an address as it is. Links lead elsewhere from
+    elsewhere, so none is left in it, but for the output's own name: its records lie beside that."""
+    if "://" in output:
+        return output
+    holder, name = os.path.split(output)
+    real = os.path.join(os.path.realpath(holder), name)
+    return os.path.relpath(real, _find_real(landed).parent)
 
 
 def _lengthen(landed: Path, output: str) -> str:
-    return output if "://" in output else os.path.normpath(landed.parent / output)
+    return output if "://" in output else os.path.normpath(_find_real(landed).parent / output)
+
+
+def _find_real(landed: Path) -> Path:
+    return Path(os.path.realpath(landed))

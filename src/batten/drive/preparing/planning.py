@@ -43,7 +43,11 @@ def plan_more(
     return extend_plan(
         context.storage,
         context.layout,
-        with_reader(source, f"{context.storage.place}/{context.layout.output}"),
+        with_reader(
+            source,
+            f"{context.storage.place}/{context.layout.output}",
+            is_begun=bool(plan.segments),
+        ),
         plan,
         choose_batch_size(context, dataset.observation.config),
         limit=context.options.limit,

@@ -120,7 +120,7 @@ def _find_done(
             found = str(error).partition("\n")[0]
         if isinstance(found, str):
             note = stream.place.folder + os.path.relpath(
-                find_use(stream.folder, use), stream.place.storage.place
+                find_use(stream.folder, use), os.path.realpath(stream.place.storage.place)
             )
             return None, [f"{use.output}: {found}. If it is never to be again, delete {note}"]
         done = found if done is None else done & found

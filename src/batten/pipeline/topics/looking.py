@@ -33,11 +33,15 @@ def find_landed_end(place: TopicPlace, partition: int) -> int:
     return files[-1].last + 1 if files else 0
 
 
-def scan_landed(place: TopicPlace, partition: int, reader: str = "") -> Iterator[ScanBlock]:
-    """`reader` is the output that is made of it, if that is to be noted."""
+def scan_landed(
+    place: TopicPlace, partition: int, reader: str = "", *, is_begun: bool = False
+) -> Iterator[ScanBlock]:
+    """`reader` is the output that is made of it, if that is to be noted; `is_begun`: it has a plan
+    already."""
     folder = place.folder(partition)
     prefix = f"{partition}-"
-    for block in LandedSource(folder, folder=folder, reader=reader, prefix=prefix).scan():
+    source = LandedSource(folder, folder=folder, reader=reader, prefix=prefix, is_begun=is_begun)
+    for block in source.scan():
         keys = [f"{prefix}{key}" for key in block.keys or ()]
         yield ScanBlock(count=block.count, keys=keys, positions=block.positions)
 

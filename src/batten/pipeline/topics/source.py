@@ -52,9 +52,10 @@ class KafkaSource:
         *,
         lands: bool = True,
         reader: str = "",
+        is_begun: bool = False,
     ) -> None:
         self._lands = lands
-        self._reader = reader
+        self._reader, self._is_begun = reader, is_begun
         self._place = place
         self._written = written
         self._until = until
@@ -95,23 +96,29 @@ class KafkaSource:
             return
         land_topic(self._place, self._until)
         for partition in list_partitions(self._place):
-            yield from scan_landed(self._place, partition, self._reader)
+            yield from scan_landed(self._place, partition, self._reader, is_begun=self._is_begun)
 
     def with_until(self, until: str) -> KafkaSource:
         """The same, read up to there."""
         read_until(until)
         return self._replaced(until=until)
 
-    def with_reader(self, output: str) -> KafkaSource:
+    def with_reader(self, output: str, *, is_begun: bool) -> KafkaSource:
         """The same, which notes before it is read that this output is made of it."""
-        return self._replaced(reader=output)
+        return self._replaced(reader=output, is_begun=is_begun)
 
     def without_changes(self) -> KafkaSource:
         """The same, which lands nothing: it reads what was not landed from the topic."""
         return self._replaced(lands=False)
 
     def _replaced(self, **changed: Any) -> KafkaSource:
-        given = {"until": self._until, "lands": self._lands, "reader": self._reader, **changed}
+        given = {
+            "until": self._until,
+            "lands": self._lands,
+            "reader": self._reader,
+            "is_begun": self._is_begun,
+            **changed,
+        }
         return KafkaSource(self._place, self._written, format=self._format, **given)
 
     def open(self) -> KafkaReader:

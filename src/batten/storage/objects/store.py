@@ -175,9 +175,12 @@ class BucketStore:
         try:
             for entry in self._list_below(folder):
                 piece, slash, _ = entry.name[start:].partition("/")
-                if slash and len(told) < _TOLD_MAX:
+                # The client tells "sub/", which some programs keep in the place of a folder, as
+                # "sub". Nothing but its size tells the two apart here.
+                is_file = not slash and entry.size > 0
+                if not is_file and len(told) < _TOLD_MAX:
                     raise _NotFlatError
-                if not slash:
+                if is_file or (not slash and self._is_empty_object(entry.name)):
                     if len(told) < _TOLD_MAX:
                         told.add(entry.name)
                     yield entry
@@ -185,8 +188,14 @@ class BucketStore:
                     folders.add(name)
                     yield Entry(name, 0, 0.0, "folder")
         except _NotFlatError:
-            is_new = told.union(folders).isdisjoint
-            yield from (each for each in self._list_at_once(folder) if is_new((each.name,)))
+            for each in self._list_at_once(folder):
+                # An object and a folder may have the same name.
+                if each.name not in (folders if each.is_folder else told):
+                    yield each
+
+    def _is_empty_object(self, name: str) -> bool:
+        found = self._head(name)
+        return found is not None and found.size == 0
 
     def _list_below(self, folder: str) -> Iterator[Entry]:
         """All objects whose names begin with the folder's, page by page."""
