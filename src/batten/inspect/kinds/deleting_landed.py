@@ -122,7 +122,10 @@ def _find_done(
             note = stream.place.folder + os.path.relpath(
                 find_use(stream.folder, use), os.path.realpath(stream.place.storage.place)
             )
-            return None, [f"{use.output}: {found}. If it is never to be again, delete {note}"]
+            # The note of an output that is to go on keeps what it has not read.
+            is_gone = found.endswith((State.NEW.value, State.INCONSISTENT.value))
+            advice = f". If it is gone for good, delete {note}" if is_gone else ""
+            return None, [f"{use.output}: {found}{advice}"]
         done = found if done is None else done & found
     return done, []
 

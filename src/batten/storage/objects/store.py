@@ -199,16 +199,18 @@ class BucketStore:
 
     def _list_below(self, folder: str) -> Iterator[Entry]:
         """All objects whose names begin with the folder's, page by page."""
+        has_begun = False
         try:
             pages = self._obstore.list(self._client, folder or None, chunk_size=_PAGE)
             for page in pages:
+                has_begun = True
                 # Some stores keep an empty object in the place of a folder.
                 yield from (_describe(meta) for meta in page if meta["path"] != folder)
         except self._obstore.exceptions.InvalidPathError as error:
             # A name with an empty piece, somewhere below: the client goes no further.
             raise _NotFlatError from error
         except self._errors as error:
-            if not is_absent(error):
+            if has_begun or not is_absent(error):
                 raise reading_failure(error, "Listing", self._at(folder)) from error
 
     def _list_at_once(self, folder: str) -> Iterator[Entry]:
