@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from batten.errors import CorruptError
+from batten.errors import CorruptError, StorageError
 from batten.model.disk.landed import READERS
 from batten.model.disk.names import CONTROL_SUFFIX
 from batten.model.json_text import parse_json
 from batten.model.value_class import value_class
+from batten.storage.failures import tell_reason
 from batten.storage.local.folder import LocalStorage
 from batten.storage.local.stand_alone import publish_file
 from batten.storage.local.there import exists, is_folder
@@ -67,22 +67,21 @@ def is_noted(landed: Path, use: LandedUse) -> bool:
 
 def list_uses(landed: Path) -> list[LandedUse]:
     """Raises `CorruptError` for a note that can't be read."""
-    folder = find_uses_folder(landed)
-    names: list[str] = []
-    with suppress(FileNotFoundError):
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    return [_read(landed, folder / name) for name in names]
+    storage = LocalStorage(landed.parent)
+    folder = find_uses_folder(landed).relative_to(landed.parent).as_posix()
+    names = sorted(name for name in storage.list_names(folder) if not name.startswith("."))
+    return [_read(landed, storage, f"{folder}/{name}") for name in names]
 
 
-def _read(landed: Path, note: Path) -> LandedUse:
+def _read(landed: Path, storage: LocalStorage, note: str) -> LandedUse:
     try:
-        told = parse_json(note.read_bytes())
+        told = parse_json(storage.read(note))
         output, prefix = told["output"], told["prefix"]
         if not isinstance(output, str) or not isinstance(prefix, str):
             raise TypeError("it names no output")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, StorageError, ValueError, LookupError, TypeError) as error:
         raise CorruptError(
-            f"{note} can't be read: {error}.",
+            f"{landed.parent / note} can't be read: {tell_reason(error)}.",
             safe="Nothing was changed.",
             next="Restore it from a copy; or delete it, and run every job that reads what is "
             "landed there: each notes itself again.",

@@ -94,6 +94,11 @@ def find_obstacle(error: OSError | StorageError) -> str:
     return _KNOWN[code][0] if code in _KNOWN else os.strerror(code)
 
 
+def tell_reason(error: BaseException) -> str:
+    """Why, as a part of a sentence that names the file itself."""
+    return error.what.removesuffix(".") if isinstance(error, StorageError) else str(error)
+
+
 def too_large(name: str | None = None) -> OSError:
     """For a file that has more bytes than what should be there can have."""
     return OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW), name)

@@ -36,6 +36,18 @@ def open_to_read(descriptor: int, path: str) -> BinaryIO:
     return io.BufferedReader(raw)
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file at a path that others gave; links are followed. Waits for nobody. Raises `OSError`,
+    also for a folder, a pipe, a device."""
+    descriptor = os.open(path, READ & ~os.O_NOFOLLOW)
+    try:
+        refuse_irregular(os.fstat(descriptor).st_mode)
+    except BaseException:
+        close_read(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
 class _Reading(io.FileIO):
     def __init__(self, descriptor: int, path: str) -> None:
         super().__init__(descriptor, "rb")

@@ -14,7 +14,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batten.errors import CorruptError, InconsistentError, RefusedError
+from batten.errors import CorruptError, InconsistentError, RefusedError, StorageError
 from batten.fingerprint.secret import Secret
 from batten.kafka.cluster import Cluster
 from batten.kafka.connecting import not_answered, read_config, settings
@@ -25,6 +25,8 @@ from batten.model.value_class import value_class
 from batten.pipeline.landing import land
 from batten.pipeline.topics.failures import reading
 from batten.sources.landed import list_landed
+from batten.storage.failures import tell_reason
+from batten.storage.local.folder import LocalStorage
 from batten.storage.local.stand_alone import publish_file
 from batten.storage.local.there import is_folder
 
@@ -138,14 +140,14 @@ class Reached(NamedTuple):
 def find_reached(place: TopicPlace) -> Reached:
     """What was saved last; nothing in a new folder."""
     try:
-        told = parse_json((place.into / REACHED).read_bytes())
+        told = parse_json(LocalStorage(place.into).read(REACHED))
         offsets = {int(partition): int(offset) for partition, offset in told["offsets"].items()}
         return Reached(str(told["id"]), offsets)
     except FileNotFoundError:
         return Reached("", {})
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (StorageError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorruptError(
-            f"{place.into / REACHED} can't be read: {error}.",
+            f"{place.into / REACHED} can't be read: {tell_reason(error)}.",
             safe="Nothing was changed; what was landed stays.",
             next="Restore it from a copy; or delete it: what was landed tells nearly the same.",
         ) from error

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from batten.errors import UsageError
 from batten.model.json_text import parse_json
 from batten.storage.addresses import local_path
+from batten.storage.failures import reading_failure
+from batten.storage.local.folder import LocalStorage
 
 if TYPE_CHECKING:
     from batten.cache.cache import Cache
@@ -59,7 +61,7 @@ class KeptResults:
         with self._cache.get_or_create(
             (self._step, item, "files"), partial(_build, compute, hold)
         ) as entry:
-            shape = parse_json((entry.path / _SHAPE).read_bytes())
+            shape = parse_json(LocalStorage(entry.path).read(_SHAPE))
             return _give(shape, entry.path, hold)
 
     async def get_or_await(self, item: Any, compute: Callable[[], Awaitable[Any]]) -> Any:
@@ -91,7 +93,11 @@ def _give(shape: Any, folder: Path, hold: Hold) -> Any:
         return {name: _give(each, folder, hold) for name, each in shape.items()}
     if isinstance(shape, list):
         return [_give(each, folder, hold) for each in shape]
-    return hold.copy(folder / str(shape))
+    kept = folder / str(shape)
+    try:
+        return hold.copy(kept)
+    except OSError as error:
+        raise reading_failure(error, "Reading", str(kept)) from error
 
 
 def find_kept(step: Step) -> KeptResults | None:

@@ -20,6 +20,7 @@ from batten.model.value_class import value_class
 from batten.storage.base import Folder, Piece
 from batten.storage.changing.publishing import HOST, fresh_name
 from batten.storage.digests import Measured
+from batten.storage.reading import open_regular
 
 FOLDER_PARAMETER = "folder"
 """The parameter by which a function asks for a folder to write in."""
@@ -139,7 +140,7 @@ class Hold:
 
     def copy(self, path: str | os.PathLike[str]) -> HeldFile:
         """A file of the same bytes."""
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return self.write_pieces(_read_stream(file), is_synced=True)
 
     def copy_to(self, content: Any, path: Path) -> None:
