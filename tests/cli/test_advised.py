@@ -67,6 +67,8 @@ with batten.transaction({NAME!r}) as change:
 """
 CHANGE = "0123456789abcdef"
 DECOY = 'open("the-decoy-ran", "w").close()'
+EXIT_CODES = {0, 4, 5, 10, 11, 12}
+"""Of commands that do what they are asked, whatever they find."""
 COMMAND = re.compile(r"(cd [^;&]+ && )?(batten|python|rm -r) .*")
 CATALOGUE = '{"type": "sql", "uri": f"sqlite:///{here}/c.db", "warehouse": f"file://{here}/w"}'
 JOBS = {
@@ -376,7 +378,11 @@ def diagnose(folder: Path, typed_in: Path) -> batten.Diagnosis:
         return batten.diagnose(os.path.relpath(folder / NAME, typed_in))
 
 
-def look_at_a_copy(workshop: Workshop, folder: Path, kind: str) -> None:
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def look_at_a_copy(workshop: Workshop, folder: Path, kind: str, *, is_run: bool) -> None:
     """Of a copy nothing is advised that changes what it was copied from."""
     copies = workshop.root / "copies"
     shutil.rmtree(copies, ignore_errors=True)
@@ -391,6 +397,13 @@ def look_at_a_copy(workshop: Workshop, folder: Path, kind: str) -> None:
     assert "batten run job.py" not in told.next
     if told.state in (State.INTERRUPTED, State.STALE) or told.action == "stop":
         assert told.next.startswith("this is a copy: ") or kind in PROGRAMS, told
+    line = find_command(told.next.rpartition("see: ")[2])
+    assert line or told.action in ("nothing", "look", "stop"), told
+    if is_run and line:
+        before = read_all(folder)
+        done = shell(line, workshop.elsewhere())
+        assert done.returncode in EXIT_CODES, (line, done.stderr)
+        assert read_all(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -412,7 +425,8 @@ def test_what_is_advised_works(workshop: Workshop, kind: str, state: State) -> N
     if not line:
         assert example.words in told.next
     if state is not State.NEW:
-        look_at_a_copy(workshop, folder, kind)
+        is_run = kind == "parquet" or state in (State.INTERRUPTED, State.CORRUPT)
+        look_at_a_copy(workshop, folder, kind, is_run=is_run)
     for after in example.after:
         done = shell(line, typed_in)
         told = diagnose(folder, typed_in)

@@ -142,6 +142,25 @@ def test_each_way_on_works(tmp_path: Path, name: str) -> None:
         (tmp_path / f"kept{number}").rename(folder)
 
 
+@pytest.mark.parametrize("name", ["function", "rows between", "a column more"])
+def test_from_another_folder_with_a_namesake_it_works_too(tmp_path: Path, name: str) -> None:
+    case, folder, elsewhere = CASES[name], tmp_path / "p", tmp_path / "it's elsewhere"
+    prepare(folder, case)
+    elsewhere.mkdir()
+    (elsewhere / "job.py").write_text("open('the-decoy-ran', 'w').close()")
+    (elsewhere / "in.jsonl").write_text("")
+    shutil.copytree(folder, tmp_path / "kept")
+    lines = [each["next"] for each in diagnose(elsewhere, "../p/out")["ways"]]
+    assert len(lines) == len(case.ways)
+    for line in lines:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+        ended = shell(f"{line} --quiet", elsewhere)
+        assert ended.returncode == 0, (line, ended.stderr)
+        assert diagnose(folder)["state"] == "COMPLETE"
+        assert sorted(os.listdir(elsewhere)) == ["in.jsonl", "job.py"]
+
+
 @pytest.mark.parametrize("name", ["function", "rows between", "keys"])
 def test_of_a_complete_one_it_is_a_hint(tmp_path: Path, name: str) -> None:
     case, folder = CASES[name], tmp_path / "p"
