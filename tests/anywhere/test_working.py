@@ -196,6 +196,17 @@ def test_a_signal_lets_a_worker_end_what_it_has_in_hand(machines: Any) -> None:
     assert "A worker is gone" not in machines.told("first")
 
 
+def test_a_worker_that_a_signal_stops_does_not_come_back(machines: Any) -> None:
+    begin_two(machines)
+    machines._running["second"].send_signal(signal.SIGTERM)
+    # What it has in hand waits at the gate, and is cut off when its time is over.
+    assert machines.end("second") == EXIT_INTERRUPTED, machines.told("second")
+    assert machines.told("second").count("Working for the run") == 1
+    machines.open_gate()
+    assert machines.end("first") == 0
+    check_rows(machines)
+
+
 def test_an_item_that_kills_workers_is_set_aside(machines: Any) -> None:
     begin_two(machines, body="number == 45 and os._exit(9)")
     machines.open_gate()

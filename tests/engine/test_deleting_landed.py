@@ -163,6 +163,18 @@ def test_what_was_deleted_can_not_be_read_again(tmp_path: Path) -> None:
         run(job(tmp_path), fresh=True)
 
 
+def test_an_output_that_was_made_anew_counts_where_it_is_now(tmp_path: Path) -> None:
+    land(tmp_path, 12)
+    run(job(tmp_path))
+    run(job(tmp_path), fresh=True)
+    assert clean(tmp_path, is_dry_run=True).why_kept == ()
+    assert clean(tmp_path).why_kept == ()
+    assert files(tmp_path) == [8]
+    land(tmp_path, 20)
+    run(job(tmp_path))
+    assert rows(tmp_path) == list(range(20))
+
+
 @pytest.mark.parametrize("linked", ["landed", "holder"])
 def test_a_use_by_way_of_a_link_is_noted_where_it_lies(tmp_path: Path, linked: str) -> None:
     """Or by the same note as another's, and what one of them needs would be deleted."""

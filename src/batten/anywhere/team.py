@@ -47,7 +47,7 @@ class Team:
         self._assigning = Assigning(board.run, gone_seconds=board.gone_seconds)
         self._queue: deque[tuple[int, Prepare]] = deque()
         self._at_home: set[int] = set()
-        self._away: set[int] = set()
+        self._away: dict[int, int] = {}
         self._events: list[Event] = []
         self._versions: dict[str, str] = {}
         self._looked_at = self._written_at = -float("inf")
@@ -158,7 +158,7 @@ class Team:
             self._board = replace(self._board, schema=encode_schema(task.schema))
         is_given = self._assigning.give(task_id, encode_task(task))
         if is_given:
-            self._away.add(task_id)
+            self._away[task_id] = min(self._calls_max, task.stop - task.start)
         return is_given
 
     def _look(self) -> None:
@@ -186,7 +186,7 @@ class Team:
             for heard in self._assigning.see(seen.register, seen.version, now):
                 event = decode_event(heard.task, heard.text)
                 if heard.is_end:
-                    self._away.discard(heard.task)
+                    self._away.pop(heard.task, None)
                 self._events.append(event)
         except UnclearError:
             self._tell_lost(self._assigning.forget(name))
@@ -198,14 +198,14 @@ class Team:
 
     def _tell_lost(self, lost: list[LostTask]) -> None:
         for each in lost:
-            self._away.discard(each.task)
+            calls_max = self._away.pop(each.task, 1)
             cause = f"{each.worker} has given no sign for {self._board.gone_seconds:g} s"
             self._events.append(
                 Lost(
                     task_id=each.task,
                     was_begun=each.was_begun,
                     cause=cause,
-                    calls_max=self._calls_max,
+                    calls_max=calls_max,
                 ),
             )
 

@@ -67,8 +67,8 @@ def is_noted(landed: Path, use: LandedUse) -> bool:
 
 def list_uses(landed: Path) -> list[LandedUse]:
     """Raises `CorruptError` for a note that can't be read."""
-    storage = LocalStorage(landed.parent)
-    folder = find_uses_folder(landed).relative_to(landed.parent).as_posix()
+    real = _find_real(landed)
+    storage, folder = LocalStorage(real.parent), f"{real.name}{CONTROL_SUFFIX}/{READERS}"
     names = sorted(name for name in storage.list_names(folder) if not name.startswith("."))
     return [_read(landed, storage, f"{folder}/{name}") for name in names]
 

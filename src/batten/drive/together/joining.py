@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from batten.anywhere.assigning import Doing
@@ -18,10 +19,12 @@ from batten.anywhere.team import BEATS
 from batten.anywhere.wire import UnclearError, decode_schema, decode_task, encode_event
 from batten.drive.stopping.failure_budget import Failures, answer_of
 from batten.drive.together.run_end import RunEnd, read_end
-from batten.drive.together.team_of_run import batten_version, count_tasks
+from batten.drive.together.team_of_run import batten_version, count_calls, count_tasks
 from batten.errors import BattenError, RefusedError, StorageError
 from batten.executors.base import Died, Event, Executor, Finished, Lost, Raised, TimedOut, Told
+from batten.ledger.history.usage_journal import UsageJournal, list_journals
 from batten.model.disk.records import Segment, Unreadable, decode_record
+from batten.model.disk.runs.usage_lines import LostLine
 from batten.model.disk.runs.workers import BegunTask, Board, Register
 from batten.model.telling.counts import count_of
 from batten.plan.plan import Plan
@@ -74,11 +77,16 @@ class Joined:
             f"{count_of(slots, 'task')} at a time."
         )
         try:
-            return self._work(executor)
+            end = self._work(executor)
         finally:
+            self._note_lost()
             executor.stop()
             self._crews.stop()
             self._meeting.delete_register(self._name, self._version)
+        if end is None:
+            # Also where the run has let go of one that leaves, or is gone meanwhile.
+            self._raise_end()
+        return end
 
     def _begin(self) -> Executor:
         context, board = self._context, self._board
@@ -143,13 +151,15 @@ class Joined:
             is_asked = self._context.signals.received is not None or self._failure is not None
             if self._leaves_at is None and (is_asked or board.is_draining):
                 self._drain(executor)
+            if self._leaves_at is not None:
+                # Some of it may have been given before the run knew that this one leaves.
+                self._give_back_waiting()
             begun = self._doing.begin(utc_now())
             if (begun or self._is_due) and not self._write():
                 return None
             for number, text in begun:
                 self._submit(executor, number, text)
             if self._leaves_at is not None and self._has_left(executor):
-                self._raise_end()
                 return None
             self._take(executor)
 
@@ -229,6 +239,9 @@ class Joined:
         received = self._context.signals.received
         if received is not None:
             self._context.progress.note(self._context.signals.tell_draining(seconds))
+        self._written_at = -float("inf")
+
+    def _give_back_waiting(self) -> None:
         for number, text in self._doing.give_back():
             self._tasks[number] = decode_task(text, decode_schema(self._board.schema))
             self._give_back(number)
@@ -238,10 +251,22 @@ class Joined:
         doing, leaves_at = self._doing, self._leaves_at or 0.0
         now = time.monotonic()
         if doing.in_hand and now > leaves_at:
+            self._note_lost()
             executor.stop()
             for number in list(doing.begins):
                 self._give_back(number)
         return not doing.in_hand and (doing.is_idle or now > leaves_at + HEARD_SECONDS)
+
+    def _note_lost(self) -> None:
+        """What is in hand is cut off: whether it was paid is not known. The run counts only what is
+        lost with a worker that gives no sign."""
+        context = self._context
+        tasks = [self._tasks[number] for number in self._doing.begins if number in self._tasks]
+        calls = sum(count_calls(context.pipeline, task.stop - task.start) for task in tasks)
+        with suppress(BattenError):
+            if calls and list_journals(context.storage, context.layout):
+                journal = UsageJournal(context.storage, context.layout, context.run)
+                journal.write(LostLine(end=f"{context.run} left", calls=calls))
 
     def _raise_end(self) -> None:
         if self._failure is not None:

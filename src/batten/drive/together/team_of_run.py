@@ -46,6 +46,11 @@ def count_tasks(pipeline: Definition, slots: int) -> int:
     return -(-slots // SOME_ITEMS_MAX) + 1 if pipeline.is_async else slots
 
 
+def count_calls(pipeline: Definition, items: int) -> int:
+    """How many calls a task of so many items may have in hand, at most."""
+    return min(SOME_ITEMS_MAX, items) if pipeline.is_async else 1
+
+
 def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Plan) -> Team:
     """The workers of this machine, and all that come."""
     board = Board(
@@ -63,7 +68,7 @@ def form_team(context: Context, local: Executor, dataset: FoundDataset, plan: Pl
     # Of calls that are awaited, one more range than can be in hand is counted in already.
     here_max = here if context.pipeline.is_async else TASKS_A_SLOT * here
     meeting = Meeting(context.storage, context.layout.workers)
-    calls_max = SOME_ITEMS_MAX if context.pipeline.is_async else 1
+    calls_max = count_calls(context.pipeline, SOME_ITEMS_MAX)
     team = Team(local, meeting, board, here=here, here_max=here_max, calls_max=calls_max)
     context.tell_end = team.tell_end
     return team

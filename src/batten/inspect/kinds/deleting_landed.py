@@ -22,6 +22,7 @@ from batten.inspect.paths.output_path import locate_output
 from batten.ledger.facts.observe import observe_output
 from batten.ledger.judge import judge
 from batten.model.disk.landed import LandedFile, encode_deleted, find_landed
+from batten.model.disk.names import find_replaced
 from batten.model.disk.outcomes import decode_outcomes
 from batten.model.value_class import value_class
 from batten.model.words import Outcome, State
@@ -111,11 +112,17 @@ def _find_done(
     if not uses:
         return None, ["no output is noted as made of it"]
     done: set[int] | None = None
+    asked: set[LandedUse] = set()
     for use in uses:
+        now = use
         try:
-            found = _find_done_of(use, locks, is_dry_run=is_dry_run)
+            now = _follow(use)
+            if now in asked:
+                continue
+            asked.add(now)
+            found = _find_done_of(now, locks, is_dry_run=is_dry_run)
         except BusyError:
-            return None, [f"a run of {use.output} is at work"]
+            return None, [f"a run of {now.output} is at work"]
         except BattenError as error:
             found = str(error).partition("\n")[0]
         if isinstance(found, str):
@@ -125,9 +132,18 @@ def _find_done(
             # The note of an output that is to go on keeps what it has not read.
             is_gone = found.endswith((State.NEW.value, State.INCONSISTENT.value))
             advice = f". If it is gone for good, delete {note}" if is_gone else ""
-            return None, [f"{use.output}: {found}{advice}"]
+            return None, [f"{now.output}: {found}{advice}"]
         done = found if done is None else done & found
     return done, []
+
+
+def _follow(use: LandedUse) -> LandedUse:
+    """Of one that was made beside an output and is there no more, that output: it has taken its
+    place, or was given up."""
+    output = find_replaced(use.output)
+    if output is None or diagnose_place(locate_output(use.output)).state is not State.NEW:
+        return use
+    return _follow(replaced(use, output=output))
 
 
 def _find_done_of(use: LandedUse, locks: ExitStack, *, is_dry_run: bool) -> set[int] | str:

@@ -233,10 +233,8 @@ class Layout:
     @property
     def outer(self) -> Layout | None:
         """The dataset that this one is to replace; None if this is no `fresh` one."""
-        control, found, _ = self.output.rpartition("/fresh/")
-        if not found or not control.endswith(CONTROL_SUFFIX):
-            return None
-        return replace(self, output=control.removesuffix(CONTROL_SUFFIX))
+        output = find_replaced(self.output, "/fresh/")
+        return None if output is None else replace(self, output=output)
 
     @property
     def fresh_folder(self) -> str:
@@ -371,3 +369,13 @@ def find_made(name: str) -> int | None:
     """The batch of a file in `made/`, or None for another name."""
     match = _MADE.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def find_replaced(output: str, *folders: str) -> str | None:
+    """The output in whose place a dataset was to come that was made in one of these folders beside
+    it; None if it was made in none."""
+    for folder in folders or ("/fresh/", "/generations/"):
+        control, found, _ = output.rpartition(folder)
+        if found and control.endswith(CONTROL_SUFFIX):
+            return control.removesuffix(CONTROL_SUFFIX)
+    return None
