@@ -205,7 +205,7 @@ def test_json_is_the_only_thing_on_standard_output(job: Folder) -> None:
         print("loading")
 
         def measure(item):
-            print("measuring", item)
+            print(f"measuring {item}")
             os.write(1, b"straight to the descriptor\\n")
             subprocess.run(["echo", "from a child"])
             return {"twice": 2 * item}

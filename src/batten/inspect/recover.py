@@ -101,7 +101,8 @@ def recover_output(place: Place, *, should_recompute: bool, is_dry_run: bool) ->
     """Recover the output. Raises `BusyError`, `RefusedError` if it is not batten's, and
     `InconsistentError` or `CorruptError` if only a copy, or computing again, can mend it."""
     observation = observe_output(place.storage, place.layout, is_thorough=True)
-    refuse_landing(place, observation)
+    if not observation.is_unsynced:
+        refuse_landing(place, observation)
     if judge(observation).verdict.state is State.NEW:
         return _tell(place, (), observation, is_dry_run=is_dry_run)
     if is_dry_run:

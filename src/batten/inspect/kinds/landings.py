@@ -26,6 +26,7 @@ from batten.model.rules.findings import Code, Finding
 from batten.model.rules.states import Damage, Facts, Ground, decide_state
 from batten.model.telling.counts import count_of
 from batten.model.value_class import value_class
+from batten.model.words import State
 from batten.sources.landed import read_whole
 
 
@@ -127,7 +128,10 @@ def refuse_landing(place: Place, observation: Observation) -> None:
 
 
 def describe_landing(place: Place, landing: Landing, plain: Diagnosis) -> Diagnosis:
-    """What `plain`, the diagnosis of an output without a plan, is for a landing."""
+    """What `plain`, the diagnosis of an output without a plan, is for a landing. Where names are to
+    be made durable first, that is said of it as of any output."""
+    if plain.state is State.RECOVERY_PENDING:
+        return plain
     seen = [each.observation for each in landing.streams]
     twice = next((each.twice for each in landing.streams if each.twice is not None), None)
     verdict = decide_state(
