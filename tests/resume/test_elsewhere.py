@@ -3,11 +3,13 @@ process with other hashes, and on another machine."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +153,69 @@ def test_another_user(job: Folder, shared: Path, nobody: list[str]) -> None:
 
 def python_path() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+
+
+OWNER, COLLEAGUE, GROUP = 4711, 65534, 777
+SHARED_JOB = """
+    def double(n):
+        return {"double": 2 * n}
+
+    pipeline = batten.from_range(6).map(double).options(batch_size=2).write_parquet("OUT")
+"""
+CANARY = "open('code-of-the-other-ran', 'w').close()\n"
+
+
+def as_user(user: int, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """In the group that both share, where new files may be written by the group."""
+    become = ["setpriv", f"--reuid={user}", f"--regid={GROUP}", "--clear-groups"]
+    return subprocess.run(
+        [*become, *words],
+        cwd=folder,
+        env={"HOME": "/nonexistent", "PATH": os.environ["PATH"]} | python_path(),
+        capture_output=True,
+        text=True,
+        umask=0o002,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("how", ["group-writable", "copied"])
+def test_a_colleague_diagnoses_and_resumes(shared: Path, nobody: list[str], how: str) -> None:
+    """What another user began, and no code of that user is run."""
+    batten_at = [sys.executable, "-m", "batten"]
+    theirs, mine = shared / "theirs", shared / "mine"
+    for folder, user in ((theirs, OWNER), (mine, COLLEAGUE)):
+        folder.mkdir()
+        os.chown(folder, user, GROUP)
+        folder.chmod(0o2775)
+    text = "import batten\n" + textwrap.dedent(SHARED_JOB)
+    (theirs / "job.py").write_text(text.replace("OUT", "out"))
+    begun = as_user(OWNER, theirs, *batten_at, "run", "job.py", "--jobs", "1", "--limit", "2")
+    assert begun.returncode == 0, begun.stderr
+    (theirs / "job.py").write_text(CANARY)
+    out = theirs / "out"
+    if how == "copied":
+        out = mine / "out"
+        for name in ("out", "out.batten"):
+            copied = as_user(COLLEAGUE, mine, "cp", "-r", f"../theirs/{name}", name)
+            assert copied.returncode == 0, copied.stderr
+    (mine / "job.py").write_text(text.replace("OUT", os.path.relpath(out, mine)))
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(first) == 1
+
+    told = as_user(COLLEAGUE, mine, *batten_at, "diagnose", str(out), "--json")
+    assert told.returncode == 10, told.stderr
+    assert json.loads(told.stdout)["state"] == "INTERRUPTED"
+    ended = as_user(COLLEAGUE, mine, *batten_at, "run", "job.py", "--jobs", "1", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["executed_items"] == 4
+    now = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(now) == 3
+    assert now.items() >= first.items()
+    checked = as_user(COLLEAGUE, mine, *batten_at, "verify", str(out))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert list(shared.rglob("code-of-the-other-ran")) == []
+    # And the one who began it may still use it.
+    again = as_user(OWNER, theirs, *batten_at, "diagnose", str(out))
+    assert again.returncode == 0, again.stderr
