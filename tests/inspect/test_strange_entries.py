@@ -18,11 +18,14 @@ from tempfile import mkdtemp
 import pytest
 
 import batten
+from batten.adopting.adopt import adopt_rows
 from batten.cli.main import guard, main
 from batten.errors import BattenError
 from batten.model.disk.names import FILE_NAMES, FOLDER_NAMES
+from batten.pipeline.working import work_shown
+from batten.run.run_options import RunOptions
 
-SECONDS_MAX = 10
+SECONDS_MAX = 60
 HUGE_BYTES = 20 << 30
 EXIT_CODES = {0, 2, 3, 4, 5, 7, 10, 11, 12}
 """2: of a control folder that is no folder a command may say that there is no output."""
@@ -219,6 +222,28 @@ def run_fresh(root: Path) -> int:
     return 0
 
 
+def retry_quarantined(root: Path) -> int:
+    made = pipeline_at(root)
+    made.run(jobs=1, executor="serial", retry_quarantined=True, accept_change=True)
+    return 0
+
+
+def work(root: Path) -> int:
+    """As on one of several machines."""
+    options = RunOptions(jobs=1, gone_seconds=1.0, accepts_change=True)
+    work_shown(pipeline_at(root), options, False)
+    return 0
+
+
+def adopt(root: Path) -> int:
+    (root / "rows.jsonl").write_text('{"key": "0", "half": 0}\n')
+    made = batten.from_items(range(12), key=str).map(half).options(batch_size=3)
+    job = made.write_parquet(root / "out")
+    rows, into = [str(root / "rows.jsonl")], str(root / "out")
+    adopt_rows(job, RunOptions(jobs=1), rows, key="key", into=into, done=None, progress=None)
+    return 0
+
+
 def read_rows(root: Path) -> int:
     return len(list(batten.open(root / "out"))) and 0
 
@@ -269,6 +294,9 @@ DATASET = (
 TREE = (*INSPECTIONS, command("recover", "--set-aside-journal"), change_tree, lock_tree)
 
 
+RARE = (retry_quarantined, work, adopt)
+"""These pass through what a run does, so fewer combinations will do."""
+
 TELLING = frozenset(INSPECTIONS[:3])
 
 
@@ -283,6 +311,12 @@ def all_cases() -> Iterator[Case]:
     for found in MAKERS:
         for name, kind, act in itertools.product(list_names(found), KINDS, acts_of(found)):
             yield found, name, kind, act
+
+
+def rare_cases() -> Iterator[Case]:
+    names = list_names("interrupted")
+    for name, kind, act in itertools.product(names, (link_to_what_was_there, pipe), RARE):
+        yield "interrupted", name, kind, act
 
 
 @contextmanager
@@ -397,6 +431,15 @@ def play_all(cases: list[Case], folder: Path) -> list[str]:
 def test_a_sample_of_strange_entries(tmp_path: Path, seeded: random.Random) -> None:
     cases = seeded.sample(list(all_cases()), 150)
     assert play_all(cases, tmp_path) == []
+
+
+def test_a_sample_of_those_that_are_rarely_done(tmp_path: Path, seeded: random.Random) -> None:
+    assert play_all(seeded.sample(list(rare_cases()), 15), tmp_path) == []
+
+
+@pytest.mark.crash
+def test_all_that_are_rarely_done(tmp_path: Path) -> None:
+    assert play_all(list(rare_cases()), tmp_path) == []
 
 
 @pytest.mark.crash
