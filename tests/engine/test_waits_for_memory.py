@@ -10,7 +10,6 @@ import pytest
 import batten
 from batten.drive.handing_out.apart import Apart
 from batten.executors.base import Died
-from batten.executors.processes.limits.memory_limit import measure_memory
 from batten.model.telling.sizes import show_bytes
 from batten.storage.machine import Machine
 
@@ -42,8 +41,9 @@ def test_the_reason_is_shown_while_items_wait(
 
     pipeline = batten.from_items(["patient", "greedy"], key=str).map(grow, timeout_seconds=300)
     pipeline = pipeline.options(batch_size=1, stop_when=None).write_parquet("out")
-    # Forked workers begin with what this process has.
-    most = measure_memory(os.getpid()) + 300 * MEBIBYTE
+    # Forked workers begin with what this process has, without what it started.
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + 300 * MEBIBYTE
     with pytest.warns(batten.QuarantinedWarning):
         report = pipeline.run(jobs=2, memory_max=most, progress=watch)
     assert report.quarantined == 1
